@@ -1,0 +1,277 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""The words of this collection as plain data: what a directory said, what the store holds, what is to change.
+
+Data flows one way: the store's *digests* go to the reader, the reader's *snapshot* and the *stored state* go to the
+planner, and the *plan* goes to the limits, the executor and the report. Nothing here knows LDAP, SQL or Ansible.
+
+References. A user group is referred to by its stable key where this synchronization owns it, and by ``path:`` and its
+path where it does not (the target group, groups made by hand, groups of others). A user is referred to by its stable
+key where it is of this directory, by ``@`` and a text of the store's choosing where it is of another directory, and by
+``#`` and a text of the store's choosing where it was made by hand. References are what changes are written in, so that
+a plan means the same on every host and for every store file.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
+
+ROOT = "All"  # the root of the tree of user groups
+
+GONE = "gone"  # nowhere in the directory
+OUT_OF_SCOPE = "out_of_scope"  # in the directory, but no longer selected
+
+Attributes = Dict[str, Union[str, List[str]]]  # field -> text, or a sorted list of texts for the fields that users add
+
+
+# --- names and paths -------------------------------------------------------------------------------------------------
+
+
+def name_key(name: str) -> str:
+    """Return the form in which two names are compared: Unicode NFC without case (Unicode 3.13, D145)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def join_path(parent: str, name: str) -> str:
+    """Return the path of the user group ``name`` in the user group at the path ``parent``."""
+    return "%s/%s" % (parent, name.replace("\\", "\\\\").replace("/", "\\/"))
+
+
+def split_path(path: str) -> list[str]:
+    """Return the names in a path such as ``All/Staff/Nurses``.
+
+    In a path ``/`` inside a name is written ``\\/``, and ``\\`` is ``\\\\``.
+
+    Raises ValueError, with a sentence for the reader, if a part is empty, an escape is unknown, or the path does not
+    begin at the root.
+    """
+    names, name, escaped = [], [], False
+    for character in path:
+        if escaped:
+            if character not in "/\\":
+                raise ValueError("the path '%s' has '\\%s', which is no escape: write '\\/' for a slash inside a name "
+                                 "and '\\\\' for a backslash" % (path, character))
+            name.append(character)
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character == "/":
+            names.append("".join(name))
+            name = []
+        else:
+            name.append(character)
+    if escaped:
+        raise ValueError("the path '%s' ends in a single backslash: write '\\\\' for a backslash" % path)
+    names.append("".join(name))
+    if not all(part.strip() for part in names):
+        raise ValueError("the path '%s' has an empty part: write names between single slashes, as in 'All/Staff'" % path)
+    if name_key(names[0]) != name_key(ROOT):
+        raise ValueError("the path '%s' does not begin at the root: write '%s/%s'" % (path, ROOT, path))
+    return [ROOT] + names[1:]
+
+
+def path_reference(path: str) -> str:
+    """Return the reference of a user group that this synchronization does not own."""
+    return "path:" + path
+
+
+# --- what the directory said -----------------------------------------------------------------------------------------
+
+
+class Directory(NamedTuple):
+    """The source. ``identity`` is the domain SID, or the suffix and its stable key."""
+
+    identity: str
+    directory_type: str
+
+
+class User(NamedTuple):
+    """A user entry in scope, as read."""
+
+    key: str  # stable key
+    dn: str
+    name: str | None  # None: the entry has no usable name
+    home: str | None  # stable key of the container that is its home; None: the synchronization's user group
+    enabled: bool
+    created: int  # seconds since 1970; 0 where the directory does not say
+    sid: str | None
+    attributes: Attributes
+    digest: bytes  # of all of the above, as read
+
+
+class Unresolved(NamedTuple):
+    """A value in a member list that leads to no user and no user group in scope."""
+
+    value: str  # as listed
+    reason: str  # for the reader: 'does not exist', 'in another domain', ...
+
+
+class UserGroup(NamedTuple):
+    """An entry in scope that becomes a user group, as read: a group, or a container."""
+
+    key: str  # stable key
+    dn: str
+    name: str | None
+    parent: str | None  # stable key of the container it lies in; None: the synchronization's user group
+    created: int
+    type: str  # 'security', 'distribution', 'organizational_unit', or the object class: for the suffix of a loser
+    container: str  # name of the container it lies in: for the suffix of a loser
+    attributes: Attributes
+    members: list[str] | None  # references of users, no one twice; None: they are as stored
+    user_groups: list[str]  # stable keys of the groups nested in it, no one twice
+    kept_values: list[str]  # values still listed that lead to no one in scope: their stored memberships stay
+    members_digest: bytes
+
+
+class Snapshot(NamedTuple):
+    """What the directory said in one complete read."""
+
+    directory: Directory
+    users: Dict[str, Optional[User]]  # by stable key; None: it is as stored
+    user_groups: Dict[str, UserGroup]  # by stable key
+    lost_users: Dict[str, str]  # stored and not extinct, but not in scope now: stable key -> GONE or OUT_OF_SCOPE
+    lost_user_groups: Dict[str, str]
+    unresolved: List[Tuple[str, Unresolved]]  # stable key of the group, and what it lists
+    not_stored: List[Tuple[str, str]]  # DN, and why the entry cannot be stored
+    other_members: Dict[str, int]  # members that are no users: 'computers', 'contacts', 'out_of_scope', ... -> count
+    selected: Dict[str, str]  # selected DN as written in the options -> stable key: a renamed one is found again
+    warnings: List[str]
+
+
+# --- what the store holds --------------------------------------------------------------------------------------------
+
+
+class Digests(NamedTuple):
+    """What the reader may leave out, since the store has it already: plain data for the reader.
+
+    A user's digest is None where another synchronization writes the record (it is claimed, there is nothing to
+    compare), and empty where it must be compared in any case.
+    """
+
+    users: Dict[str, Optional[bytes]]  # claimed by this synchronization: stable key -> User.digest as stored
+    user_groups: Dict[str, bytes]  # owned by this synchronization, not extinct: stable key -> members_digest
+    foreign_users: Dict[str, str]  # SID -> reference: stored users of other directories
+    selected: Dict[str, str]  # Snapshot.selected of the last applied run
+
+
+class UserRecord(NamedTuple):
+    """A user as the store holds it, or is to hold it. Fields after ``attributes`` are no part of what users see."""
+
+    name: str
+    home: str  # reference of a user group
+    enabled: bool
+    sid: str | None
+    extinct: str | None  # None, GONE or OUT_OF_SCOPE
+    attributes: Attributes
+    dn: str
+    claimed: bool  # by this synchronization
+
+
+class StoredUser(NamedTuple):
+    reference: str  # see above: stable key, '@...' or '#...'
+    record: UserRecord
+    given: bool  # this synchronization writes the record: it gave it, or the giver's claim has ended
+    other_claims: int  # of other synchronizations
+    adopted: bool  # made by hand once, then merged: released on extinction, not deleted
+
+
+class UserGroupRecord(NamedTuple):
+    name: str
+    parent: str  # reference of a user group
+    extinct: str | None
+    attributes: Attributes
+    dn: str
+
+
+# Members of one user group: reference -> the values that a member list may know it by (the value it was last listed
+# as, else its DN, name and key). Empty where the snapshot keeps no values of that group, so that nobody loads them.
+Members = Dict[str, Tuple[str, ...]]
+
+
+class StoredState(NamedTuple):
+    """What the planner needs to know of the store: all owned groups, and the users that may be concerned.
+
+    ``users`` holds every record that the snapshot has a body for (by stable key, this directory), every lost one, every
+    extinct one that this synchronization gave, and whoever sits where one of the bodies wants to sit or has its SID.
+    """
+
+    target: str  # path of the synchronization's user group, spelled as stored where it exists
+    target_missing: bool
+    user_groups: Dict[str, UserGroupRecord]  # owned by this synchronization, extinct ones too: by stable key
+    nestings: Dict[str, Members]  # nested groups of owned groups, all of them: by stable key
+    neighbours: Dict[Tuple[str, str], str]  # (parent reference, name_key) -> path: groups not owned, where ours may lie
+    occupied: frozenset  # keys of owned groups that hold records this synchronization does not own
+    users: Dict[str, StoredUser]  # by reference
+    members: Dict[str, Members]  # users in the groups whose member lists the snapshot gives: by stable key
+    memberships: Dict[str, List[str]]  # user reference -> owned groups that list it; of lost and of extinct users
+
+
+# --- what is to change -----------------------------------------------------------------------------------------------
+
+
+class UserChange(NamedTuple):
+    """A user record before and after; ``before`` is None where it is created, ``after`` where it ends.
+
+    ``adopts`` names a record made by hand that this user takes over: 'merge' keeps its local attributes,
+    'overwrite' replaces them. ``released`` tells that the record stays and belongs to none.
+    """
+
+    reference: str
+    before: UserRecord | None
+    after: UserRecord | None
+    adopts: str | None = None
+    policy: str | None = None  # 'merge' or 'overwrite'
+    released: bool = False
+
+
+class UserGroupChange(NamedTuple):
+    key: str
+    before: UserGroupRecord | None
+    after: UserGroupRecord | None
+
+
+class MembershipChange(NamedTuple):
+    """Own members of one user group: references, sorted."""
+
+    key: str
+    users_added: List[str]
+    users_removed: List[str]
+    user_groups_added: List[str]
+    user_groups_removed: List[str]
+
+
+class Collision(NamedTuple):
+    kind: str  # 'user' or 'user_group'
+    name: str
+    path: str  # of the home, or of the place
+    dn: str
+    reason: str  # what was not done and why, for the reader
+
+
+class Bookkeeping(NamedTuple):
+    """What the store notes without anything changing for those who look at it: written only when a run is applied."""
+
+    user_digests: Dict[str, bytes]  # reference -> digest; empty: compare in any case
+    user_dns: Dict[str, str]
+    group_digests: Dict[str, bytes]
+    group_dns: Dict[str, str]
+    listed_as: Dict[Tuple[str, str], str]  # (group key, member reference) -> value it is listed as
+
+
+class Plan(NamedTuple):
+    """The ordered list of changes that makes the store equal to the snapshot, under the policies."""
+
+    directory: Directory
+    synchronization: str
+    target: str
+    target_missing: bool
+    user_groups: List[UserGroupChange]
+    users: List[UserChange]
+    memberships: List[MembershipChange]
+    collisions: List[Collision]
+    bookkeeping: Bookkeeping
