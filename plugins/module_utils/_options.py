@@ -1,0 +1,106 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""The options of the modules as data, in families that several modules share.
+
+A family is a dict of keyword arguments for AnsibleModule, so that an option and the rules about it travel together.
+What a rule cannot say with a remedy (a login without a password, a scheme that contradicts ``encryption``) is judged in
+``_settings.py``. Each family has its twin of the same name in ``plugins/doc_fragments``: keep them in step.
+"""
+
+from __future__ import annotations
+
+# ansible-test asks for an explicit no_log wherever a name sounds like a secret; a path or the name of an attribute is
+# none, and hiding it would also hide every equal text in the result.
+_NOT_SECRET = {"no_log": False}
+
+CONNECTION = {
+    "argument_spec": {
+        "server": {"type": "list", "elements": "str"},
+        "tls_server_name": {"type": "str"},
+        "login": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+        "keytab": {"type": "path", **_NOT_SECRET},
+        "normalize_login": {"type": "bool", "default": False},
+        "authentication": {
+            "type": "str",
+            "choices": ["simple", "kerberos", "anonymous", "external"],
+            "default": "simple",
+        },
+        "encryption": {"type": "str", "choices": ["ldaps", "start_tls", "none"], "default": "ldaps"},
+        "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"},
+        "client_cert": {"type": "path"},
+        "client_key": {"type": "path", **_NOT_SECRET},
+        "timeout": {"type": "int", "default": 30},
+        "page_size": {"type": "int", "default": 1000},
+        "use_ldap": {"type": "bool", "default": False},
+        "ldap_parameters": {
+            "type": "dict",
+            "options": {
+                "preset": {
+                    "type": "str",
+                    "choices": ["openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"],
+                },
+                "user_class": {"type": "str"},
+                "group_class": {"type": "str"},
+                "user_key": {"type": "str", **_NOT_SECRET},
+                "group_key": {"type": "str", **_NOT_SECRET},
+                "group_members": {"type": "raw"},  # one attribute, or a list of attributes
+                "member_value": {"type": "str", "choices": ["dn", "name", "key"]},
+                "user_groups": {"type": "str"},
+                "user_groups_value": {"type": "str", "choices": ["dn", "name"]},
+            },
+        },
+    },
+}
+
+STORE = {
+    "argument_spec": {
+        "store": {"type": "path", "default": "/var/lib/user_synchronization/users.db"},
+    },
+}
+
+# The DNs are raw, since Ansible would cut a single DN into a list at its commas.
+SYNCHRONIZATION = {
+    "argument_spec": {
+        "name": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["present"], "default": "present"},
+        "user_group": {"type": "str", "default": "All"},  # not a path: that would expand ~ and $
+        "create_user_group": {"type": "bool", "default": True},
+        "user_collision": {"type": "str", "choices": ["skip", "overwrite", "merge"], "default": "skip"},
+        "user_extinction": {"type": "str", "choices": ["skip", "disable", "delete"], "default": "disable"},
+        "user_group_extinction": {"type": "str", "choices": ["skip", "delete"], "default": "skip"},
+        "distinguished_name": {"type": "raw", "default": []},
+        "exclude_distinguished_name": {"type": "raw", "default": []},
+        "outside_members": {"type": "str", "choices": ["add", "skip"], "default": "add"},
+        "user_filter": {"type": "str"},
+        "group_filter": {"type": "str"},
+        "group_structure": {
+            "type": "str",
+            "choices": ["groups", "organizational_units", "both"],
+            "default": "groups",
+        },
+        "group_types": {"type": "str", "choices": ["all", "security"], "default": "all"},
+        "ignore_disabled_users": {"type": "bool", "default": False},
+        "user_attributes": {"type": "dict", "default": {}},
+        "group_attributes": {"type": "dict", "default": {}},
+        "report_limit": {"type": "int", "default": 1000},
+    },
+    "required_if": [("state", "present", ("server",))],
+}
+
+
+def module_arguments(*families: dict) -> dict:
+    """Return the keyword arguments for AnsibleModule that the families ask for together."""
+    arguments: dict = {}
+    for family in families:
+        for keyword, value in family.items():
+            if keyword == "argument_spec":
+                arguments[keyword] = {**arguments.get(keyword, {}), **value}
+            else:
+                arguments[keyword] = arguments.get(keyword, []) + value
+    return arguments
