@@ -34,6 +34,8 @@ Attributes = Dict[str, Union[str, List[str]]]  # field -> text, or a sorted list
 
 def name_key(name: str) -> str:
     """Return the form in which two names are compared: Unicode NFC without case (Unicode 3.13, D145)."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -207,8 +209,9 @@ class StoredState(NamedTuple):
     neighbours: Dict[Tuple[str, str], str]  # (parent reference, name_key) -> path: groups not owned, where ours may lie
     occupied: frozenset  # keys of owned groups that hold records this synchronization does not own
     users: Dict[str, StoredUser]  # by reference
-    members: Dict[str, Members]  # users in the groups whose member lists the snapshot gives: by stable key
+    members: Dict[str, Members]  # users in groups whose member lists the snapshot gives, and in lost or extinct groups
     memberships: Dict[str, List[str]]  # user reference -> owned groups that list it; of lost and of extinct users
+    membership_count: int = 0  # own members of owned groups, users and user groups
 
 
 # --- what is to change -----------------------------------------------------------------------------------------------
@@ -217,8 +220,8 @@ class StoredState(NamedTuple):
 class UserChange(NamedTuple):
     """A user record before and after; ``before`` is None where it is created, ``after`` where it ends.
 
-    ``adopts`` names a record made by hand that this user takes over: 'merge' keeps its local attributes,
-    'overwrite' replaces them. ``released`` tells that the record stays and belongs to none.
+    ``adopts`` names a record made by hand that this user takes over, and ``before`` is that record: 'merge' keeps its
+    local attributes, 'overwrite' replaces them. ``released`` tells that the record stays and belongs to none.
     """
 
     reference: str
@@ -275,3 +278,4 @@ class Plan(NamedTuple):
     memberships: List[MembershipChange]
     collisions: List[Collision]
     bookkeeping: Bookkeeping
+    ignored: int = 0  # disabled newcomers that ignore_disabled_users keeps out

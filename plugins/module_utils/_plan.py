@@ -1,0 +1,522 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Snapshot + stored state + policies -> plan. Pure: no clock, no network, no store.
+
+The planner writes down what each record is to be, compares it with what is stored, and keeps the differences. Who may
+sit where is decided for all at once by `assign_places`; that is what makes swaps, rotations and collisions come out
+the same whatever the order of the entries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Dict, NamedTuple, Optional, Tuple
+
+from . import _model
+from ._model import name_key, path_reference
+
+Place = Tuple[str, str]  # reference of the user group, name_key: where no two may sit
+
+# Among those who want a place that none of them holds: the stored, then the newcomers, then the extinct, who give
+# their name up.
+STORED, NEWCOMER, EXTINCT = 0, 1, 2
+
+
+class Claimant(NamedTuple):
+    """Somebody who needs a place: takes the first of ``wanted`` that is not given to a better one."""
+
+    reference: str
+    wanted: list[tuple[str, str]]  # (reference of the user group, name), best first
+    current: Place | None
+    rank: tuple[int, int, str]  # STORED .. EXTINCT, created, key
+
+
+def place_of(record: _model.UserRecord | _model.UserGroupRecord) -> Place:
+    home = record.home if isinstance(record, _model.UserRecord) else record.parent
+    return home, name_key(record.name)
+
+
+def assign_places(
+    claimants: Iterable[Claimant],
+    may_take: Callable[[Claimant, Place], bool],
+) -> Dict[str, Optional[Tuple[str, str]]]:
+    """Give every claimant a place of its own, or None.
+
+    Deferred acceptance (Gale and Shapley, 1962): everyone asks for its best place, a place keeps the best who asked so
+    far, and who is sent away asks for its next. A place prefers who sits there, then the lower rank. The outcome does
+    not depend on the order of the claimants, a swap of names comes out as a swap, and whoever can fall back on the
+    place where it sits is never left without one.
+    """
+    holders: Dict[Place, Tuple[Claimant, int]] = {}
+    given: Dict[str, Optional[Tuple[str, str]]] = {}
+    asking = [(claimant, 0) for claimant in claimants]
+    while asking:
+        claimant, choice = asking.pop()
+        given[claimant.reference] = None
+        for choice in range(choice, len(claimant.wanted)):
+            home, name = claimant.wanted[choice]
+            place = (home, name_key(name))
+            if not may_take(claimant, place):
+                continue
+            holder = holders.get(place)
+            if holder is not None:
+                if _claim(holder[0], place) < _claim(claimant, place):
+                    continue
+                asking.append((holder[0], holder[1] + 1))
+            holders[place] = (claimant, choice)
+            given[claimant.reference] = (home, name)
+            break
+    return given
+
+
+def _claim(claimant: Claimant, place: Place) -> tuple[bool, tuple[int, int, str]]:
+    return claimant.current != place, claimant.rank
+
+
+# --- user groups -----------------------------------------------------------------------------------------------------
+
+
+def _plan_user_groups(snapshot, state, target):
+    """Return {key: record after} of all owned groups that stay if nothing is deleted, and the collisions.
+
+    Groups that the snapshot lacks are extinct here; which of them are deleted is decided when it is known who stays
+    inside.
+    """
+    claimants, wanted = [], {}
+    for key, group in snapshot.user_groups.items():
+        stored = state.user_groups.get(key)
+        name = group.name or (stored and stored.name)
+        if not name:
+            continue  # in snapshot.not_stored already
+        parent = group.parent if group.parent in snapshot.user_groups else target
+        wanted[key] = _model.UserGroupRecord(name, parent, None, group.attributes, group.dn)
+        suffixes = (group.container, group.type, key)
+        claimants.append(Claimant(
+            key,
+            [(parent, name)] + [(parent, "%s (%s)" % (name, suffix)) for suffix in suffixes if suffix],
+            place_of(stored) if stored else None,
+            (STORED if stored else NEWCOMER, group.created, key),
+        ))
+    for key, stored in state.user_groups.items():
+        if key not in snapshot.user_groups:
+            wanted[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
+            claimants.append(_extinct_claimant(key, stored))
+
+    given = assign_places(claimants, lambda claimant, place: place not in state.neighbours)
+    collisions = []
+    for key, place in given.items():
+        record = wanted[key]
+        if place is None:  # all suffixes are taken by groups made by hand: nothing sensible is left to try
+            place = (record.parent, "%s (%s)" % (key, record.name))
+        if place[1] != record.name and not record.extinct:
+            collisions.append((key, record, place[1]))
+        wanted[key] = record._replace(parent=place[0], name=place[1])
+    return wanted, collisions
+
+
+def _extinct_claimant(reference, record):
+    """An extinct record stays where it is, and gives its name up to a newcomer."""
+    home, dummy = place_of(record)
+    names = (record.name, "%s (extinct)" % record.name, "%s (extinct %s)" % (record.name, reference))
+    return Claimant(reference, [(home, name) for name in names], place_of(record), (EXTINCT, 0, reference))
+
+
+def _deletable(state, records, users_after):
+    """Return the extinct groups in which nothing stays that is not deleted with them."""
+    children: Dict[str, list] = {}
+    for key, record in records.items():
+        children.setdefault(record.parent, []).append(key)
+    homes = {change.home for change in users_after}
+    stays: set = set()
+    for key, record in records.items():
+        if not record.extinct or key in state.occupied or key in homes:
+            while key in records and key not in stays:  # who stays keeps all groups above it
+                stays.add(key)
+                key = records[key].parent
+    return {key for key in records if key not in stays}
+
+
+# --- users -----------------------------------------------------------------------------------------------------------
+
+
+class _Users(NamedTuple):
+    """What becomes of the users that are not as stored."""
+
+    after: Dict[str, Optional[_model.UserRecord]]  # reference -> record; None: ended, or not created
+    adopts: Dict[str, str]  # key -> reference of the record made by hand that it takes over
+    released: set  # adopted records that go back to being made by hand
+    ended: set  # references whose memberships end, whatever the member lists say
+    losers: Dict[str, str]  # key -> what was not done and why: must be compared in the next run too
+    ignored: int  # disabled newcomers that ignore_disabled_users keeps out
+
+
+def _plan_users(settings, snapshot, state, target, groups):
+    bodies = {key: user for key, user in snapshot.users.items() if user is not None}
+    after: Dict[str, Optional[_model.UserRecord]] = {}
+    released: set = set()
+    ended: set = set()
+    _end_lost_users(settings, snapshot, state, bodies, after, released, ended)
+
+    wanted, ignored = {}, 0
+    for key, user in bodies.items():
+        stored = state.users.get(key)
+        if stored is not None and not stored.given:
+            after[key] = stored.record._replace(claimed=True)
+        elif stored is None and settings.ignore_disabled_users and not user.enabled:
+            ignored += 1
+        elif user.name or stored is not None:
+            wanted[key] = _model.UserRecord(
+                name=user.name or stored.record.name,
+                home=user.home if user.home in groups else target,
+                enabled=user.enabled, sid=user.sid, extinct=None,
+                attributes=user.attributes, dn=user.dn, claimed=True,
+            )
+
+    losers: Dict[str, str] = {}
+    rank = {key: (STORED if key in state.users else NEWCOMER, bodies[key].created, key) for key in wanted}
+    adopts = _settle_sids(settings, state, wanted, rank, after, losers)
+    while True:
+        given, sitting = _settle_places(settings, state, wanted, rank, after, adopts)
+        lost_adopters = [key for key in adopts if given[key] is None]
+        if not lost_adopters:
+            break
+        for key in lost_adopters:  # its record made by hand stays where it is after all: settle again without it
+            losers[key] = "the name is taken"
+            del adopts[key], wanted[key]
+
+    for key, record in wanted.items():
+        place = given[key]
+        if place is None:
+            losers[key] = "the name is taken"
+        elif key in state.users and (place[0], place[1]) != (record.home, record.name):
+            losers[key] = "the name is taken, it keeps its place"
+        if place is not None:
+            after[key] = record._replace(home=place[0], name=place[1])
+            sitter = sitting.get(place_of(after[key]))
+            if sitter is not None:
+                adopts[key] = sitter
+    for reference, place in given.items():
+        if reference not in wanted:  # an extinct record that gave its name up
+            record = after.get(reference) or state.users[reference].record
+            after[reference] = record._replace(home=place[0], name=place[1])
+    return _Users(after, adopts, released, ended, losers, ignored)
+
+
+def _end_lost_users(settings, snapshot, state, bodies, after, released, ended):
+    """Write down what becomes of users that the snapshot lacks: by the policy, when the last claim ends."""
+    for key, stored in state.users.items():
+        record = stored.record
+        reason = snapshot.lost_users.get(key) or (key not in bodies and key not in snapshot.users and record.extinct)
+        if not reason or key[:1] in "@#":
+            continue
+        last = stored.given and not stored.other_claims
+        if not last:
+            if record.claimed:
+                after[key] = record._replace(claimed=False)
+                ended.add(key)
+        elif settings.user_extinction == "delete" and stored.adopted:
+            after[key] = record._replace(claimed=False, extinct=None)
+            released.add(key)
+            ended.add(key)
+        elif settings.user_extinction == "delete":
+            after[key] = None
+            ended.add(key)
+        elif settings.user_extinction == "disable":
+            after[key] = record._replace(claimed=False, extinct=record.extinct or reason, enabled=False)
+            ended.add(key)
+        else:
+            after[key] = record._replace(claimed=False, extinct=record.extinct or reason)
+
+
+def _settle_sids(settings, state, wanted, rank, after, losers):
+    """See that no two users get one SID: who is stored keeps it, then the older. Return who adopts which record."""
+    owners: Dict[str, str] = {}
+    for reference, stored in state.users.items():
+        record = after.get(reference, stored.record)
+        if record is not None and record.sid and not record.extinct and reference not in wanted:
+            owners[record.sid] = reference
+    adopts: Dict[str, str] = {}
+    keeps = {key: key in state.users and state.users[key].record.sid == record.sid
+             for key, record in wanted.items() if record.sid}
+    for key in sorted(keeps, key=lambda key: (not keeps[key], rank[key])):
+        sid = wanted[key].sid
+        owner = owners.setdefault(sid, key)
+        if owner == key:
+            continue
+        if key in state.users:
+            losers[key] = "another user has its SID, it keeps the one it had"
+            wanted[key] = wanted[key]._replace(sid=state.users[key].record.sid)
+        elif owner.startswith("#") and settings.user_collision != "skip":
+            adopts[key] = owner
+            owners[sid] = key
+        else:
+            losers[key] = "another user has its SID"
+            del wanted[key]
+    return adopts
+
+
+def _settle_places(settings, state, wanted, rank, after, adopts):
+    """Return the place of each user that wants one, and who sits where whatever others want.
+
+    A newcomer may take the place of a record made by hand, if the policy lets it take over the record.
+    """
+    sitting: Dict[Place, str] = {}
+    claimants = []
+    adopted = set(adopts.values())
+    for reference, stored in state.users.items():
+        record = after.get(reference, stored.record)
+        if record is None or reference in wanted or reference in adopted:
+            continue
+        if record.extinct and reference[:1] not in "@#":
+            claimants.append(_extinct_claimant(reference, record))
+        else:
+            sitting[place_of(record)] = reference
+    for key, record in wanted.items():
+        stored = state.users.get(key)
+        places = [(record.home, record.name)]
+        if stored is not None:
+            places.append((stored.record.home, stored.record.name))
+        claimants.append(Claimant(key, places, place_of(stored.record) if stored else None, rank[key]))
+
+    def may_take(claimant, place):
+        sitter = sitting.get(place)
+        if sitter is None:
+            return True
+        newcomer = claimant.rank[0] == NEWCOMER and claimant.reference not in adopts
+        return newcomer and sitter.startswith("#") and settings.user_collision != "skip"
+
+    return assign_places(claimants, may_take), sitting
+
+
+# --- memberships -----------------------------------------------------------------------------------------------------
+
+
+class _Comparison(NamedTuple):
+    added: list[str]
+    removed: list[str]
+    kept: Dict[str, str]  # reference -> the value that it is still listed as
+
+
+def _compare_members(listed, stored, kept_values, same_value, ended, kept):
+    """Compare a member list with the stored one.
+
+    A stored member that is not listed stays if ``kept`` says so, or if a value that leads to no one is a value that it
+    was known by: the value has not left the list, so nothing says that the membership ended.
+    """
+    listed = set(listed)
+    values = {same_value(value): value for value in kept_values}
+    removed, still_listed = [], {}
+    for reference, known_by in stored.items():
+        if reference in ended:
+            removed.append(reference)
+        elif reference not in listed and reference not in kept:
+            value = next((values[form] for form in map(same_value, known_by) if form in values), None)
+            if value is None:
+                removed.append(reference)
+            else:
+                still_listed[reference] = value
+    return _Comparison(sorted(listed.difference(stored)), sorted(removed), still_listed)
+
+
+def _plan_memberships(snapshot, state, groups, users, same_value, bookkeeping):
+    """Return the membership changes of all owned groups that stay or end, in the order of their keys."""
+    present = {key for key in snapshot.users if snapshot.users[key] is None or users.after.get(key) is not None}
+    kept = {reference for reference, stored in state.users.items()
+            if (users.after.get(reference, stored.record) or stored.record).extinct} - users.ended
+    ended_in: Dict[str, set] = {}
+    for reference in users.ended:
+        for key in state.memberships.get(reference, ()):
+            ended_in.setdefault(key, set()).add(reference)
+
+    changes = []
+    for key in sorted(set(groups) | set(state.user_groups)):
+        group = snapshot.user_groups.get(key)
+        stored_groups = state.nestings.get(key, {})
+        if key not in groups:  # deleted, and all its memberships with it
+            people = _Comparison([], sorted(state.members.get(key, {})), {})
+            nested = _Comparison([], sorted(stored_groups), {})
+        elif group is None:  # extinct and kept: it keeps its members, but those that end
+            people = _Comparison([], sorted(ended_in.get(key, ())), {})
+            nested = _Comparison([], sorted(child for child in stored_groups if child not in groups), {})
+        else:
+            if group.members is None:
+                people = _Comparison([], sorted(ended_in.get(key, ())), {})
+            else:
+                listed = [member for member in group.members if member[:1] == "@" or member in present]
+                stored = state.members.get(key, {})
+                people = _compare_members(listed, stored, group.kept_values, same_value, users.ended, kept)
+                # Only a list that is stored as it was read may be left out of the next comparison.
+                exact = len(group.members) == len(listed) == len(stored) + len(people.added) - len(people.removed)
+                bookkeeping.group_digests[key] = group.members_digest if exact else b""
+            nested = _compare_members(
+                [child for child in group.user_groups if child in groups and not groups[child].extinct],
+                stored_groups, group.kept_values, same_value,
+                {child for child in stored_groups if child not in groups}, (),
+            )
+        for comparison, stored in ((people, state.members.get(key, {})), (nested, stored_groups)):
+            for reference, value in comparison.kept.items():
+                if stored[reference] != (value,):
+                    bookkeeping.listed_as[key, reference] = value
+        change = _model.MembershipChange(key, people.added, people.removed, nested.added, nested.removed)
+        if any(change[1:]):
+            changes.append(change)
+    return changes
+
+
+# --- the plan --------------------------------------------------------------------------------------------------------
+
+
+def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
+    """Return the plan that makes the store equal to the snapshot, under the policies.
+
+    ``settings`` has name, user_collision, user_extinction, user_group_extinction and ignore_disabled_users;
+    ``same_value`` returns the form in which two values of a member list are compared (a DN has many spellings).
+
+    Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
+    """
+    target = path_reference(state.target)
+    for key in state.user_groups:
+        if (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
+            raise ValueError("user_group: '%s' lies in a user group that this synchronization keeps itself: name another"
+                             % state.target)
+    groups, group_collisions = _plan_user_groups(snapshot, state, target)
+    users = _plan_users(settings, snapshot, state, target, groups)
+    collisions = []
+    for key, reason in users.losers.items():
+        user = snapshot.users[key]
+        home = path_of(user.home if user.home in groups else target, groups)
+        name = user.name or state.users[key].record.name
+        collisions.append(_model.Collision("user", name, home, user.dn, reason))
+
+    if settings.user_group_extinction == "delete":
+        staying = [record for record in (users.after.get(reference, stored.record)
+                                         for reference, stored in state.users.items()) if record is not None]
+        staying += [record for key, record in users.after.items() if record is not None and key not in state.users]
+        for key in _deletable(state, groups, staying):
+            del groups[key]
+    for key, record, name in group_collisions:
+        if key in groups:
+            collisions.append(_model.Collision(
+                "user_group", record.name, path_of(record.parent, groups), record.dn,
+                "the name is taken, it is called '%s'" % name))
+
+    bookkeeping = _model.Bookkeeping({}, {}, {}, {}, {})
+    memberships = _plan_memberships(snapshot, state, groups, users, same_value, bookkeeping)
+    return _model.Plan(
+        directory=snapshot.directory,
+        synchronization=settings.name,
+        target=state.target,
+        target_missing=state.target_missing,
+        user_groups=list(_group_changes(state, groups, bookkeeping)),
+        users=list(_user_changes(settings, snapshot, state, users, bookkeeping)),
+        memberships=memberships,
+        collisions=sorted(collisions),
+        bookkeeping=bookkeeping,
+        ignored=users.ignored,
+    )
+
+
+def path_of(reference: str, groups: Dict[str, _model.UserGroupRecord]) -> str:
+    """Return the path of a user group, owned or not."""
+    names = []
+    while reference in groups:
+        names.append(groups[reference].name)
+        reference = groups[reference].parent
+    path = reference[len("path:"):]
+    for name in reversed(names):
+        path = _model.join_path(path, name)
+    return path
+
+
+def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChange]:
+    for key in sorted(set(groups) | set(state.user_groups)):
+        before, after = state.user_groups.get(key), groups.get(key)
+        if before is None or after is None or before._replace(dn=after.dn) != after:
+            yield _model.UserGroupChange(key, before, after)
+        elif before.dn != after.dn:
+            bookkeeping.group_dns[key] = after.dn
+
+
+def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_model.UserChange]:
+    for reference in sorted(users.after):
+        stored, after = state.users.get(reference), users.after[reference]
+        adopts = users.adopts.get(reference)
+        held = state.users[adopts] if adopts else stored
+        before = held.record if held else None
+        if before is None or after is None or before._replace(dn=after.dn) != after:
+            yield _model.UserChange(reference, before, after, adopts, settings.user_collision if adopts else None,
+                                    reference in users.released)
+        elif before.dn != after.dn:
+            bookkeeping.user_dns[reference] = after.dn
+        body = snapshot.users.get(reference)
+        if body is not None and (stored is None or stored.given):
+            bookkeeping.user_digests[reference] = b"" if reference in users.losers else body.digest
+
+
+# --- digests ---------------------------------------------------------------------------------------------------------
+
+
+def plan_digest(plan: _model.Plan) -> str:
+    """Return the digest of a plan: what changes and what was there before, and nothing of time, host or order."""
+    return _digest(plan, _changes(plan))
+
+
+def removals_digest(plan: _model.Plan) -> str:
+    """Return the digest of what a plan takes away: see `removes`."""
+    return _digest(plan, _removals(plan))
+
+
+def is_empty(plan: _model.Plan) -> bool:
+    """Tell whether the plan changes nothing that anybody could see in the store."""
+    return not (plan.target_missing or plan.user_groups or plan.users or plan.memberships)
+
+
+def removes(change: _model.UserChange) -> bool:
+    """Tell whether a user ends, is marked extinct, or is overwritten by this change."""
+    if change.after is None or change.released or change.policy == "overwrite":
+        return True
+    return change.before is not None and change.before.extinct is None and change.after.extinct is not None
+
+
+def _digest(plan, changes):
+    digest = hashlib.sha256()
+    for item in [[plan.synchronization, plan.directory.identity, plan.target]] + sorted(changes):
+        text = item if isinstance(item, str) else json.dumps(item)
+        digest.update(text.encode("ascii") + b"\n")
+    return digest.hexdigest()
+
+
+def _changes(plan):
+    dump = json.JSONEncoder(sort_keys=True).encode
+    if plan.target_missing:
+        yield dump(["target", plan.target])
+    for change in plan.user_groups:
+        yield dump(["user_group", change.key, _visible(change.before), _visible(change.after)])
+    for change in plan.users:
+        yield dump(["user", change.reference, _visible(change.before), _visible(change.after),
+                    change.adopts, change.policy, change.released])
+    for change in plan.memberships:
+        yield dump(["members"] + list(change))
+
+
+def _removals(plan):
+    dump = json.JSONEncoder(sort_keys=True).encode
+    for change in plan.user_groups:
+        if change.after is None or change.before is not None and change.before.extinct != change.after.extinct:
+            yield dump(["user_group", change.key, _visible(change.before), _visible(change.after)])
+    for change in plan.users:
+        if removes(change):
+            yield dump(["user", change.reference, _visible(change.before), _visible(change.after), change.adopts])
+    for change in plan.memberships:
+        if change.users_removed or change.user_groups_removed:
+            yield dump(["members", change.key, change.users_removed, change.user_groups_removed])
+
+
+def _visible(record):
+    return None if record is None else [value for field, value in zip(record._fields, record) if field != "dn"]
