@@ -1,0 +1,165 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documentation of the connection options: the twin of CONNECTION in ``plugins/module_utils/_options.py``."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  server:
+    description:
+      - The servers of the directory, tried in this order until one answers.
+      - Each is a host, a host and port (V(dc1.example.com:636)), an V(ldap://), V(ldaps://) or V(ldapi://) URL, or
+        V(srv:example.com), which looks up the servers of that domain in DNS (SRV records).
+      - V(ldap://) goes with O(encryption=start_tls) or O(encryption=none), V(ldaps://) with O(encryption=ldaps), and
+        V(ldapi://) with O(authentication=external) or O(encryption=none).
+    type: list
+    elements: str
+  tls_server_name:
+    description:
+      - The name expected in the server's certificate, where O(server) is an address or another name.
+    type: str
+  login:
+    description:
+      - The account that reads the directory. It needs no more than the right to read.
+      - With O(authentication=simple) on Active Directory it is V(DOMAIN\\USERNAME) or V(USERNAME@FULL.DOMAIN), in
+        capitals.
+      - With O(authentication=simple) and O(use_ldap=true) it is a DN, such as V(cn=reader,dc=example,dc=com).
+      - With O(authentication=kerberos) it is a principal, such as V(SVC-SYNC@EXAMPLE.COM). With O(keytab) it is written
+        exactly as it is in the keytab.
+      - With O(authentication=anonymous) and O(authentication=external) there is none.
+      - In YAML, write a login with a backslash without quotes or in single quotes. In double quotes a backslash is
+        written twice.
+    type: str
+  password:
+    description:
+      - The password of O(login).
+      - It is used in memory and in the bind request. It is not in the store, the result, the diff or an error message.
+    type: str
+  keytab:
+    description:
+      - Path of a keytab on the node where the task runs. It takes the place of O(password) with
+        O(authentication=kerberos).
+    type: path
+  normalize_login:
+    description:
+      - Whether to accept an Active Directory login in the wrong case, and capitalize it.
+    type: bool
+    default: false
+  authentication:
+    description:
+      - How the task proves to the server who it is.
+    type: str
+    choices:
+      simple: With O(login) and O(password).
+      kerberos: With a Kerberos ticket for O(login), obtained with O(password) or O(keytab). Needs the Python library
+        gssapi.
+      anonymous: Not at all. The server must allow it.
+      external: With the client certificate O(client_cert), or on V(ldapi://) with the user that runs the task.
+    default: simple
+  encryption:
+    description:
+      - How the connection is encrypted.
+    type: str
+    choices:
+      ldaps: TLS from the first byte, on port 636 unless O(server) names another.
+      start_tls: TLS on port 389 before anything else is sent. A server that refuses it is not used.
+      none: No encryption, on port 389. A password travels in clear text, of which a warning tells.
+    default: ldaps
+  validate_certs:
+    description:
+      - Whether the server's certificate and the name in it must be valid.
+      - Without it, anyone on the way can read the password and answer in the place of the directory.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - Path of a file in PEM format with the certificates to trust, on the node where the task runs.
+      - Left out, what that node trusts is trusted.
+    type: path
+  client_cert:
+    description:
+      - Path of a file in PEM format with the client certificate, on the node where the task runs. It may hold the key,
+        too.
+    type: path
+  client_key:
+    description:
+      - Path of a file in PEM format with the key of O(client_cert), on the node where the task runs.
+    type: path
+  timeout:
+    description:
+      - How many seconds to wait for a server, when connecting and for each answer.
+    type: int
+    default: 30
+  page_size:
+    description:
+      - How many entries to ask for at a time. A server may return fewer.
+    type: int
+    default: 1000
+  use_ldap:
+    description:
+      - Whether to use LDAP instead of Active Directory.
+    type: bool
+    default: false
+  ldap_parameters:
+    description:
+      - What users and groups look like in a directory that is no Active Directory. It goes with O(use_ldap=true).
+      - O(ldap_parameters.preset) chooses a set of parameters. Each of the others overrides one of them.
+    type: dict
+    suboptions:
+      preset:
+        description:
+          - The type of the directory. Left out, it is found by asking the server (its root DSE).
+        type: str
+        choices:
+          openldap: Users are C(inetOrgPerson), groups are C(groupOfNames) or C(groupOfUniqueNames).
+          rfc2307: Users are C(posixAccount), groups are C(posixGroup) with C(memberUid).
+          openldap_samba: Users are C(sambaSamAccount), groups are C(sambaGroupMapping) with C(memberUid).
+          open_directory: Apple Open Directory.
+          freeipa: FreeIPA and Red Hat Identity Management.
+          389ds: 389 Directory Server. Users are C(inetOrgPerson), groups are C(groupOfNames) or C(groupOfUniqueNames).
+      user_class:
+        description:
+          - The object class of users.
+        type: str
+      group_class:
+        description:
+          - The object class of groups.
+        type: str
+      user_key:
+        description:
+          - The attribute that never changes while a user lives, such as V(entryUUID). Users are recognised by it after
+            they were renamed or moved.
+        type: str
+      group_key:
+        description:
+          - The attribute that never changes while a group lives, such as V(entryUUID).
+        type: str
+      group_members:
+        description:
+          - The attribute of a group that lists its members, such as V(member), or a list of such attributes.
+        type: raw
+      member_value:
+        description:
+          - What O(ldap_parameters.group_members) holds.
+        type: str
+        choices:
+          dn: The DN of a member.
+          name: The name of a user.
+          key: The stable key of a member.
+      user_groups:
+        description:
+          - The attribute of a user that lists its groups, such as V(memberOf), where groups do not list their members.
+        type: str
+      user_groups_value:
+        description:
+          - What O(ldap_parameters.user_groups) holds.
+        type: str
+        choices:
+          dn: The DN of a group.
+          name: The name of a group. The groups need no entries of their own.
+"""

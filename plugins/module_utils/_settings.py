@@ -1,0 +1,310 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Options -> settings: everything that can be judged offline is judged here, before any packet leaves.
+
+A wrong option fails with one sentence that begins with its name and says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from ._credentials import check_login
+from ._directory.connection import parse_server
+from ._directory.presets import check_parameters
+from ._directory.values import check_filter, normal_dn
+from ._errors import SynchronizationError
+from ._model import join_path, split_path
+from ._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
+
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+# RFC 4512 section 2.5: an attribute's name or dotted number, then options such as ';lang-fr'.
+_ATTRIBUTE = re.compile(r"([A-Za-z][A-Za-z0-9-]*|(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+)(;[A-Za-z0-9-]+)*")
+
+_PAGE_SIZE_MAX = 2**31 - 1  # RFC 2696: INTEGER (0..maxInt)
+_TIMEOUT_MAX = 86400  # a day, in seconds
+
+
+class Settings(NamedTuple):
+    """What a run is asked to do: the options, judged, with their defaults."""
+
+    name: str
+    state: str
+    target: List[str]  # the names in the path user_group, the root first
+    create_user_group: bool
+    user_collision: str
+    user_extinction: str
+    user_group_extinction: str
+    servers: Tuple[str, ...]  # as written, in the order in which they are tried
+    tls_server_name: Optional[str]
+    login: Optional[str]  # as it goes into the bind request, capitalized where normalize_login did so
+    password: Optional[str]
+    keytab: Optional[str]
+    authentication: str
+    encryption: str
+    validate_certs: bool
+    ca_path: Optional[str]
+    client_cert: Optional[str]
+    client_key: Optional[str]
+    timeout: int  # seconds
+    page_size: int
+    use_ldap: bool
+    ldap_parameters: Dict[str, Any]  # those that were given
+    distinguished_name: List[str]
+    exclude_distinguished_name: List[str]
+    outside_members: str
+    user_filter: Optional[str]
+    group_filter: Optional[str]
+    group_structure: str
+    group_types: str
+    ignore_disabled_users: bool
+    user_attributes: Dict[str, str]
+    group_attributes: Dict[str, str]
+    store: str
+    report_limit: int
+
+    def __repr__(self) -> str:
+        values = [(field, getattr(self, field)) for field in self._fields if field != "password"]
+        return "Settings(%s)" % ", ".join("%s=%r" % pair for pair in values)
+
+
+def settings_from(params: dict, warn: Callable[[str], None]) -> Settings:
+    """Return the settings that the module's parameters ask for.
+
+    ``params`` are as AnsibleModule leaves them: every option is there, and an explicit null is None, also where the
+    option has a default. ``warn`` is called with a sentence for an option that has no effect.
+
+    Raises SynchronizationError.
+    """
+    options = _with_defaults(params)
+    settings = Settings(
+        name=_name(options["name"]),
+        state=options["state"],
+        target=_judged("user_group", split_path, options["user_group"]),
+        create_user_group=options["create_user_group"],
+        user_collision=options["user_collision"],
+        user_extinction=options["user_extinction"],
+        user_group_extinction=options["user_group_extinction"],
+        servers=_servers(options),
+        tls_server_name=options["tls_server_name"] or None,
+        login=_login(options),
+        password=options["password"] or None,
+        keytab=_file("keytab", options["keytab"]),
+        authentication=options["authentication"],
+        encryption=options["encryption"],
+        validate_certs=options["validate_certs"],
+        ca_path=_file("ca_path", options["ca_path"]),
+        client_cert=_file("client_cert", options["client_cert"]),
+        client_key=_file("client_key", options["client_key"]),
+        timeout=_number("timeout", options["timeout"], _TIMEOUT_MAX),
+        page_size=_number("page_size", options["page_size"], _PAGE_SIZE_MAX),
+        use_ldap=options["use_ldap"],
+        ldap_parameters=_ldap_parameters(options["ldap_parameters"] or {}),
+        distinguished_name=_dns("distinguished_name", options["distinguished_name"], "synchronize the whole tree"),
+        exclude_distinguished_name=_dns(
+            "exclude_distinguished_name", options["exclude_distinguished_name"], "exclude nothing"
+        ),
+        outside_members=options["outside_members"],
+        user_filter=_filter("user_filter", options["user_filter"]),
+        group_filter=_filter("group_filter", options["group_filter"]),
+        group_structure=options["group_structure"],
+        group_types=options["group_types"],
+        ignore_disabled_users=options["ignore_disabled_users"],
+        user_attributes=_attributes("user_attributes", options["user_attributes"]),
+        group_attributes=_attributes("group_attributes", options["group_attributes"]),
+        store=_store(options["store"]),
+        report_limit=_number("report_limit", options["report_limit"]),
+    )
+    _judge_together(settings)
+    _warn_of_no_effect(settings, warn)
+    return settings
+
+
+def public_settings(settings: Settings, preset: Any = None) -> dict:
+    """Return the effective settings for the result: by option name, no secret among them.
+
+    ``preset`` is what the directory type and the single parameters come to (a NamedTuple), once that is known.
+    """
+    public = settings._asdict()
+    del public["password"]
+    path = settings.target[0]
+    for name in settings.target[1:]:
+        path = join_path(path, name)
+    public["user_group"] = path
+    del public["target"]
+    public["server"] = list(public.pop("servers"))
+    public["preset"] = _plain(preset._asdict()) if preset is not None else None
+    return public
+
+
+def _plain(value: Any) -> Any:
+    """Return the value in the types that JSON knows."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(item) for item in value)
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return str(value)
+
+
+# --- one option at a time --------------------------------------------------------------------------------------------
+
+
+def _with_defaults(params: dict) -> dict:
+    """Return the parameters with the default in the place of None: an explicit null is as good as leaving it out."""
+    specification = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]
+    return {
+        option: described.get("default") if params.get(option) is None else params[option]
+        for option, described in specification.items()
+    }
+
+
+def _judged(option: str, judge: Callable, *arguments: Any) -> Any:
+    """Return what ``judge`` returns; its ValueError becomes an error that begins with the option's name."""
+    try:
+        return judge(*arguments)
+    except ValueError as error:
+        raise SynchronizationError("%s: %s" % (option, error)) from None
+
+
+def _name(name: str | None) -> str:
+    if not (name or "").strip():
+        raise SynchronizationError("name: the synchronization has no name: give it one, such as 'staff'")
+    return name
+
+
+def _servers(options: dict) -> Tuple[str, ...]:
+    servers = options["server"] or []
+    if not servers:
+        raise SynchronizationError("server: the list is empty: name at least one server of the directory")
+    for server in servers:
+        _judged("server", parse_server, server, options["encryption"])
+    return tuple(servers)
+
+
+def _login(options: dict) -> str | None:
+    login, password = options["login"], options["password"]
+    if options["authentication"] in ("anonymous", "external"):
+        # Nothing is asked for there, so that an empty text is as good as none. Elsewhere an empty password is an error.
+        login, password = login or None, password or None
+    return check_login(
+        login,
+        password,
+        options["authentication"],
+        options["use_ldap"],
+        options["normalize_login"],
+        options["keytab"] or None,
+    )
+
+
+def _file(option: str, path: str | None) -> str | None:
+    if not path:
+        return None
+    if not os.path.isfile(path):
+        raise SynchronizationError(
+            "%s: there is no file '%s' on the node where this task runs: put it there, or correct the path" % (option, path)
+        )
+    if not os.access(path, os.R_OK):
+        raise SynchronizationError(
+            "%s: the file '%s' cannot be read by the user that runs this task: change its mode or use become"
+            % (option, path)
+        )
+    return path
+
+
+def _store(path: str) -> str:
+    if not os.path.isabs(path):
+        raise SynchronizationError("store: '%s' is no absolute path: write the path of a file from the root on" % path)
+    if path.endswith("/") or os.path.isdir(path):
+        raise SynchronizationError("store: '%s' is a directory: write the path of a file, such as '%s'"
+                                   % (path, os.path.join(path, "users.db")))
+    return path
+
+
+def _number(option: str, number: int, most: int | None = None) -> int:
+    if number < 1 or (most is not None and number > most):
+        raise SynchronizationError(
+            "%s: %d is out of range: write a number from 1%s" % (option, number, "" if most is None else " to %d" % most)
+        )
+    return number
+
+
+def _ldap_parameters(parameters: dict) -> Dict[str, Any]:
+    return {parameter: value for parameter, value in parameters.items() if value not in (None, "")}
+
+
+def _dns(option: str, value: Any, effect_of_none: str) -> List[str]:
+    """Return the DNs as written. ``effect_of_none`` says what an empty list does."""
+    dns = [value] if isinstance(value, str) else value
+    if not isinstance(dns, list):
+        raise SynchronizationError("%s: %r is no DN: write a DN, or a list of DNs" % (option, value))
+    for dn in dns:
+        if not isinstance(dn, str):
+            raise SynchronizationError("%s: %r is no DN: write each DN of the list as a string" % (option, dn))
+        if not dn.strip():
+            raise SynchronizationError(
+                "%s: an empty string is no DN: remove it, or write an empty list to %s" % (option, effect_of_none)
+            )
+        _judged(option, normal_dn, dn)
+    return list(dns)
+
+
+def _filter(option: str, text: str | None) -> str | None:
+    if not text:
+        return None
+    _judged(option, check_filter, text)
+    return text
+
+
+def _attributes(option: str, mapping: dict) -> Dict[str, str]:
+    for field, attribute in mapping.items():
+        if not isinstance(field, str) or not _FIELD.fullmatch(field):
+            raise SynchronizationError(
+                "%s: %r is no name of a field: use letters, digits and underscores, a letter first" % (option, field)
+            )
+        if not isinstance(attribute, str) or not _ATTRIBUTE.fullmatch(attribute):
+            raise SynchronizationError(
+                "%s: the field '%s' is given %r, which is no attribute of a directory: write its name, such as 'mail'"
+                % (option, field, attribute)
+            )
+    return dict(mapping)
+
+
+# --- options that contradict each other ------------------------------------------------------------------------------
+
+
+def _judge_together(settings: Settings) -> None:
+    excluded = {normal_dn(dn) for dn in settings.exclude_distinguished_name}
+    for dn in settings.distinguished_name:
+        if normal_dn(dn) in excluded:
+            raise SynchronizationError(
+                "distinguished_name and exclude_distinguished_name both have '%s': remove it from one of them" % dn
+            )
+    if settings.client_key and not settings.client_cert:
+        raise SynchronizationError("client_key: a key without its certificate: give client_cert, too")
+    if settings.ldap_parameters and not settings.use_ldap:
+        raise SynchronizationError("ldap_parameters: they go with use_ldap: true: set it, or remove ldap_parameters")
+    if settings.group_types != "all" and settings.use_ldap:
+        raise SynchronizationError(
+            "group_types: only Active Directory knows security groups: remove group_types, or set use_ldap: false"
+        )
+    _judged("ldap_parameters", check_parameters, settings)
+
+
+def _warn_of_no_effect(settings: Settings, warn: Callable[[str], None]) -> None:
+    if settings.encryption == "none":
+        for option in ("tls_server_name", "ca_path", "client_cert"):
+            if getattr(settings, option):
+                warn("%s has no effect with encryption: none" % option)

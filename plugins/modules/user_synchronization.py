@@ -1,0 +1,597 @@
+#!/usr/bin/python
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: user_synchronization
+short_description: Keep user groups equal to a directory
+version_added: 0.1.0
+author:
+  - usersync.directory contributors (@usersync)
+description:
+  - Reads users and groups from Active Directory or an LDAP server, compares them with what the store holds from the runs
+    before, and changes only what differs.
+  - A run either changes everything that it says or nothing. If the directory cannot be read to the end, the store stays
+    as it was.
+  - The directory is only read, never written.
+  - A user or group is recognised by its stable key (such as objectGUID or entryUUID), so that a rename is a rename and a
+    move is a move.
+  - Everything that can be judged without a server is judged before any packet leaves, in check mode, too. This includes
+    the form of O(login), DNs, filters, paths, and options that contradict each other.
+requirements:
+  - python >= 3.9
+  - ldap3 >= 2.9.1
+  - gssapi, for O(authentication=kerberos)
+  - cryptography, for O(authentication=kerberos) with TLS, where the server asks for channel binding
+extends_documentation_fragment:
+  - usersync.directory.connection
+  - usersync.directory.store
+  - usersync.directory.attributes
+  - usersync.directory.attributes.action_groups
+options:
+  name:
+    description:
+      - The name of the synchronization. Its next runs find by it what it owns in the store.
+      - It is bound to the directory of its first run and refuses another.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) synchronizes, for which O(server) is required.
+    type: str
+    choices: [present]
+    default: present
+  user_group:
+    description:
+      - Path of the user group in the store under which everything lands, such as V(All/Staff).
+      - V(All) is the root. Inside a name, V(/) is written V(\\/) and V(\\) is written V(\\\\).
+      - Changing it moves the tree.
+    type: str
+    default: All
+  create_user_group:
+    description:
+      - Whether to create O(user_group), where it does not exist.
+    type: bool
+    default: true
+  user_collision:
+    description:
+      - What to do with a user whose name is taken in its home by a record made by hand.
+      - It never stops updates of users who were synchronized before, and never touches a record of another directory.
+      - Whatever was not done is in RV(collisions).
+    type: str
+    choices:
+      skip: Leave the record as it is, and the user out.
+      overwrite: Replace the record, its local attributes included.
+      merge: Take the record over, and keep its local attributes.
+    default: skip
+  user_extinction:
+    description:
+      - What to do with a user who is no longer in the directory, or no longer selected.
+    type: str
+    choices:
+      skip: Keep the record as it is, marked extinct.
+      disable: Keep the record, marked extinct and disabled, and end its memberships.
+      delete: Remove the record.
+    default: disable
+  user_group_extinction:
+    description:
+      - What to do with a user group whose group is no longer in the directory, or no longer selected.
+    type: str
+    choices:
+      skip: Keep it and its members, marked extinct.
+      delete: Remove it.
+    default: skip
+  distinguished_name:
+    description:
+      - What to synchronize, a DN or a list of DNs. Nothing else is selected.
+      - A container (an organizational unit, for example) selects everything in it. A group selects itself, the groups
+        nested in it, and their members.
+      - An empty list selects the whole tree. An empty string is refused.
+      - A DN that does not exist is an error. One that was renamed since the last run is followed, with a warning.
+    type: raw
+    default: []
+  exclude_distinguished_name:
+    description:
+      - What to leave out of O(distinguished_name), a DN or a list of DNs. It wins over every way into the selection.
+      - A DN that does not exist is an error, and so is a DN that is also in O(distinguished_name).
+    type: raw
+    default: []
+  outside_members:
+    description:
+      - What to do with members of a synchronized group who lie in none of the selected containers.
+    type: str
+    choices:
+      add: Synchronize them, too.
+      skip: Leave them out.
+    default: add
+  user_filter:
+    description:
+      - An LDAP filter (RFC 4515). Only users that match it are synchronized, in addition to what the directory type asks
+        for.
+    type: str
+  group_filter:
+    description:
+      - An LDAP filter (RFC 4515). Only groups that match it are synchronized, in addition to what the directory type
+        asks for.
+    type: str
+  group_structure:
+    description:
+      - What becomes a user group.
+    type: str
+    choices:
+      groups: The groups. All of them, and all users, lie directly under O(user_group).
+      organizational_units: The containers, as they lie in each other. The home of a user is the container it lies in.
+      both: The containers, and the groups in their containers.
+    default: groups
+  group_types:
+    description:
+      - Which groups of Active Directory to synchronize.
+    type: str
+    choices:
+      all: Security groups and distribution groups.
+      security: Security groups only.
+    default: all
+  ignore_disabled_users:
+    description:
+      - Whether to leave out users whom the directory disables, unless they are stored already. A stored user whom the
+        directory disables is always disabled in the store.
+    type: bool
+    default: false
+  user_attributes:
+    description:
+      - Which attribute of the directory fills which field of a user. It overrides fields of the directory type, such as
+        V(name), V(display_name), V(email), V(phone), V(title), V(department) and V(office), or adds to them.
+    type: dict
+    default: {}
+  group_attributes:
+    description:
+      - Which attribute of the directory fills which field of a user group. It overrides fields of the directory type,
+        such as V(name), V(description) and V(email), or adds to them.
+    type: dict
+    default: {}
+  report_limit:
+    description:
+      - How many entries each list of the result holds at most. The names of members of all groups together are cut at
+        ten times as many, groups with few changes first.
+      - Counts are never cut. RV(report_truncated) tells whether a list was.
+    type: int
+    default: 1000
+notes:
+  - The module runs on the managed node. That node needs ldap3, the certificates of O(ca_path), the store, and the way to
+    the directory. Often it is the control node itself, with C(delegate_to=localhost).
+  - Write C(run_once=true). On C(hosts=all) the task would otherwise log in once for each host, and a wrong password
+    locks the account after a few attempts.
+  - In check mode nothing is written, and neither file nor directory is made.
+  - Keep passwords in a vault. Without pipelining, Ansible puts the arguments of a module into a temporary file on the
+    managed node while the task runs.
+  - Text in the result that equals the password is masked by Ansible. Choose a password that is no name of a user.
+"""
+
+EXAMPLES = r"""
+# One login for the whole play. Without run_once each host would log in, and a wrong password would lock the account.
+# delegate_to names the node that has ldap3, the CA certificate, the store and the way to the directory.
+- name: Synchronize the users of Active Directory over LDAPS
+  usersync.directory.user_synchronization:
+    name: staff
+    user_group: All/Staff
+    server:
+      - dc1.corp.example
+      - dc2.corp.example
+    login: CORP\SVC-SYNC
+    password: "{{ vault_svc_sync_password }}"
+    ca_path: /etc/ssl/certs/corp-ca.pem
+    distinguished_name: OU=Staff,DC=corp,DC=example
+  run_once: true
+  delegate_to: localhost
+
+- name: Synchronize the users of an OpenLDAP server with StartTLS
+  usersync.directory.user_synchronization:
+    name: members
+    user_group: All/Members
+    server: ldap://ldap.example.org
+    encryption: start_tls
+    use_ldap: true
+    ldap_parameters:
+      preset: openldap
+    login: cn=reader,dc=example,dc=org
+    password: "{{ vault_ldap_reader_password }}"
+    distinguished_name: ou=people,dc=example,dc=org
+  run_once: true
+  delegate_to: localhost
+
+# A group brings its members wherever they are, and the groups nested in it.
+- name: Synchronize two groups and nothing else
+  usersync.directory.user_synchronization:
+    name: clinic
+    user_group: All/Clinic
+    server: srv:corp.example
+    login: SVC-SYNC@CORP.EXAMPLE
+    password: "{{ vault_svc_sync_password }}"
+    distinguished_name:
+      - CN=Nurses,OU=Groups,DC=corp,DC=example
+      - CN=Doctors,OU=Groups,DC=corp,DC=example
+    user_extinction: delete
+    user_group_extinction: delete
+  run_once: true
+  delegate_to: localhost
+
+# Nothing is written. The same result keys and the same digest as the run that follows.
+- name: See what would change
+  usersync.directory.user_synchronization:
+    name: staff
+    user_group: All/Staff
+    server: dc1.corp.example
+    login: CORP\SVC-SYNC
+    password: "{{ vault_svc_sync_password }}"
+    distinguished_name: OU=Staff,DC=corp,DC=example
+  check_mode: true
+  diff: true
+  register: dry_run
+  run_once: true
+  delegate_to: localhost
+
+- name: Show the groups that would change
+  ansible.builtin.debug:
+    var: dry_run.changed_groups
+  run_once: true
+
+# The keytab lies on the node where the task runs. The login is written exactly as in the keytab.
+- name: Synchronize with Kerberos and a keytab
+  usersync.directory.user_synchronization:
+    name: staff
+    user_group: All/Staff
+    server: dc1.corp.example
+    authentication: kerberos
+    login: svc-sync@CORP.EXAMPLE
+    keytab: /etc/user_synchronization/svc-sync.keytab
+  run_once: true
+  delegate_to: sync.corp.example
+
+- name: Make a tree of user groups out of the organizational units
+  usersync.directory.user_synchronization:
+    name: sites
+    user_group: All/Sites
+    server: dc1.corp.example
+    login: CORP\SVC-SYNC
+    password: "{{ vault_svc_sync_password }}"
+    distinguished_name: OU=Sites,DC=corp,DC=example
+    exclude_distinguished_name:
+      - OU=Service Accounts,OU=Sites,DC=corp,DC=example
+    group_structure: organizational_units
+    ignore_disabled_users: true
+    user_attributes:
+      cost_center: extensionAttribute1
+  run_once: true
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+changed_groups:
+  description:
+    - The user groups that changed, or in check mode would change. It is about a group's own record and its own members.
+    - A renamed member, or a DN that changed while the path stayed, is no change of the group.
+    - O(user_group) itself and V(All) are in none of the lists of groups.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Its path.
+      type: str
+      sample: All/Staff/Nurses
+    previous_path:
+      description: Its path before, where that is another. Else null.
+      type: str
+    dn:
+      description: The DN of its entry in the directory.
+      type: str
+      sample: CN=Nurses,OU=Groups,DC=corp,DC=example
+    changes:
+      description:
+        - What happened to it, among V(created), V(renamed), V(moved), V(updated), V(members), V(extinct), V(deleted).
+      type: list
+      elements: str
+      sample: [members]
+    members_added:
+      description: Names of the users that became members.
+      type: list
+      elements: str
+      sample: [zoe]
+    members_removed:
+      description: Names of the users that ceased to be members.
+      type: list
+      elements: str
+    user_groups_added:
+      description: Paths of the user groups that became nested in it.
+      type: list
+      elements: str
+    user_groups_removed:
+      description: Paths of the user groups that ceased to be nested in it.
+      type: list
+      elements: str
+affected_groups:
+  description:
+    - Paths of the user groups that did not change themselves, but whose effective members, or the enabled ones among
+      them, did.
+  returned: always
+  type: list
+  elements: str
+unchanged_groups:
+  description: Paths of all other user groups of this synchronization.
+  returned: always
+  type: list
+  elements: str
+users:
+  description: What happened to users, or in check mode would happen.
+  returned: always
+  type: dict
+  contains:
+    created:
+      description: Names of new users.
+      type: list
+      elements: str
+    updated:
+      description: Names of users of whom an attribute changed.
+      type: list
+      elements: str
+    renamed:
+      description: Users with another name.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: The name now.
+          type: str
+        previous_name:
+          description: The name before.
+          type: str
+    moved:
+      description: Users with another home.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: The name of the user.
+          type: str
+        home:
+          description: Path of the home now.
+          type: str
+        previous_home:
+          description: Path of the home before.
+          type: str
+    disabled:
+      description: Names of users that became disabled.
+      type: list
+      elements: str
+    enabled:
+      description: Names of users that became enabled.
+      type: list
+      elements: str
+    extinct:
+      description: Names of users that became extinct and are kept.
+      type: list
+      elements: str
+    deleted:
+      description: Names of users that were removed.
+      type: list
+      elements: str
+summary:
+  description: Counts. They are never cut.
+  returned: always
+  type: dict
+  contains:
+    user_groups:
+      description:
+        - How many user groups were C(created), C(renamed), C(moved), C(updated), made C(extinct), C(deleted), how many
+          changed in their C(members), and how many are C(changed), C(affected), C(unchanged) and there in C(total).
+      type: dict
+    users:
+      description:
+        - How many users were C(created), C(updated), C(renamed), C(moved), C(disabled), C(enabled), made C(extinct),
+          C(deleted), C(claimed), C(released) and C(ignored), and how many are C(unchanged) and there in C(total).
+      type: dict
+    memberships:
+      description:
+        - How many memberships were C(added) and C(removed), how many are C(unchanged), C(unresolved) and there in
+          C(total), and how many members are no users, by what they are.
+      type: dict
+  sample:
+    user_groups:
+      affected: 0
+      changed: 1
+      created: 0
+      deleted: 0
+      extinct: 0
+      members: 1
+      moved: 0
+      renamed: 0
+      total: 12
+      unchanged: 11
+      updated: 0
+    users:
+      claimed: 1
+      created: 1
+      deleted: 0
+      disabled: 0
+      enabled: 0
+      extinct: 0
+      ignored: 0
+      moved: 0
+      released: 0
+      renamed: 0
+      total: 250
+      unchanged: 249
+      updated: 0
+    memberships:
+      added: 1
+      removed: 0
+      total: 612
+      unchanged: 611
+      unresolved: 0
+collisions:
+  description: Two with one name in one place, or two users with one SID. What was not done, and why.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: V(user) or V(user_group).
+      type: str
+    name:
+      description: The name that is taken.
+      type: str
+    path:
+      description: Path of the home, or of the place.
+      type: str
+    dn:
+      description: The DN of the entry that lost.
+      type: str
+    reason:
+      description: What was not done, and why.
+      type: str
+unresolved_members:
+  description: Values in member lists that lead to no user and no user group. They never make a run fail.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    user_group:
+      description: Path of the user group that lists the value.
+      type: str
+    value:
+      description: The value as the directory lists it.
+      type: str
+    reason:
+      description: Why it leads nowhere.
+      type: str
+not_stored:
+  description: Entries of the directory that cannot be stored, an entry without a name for example.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    dn:
+      description: The DN of the entry.
+      type: str
+    reason:
+      description: Why it cannot be stored.
+      type: str
+refused:
+  description: Why the run was refused as a whole. Empty when it may go on.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    limit:
+      description: The limit that the run would exceed.
+      type: str
+    would_remove:
+      description: How much it would remove.
+      type: int
+    of:
+      description: Out of how much.
+      type: int
+    option:
+      description: The option that sets the limit.
+      type: str
+plan_digest:
+  description:
+    - A digest of everything that the run changes. The same in check mode and in the real run that follows, if nothing
+      changed in between.
+  returned: always
+  type: str
+removals_digest:
+  description: A digest of what the run removes.
+  returned: always
+  type: str
+read:
+  description: What was read, and from where.
+  returned: always
+  type: dict
+  contains:
+    server:
+      description: The server that answered.
+      type: str
+      sample: ldaps://dc1.corp.example:636
+    directory_type:
+      description: The type of the directory.
+      type: str
+      sample: active_directory
+    mode:
+      description: How the directory was read.
+      type: str
+      sample: full
+    entries:
+      description: How many entries it sent.
+      type: int
+    pages:
+      description: In how many pages.
+      type: int
+    seconds:
+      description: How long reading took, in seconds.
+      type: float
+    not_read:
+      description: Referrals to other servers that were seen and not followed.
+      type: list
+      elements: str
+settings:
+  description:
+    - What the task does, for review. All options with their defaults, and in RV(settings.preset) what the directory type
+      and O(ldap_parameters) come to. The password is not among them.
+  returned: always
+  type: dict
+  contains:
+    preset:
+      description: The object classes and attributes by which users and groups are read.
+      type: dict
+report_truncated:
+  description: Whether a list was cut at O(report_limit).
+  returned: always
+  type: bool
+diff:
+  description: The parts of the tree that change, before and after, as text.
+  returned: in diff mode
+  type: dict
+  contains:
+    before:
+      description: Those parts before.
+      type: str
+    after:
+      description: Those parts after.
+      type: str
+    before_header:
+      description: Path of the user group in which they lie.
+      type: str
+    after_header:
+      description: Path of the user group in which they lie.
+      type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ..module_utils._directory.connection import MissingLibrary
+from ..module_utils._errors import SynchronizationError
+from ..module_utils._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
+from ..module_utils._settings import settings_from
+from ..module_utils._synchronize import Refused, synchronize
+
+
+def main() -> None:
+    module = AnsibleModule(supports_check_mode=True, **module_arguments(CONNECTION, STORE, SYNCHRONIZATION))
+    try:
+        settings = settings_from(module.params, module.warn)
+        result = synchronize(settings, module.check_mode, module._diff, module.warn)
+    except MissingLibrary as error:
+        module.fail_json(msg="%s %s" % (error, missing_required_lib(error.library)))
+    except Refused as error:
+        module.fail_json(msg=str(error), **error.result)
+    except SynchronizationError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
