@@ -1,0 +1,28 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make the checkout importable as ``ansible_collections.usersync.directory``, wherever it lies.
+
+ansible-core is not needed for that: tests of module_utils also run on Pythons that it does not support.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+parent = None
+for name, path in (
+    ("ansible_collections", []),
+    ("ansible_collections.usersync", []),
+    ("ansible_collections.usersync.directory", [str(CHECKOUT)]),
+):
+    package = ModuleType(name)
+    package.__path__ = path
+    sys.modules[name] = package
+    if parent:
+        setattr(parent, name.rpartition(".")[2], package)
+    parent = package

@@ -1,0 +1,115 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real servers and a real ansible-playbook. A server that is missing is an error, never a skip."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+import pytest
+from support.samba import SambaDC
+from support.slapd import Slapd
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+SUFFIX_ENTRY = """\
+dn: dc=example,dc=org
+objectClass: dcObject
+objectClass: organization
+dc: example
+o: Example
+"""
+
+
+class PlaybookRun(NamedTuple):
+    """What one ansible-playbook did."""
+
+    rc: int
+    results: list[dict[str, Any]]
+    """The result of each task, in order, as a registered variable would hold it."""
+    output: str
+    """Everything that was printed."""
+
+
+@pytest.fixture(scope="session")
+def slapd() -> Iterator[Slapd]:
+    """An OpenLDAP server that holds only its suffix; each test works below an entry of its own."""
+    with Slapd(ldif=SUFFIX_ENTRY) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def samba() -> Iterator[SambaDC]:
+    """A fresh Active Directory domain; each test works in an organizational unit of its own."""
+    with SambaDC() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def collections_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for ANSIBLE_COLLECTIONS_PATH in which the checkout is the collection."""
+    path = tmp_path_factory.mktemp("collections")
+    (path / "ansible_collections" / "usersync").mkdir(parents=True)
+    (path / "ansible_collections" / "usersync" / "directory").symlink_to(CHECKOUT)
+    return path
+
+
+@pytest.fixture
+def run_playbook(tmp_path: Path, collections_path: Path) -> Callable[..., PlaybookRun]:
+    """A function that runs tasks on localhost with the ansible-core of this test's environment.
+
+    ``run_playbook(tasks, "--check", "--diff", env={...}, module_defaults={...})``: the tasks as data, arguments of
+    ansible-playbook, additional environment variables, and keywords of the play.
+    """
+
+    def run(
+        tasks: list[dict[str, Any]], *arguments: str, env: dict[str, str] | None = None, **play: Any
+    ) -> PlaybookRun:
+        playbook, record = tmp_path / "playbook.json", tmp_path / "results.jsonl"
+        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, **play, "tasks": tasks}]))
+        record.unlink(missing_ok=True)
+        (tmp_path / "ansible.cfg").touch()
+        done = subprocess.run(
+            _command(str(playbook), arguments),
+            env={**os.environ, **_environment(tmp_path, collections_path, record), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+        lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+        return PlaybookRun(done.returncode, [json.loads(line) for line in lines], done.stdout)
+
+    return run
+
+
+def _command(playbook: str, arguments: Sequence[str]) -> list[str]:
+    interpreter = json.dumps({"ansible_python_interpreter": sys.executable})
+    program = Path(sys.executable).with_name("ansible-playbook")
+    return [str(program), "-i", "localhost,", "-c", "local", "-e", interpreter, *arguments, playbook]
+
+
+def _environment(directory: Path, collections_path: Path, record: Path) -> dict[str, str]:
+    return {
+        "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections_path),
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
+        "ANSIBLE_CALLBACKS_ENABLED": "record",
+        "RECORD_RESULTS_TO": str(record),
+        "ANSIBLE_INJECT_FACT_VARS": "false",
+        "ANSIBLE_NOCOLOR": "true",
+        # Inside the test's directory, where a test can look for secrets that were left.
+        "ANSIBLE_LOCAL_TEMP": str(directory / "local"),
+        "ANSIBLE_REMOTE_TMP": str(directory / "remote"),
+        "LC_ALL": "C.UTF-8",
+    }

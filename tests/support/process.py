@@ -1,0 +1,106 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs that the test servers are made of: finding, running, starting and stopping them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+Entry = dict[str, list["str | bytes"]]
+
+
+class MissingProgram(RuntimeError):
+    """A server's program is not installed; the message says which packages bring it."""
+
+
+def find_program(name: str, packages: str) -> str:
+    """Path of program `name`, also looked for in sbin. :raises MissingProgram: names the Debian packages to install."""
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
+    if path is None:
+        raise MissingProgram(f"{name} is not installed. Install it, as root: apt-get install {packages}")
+    return path
+
+
+def run(command: list[str], *, text: str | None = None, env: dict[str, str] | None = None) -> str:
+    """Run `command` with `text` on its standard input; return its standard output.
+
+    :raises RuntimeError: with the program's own words when it fails.
+    """
+    done = subprocess.run(
+        command, input=text, capture_output=True, text=True, encoding="utf-8", env=env, check=False, timeout=600
+    )
+    if done.returncode:
+        said = f"{done.stderr.strip()} {done.stdout.strip()}".strip()
+        raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}: {said}")
+    return done.stdout
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A program in the foreground, as a child of this process, with its output in a file."""
+
+    def __init__(self, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
+        self.log = log
+        with open(log, "ab") as output:
+            # A group of its own, so that a terminal's Ctrl-C stops the test first and the test stops the server.
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
+            )
+
+    def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:
+        """Wait for `answers` to be true. :raises RuntimeError: with the end of the log when it never is."""
+        deadline = time.monotonic() + seconds
+        while not answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                state = "ended" if self.process.poll() is not None else f"did not answer within {seconds:.0f} s"
+                self.stop()
+                end = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
+                raise RuntimeError(f"{self.process.args[0]} {state}:\n{end}")  # type: ignore[index]
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ask the program to end, and see to it that it does."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+
+
+def parse_ldif(text: str) -> dict[str, Entry]:
+    """Entries by DN from unwrapped LDIF (RFC 2849); values are text, or bytes where they are not UTF-8."""
+    entries: dict[str, Entry] = {}
+    entry: Entry = {}
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name, _, value = line.partition(":")
+        decoded = _decode(base64.b64decode(value[1:])) if value.startswith(":") else value.strip()
+        if name == "dn":
+            entry = entries[str(decoded)] = {}
+        else:
+            entry.setdefault(name, []).append(decoded)
+    return entries
+
+
+def _decode(value: bytes) -> str | bytes:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
