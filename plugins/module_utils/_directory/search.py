@@ -1,0 +1,191 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE: for this collection only; may change in any release.
+"""Paged and ranged searches with proof of completeness.
+
+A search is complete when its last SearchResultDone has code 0 and, if paged, an empty cookie. Everything else raises
+ReadError, and no entry that has come until then may be used to conclude that something is not there.
+"""
+from __future__ import annotations
+
+import re
+from typing import Iterator, Protocol, Sequence
+
+from .wire import (
+    PAGED_RESULTS, Channel, Entry, ProtocolError, ReadError, Result, decode_entry, paged_control, paged_cookie,
+    search_operation,
+)
+
+
+class NoSuchEntry(ReadError):
+    """The base of a search does not exist (or is hidden from this login)."""
+
+
+class Session(Protocol):
+    """What a search needs of a connection: see `connection.Session`."""
+
+    channel: Channel
+    page_size: int
+    entries: int
+    pages: int
+    not_read: list[str]
+    unusable: str
+    names: dict[bytes, str]
+
+
+def search(session: Session, base: str, scope: str, filter: str, attributes: Sequence[str],
+           missing_ok: bool = False, page_size: int | None = None) -> Iterator[Entry]:
+    """The entries of a search: (DN, values by lower-case attribute name, encoded entry).
+
+    :param scope: 'base', 'one' or 'sub'. A search with scope 'base' is not paged.
+    :param missing_ok: a base that does not exist gives nothing instead of NoSuchEntry.
+    :param page_size: entries a page, if not the session's: fewer for entries with many values.
+    :raises ReadError: unless the read is complete. References to other servers are never followed; they are
+        collected in `session.not_read`.
+
+    Read it to its end before the next search: OpenLDAP keeps the state of one paged search per connection
+    (ITS#7698), and the next page is already on its way. Starting another one raises RuntimeError.
+    """
+    _check_free(session)
+    operation = search_operation(base, scope, filter, attributes)
+    return _pages(session, base, operation, scope != 'base', missing_ok, page_size or session.page_size)
+
+
+def _check_free(session: Session) -> None:
+    if session.unusable:
+        raise RuntimeError('this connection cannot search: %s' % session.unusable)
+
+
+def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool, size: int) -> Iterator[Entry]:
+    _check_free(session)
+    session.unusable = 'another search is not read to its end'
+    channel, names = session.channel, session.names
+    cookie = b''
+    came = 0
+    message_id = channel.ask(operation, *_controls(paged, size, cookie))
+    while True:
+        entries, references, result = channel.page(message_id)
+        came += len(entries)
+        session.entries += len(entries)
+        session.pages += 1
+        session.not_read += references
+        if result.code == 0 and paged:
+            next_cookie = _next_cookie(result, cookie, entries)
+        else:
+            next_cookie = b''
+        if next_cookie:
+            # Before this page is decoded, so that the server works while we do.
+            message_id = channel.ask(operation, *_controls(paged, size, next_cookie))
+        else:
+            session.unusable = ''
+            if result.code == 32 and missing_ok and not cookie:
+                return
+            if result.code:
+                raise _failure(base, came, result)
+        for raw in entries:
+            yield decode_entry(raw, names)
+        if not next_cookie:
+            return
+        cookie = next_cookie
+
+
+def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
+    return (paged_control(size, cookie),) if paged else ()
+
+
+def _next_cookie(result: Result, cookie: bytes, entries: list[bytes]) -> bytes:
+    value = result.controls.get(PAGED_RESULTS)
+    if value is None:
+        raise ProtocolError('the server left the paged results control out of its answer, so nothing proves that '
+                            'the read is complete')
+    next_cookie = paged_cookie(value)
+    if next_cookie and next_cookie == cookie and not entries:
+        raise ProtocolError('the server repeats an empty page without end (paged results)')
+    return next_cookie
+
+
+_HIGHER_LIMIT = ("ask the administrator of the directory for a higher limit for this account "
+                 "(in OpenLDAP size.prtotal counts, in 389 Directory Server nsPagedSizeLimit)")
+_ADVICE = {
+    1: 'the server may want a login first (authentication)',
+    3: _HIGHER_LIMIT,
+    4: _HIGHER_LIMIT,
+    11: _HIGHER_LIMIT,
+    12: 'the server does not support paged results, or lost its place in them; run again',
+    34: 'check the DN',
+    48: 'the server wants a login (authentication)',
+    50: 'give the login the right to read there',
+    51: 'run again later, or name another server',
+    52: 'run again later, or name another server',
+}
+
+
+def _failure(base: str, came: int, result: Result) -> ReadError:
+    where = "'%s'" % base if base else 'the root DSE'
+    if result.code == 32:
+        return NoSuchEntry('%s does not exist in the directory, or the login may not see it' % where)
+    if result.code == 10:
+        return ReadError("the server refers the search of %s to another server, which is not followed: %s; name that "
+                         "server in the option server" % (where, ' '.join(result.referrals) or 'it does not say which'))
+    advice = _ADVICE.get(result.code)
+    return ReadError('the read of %s is not complete, it ended after %d entries with %s%s'
+                     % (where, came, result, '; ' + advice if advice else ''))
+
+
+# --- ranged attributes ----------------------------------------------------------------------------------------------
+
+def ranged(attributes: dict[str, list[bytes]], attribute: str) -> tuple[list[bytes], str] | None:
+    """(first values, range such as '0-1499') when the server gave only a range of an attribute; else None.
+
+    AD cuts a long attribute (MaxValRange, 1500 values): it sends `member` without values and `member;range=0-1499`
+    beside it, so `member` alone reads like an empty group (MS-ADTS 3.1.1.3.1.3.3).
+    """
+    prefix = attribute.lower() + ';range='
+    for name, values in attributes.items():
+        if name.startswith(prefix):
+            return values, name[len(prefix):]
+    return None
+
+
+def read_ranges(session: Session, base: str, attribute: str, first_values: list[bytes],
+                first_range: str) -> list[bytes]:
+    """All values of an attribute of which the server gave only a range.
+
+    :param base: DN of the entry or `<GUID=...>`, which survives a rename meanwhile.
+    :param first_values: the values that came, with `first_range`, such as '0-1499': see `ranged`.
+    :raises ReadError: on any gap, overlap or error; a part of the values is worth nothing.
+    """
+    values: list[bytes] = []
+    part, written = first_values, first_range
+    while True:
+        high = _check_range(base, attribute, written, len(values), len(part))
+        values += part
+        if high is None:
+            if len(set(values)) != len(values):
+                raise _range_error(base, attribute, 'a value came twice, so it changed while it was read; run again')
+            return values
+        name = '%s;range=%d-*' % (attribute, high + 1)
+        entries = list(search(session, base, 'base', '(objectClass=*)', (name,)))
+        found = ranged(entries[0][1], attribute) if len(entries) == 1 else None
+        if found is None:
+            raise _range_error(base, attribute, 'the server did not send the values from %d on; run again' % (high + 1))
+        part, written = found
+
+
+def _check_range(base: str, attribute: str, written: str, low: int, count: int) -> int | None:
+    """The last index of a range; None when it is the last range."""
+    match = re.fullmatch(r'([0-9]{1,18})-([0-9]{1,18}|\*)', written)
+    if not match or int(match.group(1)) != low:
+        raise _range_error(base, attribute, "the server sent the range '%s' where one from %d on was due"
+                           % (written, low))
+    if match.group(2) == '*':
+        return None
+    high = int(match.group(2))
+    if count != high - low + 1 or not count:
+        raise _range_error(base, attribute, "the server sent %d values in the range '%s'" % (count, written))
+    return high
+
+
+def _range_error(base: str, attribute: str, why: str) -> ReadError:
+    return ReadError("the values of %s of '%s' are not complete: %s" % (attribute, base, why))

@@ -1,0 +1,410 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE: for this collection only; may change in any release.
+"""The hot path: search requests to bytes, and bytes on a bound connection's socket to entries.
+
+LDAP messages (RFC 4511) in BER with definite lengths. ldap3 builds a tuple per BER element and decodes each value
+twice; walking an entry with integer offsets and slicing raw values costs a tenth of that. Bytes that are not LDAP
+raise ProtocolError and nothing else.
+"""
+from __future__ import annotations
+
+import socket
+import time
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+from .._errors import SynchronizationError
+from .values import parse_filter
+
+Entry = Tuple[bytes, Dict[str, List[bytes]], bytes]
+
+SCOPES = {'base': 0, 'one': 1, 'sub': 2}
+PAGED_RESULTS = '1.2.840.113556.1.4.319'    # RFC 2696
+
+_LARGEST_MESSAGE = 256 * 1024 * 1024
+_RECEIVE = 64 * 1024
+_RECEIVE_AT_MOST = 1024 * 1024
+
+# Tags of RFC 4511, 4.
+_INTEGER, _OCTETS, _ENUMERATED, _SEQUENCE, _SET, _CONTROLS = 0x02, 0x04, 0x0A, 0x30, 0x31, 0xA0
+_ENTRY, _DONE, _REFERENCE, _EXTENDED, _INTERMEDIATE = 0x64, 0x65, 0x73, 0x78, 0x79
+
+# RFC 4511, 4.1.9
+_RESULT_NAMES = {
+    0: 'success', 1: 'operationsError', 2: 'protocolError', 3: 'timeLimitExceeded', 4: 'sizeLimitExceeded',
+    7: 'authMethodNotSupported', 8: 'strongerAuthRequired', 10: 'referral', 11: 'adminLimitExceeded',
+    12: 'unavailableCriticalExtension', 13: 'confidentialityRequired', 14: 'saslBindInProgress', 16: 'noSuchAttribute',
+    18: 'inappropriateMatching', 21: 'invalidAttributeSyntax', 32: 'noSuchObject', 34: 'invalidDNSyntax',
+    48: 'inappropriateAuthentication', 49: 'invalidCredentials', 50: 'insufficientAccessRights', 51: 'busy',
+    52: 'unavailable', 53: 'unwillingToPerform', 80: 'other',
+}
+
+
+class ReadError(SynchronizationError):
+    """What was read is not complete, whatever has come so far."""
+
+
+class ProtocolError(ReadError):
+    """The server sent bytes that are not LDAP, or not an answer to what was asked."""
+
+
+class Result(NamedTuple):
+    """An LDAPResult (RFC 4511, 4.1.9) with the controls of its message."""
+
+    code: int
+    matched_dn: str
+    message: str
+    referrals: list[str]
+    controls: dict[str, bytes]
+
+    def __str__(self) -> str:
+        name = _RESULT_NAMES.get(self.code, 'result')
+        return '%s (%d)%s' % (name, self.code, ': ' + self.message if self.message else '')
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+def _element(tag: int, *parts: bytes) -> bytes:
+    content = b''.join(parts)
+    size = len(content)
+    if size < 128:
+        return bytes((tag, size)) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, 'big')
+    return bytes((tag, 128 + len(length))) + length + content
+
+
+def _integer(value: int, tag: int = _INTEGER) -> bytes:
+    return _element(tag, value.to_bytes(value.bit_length() // 8 + 1, 'big', signed=True))
+
+
+def _string(value: str | bytes, tag: int = _OCTETS) -> bytes:
+    return _element(tag, value.encode('utf-8') if isinstance(value, str) else value)
+
+
+_TRUE, _FALSE = b'\x01\x01\xff', b'\x01\x01\x00'
+_ASSERTIONS = {'=': 0xA3, '>=': 0xA5, '<=': 0xA6, '~=': 0xA8}
+
+
+def encode_filter(tree: tuple) -> bytes:
+    """The Filter of RFC 4511, 4.5.1.7 from what `values.parse_filter` gives."""
+    kind = tree[0]
+    if kind in ('&', '|'):
+        return _element(0xA0 if kind == '&' else 0xA1, *[encode_filter(each) for each in tree[1]])
+    if kind == '!':
+        return _element(0xA2, encode_filter(tree[1]))
+    if kind == '=*':
+        return _string(tree[1], 0x87)
+    if kind == '*':
+        _kind, attribute, initial, anywhere, final = tree
+        parts = [_string(initial, 0x80)] if initial else []
+        parts += [_string(part, 0x81) for part in anywhere]
+        parts += [_string(final, 0x82)] if final else []
+        return _element(0xA4, _string(attribute), _element(_SEQUENCE, *parts))
+    if kind == ':=':
+        _kind, rule, attribute, value, dn_attributes = tree
+        return _element(0xA9, _string(rule, 0x81) if rule else b'', _string(attribute, 0x82) if attribute else b'',
+                        _string(value, 0x83), _element(0x84, b'\xff') if dn_attributes else b'')
+    return _element(_ASSERTIONS[kind], _string(tree[1]), _string(tree[2]))
+
+
+def search_operation(base: str, scope: str, filter_text: str, attributes: Sequence[str]) -> bytes:
+    """A SearchRequest (RFC 4511, 4.5.1): no limits asked for, aliases never dereferenced, values wanted."""
+    return _element(0x63, _string(base), _integer(SCOPES[scope], _ENUMERATED), _integer(0, _ENUMERATED),
+                    _integer(0), _integer(0), _FALSE, encode_filter(parse_filter(filter_text)),
+                    _element(_SEQUENCE, *[_string(name) for name in attributes]))
+
+
+def paged_control(size: int, cookie: bytes) -> bytes:
+    """A critical paged results control (RFC 2696, 2)."""
+    return _element(_SEQUENCE, _string(PAGED_RESULTS), _TRUE,
+                    _string(_element(_SEQUENCE, _integer(size), _string(cookie))))
+
+
+def paged_cookie(value: bytes) -> bytes:
+    """The cookie in a server's paged results control."""
+    try:
+        (tag, start, end), = _elements(value, 0, len(value))
+        (_tag, _start, _end), (cookie_tag, cookie_start, cookie_end) = _elements(value, start, end)
+    except ValueError:
+        raise ProtocolError('the server sent a paged results control that cannot be read') from None
+    if tag != _SEQUENCE or cookie_tag != _OCTETS:
+        raise ProtocolError('the server sent a paged results control that cannot be read')
+    return value[cookie_start:cookie_end]
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+_NOT_BER = 'the server sent an LDAP message that cannot be read'
+
+
+def _long_length(data: bytes, at: int, first: int) -> tuple[int, int]:
+    """The length whose first byte is above 127, and where the content begins."""
+    if first == 128:
+        raise ProtocolError('the server sent an LDAP message of indefinite length, which RFC 4511, 5.1 forbids')
+    content = at + first - 128
+    return int.from_bytes(data[at:content], 'big'), content
+
+
+def _elements(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
+    """(tag, start, end) of the contents of the BER elements that fill data[at:end]."""
+    found = []
+    while at < end:
+        if at + 2 > end:
+            raise ProtocolError(_NOT_BER)
+        tag, size = data[at], data[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(data, at, size)
+        if at + size > end:
+            raise ProtocolError(_NOT_BER)
+        found.append((tag, at, at + size))
+        at += size
+    return found
+
+
+def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
+    """(DN, values by attribute name in lower case with its options, raw) of a SearchResultEntry.
+
+    :param raw: the protocolOp with its tag and length. It comes back so that a digest can be made of it.
+    :param names: a cache, filled here, of attribute names as the server writes them.
+
+    No offset is checked by itself: offsets only grow, every inner end must meet its outer end exactly, and what runs
+    over the last byte raises IndexError. A tag that is not the expected one ends the walk.
+    """
+    try:
+        size, at = raw[1], 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        end = at + size
+        if raw[0] != 0x64 or end != len(raw) or raw[at] != 0x04:
+            raise ProtocolError(_NOT_BER)
+        size = raw[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        dn = raw[at:at + size]
+        at += size
+        if raw[at] != 0x30:
+            raise ProtocolError(_NOT_BER)
+        size = raw[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        if at + size != end:
+            raise ProtocolError(_NOT_BER)
+        attributes: dict[str, list[bytes]] = {}
+        while at < end:
+            if raw[at] != 0x30:
+                raise ProtocolError(_NOT_BER)
+            size = raw[at + 1]
+            at += 2
+            if size > 127:
+                size, at = _long_length(raw, at, size)
+            stop = at + size
+            if raw[at] != 0x04:
+                raise ProtocolError(_NOT_BER)
+            size = raw[at + 1]
+            at += 2
+            if size > 127:
+                size, at = _long_length(raw, at, size)
+            name = raw[at:at + size]
+            at += size
+            if raw[at] != 0x31:
+                raise ProtocolError(_NOT_BER)
+            size = raw[at + 1]
+            at += 2
+            if size > 127:
+                size, at = _long_length(raw, at, size)
+            if at + size != stop:
+                raise ProtocolError(_NOT_BER)
+            values = []
+            while at < stop:
+                if raw[at] != 0x04:
+                    raise ProtocolError(_NOT_BER)
+                size = raw[at + 1]
+                at += 2
+                if size > 127:
+                    size, at = _long_length(raw, at, size)
+                start = at
+                at += size
+                values.append(raw[start:at])
+            if at != stop:
+                raise ProtocolError(_NOT_BER)
+            key = names.get(name) or _learn_name(name, names)
+            if key in attributes:
+                attributes[key] += values
+            else:
+                attributes[key] = values
+        if at != end:
+            raise ProtocolError(_NOT_BER)
+    except IndexError:
+        raise ProtocolError(_NOT_BER) from None
+    return dn, attributes, raw
+
+
+def _learn_name(name: bytes, names: dict[bytes, str]) -> str:
+    try:
+        key = names[name] = name.decode('ascii').lower()
+    except UnicodeDecodeError:
+        raise ProtocolError('the server sent an attribute name that is not ASCII') from None
+    return key
+
+
+def decode_result(data: bytes, at: int, end: int, controls: dict[str, bytes]) -> Result:
+    """The LDAPResult that fills data[at:end]; what may follow it in the operation is left alone."""
+    elements = _elements(data, at, end)
+    if [tag for tag, _start, _end in elements[:3]] != [_ENUMERATED, _OCTETS, _OCTETS]:
+        raise ProtocolError(_NOT_BER)
+    code, matched, message = (data[start:stop] for _tag, start, stop in elements[:3])
+    if not 1 <= len(code) <= 8:
+        raise ProtocolError(_NOT_BER)
+    referrals = [url for tag, start, stop in elements[3:] if tag == 0xA3 for url in _strings(data, start, stop)]
+    # AD ends its message with a NUL.
+    return Result(int.from_bytes(code, 'big', signed=True), matched.decode('utf-8', 'replace'),
+                  message.decode('utf-8', 'replace').strip('\0 \r\n'), referrals, controls)
+
+
+def _strings(data: bytes, at: int, end: int) -> list[str]:
+    return [data[start:stop].decode('utf-8', 'replace') for _tag, start, stop in _elements(data, at, end)]
+
+
+def _decode_controls(data: bytes, at: int, end: int) -> dict[str, bytes]:
+    """Values by OID of the controls of a message (RFC 4511, 4.1.11)."""
+    controls = {}
+    for tag, start, stop in _elements(data, at, end):
+        parts = _elements(data, start, stop) if tag == _SEQUENCE else []
+        if not parts or parts[0][0] != _OCTETS:
+            raise ProtocolError(_NOT_BER)
+        oid = data[parts[0][1]:parts[0][2]].decode('ascii', 'replace')
+        controls[oid] = b''.join(data[part[1]:part[2]] for part in parts[1:] if part[0] == _OCTETS)
+    return controls
+
+
+class Page(NamedTuple):
+    """What came between a search request and its SearchResultDone."""
+
+    entries: list[bytes]
+    references: list[str]
+    result: Result
+
+
+class Channel:
+    """LDAP messages over a bound connection's socket, one search at a time.
+
+    :param timeout: seconds without a byte after which reading and writing fail.
+    :param largest: bytes that one message may have.
+
+    `deadline`, a value of time.monotonic, ends the reading for a server that goes on, however slowly.
+    """
+
+    def __init__(self, connected: socket.socket, timeout: float, largest: int = _LARGEST_MESSAGE) -> None:
+        self.deadline: float | None = None
+        self._socket, self._timeout, self._largest = connected, timeout, largest
+        self._data, self._at = b'', 0
+        self._last_id = 99      # the bind has used low ones
+        connected.settimeout(timeout)
+
+    def ask(self, operation: bytes, *controls: bytes) -> int:
+        """Send a request; its message id."""
+        self._last_id += 1
+        message = _element(_SEQUENCE, _integer(self._last_id), operation,
+                           _element(_CONTROLS, *controls) if controls else b'')
+        try:
+            self._socket.sendall(message)
+        except OSError as error:
+            raise ReadError('the connection broke while a search was sent: %s' % error) from None
+        return self._last_id
+
+    def page(self, message_id: int) -> Page:
+        """Read up to the SearchResultDone of a search; entries stay encoded."""
+        entries: list[bytes] = []
+        references: list[str] = []
+        expected = _integer(message_id)
+        while True:
+            data, at, end = self._message()
+            operation = at + len(expected)
+            if not data.startswith(expected, at):
+                self._refuse_message(data, at, end)
+            try:
+                tag, size, start = data[operation], data[operation + 1], operation + 2
+            except IndexError:
+                raise ProtocolError(_NOT_BER) from None
+            if size > 127:
+                size, start = _long_length(data, start, size)
+            stop = start + size
+            if stop > end:
+                raise ProtocolError(_NOT_BER)
+            if tag == _ENTRY:
+                entries.append(data[operation:stop])
+            elif tag == _DONE:
+                controls = {}
+                for control_tag, first, last in _elements(data, stop, end):
+                    if control_tag == _CONTROLS:
+                        controls = _decode_controls(data, first, last)
+                return Page(entries, references, decode_result(data, start, stop, controls))
+            elif tag == _REFERENCE:
+                references += _strings(data, start, stop)
+            elif tag != _INTERMEDIATE:      # RFC 4511, 4.13: an intermediate one not asked for is ignored
+                raise ProtocolError('the server answered a search with an operation that is no answer to it')
+
+    def _refuse_message(self, data: bytes, at: int, end: int) -> None:
+        """Say why a message that does not carry the id of the search ends the read."""
+        elements = _elements(data, at, end)
+        if len(elements) < 2 or elements[0][0] != _INTEGER:
+            raise ProtocolError(_NOT_BER)
+        message_id = int.from_bytes(data[elements[0][1]:elements[0][2]][:8], 'big', signed=True)
+        tag, start, stop = elements[1]
+        if message_id == 0 and tag == _EXTENDED:    # RFC 4511, 4.4.1: Notice of Disconnection
+            raise ReadError('the server ended the connection: %s' % decode_result(data, start, stop, {}))
+        raise ProtocolError('the server answered a request (message id %d) that is not outstanding' % message_id)
+
+    def _message(self) -> tuple[bytes, int, int]:
+        """(data, start, end) of the next message's content, received in full."""
+        data, at = self._data, self._at
+        while True:
+            have = len(data) - at
+            need = 2
+            if have >= 2:
+                if data[at] != _SEQUENCE:
+                    raise ProtocolError('the server sent something that is not LDAP')
+                size, start = data[at + 1], at + 2
+                if size > 127:
+                    need = size - 126
+                    size, start = _long_length(data, start, size)
+                if have >= need:
+                    if size > self._largest:
+                        raise ProtocolError('the server sent an LDAP message of %d bytes; at most %d are accepted'
+                                            % (size, self._largest))
+                    end = start + size
+                    need = end - at
+                    if have >= need:
+                        self._at = end
+                        return data, start, end
+            data, at = self._receive(need)
+
+    def _receive(self, need: int) -> tuple[bytes, int]:
+        """Receive until `need` bytes are there; what is used up is dropped. Joined once, so cost stays linear."""
+        parts = [self._data[self._at:]]
+        have = len(parts[0])
+        while have < need:
+            parts.append(self._receive_part(min(max(need - have, _RECEIVE), _RECEIVE_AT_MOST)))
+            have += len(parts[-1])
+        self._data, self._at = b''.join(parts), 0
+        return self._data, self._at
+
+    def _receive_part(self, size: int) -> bytes:
+        try:
+            if self.deadline is not None:
+                self._socket.settimeout(max(0.001, min(self._timeout, self.deadline - time.monotonic())))
+                if time.monotonic() >= self.deadline:
+                    raise ReadError('the search was not answered in full within its time')
+            part = self._socket.recv(size)
+        except socket.timeout:
+            raise ReadError('the server sent nothing for %g seconds; raise timeout if it needs longer'
+                            % self._timeout) from None
+        except OSError as error:
+            raise ReadError('the connection broke while it was read: %s' % error) from None
+        if not part:
+            raise ReadError('the server closed the connection before its answer was complete')
+        return part
