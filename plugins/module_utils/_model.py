@@ -214,6 +214,18 @@ class StoredState(NamedTuple):
     membership_count: int = 0  # own members of owned groups, users and user groups
 
 
+def path_of(reference: str, groups: Dict[str, UserGroupRecord]) -> str:
+    """Return the path of a user group, owned or not."""
+    names = []
+    while reference in groups:
+        names.append(groups[reference].name)
+        reference = groups[reference].parent
+    path = reference[len("path:"):]
+    for name in reversed(names):
+        path = join_path(path, name)
+    return path
+
+
 # --- what is to change -----------------------------------------------------------------------------------------------
 
 
@@ -279,3 +291,8 @@ class Plan(NamedTuple):
     collisions: List[Collision]
     bookkeeping: Bookkeeping
     ignored: int = 0  # disabled newcomers that ignore_disabled_users keeps out
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the plan changes nothing that anybody could see in the store."""
+        return not (self.target_missing or self.user_groups or self.users or self.memberships)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from . import _model
-from ._model import name_key, path_reference
+from ._model import name_key, path_of, path_reference
 
 Place = Tuple[str, str]  # reference of the user group, name_key: where no two may sit
 
@@ -121,10 +121,10 @@ def _plan_user_groups(snapshot, state, target):
 
 
 def _extinct_claimant(reference, record):
-    """An extinct record stays where it is, and gives its name up to a newcomer."""
-    home, dummy = place_of(record)
+    """An extinct record stays where it is, but holds no place: it gives its name up to a newcomer."""
+    home = place_of(record)[0]
     names = (record.name, "%s (extinct)" % record.name, "%s (extinct %s)" % (record.name, reference))
-    return Claimant(reference, [(home, name) for name in names], place_of(record), (EXTINCT, 0, reference))
+    return Claimant(reference, [(home, name) for name in names], None, (EXTINCT, 0, reference))
 
 
 def _deletable(state, records, users_after):
@@ -180,9 +180,9 @@ def _plan_users(settings, snapshot, state, target, groups):
 
     losers: Dict[str, str] = {}
     rank = {key: (STORED if key in state.users else NEWCOMER, bodies[key].created, key) for key in wanted}
-    adopts = _settle_sids(settings, state, wanted, rank, after, losers)
+    adopts, reserved = _settle_sids(settings, state, wanted, rank, after, losers)
     while True:
-        given, sitting = _settle_places(settings, state, wanted, rank, after, adopts)
+        given, sitting = _settle_places(settings, state, wanted, rank, after, adopts, reserved)
         lost_adopters = [key for key in adopts if given[key] is None]
         if not lost_adopters:
             break
@@ -235,33 +235,53 @@ def _end_lost_users(settings, snapshot, state, bodies, after, released, ended):
 
 
 def _settle_sids(settings, state, wanted, rank, after, losers):
-    """See that no two users get one SID: who is stored keeps it, then the older. Return who adopts which record."""
-    owners: Dict[str, str] = {}
+    """See that no two users get one SID: who is stored keeps it, then the older.
+
+    Return who adopts which record made by hand, and the records made by hand whose SID someone has: only he may take
+    them over.
+    """
+    holders: Dict[Place, str] = {}
     for reference, stored in state.users.items():
         record = after.get(reference, stored.record)
         if record is not None and record.sid and not record.extinct and reference not in wanted:
-            owners[record.sid] = reference
+            holders[_sid_place(record.sid)] = reference
+    claimants = []
+    for key, record in wanted.items():
+        if record.sid:
+            before = state.users[key].record.sid if key in state.users else None
+            claimants.append(Claimant(key, [("sid", sid) for sid in (record.sid, before) if sid],
+                                      before and _sid_place(before), rank[key]))
+
+    def may_take(claimant, place):
+        holder = holders.get(place)
+        return holder is None or claimant.rank[0] == NEWCOMER and _can_adopt(settings, holder)
+
     adopts: Dict[str, str] = {}
-    keeps = {key: key in state.users and state.users[key].record.sid == record.sid
-             for key, record in wanted.items() if record.sid}
-    for key in sorted(keeps, key=lambda key: (not keeps[key], rank[key])):
-        sid = wanted[key].sid
-        owner = owners.setdefault(sid, key)
-        if owner == key:
-            continue
-        if key in state.users:
+    reserved = {holders.get(_sid_place(record.sid), "") for record in wanted.values() if record.sid}
+    for key, place in assign_places(claimants, may_take).items():
+        sid = place and place[1]
+        if sid == wanted[key].sid:
+            holder = holders.get(_sid_place(sid))
+            if holder is not None:
+                adopts[key] = holder
+        elif key in state.users:
             losers[key] = "another user has its SID, it keeps the one it had"
-            wanted[key] = wanted[key]._replace(sid=state.users[key].record.sid)
-        elif owner.startswith("#") and settings.user_collision != "skip":
-            adopts[key] = owner
-            owners[sid] = key
+            wanted[key] = wanted[key]._replace(sid=sid)
         else:
             losers[key] = "another user has its SID"
             del wanted[key]
-    return adopts
+    return adopts, reserved
 
 
-def _settle_places(settings, state, wanted, rank, after, adopts):
+def _sid_place(sid: str) -> Place:
+    return "sid", name_key(sid)
+
+
+def _can_adopt(settings, reference):
+    return reference.startswith("#") and settings.user_collision != "skip"
+
+
+def _settle_places(settings, state, wanted, rank, after, adopts, reserved):
     """Return the place of each user that wants one, and who sits where whatever others want.
 
     A newcomer may take the place of a record made by hand, if the policy lets it take over the record.
@@ -289,7 +309,7 @@ def _settle_places(settings, state, wanted, rank, after, adopts):
         if sitter is None:
             return True
         newcomer = claimant.rank[0] == NEWCOMER and claimant.reference not in adopts
-        return newcomer and sitter.startswith("#") and settings.user_collision != "skip"
+        return newcomer and sitter not in reserved and _can_adopt(settings, sitter)
 
     return assign_places(claimants, may_take), sitting
 
@@ -422,18 +442,6 @@ def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
     )
 
 
-def path_of(reference: str, groups: Dict[str, _model.UserGroupRecord]) -> str:
-    """Return the path of a user group, owned or not."""
-    names = []
-    while reference in groups:
-        names.append(groups[reference].name)
-        reference = groups[reference].parent
-    path = reference[len("path:"):]
-    for name in reversed(names):
-        path = _model.join_path(path, name)
-    return path
-
-
 def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChange]:
     for key in sorted(set(groups) | set(state.user_groups)):
         before, after = state.user_groups.get(key), groups.get(key)
@@ -470,11 +478,6 @@ def plan_digest(plan: _model.Plan) -> str:
 def removals_digest(plan: _model.Plan) -> str:
     """Return the digest of what a plan takes away: see `removes`."""
     return _digest(plan, _removals(plan))
-
-
-def is_empty(plan: _model.Plan) -> bool:
-    """Tell whether the plan changes nothing that anybody could see in the store."""
-    return not (plan.target_missing or plan.user_groups or plan.users or plan.memberships)
 
 
 def removes(change: _model.UserChange) -> bool:

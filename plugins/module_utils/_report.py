@@ -1,0 +1,379 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Plan -> result and diff. Pure, and the same for a dry run, a real run and a refusal.
+
+What the report needs of the store beyond the plan is asked for in advance: `members_to_load`, `users_to_load` and
+`names_to_load` say what, `Looked` holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Dict, List, NamedTuple, Set
+
+from . import _model
+from ._model import path_of
+
+MEMBER_NAMES_PER_LIMIT = 10  # member names of all groups together: this times report_limit
+
+
+class Looked(NamedTuple):
+    """What was looked up in the store for the report."""
+
+    direct_groups: Dict[str, List[str]]  # user reference -> keys of the groups that list it, before the run
+    names: Dict[str, str]  # user reference -> name, of members that the plan does not touch
+
+
+def _groups_after(plan, state):
+    groups = dict(state.user_groups)
+    for change in plan.user_groups:
+        if change.after is None:
+            del groups[change.key]
+        else:
+            groups[change.key] = change.after
+    return groups
+
+
+# --- what a group's own changes are ----------------------------------------------------------------------------------
+
+
+def _group_verbs(change: _model.UserGroupChange) -> list[str]:
+    before, after = change.before, change.after
+    if before is None:
+        return ["created"]
+    if after is None:
+        return ["deleted"]
+    verbs = []
+    if before.name != after.name:
+        verbs.append("renamed")
+    if before.parent != after.parent:
+        verbs.append("moved")
+    if before.attributes != after.attributes or before.extinct and not after.extinct:
+        verbs.append("updated")
+    if after.extinct and not before.extinct:
+        verbs.append("extinct")
+    return verbs
+
+
+def _user_verbs(change: _model.UserChange) -> list[str]:
+    before, after = change.before, change.after
+    if before is None:
+        return ["created"]
+    if after is None:
+        return ["deleted"]
+    verbs = []
+    if before.name != after.name:
+        verbs.append("renamed")
+    if before.home != after.home:
+        verbs.append("moved")
+    if before.enabled != after.enabled:
+        verbs.append("enabled" if after.enabled else "disabled")
+    if after.extinct and not before.extinct:
+        verbs.append("extinct")
+    returned = before.extinct and not after.extinct and before.enabled == after.enabled
+    if before.attributes != after.attributes or before.sid != after.sid or returned or change.adopts:
+        verbs.append("updated")
+    return verbs
+
+
+# --- groups that did not change, but whose effective members did -----------------------------------------------------
+
+
+def _nestings_after(plan, state):
+    nestings = {key: set(children) for key, children in state.nestings.items()}
+    for change in plan.memberships:
+        children = nestings.setdefault(change.key, set())
+        children.difference_update(change.user_groups_removed)
+        children.update(change.user_groups_added)
+    return nestings
+
+
+def _visible(record) -> bool:
+    return record is not None and record.enabled and not record.extinct
+
+
+def members_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
+    """Return the stored groups whose members come to be, or cease to be, members of another group by nesting."""
+    moving = {child for change in plan.memberships
+              for child in change.user_groups_added + change.user_groups_removed}
+    if not moving:
+        return moving
+    found: Set[str] = set()
+    for nestings in (state.nestings, _nestings_after(plan, state)):
+        found |= _reach(moving, nestings)
+    return found & set(state.user_groups)
+
+
+def users_to_load(plan: _model.Plan, state: _model.StoredState, nested: Iterable[str]) -> set[str]:
+    """Return the users whose stored direct groups are needed; ``nested``: the members of `members_to_load`."""
+    if not state.user_groups:
+        return set()
+    users = set(nested)
+    for change in plan.memberships:
+        users.update(change.users_added, change.users_removed)
+    users.update(change.reference for change in plan.users
+                 if change.before is not None and _visible(change.before) != _visible(change.after))
+    return users
+
+
+def _reach(start: Iterable[str], edges: Dict[str, Iterable[str]]) -> set[str]:
+    """Return ``start`` and all that can be reached from it; cycles and diamonds are fine."""
+    found, todo = set(), list(start)
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found.add(node)
+            todo.extend(edges.get(node, ()))
+    return found
+
+
+def _parents(nestings):
+    parents: Dict[str, list] = {}
+    for key, children in nestings.items():
+        for child in children:
+            parents.setdefault(child, []).append(key)
+    return parents
+
+
+def _affected(plan, state, groups, direct_before) -> set[str]:
+    """Return the keys of stored groups whose effective members, or the enabled ones among them, differ."""
+    if not direct_before:
+        return set()
+    parents_before, parents_after = _parents(state.nestings), _parents(_nestings_after(plan, state))
+    direct_after = {user: set(keys) for user, keys in direct_before.items()}
+    for change in plan.memberships:
+        for user in change.users_removed:
+            direct_after[user].discard(change.key)
+        for user in change.users_added:
+            direct_after[user].add(change.key)
+    flipped = {change.reference for change in plan.users if _visible(change.before) != _visible(change.after)}
+    affected: Set[str] = set()
+    for user, keys in direct_before.items():
+        before, after = _reach(keys, parents_before), _reach(direct_after[user], parents_after)
+        affected |= before | after if user in flipped else before ^ after
+    return {key for key in affected if key in state.user_groups and key in groups}
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def names_to_load(plan: _model.Plan, snapshot: _model.Snapshot) -> set[str]:
+    """Return the members whose names must be looked up to write the report."""
+    members = {user for change in plan.memberships for user in change.users_added + change.users_removed}
+    members.difference_update(change.reference for change in plan.users)
+    return {user for user in members if snapshot.users.get(user) is None}
+
+
+class _Cut:
+    """Cuts lists at the report limit and remembers that it did."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.names_left = limit * MEMBER_NAMES_PER_LIMIT
+        self.truncated = False
+
+    def items(self, items: list) -> list:
+        self.truncated = self.truncated or len(items) > self.limit
+        return items[:self.limit]
+
+    def names(self, items: list) -> list:
+        kept = items[:self.names_left]
+        self.truncated = self.truncated or len(kept) < len(items)
+        self.names_left -= len(kept)
+        return kept
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+def make_report(plan: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState, looked: Looked,
+                limit: int, with_diff: bool) -> dict[str, Any]:
+    """Return the part of the result that speaks of the plan, with ``diff`` if asked for.
+
+    Lists are cut at ``limit``, member names of all groups together at ten times that; counts never are.
+    """
+    groups = _groups_after(plan, state)
+    cut = _Cut(limit)
+    names = dict(looked.names)
+    names.update((user.key, user.name) for user in snapshot.users.values() if user is not None and user.name)
+    names.update((change.reference, (change.after or change.before).name) for change in plan.users)
+
+    changed = _changed_groups(plan, state, groups)
+    affected = _affected(plan, state, groups, looked.direct_groups) - set(changed)
+    unchanged = set(groups) - set(changed) - affected
+    verbs = [(change, _user_verbs(change)) for change in plan.users]
+    result = {
+        "changed_groups": _list_changed_groups(changed, groups, state, names, cut),
+        "affected_groups": cut.items(sorted(path_of(key, groups) for key in affected)),
+        "unchanged_groups": cut.items(sorted(path_of(key, groups) for key in unchanged)),
+        "users": _list_users(verbs, groups, state, cut),
+        "summary": _summary(plan, snapshot, state, changed, affected, unchanged, verbs),
+        "collisions": cut.items([collision._asdict() for collision in plan.collisions]),
+        "unresolved_members": cut.items([
+            {"user_group": path_of(key, groups), "value": listed.value, "reason": listed.reason}
+            for key, listed in sorted(snapshot.unresolved) if key in groups
+        ]),
+        "not_stored": cut.items([{"dn": dn, "reason": reason} for dn, reason in sorted(snapshot.not_stored)]),
+    }
+    result["report_truncated"] = cut.truncated
+    if with_diff:
+        result["diff"] = _diff(plan, result["changed_groups"], state, groups, limit)
+    return result
+
+
+def _changed_groups(plan, state, groups) -> dict[str, Any]:
+    """Return {key: (what changed, membership change or None)} of all groups that changed."""
+    changed = {change.key: (_group_verbs(change), None) for change in plan.user_groups}
+    changed = {key: entry for key, entry in changed.items() if entry[0]}
+    for change in plan.memberships:
+        verbs = changed.get(change.key, ([], None))[0]
+        changed[change.key] = (verbs + ["members"], change)
+    return changed
+
+
+def _list_changed_groups(changed, groups, state, names, cut):
+    entries = []
+    for key, (verbs, members) in changed.items():
+        record = groups.get(key) or state.user_groups[key]
+        path = path_of(key, groups if key in groups else state.user_groups)
+        previous = path_of(key, state.user_groups) if key in state.user_groups else None
+        entries.append((path, key, {
+            "path": path,
+            "previous_path": previous if previous != path else None,
+            "dn": record.dn,
+            "changes": verbs,
+        }, members))
+    entries.sort(key=lambda entry: entry[:2])
+    entries = cut.items(entries)
+    empty = _model.MembershipChange("", [], [], [], [])
+    for dummy, dummy, entry, members in sorted(entries, key=lambda entry: sum(map(len, (entry[3] or empty)[1:]))):
+        members = members or empty
+        for field, users in (("members_added", members.users_added), ("members_removed", members.users_removed)):
+            entry[field] = sorted(names.get(user, user) for user in cut.names(users))
+        entry["user_groups_added"] = sorted(path_of(key, groups) for key in cut.names(members.user_groups_added))
+        entry["user_groups_removed"] = sorted(
+            path_of(key, state.user_groups) for key in cut.names(members.user_groups_removed))
+    return [entry for dummy, dummy, entry, dummy in entries]
+
+
+def _list_users(verbs, groups, state, cut):
+    lists: Dict[str, list] = {verb: [] for verb in (
+        "created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")}
+    for change, changes in verbs:
+        name = (change.after or change.before).name
+        for verb in changes:
+            if verb == "renamed":
+                lists[verb].append({"name": name, "previous_name": change.before.name})
+            elif verb == "moved":
+                lists[verb].append({
+                    "name": name,
+                    "home": path_of(change.after.home, groups),
+                    "previous_home": path_of(change.before.home, state.user_groups),
+                })
+            else:
+                lists[verb].append(name)
+    return {verb: cut.items(sorted(entries, key=lambda entry: entry if isinstance(entry, str) else entry["name"]))
+            for verb, entries in lists.items()}
+
+
+def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
+    def count(verb, lists):
+        return sum(verb in changes for changes in lists)
+
+    group_verbs = [entry[0] for entry in changed.values()]
+    user_verbs = [changes for dummy, changes in verbs]
+    created = {change.reference for change in plan.users}
+    total = sum(1 for key, user in snapshot.users.items() if user is None or key in state.users or key in created)
+    touched = sum(1 for change in plan.users if change.reference in snapshot.users)
+    added = sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships)
+    removed = sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
+    claims = [change.after is not None and change.after.claimed - bool(change.before and change.before.claimed)
+              for change in plan.users]
+    return {
+        "user_groups": dict(
+            {verb: count(verb, group_verbs)
+             for verb in ("created", "renamed", "moved", "updated", "members", "extinct", "deleted")},
+            changed=len(changed), affected=len(affected), unchanged=len(unchanged),
+            total=len(affected) + len(unchanged) + len(changed) - count("deleted", group_verbs),
+        ),
+        "users": dict(
+            {verb: count(verb, user_verbs)
+             for verb in ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")},
+            claimed=claims.count(1), released=claims.count(-1), ignored=plan.ignored,
+            unchanged=total - touched, total=total,
+        ),
+        "memberships": dict(
+            snapshot.other_members,
+            added=added, removed=removed, unresolved=len(snapshot.unresolved),
+            unchanged=state.membership_count - removed, total=state.membership_count - removed + added,
+        ),
+    }
+
+
+# --- the diff --------------------------------------------------------------------------------------------------------
+
+
+def _diff(plan, changed_groups, state, groups, limit):
+    """Return before and after as text: only the parts of the tree that change, each under the same heading.
+
+    Written from the plan: comparing two whole trees as text takes minutes where they are large.
+    """
+    before: List[str] = []
+    after: List[str] = []
+    records = {change.key: change for change in plan.user_groups}
+    by_path = {path_of(key, groups if key in groups else state.user_groups): key
+               for key in set(groups) | set(state.user_groups)}
+    for entry in changed_groups:
+        change = records.get(by_path[entry["path"]])
+        heading = ("user group %s", entry["previous_path"] or entry["path"], entry["path"])
+        _write(before, after, heading, change and change.before, change and change.after, bool(change))
+        before.extend("    member %s" % name for name in entry["members_removed"])
+        before.extend("    member user group %s" % path for path in entry["user_groups_removed"])
+        after.extend("    member %s" % name for name in entry["members_added"])
+        after.extend("    member user group %s" % path for path in entry["user_groups_added"])
+    for change in sorted(plan.users, key=lambda change: (change.after or change.before).name)[:limit]:
+        heading = (
+            "user %s",
+            change.before and "%s in %s" % (change.before.name, path_of(change.before.home, state.user_groups)),
+            change.after and "%s in %s" % (change.after.name, path_of(change.after.home, groups)),
+        )
+        _write(before, after, heading, change.before, change.after, True)
+    return {"before": _text(before), "after": _text(after),
+            "before_header": plan.target, "after_header": plan.target}
+
+
+def _write(before, after, heading, old, new, compared):
+    old_fields, new_fields = _fields(old), _fields(new)
+    if old is not None or not compared:
+        before.append(heading[0] % heading[1])
+        before.extend("    " + line for line in old_fields if line not in new_fields)
+    if new is not None or not compared:
+        after.append(heading[0] % heading[2])
+        after.extend("    " + line for line in new_fields if line not in old_fields)
+
+
+def _fields(record):
+    if record is None:
+        return []
+    lines = ["%s: %s" % (field, value) for field, value in sorted(record.attributes.items())]
+    if record.extinct:
+        lines.append("extinct: %s" % record.extinct)
+    if isinstance(record, _model.UserRecord):
+        lines.append("enabled: %s" % str(record.enabled).lower())
+        if record.sid:
+            lines.append("sid: %s" % record.sid)
+    return lines
+
+
+def _printable(text):
+    """Escape what would break out of a line of a terminal: control characters and those that turn text around."""
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+                   for character in text)
+
+
+def _text(lines):
+    return "".join(_printable(line) + "\n" for line in lines)
