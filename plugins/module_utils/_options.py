@@ -13,6 +13,8 @@ What a rule cannot say with a remedy (a login without a password, a scheme that 
 
 from __future__ import annotations
 
+from typing import Any
+
 # ansible-test asks for an explicit no_log wherever a name sounds like a secret; a path or the name of an attribute is
 # none, and hiding it would also hide every equal text in the result.
 _NOT_SECRET = {"no_log": False}
@@ -94,9 +96,9 @@ SYNCHRONIZATION = {
 }
 
 
-def module_arguments(*families: dict) -> dict:
+def module_arguments(*families: dict[str, Any]) -> dict[str, Any]:
     """Return the keyword arguments for AnsibleModule that the families ask for together."""
-    arguments: dict = {}
+    arguments: dict[str, Any] = {}
     for family in families:
         for keyword, value in family.items():
             if keyword == "argument_spec":

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple
 
 from ._credentials import check_login
 from ._directory.connection import parse_server
@@ -37,36 +37,36 @@ class Settings(NamedTuple):
 
     name: str
     state: str
-    target: List[str]  # the names in the path user_group, the root first
+    target: list[str]  # the names in the path user_group, the root first
     create_user_group: bool
     user_collision: str
     user_extinction: str
     user_group_extinction: str
-    servers: Tuple[str, ...]  # as written, in the order in which they are tried
-    tls_server_name: Optional[str]
-    login: Optional[str]  # as it goes into the bind request, capitalized where normalize_login did so
-    password: Optional[str]
-    keytab: Optional[str]
+    servers: tuple[str, ...]  # as written, in the order in which they are tried
+    tls_server_name: str | None
+    login: str | None  # as it goes into the bind request, capitalized where normalize_login did so
+    password: str | None
+    keytab: str | None
     authentication: str
     encryption: str
     validate_certs: bool
-    ca_path: Optional[str]
-    client_cert: Optional[str]
-    client_key: Optional[str]
+    ca_path: str | None
+    client_cert: str | None
+    client_key: str | None
     timeout: int  # seconds
     page_size: int
     use_ldap: bool
-    ldap_parameters: Dict[str, Any]  # those that were given
-    distinguished_name: List[str]
-    exclude_distinguished_name: List[str]
+    ldap_parameters: dict[str, Any]  # those that were given
+    distinguished_name: list[str]
+    exclude_distinguished_name: list[str]
     outside_members: str
-    user_filter: Optional[str]
-    group_filter: Optional[str]
+    user_filter: str | None
+    group_filter: str | None
     group_structure: str
     group_types: str
     ignore_disabled_users: bool
-    user_attributes: Dict[str, str]
-    group_attributes: Dict[str, str]
+    user_attributes: dict[str, str]
+    group_attributes: dict[str, str]
     store: str
     report_limit: int
 
@@ -75,7 +75,7 @@ class Settings(NamedTuple):
         return "Settings(%s)" % ", ".join("%s=%r" % pair for pair in values)
 
 
-def settings_from(params: dict, warn: Callable[[str], None]) -> Settings:
+def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settings:
     """Return the settings that the module's parameters ask for.
 
     ``params`` are as AnsibleModule leaves them: every option is there, and an explicit null is None, also where the
@@ -127,7 +127,7 @@ def settings_from(params: dict, warn: Callable[[str], None]) -> Settings:
     return settings
 
 
-def public_settings(settings: Settings, preset: Any = None) -> dict:
+def public_settings(settings: Settings, preset: Any = None) -> dict[str, Any]:
     """Return the effective settings for the result: by option name, no secret among them.
 
     ``preset`` is what the directory type and the single parameters come to (a NamedTuple), once that is known.
@@ -162,7 +162,7 @@ def _plain(value: Any) -> Any:
 # --- one option at a time --------------------------------------------------------------------------------------------
 
 
-def _with_defaults(params: dict) -> dict:
+def _with_defaults(params: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters with the default in the place of None: an explicit null is as good as leaving it out."""
     specification = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]
     return {
@@ -171,7 +171,7 @@ def _with_defaults(params: dict) -> dict:
     }
 
 
-def _judged(option: str, judge: Callable, *arguments: Any) -> Any:
+def _judged(option: str, judge: Callable[..., Any], *arguments: Any) -> Any:
     """Return what ``judge`` returns; its ValueError becomes an error that begins with the option's name."""
     try:
         return judge(*arguments)
@@ -179,13 +179,13 @@ def _judged(option: str, judge: Callable, *arguments: Any) -> Any:
         raise SynchronizationError("%s: %s" % (option, error)) from None
 
 
-def _name(name: str | None) -> str:
-    if not (name or "").strip():
+def _name(name: str) -> str:
+    if not name or not name.strip():
         raise SynchronizationError("name: the synchronization has no name: give it one, such as 'staff'")
     return name
 
 
-def _servers(options: dict) -> Tuple[str, ...]:
+def _servers(options: dict[str, Any]) -> tuple[str, ...]:
     servers = options["server"] or []
     if not servers:
         raise SynchronizationError("server: the list is empty: name at least one server of the directory")
@@ -194,7 +194,7 @@ def _servers(options: dict) -> Tuple[str, ...]:
     return tuple(servers)
 
 
-def _login(options: dict) -> str | None:
+def _login(options: dict[str, Any]) -> str | None:
     login, password = options["login"], options["password"]
     if options["authentication"] in ("anonymous", "external"):
         # Nothing is asked for there, so that an empty text is as good as none. Elsewhere an empty password is an error.
@@ -214,13 +214,16 @@ def _file(option: str, path: str | None) -> str | None:
         return None
     if not os.path.isfile(path):
         raise SynchronizationError(
-            "%s: there is no file '%s' on the node where this task runs: put it there, or correct the path" % (option, path)
-        )
-    if not os.access(path, os.R_OK):
-        raise SynchronizationError(
-            "%s: the file '%s' cannot be read by the user that runs this task: change its mode or use become"
+            "%s: there is no file '%s' on the node where this task runs: put it there, or correct the path"
             % (option, path)
         )
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise SynchronizationError(
+            "%s: the file '%s' cannot be read (%s): change its mode, or use become" % (option, path, error.strerror)
+        ) from None
     return path
 
 
@@ -228,24 +231,25 @@ def _store(path: str) -> str:
     if not os.path.isabs(path):
         raise SynchronizationError("store: '%s' is no absolute path: write the path of a file from the root on" % path)
     if path.endswith("/") or os.path.isdir(path):
-        raise SynchronizationError("store: '%s' is a directory: write the path of a file, such as '%s'"
-                                   % (path, os.path.join(path, "users.db")))
+        raise SynchronizationError(
+            "store: '%s' is a directory: write the path of a file, such as '%s'"
+            % (path, os.path.join(path, "users.db"))
+        )
     return path
 
 
 def _number(option: str, number: int, most: int | None = None) -> int:
     if number < 1 or (most is not None and number > most):
-        raise SynchronizationError(
-            "%s: %d is out of range: write a number from 1%s" % (option, number, "" if most is None else " to %d" % most)
-        )
+        up_to = "" if most is None else " to %d" % most
+        raise SynchronizationError("%s: %d is out of range: write a number from 1%s" % (option, number, up_to))
     return number
 
 
-def _ldap_parameters(parameters: dict) -> Dict[str, Any]:
+def _ldap_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     return {parameter: value for parameter, value in parameters.items() if value not in (None, "")}
 
 
-def _dns(option: str, value: Any, effect_of_none: str) -> List[str]:
+def _dns(option: str, value: Any, effect_of_none: str) -> list[str]:
     """Return the DNs as written. ``effect_of_none`` says what an empty list does."""
     dns = [value] if isinstance(value, str) else value
     if not isinstance(dns, list):
@@ -268,7 +272,7 @@ def _filter(option: str, text: str | None) -> str | None:
     return text
 
 
-def _attributes(option: str, mapping: dict) -> Dict[str, str]:
+def _attributes(option: str, mapping: dict[str, Any]) -> dict[str, str]:
     for field, attribute in mapping.items():
         if not isinstance(field, str) or not _FIELD.fullmatch(field):
             raise SynchronizationError(
@@ -300,7 +304,7 @@ def _judge_together(settings: Settings) -> None:
         raise SynchronizationError(
             "group_types: only Active Directory knows security groups: remove group_types, or set use_ldap: false"
         )
-    _judged("ldap_parameters", check_parameters, settings)
+    check_parameters(settings)
 
 
 def _warn_of_no_effect(settings: Settings, warn: Callable[[str], None]) -> None:

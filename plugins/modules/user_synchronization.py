@@ -12,13 +12,13 @@ version_added: 0.1.0
 author:
   - usersync.directory contributors (@usersync)
 description:
-  - Reads users and groups from Active Directory or an LDAP server, compares them with what the store holds from the runs
-    before, and changes only what differs.
-  - A run either changes everything that it says or nothing. If the directory cannot be read to the end, the store stays
-    as it was.
+  - Reads users and groups from Active Directory or an LDAP server, compares them with what the store holds from the
+    runs before, and changes only what differs.
+  - A run either changes everything that it says or nothing. If the directory cannot be read to the end, the store
+    stays as it was.
   - The directory is only read, never written.
-  - A user or group is recognised by its stable key (such as objectGUID or entryUUID), so that a rename is a rename and a
-    move is a move.
+  - A user or group is recognised by its stable key (such as objectGUID or entryUUID), so that a rename is a rename and
+    a move is a move.
   - Everything that can be judged without a server is judged before any packet leaves, in check mode, too. This includes
     the form of O(login), DNs, filters, paths, and options that contradict each other.
 requirements:
@@ -109,8 +109,8 @@ options:
     default: add
   user_filter:
     description:
-      - An LDAP filter (RFC 4515). Only users that match it are synchronized, in addition to what the directory type asks
-        for.
+      - An LDAP filter (RFC 4515). Only users that match it are synchronized, in addition to what the directory type
+        asks for.
     type: str
   group_filter:
     description:
@@ -160,8 +160,8 @@ options:
     type: int
     default: 1000
 notes:
-  - The module runs on the managed node. That node needs ldap3, the certificates of O(ca_path), the store, and the way to
-    the directory. Often it is the control node itself, with C(delegate_to=localhost).
+  - The module runs on the managed node. That node needs ldap3, the certificates of O(ca_path), the store, and the way
+    to the directory. Often it is the control node itself, with C(delegate_to=localhost).
   - Write C(run_once=true). On C(hosts=all) the task would otherwise log in once for each host, and a wrong password
     locks the account after a few attempts.
   - In check mode nothing is written, and neither file nor directory is made.
@@ -539,8 +539,8 @@ read:
       elements: str
 settings:
   description:
-    - What the task does, for review. All options with their defaults, and in RV(settings.preset) what the directory type
-      and O(ldap_parameters) come to. The password is not among them.
+    - What the task does, for review. All options with their defaults, and in RV(settings.preset) what the directory
+      type and O(ldap_parameters) come to. The password is not among them.
   returned: always
   type: dict
   contains:

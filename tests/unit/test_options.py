@@ -1,0 +1,169 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options as the code knows them are the options as the documentation tells them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
+from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
+from ansible_collections.usersync.directory.plugins.module_utils._options import (
+    CONNECTION,
+    STORE,
+    SYNCHRONIZATION,
+    module_arguments,
+)
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+MODULE = CHECKOUT / "plugins" / "modules" / "user_synchronization.py"
+FRAGMENTS = CHECKOUT / "plugins" / "doc_fragments"
+
+# What a person can write in a task, in the order of the documentation. A name that disappears breaks somebody's task.
+OWN_OPTIONS = [
+    "name", "state", "user_group", "create_user_group", "user_collision", "user_extinction",
+    "user_group_extinction", "distinguished_name", "exclude_distinguished_name", "outside_members", "user_filter",
+    "group_filter", "group_structure", "group_types", "ignore_disabled_users", "user_attributes",
+    "group_attributes", "report_limit",
+]
+CONNECTION_OPTIONS = [
+    "server", "tls_server_name", "login", "password", "keytab", "normalize_login", "authentication", "encryption",
+    "validate_certs", "ca_path", "client_cert", "client_key", "timeout", "page_size", "use_ldap", "ldap_parameters",
+]
+RESULTS = [
+    "changed_groups", "affected_groups", "unchanged_groups", "users", "summary", "collisions", "unresolved_members",
+    "not_stored", "refused", "plan_digest", "removals_digest", "read", "settings", "report_truncated", "diff",
+]
+
+
+def yaml_in(path: Path, variable: str):
+    """The YAML in a string constant of a Python file, read without importing it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [variable]:
+            return yaml.safe_load(ast.literal_eval(node.value))
+    raise AssertionError("%s has no %s" % (path, variable))
+
+
+def specified(specification):
+    """What of an argument specification a reader of the documentation sees."""
+    return {
+        option: {
+            "type": described["type"],
+            "elements": described.get("elements"),
+            "required": described.get("required", False),
+            "default": described.get("default"),
+            "choices": described.get("choices"),
+            "options": specified(described.get("options", {})),
+        }
+        for option, described in specification.items()
+    }
+
+
+def documented(options):
+    return {
+        option: {
+            "type": described["type"],
+            "elements": described.get("elements"),
+            "required": described.get("required", False),
+            "default": described.get("default"),
+            "choices": list(described["choices"]) if "choices" in described else None,
+            "options": documented(described.get("suboptions", {})),
+        }
+        for option, described in options.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "family, path",
+    [
+        (CONNECTION, FRAGMENTS / "connection.py"),
+        (STORE, FRAGMENTS / "store.py"),
+        (SYNCHRONIZATION, MODULE),
+    ],
+    ids=["connection", "store", "synchronization"],
+)
+def test_a_family_is_documented_as_it_is(family, path):
+    options = yaml_in(path, "DOCUMENTATION")["options"]
+    assert documented(options) == specified(family["argument_spec"])
+    assert list(options) == list(family["argument_spec"]), "in the same order"
+
+
+def test_the_options_have_their_names():
+    assert list(CONNECTION["argument_spec"]) == CONNECTION_OPTIONS
+    assert list(STORE["argument_spec"]) == ["store"]
+    assert list(SYNCHRONIZATION["argument_spec"]) == OWN_OPTIONS
+
+
+def test_the_families_together():
+    arguments = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)
+    assert set(arguments["argument_spec"]) == {*CONNECTION_OPTIONS, "store", *OWN_OPTIONS}
+    assert arguments["required_if"] == [("state", "present", ("server",))]
+
+
+def all_options(specification):
+    for option, described in specification.items():
+        yield option, described
+        yield from all_options(described.get("options", {}))
+
+
+def test_the_password_is_the_only_secret_and_nothing_is_left_to_a_guess():
+    options = list(all_options(module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]))
+    assert [option for option, described in options if described.get("no_log")] == ["password"]
+    for option, described in options:
+        if re.search("pass|secret|token|key", option):
+            assert "no_log" in described, option
+
+
+def test_the_presets_that_can_be_chosen_are_those_that_there_are():
+    parameters = CONNECTION["argument_spec"]["ldap_parameters"]["options"]
+    assert tuple(parameters["preset"]["choices"]) == presets.LDAP_PRESETS
+
+
+def test_the_module_takes_the_options_of_its_action_groups():
+    groups = yaml.safe_load((CHECKOUT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
+    documentation = yaml_in(MODULE, "DOCUMENTATION")
+    membership = yaml_in(FRAGMENTS / "attributes.py", "ACTION_GROUPS")["attributes"]["action_group"]["membership"]
+    for group in groups:
+        assert "user_synchronization" in groups[group]
+        assert "usersync.directory." + group in documentation["extends_documentation_fragment"]
+        assert "usersync.directory." + group in membership
+
+
+def nothing_happened():
+    """A report of a run in which nothing happens."""
+    directory = _model.Directory("dc=example,dc=org", "openldap")
+    snapshot = _model.Snapshot._make([directory] + [{}] * 4 + [[], [], {}, {}, []])
+    empty = dict.fromkeys(_model.StoredState._fields, {})
+    state = _model.StoredState(**{**empty, "target": "All", "target_missing": False, "membership_count": 0})
+    plan = _model.Plan(**{**dict.fromkeys(_model.Plan._fields, []), "directory": directory, "ignored": 0})
+    return _report.make_report(plan, snapshot, state, _report.Looked({}, {}), limit=10, with_diff=True)
+
+
+def test_every_result_is_documented():
+    results = yaml_in(MODULE, "RETURN")
+    assert list(results) == RESULTS
+    report = nothing_happened()
+    assert set(report) < set(results)
+    for result, described in results.items():
+        assert described["returned"] == ("in diff mode" if result == "diff" else "always")
+    assert set(report["users"]) == set(results["users"]["contains"])
+    assert set(report["diff"]) == set(results["diff"]["contains"])
+    for counted, counts in report["summary"].items():
+        assert set(counts) == set(results["summary"]["sample"][counted])
+        text = " ".join(results["summary"]["contains"][counted]["description"])
+        assert set(counts) == set(re.findall(r"C\((\w+)\)", text))
+
+
+def test_the_examples_log_in_once_and_show_no_password():
+    for task in yaml_in(MODULE, "EXAMPLES"):
+        assert task["run_once"] is True
+        options = task.get("usersync.directory.user_synchronization")
+        if options:
+            assert "delegate_to" in task
+            assert set(options) <= {*CONNECTION_OPTIONS, "store", *OWN_OPTIONS}
+            assert options.get("password", "{{ vault_").startswith("{{ vault_")
