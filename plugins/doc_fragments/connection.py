@@ -12,9 +12,11 @@ class ModuleDocFragment:
 options:
   server:
     description:
-      - The servers of the directory, tried in this order until one answers.
+      - The servers of the directory, tried in this order until one can be used. After a refused login no other is
+        tried.
       - Each is a host, a host and port (V(dc1.example.com:636)), an V(ldap://), V(ldaps://) or V(ldapi://) URL, or
-        V(srv:example.com), which looks up the servers of that domain in DNS (SRV records).
+        V(srv:example.com), which looks up the servers of that domain in DNS (SRV records) and needs the Python library
+        dnspython.
       - V(ldap://) goes with O(encryption=start_tls) or O(encryption=none), V(ldaps://) with O(encryption=ldaps), and
         V(ldapi://) with O(authentication=external) or O(encryption=none).
     type: list
@@ -78,7 +80,8 @@ options:
     default: true
   ca_path:
     description:
-      - Path of a file in PEM format with the certificates to trust, on the node where the task runs.
+      - Path of a file in PEM format with the certificates to trust, or of a directory of such files with hashed names,
+        on the node where the task runs.
       - Left out, what that node trusts is trusted.
     type: path
   client_cert:

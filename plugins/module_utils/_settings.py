@@ -100,7 +100,7 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         authentication=options["authentication"],
         encryption=options["encryption"],
         validate_certs=options["validate_certs"],
-        ca_path=_file("ca_path", options["ca_path"]),
+        ca_path=_ca_path(options["ca_path"]),
         client_cert=_file("client_cert", options["client_cert"]),
         client_key=_file("client_key", options["client_key"]),
         timeout=_number("timeout", options["timeout"], _TIMEOUT_MAX),
@@ -190,7 +190,7 @@ def _servers(options: dict[str, Any]) -> tuple[str, ...]:
     if not servers:
         raise SynchronizationError("server: the list is empty: name at least one server of the directory")
     for server in servers:
-        _judged("server", parse_server, server, options["encryption"])
+        _judged("server", parse_server, server, options["encryption"], options["authentication"])
     return tuple(servers)
 
 
@@ -225,6 +225,11 @@ def _file(option: str, path: str | None) -> str | None:
             "%s: the file '%s' cannot be read (%s): change its mode, or use become" % (option, path, error.strerror)
         ) from None
     return path
+
+
+def _ca_path(path: str | None) -> str | None:
+    """Return the path of a file, or of a directory with hashed names (SSL_CTX_load_verify_locations(3))."""
+    return path if path and os.path.isdir(path) else _file("ca_path", path)
 
 
 def _store(path: str) -> str:
@@ -298,6 +303,7 @@ def _judge_together(settings: Settings) -> None:
             )
     if settings.client_key and not settings.client_cert:
         raise SynchronizationError("client_key: a key without its certificate: give client_cert, too")
+    _judge_external(settings)
     if settings.ldap_parameters and not settings.use_ldap:
         raise SynchronizationError("ldap_parameters: they go with use_ldap: true: set it, or remove ldap_parameters")
     if settings.group_types != "all" and settings.use_ldap:
@@ -305,6 +311,18 @@ def _judge_together(settings: Settings) -> None:
             "group_types: only Active Directory knows security groups: remove group_types, or set use_ldap: false"
         )
     check_parameters(settings)
+
+
+def _judge_external(settings: Settings) -> None:
+    """With EXTERNAL (RFC 4422, appendix A) something below LDAP tells the server who asks: TLS, or a local socket."""
+    if settings.authentication != "external" or settings.client_cert and settings.encryption != "none":
+        return
+    for server in settings.servers:
+        if parse_server(server, settings.encryption, settings.authentication).scheme != "ldapi":
+            raise SynchronizationError(
+                "authentication: external proves nothing to the server '%s': give client_cert with encryption: ldaps "
+                "or start_tls, or name a local server, ldapi://PATH" % server
+            )
 
 
 def _warn_of_no_effect(settings: Settings, warn: Callable[[str], None]) -> None:

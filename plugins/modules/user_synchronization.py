@@ -26,6 +26,7 @@ requirements:
   - ldap3 >= 2.9.1
   - gssapi, for O(authentication=kerberos)
   - cryptography, for O(authentication=kerberos) with TLS, where the server asks for channel binding
+  - dnspython, for V(srv:) in O(server)
 extends_documentation_fragment:
   - usersync.directory.connection
   - usersync.directory.store
@@ -576,7 +577,7 @@ from ..module_utils._directory.connection import MissingLibrary
 from ..module_utils._errors import SynchronizationError
 from ..module_utils._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
 from ..module_utils._settings import settings_from
-from ..module_utils._synchronize import Refused, synchronize
+from ..module_utils._synchronize import synchronize
 
 
 def main() -> None:
@@ -586,8 +587,6 @@ def main() -> None:
         result = synchronize(settings, module.check_mode, module._diff, module.warn)
     except MissingLibrary as error:
         module.fail_json(msg="%s %s" % (error, missing_required_lib(error.library)))
-    except Refused as error:
-        module.fail_json(msg=str(error), **error.result)
     except SynchronizationError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -92,6 +92,35 @@ WRONG = {
         {"server": None},
         "server: the list is empty: name at least one server of the directory",
     ),
+    "a server that is a DN": (
+        AD,
+        {"server": ["dc1.corp.example", "DC=corp,DC=example"]},
+        "server: 'DC=corp,DC=example' is not a server: a host has no '=' in it (a DN goes into distinguished_name)",
+    ),
+    "a scheme that contradicts the encryption": (
+        AD,
+        {"server": ["ldap://dc1.corp.example"]},
+        (
+            "server: 'ldap://dc1.corp.example' contradicts encryption: ldaps; write ldaps:// or choose encryption: "
+            "start_tls"
+        ),
+    ),
+    "a local socket with a password and TLS": (
+        LDAP,
+        {"server": ["ldapi://%2Frun%2Fldapi"], "encryption": "start_tls"},
+        (
+            "server: 'ldapi://%2Frun%2Fldapi' contradicts encryption: start_tls; a local socket goes with "
+            "authentication: external or encryption: none"
+        ),
+    ),
+    "a proof that nothing gives": (
+        LDAP,
+        {"login": None, "password": None, "authentication": "external", "server": ["ldapi://%2Frun%2Fldapi", "h"]},
+        (
+            "authentication: external proves nothing to the server 'h': give client_cert with encryption: ldaps or "
+            "start_tls, or name a local server, ldapi://PATH"
+        ),
+    ),
     "a login in the wrong case": (
         AD,
         {"login": "corp\\svc-sync"},
@@ -288,7 +317,7 @@ def test_what_the_grammars_refuse_comes_with_the_name_of_the_option(changes, beg
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("option", ["ca_path", "client_cert", "client_key", "keytab"])
+@pytest.mark.parametrize("option", ["client_cert", "client_key", "keytab"])
 def test_files_are_on_the_node(option, tmp_path):
     base = AD
     if option == "keytab":
@@ -364,6 +393,16 @@ def test_attributes_may_be_numbers_and_have_options():
 
 def test_a_certificate_may_hold_its_key():
     assert settings(client_cert=__file__).client_key is None
+
+
+def test_certificates_to_trust_may_be_a_directory(tmp_path):
+    assert settings(ca_path=str(tmp_path)).ca_path == str(tmp_path)
+
+
+def test_a_socket_or_a_certificate_tells_who_asks():
+    external = {"name": "members", "use_ldap": True, "authentication": "external"}
+    assert settings({**external, "server": ["ldapi://%2Frun%2Fldapi"]}).login is None
+    assert settings({**external, "server": ["ldap.example.org"], "client_cert": __file__}).client_cert == __file__
 
 
 def test_options_that_have_no_effect_are_told():
