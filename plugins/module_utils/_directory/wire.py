@@ -294,16 +294,19 @@ class Channel:
 
     :param timeout: seconds without a byte after which reading and writing fail.
     :param largest: bytes that one message may have.
-
-    `deadline`, a value of time.monotonic, ends the reading for a server that goes on, however slowly.
     """
 
     def __init__(self, connected: socket.socket, timeout: float, largest: int = _LARGEST_MESSAGE) -> None:
-        self.deadline: float | None = None
+        self._deadline: float | None = None
         self._socket, self._timeout, self._largest = connected, timeout, largest
         self._data, self._at = b'', 0
         self._last_id = 99      # the bind has used low ones
         connected.settimeout(timeout)
+
+    def set_deadline(self, deadline: float | None) -> None:
+        """Until when, by time.monotonic, reading may go on with a server that trickles; None is for ever."""
+        self._deadline = deadline
+        self._socket.settimeout(self._timeout)
 
     def ask(self, operation: bytes, *controls: bytes) -> int:
         """Send a request; its message id."""
@@ -395,10 +398,11 @@ class Channel:
 
     def _receive_part(self, size: int) -> bytes:
         try:
-            if self.deadline is not None:
-                self._socket.settimeout(max(0.001, min(self._timeout, self.deadline - time.monotonic())))
-                if time.monotonic() >= self.deadline:
-                    raise ReadError('the search was not answered in full within its time')
+            if self._deadline is not None:
+                left = self._deadline - time.monotonic()
+                if left <= 0:
+                    raise ReadError('the server did not answer in full in time')
+                self._socket.settimeout(min(self._timeout, left))
             part = self._socket.recv(size)
         except socket.timeout:
             raise ReadError('the server sent nothing for %g seconds; raise timeout if it needs longer'

@@ -1,0 +1,485 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""What each type of directory calls things: object classes, attributes, stable keys and filters, in one table.
+
+Everything that reads takes a `Preset`, the table's line with the options' overrides applied; nothing else knows the
+name of an attribute. Entries are dicts: attribute name in lower case -> list of raw values.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from .._errors import SynchronizationError
+from .._model import Attributes, name_key
+from .values import check_filter, filetime_seconds, guid_bytes, guid_text, parse_dn, sid_text
+
+Entry = Dict[str, List[bytes]]
+
+
+class Preset(NamedTuple):
+    """How to read one type of directory. Filters are RFC 4515; attributes are spelled as a server documents them."""
+
+    directory_type: str
+    is_user: str  # filter: what is a user at all
+    is_group: str
+    is_container: str  # filter: what becomes a user group, the selected containers aside
+    user_filter: str  # filter: which users are wanted
+    group_filter: str
+    group_classes: Tuple[str, ...]
+    user_key: str  # attribute that never changes while the entry lives
+    group_key: str
+    container_key: str
+    user_name: str
+    group_name: str
+    created: str
+    sid: Optional[str]
+    group_members: Tuple[str, ...]  # attributes of the group that list its members
+    member_value: str  # what stands in them: 'dn', 'name' or 'key'
+    primary_group: Tuple[Tuple[str, str], ...]  # attribute of the user = attribute of the group; the first one counts
+    user_groups: Optional[str]  # attribute of the user that lists its groups, instead of group_members
+    user_groups_value: Optional[str]  # 'dn' or 'name'
+    state: Tuple[str, ...]  # attributes that may say that a user is disabled
+    required: Tuple[str, ...]  # attributes that every user has: one that cannot be read makes the read incomplete
+    user_fields: Dict[str, Tuple[str, ...]]  # field -> attributes, the first that has a value counts
+    group_fields: Dict[str, Tuple[str, ...]]
+    user_lists: Dict[str, str]  # fields that an option added: all values of the attribute
+    group_lists: Dict[str, str]
+    subtree: str  # where all entries lie, relative to the naming context; nothing else is ever read
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def _any_class(classes: Tuple[str, ...]) -> str:
+    tests = "".join("(objectClass=%s)" % name for name in classes)
+    return tests if len(classes) == 1 else "(|%s)" % tests
+
+
+_LDAP_USER_FIELDS = {
+    "display_name": ("displayName", "cn"),
+    "given_name": ("givenName",),
+    "surname": ("sn",),
+    "email": ("mail",),
+    "phone": ("telephoneNumber",),
+    "mobile": ("mobile",),
+    "title": ("title",),
+    "department": ("departmentNumber", "ou"),
+    "company": ("o",),
+    "office": ("physicalDeliveryOfficeName", "roomNumber"),
+    "employee_number": ("employeeNumber",),
+    "description": ("description",),
+}
+_LDAP_GROUP_FIELDS = {"description": ("description",), "email": ("mail",)}
+
+
+def _ldap_preset(
+    directory_type: str,
+    user_class: str,
+    group_classes: Tuple[str, ...],
+    members: Tuple[str, ...],
+    member_value: str = "dn",
+    key: str = "entryUUID",
+    container_key: str = "entryUUID",
+    primary_group: Tuple[Tuple[str, str], ...] = (),
+    state: Tuple[str, ...] = (),
+    sid: Optional[str] = None,
+    group_fields: Optional[Dict[str, Tuple[str, ...]]] = None,
+    subtree: str = "",
+) -> Preset:
+    is_user, is_group = _any_class((user_class,)), _any_class(group_classes)
+    return Preset(
+        directory_type=directory_type,
+        is_user=is_user,
+        is_group=is_group,
+        is_container="(objectClass=organizationalUnit)",
+        user_filter=is_user,
+        group_filter=is_group,
+        group_classes=group_classes,
+        user_key=key,
+        group_key=key,
+        container_key=container_key,
+        user_name="uid",
+        group_name="cn",
+        created="createTimestamp",
+        sid=sid,
+        group_members=members,
+        member_value=member_value,
+        primary_group=primary_group,
+        user_groups=None,
+        user_groups_value=None,
+        state=state,
+        required=(),
+        user_fields=_LDAP_USER_FIELDS,
+        group_fields={**_LDAP_GROUP_FIELDS, **(group_fields or {})},
+        user_lists={},
+        group_lists={},
+        subtree=subtree,
+    )
+
+
+_ACTIVE_DIRECTORY = Preset(
+    directory_type="active_directory",
+    # objectClass=user alone would match computers, too.
+    is_user="(&(objectCategory=person)(objectClass=user))",
+    is_group="(objectClass=group)",
+    # What the administrative tools hide is no place for people: CN=System, CN=Program Data, ...
+    is_container="(|(objectClass=organizationalUnit)(&(|(objectClass=container)(objectClass=builtinDomain)"
+                 "(objectClass=domainDNS))(!(showInAdvancedViewOnly=TRUE))))",
+    user_filter="(&(objectCategory=person)(objectClass=user))",
+    group_filter="(objectClass=group)",
+    group_classes=("group",),
+    user_key="objectGUID",
+    group_key="objectGUID",
+    container_key="objectGUID",
+    user_name="sAMAccountName",
+    group_name="sAMAccountName",
+    created="whenCreated",
+    sid="objectSid",
+    group_members=("member",),
+    member_value="dn",
+    # The group's SID is the domain's SID and this number (MS-ADA3 2.120).
+    primary_group=(("primaryGroupID", "objectSid"),),
+    user_groups=None,
+    user_groups_value=None,
+    state=("userAccountControl", "accountExpires"),
+    required=("userAccountControl",),
+    user_fields={
+        "display_name": ("displayName",),
+        "given_name": ("givenName",),
+        "surname": ("sn",),
+        "email": ("mail",),
+        "phone": ("telephoneNumber",),
+        "mobile": ("mobile",),
+        "title": ("title",),
+        "department": ("department",),
+        "company": ("company",),
+        "office": ("physicalDeliveryOfficeName",),
+        "employee_number": ("employeeNumber",),
+        "description": ("description",),
+        "user_principal_name": ("userPrincipalName",),
+    },
+    group_fields={"display_name": ("displayName",), "description": ("description",), "email": ("mail",)},
+    user_lists={},
+    group_lists={},
+    subtree="",
+)
+
+_GROUPS_OF_NAMES = ("groupOfNames", "groupOfUniqueNames")
+_GID = ("gidNumber", "gidNumber")
+
+PRESETS = {
+    preset.directory_type: preset
+    for preset in (
+        _ACTIVE_DIRECTORY,
+        _ldap_preset("openldap", "inetOrgPerson", _GROUPS_OF_NAMES, ("member", "uniqueMember"),
+                     state=("pwdAccountLockedTime", "shadowExpire")),
+        _ldap_preset("rfc2307", "posixAccount", ("posixGroup",), ("memberUid",), "name", primary_group=(_GID,),
+                     state=("pwdAccountLockedTime", "nsAccountLock", "shadowExpire")),
+        _ldap_preset("openldap_samba", "sambaSamAccount", ("sambaGroupMapping",), ("memberUid",), "name",
+                     primary_group=(("sambaPrimaryGroupSID", "sambaSID"), _GID), sid="sambaSID",
+                     state=("sambaAcctFlags", "pwdAccountLockedTime", "shadowExpire")),
+        _ldap_preset("open_directory", "apple-user", ("apple-group",),
+                     ("apple-group-memberguid", "apple-group-nestedgroup"), "key", "apple-generateduid",
+                     primary_group=(_GID,), state=("authAuthority",),
+                     group_fields={"display_name": ("apple-group-realname",)}),
+        # cn=compat repeats every user and group, cn=provisioning keeps deleted ones: both lie beside cn=accounts.
+        _ldap_preset("freeipa", "posixAccount", ("ipaUserGroup",), ("member",), key="ipaUniqueID",
+                     container_key="nsUniqueId", state=("nsAccountLock",), subtree="cn=accounts"),
+        _ldap_preset("389ds", "inetOrgPerson", _GROUPS_OF_NAMES, ("member", "uniqueMember"), key="nsUniqueId",
+                     container_key="nsUniqueId", state=("nsAccountLock",)),
+    )
+}
+LDAP_PRESETS = tuple(name for name in PRESETS if name != "active_directory")
+
+
+# --- which type of directory this is ---------------------------------------------------------------------------------
+
+
+def detect(root_dse: Entry) -> str:
+    """Return the directory type that a root DSE speaks of, or raise SynchronizationError."""
+    said = {name: [value.decode("utf-8", "replace").lower() for value in values] for name, values in root_dse.items()}
+    vendor = " ".join(said.get("vendorname", []) + said.get("vendorversion", []))
+    if "1.2.840.113556.1.4.800" in said.get("supportedcapabilities", []):  # MS-ADTS 3.1.1.3.4.3.1
+        return "active_directory"
+    if "389 project" in vendor or "389-directory" in vendor:
+        extensions = said.get("supportedextension", [])
+        return "freeipa" if any(oid.startswith("2.16.840.1.113730.3.8.10.") for oid in extensions) else "389ds"
+    if "apple" in vendor:  # before OpenLDAP, which it is made of
+        return "open_directory"
+    if "openldaprootdse" in said.get("objectclass", []):
+        return "openldap"
+    raise SynchronizationError(
+        "ldap_parameters.preset: the server does not tell what it is: set it to one of %s" % ", ".join(LDAP_PRESETS)
+    )
+
+
+def directory_type(settings: Any, root_dse: Entry) -> str:
+    """Return the directory type to read as: what the options say, checked against what the server says.
+
+    Raises SynchronizationError when `use_ldap` and the server contradict each other.
+    """
+    if not settings.use_ldap:
+        try:
+            detected = detect(root_dse)
+        except SynchronizationError:
+            detected = "unknown"
+        if detected != "active_directory":
+            raise SynchronizationError(
+                "use_ldap: the server is no Active Directory (it looks like: %s): set use_ldap: true" % detected
+            )
+        return detected
+    named = (settings.ldap_parameters or {}).get("preset")
+    if named:
+        return named
+    detected = detect(root_dse)
+    if detected == "active_directory":
+        raise SynchronizationError(
+            "use_ldap: the server is an Active Directory: set use_ldap: false, or name a preset in ldap_parameters"
+        )
+    return detected
+
+
+# --- the options' overrides ------------------------------------------------------------------------------------------
+
+# RFC 4512, 2.5 and 1.4: attribute descriptions, and names of object classes. They become part of a filter.
+_ATTRIBUTE = re.compile(r"([A-Za-z][A-Za-z0-9-]*|\d+(\.\d+)+)(;[A-Za-z0-9-]+)*")
+_OBJECT_CLASS = re.compile(r"[A-Za-z][A-Za-z0-9-]*|\d+(\.\d+)+")
+
+
+def check_parameters(settings: Any) -> None:
+    """Raise SynchronizationError for what is wrong with `ldap_parameters` whatever the server is."""
+    parameters = settings.ldap_parameters or {}
+    given = {name for name, value in parameters.items() if value is not None}
+    if parameters.get("preset") not in (None,) + LDAP_PRESETS:
+        raise SynchronizationError("ldap_parameters.preset: there is no preset '%s': set it to one of %s"
+                                   % (parameters["preset"], ", ".join(LDAP_PRESETS)))
+    for name, choices in (("member_value", ("dn", "name", "key")), ("user_groups_value", ("dn", "name"))):
+        if parameters.get(name) not in (None,) + choices:
+            raise SynchronizationError("ldap_parameters.%s: '%s' is none of %s"
+                                       % (name, parameters[name], ", ".join(choices)))
+    for name in ("user_class", "group_class"):
+        _check_name(parameters, name, _OBJECT_CLASS, "object class")
+    for name in ("user_key", "group_key", "user_groups"):
+        _check_name(parameters, name, _ATTRIBUTE, "attribute")
+    if "group_members" in given:
+        members = parameters["group_members"]
+        attributes = [members] if isinstance(members, str) else members
+        if not isinstance(attributes, (list, tuple)) or not attributes or not all(map(_is_attribute, attributes)):
+            raise SynchronizationError("ldap_parameters.group_members: %r is neither an attribute nor a list of "
+                                       "attributes: write a name such as 'member'" % (members,))
+    if "user_groups_value" in given and "user_groups" not in given:
+        raise SynchronizationError("ldap_parameters.user_groups_value says what stands in ldap_parameters.user_groups, "
+                                   "which is missing: give it, or remove user_groups_value")
+    for name in ("group_members", "member_value"):
+        if {"user_groups", name} <= given:
+            raise SynchronizationError("ldap_parameters.%s and ldap_parameters.user_groups are two ways to find the "
+                                       "members of a group: remove one of them" % name)
+    if parameters.get("user_groups_value") == "name":
+        options = {"ldap_parameters." + name for name in given & {"group_class", "group_key"}}
+        options |= {name for name in ("group_filter", "group_attributes") if getattr(settings, name)}
+        for name in sorted(options):
+            raise SynchronizationError("%s has nothing to act on with ldap_parameters.user_groups_value: name, where "
+                                       "groups have no entries: remove one of them" % name)
+
+
+def _is_attribute(name: Any) -> bool:
+    return isinstance(name, str) and bool(_ATTRIBUTE.fullmatch(name))
+
+
+def _check_name(parameters: dict, option: str, pattern: Any, what: str) -> None:
+    value = parameters.get(option)
+    if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+        raise SynchronizationError("ldap_parameters.%s: %r is no name of an %s" % (option, value, what))
+
+
+def resolve(settings: Any, type_of_directory: str) -> Preset:
+    """Return the preset of that type with the options' overrides applied.
+
+    `settings` has ldap_parameters, user_filter, group_filter, group_types, user_attributes and group_attributes.
+    Raises SynchronizationError for parameters that are wrong or contradict each other.
+    """
+    check_parameters(settings)
+    preset = PRESETS[type_of_directory]
+    given = {name: value for name, value in (settings.ldap_parameters or {}).items() if value is not None}
+    changes: Dict[str, Any] = {name: given[name] for name in ("user_key", "group_key", "member_value") if name in given}
+    if "user_class" in given:
+        changes["is_user"] = _any_class((given["user_class"],))
+    if "group_class" in given:
+        changes["group_classes"] = (given["group_class"],)
+        changes["is_group"] = _any_class(changes["group_classes"])
+    if "group_members" in given:
+        members = given["group_members"]
+        changes["group_members"] = (members,) if isinstance(members, str) else tuple(dict.fromkeys(members))
+    if "user_groups" in given:
+        changes.update(user_groups=given["user_groups"], user_groups_value=given.get("user_groups_value", "dn"),
+                       group_members=())
+    preset = preset._replace(**changes)
+    user_name, user_fields, user_lists = _fields(settings.user_attributes, preset.user_name, preset.user_fields)
+    group_name, group_fields, group_lists = _fields(settings.group_attributes, preset.group_name, preset.group_fields)
+    # groupType is a signed number whose highest bit marks security groups (MS-ADA1 2.289); bit filters are decimal.
+    security = "(groupType:1.2.840.113556.1.4.803:=2147483648)" if settings.group_types == "security" else None
+    return preset._replace(
+        user_filter=_all_of("user_filter", preset.is_user, settings.user_filter),
+        group_filter=_all_of("group_filter", preset.is_group, settings.group_filter, security),
+        user_name=user_name, user_fields=user_fields, user_lists=user_lists,
+        group_name=group_name, group_fields=group_fields, group_lists=group_lists,
+    )
+
+
+def _all_of(option: str, *filters: Optional[str]) -> str:
+    given = [text.strip() for text in filters if text]
+    for text in given:
+        try:
+            check_filter(text)
+        except ValueError as error:
+            raise SynchronizationError("%s: %s" % (option, error)) from None
+    return given[0] if len(given) == 1 else "(&%s)" % "".join(given)
+
+
+def _fields(mapping: Optional[dict], name: str, fields: dict) -> Tuple[str, dict, dict]:
+    """Return the attribute of the name, the fields of the preset, and the fields that the option adds."""
+    mapping = dict(mapping or {})
+    name = mapping.pop("name", name)
+    standard = {field: (mapping.pop(field),) if field in mapping else fields[field] for field in fields}
+    return name, standard, mapping
+
+
+# --- state -----------------------------------------------------------------------------------------------------------
+
+
+def _account_control_disables(values: List[bytes], now: int) -> bool:
+    return int(values[0]) & 2 != 0  # ADS_UF_ACCOUNTDISABLE, MS-ADTS 2.2.16
+
+
+def _account_expired(values: List[bytes], now: int) -> bool:
+    value = values[0]
+    if value == b"0" or value == b"9223372036854775807":  # both mean never, and nearly everybody has one of them
+        return False
+    expires = filetime_seconds(value)
+    return expires is not None and expires <= now
+
+
+def _account_lock_disables(values: List[bytes], now: int) -> bool:
+    return values[0].lower() == b"true"
+
+
+def _locked_for_good(values: List[bytes], now: int) -> bool:
+    # Any other time is a lock-out that ends by itself (slapo-ppolicy(5)).
+    return values[0] == b"000001010000Z"
+
+
+def _samba_flags_disable(values: List[bytes], now: int) -> bool:
+    return b"D" in values[0]  # '[DU         ]'
+
+
+def _shadow_expired(values: List[bytes], now: int) -> bool:
+    # Days since 1970; a negative number is never. shadow(5) warns of 0; for pam_unix it is a day long gone, and
+    # 'chage -E 0' is how accounts are locked.
+    expires = int(values[0])
+    return 0 <= expires <= now // 86400
+
+
+def _authority_disables(values: List[bytes], now: int) -> bool:
+    return any(b";disableduser;" in value.lower() for value in values)
+
+
+# Spelled as in the table -> as in an entry, and whether its values disable the user.
+_STATE: Dict[str, Tuple[str, Callable[[List[bytes], int], bool]]] = {
+    attribute: (attribute.lower(), disables)
+    for attribute, disables in (
+        ("userAccountControl", _account_control_disables),
+        ("accountExpires", _account_expired),
+        ("nsAccountLock", _account_lock_disables),
+        ("pwdAccountLockedTime", _locked_for_good),
+        ("sambaAcctFlags", _samba_flags_disable),
+        ("shadowExpire", _shadow_expired),
+        ("authAuthority", _authority_disables),
+    )
+}
+
+
+def user_enabled(preset: Preset, attributes: Entry, now: int) -> bool:
+    """Return whether the directory says that the user is enabled. `now` is in seconds since 1970.
+
+    Raises ValueError if a value is not what its syntax promises.
+    """
+    for attribute in preset.state:
+        name, disables = _STATE[attribute]
+        values = attributes.get(name)
+        if values and disables(values, now):
+            return False
+    return True
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+_TEXT_OF = {"objectguid": guid_text, "objectsid": sid_text}
+
+
+def value_text(attribute: str, value: bytes) -> str:
+    """Return a value as text: a GUID or a SID in its usual spelling, else UTF-8, strictly (or ValueError)."""
+    decode = _TEXT_OF.get(attribute.lower())
+    return decode(value) if decode else value.decode("utf-8")
+
+
+def key_value(attribute: str, key: str) -> str | bytes:
+    """Return what to ask a server for, to find the entry with this stable key."""
+    return guid_bytes(key) if attribute.lower() == "objectguid" else key
+
+
+def _one_value(attribute: str, values: List[bytes], dn: str) -> bytes:
+    """Return the value that stands in the DN, else the smallest: values are a set, their order says nothing."""
+    if len(values) == 1:
+        return values[0]
+    for kind, in_dn in parse_dn(dn)[0]:
+        if kind.lower() == attribute.lower() and isinstance(in_dn, str):
+            same = [value for value in values if name_key(value.decode("utf-8", "replace")) == name_key(in_dn)]
+            if same:
+                return min(same)
+    return min(values)
+
+
+def entry_name(attribute: str, entry: Entry, dn: str) -> Tuple[Optional[str], Optional[str]]:
+    """Return (name, None), or (None, why there is none)."""
+    values = entry.get(attribute.lower())
+    if not values:
+        return None, "it has no %s that can be read" % attribute
+    try:
+        name = value_text(attribute, _one_value(attribute, values, dn))
+    except ValueError:
+        return None, "its %s is not UTF-8" % attribute
+    return (name, None) if name.strip() else (None, "its %s is blank" % attribute)
+
+
+def entry_fields(
+    fields: Dict[str, Tuple[str, ...]], lists: Dict[str, str], entry: Entry, dn: str
+) -> Tuple[Attributes, List[str]]:
+    """Return the fields of an entry, and for each field that is left out since its value is no text, why."""
+    found: Attributes = {}
+    problems: List[str] = []
+    for field, attributes in fields.items():
+        for attribute in attributes:
+            values = entry.get(attribute.lower())
+            if values:
+                try:
+                    text = value_text(attribute, _one_value(attribute, values, dn))
+                except ValueError:
+                    problems.append("its %s is not UTF-8: the field '%s' is left out" % (attribute, field))
+                else:
+                    if text:
+                        found[field] = text
+                break
+    for field, attribute in lists.items():
+        values = entry.get(attribute.lower())
+        if values:
+            try:
+                found[field] = sorted({value_text(attribute, value) for value in values})
+            except ValueError:
+                problems.append("its %s is not UTF-8: the field '%s' is left out" % (attribute, field))
+    return found, problems

@@ -1,0 +1,983 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Searches -> snapshot: who is in scope, where, and who is a member of what.
+
+Users are read first, then groups, so that a member list turns into stable keys by dictionary look-up while it is read.
+What a list names beyond that is fetched in batches, round by round, until nothing new comes into scope. Any search that
+is not complete raises ReadError, and then there is no snapshot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+
+from .._errors import SynchronizationError
+from .._model import (
+    GONE,
+    OUT_OF_SCOPE,
+    Digests,
+    Directory,
+    Snapshot,
+    Unresolved,
+    User,
+    UserGroup,
+    name_key,
+)
+from .presets import Entry, Preset, entry_fields, entry_name, key_value, user_enabled, value_text
+from .search import ReadError, Session, ranged, read_ranges, search
+from .values import (
+    dn_is_within,
+    dn_parent,
+    dn_text,
+    escape_filter,
+    fast_parent,
+    generalized_time_seconds,
+    normal_dn,
+    parse_dn,
+    rdn_value,
+    sid_text,
+)
+
+_BATCH = 200  # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
+_GROUPS_A_PAGE = 100  # their member lists make them long
+
+# Naming contexts that hold no people.
+_NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=schema", "cn=subschema", "o=ipaca",
+              "o=netscaperoot", "cn=deltalog", "cn=authdata")
+
+
+# --- which directory this is -----------------------------------------------------------------------------------------
+
+
+def naming_context(session: Session, preset: Preset, settings: Any) -> str:
+    """Return the DN of the naming context that is read: one, since one synchronization is bound to one.
+
+    `settings` has distinguished_name. Raises SynchronizationError when the options leave open which one it is.
+    """
+    root = session.root_dse
+    default = [value.decode("utf-8") for value in root.get("defaultnamingcontext", ())]
+    if preset.directory_type == "active_directory":
+        if not default:
+            raise ReadError("the server does not say which domain it serves (defaultNamingContext)")
+        return default[0]
+    contexts = {normal_dn(text): text for text in (value.decode("utf-8") for value in root.get("namingcontexts", ()))}
+    if settings.distinguished_name:
+        chosen = {_context_of(dn, contexts) for dn in settings.distinguished_name}
+        if len(chosen) > 1:
+            raise SynchronizationError(
+                "distinguished_name: the DNs lie in several naming contexts (%s): make one synchronization for each"
+                % ", ".join("'%s'" % contexts[context] for context in sorted(chosen))
+            )
+        return contexts[chosen.pop()]
+    if default:
+        return default[0]
+    people = sorted(context for context in contexts if context and not context.startswith(_NO_PEOPLE))
+    if len(people) != 1:
+        raise SynchronizationError(
+            "distinguished_name: the server has %s: name what is to be read" % (
+                "several naming contexts (%s)" % ", ".join("'%s'" % contexts[context] for context in people)
+                if people else "no naming context that this login can see")
+        )
+    return contexts[people[0]]
+
+
+def _context_of(dn: str, contexts: Dict[str, str]) -> str:
+    """Return the longest naming context, in normal form, that the DN lies in."""
+    normal = normal_dn(dn)
+    within = [context for context in contexts if dn_is_within(normal, context)]
+    if not within:
+        raise SynchronizationError("distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
+                                   "correct it" % (dn, ", ".join("'%s'" % text for text in contexts.values())))
+    return max(within, key=len)
+
+
+def identify(session: Session, preset: Preset, settings: Any) -> Directory:
+    """Return who the directory is: the domain's SID, or the suffix and its stable key where that can be read."""
+    context = naming_context(session, preset, settings)
+    if preset.directory_type == "active_directory":
+        for _dn, entry, _raw in search(session, context, "base", "(objectClass=*)", ("objectSid",), missing_ok=True):
+            if "objectsid" in entry:
+                return Directory(sid_text(entry["objectsid"][0]), preset.directory_type)
+        raise ReadError("the domain's objectSid cannot be read: give the account the right to read '%s'" % context)
+    identity = normal_dn(context)
+    attribute = preset.container_key
+    for _dn, entry, _raw in search(session, context, "base", "(objectClass=*)", (attribute,), missing_ok=True):
+        if attribute.lower() in entry:
+            identity += "#" + value_text(attribute, entry[attribute.lower()][0])
+    return Directory(identity, preset.directory_type)
+
+
+def same_directory(one: str, other: str) -> bool:
+    """Return whether two identities are of one directory; a suffix whose key could not be read goes by its DN."""
+    suffix, dummy, key = one.partition("#")
+    other_suffix, dummy, other_key = other.partition("#")
+    return suffix == other_suffix and (key == other_key or not key or not other_key)
+
+
+# --- one read --------------------------------------------------------------------------------------------------------
+
+
+def read(settings: Any, session: Session, preset: Preset, directory: Directory, digests: Digests, now: int) -> Snapshot:
+    """Read everything in scope and return it, or raise: ReadError for an incomplete read, SynchronizationError else.
+
+    `settings` has distinguished_name, exclude_distinguished_name, outside_members, group_structure and
+    ignore_disabled_users; `now` is in seconds since 1970.
+    """
+    return _Reading(settings, session, preset, directory, digests, now).snapshot()
+
+
+class _Selection(NamedTuple):
+    """What the options select, looked up."""
+
+    containers: Dict[str, Tuple[str, str]]  # normal DN -> (DN, stable key), nested ones too
+    groups: List[str]  # DNs
+    keys: Dict[str, str]  # DN as written in the option -> stable key
+
+
+class _Miss(NamedTuple):
+    """Why a value leads to no one in scope. ``kind`` counts it; None: nobody knows who it is, so it is reported."""
+
+    kind: Optional[str]
+    reason: str
+
+
+_UNKNOWN = _Miss(None, "does not exist or cannot be read")
+_AMBIGUOUS = _Miss(None, "is ambiguous: several users have this name")
+_OTHER_DOMAIN = _Miss(None, "lies in another domain")
+_FOREIGN = _Miss(None, "is a user of another domain that is not in the store")
+_OUT_OF_SCOPE = _Miss("out_of_scope", "")
+_DISABLED = _Miss("disabled", "")
+_KIND_OF_CLASS = {b"computer": _Miss("computers", ""), b"contact": _Miss("contacts", "")}
+_WELL_KNOWN = _Miss("well_known_identities", "")
+
+Outcome = Union[str, _Miss]  # a reference, or why there is none
+
+
+class _Group:
+    """A group or container in scope while its members are gathered."""
+
+    __slots__ = ("listed", "primary", "record")
+
+    def __init__(self, record: UserGroup, listed: list, primary: List[Optional[bytes]]) -> None:
+        self.record = record
+        self.listed = listed  # str: the key of a user; bytes: a value that was not known when it was read
+        self.primary = primary  # what a user's primary group attribute says who belongs here, by rule
+
+
+class _Reading:
+    """One read. The methods stand in the order in which they run."""
+
+    def __init__(self, settings, session, preset: Preset, directory, digests: Digests, now: int) -> None:
+        self.settings, self.session, self.preset, self.directory = settings, session, preset, directory
+        self.digests, self.now = digests, now
+        self.context = naming_context(session, preset, settings)
+        self.context_normal = normal_dn(self.context)
+        self.subtree = "%s,%s" % (preset.subtree, self.context) if preset.subtree else self.context
+        self.subtree_normal = normal_dn(self.subtree)
+        self.ad = preset.directory_type == "active_directory"
+        self.warnings: List[str] = []
+        self.not_stored: List[Tuple[str, str]] = []
+
+        self.containers_are_groups = settings.group_structure in ("organizational_units", "both")
+        self.groups_are_groups = settings.group_structure in ("groups", "both")
+        self.names_are_groups = preset.user_groups_value == "name"
+        self.add_outside = settings.outside_members == "add"
+
+        self.users: Dict[str, Optional[User]] = {}
+        self.twice: Set[str] = set()  # keys that came with two entries
+        self.by_value: Dict[bytes, str] = {}  # what a member list may say, as read -> key of the user
+        self.by_name: Dict[str, Union[str, _Miss]] = {}  # folded name -> key of the user
+        self.disabled: Set[bytes] = set()  # values that lead to users who are ignored since they are disabled
+        self.primary: List[Dict[bytes, List[str]]] = [{} for dummy in preset.primary_group]
+        self.user_side: Dict[bytes, List[str]] = {}  # value of user_groups -> keys of users
+        self.at_home: Dict[str, List[str]] = {}  # key of a container -> keys of users
+
+        self.groups: Dict[str, _Group] = {}
+        self.ranges: List[Tuple[str, str, int, str]] = []  # (key, attribute, values so far, range)
+        self.containers: Dict[str, UserGroup] = {}
+        self.nodes: Dict[str, str] = {}  # normal DN -> key of the container
+        self.by_token: Dict[str, Outcome] = {}  # normal DN, folded name or key -> what it leads to
+        self.outcomes: Dict[bytes, Outcome] = {}  # value as listed -> what it leads to
+        self.unresolved: List[Tuple[str, Unresolved]] = []
+        self.other_members: Dict[str, int] = {}
+
+        self.user_key = preset.user_key.lower()
+        self.members_by = "" if preset.user_groups else preset.member_value
+        self.required = [attribute.lower() for attribute in preset.required]
+        self.primary_of_user = [(rule, pair[0].lower()) for rule, pair in enumerate(preset.primary_group)]
+        self.user_attributes = _attributes(
+            preset.user_key, preset.user_name, preset.created, preset.sid, preset.user_groups, *preset.state,
+            *preset.required, *(pair[0] for pair in preset.primary_group), *preset.user_lists.values(),
+            *(attribute for several in preset.user_fields.values() for attribute in several),
+        )
+        self.group_attributes = _attributes(
+            "objectClass", preset.group_key, preset.group_name, preset.created, "groupType" if self.ad else None,
+            *preset.group_members, *(pair[1] for pair in preset.primary_group), *preset.group_lists.values(),
+            *(attribute for several in preset.group_fields.values() for attribute in several),
+        )
+        # What makes a user of an entry is part of the digest, so that another mapping is another user.
+        self.seed = hashlib.sha256(repr((
+            preset.user_name, preset.created, preset.sid, sorted(preset.user_fields.items()),
+            sorted(preset.user_lists.items()),
+        )).encode("utf-8"))
+
+    def snapshot(self) -> Snapshot:
+        self.excluded, self.excluded_keys = self._exclusions()
+        self.selection = self._select()
+        self.roots = self._roots()
+        self.whole = any(dn_is_within(self.subtree_normal, normal) for normal in self.roots)
+        if self.containers_are_groups:
+            self._read_containers()
+        self.places: Dict[bytes, Tuple[Optional[str], bool]] = {}
+        self.need_places = self.containers_are_groups or bool(self.excluded)
+        for base in self.roots.values():
+            self._read_users(base)
+        self._check_unique(self.preset.user_key, self.preset.user_filter)
+        if self._groups_matter():
+            self._read_groups()
+            self._follow_members()
+            self._add_by_user_side()
+            self._add_by_primary_group()
+        user_groups = self._finished_groups()
+        user_groups.update(self._finished_containers())
+        return Snapshot(
+            directory=self.directory,
+            users=self.users,
+            user_groups=user_groups,
+            lost_users=self._lost(self.digests.users, self.users, [self.preset.user_key]),
+            lost_user_groups=self._lost(self.digests.user_groups, user_groups,
+                                        [self.preset.group_key, self.preset.container_key]),
+            unresolved=self.unresolved,
+            not_stored=self.not_stored,
+            other_members=self.other_members,
+            selected=self.selection.keys,
+            warnings=self.warnings,
+        )
+
+    # --- what is selected and what is excluded
+
+    def _base(self, dn: str, filter: str) -> Optional[Tuple[str, Entry]]:
+        """Return the entry as (DN, attributes) if it exists and matches."""
+        attributes = _attributes(self.preset.user_key, self.preset.group_key, self.preset.container_key)
+        for raw_dn, entry, _raw in search(self.session, dn, "base", filter, attributes, missing_ok=True):
+            return dn_text(raw_dn), entry
+        return None
+
+    def _check_within(self, option: str, dn: str) -> None:
+        if not dn_is_within(normal_dn(dn), self.context_normal):
+            raise SynchronizationError("%s: '%s' does not lie in the naming context '%s': correct it, or make another "
+                                       "synchronization for it" % (option, dn, self.context))
+
+    def _exclusions(self) -> Tuple[List[str], Set[str]]:
+        """Return what is excluded: normal DNs of subtrees, and the stable keys of the entries themselves."""
+        option, normals, keys = "exclude_distinguished_name", [], set()
+        for dn in self.settings.exclude_distinguished_name:
+            self._check_within(option, dn)
+            found = self._base(dn, "(objectClass=*)")
+            if found is None:
+                raise SynchronizationError("%s: '%s' does not exist in the directory, or the account cannot read it: "
+                                           "correct or remove it" % (option, dn))
+            normals.append(normal_dn(dn))
+            for attribute in (self.preset.user_key, self.preset.group_key, self.preset.container_key):
+                keys.update(value_text(attribute, value) for value in found[1].get(attribute.lower(), ()))
+        return normals, keys
+
+    def _select(self) -> _Selection:
+        """Look up what is selected, and tell containers from groups."""
+        selection = _Selection({}, [], {})
+        for written in self.settings.distinguished_name:
+            self._check_within("distinguished_name", written)
+            dn = self._existing(written)
+            self._check_readable(written, dn)
+            group = self._base(dn, self.preset.is_group)
+            if group:
+                selection.keys[written] = self._key(self.preset.group_key, group[1], dn)
+                selection.groups.append(dn)
+                if not self._base(dn, self.preset.group_filter):
+                    self.warnings.append("distinguished_name: the group '%s' is left out by group_filter or "
+                                         "group_types" % written)
+            elif self._base(dn, self.preset.is_user):
+                raise SynchronizationError("distinguished_name: '%s' is a user: select a container or a group that "
+                                           "has the user" % written)
+            else:
+                self._select_container(selection, written, dn)
+        if not self.settings.distinguished_name:
+            self._select_container(selection, None, self.context)
+        return selection
+
+    def _select_container(self, selection: _Selection, written: Optional[str], dn: str) -> None:
+        found = self._base(dn, "(objectClass=*)")
+        if found is None:
+            raise SynchronizationError("distinguished_name: the account cannot read '%s': give it the right" % dn)
+        # The whole tree needs no key unless it becomes a user group.
+        key = self._key(self.preset.container_key, found[1], dn) if written or self.containers_are_groups else ""
+        selection.containers[normal_dn(found[0])] = found[0], key
+        if written:
+            selection.keys[written] = key
+
+    def _existing(self, written: str) -> str:
+        """Return the DN that the selected entry has now: a renamed one is followed by its stored key."""
+        if self._base(written, "(objectClass=*)"):
+            return written
+        key = self.digests.selected.get(written)
+        attributes = _attributes(self.preset.group_key, self.preset.container_key)
+        tests = "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for attribute in attributes) \
+            if key else ""
+        if tests:
+            for raw_dn, _entry, _raw in list(search(self.session, self.context, "sub", "(|%s)" % tests, attributes)):
+                dn = dn_text(raw_dn)
+                self.warnings.append("distinguished_name: '%s' is now '%s': correct it in the option" % (written, dn))
+                return dn
+        raise SynchronizationError("distinguished_name: '%s' does not exist in the directory, or the account cannot "
+                                   "read it: correct or remove it" % written)
+
+    def _check_readable(self, written: str, dn: str) -> None:
+        normal = normal_dn(dn)
+        if not dn_is_within(normal, self.subtree_normal) and not dn_is_within(self.subtree_normal, normal):
+            raise SynchronizationError("distinguished_name: '%s' does not lie in '%s', where this type of directory "
+                                       "has its users and groups: correct it" % (written, self.subtree))
+
+    def _roots(self) -> Dict[str, str]:
+        """Return the bases that are searched, no one inside another: normal DN -> DN."""
+        bases: Dict[str, str] = {}
+        for normal, (dn, dummy) in self.selection.containers.items():
+            above = dn_is_within(self.subtree_normal, normal)
+            bases[self.subtree_normal if above else normal] = self.subtree if above else dn
+        return {
+            normal: dn for normal, dn in sorted(bases.items())
+            if not any(normal != other and dn_is_within(normal, other) for other in bases)
+        }
+
+    # --- containers, and where an entry lies
+
+    def _read_containers(self) -> None:
+        attributes = _attributes(
+            "objectClass", self.preset.container_key, self.preset.created, *self.preset.group_lists.values(),
+            *(attribute for several in self.preset.group_fields.values() for attribute in several),
+        )
+        found = []
+        for dn, dummy in self.selection.containers.values():
+            found += search(self.session, dn, "base", "(objectClass=*)", attributes, missing_ok=True)
+        for dn in self.roots.values():
+            found += search(self.session, dn, "sub", self.preset.is_container, attributes)
+        entries = {}
+        for raw_dn, entry, _raw in found:
+            dn = dn_text(raw_dn)
+            normal = normal_dn(dn)
+            key = self._key(self.preset.container_key, entry, dn)
+            if not self._is_excluded(normal) and key not in self.excluded_keys:
+                self.nodes[normal] = key
+                entries[normal] = dn, entry
+        for normal, (dn, entry) in sorted(entries.items()):
+            self._add_container(normal, dn, entry)
+
+    def _add_container(self, normal: str, dn: str, entry: Entry) -> None:
+        key = self.nodes[normal]
+        fields, problems = entry_fields(self.preset.group_fields, self.preset.group_lists, entry, dn)
+        self.not_stored += [(dn, problem) for problem in problems]
+        name: Optional[str] = rdn_value(dn)
+        if not (name or "").strip():
+            name = None
+            self.not_stored.append((dn, "its name is blank"))
+        unit = b"organizationalunit" in {value.lower() for value in entry.get("objectclass", ())}
+        self.containers[key] = UserGroup(
+            key=key, dn=dn, name=name, parent=self._home(_parent(normal)), created=self._created(entry, dn),
+            type="organizational_unit" if unit else "container", container=rdn_value(dn_parent(dn)),
+            attributes=fields, members=None, user_groups=[], kept_values=[], members_digest=b"",
+        )
+
+    def _home(self, normal: str) -> Optional[str]:
+        """Return the key of the nearest container, from this DN upwards, that is a node."""
+        while normal:
+            key = self.nodes.get(normal)
+            if key:
+                return key
+            normal = _parent(normal)
+        return None
+
+    def _is_excluded(self, normal: str) -> bool:
+        return any(dn_is_within(normal, excluded) for excluded in self.excluded)
+
+    def _is_outside_subtree(self, normal: str) -> bool:
+        return not dn_is_within(normal, self.subtree_normal)
+
+    def _place(self, parent: bytes) -> Tuple[Optional[str], bool]:
+        """Return (home, excluded) of the entries directly below a DN as read."""
+        normal = normal_dn(dn_text(parent))
+        excluded = self._is_excluded(normal) or self._is_outside_subtree(normal)
+        place = self.places[parent] = (self._home(normal), excluded)
+        return place
+
+    # --- users
+
+    def _read_users(self, base: str) -> None:
+        for dn, entry, raw in search(self.session, base, "sub", self.preset.user_filter, self.user_attributes):
+            self._add_user(dn, entry, raw)
+
+    def _add_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
+        """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
+        values = entry.get(self.user_key)
+        if values is None or len(values) != 1:
+            raise self._no_key(self.preset.user_key, dn_text(dn))
+        key = value_text(self.user_key, values[0])
+        home = None
+        if self.need_places:
+            parent = fast_parent(dn)
+            home, excluded = self.places.get(parent) or self._place(parent)
+            if excluded or key in self.excluded_keys:
+                return _OUT_OF_SCOPE
+        for attribute in self.required:
+            if attribute not in entry:
+                raise ReadError("the %s of '%s' cannot be read: give the account the right to read it"
+                                % (_spelled(attribute, self.preset.required), dn_text(dn)))
+        try:
+            enabled = user_enabled(self.preset, entry, self.now)
+        except ValueError as error:
+            raise ReadError("whether '%s' is enabled cannot be told: %s" % (dn_text(dn), error)) from None
+        users, stored_digests = self.users, self.digests.users
+        if not enabled and self.settings.ignore_disabled_users and key not in stored_digests:
+            self.disabled.update(self._listed_as(dn, entry, values))
+            return _DISABLED
+
+        fingerprint = self.seed.copy()
+        fingerprint.update(raw)
+        fingerprint.update(b"%d%s" % (enabled, home.encode("ascii", "replace") if home else b""))
+        digest = fingerprint.digest()[:16]
+        stored = stored_digests.get(key, b"")
+        if key in users:
+            self.twice.add(key)
+            for keys in self.at_home.values():
+                if key in keys:
+                    keys.remove(key)
+        if stored is None or stored == digest:
+            users[key] = None
+        else:
+            users[key] = self._user(key, dn_text(dn), entry, home, enabled, digest)
+
+        if self.members_by == "dn":
+            self.by_value[dn] = key
+        elif self.members_by == "key":
+            self.by_value[values[0]] = key
+        elif self.members_by:
+            self._add_names(key, entry)
+        for rule, attribute in self.primary_of_user:
+            primary = entry.get(attribute)
+            if primary:
+                self.primary[rule].setdefault(primary[0], []).append(key)
+                break
+        if self.preset.user_groups:
+            for value in entry.get(self.preset.user_groups.lower(), ()):
+                self.user_side.setdefault(value, []).append(key)
+        if home:
+            self.at_home.setdefault(home, []).append(key)
+        return key
+
+    def _listed_as(self, dn: bytes, entry: Entry, key_values: List[bytes]) -> Sequence[bytes]:
+        """Return the values by which a member list may know a user."""
+        if self.members_by == "name":
+            return entry.get(self.preset.user_name.lower(), ())
+        return key_values if self.members_by == "key" else (dn,)
+
+    def _add_names(self, key: str, entry: Entry) -> None:
+        for value in entry.get(self.preset.user_name.lower(), ()):
+            folded = _folded(value)
+            known = self.by_name.setdefault(folded, key)
+            if known == key:
+                self.by_value[value] = key
+            elif known is not _AMBIGUOUS:
+                self.by_name[folded] = _AMBIGUOUS
+        return
+
+    def _user(self, key: str, dn: str, entry: Entry, home: Optional[str], enabled: bool, digest: bytes) -> User:
+        name, problem = entry_name(self.preset.user_name, entry, dn)
+        fields, problems = entry_fields(self.preset.user_fields, self.preset.user_lists, entry, dn)
+        self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
+        sid = entry.get((self.preset.sid or "").lower())
+        return User(
+            key=key, dn=dn, name=name, home=home, enabled=enabled, created=self._created(entry, dn),
+            sid=value_text(self.preset.sid, sid[0]) if sid else None, attributes=fields, digest=digest,
+        )
+
+    def _created(self, entry: Entry, dn: str) -> int:
+        values = entry.get(self.preset.created.lower())
+        try:
+            return generalized_time_seconds(values[0]) if values else 0
+        except ValueError as error:
+            raise ReadError("the %s of '%s' cannot be read: %s" % (self.preset.created, dn, error)) from None
+
+    def _key(self, attribute: str, entry: Entry, dn: str) -> str:
+        values = entry.get(attribute.lower(), ())
+        if len(values) != 1:
+            raise self._no_key(attribute, dn)
+        return value_text(attribute, values[0])
+
+    def _no_key(self, attribute: str, dn: str) -> ReadError:
+        return ReadError("'%s' has no single %s that the account can read, so it could not be told from others: give "
+                         "the account the right to read it%s" % (dn, attribute, "" if self.ad else
+                                                                 ", or name another attribute in ldap_parameters"))
+
+    def _check_unique(self, attribute: str, filter: str) -> None:
+        """An entry that moves while it is read comes twice; two entries with one key are no key at all."""
+        for batch in _batches(sorted(self.twice)):
+            dns: Dict[str, bytes] = {}
+            for dn, entry, _raw in search(self.session, self.context, "sub",
+                                          _and(filter, _any_of(attribute, batch)), (attribute,)):
+                key = value_text(attribute, entry[attribute.lower()][0])
+                if dns.setdefault(key, dn) != dn:
+                    raise ReadError("'%s' and '%s' have one %s, so it is no stable key: name another attribute in "
+                                    "ldap_parameters" % (dn_text(dns[key]), dn_text(dn), attribute))
+        self.twice.clear()
+
+    # --- groups
+
+    def _groups_matter(self) -> bool:
+        """Groups that become no user groups still bring their members, if there is anyone left to bring."""
+        return self.groups_are_groups or (self.add_outside and not self.whole)
+
+    def _read_groups(self) -> None:
+        if self.names_are_groups:
+            return
+        for base in self.roots.values():
+            for found in search(self.session, base, "sub", self.preset.group_filter, self.group_attributes,
+                                page_size=self._page_of_groups()):
+                self._add_group(*found)
+        for dn in self.selection.groups:
+            for found in list(search(self.session, dn, "base", self.preset.group_filter, self.group_attributes)):
+                self._add_group(*found)
+        self._read_ranges()
+        self._check_unique(self.preset.group_key, self.preset.group_filter)
+
+    def _page_of_groups(self) -> int:
+        return min(_GROUPS_A_PAGE, self.session.page_size)
+
+    def _add_group(self, raw_dn: bytes, entry: Entry, _raw: bytes) -> Outcome:
+        """Take a group into scope and return its key; or return why not."""
+        preset, dn = self.preset, dn_text(raw_dn)
+        key = self._key(preset.group_key, entry, dn)
+        home = None
+        if self.need_places:
+            parent = fast_parent(raw_dn)
+            home, excluded = self.places.get(parent) or self._place(parent)
+            if excluded or key in self.excluded_keys:
+                return _OUT_OF_SCOPE
+        known = self.groups.get(key)
+        if known and known.record.dn == dn:
+            return key
+        if known:
+            self.twice.add(key)
+        name, problem = entry_name(preset.group_name, entry, dn)
+        fields, problems = entry_fields(preset.group_fields, preset.group_lists, entry, dn)
+        if self.groups_are_groups:
+            self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
+        listed: list = []
+        get = self.by_value.get
+        for attribute in preset.group_members:
+            values = entry.get(attribute.lower())
+            part = ranged(entry, attribute) if self.ad else None
+            if part:
+                values = part[0]
+                self.ranges.append((key, attribute, len(values), part[1]))
+            if values:
+                listed += [get(value, value) for value in values]
+        record = UserGroup(
+            key=key, dn=dn, name=name, parent=home if self.containers_are_groups else None,
+            created=self._created(entry, dn), type=self._type(entry), container=rdn_value(dn_parent(dn)),
+            attributes=fields, members=None, user_groups=[], kept_values=[], members_digest=b"",
+        )
+        self.groups[key] = _Group(record, listed, [self._primary_value(*pair, entry) for pair in preset.primary_group])
+        if self.members_by != "name":
+            self.by_token[key if self.members_by == "key" else normal_dn(dn)] = key
+        return key
+
+    def _type(self, entry: Entry) -> str:
+        if self.ad:
+            kind = entry.get("grouptype")
+            return "security" if not kind or int(kind[0]) & 0x80000000 else "distribution"
+        classes = {value.lower() for value in entry.get("objectclass", ())}
+        return next((name for name in self.preset.group_classes if name.lower().encode("ascii") in classes), "group")
+
+    def _primary_value(self, user_attribute: str, group_attribute: str, entry: Entry) -> Optional[bytes]:
+        """Return what the users say whose primary group this is."""
+        values = entry.get(group_attribute.lower())
+        if not values:
+            return None
+        if group_attribute == "objectSid":
+            domain, dummy, number = sid_text(values[0]).rpartition("-")
+            return number.encode("ascii") if domain == self.directory.identity else None
+        return values[0]
+
+    def _read_ranges(self) -> None:
+        """Fetch the rest of the member lists that AD cut, each in full or not at all."""
+        ranges, self.ranges = self.ranges, []
+        get = self.by_value.get
+        for key, attribute, count, written in ranges:
+            group = self.groups[key]
+            base = "<GUID=%s>" % key if self.preset.group_key.lower() == "objectguid" else group.record.dn
+            # The values that came are in the list already; the positions prove that none is missing.
+            rest = read_ranges(self.session, base, attribute, [b""] * 0 + [b"%d" % at for at in range(count)], written)
+            group.listed += [get(value, value) for value in rest[count:]]
+
+    # --- members that were not known when their group was read
+
+    def _follow_members(self) -> None:
+        """Resolve what the groups list, and the groups that come into scope thereby, breadth first."""
+        done = 0
+        while done < len(self.groups):
+            new = list(self.groups.values())[done:]
+            done = len(self.groups)
+            values = {value for group in new for value in group.listed if value.__class__ is bytes}
+            self._resolve(values.difference(self.outcomes))
+            self._read_ranges()
+
+    def _resolve(self, values: Iterable[bytes]) -> None:
+        """Find out what values of member lists lead to; fills `outcomes`."""
+        pending: Dict[str, List[bytes]] = {}
+        for value in sorted(values):
+            token = self._token(value)
+            if token.__class__ is _Miss:
+                self.outcomes[value] = token
+            else:
+                pending.setdefault(token, []).append(value)
+        for step in (self._resolve_known, self._find_users, self._find_groups, self._find_others):
+            if not pending:
+                break
+            for token, outcome in step(pending).items():
+                for value in pending.pop(token):
+                    self.outcomes[value] = outcome
+                self.by_token[token] = outcome
+        for several in pending.values():
+            for value in several:
+                self.outcomes[value] = _UNKNOWN
+
+    def _token(self, value: bytes) -> Outcome:
+        """Return the form in which two spellings of a value are equal; or why it can lead to no one."""
+        if value in self.disabled:
+            return _DISABLED
+        try:
+            if self.members_by == "name":
+                return _folded(value)
+            if self.members_by == "key":
+                return value_text(self.preset.user_key, value)
+            # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
+            normal = normal_dn(dn_text(re.sub(rb"#'[01]*'B$", b"", value)))
+        except ValueError:
+            return _Miss(None, "is no %s" % {"dn": "DN"}.get(self.members_by, self.members_by))
+        if not normal:
+            return _Miss(None, "is empty")
+        if not dn_is_within(normal, self.context_normal) or any(
+            dn_is_within(normal, context) for context in self._contexts_below()
+        ):
+            return _OTHER_DOMAIN
+        return normal
+
+    def _contexts_below(self) -> List[str]:
+        """Return the naming contexts whose DNs look as if they lay in this one: AD's child domains."""
+        below = getattr(self, "_below", None)
+        if below is None:
+            below = self._below = []
+            configuration = self.session.root_dse.get("configurationnamingcontext")
+            if self.ad and configuration:
+                base = "CN=Partitions," + dn_text(configuration[0])
+                for _dn, entry, _raw in search(self.session, base, "one", "(objectClass=crossRef)", ("nCName",),
+                                               missing_ok=True):
+                    normal = normal_dn(dn_text(entry.get("ncname", [b""])[0]))
+                    if normal != self.context_normal and dn_is_within(normal, self.context_normal):
+                        below.append(normal)
+        return below
+
+    def _is_read(self, token: str) -> bool:
+        """Return whether whatever this leads to would have been seen when the selected containers were read."""
+        return self.whole or (self.members_by == "dn" and any(dn_is_within(token, root) for root in self.roots))
+
+    def _resolve_known(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+        found: Dict[str, Outcome] = {}
+        for token in pending:
+            if token in self.by_token:
+                found[token] = self.by_token[token]
+            elif self.members_by == "name" and token in self.by_name:
+                found[token] = self.by_name[token]
+            elif self.members_by == "dn" and (self._is_excluded(token) or self._is_outside_subtree(token)):
+                found[token] = _OUT_OF_SCOPE
+        if self.members_by == "dn" and any(self._is_read(token) for token in pending if token not in found):
+            # A member list may spell a DN in its own way. Rarely needed, hence not made while reading.
+            for dn, key in self.by_value.items():
+                normal = normal_dn(dn_text(dn))
+                if normal in pending:
+                    found[normal] = key
+        return found
+
+    def _find_users(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+        """Bring in the users outside the selected containers who are listed."""
+        found: Dict[str, Outcome] = {}
+        if not self.add_outside:
+            return found
+        tokens = [token for token in pending if not self._is_read(token)]
+        for matches in self._look_up(tokens, self.preset.user_filter, self.user_attributes, [self.preset.user_key]):
+            for token, entries in matches.items():
+                entries = [each for each in entries if not self._excludes(each)]
+                if len({each[0] for each in entries}) > 1:
+                    found[token] = _AMBIGUOUS
+                elif entries:
+                    found[token] = self._known_user(entries[0]) or self._add_user(*entries[0])
+                else:
+                    found[token] = _OUT_OF_SCOPE
+        return found
+
+    def _known_user(self, found: Tuple[bytes, Entry, bytes]) -> Optional[str]:
+        key = self._key(self.preset.user_key, found[1], dn_text(found[0]))
+        return key if key in self.users else None
+
+    def _excludes(self, found: Tuple[bytes, Entry, bytes]) -> bool:
+        normal = normal_dn(dn_text(found[0]))
+        return self._is_excluded(normal) or self._is_outside_subtree(normal)
+
+    def _find_groups(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+        """Bring in the groups outside the selected containers that are nested in one in scope."""
+        found: Dict[str, Outcome] = {}
+        if self.members_by == "name":  # memberUid names users only
+            return found
+        tokens = [token for token in pending if not self._is_read(token)]
+        for matches in self._look_up(tokens, self.preset.group_filter, self.group_attributes, [self.preset.group_key]):
+            for token, entries in matches.items():
+                found[token] = self._add_group(*entries[0])
+        return found
+
+    def _find_others(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+        """Tell what the remaining values lead to."""
+        found: Dict[str, Outcome] = {}
+        keys = _attributes(self.preset.user_key, self.preset.group_key)
+        attributes = _attributes("objectClass", self.preset.user_name, "objectSid" if self.ad else None, *keys)
+        filter = self.preset.is_user if self.members_by == "name" else "(objectClass=*)"
+        for matches in self._look_up(list(pending), filter, attributes, keys):
+            for token, entries in matches.items():
+                found[token] = self._other(entries[0])
+        return found
+
+    def _other(self, entry_found: Tuple[bytes, Entry, bytes]) -> Outcome:
+        dn, entry, _raw = entry_found
+        for attribute, known in ((self.preset.user_key, self.users), (self.preset.group_key, self.groups)):
+            values = entry.get(attribute.lower())
+            if values:
+                key = value_text(attribute, values[0])
+                if key in known:  # renamed while it was read
+                    return key
+        classes = {value.lower() for value in entry.get("objectclass", ())}
+        if b"foreignsecurityprincipal" in classes:
+            sid = sid_text(entry["objectsid"][0]) if "objectsid" in entry else rdn_value(dn_text(dn))
+            if not sid.startswith("S-1-5-21-"):  # Authenticated Users and the like
+                return _WELL_KNOWN
+            return self.digests.foreign_users.get(sid, _FOREIGN)
+        return next((miss for name, miss in _KIND_OF_CLASS.items() if name in classes), _OUT_OF_SCOPE)
+
+    def _look_up(
+        self, tokens: List[str], filter: str, attributes: Sequence[str], keys: Sequence[str]
+    ) -> Iterator[Dict[str, List[Tuple[bytes, Entry, bytes]]]]:
+        """Yield what matches, batch by batch: token -> entries. All that match one token are in one batch."""
+        name = self.preset.user_name.lower()
+        for base, scope, tests, batch in self._look_ups(tokens, keys):
+            matches: Dict[str, List[Tuple[bytes, Entry, bytes]]] = {}
+            for found in search(self.session, base, scope, _and(filter, tests), attributes, missing_ok=True):
+                if self.members_by == "dn":
+                    forms = [normal_dn(dn_text(found[0]))]
+                elif self.members_by == "name":
+                    forms = [_folded(value) for value in found[1].get(name, ())]
+                else:
+                    forms = [value_text(key, value) for key in keys for value in found[1].get(key.lower(), ())]
+                for form in forms:
+                    if form in batch:
+                        matches.setdefault(form, []).append(found)
+            yield matches
+
+    def _look_ups(self, tokens: List[str], keys: Sequence[str]) -> Iterator[Tuple[str, str, str, Set[str]]]:
+        """Yield (base, scope, filter, tokens) of few searches that find all the tokens."""
+        if self.members_by == "dn":
+            by_parent: Dict[str, List[str]] = {}
+            for token in tokens:
+                by_parent.setdefault(_parent(token), []).append(token)
+            for parent, several in sorted(by_parent.items()):
+                for batch in _batches(several):
+                    yield parent, "one", "(|%s)" % "".join(map(_rdn_test, batch)), set(batch)
+        else:
+            attributes = [self.preset.user_name] if self.members_by == "name" else keys
+            for batch in _batches(tokens):
+                tests = "".join(_any_of(attribute, batch) for attribute in attributes)
+                yield self.subtree, "sub", "(|%s)" % tests, set(batch)
+
+    # --- members by what the users say
+
+    def _add_outside(self, attribute: str, values: List[bytes], wanted) -> None:
+        """Bring in the users outside the selected containers whose attribute has one of the values."""
+        if not values or not self.add_outside or self.whole:
+            return
+        for batch in _batches(values):
+            tests = "(|%s)" % "".join("(%s=%s)" % (attribute, _escaped(value)) for value in batch)
+            for found in search(self.session, self.subtree, "sub", _and(self.preset.user_filter, tests),
+                                self.user_attributes):
+                if not self._known_user(found) and not self._excludes(found) and wanted(found[1]):
+                    self._add_user(*found)
+
+    def _add_by_primary_group(self) -> None:
+        for rule, (user_attribute, dummy) in enumerate(self.preset.primary_group):
+            values = {group.primary[rule] for group in self.groups.values()} - {None}
+            before = [attribute.lower() for attribute, dummy in self.preset.primary_group[:rule]]
+            self._add_outside(user_attribute, sorted(values),
+                              lambda entry, before=before: not any(attribute in entry for attribute in before))
+
+    def _add_by_user_side(self) -> None:
+        """Make the member lists from the users' lists of groups."""
+        attribute = self.preset.user_groups
+        if not attribute:
+            return
+        if self.names_are_groups:
+            self._make_groups_of_names()
+            return
+        self._add_outside(attribute, [group.record.dn.encode("utf-8") for group in self.groups.values()],
+                          lambda entry: True)
+        for value, keys in self.user_side.items():
+            try:
+                key = self.by_token.get(normal_dn(dn_text(value)))
+            except ValueError:
+                continue
+            if key:  # else a group that is not in scope
+                self.groups[key].listed += keys
+
+    def _make_groups_of_names(self) -> None:
+        for value, keys in sorted(self.user_side.items()):
+            try:
+                name = value_text(self.preset.user_groups, value)
+            except ValueError:
+                self.not_stored.append((self.preset.user_groups, "the name %r of a group is not UTF-8" % value))
+                continue
+            if name.strip():
+                key = "name:" + name_key(name)
+                if key not in self.groups:
+                    self.groups[key] = _Group(UserGroup(
+                        key=key, dn="", name=name, parent=None, created=0, type="group", container="", attributes={},
+                        members=None, user_groups=[], kept_values=[], members_digest=b"",
+                    ), [], [None] * len(self.preset.primary_group))
+                self.groups[key].listed += keys
+
+    # --- the outcome
+
+    def _finished_groups(self) -> Dict[str, UserGroup]:
+        if not self.groups_are_groups:
+            return {}
+        return {key: self._finished(group) for key, group in self.groups.items()}
+
+    def _finished(self, group: _Group) -> UserGroup:
+        record, listed = group.record, group.listed
+        primary = [key for rule, value in enumerate(group.primary) if value is not None
+                   for key in self.primary[rule].get(value, ())]
+        listed += sorted(primary)
+        group.listed = []
+        members: Dict[str, None] = {}
+        user_groups: Dict[str, None] = {}
+        kept_values: List[str] = []
+        if bytes in set(map(type, listed)):
+            for item in listed:
+                if item.__class__ is str:
+                    members[item] = None
+                else:
+                    self._take(record.key, item, members, user_groups, kept_values)
+        else:
+            members = dict.fromkeys(listed)
+        digest = _members_digest(members, user_groups, kept_values)
+        return record._replace(
+            members=None if digest == self.digests.user_groups.get(record.key) else list(members),
+            user_groups=list(user_groups), kept_values=kept_values, members_digest=digest,
+        )
+
+    def _take(self, key: str, value: bytes, members: dict, user_groups: dict, kept_values: list) -> None:
+        """Put a value that was not known when it was read where it belongs."""
+        outcome = self.outcomes[value]
+        if outcome.__class__ is str:
+            (user_groups if outcome in self.groups else members)[outcome] = None
+            return
+        text = value.decode("utf-8", "backslashreplace")
+        kept_values.append(text)
+        if outcome.kind is None:
+            self.unresolved.append((key, Unresolved(text, outcome.reason)))
+        else:
+            self.other_members[outcome.kind] = self.other_members.get(outcome.kind, 0) + 1
+
+    def _finished_containers(self) -> Dict[str, UserGroup]:
+        finished = {}
+        for key, record in self.containers.items():
+            members = sorted(self.at_home.get(key, ()))
+            digest = _members_digest(members, (), ())
+            same = digest == self.digests.user_groups.get(key)
+            finished[key] = record._replace(members=None if same else members, members_digest=digest)
+        return finished
+
+    def _lost(self, stored: Iterable[str], seen: Dict[str, Any], attributes: Sequence[str]) -> Dict[str, str]:
+        """Look up what is stored and was not seen, wherever it may be now."""
+        lost = dict.fromkeys(sorted(key for key in stored if key not in seen), GONE)
+        attributes = _attributes(*attributes)
+        for batch in _batches([key for key in lost if not key.startswith("name:")]):
+            tests = "(|%s)" % "".join(_any_of(attribute, batch) for attribute in attributes)
+            for _dn, entry, _raw in search(self.session, self.context, "sub", tests, attributes):
+                for attribute in attributes:
+                    for value in entry.get(attribute.lower(), ()):
+                        key = value_text(attribute, value)
+                        if key in lost:
+                            lost[key] = OUT_OF_SCOPE
+        return lost
+
+
+# --- small things ----------------------------------------------------------------------------------------------------
+
+
+def _attributes(*names: Optional[str]) -> Tuple[str, ...]:
+    """Return the names that are given, each once."""
+    return tuple({name.lower(): name for name in names if name}.values())
+
+
+def _spelled(attribute: str, names: Iterable[str]) -> str:
+    return next(name for name in names if name.lower() == attribute)
+
+
+def _batches(items: Sequence) -> Iterator[Sequence]:
+    for at in range(0, len(items), _BATCH):
+        yield items[at:at + _BATCH]
+
+
+def _and(*filters: str) -> str:
+    return "(&%s)" % "".join(filters)
+
+
+def _any_of(attribute: str, keys: Iterable[str]) -> str:
+    return "(|%s)" % "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for key in keys)
+
+
+def _escaped(value: bytes) -> str:
+    try:
+        return escape_filter(value.decode("utf-8"))
+    except UnicodeDecodeError:
+        return escape_filter(value)
+
+
+def _rdn_test(normal: str) -> str:
+    tests = ["(%s=%s)" % (kind, escape_filter(value)) for kind, value in parse_dn(normal.partition(",")[0])[0]]
+    return tests[0] if len(tests) == 1 else _and(*tests)
+
+
+def _parent(normal: str) -> str:
+    """Return the parent of a DN in normal form, where every comma separates."""
+    return normal.partition(",")[2]
+
+
+def _folded(value: bytes) -> str:
+    if value.isascii():
+        return value.decode("ascii").lower()
+    return name_key(value.decode("utf-8", "surrogateescape"))
+
+
+def _members_digest(members: Iterable[str], user_groups: Iterable[str], kept_values: Iterable[str]) -> bytes:
+    text = "\1".join("\0".join(part) for part in (members, user_groups, kept_values))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:16]
