@@ -47,6 +47,9 @@ from .values import (
 _BATCH = 200  # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
 _GROUPS_A_PAGE = 100  # their member lists make them long
 
+# RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
+_BIT_STRING = re.compile(rb"#'[01]*'B$")
+
 # Naming contexts that hold no people.
 _NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=schema", "cn=subschema", "o=ipaca",
               "o=netscaperoot", "cn=deltalog", "cn=authdata")
@@ -55,7 +58,7 @@ _NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=sch
 # --- which directory this is -----------------------------------------------------------------------------------------
 
 
-def naming_context(session: Session, preset: Preset, settings: Any) -> str:
+def naming_context(settings: Any, session: Session, preset: Preset) -> str:
     """Return the DN of the naming context that is read: one, since one synchronization is bound to one.
 
     `settings` has distinguished_name. Raises SynchronizationError when the options leave open which one it is.
@@ -97,9 +100,9 @@ def _context_of(dn: str, contexts: Dict[str, str]) -> str:
     return max(within, key=len)
 
 
-def identify(session: Session, preset: Preset, settings: Any) -> Directory:
+def identify(settings: Any, session: Session, preset: Preset) -> Directory:
     """Return who the directory is: the domain's SID, or the suffix and its stable key where that can be read."""
-    context = naming_context(session, preset, settings)
+    context = naming_context(settings, session, preset)
     if preset.directory_type == "active_directory":
         for _dn, entry, _raw in search(session, context, "base", "(objectClass=*)", ("objectSid",), missing_ok=True):
             if "objectsid" in entry:
@@ -130,14 +133,6 @@ def read(settings: Any, session: Session, preset: Preset, directory: Directory, 
     ignore_disabled_users; `now` is in seconds since 1970.
     """
     return _Reading(settings, session, preset, directory, digests, now).snapshot()
-
-
-class _Selection(NamedTuple):
-    """What the options select, looked up."""
-
-    containers: Dict[str, Tuple[str, str]]  # normal DN -> (DN, stable key), nested ones too
-    groups: List[str]  # DNs
-    keys: Dict[str, str]  # DN as written in the option -> stable key
 
 
 class _Miss(NamedTuple):
@@ -176,7 +171,7 @@ class _Reading:
     def __init__(self, settings, session, preset: Preset, directory, digests: Digests, now: int) -> None:
         self.settings, self.session, self.preset, self.directory = settings, session, preset, directory
         self.digests, self.now = digests, now
-        self.context = naming_context(session, preset, settings)
+        self.context = naming_context(settings, session, preset)
         self.context_normal = normal_dn(self.context)
         self.subtree = "%s,%s" % (preset.subtree, self.context) if preset.subtree else self.context
         self.subtree_normal = normal_dn(self.subtree)
@@ -189,6 +184,16 @@ class _Reading:
         self.names_are_groups = preset.user_groups_value == "name"
         self.add_outside = settings.outside_members == "add"
 
+        self.excluded: List[str] = []  # normal DNs of subtrees
+        self.excluded_keys: Set[str] = set()  # of the excluded entries themselves, which may be users or groups
+        self.selected: Dict[str, str] = {}  # DN as written in the option -> stable key
+        self.selected_containers: Dict[str, str] = {}  # normal DN -> DN, nested ones too
+        self.selected_groups: List[str] = []  # DNs
+        self.roots: Dict[str, str] = {}  # bases that are searched, no one inside another: normal DN -> DN
+        self.whole = False  # they cover all there is
+        self.places: Dict[bytes, Tuple[Optional[str], bool]] = {}  # DN as read -> (home, excluded) of what is below it
+        self.need_places = self.containers_are_groups or bool(settings.exclude_distinguished_name)
+
         self.users: Dict[str, Optional[User]] = {}
         self.twice: Set[str] = set()  # keys that came with two entries
         self.by_value: Dict[bytes, str] = {}  # what a member list may say, as read -> key of the user
@@ -199,7 +204,7 @@ class _Reading:
         self.at_home: Dict[str, List[str]] = {}  # key of a container -> keys of users
 
         self.groups: Dict[str, _Group] = {}
-        self.ranges: List[Tuple[str, str, int, str]] = []  # (key, attribute, values so far, range)
+        self.ranges: List[Tuple[str, str, List[bytes], str]] = []  # (key, attribute, first values, their range)
         self.containers: Dict[str, UserGroup] = {}
         self.nodes: Dict[str, str] = {}  # normal DN -> key of the container
         self.by_token: Dict[str, Outcome] = {}  # normal DN, folded name or key -> what it leads to
@@ -221,24 +226,13 @@ class _Reading:
             *preset.group_members, *(pair[1] for pair in preset.primary_group), *preset.group_lists.values(),
             *(attribute for several in preset.group_fields.values() for attribute in several),
         )
-        # What makes a user of an entry is part of the digest, so that another mapping is another user.
-        self.seed = hashlib.sha256(repr((
-            preset.user_name, preset.created, preset.sid, sorted(preset.user_fields.items()),
-            sorted(preset.user_lists.items()),
-        )).encode("utf-8"))
 
     def snapshot(self) -> Snapshot:
-        self.excluded, self.excluded_keys = self._exclusions()
-        self.selection = self._select()
-        self.roots = self._roots()
-        self.whole = any(dn_is_within(self.subtree_normal, normal) for normal in self.roots)
+        self._exclude()
+        self._select()
         if self.containers_are_groups:
             self._read_containers()
-        self.places: Dict[bytes, Tuple[Optional[str], bool]] = {}
-        self.need_places = self.containers_are_groups or bool(self.excluded)
-        for base in self.roots.values():
-            self._read_users(base)
-        self._check_unique(self.preset.user_key, self.preset.user_filter)
+        self._read_users()
         if self._groups_matter():
             self._read_groups()
             self._follow_members()
@@ -256,74 +250,64 @@ class _Reading:
             unresolved=self.unresolved,
             not_stored=self.not_stored,
             other_members=self.other_members,
-            selected=self.selection.keys,
+            selected=self.selected,
             warnings=self.warnings,
         )
 
     # --- what is selected and what is excluded
 
-    def _base(self, dn: str, filter: str) -> Optional[Tuple[str, Entry]]:
-        """Return the entry as (DN, attributes) if it exists and matches."""
+    def _base(self, dn: str, filter: str) -> Optional[Entry]:
+        """Return the keys of the entry if it exists and matches."""
         attributes = _attributes(self.preset.user_key, self.preset.group_key, self.preset.container_key)
-        for raw_dn, entry, _raw in search(self.session, dn, "base", filter, attributes, missing_ok=True):
-            return dn_text(raw_dn), entry
-        return None
+        found = list(search(self.session, dn, "base", filter, attributes, missing_ok=True))
+        return found[0][1] if found else None
 
     def _check_within(self, option: str, dn: str) -> None:
         if not dn_is_within(normal_dn(dn), self.context_normal):
             raise SynchronizationError("%s: '%s' does not lie in the naming context '%s': correct it, or make another "
                                        "synchronization for it" % (option, dn, self.context))
 
-    def _exclusions(self) -> Tuple[List[str], Set[str]]:
-        """Return what is excluded: normal DNs of subtrees, and the stable keys of the entries themselves."""
-        option, normals, keys = "exclude_distinguished_name", [], set()
+    def _exclude(self) -> None:
+        option = "exclude_distinguished_name"
         for dn in self.settings.exclude_distinguished_name:
             self._check_within(option, dn)
             found = self._base(dn, "(objectClass=*)")
             if found is None:
                 raise SynchronizationError("%s: '%s' does not exist in the directory, or the account cannot read it: "
                                            "correct or remove it" % (option, dn))
-            normals.append(normal_dn(dn))
+            self.excluded.append(normal_dn(dn))
             for attribute in (self.preset.user_key, self.preset.group_key, self.preset.container_key):
-                keys.update(value_text(attribute, value) for value in found[1].get(attribute.lower(), ()))
-        return normals, keys
+                self.excluded_keys.update(value_text(attribute, value) for value in found.get(attribute.lower(), ()))
 
-    def _select(self) -> _Selection:
+    def _select(self) -> None:
         """Look up what is selected, and tell containers from groups."""
-        selection = _Selection({}, [], {})
         for written in self.settings.distinguished_name:
             self._check_within("distinguished_name", written)
             dn = self._existing(written)
             self._check_readable(written, dn)
             group = self._base(dn, self.preset.is_group)
             if group:
-                selection.keys[written] = self._key(self.preset.group_key, group[1], dn)
-                selection.groups.append(dn)
-                if not self._base(dn, self.preset.group_filter):
+                self.selected[written] = self._key(self.preset.group_key, group, dn)
+                self.selected_groups.append(dn)
+                if self._base(dn, self.preset.group_filter) is None:
                     self.warnings.append("distinguished_name: the group '%s' is left out by group_filter or "
                                          "group_types" % written)
-            elif self._base(dn, self.preset.is_user):
-                raise SynchronizationError("distinguished_name: '%s' is a user: select a container or a group that "
+            elif self._base(dn, self.preset.is_user) is not None:
+                raise SynchronizationError("distinguished_name: '%s' is a user: select a container, or a group that "
                                            "has the user" % written)
             else:
-                self._select_container(selection, written, dn)
+                self.selected_containers[normal_dn(dn)] = dn
+                # Without a key a renamed container cannot be followed; nothing else needs it.
+                keys = (self._base(dn, "(objectClass=*)") or {}).get(self.preset.container_key.lower(), ())
+                self.selected.update((written, value_text(self.preset.container_key, key)) for key in keys[:1])
         if not self.settings.distinguished_name:
-            self._select_container(selection, None, self.context)
-        return selection
-
-    def _select_container(self, selection: _Selection, written: Optional[str], dn: str) -> None:
-        found = self._base(dn, "(objectClass=*)")
-        if found is None:
-            raise SynchronizationError("distinguished_name: the account cannot read '%s': give it the right" % dn)
-        # The whole tree needs no key unless it becomes a user group.
-        key = self._key(self.preset.container_key, found[1], dn) if written or self.containers_are_groups else ""
-        selection.containers[normal_dn(found[0])] = found[0], key
-        if written:
-            selection.keys[written] = key
+            self.selected_containers[self.context_normal] = self.context
+        self.roots = self._roots()
+        self.whole = any(dn_is_within(self.subtree_normal, normal) for normal in self.roots)
 
     def _existing(self, written: str) -> str:
         """Return the DN that the selected entry has now: a renamed one is followed by its stored key."""
-        if self._base(written, "(objectClass=*)"):
+        if self._base(written, "(objectClass=*)") is not None:
             return written
         key = self.digests.selected.get(written)
         attributes = _attributes(self.preset.group_key, self.preset.container_key)
@@ -344,9 +328,8 @@ class _Reading:
                                        "has its users and groups: correct it" % (written, self.subtree))
 
     def _roots(self) -> Dict[str, str]:
-        """Return the bases that are searched, no one inside another: normal DN -> DN."""
         bases: Dict[str, str] = {}
-        for normal, (dn, dummy) in self.selection.containers.items():
+        for normal, dn in self.selected_containers.items():
             above = dn_is_within(self.subtree_normal, normal)
             bases[self.subtree_normal if above else normal] = self.subtree if above else dn
         return {
@@ -362,7 +345,7 @@ class _Reading:
             *(attribute for several in self.preset.group_fields.values() for attribute in several),
         )
         found = []
-        for dn, dummy in self.selection.containers.values():
+        for dn in self.selected_containers.values():
             found += search(self.session, dn, "base", "(objectClass=*)", attributes, missing_ok=True)
         for dn in self.roots.values():
             found += search(self.session, dn, "sub", self.preset.is_container, attributes)
@@ -404,21 +387,25 @@ class _Reading:
     def _is_excluded(self, normal: str) -> bool:
         return any(dn_is_within(normal, excluded) for excluded in self.excluded)
 
-    def _is_outside_subtree(self, normal: str) -> bool:
-        return not dn_is_within(normal, self.subtree_normal)
+    def _is_left_out(self, normal: str) -> bool:
+        return self._is_excluded(normal) or not dn_is_within(normal, self.subtree_normal)
 
     def _place(self, parent: bytes) -> Tuple[Optional[str], bool]:
         """Return (home, excluded) of the entries directly below a DN as read."""
         normal = normal_dn(dn_text(parent))
-        excluded = self._is_excluded(normal) or self._is_outside_subtree(normal)
-        place = self.places[parent] = (self._home(normal), excluded)
+        place = self.places[parent] = (self._home(normal), self._is_left_out(normal))
         return place
 
     # --- users
 
-    def _read_users(self, base: str) -> None:
-        for dn, entry, raw in search(self.session, base, "sub", self.preset.user_filter, self.user_attributes):
-            self._add_user(dn, entry, raw)
+    def _read_users(self) -> None:
+        for base in self.roots.values():
+            for dn, entry, raw in search(self.session, base, "sub", self.preset.user_filter, self.user_attributes):
+                self._add_user(dn, entry, raw)
+        self._check_unique(self.preset.user_key, self.preset.user_filter)
+        if _AMBIGUOUS in self.by_name.values():
+            self.by_value = {value: key for value, key in self.by_value.items()
+                             if self.by_name[_folded(value)] is not _AMBIGUOUS}
 
     def _add_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
         """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
@@ -445,10 +432,8 @@ class _Reading:
             self.disabled.update(self._listed_as(dn, entry, values))
             return _DISABLED
 
-        fingerprint = self.seed.copy()
-        fingerprint.update(raw)
-        fingerprint.update(b"%d%s" % (enabled, home.encode("ascii", "replace") if home else b""))
-        digest = fingerprint.digest()[:16]
+        state = b"%d%s" % (enabled, home.encode("utf-8") if home else b"")
+        digest = hashlib.sha256(raw + state).digest()[:16]
         stored = stored_digests.get(key, b"")
         if key in users:
             self.twice.add(key)
@@ -487,12 +472,10 @@ class _Reading:
     def _add_names(self, key: str, entry: Entry) -> None:
         for value in entry.get(self.preset.user_name.lower(), ()):
             folded = _folded(value)
-            known = self.by_name.setdefault(folded, key)
-            if known == key:
+            if self.by_name.setdefault(folded, key) == key:
                 self.by_value[value] = key
-            elif known is not _AMBIGUOUS:
+            else:
                 self.by_name[folded] = _AMBIGUOUS
-        return
 
     def _user(self, key: str, dn: str, entry: Entry, home: Optional[str], enabled: bool, digest: bytes) -> User:
         name, problem = entry_name(self.preset.user_name, entry, dn)
@@ -547,7 +530,7 @@ class _Reading:
             for found in search(self.session, base, "sub", self.preset.group_filter, self.group_attributes,
                                 page_size=self._page_of_groups()):
                 self._add_group(*found)
-        for dn in self.selection.groups:
+        for dn in self.selected_groups:
             for found in list(search(self.session, dn, "base", self.preset.group_filter, self.group_attributes)):
                 self._add_group(*found)
         self._read_ranges()
@@ -578,13 +561,11 @@ class _Reading:
         listed: list = []
         get = self.by_value.get
         for attribute in preset.group_members:
-            values = entry.get(attribute.lower())
             part = ranged(entry, attribute) if self.ad else None
             if part:
-                values = part[0]
-                self.ranges.append((key, attribute, len(values), part[1]))
-            if values:
-                listed += [get(value, value) for value in values]
+                self.ranges.append((key, attribute, *part))
+            else:
+                listed += [get(value, value) for value in entry.get(attribute.lower(), ())]
         record = UserGroup(
             key=key, dn=dn, name=name, parent=home if self.containers_are_groups else None,
             created=self._created(entry, dn), type=self._type(entry), container=rdn_value(dn_parent(dn)),
@@ -613,15 +594,12 @@ class _Reading:
         return values[0]
 
     def _read_ranges(self) -> None:
-        """Fetch the rest of the member lists that AD cut, each in full or not at all."""
+        """Fetch the member lists that AD cut, each in full or not at all. By GUID: a group may be renamed meanwhile."""
         ranges, self.ranges = self.ranges, []
         get = self.by_value.get
-        for key, attribute, count, written in ranges:
-            group = self.groups[key]
-            base = "<GUID=%s>" % key if self.preset.group_key.lower() == "objectguid" else group.record.dn
-            # The values that came are in the list already; the positions prove that none is missing.
-            rest = read_ranges(self.session, base, attribute, [b""] * 0 + [b"%d" % at for at in range(count)], written)
-            group.listed += [get(value, value) for value in rest[count:]]
+        for key, attribute, first_values, written in ranges:
+            values = read_ranges(self.session, "<GUID=%s>" % key, attribute, first_values, written)
+            self.groups[key].listed += [get(value, value) for value in values]
 
     # --- members that were not known when their group was read
 
@@ -664,8 +642,7 @@ class _Reading:
                 return _folded(value)
             if self.members_by == "key":
                 return value_text(self.preset.user_key, value)
-            # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
-            normal = normal_dn(dn_text(re.sub(rb"#'[01]*'B$", b"", value)))
+            normal = normal_dn(dn_text(_BIT_STRING.sub(b"", value)))
         except ValueError:
             return _Miss(None, "is no %s" % {"dn": "DN"}.get(self.members_by, self.members_by))
         if not normal:
@@ -702,7 +679,7 @@ class _Reading:
                 found[token] = self.by_token[token]
             elif self.members_by == "name" and token in self.by_name:
                 found[token] = self.by_name[token]
-            elif self.members_by == "dn" and (self._is_excluded(token) or self._is_outside_subtree(token)):
+            elif self.members_by == "dn" and (token == self.context_normal or self._is_left_out(token)):
                 found[token] = _OUT_OF_SCOPE
         if self.members_by == "dn" and any(self._is_read(token) for token in pending if token not in found):
             # A member list may spell a DN in its own way. Rarely needed, hence not made while reading.
@@ -715,38 +692,31 @@ class _Reading:
     def _find_users(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
         """Bring in the users outside the selected containers who are listed."""
         found: Dict[str, Outcome] = {}
-        if not self.add_outside:
-            return found
-        tokens = [token for token in pending if not self._is_read(token)]
-        for matches in self._look_up(tokens, self.preset.user_filter, self.user_attributes, [self.preset.user_key]):
+        keys = [self.preset.user_key]
+        for matches in self._look_up(self._not_read(pending) if self.add_outside else {}, self.preset.user_filter,
+                                     self.user_attributes, keys):
             for token, entries in matches.items():
-                entries = [each for each in entries if not self._excludes(each)]
+                entries = [each for each in entries if not self._is_left_out(normal_dn(dn_text(each[0])))]
                 if len({each[0] for each in entries}) > 1:
                     found[token] = _AMBIGUOUS
                 elif entries:
-                    found[token] = self._known_user(entries[0]) or self._add_user(*entries[0])
+                    found[token] = _known(keys[0], self.users, entries[0][1]) or self._add_user(*entries[0])
                 else:
                     found[token] = _OUT_OF_SCOPE
         return found
 
-    def _known_user(self, found: Tuple[bytes, Entry, bytes]) -> Optional[str]:
-        key = self._key(self.preset.user_key, found[1], dn_text(found[0]))
-        return key if key in self.users else None
-
-    def _excludes(self, found: Tuple[bytes, Entry, bytes]) -> bool:
-        normal = normal_dn(dn_text(found[0]))
-        return self._is_excluded(normal) or self._is_outside_subtree(normal)
-
     def _find_groups(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
         """Bring in the groups outside the selected containers that are nested in one in scope."""
         found: Dict[str, Outcome] = {}
-        if self.members_by == "name":  # memberUid names users only
-            return found
-        tokens = [token for token in pending if not self._is_read(token)]
-        for matches in self._look_up(tokens, self.preset.group_filter, self.group_attributes, [self.preset.group_key]):
+        keys = [self.preset.group_key]
+        for matches in self._look_up({} if self.members_by == "name" else self._not_read(pending),
+                                     self.preset.group_filter, self.group_attributes, keys):
             for token, entries in matches.items():
-                found[token] = self._add_group(*entries[0])
+                found[token] = _known(keys[0], self.groups, entries[0][1]) or self._add_group(*entries[0])
         return found
+
+    def _not_read(self, pending: Dict[str, List[bytes]]) -> Dict[str, List[bytes]]:
+        return {token: values for token, values in pending.items() if not self._is_read(token)}
 
     def _find_others(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
         """Tell what the remaining values lead to."""
@@ -754,19 +724,17 @@ class _Reading:
         keys = _attributes(self.preset.user_key, self.preset.group_key)
         attributes = _attributes("objectClass", self.preset.user_name, "objectSid" if self.ad else None, *keys)
         filter = self.preset.is_user if self.members_by == "name" else "(objectClass=*)"
-        for matches in self._look_up(list(pending), filter, attributes, keys):
+        for matches in self._look_up(pending, filter, attributes, keys):
             for token, entries in matches.items():
                 found[token] = self._other(entries[0])
         return found
 
     def _other(self, entry_found: Tuple[bytes, Entry, bytes]) -> Outcome:
         dn, entry, _raw = entry_found
-        for attribute, known in ((self.preset.user_key, self.users), (self.preset.group_key, self.groups)):
-            values = entry.get(attribute.lower())
-            if values:
-                key = value_text(attribute, values[0])
-                if key in known:  # renamed while it was read
-                    return key
+        known = (_known(self.preset.user_key, self.users, entry)
+                 or _known(self.preset.group_key, self.groups, entry))
+        if known:  # it was renamed while it was read
+            return known
         classes = {value.lower() for value in entry.get("objectclass", ())}
         if b"foreignsecurityprincipal" in classes:
             sid = sid_text(entry["objectsid"][0]) if "objectsid" in entry else rdn_value(dn_text(dn))
@@ -776,11 +744,11 @@ class _Reading:
         return next((miss for name, miss in _KIND_OF_CLASS.items() if name in classes), _OUT_OF_SCOPE)
 
     def _look_up(
-        self, tokens: List[str], filter: str, attributes: Sequence[str], keys: Sequence[str]
+        self, pending: Dict[str, List[bytes]], filter: str, attributes: Sequence[str], keys: Sequence[str]
     ) -> Iterator[Dict[str, List[Tuple[bytes, Entry, bytes]]]]:
         """Yield what matches, batch by batch: token -> entries. All that match one token are in one batch."""
         name = self.preset.user_name.lower()
-        for base, scope, tests, batch in self._look_ups(tokens, keys):
+        for base, scope, tests in self._look_ups(pending, keys):
             matches: Dict[str, List[Tuple[bytes, Entry, bytes]]] = {}
             for found in search(self.session, base, scope, _and(filter, tests), attributes, missing_ok=True):
                 if self.members_by == "dn":
@@ -790,24 +758,28 @@ class _Reading:
                 else:
                     forms = [value_text(key, value) for key in keys for value in found[1].get(key.lower(), ())]
                 for form in forms:
-                    if form in batch:
+                    if form in pending:
                         matches.setdefault(form, []).append(found)
             yield matches
 
-    def _look_ups(self, tokens: List[str], keys: Sequence[str]) -> Iterator[Tuple[str, str, str, Set[str]]]:
-        """Yield (base, scope, filter, tokens) of few searches that find all the tokens."""
+    def _look_ups(self, pending: Dict[str, List[bytes]], keys: Sequence[str]) -> Iterator[Tuple[str, str, str]]:
+        """Yield (base, scope, filter) of few searches that find all that is pending.
+
+        They are made of the values as listed: a normal form is for comparing, and may be none that a server matches.
+        """
         if self.members_by == "dn":
             by_parent: Dict[str, List[str]] = {}
-            for token in tokens:
-                by_parent.setdefault(_parent(token), []).append(token)
-            for parent, several in sorted(by_parent.items()):
-                for batch in _batches(several):
-                    yield parent, "one", "(|%s)" % "".join(map(_rdn_test, batch)), set(batch)
+            for token, values in pending.items():
+                by_parent.setdefault(_parent(token), []).append(dn_text(_BIT_STRING.sub(b"", values[0])))
+            for _parent_dn, dns in sorted(by_parent.items()):
+                for batch in _batches(dns):
+                    yield dn_parent(batch[0]), "one", "(|%s)" % "".join(map(_rdn_test, batch))
+        elif self.members_by == "name":
+            for batch in _batches([value for values in pending.values() for value in values]):
+                yield self.subtree, "sub", "(|%s)" % _tests(self.preset.user_name, batch)
         else:
-            attributes = [self.preset.user_name] if self.members_by == "name" else keys
-            for batch in _batches(tokens):
-                tests = "".join(_any_of(attribute, batch) for attribute in attributes)
-                yield self.subtree, "sub", "(|%s)" % tests, set(batch)
+            for batch in _batches(list(pending)):
+                yield self.subtree, "sub", "(|%s)" % "".join(_any_of(attribute, batch) for attribute in keys)
 
     # --- members by what the users say
 
@@ -816,10 +788,10 @@ class _Reading:
         if not values or not self.add_outside or self.whole:
             return
         for batch in _batches(values):
-            tests = "(|%s)" % "".join("(%s=%s)" % (attribute, _escaped(value)) for value in batch)
+            tests = "(|%s)" % _tests(attribute, batch)
             for found in search(self.session, self.subtree, "sub", _and(self.preset.user_filter, tests),
                                 self.user_attributes):
-                if not self._known_user(found) and not self._excludes(found) and wanted(found[1]):
+                if not _known(self.preset.user_key, self.users, found[1]) and wanted(found[1]):
                     self._add_user(*found)
 
     def _add_by_primary_group(self) -> None:
@@ -897,7 +869,8 @@ class _Reading:
         """Put a value that was not known when it was read where it belongs."""
         outcome = self.outcomes[value]
         if outcome.__class__ is str:
-            (user_groups if outcome in self.groups else members)[outcome] = None
+            if outcome != key:  # a group that may not be empty lists itself
+                (user_groups if outcome in self.groups else members)[outcome] = None
             return
         text = value.decode("utf-8", "backslashreplace")
         kept_values.append(text)
@@ -955,6 +928,11 @@ def _any_of(attribute: str, keys: Iterable[str]) -> str:
     return "(|%s)" % "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for key in keys)
 
 
+def _tests(attribute: str, values: Iterable[bytes]) -> str:
+    """Return the tests for values as read, one after the other."""
+    return "".join("(%s=%s)" % (attribute, _escaped(value)) for value in values)
+
+
 def _escaped(value: bytes) -> str:
     try:
         return escape_filter(value.decode("utf-8"))
@@ -962,8 +940,17 @@ def _escaped(value: bytes) -> str:
         return escape_filter(value)
 
 
-def _rdn_test(normal: str) -> str:
-    tests = ["(%s=%s)" % (kind, escape_filter(value)) for kind, value in parse_dn(normal.partition(",")[0])[0]]
+def _known(attribute: str, known: Dict[str, Any], entry: Entry) -> Optional[str]:
+    """Return the entry's key if it is among the known ones."""
+    for value in entry.get(attribute.lower(), ()):
+        key = value_text(attribute, value)
+        if key in known:
+            return key
+    return None
+
+
+def _rdn_test(dn: str) -> str:
+    tests = ["(%s=%s)" % (kind, escape_filter(value)) for kind, value in parse_dn(dn)[0]]
     return tests[0] if len(tests) == 1 else _and(*tests)
 
 
