@@ -1,0 +1,1143 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""The embedded store: one SQLite file.
+
+:func:`open_store` is for a run that will write, :func:`look` for whoever only looks and must leave no trace.
+
+A run holds the file alone, by ``flock`` on the file itself and by ``BEGIN IMMEDIATE`` in it. The first lets a run that
+made a new file take it away again: SQLite's own locks give no way to unlink a database that another process may just
+have opened (https://www.sqlite.org/howtocorrupt.html, 2.2 and 4.2).
+
+SQLite 3.34 is the oldest that this is written for: no STRICT tables, no RETURNING.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+import time
+from typing import NamedTuple, Optional
+from urllib.parse import quote
+
+from .. import _model
+from .._errors import SynchronizationError
+from .._model import name_key
+
+APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
+SCHEMA_VERSION = 1
+
+_INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
+
+# A NULL in name_key tells that the record is on its way from one place to another; no transaction ends with one. UNIQUE
+# lets any number of NULLs be. The parent's foreign key waits for the end of the transaction, so that user groups can be
+# written in any order.
+_SCHEMA = (
+    """CREATE TABLE directories (
+        id INTEGER PRIMARY KEY,
+        identity TEXT NOT NULL UNIQUE)""",
+    """CREATE TABLE synchronizations (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        directory_id INTEGER NOT NULL REFERENCES directories,
+        target_id INTEGER NOT NULL REFERENCES user_groups,
+        salt BLOB NOT NULL,
+        selected TEXT NOT NULL,
+        settings TEXT NOT NULL)""",
+    """CREATE TABLE user_groups (
+        id INTEGER PRIMARY KEY,
+        parent_id INTEGER REFERENCES user_groups DEFERRABLE INITIALLY DEFERRED,
+        name TEXT NOT NULL,
+        name_key TEXT,
+        synchronization_id INTEGER REFERENCES synchronizations ON DELETE SET NULL,
+        key TEXT,
+        made_as_target INTEGER NOT NULL DEFAULT 0,
+        extinct TEXT,
+        extinct_since INTEGER,
+        attributes TEXT NOT NULL DEFAULT '{}',
+        dn TEXT NOT NULL DEFAULT '',
+        digest BLOB NOT NULL DEFAULT x'',
+        UNIQUE (parent_id, name_key),
+        UNIQUE (synchronization_id, key))""",
+    """CREATE TABLE users (
+        id INTEGER PRIMARY KEY,
+        home_id INTEGER NOT NULL REFERENCES user_groups,
+        name TEXT NOT NULL,
+        name_key TEXT,
+        directory_id INTEGER REFERENCES directories,
+        key TEXT,
+        synchronization_id INTEGER REFERENCES synchronizations ON DELETE SET NULL,
+        adopted INTEGER NOT NULL DEFAULT 0,
+        enabled INTEGER NOT NULL DEFAULT 1,
+        sid TEXT,
+        extinct TEXT,
+        extinct_since INTEGER,
+        dn TEXT NOT NULL DEFAULT '',
+        digest BLOB NOT NULL DEFAULT x'',
+        attributes TEXT NOT NULL DEFAULT '{}',
+        local_attributes TEXT NOT NULL DEFAULT '{}',
+        UNIQUE (home_id, name_key),
+        UNIQUE (directory_id, key))""",
+    "CREATE INDEX users_sid ON users (sid) WHERE sid IS NOT NULL",
+    "CREATE INDEX users_written ON users (synchronization_id, home_id)",
+    "CREATE INDEX users_extinct ON users (synchronization_id) WHERE extinct IS NOT NULL",
+    """CREATE TABLE claims (
+        synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
+        user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+        PRIMARY KEY (synchronization_id, user_id)) WITHOUT ROWID""",
+    "CREATE INDEX claims_user ON claims (user_id)",
+    """CREATE TABLE memberships (
+        user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+        user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+        listed_as TEXT,
+        PRIMARY KEY (user_group_id, user_id)) WITHOUT ROWID""",
+    _INDEX_OF_MEMBERSHIPS,
+    """CREATE TABLE nestings (
+        user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+        nested_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+        listed_as TEXT,
+        PRIMARY KEY (user_group_id, nested_id)) WITHOUT ROWID""",
+    "CREATE INDEX nestings_nested ON nestings (nested_id)",
+    """CREATE TABLE runs (
+        id INTEGER PRIMARY KEY,
+        synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
+        time INTEGER NOT NULL,
+        seconds REAL NOT NULL,
+        server TEXT NOT NULL,
+        mode TEXT NOT NULL,
+        changed INTEGER NOT NULL,
+        counts TEXT NOT NULL,
+        plan_digest TEXT NOT NULL)""",
+    "CREATE INDEX runs_synchronization ON runs (synchronization_id)",
+    "PRAGMA application_id = %d" % APPLICATION_ID,
+    "PRAGMA user_version = %d" % SCHEMA_VERSION,
+)
+
+# What a query is about, when that is too long for its text. Joined to from here by CROSS JOIN, which keeps the order.
+_WANTED = (
+    "CREATE TEMP TABLE wanted_keys (reference TEXT, directory_id INTEGER, key TEXT)",
+    "CREATE TEMP TABLE wanted_places (reference TEXT, home_id INTEGER, name_key TEXT)",
+    "CREATE TEMP TABLE wanted_sids (sid TEXT)",
+    "CREATE TEMP TABLE wanted_ids (id INTEGER PRIMARY KEY)",
+)
+
+_to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+class StoreError(SynchronizationError):
+    """The store cannot be opened, read or written."""
+
+
+class StoreChanged(StoreError):
+    """The store changed while it was looked at: what was read may not fit together."""
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------
+
+
+def open_store(path: str, wait: int = 60) -> Store:
+    """Open the store at ``path`` for a run, and hold it until ``commit()`` or ``close()``.
+
+    A missing file is made with mode 0600, a missing directory with 0700; if nothing is committed, both are gone again
+    after ``close()``. Another run is waited for, for ``wait`` seconds.
+
+    Raises StoreError, with a sentence for the reader; the file is then as it was.
+    """
+    path = os.path.realpath(path)
+    deadline = time.monotonic() + wait
+    try:
+        lock = _lock(path, deadline)
+    except OSError as error:
+        raise StoreError("the store '%s' cannot be written (%s): set the option 'store' to a file that this user "
+                         "may write" % (path, error.strerror)) from error
+    try:
+        connection = _open_locked(path, max(0.0, deadline - time.monotonic()))
+    except BaseException:
+        _unlock(lock, path, committed=False)
+        raise
+    return Store(connection, path, lambda committed: _unlock(lock, path, committed))
+
+
+def look(path: str) -> Store:
+    """Open the store at ``path`` to look at it, as it is now, without a trace: no file is made, none is touched.
+
+    A store that does not exist is an empty one. Leaving the store raises StoreChanged if a run changed it meanwhile.
+
+    Raises StoreError, with a sentence for the reader.
+    """
+    path = os.path.realpath(path)
+    try:
+        connection, leave = _look(path)
+    except OSError as error:
+        raise StoreError("the store '%s' cannot be read (%s): set the option 'store' to a file that this user may read"
+                         % (path, error.strerror)) from error
+    return Store(connection, path, leave)
+
+
+class _Lock(NamedTuple):
+    descriptor: int
+    file_made: bool
+    directories_made: list
+
+
+def _lock(path: str, deadline: float) -> _Lock:
+    """Return the lock on the file, made when missing."""
+    while True:
+        directories = _make_directories(os.path.dirname(path))
+        try:
+            descriptor, made = _open_or_make(path)
+        except (FileExistsError, FileNotFoundError):
+            continue  # another run made it or took it away just now
+        except BaseException:
+            _remove_directories(directories)
+            raise
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            if time.monotonic() >= deadline:
+                raise _held_by_another(path) from None
+            time.sleep(0.05)
+            continue
+        if _same_file(os.fstat(descriptor), path):
+            return _Lock(descriptor, made, directories)
+        os.close(descriptor)  # the run that held the lock had made the file, and took it away again
+
+
+def _held_by_another(path: str) -> StoreError:
+    return StoreError("the store '%s' is held by another run: wait for its end, or set the option 'store' to another "
+                      "file" % path)
+
+
+def _unlock(lock: _Lock, path: str, committed: bool) -> None:
+    """Let the file go; take away what was made for nothing. The connection must be closed: close() of any descriptor
+    of the file ends all POSIX locks of this process on it (https://www.sqlite.org/howtocorrupt.html, 2.2)."""
+    if lock.file_made and not committed:
+        os.unlink(path)
+        _remove_directories(lock.directories_made)
+    os.close(lock.descriptor)
+
+
+def _make_directories(directory: str) -> list:
+    """Make the directory and those above it that are missing. Return what was made."""
+    if os.path.isdir(directory):
+        return []
+    made = _make_directories(os.path.dirname(directory))
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(directory):
+            raise NotADirectoryError(errno.ENOTDIR, "'%s' is not a directory" % directory) from None
+        return made
+    except OSError:
+        _remove_directories(made)
+        raise
+    return made + [directory]
+
+
+def _remove_directories(directories: list) -> None:
+    for directory in reversed(directories):
+        try:
+            os.rmdir(directory)
+        except OSError:
+            return  # somebody else uses it by now
+
+
+def _open_or_make(path: str) -> tuple:
+    """Return a descriptor of the file, and whether it was made for it."""
+    if _refuse_what_is_no_file(path) is None:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True
+    if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "no permission to make files beside it")
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC), False
+
+
+def _refuse_what_is_no_file(path: str) -> os.stat_result | None:
+    """Return what stat says of the file, or None if there is none."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise StoreError("the store '%s' is a directory: set the option 'store' to a file, such as '%s'"
+                         % (path, os.path.join(path, "users.db")))
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError("the store '%s' is no regular file: set the option 'store' to another path" % path)
+    return found
+
+
+def _same_file(found: os.stat_result, path: str) -> bool:
+    try:
+        return os.path.samestat(found, os.stat(path))
+    except OSError:
+        return False
+
+
+def _open_locked(path: str, wait: float) -> sqlite3.Connection:
+    # Looking first tells a file that is no store without SQLite touching it: an ordinary open would already roll back
+    # or check in what another program left in its journal.
+    look(path).close()
+    connection = _connect(path, "mode=rw", wait)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA cache_size = -262144")  # KiB; so that a first run does not spill into the WAL
+        connection.execute("BEGIN IMMEDIATE")
+        if _is_empty(connection, path):
+            _make_schema(connection)
+    except sqlite3.Error as error:
+        connection.close()
+        if "locked" in str(error) or "busy" in str(error):
+            raise _held_by_another(path) from error
+        raise _not_written(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _not_written(path: str, error: Exception) -> StoreError:
+    return StoreError("the store '%s' cannot be written (%s): make room or repair it, or set the option 'store' to "
+                      "another file" % (path, error))
+
+
+def _connect(path: str, parameters: str, wait: float = 0) -> sqlite3.Connection:
+    uri = "file:%s?%s" % (quote(path), parameters)
+    connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    for statement in _WANTED:
+        connection.execute(statement)
+    return connection
+
+
+def _empty_in_memory() -> sqlite3.Connection:
+    connection = _connect(":memory:", "mode=memory")
+    _make_schema(connection)
+    return connection
+
+
+def _make_schema(connection: sqlite3.Connection) -> None:
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute("INSERT INTO user_groups (name, name_key) VALUES (?, ?)", (_model.ROOT, name_key(_model.ROOT)))
+
+
+def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
+    """Tell whether the database has nothing in it, as a killed first run leaves it.
+
+    Raises StoreError if it is no store, or one of a newer version.
+    """
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise StoreError("the store '%s' is no database or a damaged one (%s): set the option 'store' to another file, "
+                         "or restore this one" % (path, error)) from error
+    if application == 0 and version == 0 and tables == 0:
+        return True
+    if application != APPLICATION_ID:
+        raise StoreError("the store '%s' is a database of another program: set the option 'store' to another file"
+                         % path)
+    if version > SCHEMA_VERSION:
+        raise StoreError("the store '%s' has schema version %d and this collection knows versions up to %d: update the "
+                         "collection, or set the option 'store' to another file" % (path, version, SCHEMA_VERSION))
+    return False
+
+
+def _look(path: str) -> tuple:
+    """Return a connection and what to call after it was closed.
+
+    An ordinary read-only open of a database in WAL mode makes '-wal' and '-shm' and leaves them, and so does one that
+    is still open when a run ends. So: without a '-wal' the file is read as immutable, and compared afterwards; a
+    '-wal', of a run at work or of one that was killed, is looked at in a copy.
+    """
+    for attempt in range(20):
+        before = _refuse_what_is_no_file(path)
+        if before is None:
+            return _empty_in_memory(), lambda committed: None
+        if os.path.exists(path + "-wal"):
+            connection = _copy_into_memory(path, before)
+            leave = lambda committed: None  # noqa: E731
+        else:
+            with open(path, "rb"):
+                pass  # says why, where SQLite does not
+            connection = _connect(path, "immutable=1")
+            leave = lambda committed: _refuse_changed(path, before)  # noqa: E731
+        if connection is None:  # changed while it was copied
+            time.sleep(0.05)
+            continue
+        try:
+            if _is_empty(connection, path):
+                connection.close()
+                connection = _empty_in_memory()
+        except BaseException:
+            connection.close()
+            leave(False)
+            raise
+        return connection, leave
+    raise _changed(path)
+
+
+def _copy_into_memory(path: str, before: os.stat_result) -> sqlite3.Connection | None:
+    """Return a copy of the database with its WAL, or None if it changed meanwhile.
+
+    The order matters. Frames that a run appends to the WAL after the copy are not in it, and half a frame fails its
+    checksum. Pages that are checked in during the copy are in the WAL too, as long as that is still there.
+    """
+    directory = tempfile.mkdtemp()
+    try:
+        copy = os.path.join(directory, "copy")
+        shutil.copyfile(path, copy)
+        try:
+            wal = os.stat(path + "-wal")
+            shutil.copyfile(path + "-wal", copy + "-wal")
+        except FileNotFoundError:
+            return None
+        if not _same_file(wal, path + "-wal") or not _unchanged(path, before):
+            return None
+        memory = _connect(":memory:", "mode=memory")
+        source = sqlite3.connect(copy)
+        try:
+            source.backup(memory)
+        except sqlite3.DatabaseError as error:
+            memory.close()
+            raise StoreError("the store '%s' is no database or a damaged one (%s): set the option 'store' to another "
+                             "file, or restore this one" % (path, error)) from error
+        finally:
+            source.close()
+        return memory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _unchanged(path: str, before: os.stat_result) -> bool:
+    try:
+        now = os.stat(path)
+    except OSError:
+        return False
+    return os.path.samestat(now, before) and (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def _changed(path: str) -> StoreChanged:
+    return StoreChanged("the store '%s' changed while it was looked at: run it again, when no other run uses the file "
+                        "that the option 'store' names" % path)
+
+
+def _refuse_changed(path: str, before: os.stat_result) -> None:
+    if os.path.exists(path + "-wal") or not _unchanged(path, before):
+        raise _changed(path)
+
+
+# --- the tree of user groups -----------------------------------------------------------------------------------------
+
+
+class _Group(NamedTuple):
+    id: int
+    parent: int | None
+    name: str
+    name_key: str
+    synchronization: int | None
+    key: str | None
+
+
+class _Tree:
+    """Where the user groups are at one moment, and how one synchronization refers to them."""
+
+    def __init__(self, rows, synchronization: int):
+        self.groups = {row[0]: _Group(*row) for row in rows}
+        self.places = {(group.parent, group.name_key): group.id for group in self.groups.values()}
+        self.owned = {group.key: group.id for group in self.groups.values() if group.synchronization == synchronization}
+        self._paths: dict = {}
+        self._references = {number: key for key, number in self.owned.items()}
+
+    def path(self, number: int) -> str:
+        if number not in self._paths:
+            group = self.groups[number]
+            self._paths[number] = (group.name if group.parent is None
+                                   else _model.join_path(self.path(group.parent), group.name))
+        return self._paths[number]
+
+    def reference(self, number: int) -> str:
+        if number not in self._references:
+            self._references[number] = _model.path_reference(self.path(number))
+        return self._references[number]
+
+    def find(self, names: list) -> tuple:
+        """Return the ids of the user groups along the path, as far as they exist."""
+        found: list = []
+        for name in names:
+            number = self.places.get((found[-1] if found else None, name_key(name)))
+            if number is None:
+                break
+            found.append(number)
+        return tuple(found)
+
+    def at(self, names: list) -> Optional[int]:
+        found = self.find(names)
+        return found[-1] if len(found) == len(names) else None
+
+    def referred_to(self, reference: str) -> Optional[int]:
+        if reference in self.owned:
+            return self.owned[reference]
+        prefix = _model.path_reference("")
+        if not reference.startswith(prefix):
+            return None
+        return self.at(_model.split_path(reference[len(prefix):]))
+
+
+def _foreign_reference(identity: str, key: str) -> str:
+    return "@" + _model.join_path(_model.join_path("", identity)[1:], key)
+
+
+def _foreign_parts(reference: str) -> tuple:
+    """Return the identity of the directory, and the stable key."""
+    _root, identity, key = _model.split_path(_model.ROOT + "/" + reference[1:])
+    return identity, key
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+class Store:
+    """An open store. Get one from :func:`open_store` or :func:`look`; leave it by ``with`` or by ``close()``.
+
+    Every method raises StoreError when the file cannot be read or written.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: str, leave):
+        self._connection: Optional[sqlite3.Connection] = connection
+        self._path = path
+        self._leave = leave
+        self._committed = False
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *dummy) -> None:
+        self.close()
+
+    def commit(self) -> None:
+        """End the transaction, and keep what it wrote."""
+        self._run("COMMIT")
+        self._committed = True
+
+    def close(self) -> None:
+        """Leave the store, without what was not committed.
+
+        Raises StoreChanged where the store was looked at and a run changed it meanwhile.
+        """
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()  # rolls back; checks the WAL in and removes it
+            self._leave(self._committed)
+
+    # --- statements ---
+
+    def _run(self, statement: str, parameters=()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, parameters)
+        except sqlite3.Error as error:
+            raise _not_written(self._path, error) from error
+
+    def _many(self, statement: str, rows) -> None:
+        try:
+            self._connection.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise _not_written(self._path, error) from error
+
+    def _rows(self, statement: str, parameters=()) -> list:
+        try:
+            return self._connection.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError("the store '%s' cannot be read (%s): repair it, or set the option 'store' to another file"
+                             % (self._path, error)) from error
+
+    def _row(self, statement: str, parameters=()) -> Optional[tuple]:
+        return next(iter(self._rows(statement, parameters)), None)
+
+    def _want(self, table: str, rows) -> None:
+        """Fill one of the tables that say what the next queries are about."""
+        rows = list(rows)
+        self._run("DELETE FROM %s" % table)
+        if rows:
+            marks = ", ".join("?" * len(rows[0]))
+            self._many("INSERT INTO %s VALUES (%s)" % (table, marks), rows)
+
+    def _next_id(self, table: str) -> int:
+        return self._row("SELECT coalesce(max(id), 0) + 1 FROM %s" % table)[0]
+
+    # --- small look-ups ---
+
+    def _synchronization(self, name: str) -> int:
+        """Return the id of the synchronization; 0, which no row has, where the store does not know it."""
+        row = self._row("SELECT id FROM synchronizations WHERE name = ?", (name,))
+        return row[0] if row else 0
+
+    def _directory(self, identity: str) -> int:
+        row = self._row("SELECT id FROM directories WHERE identity = ?", (identity,))
+        return row[0] if row else 0
+
+    def _tree(self, synchronization: int = 0) -> _Tree:
+        rows = self._rows("SELECT id, parent_id, name, name_key, synchronization_id, key FROM user_groups")
+        return _Tree(rows, synchronization)
+
+    def _user_ids(self, references, directory: int, tree: _Tree) -> dict:
+        """Return {reference: id} of those users that are stored."""
+        identities: Optional[dict] = None
+        by_key, by_place = [], []
+        for reference in references:
+            if reference[:1] == "#":
+                names = _model.split_path(reference[1:])
+                by_place.append((reference, tree.at(names[:-1]), name_key(names[-1])))
+            elif reference[:1] == "@":
+                if identities is None:
+                    identities = dict(self._rows("SELECT identity, id FROM directories"))
+                identity, key = _foreign_parts(reference)
+                by_key.append((reference, identities.get(identity), key))
+            else:
+                by_key.append((reference, directory, reference))
+        self._want("wanted_keys", by_key)
+        self._want("wanted_places", by_place)
+        return dict(self._rows(
+            "SELECT w.reference, u.id FROM wanted_keys w CROSS JOIN users u"
+            " WHERE u.directory_id = w.directory_id AND u.key = w.key"
+            " UNION ALL SELECT w.reference, u.id FROM wanted_places w CROSS JOIN users u"
+            " WHERE u.home_id = w.home_id AND u.name_key = w.name_key AND u.directory_id IS NULL"))
+
+    def _references_of_wanted_ids(self, directory: int, tree: _Tree) -> dict:
+        """Return {id: reference} of the users in wanted_ids."""
+        return {
+            number: _reference(directory, tree, *row)
+            for number, *row in self._rows(
+                "SELECT u.id, u.directory_id, d.identity, u.key, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u"
+                " LEFT JOIN directories d ON d.id = u.directory_id WHERE u.id = w.id")
+        }
+
+    # --- what a run needs to know ---
+
+    def digests(self, synchronization: str, salt: bytes) -> _model.Digests:
+        """Return what the reader may leave out.
+
+        ``salt`` is the fingerprint of the settings under which digests are comparable. Where the stored one differs,
+        everything must be compared.
+        """
+        row = self._row("SELECT id, directory_id, salt, selected FROM synchronizations WHERE name = ?",
+                        (synchronization,))
+        me, directory, stored_salt, selected = row or (0, 0, b"", "{}")
+        same = stored_salt == salt
+        users = self._rows(
+            "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
+            " WHEN EXISTS (SELECT 1 FROM claims w WHERE w.user_id = u.id"
+            "              AND w.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END"
+            " FROM claims c CROSS JOIN users u"
+            " WHERE c.synchronization_id = :me AND u.id = c.user_id AND u.extinct IS NULL", {"me": me, "same": same})
+        groups = self._rows(
+            "SELECT key, CASE WHEN :same THEN digest ELSE x'' END FROM user_groups"
+            " WHERE synchronization_id = :me AND extinct IS NULL", {"me": me, "same": same})
+        foreign = self._rows(
+            "SELECT u.sid, d.identity, u.key FROM directories d CROSS JOIN users u"
+            " WHERE d.id <> ? AND u.directory_id = d.id AND u.sid IS NOT NULL ORDER BY u.extinct IS NULL, u.id DESC",
+            (directory,))
+        return _model.Digests(
+            users=dict(users),
+            user_groups=dict(groups),
+            foreign_users={sid: _foreign_reference(identity, key) for sid, identity, key in foreign},
+            selected=json.loads(selected),
+        )
+
+    def directory_of(self, synchronization: str) -> Optional[str]:
+        """Return the identity of the directory that the synchronization is bound to; None before its first run."""
+        row = self._row("SELECT d.identity FROM synchronizations s JOIN directories d ON d.id = s.directory_id"
+                        " WHERE s.name = ?", (synchronization,))
+        return row[0] if row else None
+
+    def last_run(self, synchronization: str) -> Optional[dict]:
+        """Return the record of the last applied run, with the settings that it had; None before the first one."""
+        row = self._row(
+            "SELECT r.time, r.seconds, r.server, r.mode, r.changed, r.counts, r.plan_digest, s.settings"
+            " FROM synchronizations s JOIN runs r ON r.synchronization_id = s.id WHERE s.name = ?"
+            " ORDER BY r.id DESC LIMIT 1", (synchronization,))
+        if row is None:
+            return None
+        run = dict(zip(("time", "seconds", "server", "mode", "changed", "counts", "plan_digest", "settings"), row))
+        return dict(run, changed=bool(run["changed"]), counts=json.loads(run["counts"]),
+                    settings=json.loads(run["settings"]))
+
+    def load_state(self, synchronization: str, target: list, snapshot: _model.Snapshot) -> _model.StoredState:
+        """Return what the planner needs to know: see StoredState. ``target`` are the names in the path."""
+        me = self._synchronization(synchronization)
+        directory = self._directory(snapshot.directory.identity)
+        tree = self._tree(me)
+        found = tree.find(target)
+        target_id = found[-1] if len(found) == len(target) else None
+        path = tree.path(found[-1])
+        for name in target[len(found):]:
+            path = _model.join_path(path, name)
+
+        groups = self._load_user_groups(me, tree)
+        self._find_users(me, directory, snapshot, tree, target_id)
+        users, ids = self._load_users(me, directory, snapshot, tree)
+        lost = {number: reference for reference, number in ids.items()
+                if reference in snapshot.lost_users or users[reference].record.extinct}
+        self._want("wanted_ids", ((number,) for number in lost))
+        return _model.StoredState(
+            target=path,
+            target_missing=target_id is None,
+            user_groups=groups,
+            nestings=self._load_nestings(me, snapshot, tree),
+            neighbours={
+                (tree.reference(group.parent), group.name_key): tree.path(group.id)
+                for group in tree.groups.values()
+                if group.synchronization != me and group.parent is not None
+                and (group.parent == target_id or tree.groups[group.parent].synchronization == me)
+            },
+            occupied=self._occupied(me, tree),
+            users=users,
+            memberships={lost[number]: keys for number, keys in self._groups_that_list_wanted_ids(me).items()},
+            members=self._load_members(directory, snapshot, groups, tree),
+            membership_count=self._row(
+                "SELECT (SELECT count(*) FROM user_groups g CROSS JOIN memberships m"
+                "        WHERE g.synchronization_id = :me AND m.user_group_id = g.id)"
+                " + (SELECT count(*) FROM user_groups g CROSS JOIN nestings n"
+                "    WHERE g.synchronization_id = :me AND n.user_group_id = g.id)", {"me": me})[0],
+        )
+
+    def _load_user_groups(self, me: int, tree: _Tree) -> dict:
+        rows = self._rows("SELECT key, name, parent_id, extinct, attributes, dn FROM user_groups"
+                          " WHERE synchronization_id = ?", (me,))
+        return {
+            key: _model.UserGroupRecord(name, tree.reference(parent), extinct, json.loads(attributes), dn)
+            for key, name, parent, extinct, attributes, dn in rows
+        }
+
+    def _occupied(self, me: int, tree: _Tree) -> frozenset:
+        """Return the keys of owned groups that hold what this synchronization does not own."""
+        holding = {number for number, in self._rows(
+            "SELECT home_id FROM users WHERE synchronization_id < :me"
+            " UNION SELECT home_id FROM users WHERE synchronization_id > :me"
+            " UNION SELECT home_id FROM users WHERE synchronization_id IS NULL"
+            " UNION SELECT target_id FROM synchronizations WHERE id <> :me", {"me": me})}
+        holding.update(group.parent for group in tree.groups.values() if group.synchronization != me)
+        return frozenset(key for key, number in tree.owned.items() if number in holding)
+
+    def _find_users(self, me, directory, snapshot, tree, target_id) -> None:
+        """Put into wanted_ids who may be concerned: by stable key, by place, by SID; and who is extinct."""
+        bodies = {key: user for key, user in snapshot.users.items() if user is not None}
+        if not self._row("SELECT 1 FROM users LIMIT 1"):
+            bodies = {}
+        self._want("wanted_keys", ((key, directory, key) for keys in (bodies, snapshot.lost_users) for key in keys))
+        self._want("wanted_places", ((key, tree.owned.get(user.home, target_id), name_key(user.name))
+                                     for key, user in bodies.items() if user.name))
+        self._want("wanted_sids", ((user.sid,) for user in bodies.values() if user.sid))
+        self._run("DELETE FROM wanted_ids")
+        self._run(
+            "INSERT INTO wanted_ids"
+            " SELECT u.id FROM wanted_keys w CROSS JOIN users u WHERE u.directory_id = w.directory_id AND u.key = w.key"
+            " UNION SELECT u.id FROM wanted_places w CROSS JOIN users u"
+            "       WHERE u.home_id = w.home_id AND u.name_key = w.name_key"
+            " UNION SELECT u.id FROM wanted_sids w CROSS JOIN users u WHERE u.sid = w.sid"
+            " UNION SELECT id FROM users WHERE synchronization_id = ? AND extinct IS NOT NULL", (me,))
+
+    def _load_users(self, me, directory, snapshot, tree) -> tuple:
+        """Return the users in wanted_ids, and {reference: id} of them."""
+        claims: dict = {}
+        for number, synchronization in self._rows(
+                "SELECT c.user_id, c.synchronization_id FROM wanted_ids w CROSS JOIN claims c WHERE c.user_id = w.id"):
+            claims.setdefault(number, set()).add(synchronization)
+        references = self._references_of_wanted_ids(directory, tree)
+        users = {}
+        for number, writer, adopted, name, home, enabled, sid, extinct, attributes, dn in self._rows(
+                "SELECT u.id, u.synchronization_id, u.adopted, u.name, u.home_id, u.enabled, u.sid, u.extinct,"
+                " u.attributes, u.dn FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"):
+            claimed_by = claims.get(number, set())
+            # A record whose giver has no claim on it belongs to the next who claims it: now, or by this snapshot.
+            claims_it = me in claimed_by or references[number] in snapshot.users
+            users[references[number]] = _model.StoredUser(
+                reference=references[number],
+                record=_model.UserRecord(name, tree.reference(home), bool(enabled), sid, extinct,
+                                         json.loads(attributes), dn, me in claimed_by),
+                given=writer == me or claims_it and writer not in claimed_by,
+                other_claims=len(claimed_by - {me}),
+                adopted=bool(adopted),
+            )
+        return users, {reference: number for number, reference in references.items()}
+
+    def _load_nestings(self, me, snapshot, tree) -> dict:
+        nestings: dict = {key: {} for key in tree.owned}
+        for number, nested, listed_as, dn in self._rows(
+                "SELECT n.user_group_id, n.nested_id, n.listed_as, c.dn FROM user_groups g CROSS JOIN nestings n"
+                " JOIN user_groups c ON c.id = n.nested_id"
+                " WHERE g.synchronization_id = ? AND n.user_group_id = g.id", (me,)):
+            key, child = tree.groups[number].key, tree.groups[nested]
+            group = snapshot.user_groups.get(key)
+            known_by: tuple = ()
+            if group is not None and group.kept_values:
+                known_by = _known_by(listed_as, dn, child.name, child.key)
+            nestings[key][tree.reference(nested)] = known_by
+        return nestings
+
+    def _load_members(self, directory, snapshot, groups, tree) -> dict:
+        """Return the users in the groups whose member lists the snapshot gives, and in lost or extinct groups."""
+        given = [key for key, group in snapshot.user_groups.items() if group.members is not None]
+        given += [key for key, group in groups.items() if key not in snapshot.user_groups]
+        members: dict = {key: {} for key in given}
+        groups_of = {tree.owned[key]: members[key] for key in given if key in tree.owned}
+
+        self._want("wanted_places", ((None, number, None) for number in groups_of))
+        rows = self._rows("SELECT m.user_group_id, m.user_id FROM wanted_places w CROSS JOIN memberships m"
+                          " WHERE m.user_group_id = w.home_id")
+        self._want("wanted_ids", ((number,) for number in {user for dummy, user in rows}))
+        references = self._references_of_wanted_ids(directory, tree)
+        for group, user in rows:
+            groups_of[group][references[user]] = ()
+
+        self._want("wanted_places", ((None, tree.owned[key], None) for key, group in snapshot.user_groups.items()
+                                     if group.members is not None and group.kept_values and key in tree.owned))
+        for group, user, listed_as, dn, name, key in self._rows(
+                "SELECT m.user_group_id, m.user_id, m.listed_as, u.dn, u.name, u.key"
+                " FROM wanted_places w CROSS JOIN memberships m CROSS JOIN users u"
+                " WHERE m.user_group_id = w.home_id AND u.id = m.user_id"):
+            groups_of[group][references[user]] = _known_by(listed_as, dn, name, key)
+        return members
+
+    def _groups_that_list_wanted_ids(self, me) -> dict:
+        listing: dict = {number: [] for number, in self._rows("SELECT id FROM wanted_ids")}
+        for number, key in self._rows(
+                "SELECT m.user_id, g.key FROM wanted_ids w CROSS JOIN memberships m CROSS JOIN user_groups g"
+                " WHERE m.user_id = w.id AND g.id = m.user_group_id AND g.synchronization_id = ? ORDER BY g.key", (me,)):
+            listing[number].append(key)
+        return listing
+
+    def direct_groups(self, references: list, synchronization: str) -> dict:
+        """Return, for each of the users, the keys of the groups owned by the synchronization that list it directly."""
+        me = self._synchronization(synchronization)
+        ids = self._user_ids(references, self._directory(self.directory_of(synchronization) or ""), self._tree(me))
+        self._want("wanted_ids", ((number,) for number in set(ids.values())))
+        listing = self._groups_that_list_wanted_ids(me)
+        return {reference: listing.get(ids.get(reference), []) for reference in references}
+
+    # --- applying a plan ---
+
+    def apply(self, plan: _model.Plan, run: dict) -> None:
+        """Write the plan and the record of the run, inside the open transaction.
+
+        ``run`` has time (seconds since 1970), seconds, server, mode, counts, changed, plan_digest, and what is kept
+        of the synchronization: salt, selected, settings (without secrets).
+        """
+        target = self._make_user_groups(_model.split_path(plan.target), as_target=True)
+        me, directory, old_target = self._bind(plan, run, target)
+        work = _Work(plan, run["time"], me, directory, {}, {})
+        tree = self._tree(me)
+        work.groups.update(_group_ids(plan, tree))
+        work.users.update(self._user_ids(_user_references(plan), directory, tree))
+        self._put_aside(work)
+        self._write_user_groups(work)
+        self._write_users(work)
+        self._many("DELETE FROM user_groups WHERE id = ?",
+                   ((work.groups[change.key],) for change in plan.user_groups if change.after is None))
+        self._write_memberships(work)
+        self._write_bookkeeping(work)
+        if old_target not in (None, target):
+            self._remove_old_target(old_target)
+        self._run("INSERT INTO runs (synchronization_id, time, seconds, server, mode, changed, counts, plan_digest)"
+                  " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                  (me, run["time"], run["seconds"], run["server"], run["mode"], int(run["changed"]),
+                   _to_json(run["counts"]), run["plan_digest"]))
+
+    def _bind(self, plan, run, target: int) -> tuple:
+        """Write the row of the synchronization. Return its id, that of its directory, and its target before."""
+        self._run("INSERT INTO directories (identity) VALUES (?) ON CONFLICT DO NOTHING", (plan.directory.identity,))
+        directory = self._directory(plan.directory.identity)
+        row = self._row("SELECT id, directory_id, target_id, salt FROM synchronizations WHERE name = ?",
+                        (plan.synchronization,))
+        kept = (target, run["salt"], _to_json(run["selected"]), _to_json(run["settings"]))
+        if row is None:
+            self._run("INSERT INTO synchronizations (name, directory_id, target_id, salt, selected, settings)"
+                      " VALUES (?, ?, ?, ?, ?, ?)", (plan.synchronization, directory) + kept)
+            return self._synchronization(plan.synchronization), directory, None
+        me, bound_to, old_target, salt = row
+        if bound_to != directory:
+            raise StoreError("the synchronization '%s' belongs to another directory: set the option 'name' to another "
+                             "name" % plan.synchronization)
+        self._run("UPDATE synchronizations SET target_id = ?, salt = ?, selected = ?, settings = ? WHERE id = ?",
+                  kept + (me,))
+        if salt != run["salt"]:  # no digest may outlive the settings that it was made under
+            self._run("UPDATE users SET digest = x'' WHERE synchronization_id = ?", (me,))
+            self._run("UPDATE user_groups SET digest = x'' WHERE synchronization_id = ?", (me,))
+        return me, directory, old_target
+
+    def _put_aside(self, work: _Work) -> None:
+        """Free the places of all that leave them, so that swapped names never meet."""
+        self._many("UPDATE user_groups SET name_key = NULL WHERE id = ?",
+                   ((work.groups[change.key],) for change in work.plan.user_groups
+                    if change.before and _moves(change.before, change.after)))
+        self._many("UPDATE users SET name_key = NULL WHERE id = ?",
+                   ((work.users[change.adopts or change.reference],) for change in work.plan.users
+                    if change.adopts or change.before and _moves(change.before, change.after)))
+
+    def _write_user_groups(self, work: _Work) -> None:
+        digests = work.plan.bookkeeping.group_digests
+        new_id = self._next_id("user_groups")
+        created = [change for change in work.plan.user_groups if change.before is None]
+        work.groups.update((change.key, number) for number, change in enumerate(created, new_id))
+        rows = ((_group_row(work, change), change) for change in work.plan.user_groups if change.after)
+        new, changed = [], []
+        for row, change in rows:
+            if change.before is None:
+                new.append((work.groups[change.key], work.me, change.key, digests.get(change.key, b"")) + row)
+            else:
+                changed.append(row + (work.groups[change.key],))
+        self._many("INSERT INTO user_groups (id, synchronization_id, key, digest, name, name_key, parent_id, extinct,"
+                   " extinct_since, attributes, dn) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+        self._many("UPDATE user_groups SET name = ?, name_key = ?, parent_id = ?, extinct = ?,"
+                   " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ? WHERE id = ?", changed)
+        self._many("UPDATE user_groups SET extinct_since = NULL WHERE id = ?",
+                   ((work.groups[change.key],) for change in work.plan.user_groups
+                    if change.before and change.before.extinct and change.after and not change.after.extinct))
+
+    def _write_users(self, work: _Work) -> None:
+        digests = work.plan.bookkeeping.user_digests
+        new_id = self._next_id("users")
+        new, changed, adopted, released, ended, claims, unclaimed = [], [], [], [], [], [], []
+        written = {}  # id -> digest: the records that this synchronization writes from now on
+        for change in work.plan.users:
+            if change.after is None:
+                ended.append((work.users[change.reference],))
+                continue
+            row = _user_row(work, change.after)
+            if change.before is None and not change.adopts:
+                number = work.users[change.reference] = new_id
+                new_id += 1
+                new.append((number, work.directory, change.reference, work.me, digests.get(change.reference, b""))
+                           + row)
+            else:
+                number = work.users[change.adopts or change.reference]
+                changed.append(row + (number,))
+                if change.adopts:
+                    work.users[change.reference] = number
+                    adopted.append((work.directory, change.reference, change.policy == "merge",
+                                    change.policy == "merge", number))
+                if change.released:
+                    released.append((number,))
+                elif change.adopts or change.after.claimed and change.before._replace(claimed=True) != change.after:
+                    written[number] = b""
+            if change.after.claimed and not (change.before and change.before.claimed):
+                claims.append((work.me, number))
+            elif change.before and change.before.claimed and not change.after.claimed:
+                unclaimed.append((work.me, number))
+        fresh = {row[0] for row in new}
+        for reference, digest in digests.items():
+            if reference in work.users and work.users[reference] not in fresh:
+                written[work.users[reference]] = digest
+
+        self._many("DELETE FROM users WHERE id = ?", ended)
+        self._many("INSERT INTO users (id, directory_id, key, synchronization_id, digest, name, name_key, home_id,"
+                   " enabled, sid, extinct, extinct_since, attributes, dn)"
+                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+        self._many("UPDATE users SET name = ?, name_key = ?, home_id = ?, enabled = ?, sid = ?, extinct = ?,"
+                   " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ? WHERE id = ?", changed)
+        self._many("UPDATE users SET extinct_since = NULL WHERE id = ?",
+                   ((work.users[change.reference],) for change in work.plan.users
+                    if change.before and change.before.extinct and change.after and not change.after.extinct))
+        self._many("UPDATE users SET directory_id = ?, key = ?, adopted = ?,"
+                   " local_attributes = CASE WHEN ? THEN local_attributes ELSE '{}' END WHERE id = ?", adopted)
+        self._many("UPDATE users SET directory_id = NULL, key = NULL, synchronization_id = NULL, digest = x'',"
+                   " adopted = 0, extinct = NULL, extinct_since = NULL WHERE id = ?", released)
+        self._many("DELETE FROM claims WHERE user_id = ?", released)
+        self._many("INSERT INTO claims (synchronization_id, user_id) VALUES (?, ?)", claims)
+        self._many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", unclaimed)
+        self._many("UPDATE users SET synchronization_id = ?, digest = ? WHERE id = ?",
+                   ((work.me, digest, number) for number, digest in written.items()))
+
+    def _write_memberships(self, work: _Work) -> None:
+        # Removals first: a record made by hand that leaves a list, and comes back to it as the user who adopts it, is
+        # one record.
+        kinds = (("memberships", "user_id", work.users, "users_added", "users_removed"),
+                 ("nestings", "nested_id", work.groups, "user_groups_added", "user_groups_removed"))
+        listed_as = work.plan.bookkeeping.listed_as
+        many = sum(len(change.users_added) for change in work.plan.memberships) > self._row("SELECT count(*) FROM memberships")[0]
+        if many:  # filling an index at once takes half the time of filling it row by row
+            self._run("DROP INDEX memberships_user")
+        for table, column, ids, added, removed in kinds:
+            self._many("DELETE FROM %s WHERE user_group_id = ? AND %s = ?" % (table, column), (
+                (work.groups[change.key], ids[reference])
+                for change in work.plan.memberships for reference in getattr(change, removed)))
+            self._many("INSERT INTO %s (user_group_id, %s) VALUES (?, ?)" % (table, column), (
+                (work.groups[change.key], number)
+                for change in work.plan.memberships for number in sorted({ids[name] for name in getattr(change, added)})))
+            self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
+                (value or None, work.groups.get(key), ids.get(reference))
+                for (key, reference), value in listed_as.items()))
+        if many:
+            self._run(_INDEX_OF_MEMBERSHIPS)
+
+    def _write_bookkeeping(self, work: _Work) -> None:
+        notes = work.plan.bookkeeping
+        new = {change.key for change in work.plan.user_groups if change.before is None}
+        self._many("UPDATE users SET dn = ? WHERE id = ?",
+                   ((dn, work.users.get(reference)) for reference, dn in notes.user_dns.items()))
+        self._many("UPDATE user_groups SET dn = ? WHERE id = ?",
+                   ((dn, work.groups.get(key)) for key, dn in notes.group_dns.items()))
+        self._many("UPDATE user_groups SET digest = ? WHERE id = ?",
+                   ((digest, work.groups.get(key)) for key, digest in notes.group_digests.items() if key not in new))
+
+    def _remove_old_target(self, number: int) -> None:
+        """Remove the user groups that were made as a target and serve nobody any more, from the lowest upwards."""
+        while number is not None:
+            row = self._row(
+                "SELECT parent_id FROM user_groups g WHERE id = ? AND made_as_target"
+                " AND NOT EXISTS (SELECT 1 FROM user_groups c WHERE c.parent_id = g.id)"
+                " AND NOT EXISTS (SELECT 1 FROM users u WHERE u.home_id = g.id)"
+                " AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_group_id = g.id)"
+                " AND NOT EXISTS (SELECT 1 FROM nestings n WHERE n.user_group_id = g.id OR n.nested_id = g.id)"
+                " AND NOT EXISTS (SELECT 1 FROM synchronizations s WHERE s.target_id = g.id)", (number,))
+            if row is None:
+                return
+            self._run("DELETE FROM user_groups WHERE id = ?", (number,))
+            number = row[0]
+
+    # --- records made by hand ---
+
+    def _make_user_groups(self, names: list, as_target: bool = False) -> int:
+        """Make the user groups along the path that do not exist. Return the id of the last."""
+        found = self._tree().find(names)
+        number = found[-1]
+        for name in names[len(found):]:
+            number = self._run(
+                "INSERT INTO user_groups (parent_id, name, name_key, made_as_target) VALUES (?, ?, ?, ?)",
+                (number, name, name_key(name), int(as_target))).lastrowid
+        return number
+
+    def add_user_group_by_hand(self, path: list) -> None:
+        """Make the user group at the path, given as names, and those above it; nothing if it exists."""
+        self._make_user_groups(path)
+
+    def add_user_by_hand(self, home: list, name: str, attributes: dict, local_attributes: dict,
+                         sid: Optional[str] = None) -> None:
+        """Make a user that belongs to no directory.
+
+        Raises StoreError if there is no such home, or the name is taken in it.
+        """
+        home_id = self._tree().at(home)
+        if home_id is None:
+            raise StoreError("the store '%s' has no such user group: set the option 'user_group' to one it has"
+                             % self._path)
+        if self._row("SELECT 1 FROM users WHERE home_id = ? AND name_key = ?", (home_id, name_key(name))):
+            raise StoreError("the name '%s' is taken: set the option 'name' to another name" % name)
+        self._run("INSERT INTO users (home_id, name, name_key, sid, attributes, local_attributes)"
+                  " VALUES (?, ?, ?, ?, ?, ?)",
+                  (home_id, name, name_key(name), sid, _to_json(attributes), _to_json(local_attributes)))
+
+    # --- looking things up ---
+
+    def tree(self) -> list:
+        """Return all user groups, in the order of their paths: dicts of path, name, key, synchronization (its name),
+        dn, extinct, extinct_since, attributes. ``key`` and ``synchronization`` are None where nobody owns the group."""
+        tree = self._tree()
+        rows = [
+            {"path": tree.path(number), "name": tree.groups[number].name, "key": tree.groups[number].key,
+             "synchronization": synchronization, "dn": dn, "extinct": extinct, "extinct_since": since,
+             "attributes": json.loads(attributes)}
+            for number, synchronization, dn, extinct, since, attributes in self._rows(
+                "SELECT g.id, s.name, g.dn, g.extinct, g.extinct_since, g.attributes FROM user_groups g"
+                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id")
+        ]
+        return sorted(rows, key=lambda row: [name_key(name) for name in _model.split_path(row["path"])])
+
+    def members(self, path: list) -> tuple:
+        """Return the own members of the user group at the path: names of users, extinct and disabled ones too, and
+        paths of nested user groups. Both are sorted, and empty where there is no such user group."""
+        tree = self._tree()
+        number = tree.at(path)
+        users = self._rows("SELECT u.name FROM memberships m JOIN users u ON u.id = m.user_id"
+                           " WHERE m.user_group_id = ?", (number,))
+        nested = self._rows("SELECT nested_id FROM nestings WHERE user_group_id = ?", (number,))
+        return (sorted((name for name, in users), key=_by_name),
+                sorted((tree.path(child) for child, in nested), key=_by_name))
+
+    def effective_members(self, path: list, include_disabled: bool = False, include_extinct: bool = False) -> list:
+        """Return the names of the users in the user group at the path or in any group nested in it, sorted."""
+        rows = self._rows(
+            "WITH RECURSIVE reached (id) AS (SELECT CAST(? AS INTEGER) UNION SELECT n.nested_id"  # UNION ends cycles
+            " FROM reached r JOIN nestings n ON n.user_group_id = r.id)"
+            " SELECT name FROM users u WHERE id IN ("
+            " SELECT m.user_id FROM reached r JOIN memberships m ON m.user_group_id = r.id)"
+            " AND (enabled <> 0 OR ?) AND (extinct IS NULL OR ?)",
+            (self._tree().at(path), include_disabled, include_extinct))
+        return sorted((name for name, in rows), key=_by_name)
+
+
+class _Work(NamedTuple):
+    """A plan on its way into the store."""
+
+    plan: _model.Plan
+    time: int
+    me: int
+    directory: int
+    groups: dict  # reference -> id
+    users: dict  # reference -> id
+
+
+def _by_name(name: str) -> tuple:
+    return name_key(name), name
+
+
+def _reference(directory, tree, of_directory, identity, key, home, name) -> str:
+    if of_directory is None:
+        return "#" + _model.join_path(tree.path(home), name)
+    if of_directory != directory:
+        return _foreign_reference(identity, key)
+    return key
+
+
+def _known_by(listed_as, dn, name, key) -> tuple:
+    return (listed_as,) if listed_as else tuple(value for value in (dn, name, key) if value)
+
+
+def _group_ids(plan, tree) -> dict:
+    """Return {reference: id} of the stored user groups that the plan refers to; all owned ones are among them."""
+    references = {record.parent for change in plan.user_groups for record in change[1:] if record}
+    references.update(change.after.home for change in plan.users if change.after)
+    references.update(reference for change in plan.memberships
+                      for reference in change.user_groups_added + change.user_groups_removed)
+    ids = dict(tree.owned)
+    for reference in references:
+        number = tree.referred_to(reference)
+        if number is not None:
+            ids[reference] = number
+    return ids
+
+
+def _user_references(plan) -> set:
+    references = {change.reference for change in plan.users}
+    references.update(change.adopts for change in plan.users if change.adopts)
+    for change in plan.memberships:
+        references.update(change.users_added, change.users_removed)
+    references.update(plan.bookkeeping.user_digests, plan.bookkeeping.user_dns)
+    references.update(member for dummy, member in plan.bookkeeping.listed_as)
+    return references
+
+
+def _moves(before, after) -> bool:
+    return after is None or before.name != after.name or before[1] != after[1]  # home or parent
+
+
+def _group_row(work, change) -> tuple:
+    after = change.after
+    return (after.name, name_key(after.name), work.groups[after.parent], after.extinct,
+            work.time if after.extinct else None, _to_json(after.attributes), after.dn)
+
+
+def _user_row(work, after) -> tuple:
+    return (after.name, name_key(after.name), work.groups[after.home], int(after.enabled), after.sid, after.extinct,
+            work.time if after.extinct else None, _to_json(after.attributes), after.dn)
