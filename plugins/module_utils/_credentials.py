@@ -51,7 +51,7 @@ def _check_pairing(login: str | None, password: str | None, authentication: str,
         raise LoginError('login is %s, but a %s is given' % ('missing' if login is None else 'empty',
                                                              'password' if keytab is None else 'keytab'))
     if password is None and keytab is None:
-        raise LoginError('password%s is missing for the login %r' % (
+        raise LoginError("password%s is missing for the login '%s'" % (
             ' or keytab' if authentication == 'kerberos' else '', login))
     if password == '' or keytab == '':
         raise LoginError("%s is empty; a directory would take it for an anonymous bind and say nothing"

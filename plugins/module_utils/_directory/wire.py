@@ -359,7 +359,7 @@ class Channel:
         message_id = int.from_bytes(data[elements[0][1]:elements[0][2]][:8], 'big', signed=True)
         tag, start, stop = elements[1]
         if message_id == 0 and tag == _EXTENDED:    # RFC 4511, 4.4.1: Notice of Disconnection
-            raise ReadError('the server ended the connection: %s' % decode_result(data, start, stop, {}))
+            raise ReadError('the server ended the connection: %s' % str(decode_result(data, start, stop, {})))
         raise ProtocolError('the server answered a request (message id %d) that is not outstanding' % message_id)
 
     def _message(self) -> tuple[bytes, int, int]:
@@ -397,14 +397,16 @@ class Channel:
         return self._data, self._at
 
     def _receive_part(self, size: int) -> bytes:
+        left = self._timeout if self._deadline is None else self._deadline - time.monotonic()
         try:
-            if self._deadline is not None:
-                left = self._deadline - time.monotonic()
-                if left <= 0:
-                    raise ReadError('the server did not answer in full in time')
-                self._socket.settimeout(min(self._timeout, left))
+            if left <= 0:
+                raise socket.timeout
+            if left < self._timeout:
+                self._socket.settimeout(left)
             part = self._socket.recv(size)
         except socket.timeout:
+            if left < self._timeout:
+                raise ReadError('the server did not answer in full in time') from None
             raise ReadError('the server sent nothing for %g seconds; raise timeout if it needs longer'
                             % self._timeout) from None
         except OSError as error:

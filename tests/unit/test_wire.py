@@ -1,0 +1,286 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decoder and encoder against pyasn1 with ldap3's ASN.1 of RFC 4511, and against bytes that are not LDAP."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import values, wire
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ldap3.operation.search import compile_filter, parse_filter
+from ldap3.protocol import rfc2696, rfc4511
+from pyasn1.codec.ber import decoder, encoder
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUE = st.one_of(st.binary(max_size=20), st.binary(min_size=120, max_size=300))
+NAME = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,10}(;range=0-1499)?", fullmatch=True)
+ATTRIBUTES = st.dictionaries(NAME.map(str.lower), st.lists(VALUE, max_size=4), max_size=5)
+
+
+def entry_operation(dn, attributes):
+    entry = rfc4511.SearchResultEntry()
+    entry["object"] = dn
+    listed = rfc4511.PartialAttributeList()
+    for position, (name, its_values) in enumerate(attributes.items()):
+        attribute = rfc4511.PartialAttribute()
+        attribute["type"] = name.swapcase()
+        vals = rfc4511.Vals()
+        for place, value in enumerate(its_values):
+            vals.setComponentByPosition(place, value)
+        attribute["vals"] = vals
+        listed.setComponentByPosition(position, attribute)
+    entry["attributes"] = listed
+    return rfc4511.ProtocolOp().setComponentByName("searchResEntry", entry)
+
+
+def message(message_id, operation, cookie=None):
+    whole = rfc4511.LDAPMessage()
+    whole["messageID"] = message_id
+    whole["protocolOp"] = operation
+    if cookie is not None:
+        value = rfc2696.RealSearchControlValue()
+        value["size"], value["cookie"] = 0, cookie
+        control = rfc4511.Control()
+        control["controlType"], control["criticality"], control["controlValue"] = wire.PAGED_RESULTS, False, encoder.encode(value)
+        controls = rfc4511.Controls()
+        controls.setComponentByPosition(0, control)
+        whole["controls"] = controls
+    return encoder.encode(whole)
+
+
+def done_operation(code=0, text="", referrals=(), matched=""):
+    result = rfc4511.SearchResultDone()
+    result["resultCode"], result["matchedDN"], result["diagnosticMessage"] = code, matched, text
+    if referrals:
+        urls = rfc4511.Referral()
+        for position, url in enumerate(referrals):
+            urls.setComponentByPosition(position, url)
+        result["referral"] = urls
+    return rfc4511.ProtocolOp().setComponentByName("searchResDone", result)
+
+
+def as_microsoft_writes_it(data):
+    """The same BER with each constructed length in four bytes, as AD does."""
+    rewritten, at = b"", 0
+    while at < len(data):
+        tag, size, at = data[at], data[at + 1], at + 2
+        if size > 127:
+            size, at = int.from_bytes(data[at:at + size - 128], "big"), at + size - 128
+        content = data[at:at + size]
+        at += size
+        if tag & 0x20:
+            content = as_microsoft_writes_it(content)
+            rewritten += bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
+        else:
+            rewritten += wire._element(tag, content)
+    return rewritten
+
+
+class Pieces:
+    """A socket that gives what it holds in pieces of one size, then ends."""
+
+    def __init__(self, data, size=1 << 20):
+        self.data, self.size, self.sent = data, size, b""
+
+    def settimeout(self, seconds):
+        pass
+
+    def sendall(self, data):
+        self.sent += data
+
+    def recv(self, size):
+        piece = self.data[:min(size, self.size)]
+        self.data = self.data[len(piece):]
+        return piece
+
+
+@given(TEXT, ATTRIBUTES)
+def test_an_entry_is_decoded_as_it_was_encoded(dn, attributes):
+    raw = encoder.encode(entry_operation(dn, attributes))
+    for written in (raw, as_microsoft_writes_it(raw)):
+        assert wire.decode_entry(written, {}) == (dn.encode(), attributes, written)
+
+
+def test_an_attribute_that_comes_twice_loses_nothing():
+    part = wire._element(0x30, wire._string("cn"), wire._element(0x31, wire._string("a")))
+    other = wire._element(0x30, wire._string("CN"), wire._element(0x31, wire._string("b")))
+    raw = wire._element(0x64, wire._string("cn=a"), wire._element(0x30, part, other))
+    assert wire.decode_entry(raw, {})[1] == {"cn": [b"a", b"b"]}
+
+
+@settings(max_examples=30)
+@given(TEXT, ATTRIBUTES.filter(bool), st.booleans())
+def test_a_truncated_entry_is_refused_at_every_byte(dn, attributes, microsoft):
+    raw = encoder.encode(entry_operation(dn, attributes))
+    if microsoft:
+        raw = as_microsoft_writes_it(raw)
+    for size in range(len(raw)):
+        with pytest.raises(wire.ProtocolError):
+            wire.decode_entry(raw[:size], {})
+
+
+@settings(max_examples=300)
+@given(TEXT, ATTRIBUTES, st.data())
+def test_a_damaged_entry_is_refused_or_another_entry(dn, attributes, data):
+    raw = bytearray(encoder.encode(entry_operation(dn, attributes)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        wire.decode_entry(bytes(raw), {})
+    except wire.ProtocolError:
+        pass
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=80), st.integers(1, 80))
+def test_arbitrary_bytes_end_in_a_read_error(data, size):
+    for start in (b"", b"\x30", b"\x30\x30\x02\x01\x05\x64", b"\x30\x20\x02\x01\x05\x65", b"\x30\x20\x02\x01\x00\x78"):
+        with pytest.raises(wire.ReadError):
+            wire.Channel(Pieces(start + data, size), 1).page(5)
+    for function in (lambda: wire.decode_entry(data, {}), lambda: wire.paged_cookie(data),
+                     lambda: wire.decode_result(data, 0, len(data), {}), lambda: wire._decode_controls(data, 0, len(data))):
+        try:
+            function()
+        except wire.ProtocolError:
+            pass
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(TEXT, ATTRIBUTES), max_size=4), st.integers(1, 700), st.binary(max_size=10), st.booleans(),
+       st.sampled_from([1, 127, 128, 70000]))
+def test_a_page_comes_whole_in_pieces_of_any_size(entries, size, cookie, microsoft, message_id):
+    reference = rfc4511.SearchResultReference()
+    reference.setComponentByPosition(0, "ldap://other.example/dc=other")
+    data = b"".join(message(message_id, entry_operation(*each)) for each in entries)
+    data += message(message_id, rfc4511.ProtocolOp().setComponentByName("searchResRef", reference))
+    data += message(message_id, done_operation(matched="dc=x", text="well"), cookie)
+    if microsoft:
+        data = as_microsoft_writes_it(data)
+    page = wire.Channel(Pieces(data, size), 1).page(message_id)
+    assert [wire.decode_entry(raw, {})[:2] for raw in page.entries] == [(dn.encode(), attributes) for dn, attributes in entries]
+    assert page.references == ["ldap://other.example/dc=other"]
+    assert page.result[:4] == (0, "dc=x", "well", [])
+    assert wire.paged_cookie(page.result.controls[wire.PAGED_RESULTS]) == cookie
+
+
+def test_a_page_cut_at_any_byte_is_no_page():
+    data = message(5, entry_operation("cn=a", {"cn": [b"a"]})) + message(5, done_operation(), b"")
+    for size in range(len(data)):
+        with pytest.raises(wire.ReadError, match="closed the connection before its answer was complete"):
+            wire.Channel(Pieces(data[:size]), 1).page(5)
+
+
+@pytest.mark.parametrize("code", [0, 4, 76, 112, 4096, 16654, -1])
+def test_result_codes_nobody_has_heard_of(code):
+    operation = wire._element(0x65, wire._integer(code, 0x0A), wire._string(""), wire._string("said\0"))
+    result = wire.Channel(Pieces(wire._element(0x30, wire._integer(5), operation)), 1).page(5).result
+    assert (result.code, result.message) == (code, "said")
+
+
+def test_referrals_of_a_result():
+    page = wire.Channel(Pieces(message(5, done_operation(10, "", ["ldap://a/", "ldap://b/"]))), 1).page(5)
+    assert page.result.referrals == ["ldap://a/", "ldap://b/"]
+    assert str(page.result) == "referral (10)"
+
+
+def test_a_notice_of_disconnection_says_why():
+    notice = wire._element(0x30, wire._integer(0), wire._element(
+        0x78, wire._integer(52, 0x0A), wire._string(""), wire._string("going down"), wire._string("1.3.6.1.4.1.1466.20036", 0x8A)))
+    with pytest.raises(wire.ReadError, match=r"the server ended the connection: unavailable \(52\): going down"):
+        wire.Channel(Pieces(notice), 1).page(5)
+
+
+@pytest.mark.parametrize(("data", "why"), [
+    (message(6, entry_operation("cn=a", {})), r"a request \(message id 6\) that is not outstanding"),
+    (message(0, entry_operation("cn=a", {})), r"a request \(message id 0\) that is not outstanding"),
+    (b"\x30\x0c\x02\x01\x05\x78\x07\x0a\x01\x00\x04\x00\x04\x00", "an operation that is no answer"),
+    (b"HTTP/1.1 400 Bad Request\r\n", "something that is not LDAP"),
+    (b"\x30\x80\x02\x01\x05\x00\x00", "indefinite length"),
+    (b"\x30\x84\x40\x00\x00\x00", "an LDAP message of 1073741824 bytes; at most 268435456 are accepted"),
+])
+def test_what_is_no_answer(data, why):
+    with pytest.raises(wire.ProtocolError, match=why):
+        wire.Channel(Pieces(data), 1).page(5)
+
+
+def test_a_long_message_costs_its_length_once():
+    members = wire._element(0x31, wire._string("x" * 1000) * 30000)
+    entry = wire._element(0x64, wire._string("cn=a"), wire._element(0x30, wire._element(0x30, wire._string("member"), members)))
+    data = io.BytesIO(wire._element(0x30, wire._integer(5), entry) + message(5, done_operation()))
+    pieces = SimpleNamespace(settimeout=lambda seconds: None, recv=lambda size: data.read(min(size, 4096)))
+    started = time.perf_counter()
+    page = wire.Channel(pieces, 1).page(5)
+    assert wire.decode_entry(page.entries[0], {})[1]["member"] == [b"x" * 1000] * 30000
+    assert time.perf_counter() - started < 2  # joining at each piece would take half a minute
+
+
+FILTERS = ["(cn=a)", "(!(cn=a b))", "(&(a=1)(|(b>=2)(c<=3)(d~=4))(e=*))", "(cn=a*b*c*d)", "(cn=*b)", "(cn=b*)",
+           "(userAccountControl:1.2.840.113556.1.4.803:=2)", "(o:dn:2.4.6:=x)", "(o:dn:=x)", r"(bin=\00\ff\28)", "(cn=ü)"]
+
+
+@pytest.mark.parametrize("text", FILTERS)
+def test_a_filter_is_encoded_as_ldap3_encodes_it(text):
+    expected = encoder.encode(compile_filter(parse_filter(text, None, False, True, None, False).elements[0]))
+    # RFC 4511, 5.1 wants FF for TRUE; pyasn1 writes 01.
+    assert wire.encode_filter(values.parse_filter(text)) == expected.replace(b"\x84\1\1", b"\x84\1\xff")
+
+
+# pyasn1 cannot read what it writes for '!', '&' and '|' with ldap3's definitions.
+@given(TEXT, st.sampled_from(sorted(wire.SCOPES)), st.sampled_from([text for text in FILTERS if text[1] not in "!&|"]), st.lists(NAME, max_size=5), st.binary(max_size=300),
+       st.integers(0, 2**31 - 1))
+def test_a_request_is_what_pyasn1_reads(base, scope, text, attributes, cookie, size):
+    sent = Pieces(b"")
+    channel = wire.Channel(sent, 1)
+    message_id = channel.ask(wire.search_operation(base, scope, text, attributes), wire.paged_control(size, cookie))
+    read, rest = decoder.decode(sent.sent, asn1Spec=rfc4511.LDAPMessage())
+    request = read["protocolOp"]["searchRequest"]
+    assert rest == b""
+    assert int(read["messageID"]) == message_id
+    assert (bytes(request["baseObject"]), int(request["scope"])) == (base.encode(), wire.SCOPES[scope])
+    assert (int(request["derefAliases"]), int(request["sizeLimit"]), int(request["timeLimit"]), bool(request["typesOnly"])) == (0, 0, 0, False)
+    assert [str(name) for name in request["attributes"]] == attributes
+    control = read["controls"][0]
+    assert (bytes(control["controlType"]).decode(), bool(control["criticality"])) == (wire.PAGED_RESULTS, True)
+    value = decoder.decode(bytes(control["controlValue"]), asn1Spec=rfc2696.RealSearchControlValue())[0]
+    assert (int(value["size"]), bytes(value["cookie"])) == (size, cookie)
+
+
+def test_a_silent_server_ends_the_read():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with pytest.raises(wire.ReadError, match="sent nothing for 0.1 seconds; raise timeout"):
+            wire.Channel(ours, 0.1).page(5)
+
+
+def test_a_server_that_trickles_ends_at_the_deadline():
+    ours, theirs = socket.socketpair()
+    data = message(5, entry_operation("cn=a", {"cn": [b"x" * 500]}))
+    stop = threading.Event()
+
+    def trickle():
+        for octet in data:
+            if stop.wait(0.02):
+                return
+            theirs.send(bytes([octet]))
+
+    thread = threading.Thread(target=trickle)
+    with ours, theirs:
+        channel = wire.Channel(ours, 5)
+        channel.set_deadline(time.monotonic() + 0.3)
+        thread.start()
+        started = time.monotonic()
+        try:
+            with pytest.raises(wire.ReadError, match="did not answer in full in time"):
+                channel.page(5)
+        finally:
+            stop.set()
+            thread.join()
+        assert time.monotonic() - started < 2
