@@ -90,7 +90,7 @@ def parse_ldif(text: str) -> dict[str, Entry]:
     for line in text.splitlines():
         if not line or line.startswith("#"):
             continue
-        name, _, value = line.partition(":")
+        name, value = line.split(":", 1)
         decoded = _decode(base64.b64decode(value[1:])) if value.startswith(":") else value.strip()
         if name == "dn":
             entry = entries[str(decoded)] = {}
