@@ -180,9 +180,12 @@ def _plan_users(settings, snapshot, state, target, groups):
 
     losers: Dict[str, str] = {}
     rank = {key: (STORED if key in state.users else NEWCOMER, bodies[key].created, key) for key in wanted}
-    adopts, reserved = _settle_sids(settings, state, wanted, rank, after, losers)
+    can_adopt = set()  # records made by hand, and those that become so again in this run
+    if settings.user_collision != "skip":
+        can_adopt = released.union(reference for reference in state.users if reference[:1] == "#")
+    adopts, reserved = _settle_sids(state, wanted, rank, after, losers, can_adopt)
     while True:
-        given, sitting = _settle_places(settings, state, wanted, rank, after, adopts, reserved)
+        given, sitting = _settle_places(state, wanted, rank, after, adopts, can_adopt - reserved)
         lost_adopters = [key for key in adopts if given[key] is None]
         if not lost_adopters:
             break
@@ -201,6 +204,9 @@ def _plan_users(settings, snapshot, state, target, groups):
             sitter = sitting.get(place_of(after[key]))
             if sitter is not None:
                 adopts[key] = sitter
+    for reference in released.intersection(adopts.values()):  # handed over to a newcomer on its way out
+        released.discard(reference)
+        del after[reference]
     for reference, place in given.items():
         if reference not in wanted:  # an extinct record that gave its name up
             record = after.get(reference) or state.users[reference].record
@@ -234,7 +240,7 @@ def _end_lost_users(settings, snapshot, state, bodies, after, released, ended):
             after[key] = record._replace(claimed=False, extinct=record.extinct or reason)
 
 
-def _settle_sids(settings, state, wanted, rank, after, losers):
+def _settle_sids(state, wanted, rank, after, losers, can_adopt):
     """See that no two users get one SID: who is stored keeps it, then the older.
 
     Return who adopts which record made by hand, and the records made by hand whose SID someone has: only he may take
@@ -248,13 +254,15 @@ def _settle_sids(settings, state, wanted, rank, after, losers):
     claimants = []
     for key, record in wanted.items():
         if record.sid:
-            before = state.users[key].record.sid if key in state.users else None
+            stored = state.users.get(key)
+            # An extinct record holds no SID: somebody else may have got it since.
+            before = stored.record.sid if stored is not None and not stored.record.extinct else None
             claimants.append(Claimant(key, [("sid", sid) for sid in (record.sid, before) if sid],
                                       before and _sid_place(before), rank[key]))
 
     def may_take(claimant, place):
         holder = holders.get(place)
-        return holder is None or claimant.rank[0] == NEWCOMER and _can_adopt(settings, holder)
+        return holder is None or claimant.rank[0] == NEWCOMER and holder in can_adopt
 
     adopts: Dict[str, str] = {}
     reserved = {holders.get(_sid_place(record.sid), "") for record in wanted.values() if record.sid}
@@ -277,11 +285,7 @@ def _sid_place(sid: str) -> Place:
     return "sid", name_key(sid)
 
 
-def _can_adopt(settings, reference):
-    return reference.startswith("#") and settings.user_collision != "skip"
-
-
-def _settle_places(settings, state, wanted, rank, after, adopts, reserved):
+def _settle_places(state, wanted, rank, after, adopts, can_adopt):
     """Return the place of each user that wants one, and who sits where whatever others want.
 
     A newcomer may take the place of a record made by hand, if the policy lets it take over the record.
@@ -308,8 +312,7 @@ def _settle_places(settings, state, wanted, rank, after, adopts, reserved):
         sitter = sitting.get(place)
         if sitter is None:
             return True
-        newcomer = claimant.rank[0] == NEWCOMER and claimant.reference not in adopts
-        return newcomer and sitter not in reserved and _can_adopt(settings, sitter)
+        return claimant.rank[0] == NEWCOMER and claimant.reference not in adopts and sitter in can_adopt
 
     return assign_places(claimants, may_take), sitting
 
@@ -457,7 +460,7 @@ def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_mo
         adopts = users.adopts.get(reference)
         held = state.users[adopts] if adopts else stored
         before = held.record if held else None
-        if before is None or after is None or before._replace(dn=after.dn) != after:
+        if adopts or before is None or after is None or before._replace(dn=after.dn) != after:
             yield _model.UserChange(reference, before, after, adopts, settings.user_collision if adopts else None,
                                     reference in users.released)
         elif before.dn != after.dn:

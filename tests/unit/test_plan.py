@@ -96,6 +96,7 @@ class Store:
         for change in plan.users:
             if change.adopts:
                 assert self.users.pop(change.adopts) == change.before
+                self.adopted.discard(change.adopts)
                 if change.policy == "merge":
                     self.adopted.add(change.reference)
             elif change.before is None:
@@ -391,6 +392,17 @@ def test_a_record_made_by_hand(policy):
         assert plan.users[0].adopts == "#All/ann" and plan.users[0].policy == policy
     store.run([], user_extinction="delete", user_collision=policy)
     assert list(store.users) == {"skip": ["#All/ann"], "overwrite": [], "merge": ["#All/Ann"]}[policy]
+
+
+def test_a_merged_record_goes_on_to_who_was_created_again_under_its_name():
+    store = Store()
+    store.add_by_hand("ann")
+    more = {"user_collision": "merge", "user_extinction": "delete"}
+    store.run([user("u1", "ann")], [group("g", members=["u1"])], **more)
+    plan = store.run([user("u2", "ann")], [group("g")], **more)
+    assert [(change.reference, change.adopts) for change in plan.users] == [("u2", "u1")]
+    assert list(store.users) == ["u2"] and store.adopted == {"u2"}
+    assert store.members["g"] == set(), "he has the name and the local attributes, and no membership"
 
 
 @pytest.mark.parametrize("policy", ("skip", "overwrite", "merge"))
