@@ -1,0 +1,190 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import types
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
+from ansible_collections.usersync.directory.plugins.module_utils._directory.values import check_filter
+from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
+
+DAY = 86400
+NOW = 20000 * DAY
+
+
+def settings(**options):
+    values = {
+        "use_ldap": True, "ldap_parameters": {}, "user_filter": None, "group_filter": None, "group_types": "all",
+        "user_attributes": {}, "group_attributes": {},
+    }  # fmt: skip
+    return types.SimpleNamespace(**{**values, **options})
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def test_every_preset_is_whole():
+    assert set(presets.LDAP_PRESETS) == {
+        "openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"}
+    for name, preset in presets.PRESETS.items():
+        assert name == preset.directory_type
+        for text in (preset.is_user, preset.is_group, preset.is_container, preset.user_filter, preset.group_filter):
+            check_filter(text)
+        assert preset.state and preset.group_members
+        assert presets.user_enabled(preset, {}, NOW)
+        assert {"display_name", "email", "phone", "title", "department", "office"} <= set(preset.user_fields)
+        assert {"description", "email"} <= set(preset.group_fields)
+
+
+# --- detection -------------------------------------------------------------------------------------------------------
+
+OPENLDAP = {"objectclass": [b"top", b"OpenLDAProotDSE"]}
+ACTIVE_DIRECTORY = {"supportedcapabilities": [b"1.2.840.113556.1.4.1670", b"1.2.840.113556.1.4.800"]}
+DS389 = {"vendorname": [b"389 Project"], "vendorversion": [b"389-Directory/2.4.5 B2024.017.0000"]}
+
+
+@pytest.mark.parametrize(("root_dse", "expected"), [
+    (ACTIVE_DIRECTORY, "active_directory"),
+    (OPENLDAP, "openldap"),
+    (DS389, "389ds"),
+    ({**DS389, "supportedextension": [b"2.16.840.1.113730.3.8.10.1"]}, "freeipa"),
+    ({**DS389, "supportedextension": [b"2.16.840.1.113730.3.5.3"]}, "389ds"),
+    ({**OPENLDAP, "vendorname": [b"Apple Inc."]}, "open_directory"),
+])  # fmt: skip
+def test_the_server_says_what_it_is(root_dse, expected):
+    assert presets.detect(root_dse) == expected
+    if expected != "active_directory":
+        assert presets.directory_type(settings(), root_dse) == expected
+
+
+def test_use_ldap_and_the_server_must_agree():
+    assert presets.directory_type(settings(use_ldap=False), ACTIVE_DIRECTORY) == "active_directory"
+    assert presets.directory_type(settings(ldap_parameters={"preset": "rfc2307"}), OPENLDAP) == "rfc2307"
+    for root_dse in ({}, OPENLDAP):
+        with pytest.raises(SynchronizationError, match="use_ldap: true"):
+            presets.directory_type(settings(use_ldap=False), root_dse)
+    with pytest.raises(SynchronizationError, match="use_ldap: false"):
+        presets.directory_type(settings(), ACTIVE_DIRECTORY)
+    with pytest.raises(SynchronizationError, match="ldap_parameters.preset: .*openldap, rfc2307, .*389ds"):
+        presets.directory_type(settings(), {"vendorname": [b"Somebody"]})
+
+
+# --- overrides -------------------------------------------------------------------------------------------------------
+
+
+def test_overrides():
+    preset = presets.resolve(
+        settings(
+            ldap_parameters={"user_class": "account", "group_class": "role", "user_key": "employeeNumber",
+                             "group_members": ["roleOccupant", "owner"], "member_value": "name", "user_groups": None},
+            user_filter="(mail=*)", group_filter="(cn=a*)",
+            user_attributes={"email": "mailAlias", "name": "cn", "town": "l"}, group_attributes={"name": "o"},
+        ),
+        "openldap",
+    )
+    assert preset.user_filter == "(&(objectClass=account)(mail=*))" and preset.is_user == "(objectClass=account)"
+    assert preset.group_filter == "(&(objectClass=role)(cn=a*))" and preset.group_classes == ("role",)
+    assert (preset.user_key, preset.group_key, preset.container_key) == ("employeeNumber", "entryUUID", "entryUUID")
+    assert (preset.group_members, preset.member_value) == (("roleOccupant", "owner"), "name")
+    assert (preset.user_name, preset.group_name) == ("cn", "o")
+    assert preset.user_fields["email"] == ("mailAlias",) and "town" not in preset.user_fields
+    assert preset.user_lists == {"town": "l"} and preset.group_lists == {}
+
+
+def test_members_by_the_user():
+    preset = presets.resolve(settings(ldap_parameters={"user_groups": "memberOf"}), "389ds")
+    assert (preset.user_groups, preset.user_groups_value, preset.group_members) == ("memberOf", "dn", ())
+
+
+def test_security_groups_only():
+    preset = presets.resolve(settings(use_ldap=False, group_types="security"), "active_directory")
+    assert preset.group_filter == "(&(objectClass=group)(groupType:1.2.840.113556.1.4.803:=2147483648))"
+
+
+@pytest.mark.parametrize(("parameters", "options", "words"), [
+    ({"preset": "novell"}, {}, "ldap_parameters.preset: .*openldap"),
+    ({"user_groups_value": "dn"}, {}, "user_groups_value .*user_groups"),
+    ({"user_groups": "memberOf", "group_members": "member"}, {}, "group_members and ldap_parameters.user_groups"),
+    ({"user_groups": "memberOf", "member_value": "dn"}, {}, "member_value and ldap_parameters.user_groups"),
+    ({"user_groups": "ou", "user_groups_value": "name", "group_class": "x"}, {}, "group_class .*user_groups_value"),
+    ({"user_groups": "ou", "user_groups_value": "name"}, {"group_filter": "(a=b)"}, "group_filter .*user_groups_value"),
+    ({"group_members": []}, {}, "ldap_parameters.group_members"),
+    ({"group_members": ["member", 3]}, {}, "ldap_parameters.group_members"),
+    ({"group_members": "a)(b=*"}, {}, "ldap_parameters.group_members"),
+    ({"user_class": "a)(b=*"}, {}, "ldap_parameters.user_class"),
+    ({"user_key": "no key"}, {}, "ldap_parameters.user_key"),
+    ({"member_value": "sid"}, {}, "ldap_parameters.member_value: .*dn, name, key"),
+])  # fmt: skip
+def test_contradictions_are_named(parameters, options, words):
+    with pytest.raises(SynchronizationError, match=words):
+        presets.check_parameters(settings(ldap_parameters=parameters, **options))
+
+
+def test_a_wrong_filter_names_its_option():
+    with pytest.raises(SynchronizationError, match="^group_filter: "):
+        presets.resolve(settings(group_filter="(a=b"), "openldap")
+
+
+# --- state -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("preset", "attribute", "value", "enabled"), [
+    ("active_directory", "useraccountcontrol", "512", True),
+    ("active_directory", "useraccountcontrol", "514", False),
+    ("active_directory", "useraccountcontrol", "66050", False),
+    ("active_directory", "accountexpires", "0", True),
+    ("active_directory", "accountexpires", "9223372036854775807", True),
+    ("active_directory", "accountexpires", str((11644473600 + NOW) * 10**7), False),
+    ("active_directory", "accountexpires", str((11644473600 + NOW + 1) * 10**7), True),
+    ("freeipa", "nsaccountlock", "TRUE", False),
+    ("389ds", "nsaccountlock", "true", False),
+    ("389ds", "nsaccountlock", "FALSE", True),
+    ("openldap", "pwdaccountlockedtime", "000001010000Z", False),
+    ("openldap", "pwdaccountlockedtime", "20200101000000Z", True),
+    ("openldap_samba", "sambaacctflags", "[DU         ]", False),
+    ("openldap_samba", "sambaacctflags", "[U          ]", True),
+    ("rfc2307", "shadowexpire", "-1", True),
+    ("rfc2307", "shadowexpire", "0", False),  # chage -E 0 locks an account
+    ("rfc2307", "shadowexpire", "20000", False),
+    ("rfc2307", "shadowexpire", "20001", True),
+    ("open_directory", "authauthority", ";DisabledUser;;ShadowHash;", False),
+    ("open_directory", "authauthority", ";ApplePasswordServer;0x1", True),
+])  # fmt: skip
+def test_state(preset, attribute, value, enabled):
+    assert presets.user_enabled(presets.PRESETS[preset], {attribute: [value.encode()]}, NOW) is enabled
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_value_in_the_dn_is_the_name_else_the_smallest():
+    for values in ([b"bob", b"aaa"], [b"aaa", b"bob"]):
+        assert presets.entry_name("uid", {"uid": values}, "uid=bob,dc=x") == ("bob", None)
+        assert presets.entry_name("uid", {"uid": values}, "cn=bob,dc=x") == ("aaa", None)
+        assert presets.entry_name("uid", {"uid": values}, "cn=x+UID=BOB,dc=x") == ("bob", None)
+
+
+@pytest.mark.parametrize(("entry", "why"), [
+    ({}, "has no uid"), ({"uid": [b" "]}, "blank"), ({"uid": [b"\xff"]}, "not UTF-8"),
+])  # fmt: skip
+def test_a_name_that_cannot_be_used(entry, why):
+    name, reason = presets.entry_name("uid", entry, "cn=x")
+    assert name is None and why in reason
+
+
+def test_fields():
+    fields = {"department": ("departmentNumber", "ou"), "email": ("mail",), "title": ("title",)}
+    entry = {"ou": [b"b", b"a"], "mail": [b"\xff"], "l": ["Ö".encode(), b"A"], "photo": [b"\xff\xd8"]}
+    found, problems = presets.entry_fields(fields, {"towns": "l", "photo": "photo"}, entry, "uid=x")
+    assert found == {"department": "a", "towns": ["A", "Ö"]}
+    assert [problem.split(":")[0] for problem in problems] == ["its mail is not UTF-8", "its photo is not UTF-8"]
+
+
+def test_a_guid_is_text_and_is_asked_for_as_bytes():
+    raw = bytes(range(16))
+    text = presets.value_text("objectGUID", raw)
+    assert text == "03020100-0504-0706-0809-0a0b0c0d0e0f"
+    assert presets.key_value("objectGUID", text) == raw and presets.key_value("entryUUID", text) == text
