@@ -314,8 +314,6 @@ def _connect(path: str, parameters: str, wait: float = 0) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
-    for statement in _WANTED:
-        connection.execute(statement)
     return connection
 
 
@@ -519,6 +517,8 @@ class Store:
         self._path = path
         self._leave = leave
         self._committed = False
+        for statement in _WANTED:
+            self._run(statement)
 
     def __enter__(self) -> Store:
         return self
@@ -660,6 +660,14 @@ class Store:
         row = self._row("SELECT d.identity FROM synchronizations s JOIN directories d ON d.id = s.directory_id"
                         " WHERE s.name = ?", (synchronization,))
         return row[0] if row else None
+
+    def directories(self) -> list:
+        """Return the identities of the directories that the store knows."""
+        return [identity for identity, in self._rows("SELECT identity FROM directories ORDER BY id")]
+
+    def has_user_group(self, path: list) -> bool:
+        """Tell whether there is a user group at the path, given as names."""
+        return self._tree().at(path) is not None
 
     def last_run(self, synchronization: str) -> Optional[dict]:
         """Return the record of the last applied run, with the settings that it had; None before the first one."""
@@ -825,6 +833,25 @@ class Store:
         self._want("wanted_ids", ((number,) for number in set(ids.values())))
         listing = self._groups_that_list_wanted_ids(me)
         return {reference: listing.get(ids.get(reference), []) for reference in references}
+
+    def direct_members(self, keys: list, synchronization: str) -> set:
+        """Return the references of all users that any of these groups, owned by the synchronization, lists itself."""
+        me = self._synchronization(synchronization)
+        tree = self._tree(me)
+        self._want("wanted_places", ((None, tree.owned[key], None) for key in keys if key in tree.owned))
+        rows = self._rows("SELECT DISTINCT m.user_id FROM wanted_places w CROSS JOIN memberships m"
+                          " WHERE m.user_group_id = w.home_id")
+        self._want("wanted_ids", rows)
+        directory = self._directory(self.directory_of(synchronization) or "")
+        return set(self._references_of_wanted_ids(directory, tree).values())
+
+    def names(self, references: list, synchronization: str) -> dict:
+        """Return {reference: name} of those users that are stored."""
+        directory = self._directory(self.directory_of(synchronization) or "")
+        ids = self._user_ids(references, directory, self._tree())
+        self._want("wanted_ids", ((number,) for number in set(ids.values())))
+        names = dict(self._rows("SELECT u.id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"))
+        return {reference: names[number] for reference, number in ids.items()}
 
     # --- applying a plan ---
 
