@@ -291,8 +291,8 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
     touched = sum(1 for change in plan.users if change.reference in snapshot.users)
     added = sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships)
     removed = sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
-    claims = [change.after is not None and change.after.claimed - bool(change.before and change.before.claimed)
-              for change in plan.users]
+    claims = [change.after.claimed - change.before.claimed
+              for change in plan.users if change.before is not None and change.after is not None]
     return {
         "user_groups": dict(
             {verb: count(verb, group_verbs)

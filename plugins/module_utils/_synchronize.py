@@ -32,7 +32,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
 
     Raises SynchronizationError, with a sentence for the reader and the store as it was.
     """
-    now = int(time.time())
+    now, started = int(time.time()), time.monotonic()
     with (sqlite.look if check_mode else sqlite.open_store)(settings.store) as store:
         if not settings.create_user_group and not store.has_user_group(settings.target):
             raise SynchronizationError(
@@ -43,7 +43,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
             directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
             salt = _salt(settings, preset)
             snapshot = reader.read(settings, session, preset, directory, store.digests(settings.name, salt), now)
-            read = _read(session, directory, time.time() - now)
+            read = _read(session, directory, time.monotonic() - started)
         for warning in snapshot.warnings:
             warn(warning)
 
@@ -58,7 +58,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
             store.apply(plan, {
                 "time": now, "salt": salt, "selected": snapshot.selected, "settings": result["settings"],
                 "server": read["server"], "mode": read["mode"], "counts": result["summary"],
-                "plan_digest": result["plan_digest"], "changed": result["changed"], "seconds": time.time() - now,
+                "plan_digest": result["plan_digest"], "changed": result["changed"], "seconds": round(time.monotonic() - started, 3),
             })
             store.commit()
     return result
