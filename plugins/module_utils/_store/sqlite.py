@@ -35,6 +35,7 @@ from .._model import name_key
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
 SCHEMA_VERSION = 1
+_MAGIC = b"SQLite format 3\0"
 
 _INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
 
@@ -309,6 +310,11 @@ def _not_written(path: str, error: Exception) -> StoreError:
                       "another file" % (path, error))
 
 
+def _damaged(path: str, why: object) -> StoreError:
+    return StoreError("the store '%s' is no database or a damaged one (%s): set the option 'store' to another file, or "
+                      "restore this one" % (path, why))
+
+
 def _connect(path: str, parameters: str, wait: float = 0) -> sqlite3.Connection:
     uri = "file:%s?%s" % (quote(path), parameters)
     connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
@@ -339,8 +345,7 @@ def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        raise StoreError("the store '%s' is no database or a damaged one (%s): set the option 'store' to another file, "
-                         "or restore this one" % (path, error)) from error
+        raise _damaged(path, error) from error
     if application == 0 and version == 0 and tables == 0:
         return True
     if application != APPLICATION_ID:
@@ -363,12 +368,13 @@ def _look(path: str) -> tuple:
         before = _refuse_what_is_no_file(path)
         if before is None:
             return _empty_in_memory(), lambda committed: None
+        with open(path, "rb") as file:
+            if file.read(len(_MAGIC)) not in (b"", _MAGIC):  # SQLite takes a file of a few bytes for an empty one
+                raise _damaged(path, "it does not begin like one")
         if os.path.exists(path + "-wal"):
             connection = _copy_into_memory(path, before)
             leave = lambda committed: None  # noqa: E731
         else:
-            with open(path, "rb"):
-                pass  # says why, where SQLite does not
             connection = _connect(path, "immutable=1")
             leave = lambda committed: _refuse_changed(path, before)  # noqa: E731
         if connection is None:  # changed while it was copied
@@ -409,8 +415,7 @@ def _copy_into_memory(path: str, before: os.stat_result) -> sqlite3.Connection |
             source.backup(memory)
         except sqlite3.DatabaseError as error:
             memory.close()
-            raise StoreError("the store '%s' is no database or a damaged one (%s): set the option 'store' to another "
-                             "file, or restore this one" % (path, error)) from error
+            raise _damaged(path, error) from error
         finally:
             source.close()
         return memory
@@ -992,7 +997,8 @@ class Store:
         kinds = (("memberships", "user_id", work.users, "users_added", "users_removed"),
                  ("nestings", "nested_id", work.groups, "user_groups_added", "user_groups_removed"))
         listed_as = work.plan.bookkeeping.listed_as
-        many = sum(len(change.users_added) for change in work.plan.memberships) > self._row("SELECT count(*) FROM memberships")[0]
+        stored = self._row("SELECT count(*) FROM memberships")[0]
+        many = sum(len(change.users_added) for change in work.plan.memberships) > stored
         if many:  # filling an index at once takes half the time of filling it row by row
             self._run("DROP INDEX memberships_user")
         for table, column, ids, added, removed in kinds:
@@ -1001,7 +1007,8 @@ class Store:
                 for change in work.plan.memberships for reference in getattr(change, removed)))
             self._many("INSERT INTO %s (user_group_id, %s) VALUES (?, ?)" % (table, column), (
                 (work.groups[change.key], number)
-                for change in work.plan.memberships for number in sorted({ids[name] for name in getattr(change, added)})))
+                for change in work.plan.memberships
+                for number in sorted({ids[reference] for reference in getattr(change, added)})))
             self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (value or None, work.groups.get(key), ids.get(reference))
                 for (key, reference), value in listed_as.items()))

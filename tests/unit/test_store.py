@@ -1,0 +1,1031 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The SQLite store: what it does to files, what it writes for a plan, and what it gives back.
+
+Files are looked at with os.stat and plain sqlite3, never through the store itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as store_module
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import (
+    StoreChanged,
+    StoreError,
+    look,
+    open_store,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DIRECTORY = _model.Directory("S-1-5-21-1-2-3", "active_directory")
+OTHER_DIRECTORY = _model.Directory("S-1-5-21-7-8-9", "active_directory")
+TARGET = "path:All/Company"
+NOBODY = 65534
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
+
+
+# --- building plans by hand ------------------------------------------------------------------------------------------
+
+
+def user(name, home=TARGET, **more):
+    record = _model.UserRecord(name, home, enabled=True, sid=None, extinct=None, attributes={}, dn="CN=" + name,
+                               claimed=True)
+    return record._replace(**more)
+
+
+def group(name, parent=TARGET, **more):
+    return _model.UserGroupRecord(name, parent, extinct=None, attributes={}, dn="CN=" + name)._replace(**more)
+
+
+def users(before, after):
+    """Changes between two dicts of records."""
+    return [_model.UserChange(key, before.get(key), after.get(key))
+            for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+
+
+def groups(before, after):
+    return [_model.UserGroupChange(key, before.get(key), after.get(key))
+            for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+
+
+def members(key, added=(), removed=(), groups_added=(), groups_removed=()):
+    return _model.MembershipChange(key, list(added), list(removed), list(groups_added), list(groups_removed))
+
+
+def notes(user_digests=None, user_dns=None, group_digests=None, group_dns=None, listed_as=None):
+    return _model.Bookkeeping(user_digests or {}, user_dns or {}, group_digests or {}, group_dns or {}, listed_as or {})
+
+
+def make_plan(user_groups=(), users=(), memberships=(), bookkeeping=None, **more):
+    plan = _model.Plan(DIRECTORY, "staff", "All/Company", False, list(user_groups), list(users), list(memberships), [],
+                       bookkeeping or notes())
+    return plan._replace(**more)
+
+
+def run_record(**more):
+    return dict(time=1000, salt=b"salt", selected={}, settings={"name": "staff"}, server="dc1", mode="full",
+                counts={"users": 1}, plan_digest="d1", changed=True, seconds=0.5, **more)
+
+
+def apply(path, plan=None, **more):
+    with open_store(str(path)) as store:
+        store.apply(plan or make_plan(), dict(run_record(), **more))
+        store.commit()
+
+
+def make_snapshot(users=None, user_groups=None, directory=DIRECTORY, lost_users=None, lost_user_groups=None):
+    return _model.Snapshot(directory, users or {}, user_groups or {}, lost_users or {}, lost_user_groups or {}, [], [],
+                           {}, {}, [])
+
+
+def user_body(key, name, home=None, sid=None):
+    return _model.User(key, "CN=" + name, name, home, True, 0, sid, {}, b"digest")
+
+
+def group_body(key, name, members=(), kept_values=()):
+    listed = None if members is None else list(members)
+    return _model.UserGroup(key, "CN=" + name, name, None, 0, "security", "Users", {}, listed, [], list(kept_values),
+                            b"digest")
+
+
+def load(path, snapshot=None, synchronization="staff", target="All/Company"):
+    with look(str(path)) as store:
+        return store.load_state(synchronization, _model.split_path(target), snapshot or make_snapshot())
+
+
+def everybody(*keys):
+    """A snapshot that has a body for each of these users, under names that nobody has."""
+    return make_snapshot({key: user_body(key, "nobody is called " + key) for key in keys})
+
+
+def rows(path, query):
+    """What plain SQL finds in the file; the file is not touched."""
+    connection = sqlite3.connect("file:%s?immutable=1" % path, uri=True)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def places(path):
+    """{path of a user: its stable key}, from plain SQL."""
+    return {"%s/%s" % row[:2]: row[2] for row in rows(path, """
+        WITH RECURSIVE paths (id, path) AS (
+            SELECT id, name FROM user_groups WHERE parent_id IS NULL
+            UNION ALL SELECT g.id, p.path || '/' || g.name FROM user_groups g JOIN paths p ON g.parent_id = p.id)
+        SELECT p.path, u.name, u.key FROM users u JOIN paths p ON p.id = u.home_id""")}
+
+
+def group_paths(path):
+    return {row[0]: row[1] for row in rows(path, """
+        WITH RECURSIVE paths (id, path, key) AS (
+            SELECT id, name, key FROM user_groups WHERE parent_id IS NULL
+            UNION ALL SELECT g.id, p.path || '/' || g.name, g.key
+            FROM user_groups g JOIN paths p ON g.parent_id = p.id)
+        SELECT path, key FROM paths""")}
+
+
+def memberships(path):
+    return {tuple(row) for row in rows(path, """
+        SELECT g.key, u.key FROM memberships m JOIN user_groups g ON g.id = m.user_group_id
+        JOIN users u ON u.id = m.user_id""")}
+
+
+def trace(directory):
+    """Everything that a file system shows of a directory."""
+    found = {}
+    for path in [directory, *sorted(directory.rglob("*"))]:
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
+        found[str(path)] = (status.st_mode, status.st_uid, status.st_ino, status.st_size, status.st_mtime_ns,
+                            status.st_ctime_ns, content)
+    return found
+
+
+def python(code, *arguments, **more):
+    """Start a Python that has the store and this module as ``t``."""
+    prelude = "import os, signal, sys, time; sys.path[:0] = [%r, %r]; import conftest; import test_store as t\n"
+    code = prelude % (str(CHECKOUT / "tests"), str(CHECKOUT / "tests" / "unit")) + textwrap.dedent(code)
+    return subprocess.Popen([sys.executable, "-B", "-c", code, *map(str, arguments)], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, **more)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "store" / "users.db"
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_store_is_private_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "a" / "b" / "users.db"
+    old_umask = os.umask(0)
+    try:
+        apply(path)
+    finally:
+        os.umask(old_umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
+    assert os.listdir(path.parent) == ["users.db"]
+    assert rows(path, "PRAGMA user_version") == [(1,)]
+    assert rows(path, "PRAGMA application_id") == [(store_module.APPLICATION_ID,)]
+    assert rows(path, "PRAGMA journal_mode") == [("wal",)] or path.read_bytes()[18:20] == b"\x02\x02"
+
+
+@needs_root
+def test_mode_and_owner_of_what_exists_are_kept(path):
+    path.parent.mkdir(mode=0o755)
+    apply(path)
+    path.chmod(0o640)
+    os.chown(path, 1, 2)
+    apply(path)
+    status = path.stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o640, 1, 2)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+
+
+def test_a_new_store_that_nothing_was_committed_to_is_gone(tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    store = open_store(str(tmp_path / "a" / "b" / "users.db"))
+    store.apply(make_plan(users=users({}, {"u1": user("ann")})), run_record())
+    store.close()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_error_in_mid_run_leaves_an_existing_store_as_it_was(path):
+    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    content = path.read_bytes()
+    with pytest.raises(KeyError), open_store(str(path)) as store:
+        store.apply(make_plan(users=users({}, {"u2": user("bob"), "u3": user("cleo", "no such home")})), run_record())
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == ["users.db"]
+
+
+def test_a_directory_that_somebody_used_meanwhile_stays(path):
+    store = open_store(str(path))
+    (path.parent / "other").touch()
+    store.close()
+    assert os.listdir(path.parent) == ["other"]
+
+
+def test_an_empty_file_that_was_put_there_becomes_a_store(path):
+    path.parent.mkdir()
+    path.touch(0o640)
+    apply(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert load(path).target == "All/Company"
+
+
+def test_a_store_behind_a_symbolic_link(tmp_path, path):
+    apply(path)
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    apply(link, make_plan(users=users({}, {"u1": user("ann")})))
+    assert sorted(os.listdir(tmp_path)) == ["link.db", "store"]
+    assert places(path) == {"All/Company/ann": "u1"}
+
+
+@pytest.mark.parametrize("name", ["a b?c#d%41.db", "größe.db", "file:x.db"])
+def test_names_that_mean_something_in_a_uri(tmp_path, name):
+    apply(tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
+    assert load(tmp_path / name).target_missing is False
+
+
+def make_foreign(path):
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE things (x)")
+    connection.commit()
+    connection.close()
+
+
+def make_foreign_in_wal_mode(path):
+    make_foreign(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+
+
+def make_foreign_with_application_id(path):
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA application_id = 7")
+    connection.close()
+
+
+def make_newer(path):
+    apply(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 2")
+    connection.commit()
+    connection.close()
+
+
+def make_truncated(path):
+    apply(path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def make_truncated_in_its_header(path):
+    apply(path)
+    os.truncate(path, 50)
+
+
+BAD_FILES = [
+    (make_foreign, "another program"),
+    (make_foreign_in_wal_mode, "another program"),
+    (make_foreign_with_application_id, "another program"),
+    (make_newer, "update the collection"),
+    (make_truncated, "damaged"),
+    (make_truncated_in_its_header, "no database"),
+    (lambda path: path.write_text("x"), "no database"),
+    (lambda path: path.write_text("not a database\n" * 1000), "no database"),
+    (lambda path: path.mkdir(), "is a directory"),
+    (os.mkfifo, "no regular file"),
+]
+
+
+@pytest.mark.parametrize("open_it", [open_store, look])
+@pytest.mark.parametrize("make, words", BAD_FILES)
+def test_what_is_no_store_is_refused_and_left_alone(path, open_it, make, words):
+    path.parent.mkdir()
+    make(path)
+    before = trace(path.parent)
+    with pytest.raises(StoreError) as error:
+        open_it(str(path))
+    assert words in str(error.value) and "'store'" in str(error.value) and "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+    assert trace(path.parent) == before
+
+
+def test_a_file_where_a_directory_should_be(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="is not a directory.*'store'"):
+        open_store(str(tmp_path / "file" / "users.db"))
+    with pytest.raises(StoreError, match="is not a directory.*'store'"):
+        open_store(str(tmp_path / "file" / "below" / "users.db"))
+    assert load(tmp_path / "file" / "users.db").users == {}
+    assert os.listdir(tmp_path) == ["file"]
+
+
+AS_NOBODY = """
+    os.setgroups([]), os.setgid(%d), os.setuid(%d)
+    try:
+        with t.open_store(sys.argv[1], wait=0) as store:
+            print("opened")
+    except t.StoreError as error:
+        print(error)
+""" % (NOBODY, NOBODY)
+
+
+@needs_root
+@pytest.mark.parametrize("directory_mode, file_mode, words", [
+    (0o777, 0o644, "Permission denied"),
+    (0o755, 0o666, "no permission to make files beside it"),
+    (0o755, None, "Permission denied"),
+])
+def test_what_this_user_may_not_write(tmp_path, path, directory_mode, file_mode, words):
+    open_up(tmp_path)
+    path.parent.mkdir()
+    if file_mode is not None:
+        apply(path)
+        path.chmod(file_mode)
+    path.parent.chmod(directory_mode)
+    before = trace(tmp_path)
+    output, dummy = python(AS_NOBODY, path).communicate()
+    assert words in output and "'store'" in output and "Traceback" not in output
+    assert trace(tmp_path) == before
+
+
+@needs_root
+def test_a_directory_that_this_user_may_not_make(tmp_path):
+    open_up(tmp_path)
+    before = trace(tmp_path)
+    output, dummy = python(AS_NOBODY, tmp_path / "a" / "b" / "users.db").communicate()
+    assert "Permission denied" in output and "'store'" in output and "Traceback" not in output
+    assert trace(tmp_path) == before
+
+
+def open_up(directory):
+    """Let everybody get at a directory of pytest's."""
+    for parent in (directory, *directory.parents):
+        if parent.stat().st_mode & 0o055 != 0o055:
+            parent.chmod(0o755)
+
+
+# --- two at once -----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_fails_when_it_has_waited(path):
+    with open_store(str(path)):
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="held by another run.*'store'"):
+            open_store(str(path), wait=1)
+        assert 0.9 < time.monotonic() - started < 5
+    assert not path.parent.exists()
+
+
+def test_a_second_run_waits_and_sees_what_the_first_wrote(path):
+    first = open_store(str(path))
+    first.apply(make_plan(users=users({}, {"u1": user("ann")})), run_record())
+    found = []
+
+    def second():
+        with open_store(str(path), wait=60) as store:
+            found.append(store.digests("staff", b"salt").users)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    time.sleep(0.3)
+    assert not found
+    first.commit()
+    first.close()
+    thread.join()
+    assert found == [{"u1": b""}]
+
+
+def test_a_second_run_waits_for_a_first_one_that_takes_its_new_file_away(path):
+    first = open_store(str(path))
+    thread = threading.Thread(target=apply, args=(path, make_plan(users=users({}, {"u1": user("ann")}))))
+    thread.start()
+    time.sleep(0.3)
+    first.close()
+    thread.join()
+    assert places(path) == {"All/Company/ann": "u1"}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_another_program_that_writes_is_waited_for_too(path):
+    apply(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="held by another"):
+        open_store(str(path), wait=0)
+    other.execute("ROLLBACK")
+    other.close()
+    apply(path)
+
+
+def test_many_first_runs_at_once_lose_nothing(path):
+    code = """
+        number = sys.argv[2]
+        with t.open_store(sys.argv[1]) as store:
+            key = "u" + number
+            plan = t.make_plan(users=t.users({}, {key: t.user(key)}), synchronization="s" + number)
+            store.apply(plan, t.run_record())
+            if int(number) % 2:
+                store.commit()
+    """
+    processes = [python(code, path, number) for number in range(8)]
+    assert [process.communicate()[0] for process in processes] == [""] * 8
+    assert set(places(path).values()) == {"u1", "u3", "u5", "u7"}
+    assert os.listdir(path.parent) == ["users.db"]
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+def test_looking_at_nothing_is_looking_at_an_empty_store(tmp_path):
+    with look(str(tmp_path / "a" / "users.db")) as store:
+        assert store.digests("staff", b"") == _model.Digests({}, {}, {}, {})
+        assert store.directory_of("staff") is None
+        assert store.last_run("staff") is None
+        assert [row["path"] for row in store.tree()] == ["All"]
+        state = store.load_state("staff", ["All", "New", "Staff"], everybody("u1"))
+        assert (state.target, state.target_missing, state.users) == ("All/New/Staff", True, {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_looking_leaves_no_trace(path):
+    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    before = trace(path.parent)
+    with look(str(path)) as store:
+        store.digests("staff", b"salt")
+        store.load_state("staff", ["All", "Company"], everybody("u1"))
+        store.tree()
+        assert trace(path.parent) == before
+    assert trace(path.parent) == before
+
+
+LOOK_AS_NOBODY = """
+    os.setgroups([]), os.setgid(%d), os.setuid(%d)
+    state = t.load(sys.argv[1], t.everybody("u1"))
+    print(state.users["u1"].record.name)
+""" % (NOBODY, NOBODY)
+
+
+@needs_root
+def test_looking_leaves_no_trace_for_a_user_who_may_not_write(tmp_path, path):
+    open_up(tmp_path)
+    path.parent.mkdir(0o755)
+    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    path.chmod(0o644)
+    before = trace(path.parent)
+    assert python(LOOK_AS_NOBODY, path).communicate()[0] == "ann\n"
+    assert trace(path.parent) == before
+    path.chmod(0o600)
+    assert "cannot be read (Permission denied): set the option 'store'" in python(LOOK_AS_NOBODY, path).communicate()[0]
+
+
+def test_looking_while_a_run_is_at_work(path):
+    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    with open_store(str(path)) as run:
+        run.apply(make_plan(users=users({"u1": user("ann")}, {"u1": user("bea")})), run_record())
+        before = trace(path.parent)
+        assert load(path, everybody("u1")).users["u1"].record.name == "ann"
+        assert trace(path.parent) == before
+        run.commit()
+        assert load(path, everybody("u1")).users["u1"].record.name == "bea"
+    assert os.listdir(path.parent) == ["users.db"]
+
+
+def test_a_store_that_changed_while_it_was_looked_at(path):
+    apply(path)
+    with pytest.raises(StoreChanged, match="run it again"), look(str(path)) as store:
+        store.tree()
+        apply(path)
+    with pytest.raises(StoreChanged), look(str(path)):
+        path.unlink()
+
+
+KILLED = """
+    stop_after = sys.argv[2]
+    store = t.open_store(sys.argv[1])
+    store._connection.execute("PRAGMA cache_size = 2")  # so that SQLite writes long before the commit
+    before = {"u%d" % n: t.user("name%d" % n) for n in range(2000)} if sys.argv[3] == "again" else {}
+    after = {"u%d" % n: t.user("name%d" % (n + 1)) for n in range(2000)}
+    store.apply(t.make_plan(users=t.users(before, after)), t.run_record())
+    if stop_after == "commit":
+        store.commit()
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def kill(path, stop_after, which):
+    process = python(KILLED, path, stop_after, which)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert os.path.getsize(str(path) + "-wal") > 100_000
+
+
+@needs_root
+@pytest.mark.parametrize("stop_after, name", [("apply", "name0"), ("commit", "name1")])
+def test_a_killed_run_leaves_the_store_as_before_or_as_after(tmp_path, path, stop_after, name):
+    open_up(tmp_path)
+    path.parent.mkdir(0o755)
+    stored = {"u%d" % number: user("name%d" % number) for number in range(2000)}
+    apply(path, make_plan(users=users({}, stored)))
+    path.chmod(0o644)
+    kill(path, stop_after, "again")
+    before = trace(path.parent)
+    temporary = set(os.listdir("/tmp"))
+    assert load(path, everybody("u0")).users["u0"].record.name == name
+    looked = LOOK_AS_NOBODY.replace("u1", "u0")
+    assert python(looked, path).communicate()[0] == name + "\n"
+    assert trace(path.parent) == before
+    assert not [entry for entry in set(os.listdir("/tmp")) - temporary if entry.startswith("tmp")]
+    apply(path)
+    assert load(path, everybody("u0")).users["u0"].record.name == name
+    assert os.listdir(path.parent) == ["users.db"]
+
+
+def test_a_killed_first_run_leaves_an_empty_store(path):
+    kill(path, "apply", "first")
+    before = trace(path.parent)
+    with look(str(path)) as store:
+        assert store.digests("staff", b"salt").users == {}
+    assert trace(path.parent) == before
+    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    assert places(path) == {"All/Company/ann": "u1"}
+    assert os.listdir(path.parent) == ["users.db"]
+
+
+def test_kills_at_any_instant(path):
+    names = {"u%d" % number: user("name%d" % number) for number in range(2000)}
+    apply(path, make_plan(users=users({}, names)))
+    for delay in (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15):
+        process = python(KILLED.replace("store = ", "print('open', flush=True); store = ", 1), path, "commit", "again")
+        assert process.stdout.readline() == "open\n"
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        left = trace(path.parent)
+        found = load(path, everybody(*names)).users
+        shift = int(found["u0"].record.name == "name1")
+        assert {key: stored.record.name for key, stored in found.items()} == {
+            "u%d" % number: "name%d" % (number + shift) for number in range(2000)}
+        assert trace(path.parent) == left
+        with open_store(str(path)) as store:
+            after = {key: record._replace(name="name%d" % (int(key[1:]) + shift)) for key, record in names.items()}
+            store.apply(make_plan(users=users(after, names)), run_record())
+            store.commit()
+        assert os.listdir(path.parent) == ["users.db"]
+
+
+# --- names and places ------------------------------------------------------------------------------------------------
+
+
+def test_names_swapped_and_rotated_between_users(path):
+    before = {"u1": user("ann"), "u2": user("bea"), "u3": user("cleo"), "u4": user("dora"), "u5": user("emma")}
+    after = {"u1": user("bea"), "u2": user("ann"), "u3": user("dora"), "u4": user("emma"), "u5": user("CLEO")}
+    apply(path, make_plan(users=users({}, before)))
+    apply(path, make_plan(users=users(before, after)))
+    assert places(path) == {"All/Company/bea": "u1", "All/Company/ann": "u2", "All/Company/dora": "u3",
+                            "All/Company/emma": "u4", "All/Company/CLEO": "u5"}
+
+
+def test_a_name_that_changes_only_its_case(path):
+    apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, {"u1": user("ann")})))
+    apply(path, make_plan(groups({"g1": group("staff")}, {"g1": group("Staff")}),
+                          users({"u1": user("ann")}, {"u1": user("Ann")})))
+    assert "All/Company/Staff" in group_paths(path) and "All/Company/Ann" in places(path)
+
+
+def test_a_place_that_is_freed_and_taken_in_one_plan(path):
+    before = {"u1": user("ann"), "u2": user("bea")}
+    apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, before), [members("g1", ["u1", "u2"])]))
+    after = {"u2": user("ann"), "u3": user("bea")}
+    apply(path, make_plan(groups({"g1": group("staff")}, {"g2": group("staff")}), users(before, after),
+                          [members("g1", [], ["u1", "u2"]), members("g2", ["u3"])]))
+    assert places(path) == {"All/Company/ann": "u2", "All/Company/bea": "u3"}
+    assert group_paths(path)["All/Company/staff"] == "g2"
+    assert memberships(path) == {("g2", "u3")}
+
+
+def test_user_groups_that_swap_names_and_change_places_with_their_parents(path):
+    before = {"g1": group("a"), "g2": group("b", "g1"), "g3": group("c"), "g4": group("d")}
+    after = {"g1": group("b", "g2"), "g2": group("a"), "g3": group("d"), "g4": group("c", "g5"), "g5": group("e", "g3")}
+    apply(path, make_plan(groups({}, before)))
+    apply(path, make_plan(groups(before, after)))
+    assert group_paths(path) == {
+        "All": None, "All/Company": None, "All/Company/a": "g2", "All/Company/a/b": "g1", "All/Company/d": "g3",
+        "All/Company/d/e": "g5", "All/Company/d/e/c": "g4"}
+
+
+def test_a_tree_is_deleted_with_the_users_in_it_and_others_move_out(path):
+    tree = {"g1": group("a"), "g2": group("b", "g1"), "g3": group("c", "g2")}
+    people = {"u1": user("ann", "g3"), "u2": user("bea", "g3")}
+    apply(path, make_plan(groups({}, tree), users({}, people), [members("g3", ["u1", "u2"], [], ["g1"])]))
+    apply(path, make_plan(groups(tree, {}), users(people, {"u2": user("bea")})))
+    assert group_paths(path) == {"All": None, "All/Company": None}
+    assert places(path) == {"All/Company/bea": "u2"}
+    assert memberships(path) == set() and rows(path, "SELECT * FROM nestings") == []
+
+
+NAMES = st.sampled_from(["ann", "Ann", "bea", "BEA", "cleo", "dörte", "DÖRTE", "a/b", "a\\b"])
+KEYS = st.sampled_from(["u1", "u2", "u3", "u4", "u5", "u6"])
+HOMES = st.sampled_from([TARGET, "g1", "g2"])
+
+
+@st.composite
+def people(draw):
+    """Users of whom no two sit in one place."""
+    found, taken = {}, set()
+    for key, name, home in draw(st.lists(st.tuples(KEYS, NAMES, HOMES), unique_by=lambda row: row[0])):
+        if (home, _model.name_key(name)) not in taken:
+            taken.add((home, _model.name_key(name)))
+            found[key] = user(name, home)
+    return found
+
+
+@st.composite
+def trees(draw):
+    """User groups of whom no two sit in one place, in any order of the keys."""
+    found, taken = {}, set()
+    for key in draw(st.permutations(["g1", "g2", "g3", "g4", "g5"]))[:draw(st.integers(0, 5))]:
+        name, parent = draw(NAMES), draw(st.sampled_from([TARGET, *found]))
+        if (parent, _model.name_key(name)) not in taken:
+            taken.add((parent, _model.name_key(name)))
+            found[key] = group(name, parent)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(people(), people())
+def test_any_users_become_any_others(tmp_path_factory, before, after):
+    path = tmp_path_factory.mktemp("law") / "users.db"
+    homes = groups({}, {"g1": group("one"), "g2": group("two")})
+    apply(path, make_plan(homes, users({}, before)))
+    apply(path, make_plan(users=users(before, after)))
+    found = load(path, everybody("u1", "u2", "u3", "u4", "u5", "u6")).users
+    assert {key: stored.record for key, stored in found.items()} == after
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)] and rows(path, "PRAGMA foreign_key_check") == []
+    assert rows(path, "SELECT 1 FROM users WHERE name_key IS NULL") == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees(), trees())
+def test_any_tree_becomes_any_other(tmp_path_factory, before, after):
+    path = tmp_path_factory.mktemp("law") / "users.db"
+    apply(path, make_plan(groups({}, before)))
+    apply(path, make_plan(groups(before, after)))
+    assert load(path).user_groups == after
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)] and rows(path, "PRAGMA foreign_key_check") == []
+    assert rows(path, "SELECT 1 FROM user_groups WHERE name_key IS NULL") == []
+
+
+# --- the target ------------------------------------------------------------------------------------------------------
+
+
+def test_the_target_is_made_and_spelled_as_stored(path):
+    apply(path)
+    assert group_paths(path) == {"All": None, "All/Company": None}
+    state = load(path, target="All/COMPANY/New")
+    assert (state.target, state.target_missing) == ("All/Company/New", True)
+    assert load(path, target="All/COMPANY").target == "All/Company"
+    apply(path, make_plan(target="All/COMPANY"))
+    assert group_paths(path) == {"All": None, "All/Company": None}
+
+
+def moved(target, **more):
+    before, after = {"g1": group("staff")}, {"g1": group("staff", "path:" + target)}
+    return make_plan(groups(before, after), target=target, **more)
+
+
+def test_the_old_target_goes_when_it_was_made_for_this_and_is_empty(path):
+    apply(path, make_plan(groups({}, {"g1": group("staff", "path:All/A/B")}), target="All/A/B"))
+    apply(path, moved("All/New"))
+    assert group_paths(path) == {"All": None, "All/New": None, "All/New/staff": "g1"}
+
+
+def test_the_old_target_goes_no_further_than_the_new_one(path):
+    apply(path, make_plan(groups({}, {"g1": group("staff", "path:All/A/B")}), target="All/A/B"))
+    apply(path, moved("All/A"))
+    assert group_paths(path) == {"All": None, "All/A": None, "All/A/staff": "g1"}
+
+
+def by_hand(store):
+    store.add_user_group_by_hand(["All", "Company"])
+
+
+def with_a_group(store):
+    store.apply(make_plan(), run_record())
+    store.add_user_group_by_hand(["All", "Company", "By hand"])
+
+
+def with_a_user(store):
+    store.apply(make_plan(), run_record())
+    store.add_user_by_hand(["All", "Company"], "zoe", {}, {})
+
+
+def with_another_synchronization(store):
+    store.apply(make_plan(synchronization="other"), run_record())
+
+
+@pytest.mark.parametrize("prepare", [by_hand, with_a_group, with_a_user, with_another_synchronization])
+def test_the_old_target_stays_when_it_serves_others(path, prepare):
+    with open_store(str(path)) as store:
+        prepare(store)
+        store.commit()
+    apply(path, make_plan(groups({}, {"g1": group("staff")})))
+    apply(path, moved("All/New"))
+    assert {"All/Company", "All/New/staff"} <= set(group_paths(path))
+
+
+# --- who owns, writes and claims -------------------------------------------------------------------------------------
+
+
+def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_lets_go(path):
+    ann = user("ann")
+    apply(path, make_plan(users=users({}, {"u1": ann}), bookkeeping=notes({"u1": b"one"})))
+
+    stored = load(path, everybody("u1"), "other", "All/Other").users["u1"]
+    assert (stored.record.claimed, stored.given, stored.other_claims) == (False, False, 1)
+    claim = make_plan(users=[_model.UserChange("u1", ann._replace(claimed=False), ann)], synchronization="other",
+                      target="All/Other")
+    apply(path, claim)
+    with look(str(path)) as store:
+        assert store.digests("staff", b"salt").users == {"u1": b"one"}
+        assert store.digests("other", b"salt").users == {"u1": None}
+        assert store.digests("other", b"pepper").users == {"u1": None}
+        assert store.digests("staff", b"pepper").users == {"u1": b""}
+    stored = load(path, everybody("u1")).users["u1"]
+    assert (stored.record.claimed, stored.given, stored.other_claims) == (True, True, 1)
+
+    apply(path, make_plan(users=[_model.UserChange("u1", ann, ann._replace(claimed=False))]))
+    with look(str(path)) as store:
+        assert store.digests("staff", b"salt").users == {}
+        assert store.digests("other", b"salt").users == {"u1": b""}, "no digest of another's settings is compared"
+    stored = load(path, make_snapshot(lost_users={"u1": _model.GONE}), "other", "All/Other").users["u1"]
+    assert (stored.record.claimed, stored.given, stored.other_claims) == (True, True, 0)
+
+    apply(path, make_plan(synchronization="other", target="All/Other", bookkeeping=notes({"u1": b"two"})))
+    with look(str(path)) as store:
+        assert store.digests("other", b"salt").users == {"u1": b"two"}
+    assert load(path, everybody("u1")).users["u1"].given is False
+
+
+def test_an_extinct_user_belongs_to_its_giver_until_somebody_claims_it(path):
+    ann = user("ann")
+    gone = ann._replace(claimed=False, extinct=_model.GONE)
+    apply(path, make_plan(users=users({}, {"u1": ann})))
+    apply(path, make_plan(users=users({"u1": ann}, {"u1": gone})), time=2000)
+    assert rows(path, "SELECT extinct, extinct_since FROM users") == [("gone", 2000)]
+    assert load(path).users["u1"] == _model.StoredUser("u1", gone, True, 0, False)
+    assert load(path, synchronization="other").users == {}
+    sits_there = load(path, make_snapshot({"u9": user_body("u9", "ANN")}), "other").users["u1"]
+    assert sits_there.given is False
+    assert load(path, everybody("u1"), "other").users["u1"].given is True
+
+    apply(path, make_plan(users=users({"u1": gone}, {"u1": gone._replace(extinct=_model.OUT_OF_SCOPE)})), time=3000)
+    assert rows(path, "SELECT extinct, extinct_since FROM users") == [("out_of_scope", 2000)]
+    apply(path, make_plan(users=users({"u1": gone}, {"u1": ann}), synchronization="other"), time=4000)
+    assert rows(path, "SELECT extinct, extinct_since FROM users") == [(None, None)]
+    assert load(path, everybody("u1")).users["u1"].given is False
+
+
+def test_a_user_record_made_by_hand_is_adopted_and_released(path):
+    with open_store(str(path)) as store:
+        store.add_user_group_by_hand(["All", "Hand/made"])
+        store.add_user_by_hand(["All", "Hand/made"], "Ann", {"email": "hand"}, {"badge": "7"}, sid="S-1")
+        store.add_user_by_hand(["All"], "Bob", {}, {"badge": "8"})
+        store.commit()
+    wanted = make_snapshot({"u1": user_body("u1", "x", sid="S-1"), "u2": user_body("u2", "BOB")})
+    found = load(path, wanted, target="All").users
+    assert set(found) == {"#All/Hand\\/made/Ann", "#All/Bob"}
+    ann, bob = found["#All/Hand\\/made/Ann"].record, found["#All/Bob"].record
+    assert ann == _model.UserRecord("Ann", "path:All/Hand\\/made", True, "S-1", None, {"email": "hand"}, "", False)
+
+    home = "path:All"
+    apply(path, make_plan(target="All", users=[
+        _model.UserChange("u1", ann, user("ann", home, sid="S-1"), "#All/Hand\\/made/Ann", "merge"),
+        _model.UserChange("u2", bob, user("bob", home), "#All/Bob", "overwrite"),
+    ], bookkeeping=notes({"u1": b"1", "u2": b"2"})))
+    assert rows(path, "SELECT name, local_attributes, attributes, adopted, key FROM users ORDER BY name") == [
+        ("ann", '{"badge":"7"}', "{}", 1, "u1"), ("bob", "{}", "{}", 0, "u2")]
+    found = load(path, everybody("u1", "u2"), target="All").users
+    assert found["u1"] == _model.StoredUser("u1", user("ann", home, sid="S-1"), True, 0, True)
+    assert found["u2"] == _model.StoredUser("u2", user("bob", home), True, 0, False)
+    with look(str(path)) as store:
+        assert store.digests("staff", b"salt").users == {"u1": b"1", "u2": b"2"}
+
+    apply(path, make_plan(target="All", users=[
+        _model.UserChange("u1", found["u1"].record, found["u1"].record._replace(claimed=False), released=True)]))
+    assert rows(path, "SELECT key, directory_id, synchronization_id, adopted, extinct, digest, local_attributes "
+                      "FROM users WHERE name = 'ann'") == [(None, None, None, 0, None, b"", '{"badge":"7"}')]
+    with look(str(path)) as store:
+        assert store.digests("staff", b"salt").users == {"u2": b"2"}
+    assert "#All/ann" in load(path, make_snapshot({"u1": user_body("u1", "ann")}), target="All").users
+
+
+def test_a_list_follows_the_record_that_its_member_adopts(path):
+    with open_store(str(path)) as store:
+        store.add_user_by_hand(["All"], "ann", {}, {})
+        store.apply(make_plan(groups({}, {"g1": group("staff")}), memberships=[members("g1", ["#All/ann"])]),
+                    run_record())
+        hand = _model.UserRecord("ann", "path:All", True, None, None, {}, "", False)
+        store.apply(make_plan(users=[_model.UserChange("u1", hand, user("ann"), "#All/ann", "merge")],
+                              memberships=[members("g1", ["u1"], ["#All/ann"])]), run_record())
+        store.commit()
+    assert memberships(path) == {("g1", "u1")}
+
+
+def test_users_of_another_directory_are_known_by_sid_and_listed(path):
+    identity = "o=a/b \\ 17"
+    other = _model.Directory(identity, "openldap")
+    apply(path, make_plan(users=users({}, {"k/1": user("zoe", "path:All/Far", sid="S-1-9")}), synchronization="far",
+                          target="All/Far", directory=other))
+    apply(path)
+    with look(str(path)) as store:
+        foreign = store.digests("staff", b"salt").foreign_users
+        assert store.digests("far", b"salt").foreign_users == {}
+    reference = foreign["S-1-9"]
+    assert reference.startswith("@")
+    apply(path, make_plan(groups({}, {"g1": group("staff")}), memberships=[members("g1", [reference])]))
+    assert memberships(path) == {("g1", "k/1")}
+    state = load(path, make_snapshot({"u1": user_body("u1", "x", sid="S-1-9")}, {"g1": group_body("g1", "staff")}))
+    assert state.members == {"g1": {reference: ()}}
+    assert state.users[reference].given is False
+    assert state.users[reference].record.home == "path:All/Far"
+
+
+def test_a_synchronization_keeps_to_its_directory(path):
+    apply(path)
+    with look(str(path)) as store:
+        assert store.directory_of("staff") == DIRECTORY.identity
+    content = path.read_bytes()
+    with pytest.raises(StoreError, match="another directory.*'name'"):
+        apply(path, make_plan(directory=OTHER_DIRECTORY))
+    assert path.read_bytes() == content
+
+
+def test_the_record_of_the_last_run(path):
+    apply(path, selected={"OU=x": "k"})
+    apply(path, changed=False, time=2000, selected={"OU=y": "k"})
+    with look(str(path)) as store:
+        assert store.last_run("staff") == {
+            "time": 2000, "seconds": 0.5, "server": "dc1", "mode": "full", "changed": False, "counts": {"users": 1},
+            "plan_digest": "d1", "settings": {"name": "staff"}}
+        assert store.last_run("other") is None
+        assert store.digests("staff", b"salt").selected == {"OU=y": "k"}
+    assert rows(path, "SELECT count(*) FROM runs") == [(2,)]
+
+
+# --- the stored state ------------------------------------------------------------------------------------------------
+
+
+def test_only_users_that_may_be_concerned_are_loaded(path):
+    stored = {"u%d" % number: user("name%d" % number, sid="S-%d" % number) for number in range(20)}
+    stored["u15"] = user("name15", "g1", sid="S-15")
+    apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, stored)))
+    snapshot = make_snapshot(
+        {"u1": user_body("u1", "new name"), "u2": None, "n1": user_body("n1", "NAME3"),
+         "n2": user_body("n2", "x", sid="S-4"), "n3": user_body("n3", "name15", home="g1"),
+         "n4": user_body("n4", "name15")},
+        lost_users={"u5": _model.GONE})
+    assert set(load(path, snapshot).users) == {"u1", "u3", "u4", "u15", "u5"}
+
+
+def test_neighbours_and_what_occupies_a_group(path):
+    owned = {"g%d" % number: group("group%d" % number) for number in range(1, 7)}
+    apply(path, make_plan(groups({}, owned), users({}, {"u1": user("ann", "g5")})))
+    with open_store(str(path)) as store:
+        store.add_user_group_by_hand(["All", "Company", "By Hand"])
+        store.add_user_group_by_hand(["All", "Company", "group1", "Child", "Grandchild"])
+        store.add_user_by_hand(["All", "Company", "group2"], "zoe", {}, {})
+        store.apply(make_plan(groups({}, {"o1": group("theirs", "path:All/Company/group3")}),
+                              users({}, {"u2": user("bea", "path:All/Company/group4")}), synchronization="other",
+                              target="All/Company/group6"), run_record())
+        store.commit()
+    state = load(path)
+    assert state.occupied == {"g1", "g2", "g3", "g4", "g6"}
+    assert state.neighbours == {
+        (TARGET, "by hand"): "All/Company/By Hand", ("g1", "child"): "All/Company/group1/Child",
+        ("g3", "theirs"): "All/Company/group3/theirs"}
+    assert set(state.user_groups) == set(owned)
+
+
+def test_values_that_members_are_known_by(path):
+    apply(path, make_plan(
+        groups({}, {"g1": group("staff"), "g2": group("nurses"), "g3": group("lost")}),
+        users({}, {"u1": user("ann"), "u2": user("bea")}),
+        [members("g1", ["u1", "u2"], [], ["g2"]), members("g2", ["u1"]), members("g3", ["u2"])]))
+    apply(path, make_plan(bookkeeping=notes(listed_as={("g1", "u1"): "CN=old", ("g1", "g2"): "CN=before",
+                                                       ("g1", "nobody"): "x", ("nothing", "u1"): "x"})))
+    snapshot = make_snapshot({}, {"g1": group_body("g1", "staff", [], ["CN=old"]), "g2": group_body("g2", "nurses")})
+    state = load(path, snapshot)
+    assert state.members == {"g1": {"u1": ("CN=old",), "u2": ("CN=bea", "bea", "u2")}, "g2": {"u1": ()},
+                             "g3": {"u2": ()}}
+    assert state.nestings == {"g1": {"g2": ("CN=before",)}, "g2": {}, "g3": {}}
+    assert state.membership_count == 5
+    unread = load(path, make_snapshot({}, {key: group_body(key, key, None) for key in ("g1", "g2", "g3")}))
+    assert unread.members == {} and unread.nestings["g1"] == {"g2": ()}
+
+
+def test_memberships_of_lost_and_extinct_users(path):
+    ann = user("ann")
+    apply(path, make_plan(
+        groups({}, {"g1": group("staff"), "g2": group("nurses")}), users({}, {"u1": ann, "u2": user("bea")}),
+        [members("g1", ["u1", "u2"]), members("g2", ["u1"])]))
+    apply(path, make_plan(groups({}, {"o1": group("other")}), memberships=[members("o1", ["u1"])], synchronization="o"))
+    assert load(path, make_snapshot(lost_users={"u1": _model.GONE})).memberships == {"u1": ["g1", "g2"]}
+    apply(path, make_plan(users=users({"u1": ann}, {"u1": ann._replace(extinct=_model.GONE, claimed=False)})))
+    assert load(path).memberships == {"u1": ["g1", "g2"]}
+    with look(str(path)) as store:
+        assert store.direct_groups(["u1", "u2", "u9"], "staff") == {"u1": ["g1", "g2"], "u2": ["g1"], "u9": []}
+        assert store.direct_groups(["u1"], "o") == {"u1": ["o1"]}
+
+
+def test_attributes_come_back_as_they_were(path):
+    attributes = {"display_name": "Dörte \"Ü\"\n\x00", "phones": ["+1", "+2"]}
+    apply(path, make_plan(groups({}, {"g1": group("staff", attributes=attributes)}),
+                          users({}, {"u1": user("ann", attributes=attributes, enabled=False, sid="S-1")})))
+    state = load(path, everybody("u1"))
+    assert state.users["u1"].record == user("ann", attributes=attributes, enabled=False, sid="S-1")
+    assert state.user_groups["g1"] == group("staff", attributes=attributes)
+
+
+# --- digests ---------------------------------------------------------------------------------------------------------
+
+
+def test_digests_hold_for_the_settings_they_were_made_under(path):
+    apply(path, make_plan(groups({}, {"g1": group("staff"), "g2": group("nurses")}),
+                          users({}, {"u1": user("ann"), "u2": user("bea")}),
+                          bookkeeping=notes({"u1": b"1", "u2": b"2"}, {}, {"g1": b"m1"})))
+    with look(str(path)) as store:
+        assert store.digests("staff", b"salt")[:2] == ({"u1": b"1", "u2": b"2"}, {"g1": b"m1", "g2": b""})
+        assert store.digests("staff", b"pepper")[:2] == ({"u1": b"", "u2": b""}, {"g1": b"", "g2": b""})
+    apply(path, make_plan(bookkeeping=notes({"u1": b"new", "not stored": b"x"}, {}, {"g2": b"m2"})), salt=b"pepper")
+    with look(str(path)) as store:
+        assert store.digests("staff", b"pepper")[:2] == ({"u1": b"new", "u2": b""}, {"g1": b"", "g2": b"m2"})
+
+
+def test_extinct_records_have_no_digest(path):
+    ann, staff = user("ann"), group("staff")
+    apply(path, make_plan(groups({}, {"g1": staff}), users({}, {"u1": ann}),
+                          bookkeeping=notes({"u1": b"1"}, {}, {"g1": b"m"})))
+    apply(path, make_plan(groups({"g1": staff}, {"g1": staff._replace(extinct=_model.GONE)}),
+                          users({"u1": ann}, {"u1": ann._replace(extinct=_model.GONE)})))
+    with look(str(path)) as store:
+        assert store.digests("staff", b"salt")[:2] == ({}, {})
+    assert load(path).user_groups["g1"].extinct == _model.GONE
+    assert rows(path, "SELECT extinct_since FROM user_groups WHERE key = 'g1'") == [(1000,)]
+
+
+def test_dns_are_noted_without_a_change(path):
+    apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, {"u1": user("ann")})))
+    apply(path, make_plan(bookkeeping=notes({}, {"u1": "CN=new"}, {}, {"g1": "CN=newer"})))
+    state = load(path, everybody("u1"))
+    assert (state.users["u1"].record.dn, state.user_groups["g1"].dn) == ("CN=new", "CN=newer")
+
+
+# --- looking things up -----------------------------------------------------------------------------------------------
+
+
+def test_effective_members_through_cycles_and_diamonds(path):
+    people = {"u%d" % number: user(name) for number, name in enumerate(["ann", "bea", "cleo", "dora", "emma"], 1)}
+    people["u4"] = people["u4"]._replace(enabled=False)
+    people["u5"] = people["u5"]._replace(extinct=_model.GONE, claimed=False)
+    apply(path, make_plan(
+        groups({}, {key: group(key) for key in ("top", "left", "right", "bottom", "alone")}), users({}, people),
+        [members("top", ["u1"], [], ["left", "right"]), members("left", [], [], ["bottom"]),
+         members("right", ["u2", "u4"], [], ["bottom", "right"]), members("bottom", ["u1", "u3", "u5"], [], ["top"]),
+         members("alone", ["u1"])]))
+    with look(str(path)) as store:
+        for name in ("top", "left", "right", "bottom"):
+            assert store.effective_members(["All", "company", name.upper()]) == ["ann", "bea", "cleo"]
+        top = ["All", "Company", "top"]
+        assert store.effective_members(["All", "Company", "alone"]) == ["ann"]
+        assert store.effective_members(["All", "Company", "nothing"]) == []
+        assert store.effective_members(top, include_disabled=True) == ["ann", "bea", "cleo", "dora"]
+        assert store.effective_members(top, include_extinct=True) == ["ann", "bea", "cleo", "emma"]
+        assert store.members(top) == (["ann"], ["All/Company/left", "All/Company/right"])
+
+
+def test_the_tree(path):
+    apply(path, make_plan(groups({}, {"g1": group("b"), "g2": group("a/b", "g1", extinct=_model.GONE)})))
+    with look(str(path)) as store:
+        found = store.tree()
+    assert [(row["path"], row["key"], row["synchronization"], row["extinct"]) for row in found] == [
+        ("All", None, None, None), ("All/Company", None, None, None), ("All/Company/b", "g1", "staff", None),
+        ("All/Company/b/a\\/b", "g2", "staff", "gone")]
+
+
+def test_records_made_by_hand_keep_to_their_places(path):
+    with open_store(str(path)) as store:
+        store.add_user_by_hand(["All"], "Ann", {}, {})
+        with pytest.raises(StoreError, match="taken"):
+            store.add_user_by_hand(["All"], "ANN", {}, {})
+        with pytest.raises(StoreError, match="no such user group"):
+            store.add_user_by_hand(["All", "x"], "Ann", {}, {})
