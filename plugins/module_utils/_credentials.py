@@ -15,8 +15,8 @@ _LONGEST_NETBIOS_NAME = 15
 _NOT_IN_NETBIOS_NAME = '\\/:*?"<>|'
 
 # What the escapes of a YAML double-quoted text leave behind (YAML 1.2.2, 5.7), and the letter they swallowed.
-_SWALLOWED = {'\0': '0', '\a': 'a', '\b': 'b', '\t': 't', '\n': 'n', '\v': 'v', '\f': 'f', '\r': 'r', '\x1b': 'e',
-              '\x85': 'N', '\xa0': '_', '\u2028': 'L', '\u2029': 'P'}
+_SWALLOWED = {"\0": "0", "\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\f": "f", "\r": "r", "\x1b": "e",
+              "\x85": "N", "\xa0": "_", "\u2028": "L", "\u2029": "P"}
 
 
 class LoginError(SynchronizationError, ValueError):
@@ -26,72 +26,73 @@ class LoginError(SynchronizationError, ValueError):
 def check_login(login: str | None, password: str | None, authentication: str, use_ldap: bool,
                 normalize_login: bool, keytab: str | None) -> str | None:
     """The login to bind with; None when the authentication needs none. Raises LoginError."""
-    if authentication in ('anonymous', 'external'):
-        for option, value in (('login', login), ('password', password), ('keytab', keytab)):
+    if authentication in ("anonymous", "external"):
+        for option, value in (("login", login), ("password", password), ("keytab", keytab)):
             if value is not None:
                 raise LoginError("%s is given, but authentication: %s uses none; remove it or choose another "
                                  "authentication" % (option, authentication))
         return None
     _check_pairing(login, password, authentication, keytab)
     _check_characters(login)
-    if authentication == 'kerberos':
+    if authentication == "kerberos":
         return _check_principal(login)
     return _check_bind_dn(login) if use_ldap else _check_ad_login(login, normalize_login)
 
 
 def _check_pairing(login: str | None, password: str | None, authentication: str, keytab: str | None) -> None:
-    if keytab is not None and authentication != 'kerberos':
-        raise LoginError('keytab goes only with authentication: kerberos')
+    if keytab is not None and authentication != "kerberos":
+        raise LoginError("keytab goes only with authentication: kerberos")
     if keytab is not None and password is not None:
-        raise LoginError('password and keytab are both given; with authentication: kerberos remove one of them')
+        raise LoginError("password and keytab are both given; with authentication: kerberos remove one of them")
     if login is None and password is None and keytab is None:
-        raise LoginError('login and %s are required with authentication: %s'
-                         % ('password or keytab' if authentication == 'kerberos' else 'password', authentication))
+        raise LoginError("login and %s are required with authentication: %s"
+                         % ("password or keytab" if authentication == "kerberos" else "password", authentication))
     if not login:
-        raise LoginError('login is %s, but a %s is given' % ('missing' if login is None else 'empty',
-                                                             'password' if keytab is None else 'keytab'))
+        raise LoginError("login is %s, but a %s is given" % ("missing" if login is None else "empty",
+                                                             "password" if keytab is None else "keytab"))
     if password is None and keytab is None:
         raise LoginError("password%s is missing for the login '%s'" % (
-            ' or keytab' if authentication == 'kerberos' else '', login))
-    if password == '' or keytab == '':
+            " or keytab" if authentication == "kerberos" else "", login))
+    if password == "" or keytab == "":
         raise LoginError("%s is empty; a directory would take it for an anonymous bind and say nothing"
-                         % ('password' if password == '' else 'keytab'))
+                         % ("password" if password == "" else "keytab"))
 
 
 def _check_characters(login: str) -> None:
     """Refuse what no login contains, and say where it comes from when YAML's double quotes swallowed a backslash."""
-    if login != login.strip(' '):
-        raise LoginError('login begins or ends with a space')
+    if login != login.strip(" "):
+        raise LoginError("login begins or ends with a space")
     for char in login:
         if char in _SWALLOWED:
             raise LoginError(r"login contains the character U+%04X, which '\%s' means in YAML double quotes; "
                              r"write it in single quotes, with one backslash: login: '%s'"
                              % (ord(char), _SWALLOWED[char], _unswallowed(login)))
         if not char.isprintable():
-            raise LoginError('login contains the character U+%04X, which no login has' % ord(char))
+            raise LoginError("login contains the character U+%04X, which no login has" % ord(char))
 
 
 def _unswallowed(login: str) -> str:
-    return ''.join('\\' + _SWALLOWED[char] if char in _SWALLOWED else char for char in login)
+    return "".join("\\" + _SWALLOWED[char] if char in _SWALLOWED else char for char in login)
 
 
 def _check_principal(login: str) -> str:
-    if '\\' in login and '@' not in login:
-        raise LoginError("login '%s' is no Kerberos principal; write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE" % login)
-    if not re.fullmatch(r'[^@\s]+@[^@\s]+', login):
+    if "\\" in login and "@" not in login:
+        raise LoginError("login '%s' is no Kerberos principal; write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE"
+                         % login)
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", login):
         raise LoginError("login '%s' is no Kerberos principal; with authentication: kerberos write USERNAME@REALM"
                          % login)
     return login
 
 
 def _check_bind_dn(login: str) -> str:
-    if '=' not in login and ('\\' in login or '@' in login):
+    if "=" not in login and ("\\" in login or "@" in login):
         raise LoginError("login '%s' is the form for Active Directory; with use_ldap write a bind DN such as "
                          "cn=sync,dc=example,dc=org, or leave use_ldap out" % login)
     try:
         parse_dn(login)
     except ValueError as error:
-        raise LoginError('login must be a bind DN with use_ldap: %s' % error) from None
+        raise LoginError("login must be a bind DN with use_ldap: %s" % error) from None
     return login
 
 
@@ -99,9 +100,9 @@ def _check_ad_login(login: str, normalize_login: bool) -> str:
     if _is_dn(login):
         raise LoginError("login '%s' is a DN; Active Directory takes %s (a bind DN goes with use_ldap)"
                          % (login, _AD_FORMS))
-    if '\\' in login:
+    if "\\" in login:
         _check_down_level_name(login)
-    elif '@' in login:
+    elif "@" in login:
         _check_user_principal_name(login)
     else:
         raise LoginError("login '%s' names no domain; write %s" % (login, _AD_FORMS))
@@ -119,19 +120,19 @@ def _is_dn(login: str) -> bool:
 
 
 def _check_down_level_name(login: str) -> None:
-    domain, user = re.fullmatch(r'([^\\]*)\\+(.*)', login).groups()
-    if login.count('\\') > 1:
-        if '\\' in user:
+    domain, user = re.fullmatch(r"([^\\]*)\\+(.*)", login).groups()
+    if login.count("\\") > 1:
+        if "\\" in user:
             raise LoginError(r"login '%s' has more than one backslash; write 'DOMAIN\USERNAME'" % login)
-        raise LoginError(r"login '%s' has %d backslashes; only YAML double quotes need two of them: write login: '%s\%s'"
-                         % (login, login.count('\\'), domain, user))
+        raise LoginError(r"login '%s' has %d backslashes; only YAML double quotes need two of them: "
+                         r"write login: '%s\%s'" % (login, login.count("\\"), domain, user))
     if not domain or not user:
-        raise LoginError(r"login '%s' has no %s; write 'DOMAIN\USERNAME'" % (login, 'username' if domain else 'domain'))
+        raise LoginError(r"login '%s' has no %s; write 'DOMAIN\USERNAME'" % (login, "username" if domain else "domain"))
     if len(domain) > _LONGEST_NETBIOS_NAME:
         raise LoginError("login '%s': a NetBIOS domain has at most %d characters and '%s' has %d; with the full name "
                          "of the domain write '%s@FULL.DOMAIN'"
                          % (login, _LONGEST_NETBIOS_NAME, domain, len(domain), user))
-    if domain.startswith('.'):
+    if domain.startswith("."):
         raise LoginError("login '%s': a NetBIOS domain does not begin with a dot" % login)
     for char in domain:
         if char in _NOT_IN_NETBIOS_NAME:
@@ -139,16 +140,17 @@ def _check_down_level_name(login: str) -> None:
 
 
 def _check_user_principal_name(login: str) -> None:
-    user, _at, domain = login.rpartition('@')
+    user, _at, domain = login.rpartition("@")
     if not user or not domain:
-        raise LoginError("login '%s' has no %s; write 'USERNAME@FULL.DOMAIN'" % (login, 'domain' if user else 'username'))
-    if '.' not in domain:
-        raise LoginError(r"login '%s': '%s' is not a full domain such as CORP.EXAMPLE; with the short name write '%s\%s'"
-                         % (login, domain, domain, user))
-    if not re.fullmatch(r'[\w-]+(?:\.[\w-]+)+', domain):
+        raise LoginError("login '%s' has no %s; write 'USERNAME@FULL.DOMAIN'"
+                         % (login, "domain" if user else "username"))
+    if "." not in domain:
+        raise LoginError(r"login '%s': '%s' is not a full domain such as CORP.EXAMPLE; "
+                         r"with the short name write '%s\%s'" % (login, domain, domain, user))
+    if not re.fullmatch(r"[\w-]+(?:\.[\w-]+)+", domain):
         raise LoginError("login '%s': '%s' is not a full domain such as CORP.EXAMPLE" % (login, domain))
 
 
 def _in_capitals(login: str) -> str:
-    """Capitals where a character and its capital stand for each other: 'ß' would become two letters, 'ı' another one."""
-    return ''.join(char.upper() if char.upper().lower() == char and len(char.upper()) == 1 else char for char in login)
+    """Capitals where letter and capital stand for each other: 'ß' would become two letters, 'ı' another one."""
+    return "".join(char.upper() if char.upper().lower() == char and len(char.upper()) == 1 else char for char in login)

@@ -18,23 +18,37 @@ def check(login, password="secret", authentication="simple", use_ldap=False, nor
     return check_login(login, password, authentication, use_ldap, normalize_login, keytab)
 
 
-@pytest.mark.parametrize("login", [
-    "CORP\\SVC-SYNC", "SVC-SYNC@CORP.EXAMPLE", "CORP\\ŠVÉDOVÁ", "CORP\\STRAßE", "CORP\\田中", "CORP\\ADMIN@CORP.EXAMPLE",
-    "ABCDEFGHIJKLMNO\\X", "A.B@SUB.CORP.EXAMPLE", "CORP\\JOHN DOE", "4711\\1",
-])
+@pytest.mark.parametrize(
+    "login",
+    [
+        "CORP\\SVC-SYNC",
+        "SVC-SYNC@CORP.EXAMPLE",
+        "CORP\\ŠVÉDOVÁ",
+        "CORP\\STRAßE",
+        "CORP\\田中",
+        "CORP\\ADMIN@CORP.EXAMPLE",
+        "ABCDEFGHIJKLMNO\\X",
+        "A.B@SUB.CORP.EXAMPLE",
+        "CORP\\JOHN DOE",
+        "4711\\1",
+    ],
+)
 def test_active_directory_logins(login):
     assert check(login) == login
     assert check(login, normalize_login=True) == login
 
 
-@pytest.mark.parametrize(("login", "normal"), [
-    ("corp\\svc-sync", "CORP\\SVC-SYNC"),
-    ("CORP\\svc", "CORP\\SVC"),
-    ("Svc@corp.example", "SVC@CORP.EXAMPLE"),
-    ("corp\\straße", "CORP\\STRAßE"),
-    ("corp\\ıſ", "CORP\\ıſ"),
-    ("corp\\jürgen", "CORP\\JÜRGEN"),
-])
+@pytest.mark.parametrize(
+    ("login", "normal"),
+    [
+        ("corp\\svc-sync", "CORP\\SVC-SYNC"),
+        ("CORP\\svc", "CORP\\SVC"),
+        ("Svc@corp.example", "SVC@CORP.EXAMPLE"),
+        ("corp\\straße", "CORP\\STRAßE"),
+        ("corp\\ıſ", "CORP\\ıſ"),
+        ("corp\\jürgen", "CORP\\JÜRGEN"),
+    ],
+)
 def test_the_wrong_case(login, normal):
     with pytest.raises(LoginError) as error:
         check(login)
@@ -43,24 +57,43 @@ def test_the_wrong_case(login, normal):
     assert check(normal) == normal
 
 
-@pytest.mark.parametrize(("login", "message"), [
-    ("SVC-SYNC", "login 'SVC-SYNC' names no domain; write " + AD_FORMS),
-    ("CN=sync,DC=corp,DC=example", "login 'CN=sync,DC=corp,DC=example' is a DN; Active Directory takes %s (a bind DN goes with use_ldap)" % AD_FORMS),
-    (r"CORP\\SVC", r"login 'CORP\\SVC' has 2 backslashes; only YAML double quotes need two of them: write login: 'CORP\SVC'"),
-    (r"A\B\C", r"login 'A\B\C' has more than one backslash; write 'DOMAIN\USERNAME'"),
-    ("\\SVC", r"login '\SVC' has no domain; write 'DOMAIN\USERNAME'"),
-    ("CORP\\", r"login 'CORP\' has no username; write 'DOMAIN\USERNAME'"),
-    ("@CORP.EXAMPLE", "login '@CORP.EXAMPLE' has no username; write 'USERNAME@FULL.DOMAIN'"),
-    ("SVC@", "login 'SVC@' has no domain; write 'USERNAME@FULL.DOMAIN'"),
-    ("SVC@CORP", r"login 'SVC@CORP': 'CORP' is not a full domain such as CORP.EXAMPLE; with the short name write 'CORP\SVC'"),
-    ("SVC@CORP..EXAMPLE", "login 'SVC@CORP..EXAMPLE': 'CORP..EXAMPLE' is not a full domain such as CORP.EXAMPLE"),
-    ("ABCDEFGHIJKLMNOP\\SVC", "login 'ABCDEFGHIJKLMNOP\\SVC': a NetBIOS domain has at most 15 characters and 'ABCDEFGHIJKLMNOP' has 16; "
-                              "with the full name of the domain write 'SVC@FULL.DOMAIN'"),
-    (".CORP\\SVC", r"login '.CORP\SVC': a NetBIOS domain does not begin with a dot"),
-    (" CORP\\SVC", "login begins or ends with a space"),
-    ("CORP\\SVC\x7f", "login contains the character U+007F, which no login has"),
-    *[("CO%sRP\\SVC" % char, "login 'CO%sRP\\SVC': a NetBIOS domain does not contain '%s'" % (char, char)) for char in '/:*?"<>|'],
-])
+@pytest.mark.parametrize(
+    ("login", "message"),
+    [
+        ("SVC-SYNC", "login 'SVC-SYNC' names no domain; write " + AD_FORMS),
+        (
+            "CN=sync,DC=corp,DC=example",
+            "login 'CN=sync,DC=corp,DC=example' is a DN; Active Directory takes %s (a bind DN goes with use_ldap)"
+            % AD_FORMS,
+        ),
+        (
+            r"CORP\\SVC",
+            r"login 'CORP\\SVC' has 2 backslashes; only YAML double quotes need two of them: write login: 'CORP\SVC'",
+        ),
+        (r"A\B\C", r"login 'A\B\C' has more than one backslash; write 'DOMAIN\USERNAME'"),
+        ("\\SVC", r"login '\SVC' has no domain; write 'DOMAIN\USERNAME'"),
+        ("CORP\\", r"login 'CORP\' has no username; write 'DOMAIN\USERNAME'"),
+        ("@CORP.EXAMPLE", "login '@CORP.EXAMPLE' has no username; write 'USERNAME@FULL.DOMAIN'"),
+        ("SVC@", "login 'SVC@' has no domain; write 'USERNAME@FULL.DOMAIN'"),
+        (
+            "SVC@CORP",
+            r"login 'SVC@CORP': 'CORP' is not a full domain such as CORP.EXAMPLE; with the short name write 'CORP\SVC'",
+        ),
+        ("SVC@CORP..EXAMPLE", "login 'SVC@CORP..EXAMPLE': 'CORP..EXAMPLE' is not a full domain such as CORP.EXAMPLE"),
+        (
+            "ABCDEFGHIJKLMNOP\\SVC",
+            ("login 'ABCDEFGHIJKLMNOP\\SVC': a NetBIOS domain has at most 15 characters and 'ABCDEFGHIJKLMNOP' has 16; "
+            "with the full name of the domain write 'SVC@FULL.DOMAIN'"),
+        ),
+        (".CORP\\SVC", r"login '.CORP\SVC': a NetBIOS domain does not begin with a dot"),
+        (" CORP\\SVC", "login begins or ends with a space"),
+        ("CORP\\SVC\x7f", "login contains the character U+007F, which no login has"),
+        *[
+            ("CO%sRP\\SVC" % char, "login 'CO%sRP\\SVC': a NetBIOS domain does not contain '%s'" % (char, char))
+            for char in '/:*?"<>|'
+        ],
+    ],
+)
 def test_what_is_no_active_directory_login(login, message):
     for normalize_login in (False, True):
         with pytest.raises(LoginError) as error:
@@ -69,39 +102,100 @@ def test_what_is_no_active_directory_login(login, message):
 
 
 # What YAML makes of "CORP\test" and the like.
-@pytest.mark.parametrize(("login", "number", "letter"), [
-    ("CORP\test", "U+0009", "t"), ("CORP\name", "U+000A", "n"), ("CORP\admin", "U+0007", "a"), ("CORP\backup", "U+0008", "b"),
-    ("CORP\root", "U+000D", "r"), ("CORP\x1bva", "U+001B", "e"), ("CORP\000", "U+0000", "0"), ("CORP\x85ils", "U+0085", "N"),
-    ("CORP\u2028ars", "U+2028", "L"), ("CORP\u2029eter", "U+2029", "P"), ("CORP\xa0x", "U+00A0", "_"),
-])
+@pytest.mark.parametrize(
+    ("login", "number", "letter"),
+    [
+        ("CORP\test", "U+0009", "t"),
+        ("CORP\name", "U+000A", "n"),
+        ("CORP\admin", "U+0007", "a"),
+        ("CORP\backup", "U+0008", "b"),
+        ("CORP\root", "U+000D", "r"),
+        ("CORP\x1bva", "U+001B", "e"),
+        ("CORP\000", "U+0000", "0"),
+        ("CORP\x85ils", "U+0085", "N"),
+        ("CORP\u2028ars", "U+2028", "L"),
+        ("CORP\u2029eter", "U+2029", "P"),
+        ("CORP\xa0x", "U+00A0", "_"),
+    ],
+)
 def test_a_backslash_that_yaml_swallowed(login, number, letter):
     with pytest.raises(LoginError) as error:
         check(login)
-    assert str(error.value) == (r"login contains the character %s, which '\%s' means in YAML double quotes; "
-                                r"write it in single quotes, with one backslash: login: 'CORP\%s'" % (number, letter, letter + login[5:]))
+    assert str(error.value) == (
+        r"login contains the character %s, which '\%s' means in YAML double quotes; "
+        r"write it in single quotes, with one backslash: login: 'CORP\%s'" % (number, letter, letter + login[5:])
+    )
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (dict(login=None, password=None), "login and password are required with authentication: simple"),
-    (dict(login=None, password=None, authentication="kerberos"), "login and password or keytab are required with authentication: kerberos"),
-    (dict(login=None), "login is missing, but a password is given"),
-    (dict(login=""), "login is empty, but a password is given"),
-    (dict(login=None, password=None, keytab="/k", authentication="kerberos"), "login is missing, but a keytab is given"),
-    (dict(login="CORP\\SVC", password=None), r"password is missing for the login 'CORP\SVC'"),
-    (dict(login="SVC@CORP.EXAMPLE", password=None, authentication="kerberos"), "password or keytab is missing for the login 'SVC@CORP.EXAMPLE'"),
-    (dict(login="CORP\\SVC", password=""), "password is empty; a directory would take it for an anonymous bind and say nothing"),
-    (dict(login="CORP\\SVC", keytab="/k", password=None), "keytab goes only with authentication: kerberos"),
-    (dict(login="SVC@CORP.EXAMPLE", keytab="/k", authentication="kerberos"), "password and keytab are both given; with authentication: kerberos remove one of them"),
-    (dict(login="x", password=None, authentication="anonymous"), "login is given, but authentication: anonymous uses none; remove it or choose another authentication"),
-    (dict(login=None, authentication="anonymous"), "password is given, but authentication: anonymous uses none; remove it or choose another authentication"),
-    (dict(login=None, authentication="external"), "password is given, but authentication: external uses none; remove it or choose another authentication"),
-    (dict(login=None, password=None, keytab="/k", authentication="external"), "keytab is given, but authentication: external uses none; remove it or choose another authentication"),
-    (dict(login="CORP\\SVC", authentication="kerberos"), r"login 'CORP\SVC' is no Kerberos principal; write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE"),
-    (dict(login="svc", authentication="kerberos"), "login 'svc' is no Kerberos principal; with authentication: kerberos write USERNAME@REALM"),
-    (dict(login="CORP\\SVC", use_ldap=True), r"login 'CORP\SVC' is the form for Active Directory; with use_ldap write a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
-    (dict(login="SVC@CORP.EXAMPLE", use_ldap=True), "login 'SVC@CORP.EXAMPLE' is the form for Active Directory; with use_ldap write a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
-    (dict(login="sync", use_ldap=True), "login must be a bind DN with use_ldap: 'sync' is not a distinguished name: 'sync' has no '=' (a ',' that belongs to a value is written '\\,'), at character 1"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(login=None, password=None), "login and password are required with authentication: simple"),
+        (
+            dict(login=None, password=None, authentication="kerberos"),
+            "login and password or keytab are required with authentication: kerberos",
+        ),
+        (dict(login=None), "login is missing, but a password is given"),
+        (dict(login=""), "login is empty, but a password is given"),
+        (
+            dict(login=None, password=None, keytab="/k", authentication="kerberos"),
+            "login is missing, but a keytab is given",
+        ),
+        (dict(login="CORP\\SVC", password=None), r"password is missing for the login 'CORP\SVC'"),
+        (
+            dict(login="SVC@CORP.EXAMPLE", password=None, authentication="kerberos"),
+            "password or keytab is missing for the login 'SVC@CORP.EXAMPLE'",
+        ),
+        (
+            dict(login="CORP\\SVC", password=""),
+            "password is empty; a directory would take it for an anonymous bind and say nothing",
+        ),
+        (dict(login="CORP\\SVC", keytab="/k", password=None), "keytab goes only with authentication: kerberos"),
+        (
+            dict(login="SVC@CORP.EXAMPLE", keytab="/k", authentication="kerberos"),
+            "password and keytab are both given; with authentication: kerberos remove one of them",
+        ),
+        (
+            dict(login="x", password=None, authentication="anonymous"),
+            "login is given, but authentication: anonymous uses none; remove it or choose another authentication",
+        ),
+        (
+            dict(login=None, authentication="anonymous"),
+            "password is given, but authentication: anonymous uses none; remove it or choose another authentication",
+        ),
+        (
+            dict(login=None, authentication="external"),
+            "password is given, but authentication: external uses none; remove it or choose another authentication",
+        ),
+        (
+            dict(login=None, password=None, keytab="/k", authentication="external"),
+            "keytab is given, but authentication: external uses none; remove it or choose another authentication",
+        ),
+        (
+            dict(login="CORP\\SVC", authentication="kerberos"),
+            r"login 'CORP\SVC' is no Kerberos principal; write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE",
+        ),
+        (
+            dict(login="svc", authentication="kerberos"),
+            "login 'svc' is no Kerberos principal; with authentication: kerberos write USERNAME@REALM",
+        ),
+        (
+            dict(login="CORP\\SVC", use_ldap=True),
+            (r"login 'CORP\SVC' is the form for Active Directory; with use_ldap write "
+            "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
+        ),
+        (
+            dict(login="SVC@CORP.EXAMPLE", use_ldap=True),
+            ("login 'SVC@CORP.EXAMPLE' is the form for Active Directory; with use_ldap write "
+            "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
+        ),
+        (
+            dict(login="sync", use_ldap=True),
+            ("login must be a bind DN with use_ldap: 'sync' is not a distinguished name: "
+            "'sync' has no '=' (a ',' that belongs to a value is written '\\,'), at character 1"),
+        ),
+    ],
+)
 def test_what_does_not_go_together(arguments, message):
     with pytest.raises(LoginError) as error:
         check(**arguments)
@@ -109,12 +203,15 @@ def test_what_does_not_go_together(arguments, message):
     assert isinstance(error.value, SynchronizationError)
 
 
-@pytest.mark.parametrize("arguments", [
-    dict(login="cn=sync,dc=example,dc=org", use_ldap=True),
-    dict(login="uid=a\\2Cb@x,dc=example", use_ldap=True),
-    dict(login="svc/host.example@CORP.EXAMPLE", password=None, keytab="/k", authentication="kerberos"),
-    dict(login="svc@CORP.EXAMPLE", authentication="kerberos", use_ldap=True),
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        dict(login="cn=sync,dc=example,dc=org", use_ldap=True),
+        dict(login="uid=a\\2Cb@x,dc=example", use_ldap=True),
+        dict(login="svc/host.example@CORP.EXAMPLE", password=None, keytab="/k", authentication="kerberos"),
+        dict(login="svc@CORP.EXAMPLE", authentication="kerberos", use_ldap=True),
+    ],
+)
 def test_other_logins_come_back_as_they_are(arguments):
     assert check(**arguments) == arguments["login"]
 

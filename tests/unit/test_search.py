@@ -19,14 +19,25 @@ read_ranges, ranged, search = search_module.read_ranges, search_module.ranged, s
 
 
 def entry(dn, **attributes):
-    listed = [wire._element(0x30, wire._string(name.replace("__", ";range=").replace("_", "-").replace("-all", "-*")),
-                            wire._element(0x31, *map(wire._string, values))) for name, values in attributes.items()]
+    listed = [
+        wire._element(
+            0x30,
+            wire._string(name.replace("__", ";range=").replace("_", "-").replace("-all", "-*")),
+            wire._element(0x31, *map(wire._string, values)),
+        )
+        for name, values in attributes.items()
+    ]
     return wire._element(0x64, wire._string(dn), wire._element(0x30, *listed))
 
 
 def done(code=0, cookie=None, text="", referral=None):
-    operation = wire._element(0x65, wire._integer(code, 0x0A), wire._string(""), wire._string(text),
-                              wire._element(0xA3, wire._string(referral)) if referral else b"")
+    operation = wire._element(
+        0x65,
+        wire._integer(code, 0x0A),
+        wire._string(""),
+        wire._string(text),
+        wire._element(0xA3, wire._string(referral)) if referral else b"",
+    )
     if cookie is None:
         return operation
     value = wire._element(0x30, wire._integer(0), wire._string(cookie))
@@ -52,7 +63,9 @@ class Server:
         message_id = wire._integer(100 + len(self.requests))
         self.requests.append(data)
         if self.answers:
-            self.data += b"".join(each if each[0] == 0x30 else wire._element(0x30, message_id, each) for each in self.answers.pop(0))
+            self.data += b"".join(
+                each if each[0] == 0x30 else wire._element(0x30, message_id, each) for each in self.answers.pop(0)
+            )
 
     def recv(self, size):
         piece, self.data = self.data[:size], self.data[size:]
@@ -64,7 +77,9 @@ def read(server, scope="sub", **more):
 
 
 def test_pages_are_read_to_the_empty_cookie():
-    server = Server([entry("cn=1"), entry("cn=2"), done(0, "a")], [REFERENCE, done(0, "b")], [entry("cn=3"), done(0, "")])
+    server = Server(
+        [entry("cn=1"), entry("cn=2"), done(0, "a")], [REFERENCE, done(0, "b")], [entry("cn=3"), done(0, "")]
+    )
     assert read(server) == ["cn=1", "cn=2", "cn=3"]
     assert (server.entries, server.pages, server.not_read) == (3, 3, ["ldap://other.example/dc=other"])
     assert read(Server([done(0, "")])) == []
@@ -84,28 +99,51 @@ def test_base_searches_are_not_paged():
     assert wire.PAGED_RESULTS.encode() not in server.requests[0]
 
 
-@pytest.mark.parametrize(("answers", "message"), [
-    ([[entry("cn=1"), done(4, "")]], "the read of 'dc=x' is not complete, it ended after 1 entries with sizeLimitExceeded (4); ask the "
-     "administrator of the directory for a higher limit for this account (in OpenLDAP size.prtotal counts, in 389 Directory Server "
-     "nsPagedSizeLimit)"),
-    ([[entry("cn=1"), done(0, "a")], [entry("cn=2"), done(3)]], "it ended after 2 entries with timeLimitExceeded (3); ask the administrator"),
-    ([[done(11, text="lookthrough")]], "it ended after 0 entries with adminLimitExceeded (11): lookthrough; ask the administrator"),
-    ([[entry("cn=1"), done(0, "a")], [done(12, text="00000057")]], "with unavailableCriticalExtension (12): 00000057; the server does not support "
-     "paged results, or lost its place in them; run again"),
-    ([[done(50)]], "insufficientAccessRights (50); give the login the right to read there"),
-    ([[done(51)]], "busy (51); run again later, or name another server"),
-    ([[done(4096)]], "it ended after 0 entries with result (4096)"),
-    ([[done(10, referral="ldap://b.example/dc=x")]], "the server refers the search of 'dc=x' to another server, which is not followed: "
-     "ldap://b.example/dc=x; name that server in the option server"),
-    ([[done(32)]], "'dc=x' does not exist in the directory, or the login may not see it"),
-    ([[entry("cn=1"), done(0)]], "the server left the paged results control out of its answer, so nothing proves that the read is complete"),
-    ([[entry("cn=1"), done(0, "a")], [done(0, "a")]], "the server repeats an empty page without end"),
-    ([[entry("cn=1")]], "the server closed the connection before its answer was complete"),
-    ([[entry("cn=1"), done(0, "a")]], "the server closed the connection before its answer was complete"),
-    ([[wire._element(0x30, wire._integer(7), entry("cn=1"))]], "a request (message id 7) that is not outstanding"),
-    ([[wire._element(0x30, wire._integer(0), wire._element(0x78, wire._integer(52, 0x0A), b"\4\0", b"\4\0"))]],
-     "the server ended the connection: unavailable (52)"),
-])
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (
+            [[entry("cn=1"), done(4, "")]],
+            ("the read of 'dc=x' is not complete, it ended after 1 entries with sizeLimitExceeded (4); ask the "
+            "administrator of the directory for a higher limit for this account (in OpenLDAP size.prtotal counts, "
+            "in 389 Directory Server nsPagedSizeLimit)"),
+        ),
+        (
+            [[entry("cn=1"), done(0, "a")], [entry("cn=2"), done(3)]],
+            "it ended after 2 entries with timeLimitExceeded (3); ask the administrator",
+        ),
+        (
+            [[done(11, text="lookthrough")]],
+            "it ended after 0 entries with adminLimitExceeded (11): lookthrough; ask the administrator",
+        ),
+        (
+            [[entry("cn=1"), done(0, "a")], [done(12, text="00000057")]],
+            ("with unavailableCriticalExtension (12): 00000057; the server does not support "
+            "paged results, or lost its place in them; run again"),
+        ),
+        ([[done(50)]], "insufficientAccessRights (50); give the login the right to read there"),
+        ([[done(51)]], "busy (51); run again later, or name another server"),
+        ([[done(4096)]], "it ended after 0 entries with result (4096)"),
+        (
+            [[done(10, referral="ldap://b.example/dc=x")]],
+            ("the server refers the search of 'dc=x' to another server, which is not followed: "
+            "ldap://b.example/dc=x; name that server in the option server"),
+        ),
+        ([[done(32)]], "'dc=x' does not exist in the directory, or the login may not see it"),
+        (
+            [[entry("cn=1"), done(0)]],
+            "the server left the paged results control out of its answer, so nothing proves that the read is complete",
+        ),
+        ([[entry("cn=1"), done(0, "a")], [done(0, "a")]], "the server repeats an empty page without end"),
+        ([[entry("cn=1")]], "the server closed the connection before its answer was complete"),
+        ([[entry("cn=1"), done(0, "a")]], "the server closed the connection before its answer was complete"),
+        ([[wire._element(0x30, wire._integer(7), entry("cn=1"))]], "a request (message id 7) that is not outstanding"),
+        (
+            [[wire._element(0x30, wire._integer(0), wire._element(0x78, wire._integer(52, 0x0A), b"\4\0", b"\4\0"))]],
+            "the server ended the connection: unavailable (52)",
+        ),
+    ],
+)
 def test_a_read_that_is_not_complete(answers, message):
     with pytest.raises(wire.ReadError) as error:
         read(Server(*answers))
@@ -116,7 +154,7 @@ def test_a_base_that_does_not_exist():
     with pytest.raises(search_module.NoSuchEntry):
         read(Server([done(32)]))
     assert read(Server([done(32)]), missing_ok=True) == []
-    with pytest.raises(wire.ReadError):     # it did exist a page ago
+    with pytest.raises(wire.ReadError):  # it did exist a page ago
         read(Server([entry("cn=1"), done(0, "a")], [done(32)]), missing_ok=True)
 
 
@@ -156,18 +194,21 @@ def test_ranges_are_read_to_the_end():
     assert read_ranges(Server(), "cn=g", "member", [b"a"], "0-*") == [b"a"]
 
 
-@pytest.mark.parametrize(("answer", "message"), [
-    ([entry("cn=g", member__3_all="d"), done()], "the server sent the range '3-*' where one from 2 on was due"),
-    ([entry("cn=g", member__1_all="bc"), done()], "the server sent the range '1-*' where one from 2 on was due"),
-    ([entry("cn=g", member__2_5="cd"), done()], "the server sent 2 values in the range '2-5'"),
-    ([entry("cn=g", member__2_1=""), done()], "the server sent 0 values in the range '2-1'"),
-    ([entry("cn=g", member__2_all="ca"), done()], "a value came twice"),
-    ([entry("cn=g", member=[]), done()], "the server did not send the values from 2 on; run again"),
-    ([done()], "the server did not send the values from 2 on; run again"),
-    ([done(32)], "'cn=g' does not exist in the directory"),
-    ([entry("cn=g", member__2_all="c"), done(4)], "sizeLimitExceeded"),
-    ([entry("cn=g", member__2_all="c")], "closed the connection"),
-])
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([entry("cn=g", member__3_all="d"), done()], "the server sent the range '3-*' where one from 2 on was due"),
+        ([entry("cn=g", member__1_all="bc"), done()], "the server sent the range '1-*' where one from 2 on was due"),
+        ([entry("cn=g", member__2_5="cd"), done()], "the server sent 2 values in the range '2-5'"),
+        ([entry("cn=g", member__2_1=""), done()], "the server sent 0 values in the range '2-1'"),
+        ([entry("cn=g", member__2_all="ca"), done()], "a value came twice"),
+        ([entry("cn=g", member=[]), done()], "the server did not send the values from 2 on; run again"),
+        ([done()], "the server did not send the values from 2 on; run again"),
+        ([done(32)], "'cn=g' does not exist in the directory"),
+        ([entry("cn=g", member__2_all="c"), done(4)], "sizeLimitExceeded"),
+        ([entry("cn=g", member__2_all="c")], "closed the connection"),
+    ],
+)
 def test_ranges_with_a_gap_are_worth_nothing(answer, message):
     with pytest.raises(wire.ReadError) as error:
         read_ranges(Server(answer), "cn=g", "member", [b"a", b"b"], "0-1")

@@ -27,7 +27,9 @@ def test_guid_of_microsofts_own_example():
     assert values.guid_bytes("6F9619FF-8B86-D011-B42D-00C04FC964FF").hex() == "ff19966f868b11d0b42d00c04fc964ff"
 
 
-@pytest.mark.parametrize("wrong", ["", "6f9619ff", "urn:uuid:6f9619ff-8b86-d011-b42d-00c04fc964ff", "6f9619ff8b86d011b42d00c04fc964ff"])
+@pytest.mark.parametrize(
+    "wrong", ["", "6f9619ff", "urn:uuid:6f9619ff-8b86-d011-b42d-00c04fc964ff", "6f9619ff8b86d011b42d00c04fc964ff"]
+)
 def test_what_is_no_guid_is_refused(wrong):
     with pytest.raises(ValueError, match="is not a GUID"):
         values.guid_bytes(wrong)
@@ -62,14 +64,17 @@ def test_text_that_is_no_sid_is_refused(wrong):
         values.sid_bytes(wrong)
 
 
-@pytest.mark.parametrize(("raw", "seconds"), [
-    (b"0", None),
-    (b"9223372036854775807", None),
-    (b"116444736000000000", 0),
-    (b"116444736000000001", 0),
-    (b"116444735999999999", -1),
-    (b"133801632000000000", 1735689600),  # 2025-01-01T00:00:00Z
-])
+@pytest.mark.parametrize(
+    ("raw", "seconds"),
+    [
+        (b"0", None),
+        (b"9223372036854775807", None),
+        (b"116444736000000000", 0),
+        (b"116444736000000001", 0),
+        (b"116444735999999999", -1),
+        (b"133801632000000000", 1735689600),  # 2025-01-01T00:00:00Z
+    ],
+)
 def test_filetime(raw, seconds):
     assert values.filetime_seconds(raw) == seconds
 
@@ -80,29 +85,44 @@ def test_what_is_no_filetime_is_refused(wrong):
         values.filetime_seconds(wrong)
 
 
-@pytest.mark.parametrize(("raw", "seconds"), [
-    (b"19700101000000Z", 0),
-    (b"20260101000000.0Z", 1767225600),  # as AD writes it
-    (b"2026010100Z", 1767225600),
-    (b"202601010000Z", 1767225600),
-    (b"20260101020000+0200", 1767225600),
-    (b"20251231190000-05", 1767225600),
-    (b"2026010100.5Z", 1767225600 + 1800),
-    (b"202601010000,25Z", 1767225600 + 15),
-    (b"20260101000000.999999999999Z", 1767225600),
-    (b"20161231235960Z", 1483228800),  # a leap second
-    (b"20240229000000Z", 1709164800),
-    (b"000001010000Z", -62167219200),  # ppolicy: locked for good
-    (b"99991231235959Z", 253402300799),
-])
+@pytest.mark.parametrize(
+    ("raw", "seconds"),
+    [
+        (b"19700101000000Z", 0),
+        (b"20260101000000.0Z", 1767225600),  # as AD writes it
+        (b"2026010100Z", 1767225600),
+        (b"202601010000Z", 1767225600),
+        (b"20260101020000+0200", 1767225600),
+        (b"20251231190000-05", 1767225600),
+        (b"2026010100.5Z", 1767225600 + 1800),
+        (b"202601010000,25Z", 1767225600 + 15),
+        (b"20260101000000.999999999999Z", 1767225600),
+        (b"20161231235960Z", 1483228800),  # a leap second
+        (b"20240229000000Z", 1709164800),
+        (b"000001010000Z", -62167219200),  # ppolicy: locked for good
+        (b"99991231235959Z", 253402300799),
+    ],
+)
 def test_generalized_time(raw, seconds):
     assert values.generalized_time_seconds(raw) == seconds
 
 
-@pytest.mark.parametrize("wrong", [
-    b"", b"20260101000000", b"20260230000000Z", b"20261301000000Z", b"20260101240000Z", b"20260101006000Z", b"20260101000061Z",
-    b"2026-01-01T00:00:00Z", b"20260101000000+2400", b"20260101000000Z\n", "２０260101000000Z".encode(),
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"",
+        b"20260101000000",
+        b"20260230000000Z",
+        b"20261301000000Z",
+        b"20260101240000Z",
+        b"20260101006000Z",
+        b"20260101000061Z",
+        b"2026-01-01T00:00:00Z",
+        b"20260101000000+2400",
+        b"20260101000000Z\n",
+        "２０260101000000Z".encode(),
+    ],
+)
 def test_what_is_no_time_is_refused(wrong):
     with pytest.raises(ValueError, match="is not a time"):
         values.generalized_time_seconds(wrong)
@@ -112,50 +132,64 @@ def test_what_is_no_time_is_refused(wrong):
 
 
 # The examples of RFC 4514, 4, and what ldap3's own parser gets wrong.
-@pytest.mark.parametrize(("text", "rdns"), [
-    ("", []),
-    ("  ", []),
-    ("UID=jsmith,DC=example,DC=net", [[("UID", "jsmith")], [("DC", "example")], [("DC", "net")]]),
-    ("OU=Sales+CN=J.  Smith,DC=net", [[("OU", "Sales"), ("CN", "J.  Smith")], [("DC", "net")]]),
-    (r'CN=James \"Jim\" Smith\, III,DC=net', [[("CN", 'James "Jim" Smith, III')], [("DC", "net")]]),
-    (r"CN=Before\0dAfter,DC=net", [[("CN", "Before\rAfter")], [("DC", "net")]]),
-    ("1.3.6.1.4.1.1466.0=#04024869", [[("1.3.6.1.4.1.1466.0", "Hi")]]),
-    (r"CN=Lu\C4\8Di\C4\87", [[("CN", "Lučić")]]),
-    ("CN=Lučić", [[("CN", "Lučić")]]),
-    (" cn = a b , dc = c ", [[("cn", "a b")], [("dc", "c")]]),
-    (r"cn=\ a\ ,dc=c", [[("cn", " a ")], [("dc", "c")]]),
-    (r"cn=a\\ ,dc=c", [[("cn", "a\\")], [("dc", "c")]]),
-    (r"cn=\23x#y=z", [[("cn", "#x#y=z")]]),
-    ("cn=", [[("cn", "")]]),
-    ("cn=,dc=x", [[("cn", "")], [("dc", "x")]]),
-    ("cn=#0C0548656c6c6f , dc=x", [[("cn", "Hello")], [("dc", "x")]]),
-    ("cn=#0101FF", [[("cn", b"\x01\x01\xff")]]),
-    (r"cn=\FFx", [[("cn", b"\x04\x02\xffx")]]),
-    ("cn=#0402FF78", [[("cn", b"\x04\x02\xffx")]]),
-    ("cn=#048102FF78", [[("cn", b"\x04\x02\xffx")]]),
-    ("cn=#0480", [[("cn", b"\x04\x80")]]),
-    (r"CN=old\0ADEL:6f9619ff,CN=Deleted Objects", [[("CN", "old\nDEL:6f9619ff")], [("CN", "Deleted Objects")]]),
-])
+@pytest.mark.parametrize(
+    ("text", "rdns"),
+    [
+        ("", []),
+        ("  ", []),
+        ("UID=jsmith,DC=example,DC=net", [[("UID", "jsmith")], [("DC", "example")], [("DC", "net")]]),
+        ("OU=Sales+CN=J.  Smith,DC=net", [[("OU", "Sales"), ("CN", "J.  Smith")], [("DC", "net")]]),
+        (r"CN=James \"Jim\" Smith\, III,DC=net", [[("CN", 'James "Jim" Smith, III')], [("DC", "net")]]),
+        (r"CN=Before\0dAfter,DC=net", [[("CN", "Before\rAfter")], [("DC", "net")]]),
+        ("1.3.6.1.4.1.1466.0=#04024869", [[("1.3.6.1.4.1.1466.0", "Hi")]]),
+        (r"CN=Lu\C4\8Di\C4\87", [[("CN", "Lučić")]]),
+        ("CN=Lučić", [[("CN", "Lučić")]]),
+        (" cn = a b , dc = c ", [[("cn", "a b")], [("dc", "c")]]),
+        (r"cn=\ a\ ,dc=c", [[("cn", " a ")], [("dc", "c")]]),
+        (r"cn=a\\ ,dc=c", [[("cn", "a\\")], [("dc", "c")]]),
+        (r"cn=\23x#y=z", [[("cn", "#x#y=z")]]),
+        ("cn=", [[("cn", "")]]),
+        ("cn=,dc=x", [[("cn", "")], [("dc", "x")]]),
+        ("cn=#0C0548656c6c6f , dc=x", [[("cn", "Hello")], [("dc", "x")]]),
+        ("cn=#0101FF", [[("cn", b"\x01\x01\xff")]]),
+        (r"cn=\FFx", [[("cn", b"\x04\x02\xffx")]]),
+        ("cn=#0402FF78", [[("cn", b"\x04\x02\xffx")]]),
+        ("cn=#048102FF78", [[("cn", b"\x04\x02\xffx")]]),
+        ("cn=#0480", [[("cn", b"\x04\x80")]]),
+        (r"CN=old\0ADEL:6f9619ff,CN=Deleted Objects", [[("CN", "old\nDEL:6f9619ff")], [("CN", "Deleted Objects")]]),
+    ],
+)
 def test_parse_dn(text, rdns):
     assert values.parse_dn(text) == rdns
 
 
-@pytest.mark.parametrize(("text", "why"), [
-    ("Staff", "'Staff' is not a distinguished name: 'Staff' has no '=' (a ',' that belongs to a value is written '\\,'), at character 1"),
-    ("cn=Doe, John,dc=x", "'John' has no '=' (a ',' that belongs to a value is written '\\,'), at character 8"),
-    ("cn=a,,dc=x", "a part is empty, at character 6"),
-    ("cn=a,", "a part is empty, at character 6"),
-    (",cn=a", "it begins with a separator, at character 1"),
-    ("c n=a", "'c n' is not an attribute type, at character 1"),
-    ("01.2=a", "'01.2' is not an attribute type, at character 1"),
-    ("cn=a;dc=x", "';' in a value is written '\\;', at character 5"),
-    ('cn="a"', "'\"' in a value is written '\\\"', at character 4"),
-    ("cn=a\\", "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it, at character 5"),
-    ("cn=\\x", "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it, at character 4"),
-    ("cn=#4", "after '#' a value is written in pairs of hexadecimal digits (a '#' that belongs to the value is written '\\#'), at character 4"),
-    ("cn=a\0", "a NUL character is written '\\00', at character 5"),
-    ("cn=\udcff", "character 4 is not Unicode text"),
-])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "Staff",
+            ("'Staff' is not a distinguished name: 'Staff' has no '=' "
+            "(a ',' that belongs to a value is written '\\,'), at character 1"),
+        ),
+        ("cn=Doe, John,dc=x", "'John' has no '=' (a ',' that belongs to a value is written '\\,'), at character 8"),
+        ("cn=a,,dc=x", "a part is empty, at character 6"),
+        ("cn=a,", "a part is empty, at character 6"),
+        (",cn=a", "it begins with a separator, at character 1"),
+        ("c n=a", "'c n' is not an attribute type, at character 1"),
+        ("01.2=a", "'01.2' is not an attribute type, at character 1"),
+        ("cn=a;dc=x", "';' in a value is written '\\;', at character 5"),
+        ('cn="a"', "'\"' in a value is written '\\\"', at character 4"),
+        ("cn=a\\", "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it, at character 5"),
+        ("cn=\\x", "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it, at character 4"),
+        (
+            "cn=#4",
+            ("after '#' a value is written in pairs of hexadecimal digits "
+            "(a '#' that belongs to the value is written '\\#'), at character 4"),
+        ),
+        ("cn=a\0", "a NUL character is written '\\00', at character 5"),
+        ("cn=\udcff", "character 4 is not Unicode text"),
+    ],
+)
 def test_what_is_no_dn_is_refused_with_the_place(text, why):
     with pytest.raises(ValueError) as error:
         values.parse_dn(text)
@@ -172,7 +206,9 @@ def test_an_escaped_dn_comes_back(rdns):
 @example([[("CN", "ΑΙΣ ß")]])
 def test_normal_form_is_stable_and_knows_no_case_or_order(rdns):
     def written(escape, change=str):
-        return ",".join("+".join("%s=%s" % (change(kind), escape(change(value))) for kind, value in rdn) for rdn in rdns)
+        return ",".join(
+            "+".join("%s=%s" % (change(kind), escape(change(value))) for kind, value in rdn) for rdn in rdns
+        )
 
     def in_hexadecimal(value):
         return "".join("\\%02X" % octet for octet in value.encode())
@@ -188,7 +224,7 @@ def test_normal_form_is_stable_and_knows_no_case_or_order(rdns):
     assert [values.normal_dn(part) for part in normal.split(",")] == normal.split(",")
 
 
-@given(st.text(st.sampled_from("aÀA\u0300\u0338ßİK\u2126 \t\x1c\u00a0\u3000,=+#\\\"<;\0c"), max_size=20))
+@given(st.text(st.sampled_from('aÀA\u0300\u0338ßİK\u2126 \t\x1c\u00a0\u3000,=+#\\"<;\0c'), max_size=20))
 def test_the_short_way_to_a_normal_form_gives_the_same(value):
     text = "cn=%s,dc=x" % value
     try:
@@ -201,24 +237,30 @@ def test_the_short_way_to_a_normal_form_gives_the_same(value):
     assert values.normal_dn(text) == whole
 
 
-@pytest.mark.parametrize(("one", "other"), [
-    ("CN=Jörg  Müller,DC=X", "cn=jo\u0308rg mu\u0308ller,dc=x"),
-    (r"cn=a\,b,dc=x", r"CN=A\2Cb , DC=x"),
-    ("2.5.4.3=#0C0141,dc=x", "cn=a,dc=x"),
-    (r"cn=\ a\ ,dc=x", "cn=a,dc=x"),
-    ("ou=s+cn=j", "CN=J+OU=S"),
-])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("CN=Jörg  Müller,DC=X", "cn=jo\u0308rg mu\u0308ller,dc=x"),
+        (r"cn=a\,b,dc=x", r"CN=A\2Cb , DC=x"),
+        ("2.5.4.3=#0C0141,dc=x", "cn=a,dc=x"),
+        (r"cn=\ a\ ,dc=x", "cn=a,dc=x"),
+        ("ou=s+cn=j", "CN=J+OU=S"),
+    ],
+)
 def test_spellings_of_one_dn(one, other):
     assert values.normal_dn(one) == values.normal_dn(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [
-    (r"cn=a\,ou=x", "cn=a,ou=x"),
-    (r"cn=\#0141", "cn=#0C0141"),
-    ("cn=a b", "cn=ab"),
-    ("cn=Jörg", "cn=Jorg"),
-    (r"cn=\#0101ff", "cn=#0101FF"),
-])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (r"cn=a\,ou=x", "cn=a,ou=x"),
+        (r"cn=\#0141", "cn=#0C0141"),
+        ("cn=a b", "cn=ab"),
+        ("cn=Jörg", "cn=Jorg"),
+        (r"cn=\#0101ff", "cn=#0101FF"),
+    ],
+)
 def test_different_dns(one, other):
     assert values.normal_dn(one) != values.normal_dn(other)
 
@@ -256,9 +298,17 @@ def test_a_dn_that_is_not_utf_8_is_refused():
 @given(st.text(max_size=30), st.binary(max_size=20))
 def test_nothing_but_value_error(text, raw):
     for function, argument in [
-        (values.parse_dn, text), (values.normal_dn, "cn=" + text), (values.parse_filter, text), (values.parse_filter, "(cn=%s)" % text),
-        (values.sid_bytes, text), (values.guid_bytes, text), (values.sid_text, raw), (values.guid_text, raw),
-        (values.filetime_seconds, raw), (values.generalized_time_seconds, raw), (values.dn_text, raw),
+        (values.parse_dn, text),
+        (values.normal_dn, "cn=" + text),
+        (values.parse_filter, text),
+        (values.parse_filter, "(cn=%s)" % text),
+        (values.sid_bytes, text),
+        (values.guid_bytes, text),
+        (values.sid_text, raw),
+        (values.guid_text, raw),
+        (values.filetime_seconds, raw),
+        (values.generalized_time_seconds, raw),
+        (values.dn_text, raw),
     ]:
         try:
             function(argument)
@@ -269,59 +319,70 @@ def test_nothing_but_value_error(text, raw):
 # --- filters
 
 
-@pytest.mark.parametrize(("text", "tree"), [
-    ("(cn=Babs Jensen)", ("=", "cn", b"Babs Jensen")),
-    ("(!(cn=Tim Howes))", ("!", ("=", "cn", b"Tim Howes"))),
-    ("(&(objectClass=Person)(|(sn=Jensen)(cn=Babs J*)))", (
-        "&", [("=", "objectClass", b"Person"), ("|", [("=", "sn", b"Jensen"), ("*", "cn", b"Babs J", [], b"")])])),
-    ("(o=univ*of*mich*)", ("*", "o", b"univ", [b"of", b"mich"], b"")),
-    ("(o=**x)", ("*", "o", b"", [], b"x")),
-    ("(seeAlso=)", ("=", "seeAlso", b"")),
-    ("(cn:caseExactMatch:=Fred Flintstone)", (":=", "caseExactMatch", "cn", b"Fred Flintstone", False)),
-    ("(cn:=Betty Rubble)", (":=", None, "cn", b"Betty Rubble", False)),
-    ("(sn:dn:2.4.6.8.10:=Barney Rubble)", (":=", "2.4.6.8.10", "sn", b"Barney Rubble", True)),
-    ("(o:dn:=Ace Industry)", (":=", None, "o", b"Ace Industry", True)),
-    ("(:1.2.3:=Wilma Flintstone)", (":=", "1.2.3", None, b"Wilma Flintstone", False)),
-    ("(:DN:2.4.6.8.10:=Dino)", (":=", "2.4.6.8.10", None, b"Dino", True)),
-    (r"(o=Parens R Us \28for all your parenthetical needs\29)", ("=", "o", b"Parens R Us (for all your parenthetical needs)")),
-    (r"(bin=\00\00\00\04)", ("=", "bin", b"\0\0\0\4")),
-    (r"(sn=Lu\c4\8di\c4\87)", ("=", "sn", "Lučić".encode())),
-    ("(sn=Lučić)", ("=", "sn", "Lučić".encode())),
-    ("(cn=*)", ("=*", "cn")),
-    ("(cn;lang-de=x)", ("=", "cn;lang-de", b"x")),
-    ("(1.2.3>=5)", (">=", "1.2.3", b"5")),
-    ("(a<=5)", ("<=", "a", b"5")),
-    ("(a~=x=y)", ("~=", "a", b"x=y")),
-    (" (& (a=1)\n   (b= 2 ) ) ", ("&", [("=", "a", b"1"), ("=", "b", b" 2 ")])),
-])
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("(cn=Babs Jensen)", ("=", "cn", b"Babs Jensen")),
+        ("(!(cn=Tim Howes))", ("!", ("=", "cn", b"Tim Howes"))),
+        (
+            "(&(objectClass=Person)(|(sn=Jensen)(cn=Babs J*)))",
+            ("&", [("=", "objectClass", b"Person"), ("|", [("=", "sn", b"Jensen"), ("*", "cn", b"Babs J", [], b"")])]),
+        ),
+        ("(o=univ*of*mich*)", ("*", "o", b"univ", [b"of", b"mich"], b"")),
+        ("(o=**x)", ("*", "o", b"", [], b"x")),
+        ("(seeAlso=)", ("=", "seeAlso", b"")),
+        ("(cn:caseExactMatch:=Fred Flintstone)", (":=", "caseExactMatch", "cn", b"Fred Flintstone", False)),
+        ("(cn:=Betty Rubble)", (":=", None, "cn", b"Betty Rubble", False)),
+        ("(sn:dn:2.4.6.8.10:=Barney Rubble)", (":=", "2.4.6.8.10", "sn", b"Barney Rubble", True)),
+        ("(o:dn:=Ace Industry)", (":=", None, "o", b"Ace Industry", True)),
+        ("(:1.2.3:=Wilma Flintstone)", (":=", "1.2.3", None, b"Wilma Flintstone", False)),
+        ("(:DN:2.4.6.8.10:=Dino)", (":=", "2.4.6.8.10", None, b"Dino", True)),
+        (
+            r"(o=Parens R Us \28for all your parenthetical needs\29)",
+            ("=", "o", b"Parens R Us (for all your parenthetical needs)"),
+        ),
+        (r"(bin=\00\00\00\04)", ("=", "bin", b"\0\0\0\4")),
+        (r"(sn=Lu\c4\8di\c4\87)", ("=", "sn", "Lučić".encode())),
+        ("(sn=Lučić)", ("=", "sn", "Lučić".encode())),
+        ("(cn=*)", ("=*", "cn")),
+        ("(cn;lang-de=x)", ("=", "cn;lang-de", b"x")),
+        ("(1.2.3>=5)", (">=", "1.2.3", b"5")),
+        ("(a<=5)", ("<=", "a", b"5")),
+        ("(a~=x=y)", ("~=", "a", b"x=y")),
+        (" (& (a=1)\n   (b= 2 ) ) ", ("&", [("=", "a", b"1"), ("=", "b", b" 2 ")])),
+    ],
+)
 def test_parse_filter(text, tree):
     assert values.parse_filter(text) == tree
 
 
-@pytest.mark.parametrize(("text", "why"), [
-    ("", "the filter is empty; write one such as (objectClass=*)"),
-    (" \n", "the filter is empty"),
-    ("cn=x", "'cn=x' is not an LDAP filter: a '(' is missing, at character 1"),
-    ("(cn=x", "this '(' is never closed, at character 1"),
-    ("(&(a=1)(b=2)", "this '(' is never closed, at character 1"),
-    ("(cn=x))", "there is more after the filter's last ')', at character 7"),
-    ("(a=1)(b=2)", "there is more after the filter's last ')', at character 6"),
-    ("()", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
-    ("(cn)", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
-    ("(=x)", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
-    ("(c n=x)", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
-    ("(:=x)", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
-    ("(&)", "'&' needs at least one filter in parentheses, at character 1"),
-    ("(|a=1)", "'|' needs at least one filter in parentheses, at character 1"),
-    ("(!(a=1)(b=2))", "'!' takes exactly one filter in parentheses, at character 1"),
-    (r"(cn=\zz)", "a backslash needs two hexadecimal digits after it ('\\5c' is a backslash), at character 5"),
-    (r"(cn=a\)", "a backslash needs two hexadecimal digits after it ('\\5c' is a backslash), at character 6"),
-    ("(cn=a(b)", "'(' in a value is written '\\28', at character 6"),
-    ("(cn>=a*)", "'*' in a value is written '\\2a', at character 7"),
-    ("(cn=a\0)", "'NUL' in a value is written '\\00', at character 6"),
-    ("(&(a=1)x)", "a ')' is missing, at character 8"),
-    ("(!" * 101 + "(a=1)" + ")" * 101, "it is nested more than 100 levels deep"),
-])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "the filter is empty; write one such as (objectClass=*)"),
+        (" \n", "the filter is empty"),
+        ("cn=x", "'cn=x' is not an LDAP filter: a '(' is missing, at character 1"),
+        ("(cn=x", "this '(' is never closed, at character 1"),
+        ("(&(a=1)(b=2)", "this '(' is never closed, at character 1"),
+        ("(cn=x))", "there is more after the filter's last ')', at character 7"),
+        ("(a=1)(b=2)", "there is more after the filter's last ')', at character 6"),
+        ("()", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
+        ("(cn)", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
+        ("(=x)", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
+        ("(c n=x)", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
+        ("(:=x)", "here an attribute and one of = >= <= ~= := are expected, at character 2"),
+        ("(&)", "'&' needs at least one filter in parentheses, at character 1"),
+        ("(|a=1)", "'|' needs at least one filter in parentheses, at character 1"),
+        ("(!(a=1)(b=2))", "'!' takes exactly one filter in parentheses, at character 1"),
+        (r"(cn=\zz)", "a backslash needs two hexadecimal digits after it ('\\5c' is a backslash), at character 5"),
+        (r"(cn=a\)", "a backslash needs two hexadecimal digits after it ('\\5c' is a backslash), at character 6"),
+        ("(cn=a(b)", "'(' in a value is written '\\28', at character 6"),
+        ("(cn>=a*)", "'*' in a value is written '\\2a', at character 7"),
+        ("(cn=a\0)", "'NUL' in a value is written '\\00', at character 6"),
+        ("(&(a=1)x)", "a ')' is missing, at character 8"),
+        ("(!" * 101 + "(a=1)" + ")" * 101, "it is nested more than 100 levels deep"),
+    ],
+)
 def test_what_is_no_filter_is_refused_with_the_place(text, why):
     with pytest.raises(ValueError) as error:
         values.check_filter(text)

@@ -49,7 +49,11 @@ def message(message_id, operation, cookie=None):
         value = rfc2696.RealSearchControlValue()
         value["size"], value["cookie"] = 0, cookie
         control = rfc4511.Control()
-        control["controlType"], control["criticality"], control["controlValue"] = wire.PAGED_RESULTS, False, encoder.encode(value)
+        control["controlType"], control["criticality"], control["controlValue"] = (
+            wire.PAGED_RESULTS,
+            False,
+            encoder.encode(value),
+        )
         controls = rfc4511.Controls()
         controls.setComponentByPosition(0, control)
         whole["controls"] = controls
@@ -97,8 +101,8 @@ class Pieces:
         self.sent += data
 
     def recv(self, size):
-        piece = self.data[:min(size, self.size)]
-        self.data = self.data[len(piece):]
+        piece = self.data[: min(size, self.size)]
+        self.data = self.data[len(piece) :]
         return piece
 
 
@@ -145,8 +149,12 @@ def test_arbitrary_bytes_end_in_a_read_error(data, size):
     for start in (b"", b"\x30", b"\x30\x30\x02\x01\x05\x64", b"\x30\x20\x02\x01\x05\x65", b"\x30\x20\x02\x01\x00\x78"):
         with pytest.raises(wire.ReadError):
             wire.Channel(Pieces(start + data, size), 1).page(5)
-    for function in (lambda: wire.decode_entry(data, {}), lambda: wire.paged_cookie(data),
-                     lambda: wire.decode_result(data, 0, len(data), {}), lambda: wire._decode_controls(data, 0, len(data))):
+    for function in (
+        lambda: wire.decode_entry(data, {}),
+        lambda: wire.paged_cookie(data),
+        lambda: wire.decode_result(data, 0, len(data), {}),
+        lambda: wire._decode_controls(data, 0, len(data)),
+    ):
         try:
             function()
         except wire.ProtocolError:
@@ -154,8 +162,13 @@ def test_arbitrary_bytes_end_in_a_read_error(data, size):
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(TEXT, ATTRIBUTES), max_size=4), st.integers(1, 700), st.binary(max_size=10), st.booleans(),
-       st.sampled_from([1, 127, 128, 70000]))
+@given(
+    st.lists(st.tuples(TEXT, ATTRIBUTES), max_size=4),
+    st.integers(1, 700),
+    st.binary(max_size=10),
+    st.booleans(),
+    st.sampled_from([1, 127, 128, 70000]),
+)
 def test_a_page_comes_whole_in_pieces_of_any_size(entries, size, cookie, microsoft, message_id):
     reference = rfc4511.SearchResultReference()
     reference.setComponentByPosition(0, "ldap://other.example/dc=other")
@@ -165,9 +178,16 @@ def test_a_page_comes_whole_in_pieces_of_any_size(entries, size, cookie, microso
     if microsoft:
         data = as_microsoft_writes_it(data)
     page = wire.Channel(Pieces(data, size), 1).page(message_id)
-    assert [wire.decode_entry(raw, {})[:2] for raw in page.entries] == [(dn.encode(), attributes) for dn, attributes in entries]
+    assert [wire.decode_entry(raw, {})[:2] for raw in page.entries] == [
+        (dn.encode(), attributes) for dn, attributes in entries
+    ]
     assert page.references == ["ldap://other.example/dc=other"]
-    assert page.result[:4] == (0, "dc=x", "well", [])
+    assert (page.result.code, page.result.matched_dn, page.result.message, page.result.referrals) == (
+        0,
+        "dc=x",
+        "well",
+        [],
+    )
     assert wire.paged_cookie(page.result.controls[wire.PAGED_RESULTS]) == cookie
 
 
@@ -192,20 +212,32 @@ def test_referrals_of_a_result():
 
 
 def test_a_notice_of_disconnection_says_why():
-    notice = wire._element(0x30, wire._integer(0), wire._element(
-        0x78, wire._integer(52, 0x0A), wire._string(""), wire._string("going down"), wire._string("1.3.6.1.4.1.1466.20036", 0x8A)))
+    notice = wire._element(
+        0x30,
+        wire._integer(0),
+        wire._element(
+            0x78,
+            wire._integer(52, 0x0A),
+            wire._string(""),
+            wire._string("going down"),
+            wire._string("1.3.6.1.4.1.1466.20036", 0x8A),
+        ),
+    )
     with pytest.raises(wire.ReadError, match=r"the server ended the connection: unavailable \(52\): going down"):
         wire.Channel(Pieces(notice), 1).page(5)
 
 
-@pytest.mark.parametrize(("data", "why"), [
-    (message(6, entry_operation("cn=a", {})), r"a request \(message id 6\) that is not outstanding"),
-    (message(0, entry_operation("cn=a", {})), r"a request \(message id 0\) that is not outstanding"),
-    (b"\x30\x0c\x02\x01\x05\x78\x07\x0a\x01\x00\x04\x00\x04\x00", "an operation that is no answer"),
-    (b"HTTP/1.1 400 Bad Request\r\n", "something that is not LDAP"),
-    (b"\x30\x80\x02\x01\x05\x00\x00", "indefinite length"),
-    (b"\x30\x84\x40\x00\x00\x00", "an LDAP message of 1073741824 bytes; at most 268435456 are accepted"),
-])
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (message(6, entry_operation("cn=a", {})), r"a request \(message id 6\) that is not outstanding"),
+        (message(0, entry_operation("cn=a", {})), r"a request \(message id 0\) that is not outstanding"),
+        (b"\x30\x0c\x02\x01\x05\x78\x07\x0a\x01\x00\x04\x00\x04\x00", "an operation that is no answer"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "something that is not LDAP"),
+        (b"\x30\x80\x02\x01\x05\x00\x00", "indefinite length"),
+        (b"\x30\x84\x40\x00\x00\x00", "an LDAP message of 1073741824 bytes; at most 268435456 are accepted"),
+    ],
+)
 def test_what_is_no_answer(data, why):
     with pytest.raises(wire.ProtocolError, match=why):
         wire.Channel(Pieces(data), 1).page(5)
@@ -213,7 +245,9 @@ def test_what_is_no_answer(data, why):
 
 def test_a_long_message_costs_its_length_once():
     members = wire._element(0x31, wire._string("x" * 1000) * 30000)
-    entry = wire._element(0x64, wire._string("cn=a"), wire._element(0x30, wire._element(0x30, wire._string("member"), members)))
+    entry = wire._element(
+        0x64, wire._string("cn=a"), wire._element(0x30, wire._element(0x30, wire._string("member"), members))
+    )
     data = io.BytesIO(wire._element(0x30, wire._integer(5), entry) + message(5, done_operation()))
     pieces = SimpleNamespace(settimeout=lambda seconds: None, recv=lambda size: data.read(min(size, 4096)))
     started = time.perf_counter()
@@ -222,8 +256,19 @@ def test_a_long_message_costs_its_length_once():
     assert time.perf_counter() - started < 2  # joining at each piece would take half a minute
 
 
-FILTERS = ["(cn=a)", "(!(cn=a b))", "(&(a=1)(|(b>=2)(c<=3)(d~=4))(e=*))", "(cn=a*b*c*d)", "(cn=*b)", "(cn=b*)",
-           "(userAccountControl:1.2.840.113556.1.4.803:=2)", "(o:dn:2.4.6:=x)", "(o:dn:=x)", r"(bin=\00\ff\28)", "(cn=ü)"]
+FILTERS = [
+    "(cn=a)",
+    "(!(cn=a b))",
+    "(&(a=1)(|(b>=2)(c<=3)(d~=4))(e=*))",
+    "(cn=a*b*c*d)",
+    "(cn=*b)",
+    "(cn=b*)",
+    "(userAccountControl:1.2.840.113556.1.4.803:=2)",
+    "(o:dn:2.4.6:=x)",
+    "(o:dn:=x)",
+    r"(bin=\00\ff\28)",
+    "(cn=ü)",
+]
 
 
 @pytest.mark.parametrize("text", FILTERS)
@@ -234,8 +279,14 @@ def test_a_filter_is_encoded_as_ldap3_encodes_it(text):
 
 
 # pyasn1 cannot read what it writes for '!', '&' and '|' with ldap3's definitions.
-@given(TEXT, st.sampled_from(sorted(wire.SCOPES)), st.sampled_from([text for text in FILTERS if text[1] not in "!&|"]), st.lists(NAME, max_size=5), st.binary(max_size=300),
-       st.integers(0, 2**31 - 1))
+@given(
+    TEXT,
+    st.sampled_from(sorted(wire.SCOPES)),
+    st.sampled_from([text for text in FILTERS if text[1] not in "!&|"]),
+    st.lists(NAME, max_size=5),
+    st.binary(max_size=300),
+    st.integers(0, 2**31 - 1),
+)
 def test_a_request_is_what_pyasn1_reads(base, scope, text, attributes, cookie, size):
     sent = Pieces(b"")
     channel = wire.Channel(sent, 1)
@@ -245,7 +296,12 @@ def test_a_request_is_what_pyasn1_reads(base, scope, text, attributes, cookie, s
     assert rest == b""
     assert int(read["messageID"]) == message_id
     assert (bytes(request["baseObject"]), int(request["scope"])) == (base.encode(), wire.SCOPES[scope])
-    assert (int(request["derefAliases"]), int(request["sizeLimit"]), int(request["timeLimit"]), bool(request["typesOnly"])) == (0, 0, 0, False)
+    assert (
+        int(request["derefAliases"]),
+        int(request["sizeLimit"]),
+        int(request["timeLimit"]),
+        bool(request["typesOnly"]),
+    ) == (0, 0, 0, False)
     assert [str(name) for name in request["attributes"]] == attributes
     control = read["controls"][0]
     assert (bytes(control["controlType"]).decode(), bool(control["criticality"])) == (wire.PAGED_RESULTS, True)
@@ -255,9 +311,8 @@ def test_a_request_is_what_pyasn1_reads(base, scope, text, attributes, cookie, s
 
 def test_a_silent_server_ends_the_read():
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        with pytest.raises(wire.ReadError, match="sent nothing for 0.1 seconds; raise timeout"):
-            wire.Channel(ours, 0.1).page(5)
+    with ours, theirs, pytest.raises(wire.ReadError, match="sent nothing for 0.1 seconds; raise timeout"):
+        wire.Channel(ours, 0.1).page(5)
 
 
 def test_a_server_that_trickles_ends_at_the_deadline():

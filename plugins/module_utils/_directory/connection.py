@@ -17,7 +17,8 @@ import ssl
 import threading
 import time
 import uuid
-from typing import Any, Callable, Iterator, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator
 from urllib.parse import quote, unquote
 
 from .._errors import SynchronizationError
@@ -43,11 +44,12 @@ class MissingLibrary(SynchronizationError):
 
 # --- servers --------------------------------------------------------------------------------------------------------
 
-_PORTS = {'ldap': 389, 'ldaps': 636}
+_PORTS = {"ldap": 389, "ldaps": 636}
 _SRV_PORTS_WITH_TLS = {389: 636, 3268: 3269}    # MS-ADTS 6.3.6.1: the records name the ports without TLS
 
 
-class ServerAddress(NamedTuple):
+@dataclass(frozen=True)
+class ServerAddress:
     """One server, or with scheme 'srv' a domain whose DNS names servers."""
 
     scheme: str     # 'ldap', 'ldaps', 'ldapi' or 'srv'
@@ -56,33 +58,33 @@ class ServerAddress(NamedTuple):
 
     def __str__(self) -> str:
         if not self.port:
-            return '%s:%s%s' % (self.scheme, '//' if self.scheme == 'ldapi' else '', self.host)
-        return '%s:%d' % ('[%s]' % self.host if ':' in self.host else self.host, self.port)
+            return "%s:%s%s" % (self.scheme, "//" if self.scheme == "ldapi" else "", self.host)
+        return "%s:%d" % ("[%s]" % self.host if ":" in self.host else self.host, self.port)
 
 
-def parse_server(text: str, encryption: str, authentication: str = 'simple') -> ServerAddress:
+def parse_server(text: str, encryption: str, authentication: str = "simple") -> ServerAddress:
     """The address in one item of the option `server`; ValueError when it is none or contradicts the encryption."""
     text = text.strip()
-    if text.lower().startswith('srv:'):
-        return ServerAddress('srv', _host(text[4:].strip('.'), text), 0)
-    scheme, separator, rest = text.partition('://')
+    if text.lower().startswith("srv:"):
+        return ServerAddress("srv", _host(text[4:].strip("."), text), 0)
+    scheme, separator, rest = text.partition("://")
     if not separator:
-        return _host_and_port('ldaps' if encryption == 'ldaps' else 'ldap', text, text)
+        return _host_and_port("ldaps" if encryption == "ldaps" else "ldap", text, text)
     scheme = scheme.lower()
-    if scheme == 'ldapi':
+    if scheme == "ldapi":
         return _ldapi(rest, text, encryption, authentication)
     if scheme not in _PORTS:
         raise ValueError("'%s' is not a server; write a host, host:port, or a URL that begins with ldap://, ldaps:// "
                          "or ldapi://" % text)
-    if (scheme == 'ldaps') != (encryption == 'ldaps'):
+    if (scheme == "ldaps") != (encryption == "ldaps"):
         raise ValueError("'%s' contradicts encryption: %s; %s" % (text, encryption, (
-            'write ldaps:// or choose encryption: start_tls' if scheme == 'ldap'
-            else 'write ldap:// or choose encryption: ldaps')))
-    return _host_and_port(scheme, rest[:-1] if rest.endswith('/') else rest, text)
+            "write ldaps:// or choose encryption: start_tls" if scheme == "ldap"
+            else "write ldap:// or choose encryption: ldaps")))
+    return _host_and_port(scheme, rest[:-1] if rest.endswith("/") else rest, text)
 
 
 def _host_and_port(scheme: str, text: str, whole: str) -> ServerAddress:
-    match = re.fullmatch(r'(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^:]*))(?::([0-9]{1,5}))?', text)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^:]*))(?::([0-9]{1,5}))?", text)
     if not match:
         raise ValueError("'%s' is not a server; write host:port, and an IPv6 address in brackets, [::1]:636" % whole)
     port = int(match.group(3)) if match.group(3) else _PORTS[scheme]
@@ -94,20 +96,20 @@ def _host_and_port(scheme: str, text: str, whole: str) -> ServerAddress:
 def _host(host: str, whole: str) -> str:
     if not host:
         raise ValueError("'%s' names no host" % whole)
-    if not re.fullmatch(r'[\w.-]+', host):
+    if not re.fullmatch(r"[\w.-]+", host):
         raise ValueError("'%s' is not a server: a host has no '%s' in it (a DN goes into distinguished_name)"
-                         % (whole, re.search(r'[^\w.-]', host).group()))
+                         % (whole, re.search(r"[^\w.-]", host).group()))
     return host
 
 
 def _ldapi(rest: str, text: str, encryption: str, authentication: str) -> ServerAddress:
-    if authentication != 'external' and encryption != 'none':
+    if authentication != "external" and encryption != "none":
         raise ValueError("'%s' contradicts encryption: %s; a local socket goes with authentication: external or "
                          "encryption: none" % (text, encryption))
     path = unquote(rest)
-    if not path.startswith('/') or path == '/':
+    if not path.startswith("/") or path == "/":
         raise ValueError("'%s' names no socket; write its path, such as ldapi://%%2Frun%%2Fslapd%%2Fldapi" % text)
-    return ServerAddress('ldapi', path, 0)
+    return ServerAddress("ldapi", path, 0)
 
 
 def _addresses(settings: Any) -> Iterator[ServerAddress | _NextServer]:
@@ -116,8 +118,8 @@ def _addresses(settings: Any) -> Iterator[ServerAddress | _NextServer]:
         try:
             address = parse_server(text, settings.encryption, settings.authentication)
         except ValueError as error:
-            raise ConnectError('server: %s' % error) from None
-        if address.scheme != 'srv':
+            raise ConnectError("server: %s" % error) from None
+        if address.scheme != "srv":
             yield address
             continue
         try:
@@ -134,17 +136,17 @@ def _look_up(domain: str, settings: Any) -> list[ServerAddress]:
         import dns.exception
         import dns.resolver
     except ImportError:
-        raise MissingLibrary('dnspython', 'server: srv:%s needs the Python library dnspython (pip install dnspython).'
+        raise MissingLibrary("dnspython", "server: srv:%s needs the Python library dnspython (pip install dnspython)."
                              % domain) from None
     try:
-        records = list(dns.resolver.resolve('_ldap._tcp.%s' % domain, 'SRV', lifetime=settings.timeout))
+        records = list(dns.resolver.resolve("_ldap._tcp.%s" % domain, "SRV", lifetime=settings.timeout))
     except dns.exception.DNSException as error:
-        raise _NextServer('server: srv:%s was not found in DNS: %s' % (domain, error)) from None
+        raise _NextServer("server: srv:%s was not found in DNS: %s" % (domain, error)) from None
     # Drawing by weight without replacement: the largest of random ** (1 / weight) comes first.
     records.sort(key=lambda record: (record.priority, -(random.random() ** (1 / (record.weight or 0.01)))))
-    scheme = 'ldaps' if settings.encryption == 'ldaps' else 'ldap'
+    scheme = "ldaps" if settings.encryption == "ldaps" else "ldap"
     return [ServerAddress(scheme, record.target.to_text(omit_final_dot=True),
-                          _SRV_PORTS_WITH_TLS.get(record.port, record.port) if scheme == 'ldaps' else record.port)
+                          _SRV_PORTS_WITH_TLS.get(record.port, record.port) if scheme == "ldaps" else record.port)
             for record in records]
 
 
@@ -163,7 +165,7 @@ class Session:
         self.entries = 0
         self.pages = 0
         self.not_read: list[str] = []
-        self.unusable = ''      # why no search may begin now
+        self.unusable = ""      # why no search may begin now
         self.names: dict[bytes, str] = {}
 
     def __enter__(self) -> Session:
@@ -189,8 +191,8 @@ def connect(settings: Any, warn: Callable[[str], None]) -> Session:
     ldap3 = _import_ldap3()
     addresses = _addresses(settings)
     _warn_about(settings, warn)
-    context = None if settings.encryption == 'none' else _tls_context(settings)
-    credentials = _kerberos_credentials(settings) if settings.authentication == 'kerberos' else None
+    context = None if settings.encryption == "none" else _tls_context(settings)
+    credentials = _kerberos_credentials(settings) if settings.authentication == "kerberos" else None
     failures: list[_NextServer] = []
     for address in addresses:
         if isinstance(address, _NextServer):
@@ -202,8 +204,8 @@ def connect(settings: Any, warn: Callable[[str], None]) -> Session:
             failures.append(failure)
     if len(failures) == 1:
         raise failures[0]
-    raise ConnectError('server: none of %d servers can be used: %s'
-                       % (len(failures), '; '.join(str(failure) for failure in failures)))
+    raise ConnectError("server: none of %d servers can be used: %s"
+                       % (len(failures), "; ".join(str(failure) for failure in failures)))
 
 
 def _import_ldap3() -> Any:
@@ -211,26 +213,26 @@ def _import_ldap3() -> Any:
         import ldap3
         import ldap3.utils.log
     except ImportError:
-        raise MissingLibrary('ldap3', 'Reading a directory needs the Python library ldap3.') from None
+        raise MissingLibrary("ldap3", "Reading a directory needs the Python library ldap3.") from None
     ldap3.utils.log.set_library_log_hide_sensitive_data(True)     # else a connection's repr shows its password
     return ldap3
 
 
 def _warn_about(settings: Any, warn: Callable[[str], None]) -> None:
-    remote = [server for server in settings.servers if not server.strip().lower().startswith('ldapi:')]
+    remote = [server for server in settings.servers if not server.strip().lower().startswith("ldapi:")]
     if not remote:
         return
-    if settings.encryption == 'none' and settings.password is not None and settings.authentication == 'simple':
-        warn('encryption: none sends the password in clear text; choose ldaps or start_tls.')
-    elif settings.encryption != 'none' and not settings.validate_certs:
-        warn('validate_certs: false lets anybody on the way pose as the directory and read the password.')
+    if settings.encryption == "none" and settings.password is not None and settings.authentication == "simple":
+        warn("encryption: none sends the password in clear text; choose ldaps or start_tls.")
+    elif settings.encryption != "none" and not settings.validate_certs:
+        warn("validate_certs: false lets anybody on the way pose as the directory and read the password.")
 
 
 def _connect_to(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None,
                 credentials: Any) -> Session:
-    if settings.authentication == 'external' and address.scheme != 'ldapi' and not (context and settings.client_cert):
-        raise ConnectError('authentication: external needs client_cert with an encryption, or a server that begins '
-                           'with ldapi://')
+    if settings.authentication == "external" and address.scheme != "ldapi" and not (context and settings.client_cert):
+        raise ConnectError("authentication: external needs client_cert with an encryption, or a server that begins "
+                           "with ldapi://")
     connection = _open(ldap3, address, settings, context)
     try:
         if credentials is not None:
@@ -238,7 +240,7 @@ def _connect_to(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.
         else:
             _ask(connection, address, settings, lambda: connection.bind(read_server_info=False))
             _check_bind(connection.result, address, settings)
-        connection.password = None
+        _forget_secrets(connection)
         session = Session(connection, str(address), settings.timeout, settings.page_size)
         session.root_dse = _read_root_dse(session, settings)
     except BaseException:
@@ -247,12 +249,18 @@ def _connect_to(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.
     return session
 
 
+def _forget_secrets(connection: Any) -> None:
+    """ldap3 keeps the password, and the bind requests with it."""
+    connection.password = connection.request = None
+    connection.strategy._outstanding.clear()
+
+
 def _read_root_dse(session: Session, settings: Any) -> dict[str, list[bytes]]:
     session.channel.set_deadline(time.monotonic() + settings.timeout)
     try:
-        entries = list(search(session, '', 'base', '(objectClass=*)', ('*', '+'), missing_ok=True))
+        entries = list(search(session, "", "base", "(objectClass=*)", ("*", "+"), missing_ok=True))
     except ReadError as error:
-        raise _NextServer('server: %s does not say what it is: %s' % (session.server, error)) from None
+        raise _NextServer("server: %s does not say what it is: %s" % (session.server, error)) from None
     session.channel.set_deadline(None)
     session.entries = session.pages = 0     # these count what was read of the directory
     return entries[0][1] if entries else {}
@@ -263,11 +271,11 @@ def _read_root_dse(session: Session, settings: Any) -> dict[str, list[bytes]]:
 def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None) -> Any:
     """A connection that is not bound yet, encrypted where it is to be."""
     tls = _tls(ldap3, context, settings.tls_server_name or address.host)
-    if address.scheme == 'ldapi':
-        server = ldap3.Server('ldapi://' + quote(address.host), get_info=ldap3.NONE, allowed_referral_hosts=[],
+    if address.scheme == "ldapi":
+        server = ldap3.Server("ldapi://" + quote(address.host), get_info=ldap3.NONE, allowed_referral_hosts=[],
                               connect_timeout=settings.timeout)
     else:
-        server = ldap3.Server(address.host, port=address.port, use_ssl=address.scheme == 'ldaps', tls=tls,
+        server = ldap3.Server(address.host, port=address.port, use_ssl=address.scheme == "ldaps", tls=tls,
                               get_info=ldap3.NONE, allowed_referral_hosts=[], connect_timeout=settings.timeout)
     connection = ldap3.Connection(
         server, client_strategy=ldap3.SYNC, auto_bind=ldap3.AUTO_BIND_NONE, auto_referrals=False, auto_range=False,
@@ -275,14 +283,14 @@ def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLCon
         receive_timeout=settings.timeout, **_bind_arguments(ldap3, settings))
     try:
         connection.open(read_server_info=False)
-        if settings.encryption == 'start_tls' and address.scheme == 'ldap':
+        if settings.encryption == "start_tls" and address.scheme == "ldap":
             _ask(connection, address, settings, lambda: connection.start_tls(read_server_info=False))
     except Exception as error:      # ldap3 makes classes of its own for what it raises, and lets others through
         _close(connection)
         if tls.failure is not None:
             raise _tls_failure(ldap3, address, settings, tls.failure) from None
         if isinstance(error, ldap3.core.exceptions.LDAPStartTLSError):
-            raise _NextServer('encryption: %s refuses StartTLS (%s); choose encryption: ldaps or another server'
+            raise _NextServer("encryption: %s refuses StartTLS (%s); choose encryption: ldaps or another server"
                               % (address, error)) from None
         if isinstance(error, _NextServer):
             raise
@@ -291,12 +299,12 @@ def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLCon
 
 
 def _bind_arguments(ldap3: Any, settings: Any) -> dict[str, Any]:
-    if settings.authentication == 'simple':
+    if settings.authentication == "simple":
         # As bytes, since ldap3 puts a text through SASLprep, which changes some passwords.
-        return {'authentication': ldap3.SIMPLE, 'user': settings.login, 'password': settings.password.encode('utf-8')}
-    if settings.authentication == 'external':
-        return {'authentication': ldap3.SASL, 'sasl_mechanism': ldap3.EXTERNAL, 'sasl_credentials': ''}
-    return {'authentication': ldap3.ANONYMOUS}
+        return {"authentication": ldap3.SIMPLE, "user": settings.login, "password": settings.password.encode("utf-8")}
+    if settings.authentication == "external":
+        return {"authentication": ldap3.SASL, "sasl_mechanism": ldap3.EXTERNAL, "sasl_credentials": ""}
+    return {"authentication": ldap3.ANONYMOUS}
 
 
 def _ask(connection: Any, address: ServerAddress, settings: Any, call: Callable[[], Any]) -> Any:
@@ -321,7 +329,7 @@ def _ask(connection: Any, address: ServerAddress, settings: Any, call: Callable[
     except Exception as error:
         if expired.is_set():
             raise _timed_out(address, settings) from None
-        if type(error).__name__ == 'LDAPStartTLSError':
+        if type(error).__name__ == "LDAPStartTLSError":
             raise
         raise _open_failure(address, settings, error) from None
     finally:
@@ -333,18 +341,18 @@ def _open_failure(address: ServerAddress, settings: Any, error: Exception) -> _N
     for argument in error.args[1:2]:
         if isinstance(argument, list):      # one exception for each address of the host
             texts = [str(each[0]) for each in argument]
-    text = '; '.join(dict.fromkeys(re.sub(r'^.*?: (?=\[|timed)|\[Errno -?\d+\] ', '', each) for each in texts))
-    if 'timed out' in text or 'temporarily unavailable' in text:
+    text = "; ".join(dict.fromkeys(re.sub(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] ", "", each) for each in texts))
+    if "timed out" in text or "temporarily unavailable" in text:
         return _timed_out(address, settings)
-    if 'invalid server address' in text:
+    if "invalid server address" in text:
         return _NextServer("server: the host name '%s' is not known" % address.host)
-    if settings.client_cert and 'alert' in text.lower():
-        return _NextServer('client_cert: %s refused the client certificate: %s' % (address, text))
-    return _NextServer('server: %s cannot be used: %s' % (address, text or type(error).__name__))
+    if settings.client_cert and "alert" in text.lower():
+        return _NextServer("client_cert: %s refused the client certificate: %s" % (address, text))
+    return _NextServer("server: %s cannot be used: %s" % (address, text or type(error).__name__))
 
 
 def _timed_out(address: ServerAddress, settings: Any) -> _NextServer:
-    return _NextServer('timeout: %s did not answer within %d seconds' % (address, settings.timeout))
+    return _NextServer("timeout: %s did not answer within %d seconds" % (address, settings.timeout))
 
 
 def _close(connection: Any) -> None:
@@ -370,20 +378,20 @@ def _tls_context(settings: Any) -> ssl.SSLContext:
     else:
         is_directory = os.path.isdir(settings.ca_path)
         try:
-            context.load_verify_locations(**{'capath' if is_directory else 'cafile': settings.ca_path})
+            context.load_verify_locations(**{"capath" if is_directory else "cafile": settings.ca_path})
         except OSError as error:
-            raise ConnectError('ca_path: %s cannot be read as certificates in PEM format: %s'
+            raise ConnectError("ca_path: %s cannot be read as certificates in PEM format: %s"
                                % (settings.ca_path, error.strerror or error)) from None
     if settings.client_key and not settings.client_cert:
-        raise ConnectError('client_key is given without client_cert')
+        raise ConnectError("client_key is given without client_cert")
     if settings.client_cert:
         try:
             # The password is only there so that OpenSSL does not ask for one on the terminal.
-            context.load_cert_chain(settings.client_cert, settings.client_key, password='')
+            context.load_cert_chain(settings.client_cert, settings.client_key, password="")
         except OSError as error:
-            raise ConnectError('client_cert: %s%s cannot be read as a certificate with its key in PEM format, '
-                               'not encrypted: %s' % (settings.client_cert, ', client_key: %s' % settings.client_key
-                                                      if settings.client_key else '', error.strerror or error)) from None
+            files = settings.client_cert + (", client_key: %s" % settings.client_key if settings.client_key else "")
+            raise ConnectError("client_cert: %s cannot be read as a certificate with its key in PEM format, not "
+                               "encrypted: %s" % (files, error.strerror or error)) from None
     return context
 
 
@@ -408,27 +416,27 @@ _EXPIRED, _NOT_YET_VALID, _HOST_MISMATCH, _ADDRESS_MISMATCH = 10, 9, 62, 64
 _UNKNOWN_ISSUER = (2, 18, 19, 20, 21, 24)
 
 
-def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, error: Exception) -> _NextServer:
-    code = getattr(error, 'verify_code', None)
+def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, error: Any) -> _NextServer:
+    code = getattr(error, "verify_code", None)
     if code in (_HOST_MISMATCH, _ADDRESS_MISMATCH):
         return _NextServer("tls_server_name: the certificate of %s is not for '%s'%s; connect by a name in it, or give "
                            "that name in tls_server_name" % (address, settings.tls_server_name or address.host,
                                                              _names_in_certificate(ldap3, address, settings)))
     if code in _UNKNOWN_ISSUER:
-        return _NextServer('ca_path: the certificate of %s is not signed by a trusted authority (%s); give the '
+        return _NextServer("ca_path: the certificate of %s is not signed by a trusted authority (%s); give the "
                            "certificate of the directory's authority in ca_path" % (address, error.verify_message))
     if code in (_EXPIRED, _NOT_YET_VALID):
-        return _NextServer('server: the certificate of %s %s; it must be renewed there (or the clock here is wrong)'
-                           % (address, 'has expired' if code == _EXPIRED else 'is not valid yet'))
+        return _NextServer("server: the certificate of %s %s; it must be renewed there (or the clock here is wrong)"
+                           % (address, "has expired" if code == _EXPIRED else "is not valid yet"))
     if code:
-        return _NextServer('server: the certificate of %s is not accepted: %s' % (address, error.verify_message))
+        return _NextServer("server: the certificate of %s is not accepted: %s" % (address, error.verify_message))
     if isinstance(error, socket.timeout):
         return _timed_out(address, settings)
-    if isinstance(error, (ssl.SSLEOFError, ConnectionError)) or getattr(error, 'reason', None) in (
-            'WRONG_VERSION_NUMBER', 'RECORD_LAYER_FAILURE', 'UNEXPECTED_EOF_WHILE_READING'):
-        return _NextServer('encryption: %s does not answer with TLS; a port without TLS needs encryption: start_tls'
+    if isinstance(error, (ssl.SSLEOFError, ConnectionError)) or getattr(error, "reason", None) in (
+            "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"):
+        return _NextServer("encryption: %s does not answer with TLS; a port without TLS needs encryption: start_tls"
                            % address)
-    return _NextServer('server: no TLS connection with %s: %s' % (address, getattr(error, 'reason', None) or error))
+    return _NextServer("server: no TLS connection with %s: %s" % (address, getattr(error, "reason", None) or error))
 
 
 def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any) -> str:
@@ -438,61 +446,61 @@ def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any) -> 
     try:
         connection = _open(ldap3, address, settings, context)
     except ConnectError:
-        return ''
-    names = [value for kind, value in (connection.socket.getpeercert() or {}).get('subjectAltName', ())
-             if kind in ('DNS', 'IP Address')]
+        return ""
+    names = [value for kind, value in (connection.socket.getpeercert() or {}).get("subjectAltName", ())
+             if kind in ("DNS", "IP Address")]
     _close(connection)
-    return ', but for %s' % ', '.join(names) if names else ''
+    return ", but for %s" % ", ".join(names) if names else ""
 
 
 # --- what the answer to a bind means --------------------------------------------------------------------------------
 
 # The "data" in AD's message for code 49.
 _SUB_CODES = {
-    '525': 'there is no such user',
-    '52e': 'the password is wrong, or there is no such user',
-    '530': 'the account may not log on at this time',
-    '531': 'the account may not log on from this computer',
-    '532': 'the password has expired',
-    '533': 'the account is disabled',
-    '701': 'the account has expired',
-    '773': 'the password must be changed first',
-    '775': 'the account is locked',
-    '80090346': 'the channel binding of TLS is missing or wrong (it needs the Python library cryptography, and a '
-                'connection that nothing on the way decrypts)',
+    "525": "there is no such user",
+    "52e": "the password is wrong, or there is no such user",
+    "530": "the account may not log on at this time",
+    "531": "the account may not log on from this computer",
+    "532": "the password has expired",
+    "533": "the account is disabled",
+    "701": "the account has expired",
+    "773": "the password must be changed first",
+    "775": "the account is locked",
+    "80090346": "the channel binding of TLS is missing or wrong (it needs the Python library cryptography, and a "
+                "connection that nothing on the way decrypts)",
 }
 
 
 def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings: Any) -> None:
     """Raise what a bind's result means, unless it is success."""
     if not result:
-        raise _NextServer('server: %s closed the connection instead of answering the bind' % address)
-    code, said = result['result'], (result.get('message') or '').strip('\0 \r\n')
+        raise _NextServer("server: %s closed the connection instead of answering the bind" % address)
+    code, said = result["result"], (result.get("message") or "").strip("\0 \r\n")
     if code == 0:
         return
-    answer = '%s (%d)%s' % (result.get('description') or 'result', code, ': ' + said if said else '')
-    secret = 'keytab' if settings.keytab else 'password'
+    answer = "%s (%d)%s" % (result.get("description") or "result", code, ": " + said if said else "")
+    secret = "keytab" if settings.keytab else "password"
     if code == 49:
-        data = re.search(r'\bdata ([0-9a-fA-F]+)', said)
+        data = re.search(r"\bdata ([0-9a-fA-F]+)", said)
         why = _SUB_CODES.get(data.group(1).lower()) if data else None
-        if settings.authentication == 'external':
-            raise ConnectError('client_cert: %s does not accept the login by certificate or socket: %s'
+        if settings.authentication == "external":
+            raise ConnectError("client_cert: %s does not accept the login by certificate or socket: %s"
                                % (address, answer))
         raise ConnectError("login, %s: %s refused the login%s: %s" % (
-            secret, address, " '%s'" % settings.login if settings.login else '',
-            '%s (%s)' % (why, data.group(1)) if why else 'the login or the password is wrong: ' + answer))
+            secret, address, " '%s'" % settings.login if settings.login else "",
+            "%s (%s)" % (why, data.group(1)) if why else "the login or the password is wrong: " + answer))
     if code in (8, 13):
-        raise ConnectError('encryption: %s wants a stronger protection than encryption: %s with authentication: %s; '
-                           'choose ldaps or start_tls (%s)'
+        raise ConnectError("encryption: %s wants a stronger protection than encryption: %s with authentication: %s; "
+                           "choose ldaps or start_tls (%s)"
                            % (address, settings.encryption, settings.authentication, answer))
     if code in (7, 48):
-        raise ConnectError('authentication: %s does not allow authentication: %s (%s)'
+        raise ConnectError("authentication: %s does not allow authentication: %s (%s)"
                            % (address, settings.authentication, answer))
     if code in (51, 52):
-        raise _NextServer('server: %s is not available now (%s)' % (address, answer))
+        raise _NextServer("server: %s is not available now (%s)" % (address, answer))
     if code == 53:
-        raise ConnectError('login: %s is not willing to accept this login (%s)' % (address, answer))
-    raise ConnectError('login: %s did not accept the login (%s)' % (address, answer))
+        raise ConnectError("login: %s is not willing to accept this login (%s)" % (address, answer))
+    raise ConnectError("login: %s did not accept the login (%s)" % (address, answer))
 
 
 # --- Kerberos -------------------------------------------------------------------------------------------------------
@@ -502,8 +510,8 @@ def _import_gssapi() -> Any:
         import gssapi
         import gssapi.raw
     except (ImportError, OSError):      # OSError: without the system's Kerberos libraries
-        raise MissingLibrary('gssapi', 'authentication: kerberos needs the Python library gssapi '
-                                       '(pip install gssapi).') from None
+        raise MissingLibrary("gssapi", "authentication: kerberos needs the Python library gssapi "
+                                       "(pip install gssapi).") from None
     return gssapi
 
 
@@ -513,18 +521,18 @@ def _kerberos_credentials(settings: Any) -> Any:
     try:
         name = gssapi.Name(settings.login, gssapi.NameType.kerberos_principal)
         if settings.keytab:
-            return gssapi.Credentials(name=name, usage='initiate', store={
-                'client_keytab': settings.keytab, 'ccache': 'MEMORY:%s' % uuid.uuid4()})
+            return gssapi.Credentials(name=name, usage="initiate", store={
+                "client_keytab": settings.keytab, "ccache": "MEMORY:%s" % uuid.uuid4()})
         return gssapi.raw.acquire_cred_with_password(
-            name, settings.password.encode('utf-8'), mechs=[gssapi.MechType.kerberos], usage='initiate').creds
+            name, settings.password.encode("utf-8"), mechs=[gssapi.MechType.kerberos], usage="initiate").creds
     except gssapi.exceptions.GSSError as error:
         raise _kerberos_failure(settings, error) from None
 
 
 def _kerberos_failure(settings: Any, error: Any) -> ConnectError:
     return ConnectError("login, %s: Kerberos gives no ticket to '%s': %s" % (
-        'keytab' if settings.keytab else 'password', settings.login,
-        '; '.join(error.get_all_statuses(error.min_code, False)) if error.min_code else error))
+        "keytab" if settings.keytab else "password", settings.login,
+        "; ".join(error.get_all_statuses(error.min_code, False)) if error.min_code else error))
 
 
 def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, credentials: Any) -> None:
@@ -536,30 +544,30 @@ def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, cr
     from ldap3.protocol.sasl.sasl import send_sasl_negotiation
 
     gssapi = _import_gssapi()
-    connection.sasl_mechanism = 'GSSAPI'
+    connection.sasl_mechanism = "GSSAPI"
 
     def negotiate(token: bytes) -> dict[str, Any]:
         return _ask(connection, address, settings, lambda: send_sasl_negotiation(connection, None, token))
 
     try:
-        target = gssapi.Name('ldap@%s' % (settings.tls_server_name or address.host), gssapi.NameType.hostbased_service)
+        target = gssapi.Name("ldap@%s" % (settings.tls_server_name or address.host), gssapi.NameType.hostbased_service)
         security = gssapi.SecurityContext(name=target, creds=credentials, mech=gssapi.MechType.kerberos,
-                                          usage='initiate', channel_bindings=_channel_bindings(gssapi, connection))
+                                          usage="initiate", channel_bindings=_channel_bindings(gssapi, connection))
         token = security.step()
         while True:
-            result = negotiate(token or b'')
-            if not result or result['result'] != 14:     # saslBindInProgress
+            result = negotiate(token or b"")
+            if not result or result["result"] != 14:     # saslBindInProgress
                 _check_bind(result, address, settings)
-                raise _NextServer('server: %s ended the Kerberos login too early' % address)
-            token = result['saslCreds'] or b''
+                raise _NextServer("server: %s ended the Kerberos login too early" % address)
+            token = result["saslCreds"] or b""
             if security.complete:
                 break
             token = security.step(token)
         offer = security.unwrap(token).message
         if len(offer) != 4 or not offer[0] & 1:
-            raise ConnectError('encryption: %s wants Kerberos to sign or seal, which is not supported; choose ldaps or '
-                               'start_tls' % address)
-        _check_bind(negotiate(security.wrap(b'\x01\0\0\0', False).message), address, settings)
+            raise ConnectError("encryption: %s wants Kerberos to sign or seal, which is not supported; choose ldaps or "
+                               "start_tls" % address)
+        _check_bind(negotiate(security.wrap(b"\x01\0\0\0", False).message), address, settings)
     except gssapi.exceptions.GSSError as error:
         raise _kerberos_failure(settings, error) from None
 
@@ -579,6 +587,6 @@ def _channel_bindings(gssapi: Any, connection: Any) -> Any:
         return None
     if algorithm is None:
         return None
-    name = 'sha256' if algorithm.name in ('md5', 'sha1') else algorithm.name
+    name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
     digest = hashlib.new(name, certificate).digest()
-    return gssapi.raw.ChannelBindings(application_data=b'tls-server-end-point:' + digest)
+    return gssapi.raw.ChannelBindings(application_data=b"tls-server-end-point:" + digest)

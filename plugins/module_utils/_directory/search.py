@@ -13,7 +13,15 @@ import re
 from typing import Iterator, Protocol, Sequence
 
 from .wire import (
-    PAGED_RESULTS, Channel, Entry, ProtocolError, ReadError, Result, decode_entry, paged_control, paged_cookie,
+    PAGED_RESULTS,
+    Channel,
+    Entry,
+    ProtocolError,
+    ReadError,
+    Result,
+    decode_entry,
+    paged_control,
+    paged_cookie,
     search_operation,
 )
 
@@ -49,19 +57,19 @@ def search(session: Session, base: str, scope: str, filter: str, attributes: Seq
     """
     _check_free(session)
     operation = search_operation(base, scope, filter, attributes)
-    return _pages(session, base, operation, scope != 'base', missing_ok, page_size or session.page_size)
+    return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size)
 
 
 def _check_free(session: Session) -> None:
     if session.unusable:
-        raise RuntimeError('this connection cannot search: %s' % session.unusable)
+        raise RuntimeError("this connection cannot search: %s" % session.unusable)
 
 
 def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool, size: int) -> Iterator[Entry]:
     _check_free(session)
-    session.unusable = 'another search is not read to its end'
+    session.unusable = "another search is not read to its end"
     channel, names = session.channel, session.names
-    cookie = b''
+    cookie = b""
     came = 0
     message_id = channel.ask(operation, *_controls(paged, size, cookie))
     while True:
@@ -73,12 +81,12 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
         if result.code == 0 and paged:
             next_cookie = _next_cookie(result, cookie, entries)
         else:
-            next_cookie = b''
+            next_cookie = b""
         if next_cookie:
             # Before this page is decoded, so that the server works while we do.
             message_id = channel.ask(operation, *_controls(paged, size, next_cookie))
         else:
-            session.unusable = ''
+            session.unusable = ""
             if result.code == 32 and missing_ok and not cookie:
                 return
             if result.code:
@@ -97,40 +105,40 @@ def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
 def _next_cookie(result: Result, cookie: bytes, entries: list[bytes]) -> bytes:
     value = result.controls.get(PAGED_RESULTS)
     if value is None:
-        raise ProtocolError('the server left the paged results control out of its answer, so nothing proves that '
-                            'the read is complete')
+        raise ProtocolError("the server left the paged results control out of its answer, so nothing proves that "
+                            "the read is complete")
     next_cookie = paged_cookie(value)
     if next_cookie and next_cookie == cookie and not entries:
-        raise ProtocolError('the server repeats an empty page without end (paged results)')
+        raise ProtocolError("the server repeats an empty page without end (paged results)")
     return next_cookie
 
 
 _HIGHER_LIMIT = ("ask the administrator of the directory for a higher limit for this account "
                  "(in OpenLDAP size.prtotal counts, in 389 Directory Server nsPagedSizeLimit)")
 _ADVICE = {
-    1: 'the server may want a login first (authentication)',
+    1: "the server may want a login first (authentication)",
     3: _HIGHER_LIMIT,
     4: _HIGHER_LIMIT,
     11: _HIGHER_LIMIT,
-    12: 'the server does not support paged results, or lost its place in them; run again',
-    34: 'check the DN',
-    48: 'the server wants a login (authentication)',
-    50: 'give the login the right to read there',
-    51: 'run again later, or name another server',
-    52: 'run again later, or name another server',
+    12: "the server does not support paged results, or lost its place in them; run again",
+    34: "check the DN",
+    48: "the server wants a login (authentication)",
+    50: "give the login the right to read there",
+    51: "run again later, or name another server",
+    52: "run again later, or name another server",
 }
 
 
 def _failure(base: str, came: int, result: Result) -> ReadError:
-    where = "'%s'" % base if base else 'the root DSE'
+    where = "'%s'" % base if base else "the root DSE"
     if result.code == 32:
-        return NoSuchEntry('%s does not exist in the directory, or the login may not see it' % where)
+        return NoSuchEntry("%s does not exist in the directory, or the login may not see it" % where)
     if result.code == 10:
         return ReadError("the server refers the search of %s to another server, which is not followed: %s; name that "
-                         "server in the option server" % (where, ' '.join(result.referrals) or 'it does not say which'))
+                         "server in the option server" % (where, " ".join(result.referrals) or "it does not say which"))
     advice = _ADVICE.get(result.code)
-    return ReadError('the read of %s is not complete, it ended after %d entries with %s%s'
-                     % (where, came, result, '; ' + advice if advice else ''))
+    return ReadError("the read of %s is not complete, it ended after %d entries with %s%s"
+                     % (where, came, result, "; " + advice if advice else ""))
 
 
 # --- ranged attributes ----------------------------------------------------------------------------------------------
@@ -141,7 +149,7 @@ def ranged(attributes: dict[str, list[bytes]], attribute: str) -> tuple[list[byt
     AD cuts a long attribute (MaxValRange, 1500 values): it sends `member` without values and `member;range=0-1499`
     beside it, so `member` alone reads like an empty group (MS-ADTS 3.1.1.3.1.3.3).
     """
-    prefix = attribute.lower() + ';range='
+    prefix = attribute.lower() + ";range="
     for name, values in attributes.items():
         if name.startswith(prefix):
             return values, name[len(prefix):]
@@ -163,23 +171,23 @@ def read_ranges(session: Session, base: str, attribute: str, first_values: list[
         values += part
         if high is None:
             if len(set(values)) != len(values):
-                raise _range_error(base, attribute, 'a value came twice, so it changed while it was read; run again')
+                raise _range_error(base, attribute, "a value came twice, so it changed while it was read; run again")
             return values
-        name = '%s;range=%d-*' % (attribute, high + 1)
-        entries = list(search(session, base, 'base', '(objectClass=*)', (name,)))
+        name = "%s;range=%d-*" % (attribute, high + 1)
+        entries = list(search(session, base, "base", "(objectClass=*)", (name,)))
         found = ranged(entries[0][1], attribute) if len(entries) == 1 else None
         if found is None:
-            raise _range_error(base, attribute, 'the server did not send the values from %d on; run again' % (high + 1))
+            raise _range_error(base, attribute, "the server did not send the values from %d on; run again" % (high + 1))
         part, written = found
 
 
 def _check_range(base: str, attribute: str, written: str, low: int, count: int) -> int | None:
     """The last index of a range; None when it is the last range."""
-    match = re.fullmatch(r'([0-9]{1,18})-([0-9]{1,18}|\*)', written)
+    match = re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18}|\*)", written)
     if not match or int(match.group(1)) != low:
         raise _range_error(base, attribute, "the server sent the range '%s' where one from %d on was due"
                            % (written, low))
-    if match.group(2) == '*':
+    if match.group(2) == "*":
         return None
     high = int(match.group(2))
     if count != high - low + 1 or not count:

@@ -15,8 +15,8 @@ import unicodedata
 import uuid
 
 # RFC 4512, 1.4: a short name or a dotted number.
-_SHORT_NAME = r'[A-Za-z][A-Za-z0-9-]*'
-_OID = r'(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+'
+_SHORT_NAME = r"[A-Za-z][A-Za-z0-9-]*"
+_OID = r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+"
 
 
 # --- keys -----------------------------------------------------------------------------------------------------------
@@ -25,15 +25,15 @@ def guid_text(raw: bytes) -> str:
     """Text of an objectGUID, lower case with dashes. Its first three fields are little-endian (MS-DTYP 2.3.4.2)."""
     digits = raw.hex()
     if len(digits) != 32:
-        raise ValueError('a GUID has 16 bytes, not %d' % len(raw))
+        raise ValueError("a GUID has 16 bytes, not %d" % len(raw))
     # Slices, since uuid.UUID costs five times as much and this runs once per entry.
-    return (digits[6:8] + digits[4:6] + digits[2:4] + digits[:2] + '-' + digits[10:12] + digits[8:10] + '-'
-            + digits[14:16] + digits[12:14] + '-' + digits[16:20] + '-' + digits[20:])
+    return (digits[6:8] + digits[4:6] + digits[2:4] + digits[:2] + "-" + digits[10:12] + digits[8:10] + "-"
+            + digits[14:16] + digits[12:14] + "-" + digits[16:20] + "-" + digits[20:])
 
 
 def guid_bytes(text: str) -> bytes:
     """The 16 bytes of an objectGUID from its text; upper case and braces are accepted."""
-    if not re.fullmatch(r'\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?', text):
+    if not re.fullmatch(r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?", text):
         raise ValueError("'%s' is not a GUID, such as 6f9619ff-8b86-d011-b42d-00c04fc964ff" % text)
     return uuid.UUID(text).bytes_le
 
@@ -41,23 +41,23 @@ def guid_bytes(text: str) -> bytes:
 def sid_text(raw: bytes) -> str:
     """Text of an objectSid (MS-DTYP 2.4.2.1): big-endian authority, then little-endian sub-authorities."""
     if len(raw) < 8 or raw[0] != 1 or raw[1] > 15 or len(raw) != 8 + 4 * raw[1]:
-        raise ValueError('these %d bytes are not a SID' % len(raw))
-    authority = int.from_bytes(raw[2:8], 'big')
-    parts = ['S-1', str(authority) if authority < 1 << 32 else '0x%012x' % authority]
-    parts += [str(int.from_bytes(raw[at:at + 4], 'little')) for at in range(8, len(raw), 4)]
-    return '-'.join(parts)
+        raise ValueError("these %d bytes are not a SID" % len(raw))
+    authority = int.from_bytes(raw[2:8], "big")
+    parts = ["S-1", str(authority) if authority < 1 << 32 else "0x%012x" % authority]
+    parts += [str(int.from_bytes(raw[at:at + 4], "little")) for at in range(8, len(raw), 4)]
+    return "-".join(parts)
 
 
 def sid_bytes(text: str) -> bytes:
     """The bytes of a SID from its text, `S-1-5-21-...`."""
-    match = re.fullmatch(r'[Ss]-1-(0[xX][0-9A-Fa-f]{12}|[0-9]{1,10})((?:-[0-9]{1,10}){0,15})', text)
+    match = re.fullmatch(r"[Ss]-1-(0[xX][0-9A-Fa-f]{12}|[0-9]{1,10})((?:-[0-9]{1,10}){0,15})", text)
     if not match:
         raise ValueError("'%s' is not a SID, such as S-1-5-21-1004336348-1177238915-682003330-512" % text)
-    subs = [int(part) for part in match.group(2).split('-')[1:]]
-    authority = int(match.group(1), 0) if match.group(1)[:2] in ('0x', '0X') else int(match.group(1))
+    subs = [int(part) for part in match.group(2).split("-")[1:]]
+    authority = int(match.group(1), 0) if match.group(1)[:2] in ("0x", "0X") else int(match.group(1))
     if any(part >= 1 << 32 for part in subs):
         raise ValueError("'%s' is not a SID: a part of it does not fit into 32 bits" % text)
-    return bytes((1, len(subs))) + authority.to_bytes(6, 'big') + b''.join(part.to_bytes(4, 'little') for part in subs)
+    return bytes((1, len(subs))) + authority.to_bytes(6, "big") + b"".join(part.to_bytes(4, "little") for part in subs)
 
 
 # --- times ----------------------------------------------------------------------------------------------------------
@@ -71,14 +71,14 @@ def filetime_seconds(raw: bytes) -> int | None:
 
     None is "never": accountExpires uses 0 and 0x7FFFFFFFFFFFFFFF alike (MS-ADA1 2.1).
     """
-    if not re.fullmatch(rb'-?[0-9]{1,20}', raw):
-        raise ValueError('%s is not a FILETIME' % _shown(raw))
+    if not re.fullmatch(rb"-?[0-9]{1,20}", raw):
+        raise ValueError("%s is not a FILETIME" % _shown(raw))
     steps = int(raw)
     return None if steps == 0 or steps >= _FILETIME_NEVER else (steps - _FILETIME_AT_1970) // 10000000
 
 
 _GENERALIZED_TIME = re.compile(
-    rb'([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})?)?(?:[.,]([0-9]+))?(?:Z|([+-])([0-9]{2})([0-9]{2})?)')
+    rb"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})?)?(?:[.,]([0-9]+))?(?:Z|([+-])([0-9]{2})([0-9]{2})?)")
 _DAY_OF_1970 = datetime.date(1970, 1, 1).toordinal()
 _DAYS_IN_400_YEARS = 146097
 
@@ -91,40 +91,40 @@ def generalized_time_seconds(raw: bytes) -> int:
     """
     match = _GENERALIZED_TIME.fullmatch(raw)
     if not match:
-        raise ValueError('%s is not a time such as 20260131235959Z' % _shown(raw))
+        raise ValueError("%s is not a time such as 20260131235959Z" % _shown(raw))
     year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
     year, hour, minutes, seconds = int(year), int(hour), int(minute or 0), int(second or 0)
     away, away_minutes = int(offset_hours or 0), int(offset_minutes or 0)
     if hour > 23 or minutes > 59 or seconds > 60 or away > 23 or away_minutes > 59:
-        raise ValueError('%s is not a time: it is out of range' % _shown(raw))
+        raise ValueError("%s is not a time: it is out of range" % _shown(raw))
     try:
         # Python's calendar begins with year 1, and repeats every 400 years.
         days = datetime.date(year or 400, int(month), int(day)).toordinal() - (0 if year else _DAYS_IN_400_YEARS)
     except ValueError:
-        raise ValueError('%s is not a time: there is no such day' % _shown(raw)) from None
+        raise ValueError("%s is not a time: there is no such day" % _shown(raw)) from None
     unit = 1 if second else 60 if minute else 3600
-    digits = (fraction or b'0')[:9]
-    offset = (away * 3600 + away_minutes * 60) * (-1 if sign == b'-' else 1)
+    digits = (fraction or b"0")[:9]
+    offset = (away * 3600 + away_minutes * 60) * (-1 if sign == b"-" else 1)
     return ((days - _DAY_OF_1970) * 86400 + hour * 3600 + minutes * 60 + seconds
             + int(digits) * unit // 10 ** len(digits) - offset)
 
 
 def _shown(raw: bytes) -> str:
-    return "'%s'" % raw[:60].decode('ascii', 'backslashreplace')
+    return "'%s'" % raw[:60].decode("ascii", "backslashreplace")
 
 
 # --- distinguished names --------------------------------------------------------------------------------------------
 
 # RFC 4514, 3; spaces around separators as RFC 2253, 4 asks readers to accept them.
-_TYPE = re.compile(r' *(%s|%s) *= *' % (_SHORT_NAME, _OID))
-_HEX_VALUE = re.compile(r'#((?:[0-9A-Fa-f]{2})+) *')
+_TYPE = re.compile(r" *(%s|%s) *= *" % (_SHORT_NAME, _OID))
+_HEX_VALUE = re.compile(r"#((?:[0-9A-Fa-f]{2})+) *")
 _STRING_VALUE = re.compile(r'(?:[^\\,+";<>\0]|\\(?:[ "#+,;<=>\\]|[0-9A-Fa-f]{2}))*')
-_PAIR = re.compile(rb'\\(?:([0-9A-Fa-f]{2})|(.))')
+_PAIR = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))")
 
 # The types RFC 4514, 3 names, by their numbers.
 _NAME_OF_OID = {
-    '2.5.4.3': 'cn', '2.5.4.7': 'l', '2.5.4.8': 'st', '2.5.4.10': 'o', '2.5.4.11': 'ou', '2.5.4.6': 'c',
-    '2.5.4.9': 'street', '0.9.2342.19200300.100.1.25': 'dc', '0.9.2342.19200300.100.1.1': 'uid',
+    "2.5.4.3": "cn", "2.5.4.7": "l", "2.5.4.8": "st", "2.5.4.10": "o", "2.5.4.11": "ou", "2.5.4.6": "c",
+    "2.5.4.9": "street", "0.9.2342.19200300.100.1.25": "dc", "0.9.2342.19200300.100.1.1": "uid",
 }
 
 
@@ -134,7 +134,7 @@ def parse_dn(text: str) -> list[list[tuple[str, str | bytes]]]:
     A value is the unescaped text; only a value that is no text is bytes, its BER encoding. The empty DN gives [].
     """
     _refuse_surrogates(text)
-    if not text.strip(' '):
+    if not text.strip(" "):
         return []
     rdns: list[list[tuple[str, str | bytes]]] = [[]]
     at = 0
@@ -147,16 +147,16 @@ def parse_dn(text: str) -> list[list[tuple[str, str | bytes]]]:
         rdns[-1].append((match.group(1), value))
         if at == len(text):
             return rdns
-        if text[at] == ',':
+        if text[at] == ",":
             rdns.append([])
-        elif text[at] != '+':
+        elif text[at] != "+":
             raise _dn_error(text, at, _why_not_here(text, at))
         at += 1
 
 
 def _dn_value(text: str, at: int) -> tuple[str | bytes, int]:
     """The value that begins at `at`, and where it ends."""
-    if text.startswith('#', at):
+    if text.startswith("#", at):
         match = _HEX_VALUE.match(text, at)
         if not match:
             raise _dn_error(text, at, "after '#' a value is written in pairs of hexadecimal digits "
@@ -168,23 +168,23 @@ def _dn_value(text: str, at: int) -> tuple[str | bytes, int]:
         return _text_or_ber(content), match.end()
     match = _STRING_VALUE.match(text, at)
     written = match.group()
-    stripped = written.rstrip(' ')
-    if len(stripped) < len(written) and (len(stripped) - len(stripped.rstrip('\\'))) % 2:
-        stripped += ' '                                 # the space was escaped
-    if '\\' not in stripped:
+    stripped = written.rstrip(" ")
+    if len(stripped) < len(written) and (len(stripped) - len(stripped.rstrip("\\"))) % 2:
+        stripped += " "                                 # the space was escaped
+    if "\\" not in stripped:
         return stripped, match.end()
     octets = _PAIR.sub(lambda pair: bytes.fromhex(pair.group(1).decode()) if pair.group(1) else pair.group(2),
-                       stripped.encode('utf-8'))
+                       stripped.encode("utf-8"))
     return _text_or_ber(octets), match.end()
 
 
 def _text_or_ber(octets: bytes) -> str | bytes:
     try:
-        return octets.decode('utf-8')
+        return octets.decode("utf-8")
     except UnicodeDecodeError:
         size = len(octets)
-        length = bytes((size,)) if size < 128 else bytes((0x84,)) + size.to_bytes(4, 'big')
-        return b'\x04' + length + octets
+        length = bytes((size,)) if size < 128 else bytes((0x84,)) + size.to_bytes(4, "big")
+        return b"\x04" + length + octets
 
 
 def _string_in_ber(octets: bytes) -> bytes | None:
@@ -194,15 +194,15 @@ def _string_in_ber(octets: bytes) -> bytes | None:
     length, start = octets[1], 2
     if length > 127:
         start += length - 128
-        length = int.from_bytes(octets[2:start], 'big') if start > 2 else -1
+        length = int.from_bytes(octets[2:start], "big") if start > 2 else -1
     return octets[start:] if len(octets) - start == length else None
 
 
 def _refuse_surrogates(text: str) -> None:
     try:
-        text.encode('utf-8')
+        text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError('character %d is not Unicode text; write the value in UTF-8' % (error.start + 1)) from None
+        raise ValueError("character %d is not Unicode text; write the value in UTF-8" % (error.start + 1)) from None
 
 
 def _dn_error(text: str, at: int, why: str) -> ValueError:
@@ -210,26 +210,26 @@ def _dn_error(text: str, at: int, why: str) -> ValueError:
 
 
 def _why_no_type(text: str, at: int) -> str:
-    part = re.match(r'[^,+]*', text[at:]).group().strip()
+    part = re.match(r"[^,+]*", text[at:]).group().strip()
     if not part:
-        return 'a part is empty' if at else 'it begins with a separator'
-    if '=' not in part:
+        return "a part is empty" if at else "it begins with a separator"
+    if "=" not in part:
         return "'%s' has no '=' (a ',' that belongs to a value is written '\\,')" % part
-    return "'%s' is not an attribute type" % part.partition('=')[0].strip()
+    return "'%s' is not an attribute type" % part.partition("=")[0].strip()
 
 
 def _why_not_here(text: str, at: int) -> str:
-    if text[at] == '\\':
+    if text[at] == "\\":
         return "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it"
-    if text[at] == '\0':
+    if text[at] == "\0":
         return "a NUL character is written '\\00'"
     return "'%s' in a value is written '\\%s'" % (text[at], text[at])
 
 
 # What needs no unescaping and no folding of spaces: the normal form is then the folded text.
 _PLAIN_VALUE = r'[^\s\\,+";<>#\0]+(?: [^\s\\,+";<>#\0]+)*'
-_PLAIN_DN = re.compile(r'{0}={1}(?:,{0}={1})*'.format(_SHORT_NAME, _PLAIN_VALUE))
-_ESCAPED_IN_NORMAL_FORM = {ord(char): '\\%02x' % ord(char) for char in '\0",+;<>\\'}
+_PLAIN_DN = re.compile(r"{0}={1}(?:,{0}={1})*".format(_SHORT_NAME, _PLAIN_VALUE))
+_ESCAPED_IN_NORMAL_FORM = {ord(char): "\\%02x" % ord(char) for char in '\0",+;<>\\'}
 
 
 def normal_dn(text: str) -> str:
@@ -243,40 +243,40 @@ def normal_dn(text: str) -> str:
         if text.isascii():
             return text.lower()
         folded = text.casefold()
-        if unicodedata.is_normalized('NFC', text) and unicodedata.is_normalized('NFC', folded):
+        if unicodedata.is_normalized("NFC", text) and unicodedata.is_normalized("NFC", folded):
             return folded
-    return ','.join('+'.join(sorted(_normal_pair(*pair) for pair in rdn)) for rdn in parse_dn(text))
+    return ",".join("+".join(sorted(_normal_pair(*pair) for pair in rdn)) for rdn in parse_dn(text))
 
 
 def _normal_pair(kind: str, value: str | bytes) -> str:
     kind = _NAME_OF_OID.get(kind, kind.lower())
     if isinstance(value, bytes):
-        return '%s=#%s' % (kind, value.hex())
-    value = unicodedata.normalize('NFC', unicodedata.normalize('NFC', value).casefold())
-    value = ' '.join(value.split()).translate(_ESCAPED_IN_NORMAL_FORM)
-    return '%s=%s' % (kind, '\\23' + value[1:] if value.startswith('#') else value)
+        return "%s=#%s" % (kind, value.hex())
+    value = unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold())
+    value = " ".join(value.split()).translate(_ESCAPED_IN_NORMAL_FORM)
+    return "%s=%s" % (kind, "\\23" + value[1:] if value.startswith("#") else value)
 
 
 def dn_is_within(normal: str, normal_ancestor: str) -> bool:
     """Whether a DN is the ancestor itself or lies below it; both in normal form."""
-    return not normal_ancestor or normal == normal_ancestor or normal.endswith(',' + normal_ancestor)
+    return not normal_ancestor or normal == normal_ancestor or normal.endswith("," + normal_ancestor)
 
 
-_FIRST_RDN = re.compile(r'(?:[^\\,]|\\.)*', re.DOTALL)
-_FIRST_RDN_BYTES = re.compile(rb'(?:[^\\,]|\\.)*', re.DOTALL)
+_FIRST_RDN = re.compile(r"(?:[^\\,]|\\.)*", re.DOTALL)
+_FIRST_RDN_BYTES = re.compile(rb"(?:[^\\,]|\\.)*", re.DOTALL)
 
 
 def dn_parent(text: str) -> str:
     """The DN without its first RDN, as it is written; '' when there is no more."""
-    if '\\' not in text:
-        return text.partition(',')[2].lstrip(' ')
-    return text[_FIRST_RDN.match(text).end() + 1:].lstrip(' ')
+    if "\\" not in text:
+        return text.partition(",")[2].lstrip(" ")
+    return text[_FIRST_RDN.match(text).end() + 1:].lstrip(" ")
 
 
 def fast_parent(dn: bytes) -> bytes:
     """`dn_parent` of a DN as a server wrote it."""
-    if b'\\' not in dn:
-        return dn[dn.find(b',') + 1:] if b',' in dn else b''
+    if b"\\" not in dn:
+        return dn[dn.find(b",") + 1:] if b"," in dn else b""
     return dn[_FIRST_RDN_BYTES.match(dn).end() + 1:]
 
 
@@ -284,37 +284,37 @@ def rdn_value(text: str) -> str:
     """The unescaped value of the first RDN, to be shown as a name."""
     rdns = parse_dn(_FIRST_RDN.match(text).group())
     if not rdns:
-        return ''
+        return ""
     value = rdns[0][0][1]
-    return value if isinstance(value, str) else '#' + value.hex()
+    return value if isinstance(value, str) else "#" + value.hex()
 
 
 def escape_dn_value(value: str) -> str:
     """A value as RFC 4514, 2.4 writes it in a DN."""
-    escaped = re.sub(r'([",+;<>\\])', r'\\\1', value).replace('\0', '\\00')
-    if escaped.startswith(('#', ' ')):
-        escaped = '\\' + escaped
-    if escaped.endswith(' ') and value != ' ':
-        escaped = escaped[:-1] + '\\ '
+    escaped = re.sub(r'([",+;<>\\])', r"\\\1", value).replace("\0", "\\00")
+    if escaped.startswith(("#", " ")):
+        escaped = "\\" + escaped
+    if escaped.endswith(" ") and value != " ":
+        escaped = escaped[:-1] + "\\ "
     return escaped
 
 
 def dn_text(raw: bytes) -> str:
     """The text of a DN that a server sent; strictly UTF-8, since a guess would name somebody else."""
     try:
-        return raw.decode('utf-8')
+        return raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise ValueError('the directory sent a distinguished name that is not UTF-8: %s' % _shown(raw)) from None
+        raise ValueError("the directory sent a distinguished name that is not UTF-8: %s" % _shown(raw)) from None
 
 
 # --- filters --------------------------------------------------------------------------------------------------------
 
 # RFC 4515, 3. Its valueencoding leaves out NUL, parentheses, '*' and a backslash without two hexadecimal digits.
-_FILTER_VALUE = re.compile(r'(?:[^\0()*\\]|\\[0-9A-Fa-f]{2})*')
-_DESCRIPTION = r'(?:%s|%s)(?:;[A-Za-z0-9-]+)*' % (_SHORT_NAME, _OID)
-_FILTER_TEST = re.compile(r'(%s)([~<>]?=)' % _DESCRIPTION)
-_FILTER_EXTENSIBLE = re.compile(r'(%s)?(:[dD][nN])?(?::(%s|%s))?:=' % (_DESCRIPTION, _SHORT_NAME, _OID))
-_WHITE_SPACE = re.compile(r'\s*')
+_FILTER_VALUE = re.compile(r"(?:[^\0()*\\]|\\[0-9A-Fa-f]{2})*")
+_DESCRIPTION = r"(?:%s|%s)(?:;[A-Za-z0-9-]+)*" % (_SHORT_NAME, _OID)
+_FILTER_TEST = re.compile(r"(%s)([~<>]?=)" % _DESCRIPTION)
+_FILTER_EXTENSIBLE = re.compile(r"(%s)?(:[dD][nN])?(?::(%s|%s))?:=" % (_DESCRIPTION, _SHORT_NAME, _OID))
+_WHITE_SPACE = re.compile(r"\s*")
 _DEEPEST_FILTER = 100
 
 
@@ -329,7 +329,7 @@ def parse_filter(text: str) -> tuple:
     _refuse_surrogates(text)
     at = _WHITE_SPACE.match(text).end()
     if at == len(text):
-        raise ValueError('the filter is empty; write one such as (objectClass=*)')
+        raise ValueError("the filter is empty; write one such as (objectClass=*)")
     tree, at = _filter(text, at, 1)
     at = _WHITE_SPACE.match(text, at).end()
     if at < len(text):
@@ -343,30 +343,30 @@ def check_filter(text: str) -> None:
 
 
 def _filter(text: str, at: int, depth: int) -> tuple[tuple, int]:
-    if not text.startswith('(', at):
+    if not text.startswith("(", at):
         raise _filter_error(text, at, "a '(' is missing")
     if depth > _DEEPEST_FILTER:
-        raise _filter_error(text, at, 'it is nested more than %d levels deep' % _DEEPEST_FILTER)
+        raise _filter_error(text, at, "it is nested more than %d levels deep" % _DEEPEST_FILTER)
     opened = at
     at = _WHITE_SPACE.match(text, at + 1).end()
     kind = text[at:at + 1]
-    if kind and kind in '&|!':
+    if kind and kind in "&|!":
         filters = []
         at = _WHITE_SPACE.match(text, at + 1).end()
-        while text.startswith('(', at):
+        while text.startswith("(", at):
             tree, at = _filter(text, at, depth + 1)
             filters.append(tree)
             at = _WHITE_SPACE.match(text, at).end()
-        if kind == '!' and len(filters) != 1:
+        if kind == "!" and len(filters) != 1:
             raise _filter_error(text, opened, "'!' takes exactly one filter in parentheses")
         if not filters:
             raise _filter_error(text, opened, "'%s' needs at least one filter in parentheses" % kind)
-        tree = (kind, filters[0] if kind == '!' else filters)
+        tree = (kind, filters[0] if kind == "!" else filters)
     else:
         tree, at = _filter_item(text, at)
     if at == len(text):
         raise _filter_error(text, opened, "this '(' is never closed")
-    if text[at] != ')':
+    if text[at] != ")":
         raise _filter_error(text, at, _why_not_in_filter(text, at))
     return tree, at + 1
 
@@ -375,18 +375,18 @@ def _filter_item(text: str, at: int) -> tuple[tuple, int]:
     match = _FILTER_TEST.match(text, at)
     if match:
         attribute, test = match.groups()
-        parts, at = _filter_values(text, match.end(), test == '=')
+        parts, at = _filter_values(text, match.end(), test == "=")
         if len(parts) == 1:
             return (test, attribute, parts[0]), at
         if not any(parts):
-            return ('=*', attribute), at
-        return ('*', attribute, parts[0], [part for part in parts[1:-1] if part], parts[-1]), at
+            return ("=*", attribute), at
+        return ("*", attribute, parts[0], [part for part in parts[1:-1] if part], parts[-1]), at
     match = _FILTER_EXTENSIBLE.match(text, at)
     if match and (match.group(1) or match.group(3)):
         attribute, dn_attributes, rule = match.groups()
         parts, at = _filter_values(text, match.end(), False)
-        return (':=', rule, attribute, parts[0], bool(dn_attributes)), at
-    raise _filter_error(text, at, 'here an attribute and one of = >= <= ~= := are expected')
+        return (":=", rule, attribute, parts[0], bool(dn_attributes)), at
+    raise _filter_error(text, at, "here an attribute and one of = >= <= ~= := are expected")
 
 
 def _filter_values(text: str, at: int, stars: bool) -> tuple[list[bytes], int]:
@@ -394,9 +394,9 @@ def _filter_values(text: str, at: int, stars: bool) -> tuple[list[bytes], int]:
     values = []
     while True:
         match = _FILTER_VALUE.match(text, at)
-        values.append(_PAIR.sub(lambda pair: bytes.fromhex(pair.group(1).decode()), match.group().encode('utf-8')))
+        values.append(_PAIR.sub(lambda pair: bytes.fromhex(pair.group(1).decode()), match.group().encode("utf-8")))
         at = match.end()
-        if not stars or not text.startswith('*', at):
+        if not stars or not text.startswith("*", at):
             return values, at
         at += 1
 
@@ -406,18 +406,18 @@ def _filter_error(text: str, at: int, why: str) -> ValueError:
 
 
 def _why_not_in_filter(text: str, at: int) -> str:
-    if text[at] == '\\':
+    if text[at] == "\\":
         return "a backslash needs two hexadecimal digits after it ('\\5c' is a backslash)"
-    if text[at] in '(*\0':
-        return "'%s' in a value is written '\\%02x'" % (text[at].replace('\0', 'NUL'), ord(text[at]))
+    if text[at] in "(*\0":
+        return "'%s' in a value is written '\\%02x'" % (text[at].replace("\0", "NUL"), ord(text[at]))
     return "a ')' is missing"
 
 
-_ESCAPED_IN_FILTER = {ord(char): '\\%02x' % ord(char) for char in '\0()*\\'}
+_ESCAPED_IN_FILTER = {ord(char): "\\%02x" % ord(char) for char in "\0()*\\"}
 
 
 def escape_filter(value: str | bytes) -> str:
     """A value as RFC 4515 writes it in a filter; of bytes every one is escaped."""
     if isinstance(value, bytes):
-        return ''.join('\\%02x' % octet for octet in value)
+        return "".join("\\%02x" % octet for octet in value)
     return value.translate(_ESCAPED_IN_FILTER)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import dataclass
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from .._errors import SynchronizationError
@@ -19,8 +20,8 @@ from .values import parse_filter
 
 Entry = Tuple[bytes, Dict[str, List[bytes]], bytes]
 
-SCOPES = {'base': 0, 'one': 1, 'sub': 2}
-PAGED_RESULTS = '1.2.840.113556.1.4.319'    # RFC 2696
+SCOPES = {"base": 0, "one": 1, "sub": 2}
+PAGED_RESULTS = "1.2.840.113556.1.4.319"    # RFC 2696
 
 _LARGEST_MESSAGE = 256 * 1024 * 1024
 _RECEIVE = 64 * 1024
@@ -32,12 +33,12 @@ _ENTRY, _DONE, _REFERENCE, _EXTENDED, _INTERMEDIATE = 0x64, 0x65, 0x73, 0x78, 0x
 
 # RFC 4511, 4.1.9
 _RESULT_NAMES = {
-    0: 'success', 1: 'operationsError', 2: 'protocolError', 3: 'timeLimitExceeded', 4: 'sizeLimitExceeded',
-    7: 'authMethodNotSupported', 8: 'strongerAuthRequired', 10: 'referral', 11: 'adminLimitExceeded',
-    12: 'unavailableCriticalExtension', 13: 'confidentialityRequired', 14: 'saslBindInProgress', 16: 'noSuchAttribute',
-    18: 'inappropriateMatching', 21: 'invalidAttributeSyntax', 32: 'noSuchObject', 34: 'invalidDNSyntax',
-    48: 'inappropriateAuthentication', 49: 'invalidCredentials', 50: 'insufficientAccessRights', 51: 'busy',
-    52: 'unavailable', 53: 'unwillingToPerform', 80: 'other',
+    0: "success", 1: "operationsError", 2: "protocolError", 3: "timeLimitExceeded", 4: "sizeLimitExceeded",
+    7: "authMethodNotSupported", 8: "strongerAuthRequired", 10: "referral", 11: "adminLimitExceeded",
+    12: "unavailableCriticalExtension", 13: "confidentialityRequired", 14: "saslBindInProgress", 16: "noSuchAttribute",
+    18: "inappropriateMatching", 21: "invalidAttributeSyntax", 32: "noSuchObject", 34: "invalidDNSyntax",
+    48: "inappropriateAuthentication", 49: "invalidCredentials", 50: "insufficientAccessRights", 51: "busy",
+    52: "unavailable", 53: "unwillingToPerform", 80: "other",
 }
 
 
@@ -49,7 +50,8 @@ class ProtocolError(ReadError):
     """The server sent bytes that are not LDAP, or not an answer to what was asked."""
 
 
-class Result(NamedTuple):
+@dataclass(frozen=True)
+class Result:
     """An LDAPResult (RFC 4511, 4.1.9) with the controls of its message."""
 
     code: int
@@ -59,52 +61,52 @@ class Result(NamedTuple):
     controls: dict[str, bytes]
 
     def __str__(self) -> str:
-        name = _RESULT_NAMES.get(self.code, 'result')
-        return '%s (%d)%s' % (name, self.code, ': ' + self.message if self.message else '')
+        name = _RESULT_NAMES.get(self.code, "result")
+        return "%s (%d)%s" % (name, self.code, ": " + self.message if self.message else "")
 
 
 # --- requests -------------------------------------------------------------------------------------------------------
 
 def _element(tag: int, *parts: bytes) -> bytes:
-    content = b''.join(parts)
+    content = b"".join(parts)
     size = len(content)
     if size < 128:
         return bytes((tag, size)) + content
-    length = size.to_bytes((size.bit_length() + 7) // 8, 'big')
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
     return bytes((tag, 128 + len(length))) + length + content
 
 
 def _integer(value: int, tag: int = _INTEGER) -> bytes:
-    return _element(tag, value.to_bytes(value.bit_length() // 8 + 1, 'big', signed=True))
+    return _element(tag, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
 
 def _string(value: str | bytes, tag: int = _OCTETS) -> bytes:
-    return _element(tag, value.encode('utf-8') if isinstance(value, str) else value)
+    return _element(tag, value.encode("utf-8") if isinstance(value, str) else value)
 
 
-_TRUE, _FALSE = b'\x01\x01\xff', b'\x01\x01\x00'
-_ASSERTIONS = {'=': 0xA3, '>=': 0xA5, '<=': 0xA6, '~=': 0xA8}
+_TRUE, _FALSE = b"\x01\x01\xff", b"\x01\x01\x00"
+_ASSERTIONS = {"=": 0xA3, ">=": 0xA5, "<=": 0xA6, "~=": 0xA8}
 
 
 def encode_filter(tree: tuple) -> bytes:
     """The Filter of RFC 4511, 4.5.1.7 from what `values.parse_filter` gives."""
     kind = tree[0]
-    if kind in ('&', '|'):
-        return _element(0xA0 if kind == '&' else 0xA1, *[encode_filter(each) for each in tree[1]])
-    if kind == '!':
+    if kind in ("&", "|"):
+        return _element(0xA0 if kind == "&" else 0xA1, *[encode_filter(each) for each in tree[1]])
+    if kind == "!":
         return _element(0xA2, encode_filter(tree[1]))
-    if kind == '=*':
+    if kind == "=*":
         return _string(tree[1], 0x87)
-    if kind == '*':
+    if kind == "*":
         _kind, attribute, initial, anywhere, final = tree
         parts = [_string(initial, 0x80)] if initial else []
         parts += [_string(part, 0x81) for part in anywhere]
         parts += [_string(final, 0x82)] if final else []
         return _element(0xA4, _string(attribute), _element(_SEQUENCE, *parts))
-    if kind == ':=':
+    if kind == ":=":
         _kind, rule, attribute, value, dn_attributes = tree
-        return _element(0xA9, _string(rule, 0x81) if rule else b'', _string(attribute, 0x82) if attribute else b'',
-                        _string(value, 0x83), _element(0x84, b'\xff') if dn_attributes else b'')
+        return _element(0xA9, _string(rule, 0x81) if rule else b"", _string(attribute, 0x82) if attribute else b"",
+                        _string(value, 0x83), _element(0x84, b"\xff") if dn_attributes else b"")
     return _element(_ASSERTIONS[kind], _string(tree[1]), _string(tree[2]))
 
 
@@ -127,23 +129,23 @@ def paged_cookie(value: bytes) -> bytes:
         (tag, start, end), = _elements(value, 0, len(value))
         (_tag, _start, _end), (cookie_tag, cookie_start, cookie_end) = _elements(value, start, end)
     except ValueError:
-        raise ProtocolError('the server sent a paged results control that cannot be read') from None
+        raise ProtocolError("the server sent a paged results control that cannot be read") from None
     if tag != _SEQUENCE or cookie_tag != _OCTETS:
-        raise ProtocolError('the server sent a paged results control that cannot be read')
+        raise ProtocolError("the server sent a paged results control that cannot be read")
     return value[cookie_start:cookie_end]
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
 
-_NOT_BER = 'the server sent an LDAP message that cannot be read'
+_NOT_BER = "the server sent an LDAP message that cannot be read"
 
 
 def _long_length(data: bytes, at: int, first: int) -> tuple[int, int]:
     """The length whose first byte is above 127, and where the content begins."""
     if first == 128:
-        raise ProtocolError('the server sent an LDAP message of indefinite length, which RFC 4511, 5.1 forbids')
+        raise ProtocolError("the server sent an LDAP message of indefinite length, which RFC 4511, 5.1 forbids")
     content = at + first - 128
-    return int.from_bytes(data[at:content], 'big'), content
+    return int.from_bytes(data[at:content], "big"), content
 
 
 def _elements(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
@@ -245,9 +247,9 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
 
 def _learn_name(name: bytes, names: dict[bytes, str]) -> str:
     try:
-        key = names[name] = name.decode('ascii').lower()
+        key = names[name] = name.decode("ascii").lower()
     except UnicodeDecodeError:
-        raise ProtocolError('the server sent an attribute name that is not ASCII') from None
+        raise ProtocolError("the server sent an attribute name that is not ASCII") from None
     return key
 
 
@@ -261,12 +263,12 @@ def decode_result(data: bytes, at: int, end: int, controls: dict[str, bytes]) ->
         raise ProtocolError(_NOT_BER)
     referrals = [url for tag, start, stop in elements[3:] if tag == 0xA3 for url in _strings(data, start, stop)]
     # AD ends its message with a NUL.
-    return Result(int.from_bytes(code, 'big', signed=True), matched.decode('utf-8', 'replace'),
-                  message.decode('utf-8', 'replace').strip('\0 \r\n'), referrals, controls)
+    return Result(int.from_bytes(code, "big", signed=True), matched.decode("utf-8", "replace"),
+                  message.decode("utf-8", "replace").strip("\0 \r\n"), referrals, controls)
 
 
 def _strings(data: bytes, at: int, end: int) -> list[str]:
-    return [data[start:stop].decode('utf-8', 'replace') for _tag, start, stop in _elements(data, at, end)]
+    return [data[start:stop].decode("utf-8", "replace") for _tag, start, stop in _elements(data, at, end)]
 
 
 def _decode_controls(data: bytes, at: int, end: int) -> dict[str, bytes]:
@@ -276,8 +278,8 @@ def _decode_controls(data: bytes, at: int, end: int) -> dict[str, bytes]:
         parts = _elements(data, start, stop) if tag == _SEQUENCE else []
         if not parts or parts[0][0] != _OCTETS:
             raise ProtocolError(_NOT_BER)
-        oid = data[parts[0][1]:parts[0][2]].decode('ascii', 'replace')
-        controls[oid] = b''.join(data[part[1]:part[2]] for part in parts[1:] if part[0] == _OCTETS)
+        oid = data[parts[0][1]:parts[0][2]].decode("ascii", "replace")
+        controls[oid] = b"".join(data[part[1]:part[2]] for part in parts[1:] if part[0] == _OCTETS)
     return controls
 
 
@@ -299,7 +301,7 @@ class Channel:
     def __init__(self, connected: socket.socket, timeout: float, largest: int = _LARGEST_MESSAGE) -> None:
         self._deadline: float | None = None
         self._socket, self._timeout, self._largest = connected, timeout, largest
-        self._data, self._at = b'', 0
+        self._data, self._at = b"", 0
         self._last_id = 99      # the bind has used low ones
         connected.settimeout(timeout)
 
@@ -312,11 +314,11 @@ class Channel:
         """Send a request; its message id."""
         self._last_id += 1
         message = _element(_SEQUENCE, _integer(self._last_id), operation,
-                           _element(_CONTROLS, *controls) if controls else b'')
+                           _element(_CONTROLS, *controls) if controls else b"")
         try:
             self._socket.sendall(message)
         except OSError as error:
-            raise ReadError('the connection broke while a search was sent: %s' % error) from None
+            raise ReadError("the connection broke while a search was sent: %s" % error) from None
         return self._last_id
 
     def page(self, message_id: int) -> Page:
@@ -349,18 +351,18 @@ class Channel:
             elif tag == _REFERENCE:
                 references += _strings(data, start, stop)
             elif tag != _INTERMEDIATE:      # RFC 4511, 4.13: an intermediate one not asked for is ignored
-                raise ProtocolError('the server answered a search with an operation that is no answer to it')
+                raise ProtocolError("the server answered a search with an operation that is no answer to it")
 
     def _refuse_message(self, data: bytes, at: int, end: int) -> None:
         """Say why a message that does not carry the id of the search ends the read."""
         elements = _elements(data, at, end)
         if len(elements) < 2 or elements[0][0] != _INTEGER:
             raise ProtocolError(_NOT_BER)
-        message_id = int.from_bytes(data[elements[0][1]:elements[0][2]][:8], 'big', signed=True)
+        message_id = int.from_bytes(data[elements[0][1]:elements[0][2]][:8], "big", signed=True)
         tag, start, stop = elements[1]
         if message_id == 0 and tag == _EXTENDED:    # RFC 4511, 4.4.1: Notice of Disconnection
-            raise ReadError('the server ended the connection: %s' % str(decode_result(data, start, stop, {})))
-        raise ProtocolError('the server answered a request (message id %d) that is not outstanding' % message_id)
+            raise ReadError("the server ended the connection: %s" % decode_result(data, start, stop, {}))
+        raise ProtocolError("the server answered a request (message id %d) that is not outstanding" % message_id)
 
     def _message(self) -> tuple[bytes, int, int]:
         """(data, start, end) of the next message's content, received in full."""
@@ -370,14 +372,14 @@ class Channel:
             need = 2
             if have >= 2:
                 if data[at] != _SEQUENCE:
-                    raise ProtocolError('the server sent something that is not LDAP')
+                    raise ProtocolError("the server sent something that is not LDAP")
                 size, start = data[at + 1], at + 2
                 if size > 127:
                     need = size - 126
                     size, start = _long_length(data, start, size)
                 if have >= need:
                     if size > self._largest:
-                        raise ProtocolError('the server sent an LDAP message of %d bytes; at most %d are accepted'
+                        raise ProtocolError("the server sent an LDAP message of %d bytes; at most %d are accepted"
                                             % (size, self._largest))
                     end = start + size
                     need = end - at
@@ -393,7 +395,7 @@ class Channel:
         while have < need:
             parts.append(self._receive_part(min(max(need - have, _RECEIVE), _RECEIVE_AT_MOST)))
             have += len(parts[-1])
-        self._data, self._at = b''.join(parts), 0
+        self._data, self._at = b"".join(parts), 0
         return self._data, self._at
 
     def _receive_part(self, size: int) -> bytes:
@@ -406,11 +408,11 @@ class Channel:
             part = self._socket.recv(size)
         except socket.timeout:
             if left < self._timeout:
-                raise ReadError('the server did not answer in full in time') from None
-            raise ReadError('the server sent nothing for %g seconds; raise timeout if it needs longer'
+                raise ReadError("the server did not answer in full in time") from None
+            raise ReadError("the server sent nothing for %g seconds; raise timeout if it needs longer"
                             % self._timeout) from None
         except OSError as error:
-            raise ReadError('the connection broke while it was read: %s' % error) from None
+            raise ReadError("the connection broke while it was read: %s" % error) from None
         if not part:
-            raise ReadError('the server closed the connection before its answer was complete')
+            raise ReadError("the server closed the connection before its answer was complete")
         return part

@@ -1,0 +1,347 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers as they are written, libraries that are missing, servers that do not answer, and logins that are refused.
+
+What a real server with certificates says is in tests/functional/test_reading.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import connection
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def options(*servers, **more):
+    known = dict(
+        servers=servers,
+        encryption="ldaps",
+        validate_certs=True,
+        ca_path=None,
+        client_cert=None,
+        client_key=None,
+        tls_server_name=None,
+        authentication="simple",
+        login="CORP\\SVC",
+        password="Kelp-7",
+        keytab=None,
+        timeout=1,
+        page_size=1000,
+    )
+    return SimpleNamespace(**{**known, **more})
+
+
+def refusal(*servers, **more):
+    """The sentence with which connecting fails."""
+    with pytest.raises(connection.ConnectError) as error:
+        connection.connect(options(*servers, **more), lambda text: None)
+    assert "Kelp" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "encryption", "address", "shown"),
+    [
+        ("dc1.example", "ldaps", ("ldaps", "dc1.example", 636), "dc1.example:636"),
+        (" dc1.example ", "start_tls", ("ldap", "dc1.example", 389), "dc1.example:389"),
+        ("dc1.example:3269", "ldaps", ("ldaps", "dc1.example", 3269), "dc1.example:3269"),
+        ("192.0.2.1", "none", ("ldap", "192.0.2.1", 389), "192.0.2.1:389"),
+        ("[2001:db8::1]", "ldaps", ("ldaps", "2001:db8::1", 636), "[2001:db8::1]:636"),
+        ("[::1]:1636", "ldaps", ("ldaps", "::1", 1636), "[::1]:1636"),
+        ("[fe80::1%eth0]", "none", ("ldap", "fe80::1%eth0", 389), "[fe80::1%eth0]:389"),
+        ("ldaps://dc1.example", "ldaps", ("ldaps", "dc1.example", 636), "dc1.example:636"),
+        ("LDAP://dc1.example:1389/", "start_tls", ("ldap", "dc1.example", 1389), "dc1.example:1389"),
+        ("ldap://[::1]/", "none", ("ldap", "::1", 389), "[::1]:389"),
+        ("ldapi://%2Frun%2Fslapd%2Fldapi", "none", ("ldapi", "/run/slapd/ldapi", 0), "ldapi:///run/slapd/ldapi"),
+        ("ldapi:///run/ldapi", "none", ("ldapi", "/run/ldapi", 0), "ldapi:///run/ldapi"),
+        ("srv:corp.example.", "ldaps", ("srv", "corp.example", 0), "srv:corp.example"),
+    ],
+)
+def test_servers(text, encryption, address, shown):
+    parsed = connection.parse_server(text, encryption)
+    assert (parsed.scheme, parsed.host, parsed.port) == address
+    assert str(parsed) == shown
+
+
+def test_a_local_socket_goes_with_external():
+    assert connection.parse_server("ldapi:///run/ldapi", "ldaps", "external").host == "/run/ldapi"
+
+
+@pytest.mark.parametrize(
+    ("text", "encryption", "why"),
+    [
+        (
+            "ldap://dc1",
+            "ldaps",
+            "'ldap://dc1' contradicts encryption: ldaps; write ldaps:// or choose encryption: start_tls",
+        ),
+        (
+            "ldaps://dc1",
+            "start_tls",
+            "'ldaps://dc1' contradicts encryption: start_tls; write ldap:// or choose encryption: ldaps",
+        ),
+        (
+            "ldaps://dc1",
+            "none",
+            "'ldaps://dc1' contradicts encryption: none; write ldap:// or choose encryption: ldaps",
+        ),
+        (
+            "ldapi:///run/ldapi",
+            "ldaps",
+            ("'ldapi:///run/ldapi' contradicts encryption: ldaps; "
+            "a local socket goes with authentication: external or encryption: none"),
+        ),
+        ("ldapi:///", "none", "'ldapi:///' names no socket; write its path, such as ldapi://%2Frun%2Fslapd%2Fldapi"),
+        (
+            "http://dc1",
+            "ldaps",
+            ("'http://dc1' is not a server; "
+            "write a host, host:port, or a URL that begins with ldap://, ldaps:// or ldapi://"),
+        ),
+        ("", "ldaps", "'' names no host"),
+        ("srv:", "ldaps", "'srv:' names no host"),
+        (":636", "ldaps", "':636' names no host"),
+        ("::1", "ldaps", "'::1' is not a server; write host:port, and an IPv6 address in brackets, [::1]:636"),
+        (
+            "dc1:ldaps",
+            "ldaps",
+            "'dc1:ldaps' is not a server; write host:port, and an IPv6 address in brackets, [::1]:636",
+        ),
+        ("dc1:0", "ldaps", "'dc1:0' has no valid port, which is a number from 1 to 65535"),
+        ("dc1:65536", "ldaps", "'dc1:65536' has no valid port, which is a number from 1 to 65535"),
+        (
+            "ldap://dc1/dc=corp",
+            "none",
+            "'ldap://dc1/dc=corp' is not a server: a host has no '/' in it (a DN goes into distinguished_name)",
+        ),
+        ("dc1,dc2", "ldaps", "'dc1,dc2' is not a server: a host has no ',' in it (a DN goes into distinguished_name)"),
+    ],
+)
+def test_what_is_no_server(text, encryption, why):
+    with pytest.raises(ValueError) as error:
+        connection.parse_server(text, encryption)
+    assert str(error.value) == why
+    assert refusal(text, encryption=encryption) == "server: " + why
+
+
+def test_nothing_needs_ldap3_until_a_server_is_asked():
+    code = (
+        "import sys, runpy; runpy.run_path('tests/conftest.py')\n"
+        "sys.modules.update(dict.fromkeys(['ldap3', 'gssapi', 'dns']))\n"
+        "from ansible_collections.usersync.directory.plugins.module_utils._directory import connection, search\n"
+        "try: connection.connect(None, print)\n"
+        "except connection.MissingLibrary as error: print(error.library, error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True)
+    assert done.stdout == "ldap3 Reading a directory needs the Python library ldap3.\n"
+
+
+@pytest.mark.parametrize(
+    ("library", "blocked", "more"), [("dnspython", "dns", {}), ("gssapi", "gssapi", {"authentication": "kerberos"})]
+)
+def test_an_optional_library_is_named(monkeypatch, library, blocked, more):
+    monkeypatch.setitem(sys.modules, blocked, None)
+    with pytest.raises(connection.MissingLibrary, match=r"\(pip install %s\)" % library) as error:
+        connection.connect(options("srv:corp.example", **more), lambda text: None)
+    assert error.value.library == library
+
+
+def test_srv_records_come_by_priority_and_weight(monkeypatch):
+    import dns.name
+    import dns.resolver
+
+    def record(priority, weight, port, host):
+        return SimpleNamespace(priority=priority, weight=weight, port=port, target=dns.name.from_text(host))
+
+    records = [
+        record(10, 1, 389, "late."),
+        record(0, 0, 3268, "seldom."),
+        record(0, 1, 389, "rare."),
+        record(0, 9, 1636, "often."),
+    ]
+    asked = []
+    monkeypatch.setattr(dns.resolver, "resolve", lambda name, kind, lifetime: asked.append((name, kind)) or records)
+    orders = [[str(each) for each in connection._look_up("corp.example", options())] for _ in range(500)]
+    assert asked[0] == ("_ldap._tcp.corp.example", "SRV")
+    assert {order[3] for order in orders} == {"late:636"}
+    # RFC 2782: a weight of 0 has a very small chance.
+    assert sum(order[2] == "seldom:3269" for order in orders) > 470
+    assert 400 < sum(order[0] == "often:1636" for order in orders) < 490
+
+
+def test_a_port_nobody_listens_on():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    assert refusal("127.0.0.1:%d" % port) == "server: 127.0.0.1:%d cannot be used: Connection refused" % port
+    assert refusal("127.0.0.1:%d" % port, "nowhere.invalid") == (
+        "server: none of 2 servers can be used: server: 127.0.0.1:%d cannot be used: Connection refused; "
+        "server: the host name 'nowhere.invalid' is not known" % port
+    )
+
+
+@contextlib.contextmanager
+def listening(behaviour):
+    """A port where each connection is left to `behaviour`."""
+    stop = threading.Event()
+
+    def serve():
+        while True:
+            try:
+                client = listener.accept()[0]
+            except OSError:
+                return
+            with client, contextlib.suppress(OSError):
+                behaviour(client, stop)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield "127.0.0.1:%d" % listener.getsockname()[1]
+        finally:
+            stop.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def silent(client, stop):
+    stop.wait(20)
+
+
+def trickling(client, stop):
+    client.recv(100)
+    for octet in b"\x30\x84\0\0\0\xff\x02\x01\x01" + b"\x61" * 100:
+        client.send(bytes([octet]))
+        if stop.wait(0.3):
+            return
+
+
+@pytest.mark.parametrize("behaviour", [silent, trickling])
+@pytest.mark.parametrize("encryption", ["ldaps", "start_tls", "none"])
+def test_a_server_that_does_not_answer_in_time(behaviour, encryption):
+    with listening(behaviour) as server:
+        started = time.monotonic()
+        said = refusal(server, encryption=encryption)
+        assert time.monotonic() - started < 5
+    if behaviour is silent or encryption != "ldaps":  # the trickled bytes are not TLS, which is seen at once
+        assert said == "timeout: %s did not answer within 1 seconds" % server
+
+
+def test_a_server_that_hangs_up():
+    with listening(lambda client, stop: None) as server:
+        assert (
+            refusal(server)
+            == "encryption: %s does not answer with TLS; a port without TLS needs encryption: start_tls" % server
+        )
+        assert refusal(server, encryption="none").startswith("server: %s cannot be used: " % server)
+
+
+def test_a_server_that_speaks_no_ldap():
+    with listening(lambda client, stop: client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
+        assert refusal(server, encryption="none").startswith("server: %s cannot be used" % server)
+        assert (
+            refusal(server)
+            == "encryption: %s does not answer with TLS; a port without TLS needs encryption: start_tls" % server
+        )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            {"ca_path": "/nowhere"},
+            "ca_path: /nowhere cannot be read as certificates in PEM format: No such file or directory",
+        ),
+        ({"ca_path": __file__}, "ca_path: %s cannot be read as certificates in PEM format: " % __file__),
+        (
+            {"client_cert": "/nowhere"},
+            "client_cert: /nowhere cannot be read as a certificate with its key in PEM format, not encrypted: ",
+        ),
+        (
+            {"client_cert": __file__, "client_key": __file__},
+            "client_cert: %s, client_key: %s cannot be read" % (__file__, __file__),
+        ),
+        ({"client_key": __file__}, "client_key is given without client_cert"),
+        (
+            {"authentication": "external"},
+            "authentication: external needs client_cert with an encryption, or a server that begins with ldapi://",
+        ),
+    ],
+)
+def test_options_that_do_not_work(more, said):
+    assert refusal("127.0.0.1:1", **more).startswith(said)
+
+
+AD = "80090308: LdapErr: DSID-0C09050F, comment: AcceptSecurityContext error, data %s, v4563\0"
+DC1 = connection.ServerAddress("ldaps", "dc1", 636)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("525", "there is no such user"),
+        ("52e", "the password is wrong, or there is no such user"),
+        ("530", "the account may not log on at this time"),
+        ("531", "the account may not log on from this computer"),
+        ("532", "the password has expired"),
+        ("533", "the account is disabled"),
+        ("701", "the account has expired"),
+        ("773", "the password must be changed first"),
+        ("775", "the account is locked"),
+    ],
+)
+def test_sub_codes_of_active_directory(code, words):
+    with pytest.raises(connection.ConnectError) as error:
+        connection._check_bind(
+            {"result": 49, "message": AD % code, "description": "invalidCredentials"}, DC1, options()
+        )
+    assert str(error.value) == r"login, password: dc1:636 refused the login 'CORP\SVC': %s (%s)" % (words, code)
+    assert not isinstance(error.value, connection._NextServer)
+
+
+def test_the_sub_code_of_channel_binding():
+    with pytest.raises(connection.ConnectError, match="channel binding of TLS is missing or wrong .*cryptography"):
+        connection._check_bind(
+            {"result": 49, "message": AD % "80090346", "description": "x"}, DC1, options(keytab="/k")
+        )
+
+
+@pytest.mark.parametrize(
+    ("code", "begin", "next_server"),
+    [
+        (
+            8,
+            "encryption: dc1:636 wants a stronger protection than encryption: ldaps with authentication: simple; ",
+            False,
+        ),
+        (13, "encryption: ", False),
+        (7, "authentication: dc1:636 does not allow authentication: simple (d (7): m)", False),
+        (48, "authentication: dc1:636 does not allow", False),
+        (
+            49,
+            r"login, password: dc1:636 refused the login 'CORP\SVC': the login or the password is wrong: d (49): m",
+            False,
+        ),
+        (53, "login: dc1:636 is not willing to accept this login (d (53): m)", False),
+        (34, "login: dc1:636 did not accept the login (d (34): m)", False),
+        (51, "server: dc1:636 is not available now (d (51): m)", True),
+        (52, "server: dc1:636 is not available now (d (52): m)", True),
+    ],
+)
+def test_other_answers_to_a_bind(code, begin, next_server):
+    with pytest.raises(connection.ConnectError) as error:
+        connection._check_bind({"result": code, "message": "m", "description": "d"}, DC1, options())
+    assert str(error.value).startswith(begin)
+    assert isinstance(error.value, connection._NextServer) == next_server
