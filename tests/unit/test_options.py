@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
@@ -20,9 +19,12 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
     module_arguments,
 )
 
+yaml = pytest.importorskip("yaml", reason="comes with ansible-core")
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODULE = CHECKOUT / "plugins" / "modules" / "user_synchronization.py"
 FRAGMENTS = CHECKOUT / "plugins" / "doc_fragments"
+PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 
 # What a person can write in a task, in the order of the documentation. A name that disappears breaks somebody's task.
 OWN_OPTIONS = [
@@ -159,11 +161,28 @@ def test_every_result_is_documented():
         assert set(counts) == set(re.findall(r"C\((\w+)\)", text))
 
 
+def tasks_for_readers():
+    """All tasks that somebody may copy: from the module's documentation and from the pages."""
+    yield from yaml_in(MODULE, "EXAMPLES")
+    for page in PAGES:
+        for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for item in yaml.safe_load(block):
+                yield from item.get("tasks", [item])
+
+
 def test_the_examples_log_in_once_and_show_no_password():
-    for task in yaml_in(MODULE, "EXAMPLES"):
+    synchronizations = 0
+    for task in tasks_for_readers():
         assert task["run_once"] is True
         options = task.get("usersync.directory.user_synchronization")
         if options:
-            assert "delegate_to" in task
+            synchronizations += 1
             assert set(options) <= {*CONNECTION_OPTIONS, "store", *OWN_OPTIONS}
             assert options.get("password", "{{ vault_").startswith("{{ vault_")
+    assert synchronizations > 6
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
