@@ -396,8 +396,9 @@ summary:
       type: dict
     memberships:
       description:
-        - How many memberships were C(added) and C(removed), how many are C(unchanged), C(unresolved) and there in
-          C(total), and how many members are no users, by what they are.
+        - How many memberships were C(added) and C(removed), and how many are C(unchanged), C(unresolved) and there in
+          C(total).
+        - How many listed members are none in the store, since they are C(computers) or C(contacts), or C(out_of_scope).
       type: dict
   sample:
     user_groups:
@@ -428,6 +429,9 @@ summary:
       updated: 0
     memberships:
       added: 1
+      computers: 0
+      contacts: 0
+      out_of_scope: 0
       removed: 0
       total: 612
       unchanged: 611
