@@ -18,6 +18,9 @@ from typing import Any, Dict, List, NamedTuple, Set
 from . import _model
 from ._model import path_of
 
+# What members of groups can be besides users, user groups and values that lead nowhere: counted.
+OTHER_MEMBERS = ("computers", "contacts", "disabled", "out_of_scope", "well_known_identities")
+
 MEMBER_NAMES_PER_LIMIT = 10  # member names of all groups together: this times report_limit
 
 
@@ -307,7 +310,7 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
             unchanged=total - touched, total=total,
         ),
         "memberships": dict(
-            snapshot.other_members,
+            {kind: snapshot.other_members.get(kind, 0) for kind in OTHER_MEMBERS},
             added=added, removed=removed, unresolved=len(snapshot.unresolved),
             unchanged=state.membership_count - removed, total=state.membership_count - removed + added,
         ),
