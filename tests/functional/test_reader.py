@@ -359,6 +359,23 @@ def test_a_user_of_another_synchronization_has_no_body():
         assert seen.snapshot.users[keys[0]] is None and seen.snapshot.users[keys[1]].digest
 
 
+def test_a_user_who_moves_while_the_users_are_read_is_there_once(monkeypatch):
+    real = reader.search
+
+    def twice(session, base, scope, filter, attributes, *rest, **options):
+        for dn, found, raw in real(session, base, scope, filter, attributes, *rest, **options):
+            if scope == "sub" and "mail" in attributes and dn.startswith(b"uid=anna"):
+                yield dn.replace(b"ou=people", b"ou=groups"), found, raw
+            yield dn, found, raw
+
+    with directory(person("anna"), group("staff", "uid=anna,ou=people")) as server:
+        monkeypatch.setattr(reader, "search", twice)
+        seen = look(server, group_structure="both")
+    assert len(seen.snapshot.users) == 1 and seen.user("anna").dn == f"uid=anna,ou=people,{SUFFIX}"
+    assert seen.place("anna") == "people"
+    assert seen.members("people") == seen.members("staff") == ["anna"] and seen.members("groups") == []
+
+
 def test_an_entry_created_again_is_somebody_else():
     with directory(person("anna"), group("staff", "uid=anna,ou=people")) as server:
         first = look(server)
@@ -683,6 +700,38 @@ def test_a_whole_domain_has_no_unresolved_members_of_its_own(samba, company):
     again = look(samba, seen.digests(), exclude_distinguished_name=[company])
     assert set(again.snapshot.users.values()) == {None}
     assert {each.members for each in again.snapshot.user_groups.values()} == {None}
+
+
+def test_a_renamed_selection_of_active_directory_is_followed(samba, company):
+    ou = f"OU=before,{company}"
+    samba.modify(f"dn: {ou}\nobjectClass: organizationalUnit\n\n")
+    samba.create_users(["mover", "leaver", "goner"], ou)
+    first = look(samba, distinguished_name=[ou])
+    samba.modify(f"dn: CN=leaver,{ou}\nchangetype: modrdn\nnewrdn: CN=leaver\ndeleteoldrdn: 1\n"
+                 f"newsuperior: {company}\n\ndn: CN=goner,{ou}\nchangetype: delete\n\n"
+                 f"dn: {ou}\nchangetype: modrdn\nnewrdn: OU=after\ndeleteoldrdn: 1\nnewsuperior: {company}\n")
+    again = look(samba, first.digests(), distinguished_name=[ou])
+    assert again.users == {"mover"} and "OU=after" in again.user("mover").dn
+    assert again.snapshot.lost_users == {
+        first.user("leaver").key: _model.OUT_OF_SCOPE, first.user("goner").key: _model.GONE}
+    assert "OU=after" in again.snapshot.warnings[0]
+
+
+def test_a_long_member_list_that_comes_in_ranges(samba, company, monkeypatch):
+    """Samba gives ranges only to who asks; AD sends an empty member and its first range (MS-ADTS 3.1.1.3.1.3.3)."""
+    real = reader.search
+
+    def cut(session, base, scope, filter, attributes, *rest, **options):
+        for dn, found, raw in real(session, base, scope, filter, attributes, *rest, **options):
+            if len(found.get("member", ())) > 2:
+                found = {**found, "member": [], "member;range=0-1": found["member"][:2]}
+            yield dn, found, raw
+
+    whole = look(samba, distinguished_name=[company])
+    monkeypatch.setattr(reader, "search", cut)
+    in_ranges = look(samba, distinguished_name=[company])
+    assert in_ranges.members("inner") == whole.members("inner") == ["later", "locked", "outside"]
+    assert in_ranges.snapshot.user_groups == whole.snapshot.user_groups
 
 
 def test_without_the_right_to_read_the_state_there_is_no_snapshot(samba, company):

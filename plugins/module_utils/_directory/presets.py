@@ -422,10 +422,16 @@ def user_enabled(preset: Preset, attributes: Entry, now: int) -> bool:
 _TEXT_OF = {"objectguid": guid_text, "objectsid": sid_text}
 
 
+def text_of(attribute: str) -> Callable[[bytes], str]:
+    """Return the function that makes text of the attribute's values: a GUID or a SID in its usual spelling, else UTF-8.
+
+    It is strict, and raises ValueError.
+    """
+    return _TEXT_OF.get(attribute.lower(), bytes.decode)
+
+
 def value_text(attribute: str, value: bytes) -> str:
-    """Return a value as text: a GUID or a SID in its usual spelling, else UTF-8, strictly (or ValueError)."""
-    decode = _TEXT_OF.get(attribute.lower())
-    return decode(value) if decode else value.decode("utf-8")
+    return text_of(attribute)(value)
 
 
 def key_value(attribute: str, key: str) -> str | bytes:

@@ -29,7 +29,7 @@ from .._model import (
     UserGroup,
     name_key,
 )
-from .presets import Entry, Preset, entry_fields, entry_name, key_value, user_enabled, value_text
+from .presets import Entry, Preset, entry_fields, entry_name, key_value, text_of, user_enabled, value_text
 from .search import ReadError, Session, ranged, read_ranges, search
 from .values import (
     dn_is_within,
@@ -104,13 +104,13 @@ def identify(settings: Any, session: Session, preset: Preset) -> Directory:
     """Return who the directory is: the domain's SID, or the suffix and its stable key where that can be read."""
     context = naming_context(settings, session, preset)
     if preset.directory_type == "active_directory":
-        for _dn, entry, _raw in search(session, context, "base", "(objectClass=*)", ("objectSid",), missing_ok=True):
+        for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", ("objectSid",), True)):
             if "objectsid" in entry:
                 return Directory(sid_text(entry["objectsid"][0]), preset.directory_type)
         raise ReadError("the domain's objectSid cannot be read: give the account the right to read '%s'" % context)
     identity = normal_dn(context)
     attribute = preset.container_key
-    for _dn, entry, _raw in search(session, context, "base", "(objectClass=*)", (attribute,), missing_ok=True):
+    for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", (attribute,), missing_ok=True)):
         if attribute.lower() in entry:
             identity += "#" + value_text(attribute, entry[attribute.lower()][0])
     return Directory(identity, preset.directory_type)
@@ -132,7 +132,10 @@ def read(settings: Any, session: Session, preset: Preset, directory: Directory, 
     `settings` has distinguished_name, exclude_distinguished_name, outside_members, group_structure and
     ignore_disabled_users; `now` is in seconds since 1970.
     """
-    return _Reading(settings, session, preset, directory, digests, now).snapshot()
+    try:
+        return _Reading(settings, session, preset, directory, digests, now).snapshot()
+    except ValueError as error:
+        raise ReadError("the directory sent something that cannot be read: %s" % error) from None
 
 
 class _Miss(NamedTuple):
@@ -157,11 +160,12 @@ Outcome = Union[str, _Miss]  # a reference, or why there is none
 class _Group:
     """A group or container in scope while its members are gathered."""
 
-    __slots__ = ("listed", "primary", "record")
+    __slots__ = ("listed", "plain", "primary", "record")
 
     def __init__(self, record: UserGroup, listed: list, primary: List[Optional[bytes]]) -> None:
         self.record = record
         self.listed = listed  # str: the key of a user; bytes: a value that was not known when it was read
+        self.plain = False  # all of one attribute, and all known: there is nothing to resolve and no one twice
         self.primary = primary  # what a user's primary group attribute says who belongs here, by rule
 
 
@@ -209,10 +213,12 @@ class _Reading:
         self.nodes: Dict[str, str] = {}  # normal DN -> key of the container
         self.by_token: Dict[str, Outcome] = {}  # normal DN, folded name or key -> what it leads to
         self.outcomes: Dict[bytes, Outcome] = {}  # value as listed -> what it leads to
+        self.contexts_below: Optional[List[str]] = None
         self.unresolved: List[Tuple[str, Unresolved]] = []
         self.other_members: Dict[str, int] = {}
 
         self.user_key = preset.user_key.lower()
+        self.key_text = text_of(preset.user_key)
         self.members_by = "" if preset.user_groups else preset.member_value
         self.required = [attribute.lower() for attribute in preset.required]
         self.primary_of_user = [(rule, pair[0].lower()) for rule, pair in enumerate(preset.primary_group)]
@@ -412,7 +418,7 @@ class _Reading:
         values = entry.get(self.user_key)
         if values is None or len(values) != 1:
             raise self._no_key(self.preset.user_key, dn_text(dn))
-        key = value_text(self.user_key, values[0])
+        key = self.key_text(values[0])
         home = None
         if self.need_places:
             parent = fast_parent(dn)
@@ -559,19 +565,24 @@ class _Reading:
         if self.groups_are_groups:
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
         listed: list = []
+        plain = True
         get = self.by_value.get
         for attribute in preset.group_members:
             part = ranged(entry, attribute) if self.ad else None
             if part:
                 self.ranges.append((key, attribute, *part))
             else:
-                listed += [get(value, value) for value in entry.get(attribute.lower(), ())]
+                values = entry.get(attribute.lower(), ())
+                plain = plain and not (listed and values)
+                listed += map(get, values, values)
         record = UserGroup(
             key=key, dn=dn, name=name, parent=home if self.containers_are_groups else None,
             created=self._created(entry, dn), type=self._type(entry), container=rdn_value(dn_parent(dn)),
             attributes=fields, members=None, user_groups=[], kept_values=[], members_digest=b"",
         )
-        self.groups[key] = _Group(record, listed, [self._primary_value(*pair, entry) for pair in preset.primary_group])
+        group = _Group(record, listed, [self._primary_value(*pair, entry) for pair in preset.primary_group])
+        group.plain = plain and self.members_by != "name"  # a user may have several names
+        self.groups[key] = group
         if self.members_by != "name":
             self.by_token[key if self.members_by == "key" else normal_dn(dn)] = key
         return key
@@ -599,7 +610,7 @@ class _Reading:
         get = self.by_value.get
         for key, attribute, first_values, written in ranges:
             values = read_ranges(self.session, "<GUID=%s>" % key, attribute, first_values, written)
-            self.groups[key].listed += [get(value, value) for value in values]
+            self.groups[key].listed += map(get, values, values)
 
     # --- members that were not known when their group was read
 
@@ -609,7 +620,11 @@ class _Reading:
         while done < len(self.groups):
             new = list(self.groups.values())[done:]
             done = len(self.groups)
-            values = {value for group in new for value in group.listed if value.__class__ is bytes}
+            values: Set[bytes] = set()
+            for group in new:
+                if bytes in set(map(type, group.listed)):
+                    group.plain = False
+                    values.update(value for value in group.listed if value.__class__ is bytes)
             self._resolve(values.difference(self.outcomes))
             self._read_ranges()
 
@@ -655,9 +670,8 @@ class _Reading:
 
     def _contexts_below(self) -> List[str]:
         """Return the naming contexts whose DNs look as if they lay in this one: AD's child domains."""
-        below = getattr(self, "_below", None)
-        if below is None:
-            below = self._below = []
+        if self.contexts_below is None:
+            self.contexts_below = []
             configuration = self.session.root_dse.get("configurationnamingcontext")
             if self.ad and configuration:
                 base = "CN=Partitions," + dn_text(configuration[0])
@@ -665,8 +679,8 @@ class _Reading:
                                                missing_ok=True):
                     normal = normal_dn(dn_text(entry.get("ncname", [b""])[0]))
                     if normal != self.context_normal and dn_is_within(normal, self.context_normal):
-                        below.append(normal)
-        return below
+                        self.contexts_below.append(normal)
+        return self.contexts_below
 
     def _is_read(self, token: str) -> bool:
         """Return whether whatever this leads to would have been seen when the selected containers were read."""
@@ -681,11 +695,23 @@ class _Reading:
                 found[token] = self.by_name[token]
             elif self.members_by == "dn" and (token == self.context_normal or self._is_left_out(token)):
                 found[token] = _OUT_OF_SCOPE
-        if self.members_by == "dn" and any(self._is_read(token) for token in pending if token not in found):
-            # A member list may spell a DN in its own way. Rarely needed, hence not made while reading.
-            for dn, key in self.by_value.items():
+        if self.members_by == "dn":
+            found.update(self._spelled_otherwise({
+                token for token in pending if token not in found and self._is_read(token)}))
+        return found
+
+    def _spelled_otherwise(self, tokens: Set[str]) -> Dict[str, str]:
+        """Find users whose DN a member list spells in its own way: rarely needed, hence not prepared while reading."""
+        found: Dict[str, str] = {}
+        parents = {_parent(token) for token in tokens}
+        wanted: Dict[bytes, bool] = {}  # parent as read -> a user below it may be meant
+        for dn, key in self.by_value.items() if tokens else ():
+            parent = fast_parent(dn)
+            if parent not in wanted:
+                wanted[parent] = normal_dn(dn_text(parent)) in parents
+            if wanted[parent]:
                 normal = normal_dn(dn_text(dn))
-                if normal in pending:
+                if normal in tokens:
                     found[normal] = key
         return found
 
@@ -843,22 +869,18 @@ class _Reading:
         return {key: self._finished(group) for key, group in self.groups.items()}
 
     def _finished(self, group: _Group) -> UserGroup:
-        record, listed = group.record, group.listed
+        record, members, group.listed = group.record, group.listed, []
         primary = [key for rule, value in enumerate(group.primary) if value is not None
                    for key in self.primary[rule].get(value, ())]
-        listed += sorted(primary)
-        group.listed = []
-        members: Dict[str, None] = {}
         user_groups: Dict[str, None] = {}
         kept_values: List[str] = []
-        if bytes in set(map(type, listed)):
+        if primary or not group.plain:
+            listed, members = members + sorted(primary), {}
             for item in listed:
                 if item.__class__ is str:
                     members[item] = None
                 else:
                     self._take(record.key, item, members, user_groups, kept_values)
-        else:
-            members = dict.fromkeys(listed)
         digest = _members_digest(members, user_groups, kept_values)
         return record._replace(
             members=None if digest == self.digests.user_groups.get(record.key) else list(members),
