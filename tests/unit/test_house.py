@@ -1,0 +1,135 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the house (docs/architecture.md): who may import whom, and what must agree with what."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PLUGINS = CHECKOUT / "plugins"
+MODULE_UTILS = PLUGINS / "module_utils"
+MODULES = sorted((PLUGINS / "modules").glob("*.py"))
+PREFIX = "ansible_collections.usersync.directory."
+ALL_MODULE_UTILS = sorted(MODULE_UTILS.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """What a file imports at run time, anywhere in it: absolute dotted names, those of this collection from ``plugins.`` on."""
+    found = set()
+    package = path.relative_to(CHECKOUT).with_suffix("").parts[:-1]
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for each in node.orelse:
+                visit(each)
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name.replace(PREFIX, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *filter(None, [node.module])]).replace(PREFIX, "")
+            # `from .. import _model` names a module, `from .._model import User` something in one: both are listed.
+            found.add(module)
+            found.update(f"{module}.{alias.name}" for alias in node.names)
+        for each in ast.iter_child_nodes(node):
+            visit(each)
+
+    visit(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+    return found
+
+
+def breaking(paths: list[Path], is_forbidden) -> list[str]:
+    return [
+        f"{path.relative_to(CHECKOUT)} imports {name}"
+        for path in paths
+        for name in sorted(imports(path))
+        if is_forbidden(name)
+    ]
+
+
+def under(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def below(folder: str) -> list[Path]:
+    return sorted((MODULE_UTILS / folder).rglob("*.py"))
+
+
+def section(path: Path, variable: str) -> str:
+    """The text that a plugin assigns to DOCUMENTATION, or a doc fragment's class to it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == variable:
+            return ast.literal_eval(node.value)
+    raise LookupError(f"{path} has no {variable}")
+
+
+def test_modules_know_neither_ldap_nor_sql():
+    assert MODULES
+    assert breaking(MODULES, lambda name: under(name, "ldap3", "pyasn1", "gssapi", "sqlite3")) == []
+
+
+def test_directory_and_store_do_not_know_each_other():
+    assert below("_directory")
+    assert below("_store")
+    assert breaking(below("_directory"), lambda name: under(name, "plugins.module_utils._store", "sqlite3")) == []
+    assert breaking(below("_store"), lambda name: under(name, "plugins.module_utils._directory", "ldap3")) == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.stdlib_module_names came with Python 3.10")
+@pytest.mark.parametrize("name", ["_plan.py", "_limits.py", "_report.py"])
+def test_the_pure_parts_import_only_the_model(name):
+    path = MODULE_UTILS / name
+    if name == "_limits.py" and not path.exists():
+        return  # comes with the removal limits
+
+    def is_forbidden(imported: str) -> bool:
+        if imported.partition(".")[0] in sys.stdlib_module_names or imported == "plugins.module_utils":
+            return False
+        return not under(imported, "plugins.module_utils._model")
+
+    assert breaking([path], is_forbidden) == []
+
+
+def test_module_utils_do_not_know_ansible_module():
+    assert breaking(ALL_MODULE_UTILS, lambda name: under(name, "ansible.module_utils.basic")) == []
+
+
+def test_module_utils_are_marked_private():
+    unmarked = [str(path) for path in ALL_MODULE_UTILS if "\n# PRIVATE:" not in path.read_text(encoding="utf-8")]
+    assert unmarked == []
+
+
+def test_action_groups_are_those_that_the_documentation_says():
+    runtime = (CHECKOUT / "meta" / "runtime.yml").read_text(encoding="utf-8")
+    for group in ("connection", "store"):
+        block = re.search(rf"^  {group}:\n((?:    .*\n?)+)", runtime, re.MULTILINE)
+        members = set(re.findall(r"^    - (\w+)$", block.group(1), re.MULTILINE))
+        extending = {
+            path.stem
+            for path in MODULES
+            if re.search(rf"^\s*- usersync\.directory\.{group}$", section(path, "DOCUMENTATION"), re.MULTILINE)
+        }
+        assert members == extending, f"action group {group}"
+
+
+def test_every_module_has_a_functional_test():
+    tests = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "tests" / "functional").glob("test_*.py"))
+    assert [path.stem for path in MODULES if f"usersync.directory.{path.stem}" not in tests] == []
+
+
+def test_the_version_is_that_of_the_newest_release():
+    version = re.search(r"^version: (\S+)$", (CHECKOUT / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE).group(1)
+    changelog = (CHECKOUT / "changelogs" / "changelog.yaml").read_text(encoding="utf-8")
+    releases = re.findall(r"^  (\d+\.\d+\.\d+\S*):$", changelog, re.MULTILINE)
+    assert version == max(releases, key=lambda each: [int(part) for part in re.findall(r"\d+", each)])
+
+
+def test_no_sanity_test_is_ignored():
+    assert [path.name for path in (CHECKOUT / "tests" / "sanity").glob("ignore-*.txt") if path.read_text().strip()] == []
