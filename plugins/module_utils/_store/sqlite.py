@@ -8,34 +8,26 @@
 
 :func:`open_store` is for a run that will write, :func:`look` for whoever only looks and must leave no trace.
 
-A run holds the file alone, by ``flock`` on the file itself and by ``BEGIN IMMEDIATE`` in it. The first lets a run that
-made a new file take it away again: SQLite's own locks give no way to unlink a database that another process may just
-have opened (https://www.sqlite.org/howtocorrupt.html, 2.2 and 4.2).
-
 SQLite 3.34 is the oldest that this is written for: no STRICT tables, no RETURNING.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
+import functools
 import json
 import os
-import shutil
 import sqlite3
-import stat
-import tempfile
 import time
+from collections.abc import Iterable
 from typing import NamedTuple, Optional
-from urllib.parse import quote
 
 from .. import _model
-from .._errors import SynchronizationError
 from .._model import name_key
+from . import sqlite_file
+from .sqlite_file import StoreError
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
 SCHEMA_VERSION = 1
-_MAGIC = b"SQLite format 3\0"
 
 _INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
 
@@ -129,17 +121,11 @@ _WANTED = (
     "CREATE TEMP TABLE wanted_places (reference TEXT, home_id INTEGER, name_key TEXT)",
     "CREATE TEMP TABLE wanted_sids (sid TEXT)",
     "CREATE TEMP TABLE wanted_ids (id INTEGER PRIMARY KEY)",
+    "CREATE TEMP TABLE wanted_groups (id INTEGER PRIMARY KEY)",
 )
 
+_decode = json.JSONDecoder().raw_decode
 _to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
-
-
-class StoreError(SynchronizationError):
-    """The store cannot be opened, read or written."""
-
-
-class StoreChanged(StoreError):
-    """The store changed while it was looked at: what was read may not fit together."""
 
 
 # --- opening ---------------------------------------------------------------------------------------------------------
@@ -155,17 +141,13 @@ def open_store(path: str, wait: int = 60) -> Store:
     """
     path = os.path.realpath(path)
     deadline = time.monotonic() + wait
+    held = sqlite_file.lock(path, deadline)
     try:
-        lock = _lock(path, deadline)
-    except OSError as error:
-        raise StoreError("the store '%s' cannot be written (%s): set the option 'store' to a file that this user "
-                         "may write" % (path, error.strerror)) from error
-    try:
-        connection = _open_locked(path, max(0.0, deadline - time.monotonic()))
+        connection = _begin(path, max(0.0, deadline - time.monotonic()))
     except BaseException:
-        _unlock(lock, path, committed=False)
+        sqlite_file.unlock(held, path, committed=False)
         raise
-    return Store(connection, path, lambda committed: _unlock(lock, path, committed))
+    return Store(connection, path, functools.partial(sqlite_file.unlock, held, path))
 
 
 def look(path: str) -> Store:
@@ -176,157 +158,44 @@ def look(path: str) -> Store:
     Raises StoreError, with a sentence for the reader.
     """
     path = os.path.realpath(path)
+    connection, leave = sqlite_file.look_at(path)
     try:
-        connection, leave = _look(path)
-    except OSError as error:
-        raise StoreError("the store '%s' cannot be read (%s): set the option 'store' to a file that this user may read"
-                         % (path, error.strerror)) from error
+        if connection is None or _is_empty(connection, path):
+            if connection is not None:
+                connection.close()
+            connection = sqlite_file.connect(":memory:", "mode=memory")
+            _make_schema(connection)
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
     return Store(connection, path, leave)
 
 
-class _Lock(NamedTuple):
-    descriptor: int
-    file_made: bool
-    directories_made: list
-
-
-def _lock(path: str, deadline: float) -> _Lock:
-    """Return the lock on the file, made when missing."""
-    while True:
-        directories = _make_directories(os.path.dirname(path))
-        try:
-            descriptor, made = _open_or_make(path)
-        except (FileExistsError, FileNotFoundError):
-            continue  # another run made it or took it away just now
-        except BaseException:
-            _remove_directories(directories)
-            raise
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            if time.monotonic() >= deadline:
-                raise _held_by_another(path) from None
-            time.sleep(0.05)
-            continue
-        if _same_file(os.fstat(descriptor), path):
-            return _Lock(descriptor, made, directories)
-        os.close(descriptor)  # the run that held the lock had made the file, and took it away again
-
-
-def _held_by_another(path: str) -> StoreError:
-    return StoreError("the store '%s' is held by another run: wait for its end, or set the option 'store' to another "
-                      "file" % path)
-
-
-def _unlock(lock: _Lock, path: str, committed: bool) -> None:
-    """Let the file go; take away what was made for nothing. The connection must be closed: close() of any descriptor
-    of the file ends all POSIX locks of this process on it (https://www.sqlite.org/howtocorrupt.html, 2.2)."""
-    if lock.file_made and not committed:
-        os.unlink(path)
-        _remove_directories(lock.directories_made)
-    os.close(lock.descriptor)
-
-
-def _make_directories(directory: str) -> list:
-    """Make the directory and those above it that are missing. Return what was made."""
-    if os.path.isdir(directory):
-        return []
-    made = _make_directories(os.path.dirname(directory))
-    try:
-        os.mkdir(directory, 0o700)
-    except FileExistsError:
-        if not os.path.isdir(directory):
-            raise NotADirectoryError(errno.ENOTDIR, "'%s' is not a directory" % directory) from None
-        return made
-    except OSError:
-        _remove_directories(made)
-        raise
-    return made + [directory]
-
-
-def _remove_directories(directories: list) -> None:
-    for directory in reversed(directories):
-        try:
-            os.rmdir(directory)
-        except OSError:
-            return  # somebody else uses it by now
-
-
-def _open_or_make(path: str) -> tuple:
-    """Return a descriptor of the file, and whether it was made for it."""
-    if _refuse_what_is_no_file(path) is None:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True
-    if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, "no permission to make files beside it")
-    return os.open(path, os.O_RDWR | os.O_CLOEXEC), False
-
-
-def _refuse_what_is_no_file(path: str) -> os.stat_result | None:
-    """Return what stat says of the file, or None if there is none."""
-    try:
-        found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if stat.S_ISDIR(found.st_mode):
-        raise StoreError("the store '%s' is a directory: set the option 'store' to a file, such as '%s'"
-                         % (path, os.path.join(path, "users.db")))
-    if not stat.S_ISREG(found.st_mode):
-        raise StoreError("the store '%s' is no regular file: set the option 'store' to another path" % path)
-    return found
-
-
-def _same_file(found: os.stat_result, path: str) -> bool:
-    try:
-        return os.path.samestat(found, os.stat(path))
-    except OSError:
-        return False
-
-
-def _open_locked(path: str, wait: float) -> sqlite3.Connection:
+def _begin(path: str, wait: float) -> sqlite3.Connection:
     # Looking first tells a file that is no store without SQLite touching it: an ordinary open would already roll back
     # or check in what another program left in its journal.
     look(path).close()
-    connection = _connect(path, "mode=rw", wait)
+    connection = sqlite_file.connect(path, "mode=rw", wait)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA cache_size = -262144")  # KiB; so that a first run does not spill into the WAL
         connection.execute("BEGIN IMMEDIATE")
         if _is_empty(connection, path):
             _make_schema(connection)
-    except sqlite3.Error as error:
+    except BaseException as error:
         connection.close()
-        if "locked" in str(error) or "busy" in str(error):
-            raise _held_by_another(path) from error
-        raise _not_written(path, error) from error
-    except BaseException:
-        connection.close()
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+            raise sqlite_file.held_by_another(path) from error
+        if isinstance(error, sqlite3.Error):
+            raise _not_written(path, error) from error
         raise
     return connection
 
 
 def _not_written(path: str, error: Exception) -> StoreError:
-    return StoreError("the store '%s' cannot be written (%s): make room or repair it, or set the option 'store' to "
-                      "another file" % (path, error))
-
-
-def _damaged(path: str, why: object) -> StoreError:
-    return StoreError("the store '%s' is no database or a damaged one (%s): set the option 'store' to another file, or "
-                      "restore this one" % (path, why))
-
-
-def _connect(path: str, parameters: str, wait: float = 0) -> sqlite3.Connection:
-    uri = "file:%s?%s" % (quote(path), parameters)
-    connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    return connection
-
-
-def _empty_in_memory() -> sqlite3.Connection:
-    connection = _connect(":memory:", "mode=memory")
-    _make_schema(connection)
-    return connection
+    return StoreError("store: '%s' cannot be written (%s): make room or repair it, or name another file"
+                      % (path, error))
 
 
 def _make_schema(connection: sqlite3.Connection) -> None:
@@ -345,100 +214,15 @@ def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        raise _damaged(path, error) from error
+        raise sqlite_file.damaged(path, error) from error
     if application == 0 and version == 0 and tables == 0:
         return True
     if application != APPLICATION_ID:
-        raise StoreError("the store '%s' is a database of another program: set the option 'store' to another file"
-                         % path)
+        raise StoreError("store: '%s' is a database of another program: name another file" % path)
     if version > SCHEMA_VERSION:
-        raise StoreError("the store '%s' has schema version %d and this collection knows versions up to %d: update the "
-                         "collection, or set the option 'store' to another file" % (path, version, SCHEMA_VERSION))
+        raise StoreError("store: '%s' has schema version %d and this collection knows versions up to %d: update the "
+                         "collection, or name another file" % (path, version, SCHEMA_VERSION))
     return False
-
-
-def _look(path: str) -> tuple:
-    """Return a connection and what to call after it was closed.
-
-    An ordinary read-only open of a database in WAL mode makes '-wal' and '-shm' and leaves them, and so does one that
-    is still open when a run ends. So: without a '-wal' the file is read as immutable, and compared afterwards; a
-    '-wal', of a run at work or of one that was killed, is looked at in a copy.
-    """
-    for attempt in range(20):
-        before = _refuse_what_is_no_file(path)
-        if before is None:
-            return _empty_in_memory(), lambda committed: None
-        with open(path, "rb") as file:
-            if file.read(len(_MAGIC)) not in (b"", _MAGIC):  # SQLite takes a file of a few bytes for an empty one
-                raise _damaged(path, "it does not begin like one")
-        if os.path.exists(path + "-wal"):
-            connection = _copy_into_memory(path, before)
-            leave = lambda committed: None  # noqa: E731
-        else:
-            connection = _connect(path, "immutable=1")
-            leave = lambda committed: _refuse_changed(path, before)  # noqa: E731
-        if connection is None:  # changed while it was copied
-            time.sleep(0.05)
-            continue
-        try:
-            if _is_empty(connection, path):
-                connection.close()
-                connection = _empty_in_memory()
-        except BaseException:
-            connection.close()
-            leave(False)
-            raise
-        return connection, leave
-    raise _changed(path)
-
-
-def _copy_into_memory(path: str, before: os.stat_result) -> sqlite3.Connection | None:
-    """Return a copy of the database with its WAL, or None if it changed meanwhile.
-
-    The order matters. Frames that a run appends to the WAL after the copy are not in it, and half a frame fails its
-    checksum. Pages that are checked in during the copy are in the WAL too, as long as that is still there.
-    """
-    directory = tempfile.mkdtemp()
-    try:
-        copy = os.path.join(directory, "copy")
-        shutil.copyfile(path, copy)
-        try:
-            wal = os.stat(path + "-wal")
-            shutil.copyfile(path + "-wal", copy + "-wal")
-        except FileNotFoundError:
-            return None
-        if not _same_file(wal, path + "-wal") or not _unchanged(path, before):
-            return None
-        memory = _connect(":memory:", "mode=memory")
-        source = sqlite3.connect(copy)
-        try:
-            source.backup(memory)
-        except sqlite3.DatabaseError as error:
-            memory.close()
-            raise _damaged(path, error) from error
-        finally:
-            source.close()
-        return memory
-    finally:
-        shutil.rmtree(directory)
-
-
-def _unchanged(path: str, before: os.stat_result) -> bool:
-    try:
-        now = os.stat(path)
-    except OSError:
-        return False
-    return os.path.samestat(now, before) and (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-
-
-def _changed(path: str) -> StoreChanged:
-    return StoreChanged("the store '%s' changed while it was looked at: run it again, when no other run uses the file "
-                        "that the option 'store' names" % path)
-
-
-def _refuse_changed(path: str, before: os.stat_result) -> None:
-    if os.path.exists(path + "-wal") or not _unchanged(path, before):
-        raise _changed(path)
 
 
 # --- the tree of user groups -----------------------------------------------------------------------------------------
@@ -564,7 +348,7 @@ class Store:
         try:
             return self._connection.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
-            raise StoreError("the store '%s' cannot be read (%s): repair it, or set the option 'store' to another file"
+            raise StoreError("store: '%s' cannot be read (%s): repair it, or name another file"
                              % (self._path, error)) from error
 
     def _row(self, statement: str, parameters=()) -> Optional[tuple]:
@@ -587,6 +371,11 @@ class Store:
         """Return the id of the synchronization; 0, which no row has, where the store does not know it."""
         row = self._row("SELECT id FROM synchronizations WHERE name = ?", (name,))
         return row[0] if row else 0
+
+    def _ids(self, synchronization: str) -> tuple[int, int]:
+        """Return the id of the synchronization and of its directory; 0 for what the store does not know."""
+        row = self._row("SELECT id, directory_id FROM synchronizations WHERE name = ?", (synchronization,))
+        return row or (0, 0)
 
     def _directory(self, identity: str) -> int:
         row = self._row("SELECT id FROM directories WHERE identity = ?", (identity,))
@@ -657,7 +446,7 @@ class Store:
             users=dict(users),
             user_groups=dict(groups),
             foreign_users={sid: _foreign_reference(identity, key) for sid, identity, key in foreign},
-            selected=json.loads(selected),
+            selected=_from_json(selected),
         )
 
     def directory_of(self, synchronization: str) -> Optional[str]:
@@ -666,11 +455,11 @@ class Store:
                         " WHERE s.name = ?", (synchronization,))
         return row[0] if row else None
 
-    def directories(self) -> list:
-        """Return the identities of the directories that the store knows."""
+    def directories(self) -> list[str]:
+        """Return the identities of all directories that records of the store come from."""
         return [identity for identity, in self._rows("SELECT identity FROM directories ORDER BY id")]
 
-    def has_user_group(self, path: list) -> bool:
+    def has_user_group(self, path: list[str]) -> bool:
         """Tell whether there is a user group at the path, given as names."""
         return self._tree().at(path) is not None
 
@@ -683,10 +472,10 @@ class Store:
         if row is None:
             return None
         run = dict(zip(("time", "seconds", "server", "mode", "changed", "counts", "plan_digest", "settings"), row))
-        return dict(run, changed=bool(run["changed"]), counts=json.loads(run["counts"]),
-                    settings=json.loads(run["settings"]))
+        return dict(run, changed=bool(run["changed"]), counts=_from_json(run["counts"]),
+                    settings=_from_json(run["settings"]))
 
-    def load_state(self, synchronization: str, target: list, snapshot: _model.Snapshot) -> _model.StoredState:
+    def load_state(self, synchronization: str, target: list[str], snapshot: _model.Snapshot) -> _model.StoredState:
         """Return what the planner needs to know: see StoredState. ``target`` are the names in the path."""
         me = self._synchronization(synchronization)
         directory = self._directory(snapshot.directory.identity)
@@ -729,7 +518,7 @@ class Store:
         rows = self._rows("SELECT key, name, parent_id, extinct, attributes, dn FROM user_groups"
                           " WHERE synchronization_id = ?", (me,))
         return {
-            key: _model.UserGroupRecord(name, tree.reference(parent), extinct, json.loads(attributes), dn)
+            key: _model.UserGroupRecord(name, tree.reference(parent), extinct, _from_json(attributes), dn)
             for key, name, parent, extinct, attributes, dn in rows
         }
 
@@ -778,7 +567,7 @@ class Store:
             users[references[number]] = _model.StoredUser(
                 reference=references[number],
                 record=_model.UserRecord(name, tree.reference(home), bool(enabled), sid, extinct,
-                                         json.loads(attributes), dn, me in claimed_by),
+                                         _from_json(attributes), dn, me in claimed_by),
                 given=writer == me or claims_it and writer not in claimed_by,
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -806,20 +595,20 @@ class Store:
         members: dict = {key: {} for key in given}
         groups_of = {tree.owned[key]: members[key] for key in given if key in tree.owned}
 
-        self._want("wanted_places", ((None, number, None) for number in groups_of))
-        rows = self._rows("SELECT m.user_group_id, m.user_id FROM wanted_places w CROSS JOIN memberships m"
-                          " WHERE m.user_group_id = w.home_id")
+        self._want("wanted_groups", ((number,) for number in groups_of))
+        rows = self._rows("SELECT m.user_group_id, m.user_id FROM wanted_groups w CROSS JOIN memberships m"
+                          " WHERE m.user_group_id = w.id")
         self._want("wanted_ids", ((number,) for number in {user for dummy, user in rows}))
         references = self._references_of_wanted_ids(directory, tree)
         for group, user in rows:
             groups_of[group][references[user]] = ()
 
-        self._want("wanted_places", ((None, tree.owned[key], None) for key, group in snapshot.user_groups.items()
+        self._want("wanted_groups", ((tree.owned[key],) for key, group in snapshot.user_groups.items()
                                      if group.members is not None and group.kept_values and key in tree.owned))
         for group, user, listed_as, dn, name, key in self._rows(
                 "SELECT m.user_group_id, m.user_id, m.listed_as, u.dn, u.name, u.key"
-                " FROM wanted_places w CROSS JOIN memberships m CROSS JOIN users u"
-                " WHERE m.user_group_id = w.home_id AND u.id = m.user_id"):
+                " FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
+                " WHERE m.user_group_id = w.id AND u.id = m.user_id"):
             groups_of[group][references[user]] = _known_by(listed_as, dn, name, key)
         return members
 
@@ -827,32 +616,33 @@ class Store:
         listing: dict = {number: [] for number, in self._rows("SELECT id FROM wanted_ids")}
         for number, key in self._rows(
                 "SELECT m.user_id, g.key FROM wanted_ids w CROSS JOIN memberships m CROSS JOIN user_groups g"
-                " WHERE m.user_id = w.id AND g.id = m.user_group_id AND g.synchronization_id = ? ORDER BY g.key", (me,)):
+                " WHERE m.user_id = w.id AND g.id = m.user_group_id AND g.synchronization_id = ? ORDER BY g.key",
+                (me,)):
             listing[number].append(key)
         return listing
 
-    def direct_groups(self, references: list, synchronization: str) -> dict:
+    def direct_groups(self, references: Iterable[str], synchronization: str) -> dict[str, list[str]]:
         """Return, for each of the users, the keys of the groups owned by the synchronization that list it directly."""
-        me = self._synchronization(synchronization)
-        ids = self._user_ids(references, self._directory(self.directory_of(synchronization) or ""), self._tree(me))
+        references = list(references)
+        me, directory = self._ids(synchronization)
+        ids = self._user_ids(references, directory, self._tree(me))
         self._want("wanted_ids", ((number,) for number in set(ids.values())))
         listing = self._groups_that_list_wanted_ids(me)
         return {reference: listing.get(ids.get(reference), []) for reference in references}
 
-    def direct_members(self, keys: list, synchronization: str) -> set:
-        """Return the references of all users that any of these groups, owned by the synchronization, lists itself."""
-        me = self._synchronization(synchronization)
+    def direct_members(self, keys: Iterable[str], synchronization: str) -> set[str]:
+        """Return the users that at least one of the groups owned by the synchronization lists directly."""
+        me, directory = self._ids(synchronization)
         tree = self._tree(me)
-        self._want("wanted_places", ((None, tree.owned[key], None) for key in keys if key in tree.owned))
-        rows = self._rows("SELECT DISTINCT m.user_id FROM wanted_places w CROSS JOIN memberships m"
-                          " WHERE m.user_group_id = w.home_id")
-        self._want("wanted_ids", rows)
-        directory = self._directory(self.directory_of(synchronization) or "")
+        self._want("wanted_groups", ((tree.owned[key],) for key in keys if key in tree.owned))
+        self._run("DELETE FROM wanted_ids")
+        self._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id FROM wanted_groups w CROSS JOIN memberships m"
+                  " WHERE m.user_group_id = w.id")
         return set(self._references_of_wanted_ids(directory, tree).values())
 
-    def names(self, references: list, synchronization: str) -> dict:
-        """Return {reference: name} of those users that are stored."""
-        directory = self._directory(self.directory_of(synchronization) or "")
+    def names(self, references: Iterable[str], synchronization: str) -> dict[str, str]:
+        """Return the names of those of the users that are stored."""
+        me, directory = self._ids(synchronization)
         ids = self._user_ids(references, directory, self._tree())
         self._want("wanted_ids", ((number,) for number in set(ids.values())))
         names = dict(self._rows("SELECT u.id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"))
@@ -899,8 +689,8 @@ class Store:
             return self._synchronization(plan.synchronization), directory, None
         me, bound_to, old_target, salt = row
         if bound_to != directory:
-            raise StoreError("the synchronization '%s' belongs to another directory: set the option 'name' to another "
-                             "name" % plan.synchronization)
+            raise StoreError("name: the synchronization '%s' belongs to another directory: write another name"
+                             % plan.synchronization)
         self._run("UPDATE synchronizations SET target_id = ?, salt = ?, selected = ?, settings = ? WHERE id = ?",
                   kept + (me,))
         if salt != run["salt"]:  # no digest may outlive the settings that it was made under
@@ -1052,11 +842,11 @@ class Store:
                 (number, name, name_key(name), int(as_target))).lastrowid
         return number
 
-    def add_user_group_by_hand(self, path: list) -> None:
+    def add_user_group_by_hand(self, path: list[str]) -> None:
         """Make the user group at the path, given as names, and those above it; nothing if it exists."""
         self._make_user_groups(path)
 
-    def add_user_by_hand(self, home: list, name: str, attributes: dict, local_attributes: dict,
+    def add_user_by_hand(self, home: list[str], name: str, attributes: dict, local_attributes: dict,
                          sid: Optional[str] = None) -> None:
         """Make a user that belongs to no directory.
 
@@ -1064,31 +854,30 @@ class Store:
         """
         home_id = self._tree().at(home)
         if home_id is None:
-            raise StoreError("the store '%s' has no such user group: set the option 'user_group' to one it has"
-                             % self._path)
+            raise StoreError("user_group: the store has no such user group: name one it has, or make it first")
         if self._row("SELECT 1 FROM users WHERE home_id = ? AND name_key = ?", (home_id, name_key(name))):
-            raise StoreError("the name '%s' is taken: set the option 'name' to another name" % name)
+            raise StoreError("name: '%s' is taken in this user group: write another name" % name)
         self._run("INSERT INTO users (home_id, name, name_key, sid, attributes, local_attributes)"
                   " VALUES (?, ?, ?, ?, ?, ?)",
                   (home_id, name, name_key(name), sid, _to_json(attributes), _to_json(local_attributes)))
 
     # --- looking things up ---
 
-    def tree(self) -> list:
+    def tree(self) -> list[dict]:
         """Return all user groups, in the order of their paths: dicts of path, name, key, synchronization (its name),
         dn, extinct, extinct_since, attributes. ``key`` and ``synchronization`` are None where nobody owns the group."""
         tree = self._tree()
         rows = [
             {"path": tree.path(number), "name": tree.groups[number].name, "key": tree.groups[number].key,
              "synchronization": synchronization, "dn": dn, "extinct": extinct, "extinct_since": since,
-             "attributes": json.loads(attributes)}
+             "attributes": _from_json(attributes)}
             for number, synchronization, dn, extinct, since, attributes in self._rows(
                 "SELECT g.id, s.name, g.dn, g.extinct, g.extinct_since, g.attributes FROM user_groups g"
                 " LEFT JOIN synchronizations s ON s.id = g.synchronization_id")
         ]
         return sorted(rows, key=lambda row: [name_key(name) for name in _model.split_path(row["path"])])
 
-    def members(self, path: list) -> tuple:
+    def members(self, path: list[str]) -> tuple[list[str], list[str]]:
         """Return the own members of the user group at the path: names of users, extinct and disabled ones too, and
         paths of nested user groups. Both are sorted, and empty where there is no such user group."""
         tree = self._tree()
@@ -1099,7 +888,8 @@ class Store:
         return (sorted((name for name, in users), key=_by_name),
                 sorted((tree.path(child) for child, in nested), key=_by_name))
 
-    def effective_members(self, path: list, include_disabled: bool = False, include_extinct: bool = False) -> list:
+    def effective_members(self, path: list[str], include_disabled: bool = False,
+                          include_extinct: bool = False) -> list[str]:
         """Return the names of the users in the user group at the path or in any group nested in it, sorted."""
         rows = self._rows(
             "WITH RECURSIVE reached (id) AS (SELECT CAST(? AS INTEGER) UNION SELECT n.nested_id"  # UNION ends cycles
@@ -1120,6 +910,10 @@ class _Work(NamedTuple):
     directory: int
     groups: dict  # reference -> id
     users: dict  # reference -> id
+
+
+def _from_json(text: str):
+    return _decode(text)[0]  # json.loads() looks for blanks around it, which takes as long again
 
 
 def _by_name(name: str) -> tuple:

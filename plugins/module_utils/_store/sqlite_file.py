@@ -1,0 +1,254 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""The file under the SQLite store: taken for one run alone, or looked at without a trace. Knows nothing of its content.
+
+A run holds the file by ``flock`` on the file itself, besides SQLite's own locks. That lets a run that made a new file
+take it away again: SQLite's locks give no way to unlink a database that another process may just have opened
+(https://www.sqlite.org/howtocorrupt.html, 2.2 and 4.2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import quote
+
+from .._errors import SynchronizationError
+
+MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html, 1.3.1
+
+
+class StoreError(SynchronizationError):
+    """The store cannot be opened, read or written."""
+
+
+class StoreChanged(StoreError):
+    """The store changed while it was looked at: what was read may not fit together."""
+
+
+def connect(path: str, parameters: str, wait: float = 0) -> sqlite3.Connection:
+    """Return a connection that begins no transaction by itself. ``parameters`` are those of SQLite's URI."""
+    uri = "file:%s?%s" % (quote(path), parameters)
+    connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def held_by_another(path: str) -> StoreError:
+    return StoreError("store: '%s' is held by another run: wait for its end, or name another file" % path)
+
+
+def damaged(path: str, why: object) -> StoreError:
+    return StoreError("store: '%s' is no database or a damaged one (%s): name another file, or restore this one"
+                      % (path, why))
+
+
+def _refuse_what_is_no_file(path: str) -> os.stat_result | None:
+    """Return what stat says of the file, or None if there is none."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise StoreError("store: '%s' is a directory: name a file, such as '%s'"
+                         % (path, os.path.join(path, "users.db")))
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError("store: '%s' is no regular file: name another path" % path)
+    return found
+
+
+# --- for a run that writes -------------------------------------------------------------------------------------------
+
+
+class Lock(NamedTuple):
+    descriptor: int
+    file_made: bool
+    directories_made: list[str]
+
+
+def lock(path: str, deadline: float) -> Lock:
+    """Take the file for this run alone; make it when missing. Waits until ``deadline``, by the monotonic clock.
+
+    Raises StoreError, and leaves nothing behind then.
+    """
+    try:
+        return _lock(path, deadline)
+    except OSError as error:
+        raise StoreError("store: '%s' cannot be written (%s): name a file that this user may write"
+                         % (path, error.strerror)) from error
+
+
+def unlock(held: Lock, path: str, committed: bool) -> None:
+    """Let the file go; take away what was made for nothing.
+
+    Every connection must be closed by now: closing a descriptor of the file ends all POSIX locks of this process on it
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    if held.file_made and not committed:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        _remove_directories(held.directories_made)
+    os.close(held.descriptor)
+
+
+def _lock(path: str, deadline: float) -> Lock:
+    while True:
+        directories = _make_directories(os.path.dirname(path))
+        try:
+            descriptor, made = _open_or_make(path)
+        except (FileExistsError, FileNotFoundError):
+            continue  # another run made it or took it away just now
+        except BaseException:
+            _remove_directories(directories)
+            raise
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            if time.monotonic() >= deadline:
+                raise held_by_another(path) from None
+            time.sleep(0.05)
+            continue
+        if _same_file(os.fstat(descriptor), path):
+            return Lock(descriptor, made, directories)
+        os.close(descriptor)  # the run that held the lock had made the file, and took it away again
+
+
+def _same_file(found: os.stat_result, path: str) -> bool:
+    try:
+        return os.path.samestat(found, os.stat(path))
+    except OSError:
+        return False
+
+
+def _open_or_make(path: str) -> tuple:
+    """Return a descriptor of the file, and whether it was made for it."""
+    if _refuse_what_is_no_file(path) is None:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True
+    if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "no permission to make files beside it")
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC), False
+
+
+def _make_directories(directory: str) -> list:
+    """Make the directory and those above it that are missing. Return what was made."""
+    if os.path.isdir(directory):
+        return []
+    made = _make_directories(os.path.dirname(directory))
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(directory):
+            raise NotADirectoryError(errno.ENOTDIR, "'%s' is not a directory" % directory) from None
+        return made
+    except OSError:
+        _remove_directories(made)
+        raise
+    return made + [directory]
+
+
+def _remove_directories(directories: list) -> None:
+    for directory in reversed(directories):
+        try:
+            os.rmdir(directory)
+        except OSError:
+            return  # somebody else uses it by now
+
+
+# --- for those who only look -----------------------------------------------------------------------------------------
+
+
+def look_at(path: str) -> tuple[sqlite3.Connection | None, Callable[[bool], None]]:
+    """Return a connection to the database as it is now, None if there is no file, and what to call when it is closed.
+
+    An ordinary read-only open of a database in WAL mode makes '-wal' and '-shm' and leaves them, and so does one that
+    is still open when a run ends. So: without a '-wal' the file is read as immutable, and compared when it is left; a
+    '-wal', of a run at work or of one that was killed, is looked at in a copy.
+
+    Raises StoreError.
+    """
+    try:
+        for _dummy in range(20):
+            before = _refuse_what_is_no_file(path)
+            if before is None:
+                return None, _leave_nothing
+            with open(path, "rb") as file:
+                if file.read(len(MAGIC)) not in (b"", MAGIC):  # SQLite takes a file of one byte for an empty one
+                    raise damaged(path, "it does not begin like one")
+            if not os.path.exists(path + "-wal"):
+                return connect(path, "immutable=1"), functools.partial(_leave_file, path, before)
+            copy = _copy_into_memory(path, before)
+            if copy is not None:
+                return copy, _leave_nothing
+            time.sleep(0.05)
+    except OSError as error:
+        raise StoreError("store: '%s' cannot be read (%s): name a file that this user may read"
+                         % (path, error.strerror)) from error
+    raise _changed(path)
+
+
+def _leave_nothing(dummy_committed: bool) -> None:
+    pass
+
+
+def _leave_file(path: str, before: os.stat_result, dummy_committed: bool) -> None:
+    if os.path.exists(path + "-wal") or not _unchanged(path, before):
+        raise _changed(path)
+
+
+def _changed(path: str) -> StoreChanged:
+    return StoreChanged("store: '%s' changed while it was looked at, by another run: run it again" % path)
+
+
+def _unchanged(path: str, before: os.stat_result) -> bool:
+    try:
+        now = os.stat(path)
+    except OSError:
+        return False
+    return os.path.samestat(now, before) and (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def _copy_into_memory(path: str, before: os.stat_result) -> sqlite3.Connection | None:
+    """Return a copy of the database with its WAL, or None if it changed meanwhile.
+
+    The order matters. Frames that a run appends to the WAL after the copy are not in it, and half a frame fails its
+    checksum. Pages that are checked in during the copy are in the WAL too, as long as that is still there.
+    """
+    directory = tempfile.mkdtemp()
+    try:
+        copy = os.path.join(directory, "copy")
+        shutil.copyfile(path, copy)
+        try:
+            wal = os.stat(path + "-wal")
+            shutil.copyfile(path + "-wal", copy + "-wal")
+        except FileNotFoundError:
+            return None
+        if not _same_file(wal, path + "-wal") or not _unchanged(path, before):
+            return None
+        memory = connect(":memory:", "mode=memory")
+        source = sqlite3.connect(copy)
+        try:
+            source.backup(memory)
+        except sqlite3.DatabaseError as error:
+            memory.close()
+            raise damaged(path, error) from error
+        finally:
+            source.close()
+        return memory
+    finally:
+        shutil.rmtree(directory)
