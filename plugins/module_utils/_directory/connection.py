@@ -432,8 +432,8 @@ def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, error: Any) 
         return _NextServer("server: the certificate of %s is not accepted: %s" % (address, error.verify_message))
     if isinstance(error, socket.timeout):
         return _timed_out(address, settings)
-    if isinstance(error, (ssl.SSLEOFError, ConnectionError)) or getattr(error, "reason", None) in (
-            "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"):
+    closed = isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError))
+    if closed or getattr(error, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return _NextServer("encryption: %s does not answer with TLS; a port without TLS needs encryption: start_tls"
                            % address)
     return _NextServer("server: no TLS connection with %s: %s" % (address, getattr(error, "reason", None) or error))
