@@ -144,6 +144,8 @@ def test_a_small_company():
         group("Zürich", "uid=ZOË, OU=People", "uid=bob,ou=people"),
         entry("cn=unique,ou=groups", "objectClass: groupOfUniqueNames", "description: the few",
               f"uniqueMember: uid=bob,ou=people,{SUFFIX}#'0101'B"),
+        entry("cn=twice,ou=groups", "objectClass: groupOfNames", "objectClass: extensibleObject",
+              f"member: uid=bob,ou=people,{SUFFIX}", f"uniqueMember: uid=bob,ou=people,{SUFFIX}"),
     ) as server:
         seen = look(server)
     assert seen.users == {"zoë", "bob"}  # the uid in the DN is the name
@@ -154,7 +156,7 @@ def test_a_small_company():
     assert seen.user("bob").enabled and seen.user("bob").home is None
     assert abs(seen.user("bob").created - time.time()) < 60
     assert seen.members("Zürich") == ["bob", "zoë"]
-    assert seen.members("unique") == ["bob"]
+    assert seen.members("unique") == seen.members("twice") == ["bob"]
     assert seen.group("unique").attributes == {"description": "the few"}
     assert (seen.group("unique").type, seen.group("unique").container) == ("groupOfUniqueNames", "groups")
     assert not seen.snapshot.unresolved and not seen.snapshot.warnings
@@ -359,6 +361,16 @@ def test_a_user_of_another_synchronization_has_no_body():
         assert seen.snapshot.users[keys[0]] is None and seen.snapshot.users[keys[1]].digest
 
 
+def test_a_key_that_two_users_have_is_no_key():
+    with directory(
+        unit("far"), person("anna", "employeeNumber: 1"), person("eve", "employeeNumber: 1", below="ou=far"),
+        group("staff", "uid=eve,ou=far"),
+    ) as server:
+        selected = [f"ou=people,{SUFFIX}", f"ou=groups,{SUFFIX}"]
+        with pytest.raises(ReadError, match="anna.* and 'uid=eve.* have one employeeNumber"):
+            look(server, distinguished_name=selected, ldap_parameters={"user_key": "employeeNumber"})
+
+
 def test_a_user_who_moves_while_the_users_are_read_is_there_once(monkeypatch):
     real = reader.search
 
@@ -418,13 +430,14 @@ def posix_group(name: str, gid: int, *lines: str, below: str = "ou=groups") -> s
 
 def test_rfc2307():
     with directory(
-        unit("far"), posix("anna", 10), posix("Bob", 20), posix("twin", 30), posix("TWIN", 30, below="ou=groups"),
+        unit("far"), posix("anna", 10, "uid: ann"), posix("Bob", 20), posix("twin", 30), posix("TWIN", 30, below="ou=groups"),
         posix("far", 20, below="ou=far"), posix("listed", 40, "shadowExpire: 1", "objectClass: shadowAccount",
                                                 below="ou=far"),
         posix("temp", 40, "employeeType: temp", below="ou=far"),
+        unit("off"), posix("double", 50, below="ou=far"), posix("Double", 50, below="ou=off"),
         posix_group("ten", 10, "memberUid: bob", "memberUid: listed", "memberUid: twin", "memberUid: none",
-                    "memberUid: temp", "memberUid: anna"),
-        posix_group("twenty", 20),
+                    "memberUid: temp", "memberUid: anna", "memberUid: double"),
+        posix_group("twenty", 20), posix_group("names", 99, "memberUid: ann", "memberUid: anna"),
     ) as server:
         options = {"ldap_parameters": {"preset": "rfc2307"}, "user_filter": "(!(employeeType=temp))"}
         everyone = look(server, **options)
@@ -433,14 +446,16 @@ def test_rfc2307():
         skipped = look(server, **options, distinguished_name=selected, outside_members="skip")
     for each in (everyone, seen):
         assert each.members("ten") == ["Bob", "anna", "listed"]  # listed, by primary group, and elsewhere
-        assert each.members("twenty") == ["Bob", "far"]
+        assert each.members("twenty") == ["Bob", "far"] and each.members("names") == ["anna"]
         assert not each.user("listed").enabled and each.user("far").enabled
         assert each.unresolved() == {("ten", "twin", "is ambiguous: several users have this name"),
+                                     ("ten", "double", "is ambiguous: several users have this name"),
                                      ("ten", "none", "does not exist or cannot be read")}
         assert each.snapshot.other_members == {"out_of_scope": 1}
-        assert set(each.group("ten").kept_values) == {"twin", "none", "temp"}
+        assert set(each.group("ten").kept_values) == {"twin", "none", "temp", "double"}
     assert skipped.members("ten") == ["Bob", "anna"] and skipped.members("twenty") == ["Bob"]
-    assert skipped.snapshot.other_members == {"out_of_scope": 2}
+    assert skipped.snapshot.other_members == {"out_of_scope": 3}
+    assert "double" not in {user.name.lower() for user in seen.snapshot.users.values()}
 
 
 def test_openldap_samba():
@@ -462,6 +477,9 @@ def test_openldap_samba():
             assert seen.user("anna").sid == "S-1-5-21-1-2-3-1000"
             assert (seen.user("anna").enabled, seen.user("bob").enabled) == (True, False)
             assert (seen.members("users"), seen.members("ten")) == (["anna"], ["bob"])
+        selected = [f"cn=ten,ou=groups,{SUFFIX}"]
+        seen = look(server, ldap_parameters={"preset": "openldap_samba"}, distinguished_name=selected)
+        assert seen.users == {"bob"}  # anna's gidNumber says ten, but her sambaPrimaryGroupSID goes before it
 
 
 def test_open_directory():
@@ -646,7 +664,8 @@ def company(samba) -> str:
         + ad_group("inner", f"CN=locked,{ou}", f"CN=later,OU=Süd,{ou}", f"CN=outside,CN=Users,{base}")
         + ad_group("mail", f"CN=Änne,{ou}", kind=2)
         + ad_group("staff", f"CN=Änne,{ou}", f"CN=inner,{ou}", f"CN=BOX,{ou}", f"CN=contact,{ou}",
-                   "<SID=S-1-5-21-9-9-9-1000>", "<SID=S-1-5-21-9-9-9-1001>", f"CN=S-1-5-11,CN=ForeignSecurityPrincipals,{base}")
+                   "<SID=S-1-5-21-9-9-9-1000>", "<SID=S-1-5-21-9-9-9-1001>",
+                   f"CN=S-1-5-11,CN=ForeignSecurityPrincipals,{base}")
     )  # fmt: skip
     samba.modify(f"dn: CN=inner,{ou}\nchangetype: modify\nadd: member\nmember: CN=staff,{ou}\n\n")
     return ou

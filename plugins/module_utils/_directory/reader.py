@@ -162,10 +162,10 @@ class _Group:
 
     __slots__ = ("listed", "plain", "primary", "record")
 
-    def __init__(self, record: UserGroup, listed: list, primary: List[Optional[bytes]]) -> None:
+    def __init__(self, record: UserGroup, primary: List[Optional[bytes]]) -> None:
         self.record = record
-        self.listed = listed  # str: the key of a user; bytes: a value that was not known when it was read
-        self.plain = False  # all of one attribute, and all known: there is nothing to resolve and no one twice
+        self.listed: list = []  # str: the key of a user; bytes: a value that was not known when it was read
+        self.plain = True  # all of one attribute, and all known: there is nothing to resolve and no one twice
         self.primary = primary  # what a user's primary group attribute says who belongs here, by rule
 
 
@@ -199,7 +199,7 @@ class _Reading:
         self.need_places = self.containers_are_groups or bool(settings.exclude_distinguished_name)
 
         self.users: Dict[str, Optional[User]] = {}
-        self.twice: Set[str] = set()  # keys that came with two entries
+        self.twice: Set[str] = set()  # keys that came with two DNs
         self.by_value: Dict[bytes, str] = {}  # what a member list may say, as read -> key of the user
         self.by_name: Dict[str, Union[str, _Miss]] = {}  # folded name -> key of the user
         self.disabled: Set[bytes] = set()  # values that lead to users who are ignored since they are disabled
@@ -208,6 +208,7 @@ class _Reading:
         self.at_home: Dict[str, List[str]] = {}  # key of a container -> keys of users
 
         self.groups: Dict[str, _Group] = {}
+        self.groups_twice: Set[str] = set()
         self.ranges: List[Tuple[str, str, List[bytes], str]] = []  # (key, attribute, first values, their range)
         self.containers: Dict[str, UserGroup] = {}
         self.nodes: Dict[str, str] = {}  # normal DN -> key of the container
@@ -244,6 +245,8 @@ class _Reading:
             self._follow_members()
             self._add_by_user_side()
             self._add_by_primary_group()
+        self._check_unique(self.preset.user_key, self.preset.user_filter, self.twice)
+        self._check_unique(self.preset.group_key, self.preset.group_filter, self.groups_twice)
         user_groups = self._finished_groups()
         user_groups.update(self._finished_containers())
         return Snapshot(
@@ -408,7 +411,6 @@ class _Reading:
         for base in self.roots.values():
             for dn, entry, raw in search(self.session, base, "sub", self.preset.user_filter, self.user_attributes):
                 self._add_user(dn, entry, raw)
-        self._check_unique(self.preset.user_key, self.preset.user_filter)
         if _AMBIGUOUS in self.by_name.values():
             self.by_value = {value: key for value, key in self.by_value.items()
                              if self.by_name[_folded(value)] is not _AMBIGUOUS}
@@ -511,9 +513,9 @@ class _Reading:
                          "the account the right to read it%s" % (dn, attribute, "" if self.ad else
                                                                  ", or name another attribute in ldap_parameters"))
 
-    def _check_unique(self, attribute: str, filter: str) -> None:
+    def _check_unique(self, attribute: str, filter: str, keys: Set[str]) -> None:
         """An entry that moves while it is read comes twice; two entries with one key are no key at all."""
-        for batch in _batches(sorted(self.twice)):
+        for batch in _batches(sorted(keys)):
             dns: Dict[str, bytes] = {}
             for dn, entry, _raw in search(self.session, self.context, "sub",
                                           _and(filter, _any_of(attribute, batch)), (attribute,)):
@@ -521,7 +523,6 @@ class _Reading:
                 if dns.setdefault(key, dn) != dn:
                     raise ReadError("'%s' and '%s' have one %s, so it is no stable key: name another attribute in "
                                     "ldap_parameters" % (dn_text(dns[key]), dn_text(dn), attribute))
-        self.twice.clear()
 
     # --- groups
 
@@ -534,16 +535,12 @@ class _Reading:
             return
         for base in self.roots.values():
             for found in search(self.session, base, "sub", self.preset.group_filter, self.group_attributes,
-                                page_size=self._page_of_groups()):
+                                page_size=min(_GROUPS_A_PAGE, self.session.page_size)):
                 self._add_group(*found)
         for dn in self.selected_groups:
             for found in list(search(self.session, dn, "base", self.preset.group_filter, self.group_attributes)):
                 self._add_group(*found)
         self._read_ranges()
-        self._check_unique(self.preset.group_key, self.preset.group_filter)
-
-    def _page_of_groups(self) -> int:
-        return min(_GROUPS_A_PAGE, self.session.page_size)
 
     def _add_group(self, raw_dn: bytes, entry: Entry, _raw: bytes) -> Outcome:
         """Take a group into scope and return its key; or return why not."""
@@ -559,33 +556,35 @@ class _Reading:
         if known and known.record.dn == dn:
             return key
         if known:
-            self.twice.add(key)
+            self.groups_twice.add(key)
         name, problem = entry_name(preset.group_name, entry, dn)
         fields, problems = entry_fields(preset.group_fields, preset.group_lists, entry, dn)
         if self.groups_are_groups:
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
-        listed: list = []
-        plain = True
-        get = self.by_value.get
-        for attribute in preset.group_members:
-            part = ranged(entry, attribute) if self.ad else None
-            if part:
-                self.ranges.append((key, attribute, *part))
-            else:
-                values = entry.get(attribute.lower(), ())
-                plain = plain and not (listed and values)
-                listed += map(get, values, values)
         record = UserGroup(
             key=key, dn=dn, name=name, parent=home if self.containers_are_groups else None,
             created=self._created(entry, dn), type=self._type(entry), container=rdn_value(dn_parent(dn)),
             attributes=fields, members=None, user_groups=[], kept_values=[], members_digest=b"",
         )
-        group = _Group(record, listed, [self._primary_value(*pair, entry) for pair in preset.primary_group])
-        group.plain = plain and self.members_by != "name"  # a user may have several names
-        self.groups[key] = group
+        primary = [self._primary_value(attribute, entry) for _of_user, attribute in preset.primary_group]
+        group = self.groups[key] = _Group(record, primary)
+        self._list_members(group, entry)
         if self.members_by != "name":
             self.by_token[key if self.members_by == "key" else normal_dn(dn)] = key
         return key
+
+    def _list_members(self, group: _Group, entry: Entry) -> None:
+        """Turn the values that the group lists into keys, as far as they are known, and let go of them."""
+        get = self.by_value.get
+        for attribute in self.preset.group_members:
+            part = ranged(entry, attribute) if self.ad else None
+            if part:
+                self.ranges.append((group.record.key, attribute, *part))
+            else:
+                values = entry.get(attribute.lower(), ())
+                if self.members_by == "name" or (values and group.listed):  # a user may have several names
+                    group.plain = False
+                group.listed += map(get, values, values)
 
     def _type(self, entry: Entry) -> str:
         if self.ad:
@@ -594,7 +593,7 @@ class _Reading:
         classes = {value.lower() for value in entry.get("objectclass", ())}
         return next((name for name in self.preset.group_classes if name.lower().encode("ascii") in classes), "group")
 
-    def _primary_value(self, user_attribute: str, group_attribute: str, entry: Entry) -> Optional[bytes]:
+    def _primary_value(self, group_attribute: str, entry: Entry) -> Optional[bytes]:
         """Return what the users say whose primary group this is."""
         values = entry.get(group_attribute.lower())
         if not values:
@@ -726,7 +725,9 @@ class _Reading:
                 if len({each[0] for each in entries}) > 1:
                     found[token] = _AMBIGUOUS
                 elif entries:
-                    found[token] = _known(keys[0], self.users, entries[0][1]) or self._add_user(*entries[0])
+                    known = _known(keys[0], self.users, entries[0][1])
+                    self.twice.update([known] if known else ())
+                    found[token] = known or self._add_user(*entries[0])
                 else:
                     found[token] = _OUT_OF_SCOPE
         return found
@@ -738,7 +739,9 @@ class _Reading:
         for matches in self._look_up({} if self.members_by == "name" else self._not_read(pending),
                                      self.preset.group_filter, self.group_attributes, keys):
             for token, entries in matches.items():
-                found[token] = _known(keys[0], self.groups, entries[0][1]) or self._add_group(*entries[0])
+                known = _known(keys[0], self.groups, entries[0][1])
+                self.groups_twice.update([known] if known else ())
+                found[token] = known or self._add_group(*entries[0])
         return found
 
     def _not_read(self, pending: Dict[str, List[bytes]]) -> Dict[str, List[bytes]]:
@@ -843,7 +846,11 @@ class _Reading:
             except ValueError:
                 continue
             if key:  # else a group that is not in scope
-                self.groups[key].listed += keys
+                self._list_users(key, keys)
+
+    def _list_users(self, key: str, users: List[str]) -> None:
+        self.groups[key].listed += users
+        self.groups[key].plain = False
 
     def _make_groups_of_names(self) -> None:
         for value, keys in sorted(self.user_side.items()):
@@ -858,8 +865,8 @@ class _Reading:
                     self.groups[key] = _Group(UserGroup(
                         key=key, dn="", name=name, parent=None, created=0, type="group", container="", attributes={},
                         members=None, user_groups=[], kept_values=[], members_digest=b"",
-                    ), [], [None] * len(self.preset.primary_group))
-                self.groups[key].listed += keys
+                    ), [None] * len(self.preset.primary_group))
+                self._list_users(key, keys)
 
     # --- the outcome
 
