@@ -430,7 +430,8 @@ def posix_group(name: str, gid: int, *lines: str, below: str = "ou=groups") -> s
 
 def test_rfc2307():
     with directory(
-        unit("far"), posix("anna", 10, "uid: ann"), posix("Bob", 20), posix("twin", 30), posix("TWIN", 30, below="ou=groups"),
+        unit("far"), posix("anna", 10, "uid: ann"), posix("Bob", 20),
+        posix("twin", 30), posix("TWIN", 30, below="ou=groups"),
         posix("far", 20, below="ou=far"), posix("listed", 40, "shadowExpire: 1", "objectClass: shadowAccount",
                                                 below="ou=far"),
         posix("temp", 40, "employeeType: temp", below="ou=far"),
