@@ -529,10 +529,21 @@ def _kerberos_credentials(settings: Any) -> Any:
         raise _kerberos_failure(settings, error) from None
 
 
+# What MIT krb5 says, and what it means here.
+_KERBEROS_MEANINGS = (
+    ("Decrypt integrity check failed", "the password is wrong"),
+    ("Preauthentication failed", "the password is wrong, or the key in the keytab is an old one"),
+    ("No credentials cache found", "the keytab has no key of this principal, written exactly like this"),
+    ("Clock skew too great", "the clocks of this computer and of the directory differ too much"),
+    ("Server ldap/", "name the server by the full host name that the realm knows, in server or tls_server_name"),
+)
+
+
 def _kerberos_failure(settings: Any, error: Any) -> ConnectError:
-    return ConnectError("login, %s: Kerberos gives no ticket to '%s': %s" % (
-        "keytab" if settings.keytab else "password", settings.login,
-        "; ".join(error.get_all_statuses(error.min_code, False)) if error.min_code else error))
+    said = "; ".join(error.get_all_statuses(error.min_code, False)) if error.min_code else str(error)
+    meaning = next(("%s (%s)" % (words, said) for text, words in _KERBEROS_MEANINGS if text in said), said)
+    return ConnectError("login, %s: Kerberos gives no ticket to '%s': %s"
+                        % ("keytab" if settings.keytab else "password", settings.login, meaning))
 
 
 def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, credentials: Any) -> None:
