@@ -87,18 +87,23 @@ def prepare(directory: Path, variables: dict[str, str]) -> dict[str, str]:
         # The password goes to the module through a pipe, not through a file.
         "ANSIBLE_PIPELINING": "true",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(directory),
     }
 
 
 def run_playbook(directory: Path, environment: dict[str, str], *arguments: str) -> None:
     print("  ", " ".join(["$ ansible-playbook", *arguments, "docs/quickstart/playbook.yml\n"]), flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "--inventory", "localhost,",
-         "--extra-vars", f"@{directory / 'variables.json'}", *arguments, str(HERE / "playbook.yml")],
-        env=environment, check=False,
-    )
-    if done.returncode:
-        sys.exit("\nquickstart: this run failed. Please report what it says above.")
+    command = [sys.executable, "-m", "ansible", "playbook", "--inventory", "localhost,",
+               "--extra-vars", f"@{directory / 'variables.json'}", *arguments, str(HERE / "playbook.yml")]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        failed = process.wait()
+    except BaseException:
+        # It ends by itself in a moment. To kill it would leave its workers running.
+        process.wait()
+        raise
+    if failed:
+        raise RuntimeError("this run failed. Please report what it says above.")
 
 
 if __name__ == "__main__":
@@ -106,5 +111,7 @@ if __name__ == "__main__":
         signal.signal(number, lambda received, _frame: sys.exit(128 + received))
     try:
         main()
+    except RuntimeError as error:
+        sys.exit(f"quickstart: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

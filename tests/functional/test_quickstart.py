@@ -1,0 +1,55 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the quickstart shows is true, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+AFTER_THE_CHANGES = """\
+   changed     All/Clinic/Büro           - tomas.dvorak
+   changed     All/Clinic/Night Shift    + maria.munoz
+   changed     All/Clinic/Nurses         + zoe.lindqvist
+   affected    All/Clinic/Key Holders    (through a user group nested in it)
+   affected    All/Clinic/Medical Staff  (through a user group nested in it)
+   unchanged   All/Clinic/Doctors
+   unchanged   All/Clinic/Reception
+   created     user zoe.lindqvist
+   updated     user anna.weiss
+   renamed     user anna.koenig -> anna.weiss
+   disabled    user tomas.dvorak
+   extinct     user tomas.dvorak
+   unresolved  All/Clinic/Büro lists uid=walter.frei: """
+
+
+def test_the_quickstart_shows_what_happened_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(CHECKOUT / "docs" / "quickstart" / "demo.py")],
+        env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert "\033" not in done.stdout
+    dry, real, again, after = done.stdout.split("docs/quickstart/playbook.yml\n")[1:]
+    assert "+user group All/Clinic/Büro\n" in dry
+    assert "Would create 7 user groups and 12 users, and add 18 memberships." in dry
+    assert "   created     All/Clinic/Key Holders    + juergen.weiss, All/Clinic/Night Shift\n" in real
+    assert again.lstrip("\n").split("\n\n")[0] == "   unchanged   7 user groups, 12 users, 18 memberships"
+    assert after.lstrip("\n").startswith(AFTER_THE_CHANGES)
+    assert "server: [dc1.corp.example, dc2.corp.example]" in after
+    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if bytes(tmp_path) in contents(path)]
+
+
+def contents(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # the process has ended since
+        return b""
