@@ -224,7 +224,7 @@ def test_normal_form_is_stable_and_knows_no_case_or_order(rdns):
     assert [values.normal_dn(part) for part in normal.split(",")] == normal.split(",")
 
 
-@given(st.text(st.sampled_from('aÀA\u0300\u0338ßİK\u2126 \t\x1c\u00a0\u3000,=+#\\"<;\0c'), max_size=20))
+@given(st.text(st.sampled_from('a\u01f0ÀA\u0300\u0338ßİK\u2126 \t\x1c\u00a0\u3000,=+#\\"<;\0c'), max_size=20))
 def test_the_short_way_to_a_normal_form_gives_the_same(value):
     text = "cn=%s,dc=x" % value
     try:

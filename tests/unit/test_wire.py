@@ -120,6 +120,15 @@ def test_an_attribute_that_comes_twice_loses_nothing():
     assert wire.decode_entry(raw, {})[1] == {"cn": [b"a", b"b"]}
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19, 21, 22])
+def test_an_entry_with_one_wrong_tag_or_length_is_refused(at):
+    raw = bytes.fromhex("6417 0404636e3d61 300f 300d 0402636e 3107 040161 04026263")
+    assert wire.decode_entry(raw, {}) == (b"cn=a", {"cn": [b"a", b"bc"]}, raw)
+    for wrong in (raw[at] - 1, raw[at] + 1):
+        with pytest.raises(wire.ProtocolError):
+            wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1:], {})
+
+
 @settings(max_examples=30)
 @given(TEXT, ATTRIBUTES.filter(bool), st.booleans())
 def test_a_truncated_entry_is_refused_at_every_byte(dn, attributes, microsoft):

@@ -535,7 +535,7 @@ def _kerberos_credentials(settings: Any) -> Any:
 # What MIT krb5 says, and what it means here.
 _KERBEROS_MEANINGS = (
     ("Decrypt integrity check failed", "the password is wrong"),
-    ("Preauthentication failed", "the password is wrong, or the key in the keytab is an old one"),
+    ("Preauthentication failed", "the password or the key in the keytab is wrong"),
     ("No credentials cache found", "the keytab has no key of this principal, written exactly like this"),
     ("Clock skew too great", "the clocks of this computer and of the directory differ too much"),
     ("Server ldap/", "name the server by the full host name that the realm knows, in server or tls_server_name"),
