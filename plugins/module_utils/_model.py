@@ -71,7 +71,8 @@ def split_path(path: str) -> list[str]:
         raise ValueError("the path '%s' ends in a single backslash: write '\\\\' for a backslash" % path)
     names.append("".join(name))
     if not all(part.strip() for part in names):
-        raise ValueError("the path '%s' has an empty part: write names between single slashes, as in 'All/Staff'" % path)
+        raise ValueError("the path '%s' has an empty part: write names between single slashes, as in 'All/Staff'"
+                         % path)
     if name_key(names[0]) != name_key(ROOT):
         raise ValueError("the path '%s' does not begin at the root: write '%s/%s'" % (path, ROOT, path))
     return [ROOT] + names[1:]
@@ -103,7 +104,7 @@ class User(NamedTuple):
     created: int  # seconds since 1970; 0 where the directory does not say
     sid: str | None
     attributes: Attributes
-    digest: bytes  # of all of the above, as read
+    digest: bytes  # of the entry as read, of enabled and of home
 
 
 class Unresolved(NamedTuple):
@@ -121,7 +122,7 @@ class UserGroup(NamedTuple):
     name: str | None
     parent: str | None  # stable key of the container it lies in; None: the synchronization's user group
     created: int
-    type: str  # 'security', 'distribution', 'organizational_unit', or the object class: for the suffix of a loser
+    type: str  # 'security', 'distribution', 'container', ... : for the suffix of a loser
     container: str  # name of the container it lies in: for the suffix of a loser
     attributes: Attributes
     members: list[str] | None  # references of users, no one twice; None: they are as stored

@@ -59,8 +59,7 @@ def assign_places(
     while asking:
         claimant, choice = asking.pop()
         given[claimant.reference] = None
-        for choice in range(choice, len(claimant.wanted)):
-            home, name = claimant.wanted[choice]
+        for number, (home, name) in enumerate(claimant.wanted[choice:], choice):
             place = (home, name_key(name))
             if not may_take(claimant, place):
                 continue
@@ -69,7 +68,7 @@ def assign_places(
                 if _claim(holder[0], place) < _claim(claimant, place):
                     continue
                 asking.append((holder[0], holder[1] + 1))
-            holders[place] = (claimant, choice)
+            holders[place] = (claimant, number)
             given[claimant.reference] = (home, name)
             break
     return given
@@ -406,8 +405,8 @@ def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
     target = path_reference(state.target)
     for key in state.user_groups:
         if (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
-            raise ValueError("user_group: '%s' lies in a user group that this synchronization keeps itself: name another"
-                             % state.target)
+            raise ValueError("user_group: '%s' lies in a user group that this synchronization keeps itself: "
+                             "name another" % state.target)
     groups, group_collisions = _plan_user_groups(snapshot, state, target)
     users = _plan_users(settings, snapshot, state, target, groups)
     collisions = []

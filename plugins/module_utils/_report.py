@@ -12,14 +12,14 @@ What the report needs of the store beyond the plan is asked for in advance: `mem
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Dict, List, NamedTuple, Set
 
 from . import _model
 from ._model import path_of
 
 # What members of groups can be besides users, user groups and values that lead nowhere: counted.
-OTHER_MEMBERS = ("computers", "contacts", "disabled", "out_of_scope", "well_known_identities")
+OTHER_MEMBERS = ("computers", "contacts", "out_of_scope", "well_known_identities")
 
 MEMBER_NAMES_PER_LIMIT = 10  # member names of all groups together: this times report_limit
 
@@ -123,7 +123,7 @@ def users_to_load(plan: _model.Plan, state: _model.StoredState, nested: Iterable
     return users
 
 
-def _reach(start: Iterable[str], edges: Dict[str, Iterable[str]]) -> set[str]:
+def _reach(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
     """Return ``start`` and all that can be reached from it; cycles and diamonds are fine."""
     found, todo = set(), list(start)
     while todo:
@@ -253,14 +253,14 @@ def _list_changed_groups(changed, groups, state, names, cut):
     entries.sort(key=lambda entry: entry[:2])
     entries = cut.items(entries)
     empty = _model.MembershipChange("", [], [], [], [])
-    for dummy, dummy, entry, members in sorted(entries, key=lambda entry: sum(map(len, (entry[3] or empty)[1:]))):
+    for *_dummy, entry, members in sorted(entries, key=lambda entry: sum(map(len, (entry[3] or empty)[1:]))):
         members = members or empty
         for field, users in (("members_added", members.users_added), ("members_removed", members.users_removed)):
             entry[field] = sorted(names.get(user, user) for user in cut.names(users))
         entry["user_groups_added"] = sorted(path_of(key, groups) for key in cut.names(members.user_groups_added))
         entry["user_groups_removed"] = sorted(
             path_of(key, state.user_groups) for key in cut.names(members.user_groups_removed))
-    return [entry for dummy, dummy, entry, dummy in entries]
+    return [entry[2] for entry in entries]
 
 
 def _list_users(verbs, groups, state, cut):

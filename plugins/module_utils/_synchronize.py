@@ -42,7 +42,8 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
             preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
             directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
             salt = _salt(settings, preset)
-            snapshot = reader.read(settings, session, preset, directory, store.digests(settings.name, salt), now)
+            digests = store.digests(settings.name, salt)
+            snapshot = reader.read(settings, session, preset, directory, digests, now)
             read = _read(session, directory, time.monotonic() - started)
         for warning in snapshot.warnings:
             warn(warning)
@@ -58,7 +59,8 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
             store.apply(plan, {
                 "time": now, "salt": salt, "selected": snapshot.selected, "settings": result["settings"],
                 "server": read["server"], "mode": read["mode"], "counts": result["summary"],
-                "plan_digest": result["plan_digest"], "changed": result["changed"], "seconds": round(time.monotonic() - started, 3),
+                "plan_digest": result["plan_digest"], "changed": result["changed"],
+                "seconds": round(time.monotonic() - started, 3),
             })
             store.commit()
     return result
@@ -70,7 +72,8 @@ def _bound_directory(settings, store, directory):
     if bound is not None and not reader.same_directory(bound, directory.identity):
         raise SynchronizationError(
             "name: the synchronization '%s' belongs to the directory %s, and server leads to %s: "
-            "correct server, or give this synchronization a name of its own" % (settings.name, bound, directory.identity))
+            "correct server, or give this synchronization a name of its own"
+            % (settings.name, bound, directory.identity))
     known = [bound] if bound else store.directories()
     same = [identity for identity in known if reader.same_directory(identity, directory.identity)]
     return directory._replace(identity=same[0]) if same else directory
@@ -100,9 +103,8 @@ def _same_value(value: str) -> str:
 def _look_up(settings, store, plan, snapshot, state):
     nested = store.direct_members(_report.members_to_load(plan, state), settings.name)
     users = _report.users_to_load(plan, state, nested)
-    direct_groups = dict.fromkeys(users, ())
-    direct_groups.update(store.direct_groups(users, settings.name))
-    return _report.Looked(direct_groups, store.names(_report.names_to_load(plan, snapshot), settings.name))
+    names = store.names(_report.names_to_load(plan, snapshot), settings.name)
+    return _report.Looked(store.direct_groups(users, settings.name), names)
 
 
 def _read(session, directory, seconds):

@@ -398,7 +398,8 @@ summary:
       description:
         - How many memberships were C(added) and C(removed), and how many are C(unchanged), C(unresolved) and there in
           C(total).
-        - How many listed members are none in the store, since they are C(computers) or C(contacts), or C(out_of_scope).
+        - How many listed members are none in the store, since they are C(computers), C(contacts), C(out_of_scope), or
+          C(well_known_identities) such as Authenticated Users.
       type: dict
   sample:
     user_groups:
@@ -436,6 +437,7 @@ summary:
       total: 612
       unchanged: 611
       unresolved: 0
+      well_known_identities: 0
 collisions:
   description: Two with one name in one place, or two users with one SID. What was not done, and why.
   returned: always

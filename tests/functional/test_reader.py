@@ -66,7 +66,7 @@ def settings(server, **options) -> types.SimpleNamespace:
         "password": server.password, "keytab": None, "timeout": 30, "page_size": 500, "use_ldap": ldap,
         "ldap_parameters": {}, "distinguished_name": [], "exclude_distinguished_name": [], "outside_members": "add",
         "user_filter": None, "group_filter": None, "group_structure": "groups", "group_types": "all",
-        "ignore_disabled_users": False, "user_attributes": {}, "group_attributes": {},
+        "user_attributes": {}, "group_attributes": {},
     }  # fmt: skip
     return types.SimpleNamespace(**{**values, **options})
 
@@ -567,10 +567,6 @@ def test_a_permanent_lock_of_openldap():
     ) as server:
         seen = look(server)
         assert (seen.user("anna").enabled, seen.user("bob").enabled) == (True, False)
-        again = look(server, ignore_disabled_users=True)
-        assert again.users == {"anna"}
-        stored = look(server, seen.digests()._replace(users={seen.user("bob").key: b""}), ignore_disabled_users=True)
-        assert stored.users == {"anna", "bob"}  # he is stored, so that he becomes disabled
 
 
 def test_expiry_changes_no_entry_and_is_seen():

@@ -139,14 +139,14 @@ def test_check_look_apply_look_repeat(company, run_playbook, tmp_path):
     dry = run_playbook([synchronize(company, store)], "--check", "--diff")
     assert dry.rc == 0, dry.output
     dry_result = dry.results[0]
-    assert RESULT_KEYS <= set(dry_result)
+    assert set(dry_result).issuperset(RESULT_KEYS)
     assert not store.parent.exists(), "a dry run leaves no file and no directory"
     assert "+user group All/Staff/Nurses" in dry.output and "+    member agnes" in dry.output
 
     real = run_playbook([synchronize(company, store)])
     assert real.rc == 0, real.output
     result = real.results[0]
-    assert RESULT_KEYS <= set(result) and "diff" not in result
+    assert set(result).issuperset(RESULT_KEYS) and "diff" not in result
     assert result["plan_digest"] == dry_result["plan_digest"]
     for key in RESULT_KEYS - {"read"}:
         assert result[key] == dry_result[key], key
@@ -250,7 +250,7 @@ def test_containers_become_user_groups(lasting_company, run_playbook, tmp_path):
     assert [entry["path"] for entry in both["changed_groups"]] == [
         "All/Staff/Staff", "All/Staff/Staff/All staff", "All/Staff/Staff/Night", "All/Staff/Staff/Nurses"]
     homes = "SELECT u.name, g.name FROM users u JOIN user_groups g ON g.id = u.home_id"
-    assert rows(tmp_path / "both", homes) == [("agnes", "Staff"), ("bert", "Staff"), ("carla", "Staff"), ("gast", "Staff")]
+    assert rows(tmp_path / "both", homes) == [(name, "Staff") for name in ("agnes", "bert", "carla", "gast")]
 
 
 def test_changing_the_target_moves_the_tree(lasting_company, run_playbook, tmp_path):
@@ -327,7 +327,7 @@ def test_bad_input_fails_with_a_sentence_and_leaves_the_store(lasting_company, r
         assert option in message, (wrong, message)
         assert "Traceback" not in repr(result), (wrong, result)
         assert "\n" not in message and lasting_company.password not in message
-    assert run.output.count("[ERROR]: Task failed") == len(BAD_INPUT), run.output
+    assert "ignored=%d " % len(BAD_INPUT) in run.output, "each has failed"
     assert store.read_bytes() == before
     assert "Traceback" not in run.output
 

@@ -67,8 +67,8 @@ class Store:
                          if key in self.groups and not self.groups[key].extinct}
             groups = {key: body._replace(members=None) if as_stored.get(key) == body.members_digest else body
                       for key, body in groups.items()}
-        return _model.Snapshot(DIRECTORY, users, groups, dict.fromkeys(lost, reason), dict.fromkeys(lost_groups, reason),
-                               [], [], {}, {}, [])
+        return _model.Snapshot(DIRECTORY, users, groups, dict.fromkeys(lost, reason),
+                               dict.fromkeys(lost_groups, reason), [], [], {}, {}, [])
 
     def state(self):
         def known_by(key, member, names):
@@ -288,7 +288,7 @@ def test_a_losing_newcomer_costs_the_stored_one_nothing():
     plan = store.run([user("old", "ann", created=9), user("new", "ANN", created=1)],
                      [group("g", members=["old", "new"])])
     assert (store.users, store.members) == before
-    assert [(collision.kind, collision.name, collision.path) for collision in plan.collisions] == [("user", "ANN", "All")]
+    assert [(collision.name, collision.path) for collision in plan.collisions] == [("ANN", "All")]
 
 
 def test_a_loser_joins_its_groups_as_soon_as_the_name_is_free():
@@ -431,6 +431,15 @@ def test_disabled_newcomers_can_be_kept_out_but_who_is_stored_is_disabled():
     plan = store.run([user("u1", enabled=False), user("u2", enabled=False)], ignore_disabled_users=True)
     assert list(store.users) == ["u1"] and not store.users["u1"].enabled
     assert plan.ignored == 1
+
+
+def test_an_extinct_user_who_returns_disabled_is_disabled():
+    store = Store()
+    store.run([user("u1")])
+    store.run([], user_extinction="skip")
+    assert store.users["u1"].enabled
+    store.run([user("u1", enabled=False)], ignore_disabled_users=True)
+    assert not store.users["u1"].enabled and store.users["u1"].extinct is None
 
 
 def test_a_disabled_newcomer_joins_its_groups_once_enabled():

@@ -499,8 +499,8 @@ def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings:
     if code in (51, 52):
         raise _NextServer("server: %s is not available now (%s)" % (address, answer))
     if code == 34 and not settings.use_ldap:  # only Active Directory takes other names than DNs, MS-ADTS 5.1.1.1.1
-        raise ConnectError("use_ldap: %s takes only a DN as login, so it is no Active Directory: set use_ldap: true (%s)"
-                           % (address, answer))
+        raise ConnectError("use_ldap: %s takes only a DN as login, so it is no Active Directory: set use_ldap: true "
+                           "(%s)" % (address, answer))
     if code == 53:
         raise ConnectError("login: %s is not willing to accept this login (%s)" % (address, answer))
     raise ConnectError("login: %s did not accept the login (%s)" % (address, answer))

@@ -29,8 +29,9 @@ from .._model import (
     UserGroup,
     name_key,
 )
+from .connection import Session
 from .presets import Entry, Preset, entry_fields, entry_name, key_value, text_of, user_enabled, value_text
-from .search import ReadError, Session, ranged, read_ranges, search
+from .search import ReadError, ranged, read_ranges, search
 from .values import (
     dn_is_within,
     dn_parent,
@@ -129,8 +130,8 @@ def same_directory(one: str, other: str) -> bool:
 def read(settings: Any, session: Session, preset: Preset, directory: Directory, digests: Digests, now: int) -> Snapshot:
     """Read everything in scope and return it, or raise: ReadError for an incomplete read, SynchronizationError else.
 
-    `settings` has distinguished_name, exclude_distinguished_name, outside_members, group_structure and
-    ignore_disabled_users; `now` is in seconds since 1970.
+    `settings` has distinguished_name, exclude_distinguished_name, outside_members and group_structure; `now` is in
+    seconds since 1970.
     """
     try:
         return _Reading(settings, session, preset, directory, digests, now).snapshot()
@@ -150,7 +151,6 @@ _AMBIGUOUS = _Miss(None, "is ambiguous: several users have this name")
 _OTHER_DOMAIN = _Miss(None, "lies in another domain")
 _FOREIGN = _Miss(None, "is a user of another domain that is not in the store")
 _OUT_OF_SCOPE = _Miss("out_of_scope", "")
-_DISABLED = _Miss("disabled", "")
 _KIND_OF_CLASS = {b"computer": _Miss("computers", ""), b"contact": _Miss("contacts", "")}
 _WELL_KNOWN = _Miss("well_known_identities", "")
 
@@ -202,7 +202,6 @@ class _Reading:
         self.twice: Set[str] = set()  # keys that came with two DNs
         self.by_value: Dict[bytes, str] = {}  # what a member list may say, as read -> key of the user
         self.by_name: Dict[str, Union[str, _Miss]] = {}  # folded name -> key of the user
-        self.disabled: Set[bytes] = set()  # values that lead to users who are ignored since they are disabled
         self.primary: List[Dict[bytes, List[str]]] = [{} for dummy in preset.primary_group]
         self.user_side: Dict[bytes, List[str]] = {}  # value of user_groups -> keys of users
         self.at_home: Dict[str, List[str]] = {}  # key of a container -> keys of users
@@ -353,7 +352,7 @@ class _Reading:
             "objectClass", self.preset.container_key, self.preset.created, *self.preset.group_lists.values(),
             *(attribute for several in self.preset.group_fields.values() for attribute in several),
         )
-        found = []
+        found: List[tuple] = []
         for dn in self.selected_containers.values():
             found += search(self.session, dn, "base", "(objectClass=*)", attributes, missing_ok=True)
         for dn in self.roots.values():
@@ -436,10 +435,6 @@ class _Reading:
         except ValueError as error:
             raise ReadError("whether '%s' is enabled cannot be told: %s" % (dn_text(dn), error)) from None
         users, stored_digests = self.users, self.digests.users
-        if not enabled and self.settings.ignore_disabled_users and key not in stored_digests:
-            self.disabled.update(self._listed_as(dn, entry, values))
-            return _DISABLED
-
         state = b"%d%s" % (enabled, home.encode("utf-8") if home else b"")
         digest = hashlib.sha256(raw + state).digest()[:16]
         stored = stored_digests.get(key, b"")
@@ -470,12 +465,6 @@ class _Reading:
         if home:
             self.at_home.setdefault(home, []).append(key)
         return key
-
-    def _listed_as(self, dn: bytes, entry: Entry, key_values: List[bytes]) -> Sequence[bytes]:
-        """Return the values by which a member list may know a user."""
-        if self.members_by == "name":
-            return entry.get(self.preset.user_name.lower(), ())
-        return key_values if self.members_by == "key" else (dn,)
 
     def _add_names(self, key: str, entry: Entry) -> None:
         for value in entry.get(self.preset.user_name.lower(), ()):
@@ -632,7 +621,7 @@ class _Reading:
         pending: Dict[str, List[bytes]] = {}
         for value in sorted(values):
             token = self._token(value)
-            if token.__class__ is _Miss:
+            if isinstance(token, _Miss):
                 self.outcomes[value] = token
             else:
                 pending.setdefault(token, []).append(value)
@@ -649,8 +638,6 @@ class _Reading:
 
     def _token(self, value: bytes) -> Outcome:
         """Return the form in which two spellings of a value are equal; or why it can lead to no one."""
-        if value in self.disabled:
-            return _DISABLED
         try:
             if self.members_by == "name":
                 return _folded(value)
@@ -845,7 +832,7 @@ class _Reading:
                 key = self.by_token.get(normal_dn(dn_text(value)))
             except ValueError:
                 continue
-            if key:  # else a group that is not in scope
+            if isinstance(key, str):  # else a group that is not in scope
                 self._list_users(key, keys)
 
     def _list_users(self, key: str, users: List[str]) -> None:
@@ -882,22 +869,23 @@ class _Reading:
         user_groups: Dict[str, None] = {}
         kept_values: List[str] = []
         if primary or not group.plain:
-            listed, members = members + sorted(primary), {}
-            for item in listed:
-                if item.__class__ is str:
-                    members[item] = None
+            once: Dict[str, None] = {}
+            for item in members + sorted(primary):
+                if isinstance(item, str):
+                    once[item] = None
                 else:
-                    self._take(record.key, item, members, user_groups, kept_values)
+                    self._take(record.key, item, once, user_groups, kept_values)
+            members = list(once)
         digest = _members_digest(members, user_groups, kept_values)
         return record._replace(
-            members=None if digest == self.digests.user_groups.get(record.key) else list(members),
+            members=None if digest == self.digests.user_groups.get(record.key) else members,
             user_groups=list(user_groups), kept_values=kept_values, members_digest=digest,
         )
 
     def _take(self, key: str, value: bytes, members: dict, user_groups: dict, kept_values: list) -> None:
         """Put a value that was not known when it was read where it belongs."""
         outcome = self.outcomes[value]
-        if outcome.__class__ is str:
+        if isinstance(outcome, str):
             if outcome != key:  # a group that may not be empty lists itself
                 (user_groups if outcome in self.groups else members)[outcome] = None
             return
