@@ -57,6 +57,7 @@ def options(server):
             password=server.password,
             keytab=None,
             timeout=10,
+            use_ldap=True,
             page_size=100,
         )
         return SimpleNamespace(**{**known, **more})
@@ -145,6 +146,7 @@ def test_a_server_that_dies_in_the_middle_of_a_read():
             password=mortal.password,
             keytab=None,
             timeout=10,
+            use_ldap=True,
             page_size=10,
         )
         with connection.connect(settings, lambda text: None) as session:
@@ -222,6 +224,7 @@ def test_another_name_and_an_expired_certificate(server):
         password=None,
         keytab=None,
         timeout=10,
+        use_ldap=True,
         page_size=100,
     )
     with Slapd(SUFFIX, ca=server.ca, certificate=server.ca.wrong_name()) as other:

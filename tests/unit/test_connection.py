@@ -37,6 +37,7 @@ def options(*servers, **more):
         password="Kelp-7",
         keytab=None,
         timeout=1,
+        use_ldap=False,
         page_size=1000,
     )
     return SimpleNamespace(**{**known, **more})
@@ -335,7 +336,7 @@ def test_the_sub_code_of_channel_binding():
             False,
         ),
         (53, "login: dc1:636 is not willing to accept this login (d (53): m)", False),
-        (34, "login: dc1:636 did not accept the login (d (34): m)", False),
+        (34, "use_ldap: dc1:636 takes only a DN as login, so it is no Active Directory: ", False),
         (51, "server: dc1:636 is not available now (d (51): m)", True),
         (52, "server: dc1:636 is not available now (d (52): m)", True),
     ],
@@ -345,3 +346,9 @@ def test_other_answers_to_a_bind(code, begin, next_server):
         connection._check_bind({"result": code, "message": "m", "description": "d"}, DC1, options())
     assert str(error.value).startswith(begin)
     assert isinstance(error.value, connection._NextServer) == next_server
+
+
+def test_a_bind_dn_that_the_server_cannot_read():
+    with pytest.raises(connection.ConnectError) as error:
+        connection._check_bind({"result": 34, "message": "m", "description": "d"}, DC1, options(use_ldap=True))
+    assert str(error.value) == "login: dc1:636 did not accept the login (d (34): m)"
