@@ -8,19 +8,23 @@ Files are looked at with os.stat and plain sqlite3, never through the store itse
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+import test_plan
+from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as store_module
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreChanged, StoreError
@@ -165,6 +169,15 @@ def python(code, *arguments, **more):
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "store" / "users.db"
+
+
+@pytest.fixture
+def public():
+    """A directory that everybody gets at: those of pytest are shut for others whenever another pytest starts."""
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -337,33 +350,25 @@ AS_NOBODY = """
     (0o755, 0o666, "no permission to make files beside it"),
     (0o755, None, "Permission denied"),
 ])
-def test_what_this_user_may_not_write(tmp_path, path, directory_mode, file_mode, words):
-    open_up(tmp_path)
+def test_what_this_user_may_not_write(public, directory_mode, file_mode, words):
+    path = public / "store" / "users.db"
     path.parent.mkdir()
     if file_mode is not None:
         apply(path)
         path.chmod(file_mode)
     path.parent.chmod(directory_mode)
-    before = trace(tmp_path)
+    before = trace(public)
     output, dummy = python(AS_NOBODY, path).communicate()
     assert words in output and output.startswith("store: ") and "Traceback" not in output
-    assert trace(tmp_path) == before
+    assert trace(public) == before
 
 
 @needs_root
-def test_a_directory_that_this_user_may_not_make(tmp_path):
-    open_up(tmp_path)
-    before = trace(tmp_path)
-    output, dummy = python(AS_NOBODY, tmp_path / "a" / "b" / "users.db").communicate()
+def test_a_directory_that_this_user_may_not_make(public):
+    before = trace(public)
+    output, dummy = python(AS_NOBODY, public / "a" / "b" / "users.db").communicate()
     assert "Permission denied" in output and output.startswith("store: ") and "Traceback" not in output
-    assert trace(tmp_path) == before
-
-
-def open_up(directory):
-    """Let everybody get at a directory of pytest's."""
-    for parent in (directory, *directory.parents):
-        if parent.stat().st_mode & 0o055 != 0o055:
-            parent.chmod(0o755)
+    assert trace(public) == before
 
 
 # --- two at once -----------------------------------------------------------------------------------------------------
@@ -406,6 +411,22 @@ def test_a_second_run_waits_for_a_first_one_that_takes_its_new_file_away(path):
     thread.join()
     assert places(path) == {"All/Company/ann": "u1"}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_file_that_is_taken_away_while_it_is_locked(path, monkeypatch):
+    apply(path)
+    flock, calls = fcntl.flock, []
+
+    def flock_too_late(*arguments):
+        if not calls:
+            path.unlink()
+        calls.append(arguments)
+        flock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", flock_too_late)
+    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    assert len(calls) == 2
+    assert places(path) == {"All/Company/ann": "u1"}
 
 
 def test_another_program_that_writes_is_waited_for_too(path):
@@ -468,8 +489,8 @@ LOOK_AS_NOBODY = """
 
 
 @needs_root
-def test_looking_leaves_no_trace_for_a_user_who_may_not_write(tmp_path, path):
-    open_up(tmp_path)
+def test_looking_leaves_no_trace_for_a_user_who_may_not_write(public):
+    path = public / "store" / "users.db"
     path.parent.mkdir(0o755)
     apply(path, make_plan(users=users({}, {"u1": user("ann")})))
     path.chmod(0o644)
@@ -526,20 +547,22 @@ def kill(path, stop_after, which):
 
 @needs_root
 @pytest.mark.parametrize("stop_after, name", [("apply", "name0"), ("commit", "name1")])
-def test_a_killed_run_leaves_the_store_as_before_or_as_after(tmp_path, path, stop_after, name):
-    open_up(tmp_path)
+def test_a_killed_run_leaves_the_store_as_before_or_as_after(public, stop_after, name, monkeypatch):
+    path = public / "store" / "users.db"
     path.parent.mkdir(0o755)
     stored = {"u%d" % number: user("name%d" % number) for number in range(2000)}
     apply(path, make_plan(users=users({}, stored)))
     path.chmod(0o644)
     kill(path, stop_after, "again")
     before = trace(path.parent)
-    temporary = set(os.listdir("/tmp"))
+    for_copies = public / "tmp"
+    for_copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(for_copies))
     assert load(path, everybody("u0")).users["u0"].record.name == name
+    assert os.listdir(for_copies) == []
     looked = LOOK_AS_NOBODY.replace("u1", "u0")
     assert python(looked, path).communicate()[0] == name + "\n"
     assert trace(path.parent) == before
-    assert not [entry for entry in set(os.listdir("/tmp")) - temporary if entry.startswith("tmp")]
     apply(path)
     assert load(path, everybody("u0")).users["u0"].record.name == name
     assert os.listdir(path.parent) == ["users.db"]
@@ -827,6 +850,17 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
     assert "#All/ann" in load(path, make_snapshot({"u1": user_body("u1", "ann")}), target="All").users
 
 
+def test_who_adopts_a_record_writes_it_though_nothing_in_it_differs(path):
+    with open_store(str(path)) as store:
+        store.apply(make_plan(), run_record())
+        store.add_user_by_hand(["All", "Company"], "ann", {}, {})
+        store.commit()
+    hand = user("ann", dn="", claimed=False)
+    apply(path, make_plan(users=[_model.UserChange("u1", hand, user("ann", dn=""), "#All/Company/ann", "merge")]))
+    writers = "SELECT s.name FROM users u JOIN synchronizations s ON s.id = u.synchronization_id"
+    assert rows(path, writers) == [("staff",)]
+
+
 def test_a_list_follows_the_record_that_its_member_adopts(path):
     with open_store(str(path)) as store:
         store.add_user_by_hand(["All"], "ann", {}, {})
@@ -957,6 +991,39 @@ def test_attributes_come_back_as_they_were(path):
     state = load(path, everybody("u1"))
     assert state.users["u1"].record == user("ann", attributes=attributes, enabled=False, sid="S-1")
     assert state.user_groups["g1"] == group("staff", attributes=attributes)
+
+
+@settings(max_examples=80, deadline=None)
+@given(test_plan.histories())
+def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_tests(tmp_path_factory, history):
+    dictionaries, steps = history
+    path = tmp_path_factory.mktemp("law") / "users.db"
+    with open_store(str(path)) as store:
+        for record in dictionaries.users.values():
+            store.add_user_by_hand(["All"], record.name, record.attributes, {}, record.sid)
+        store.commit()
+    for (people, tree), policies, reason, leave_out in steps:
+        arguments = (people, tree, reason, leave_out)
+        snapshot = dictionaries.snapshot(*arguments)
+        with open_store(str(path)) as store:
+            known = store.digests("staff", b"salt")
+            assert known.users == {key: dictionaries.user_digests[key] for key, record in dictionaries.users.items()
+                                   if record.claimed and not record.extinct}
+            state = store.load_state("staff", ["All"], snapshot)
+            plan = _plan.make_plan(test_plan.policies(**policies), snapshot, state, str.casefold)
+            assert _plan.plan_digest(plan) == _plan.plan_digest(dictionaries.plan(*arguments, **policies))
+            store.apply(plan, run_record())
+            store.commit()
+        dictionaries.apply(plan)
+        with look(str(path)) as store:
+            state = store.load_state("staff", ["All"], dictionaries.snapshot(people, tree, reason))
+            assert state.user_groups == dictionaries.groups
+            expected = dictionaries.state()
+            assert state.users == {reference: expected.users[reference] for reference in state.users}
+            assert {key: set(found) for key, found in state.members.items()} == {
+                key: dictionaries.members.get(key, set()) for key in dictionaries.groups}
+            assert {key: set(found) for key, found in state.nestings.items()} == {
+                key: dictionaries.nestings.get(key, set()) for key in dictionaries.groups}
 
 
 # --- digests ---------------------------------------------------------------------------------------------------------
