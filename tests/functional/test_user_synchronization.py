@@ -352,6 +352,7 @@ def test_no_encryption_goes_only_when_written_out_and_warns(lasting_company, run
     assert "encryption: none" in " ".join(str(warning) for warning in run.results[0]["warnings"])
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("encryption", ("start_tls", "ldaps"))
 def test_start_tls_and_ldaps_verify_an_address(lasting_company, run_playbook, tmp_path, encryption):
     url = lasting_company.ldap_url if encryption == "start_tls" else lasting_company.ldaps_url

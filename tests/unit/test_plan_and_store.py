@@ -1,0 +1,155 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Planning and the SQLite store together: two synchronizations of one directory and one of another share a store."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan, _report
+from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_plan import DIRECTORY, directories, policies
+
+OTHER_DIRECTORY = _model.Directory("dc=other#1", "openldap")
+
+# Synchronization -> directory, target.
+SYNCHRONIZATIONS = {
+    "one": (DIRECTORY, ["All", "One"]),
+    "two": (DIRECTORY, ["All", "Two"]),
+    "there": (OTHER_DIRECTORY, ["All", "One"]),
+}
+SALT = b"salt"
+
+
+def snapshot_of(name, directory, users, groups, digests, leave_out):
+    """What the reader makes of the entries, given the digests."""
+    users = {body.key: body for body in users}
+    groups = {body.key: body for body in groups}
+    lost = {key: _model.GONE for key in digests.users if key not in users}
+    lost_groups = {key: _model.GONE for key in digests.user_groups if key not in groups}
+    for key, body in users.items():
+        stored = digests.users.get(key, b"")
+        if stored is None or leave_out and stored == body.digest:
+            users[key] = None
+    for key, body in groups.items():
+        if leave_out and digests.user_groups.get(key) == body.members_digest:
+            groups[key] = body._replace(members=None)
+    return _model.Snapshot(directory, users, groups, lost, lost_groups, [], [], {}, {}, [])
+
+
+def plan_in(store, name, users, groups, leave_out, chosen):
+    directory, target = SYNCHRONIZATIONS[name]
+    snapshot = snapshot_of(name, directory, users, groups, store.digests(name, SALT), leave_out)
+    state = store.load_state(name, target, snapshot)
+    plan = _plan.make_plan(policies(name=name, **chosen), snapshot, state, str.casefold)
+    return snapshot, state, plan
+
+
+def report_in(store, name, snapshot, state, plan):
+    nested = store.direct_members(_report.members_to_load(plan, state), name)
+    direct = store.direct_groups(_report.users_to_load(plan, state, nested), name)
+    looked = _report.Looked(direct, store.names(_report.names_to_load(plan, snapshot), name))
+    return _report.make_report(plan, snapshot, state, looked, 1000, with_diff=True)
+
+
+def run_record(plan):
+    return {"time": 1, "salt": SALT, "selected": {}, "settings": {}, "server": "", "mode": "full", "counts": {},
+            "plan_digest": "", "changed": not plan.is_empty, "seconds": 0.0}
+
+
+def effective_members(path):
+    """Return {group path: (all effective members, visible ones)}, read from the file by other means."""
+    with sqlite3.connect(path) as connection:
+        parents = dict(connection.execute("SELECT id, parent_id FROM user_groups"))
+        names = dict(connection.execute("SELECT id, name FROM user_groups"))
+        members, nested = {}, {}
+        for group, user in connection.execute("SELECT user_group_id, user_id FROM memberships"):
+            members.setdefault(group, set()).add(user)
+        for group, child in connection.execute("SELECT user_group_id, nested_id FROM nestings"):
+            nested.setdefault(group, set()).add(child)
+        visible = {user for user, in connection.execute("SELECT id FROM users WHERE enabled AND extinct IS NULL")}
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT count(*) FROM users WHERE name_key IS NULL").fetchone() == (0,)
+    connection.close()
+    found = {}
+    for group in names:
+        reached, todo = set(), [group]
+        while todo:
+            node = todo.pop()
+            if node not in reached:
+                reached.add(node)
+                todo.extend(nested.get(node, ()))
+        everybody = set().union(*(members.get(node, set()) for node in reached))
+        where, node = [], group
+        while node is not None:
+            where.append(names[node])
+            node = parents[node]
+        found["/".join(reversed(where))] = (everybody, everybody & visible)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.booleans(), st.lists(st.tuples(
+    st.sampled_from(sorted(SYNCHRONIZATIONS)), directories(), st.booleans(),
+    st.fixed_dictionaries({
+        "user_collision": st.sampled_from(("skip", "overwrite", "merge")),
+        "user_extinction": st.sampled_from(("skip", "disable", "delete")),
+        "user_group_extinction": st.sampled_from(("skip", "delete")),
+    })), min_size=1, max_size=6))
+def test_histories(by_hand, steps):
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "users.db")
+        if by_hand:
+            with sqlite.open_store(path) as store:
+                store.add_user_group_by_hand(["All", "One"])
+                store.add_user_by_hand(["All", "One"], "Bob", {}, {"shell": "zsh"}, "S-1")
+                store.commit()
+        for name, (users, groups), leave_out, chosen in steps:
+            before = effective_members(path) if Path(path).exists() else {}
+            claimed = claims(path, name)
+            with sqlite.look(path) as store:
+                snapshot, state, dry = plan_in(store, name, users, groups, leave_out, chosen)
+                report = report_in(store, name, snapshot, state, dry)
+            with sqlite.open_store(path) as store:
+                plan = plan_in(store, name, users, groups, leave_out, chosen)[2]
+                store.apply(plan, run_record(plan))
+                store.commit()
+            assert _plan.plan_digest(plan) == _plan.plan_digest(dry), "the dry run told the truth"
+            check_report(report, before, effective_members(path))
+            assert claimed <= claims(path, name) | (set(claimed) - {body.key for body in users}), "who is listed stays"
+            with sqlite.look(path) as store:
+                for again in (False, True):
+                    nothing = plan_in(store, name, users, groups, again, chosen)[2]
+                    assert nothing.is_empty, "the second run changes nothing"
+
+
+def claims(path, name):
+    if not Path(path).exists():
+        return set()
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute(
+            "SELECT u.key FROM claims c JOIN users u ON u.id = c.user_id"
+            " JOIN synchronizations s ON s.id = c.synchronization_id WHERE s.name = ? AND u.extinct IS NULL", (name,))
+        found = {key for key, in rows}
+    connection.close()
+    return found
+
+
+def check_report(report, before, after):
+    """Affected groups are exactly those whose effective or visible members differ and that did not change."""
+    changed = {entry["path"] for entry in report["changed_groups"]}
+    verbs = {verb for entry in report["changed_groups"] for verb in entry["changes"]}
+    affected, unchanged = set(report["affected_groups"]), set(report["unchanged_groups"])
+    assert not (changed & affected or changed & unchanged or affected & unchanged)
+    if verbs & {"renamed", "moved", "created", "deleted"} or report["users"]["deleted"] or report["users"]["created"]:
+        return  # paths or ids are others now: not to be compared this simply
+    for path in affected:
+        assert before[path] != after[path], path
+    for path in unchanged:
+        assert before[path] == after[path], path
