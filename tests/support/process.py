@@ -54,11 +54,12 @@ class Server:
     """A program in the foreground, as a child of this process, with its output in a file."""
 
     def __init__(self, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
-        self.log = log
+        self.name, self.log = Path(command[0]).name, log
         with open(log, "ab") as output:
-            # A group of its own, so that a terminal's Ctrl-C stops the test first and the test stops the server.
+            # A group of its own, so that a terminal's Ctrl-C stops the test first and the test stops the server;
+            # and a signal when the test dies without stopping it.
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
+                ["setpriv", "--pdeathsig", "TERM", *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
             )
 
     def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:
@@ -69,7 +70,7 @@ class Server:
                 state = "ended" if self.process.poll() is not None else f"did not answer within {seconds:.0f} s"
                 self.stop()
                 end = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
-                raise RuntimeError(f"{self.process.args[0]} {state}:\n{end}")  # type: ignore[index]
+                raise RuntimeError(f"{self.name} {state}:\n{end}")
             time.sleep(0.05)
 
     def stop(self) -> None:
