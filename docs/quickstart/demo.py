@@ -36,9 +36,9 @@ def main() -> None:
 
 
 def demonstrate(directory: Path) -> None:
-    slapd.ADMIN_PASSWORD, password = secrets.token_urlsafe(), secrets.token_urlsafe()
+    password = secrets.token_urlsafe()
     company = (HERE / "company.ldif").read_text(encoding="utf-8").replace("$password", password)
-    with slapd.Slapd("dc=clinic,dc=example", company) as server:
+    with slapd.Slapd("dc=clinic,dc=example", company, password=secrets.token_urlsafe()) as server:
         heading(f"A directory: OpenLDAP on {server.ldaps_url}, with a clinic of twelve people in it")
         environment = prepare(directory, {
             "server": server.ldaps_url,

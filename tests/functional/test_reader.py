@@ -759,3 +759,16 @@ def test_without_the_right_to_read_the_state_there_is_no_snapshot(samba, company
     with pytest.raises(ReadError, match="userAccountControl of 'CN=locked,.*' cannot be read: give the account"):
         look(samba, distinguished_name=[company], **login)
     assert look(samba, distinguished_name=[f"OU=Süd,{company}"], **login).users == {"later"}
+
+
+def test_member_uids_mean_the_uid_whatever_users_are_called_in_the_store():
+    with directory(posix("anna", 1, "mail: anna@example.org"),
+                   entry("cn=staff,ou=groups", "objectClass: posixGroup", "gidNumber: 9", "memberUid: anna")) as server:
+        seen = look(server, ldap_parameters={"preset": "rfc2307"}, user_attributes={"name": "mail"})
+    assert seen.users == {"anna@example.org"} and seen.members("staff") == ["anna@example.org"]
+
+
+def test_a_key_that_could_be_taken_for_another_reference_is_refused():
+    with directory(person("anna", "employeeNumber: #All/Staff/anna")) as server, \
+            pytest.raises(ReadError, match="employeeNumber"):
+        look(server, ldap_parameters={"user_key": "employeeNumber"})

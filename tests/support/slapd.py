@@ -37,6 +37,7 @@ class Slapd:
     :param ca: the certificate authority; one of its own when left out.
     :param certificate: the server's certificate, when not one for localhost, 127.0.0.1 and ::1.
     :param settings: further lines for the database section of slapd.conf(5).
+    :param password: the administrator's.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Slapd:
         ca: CertificateAuthority | None = None,
         certificate: KeyPair | None = None,
         settings: str = "",
+        password: str = ADMIN_PASSWORD,
     ) -> None:
         self._program = find_program("slapd", PACKAGES)
         find_program("ldapsearch", PACKAGES)
@@ -57,14 +59,14 @@ class Slapd:
         if _APPARMOR.exists() and _APPARMOR.read_text(encoding="ascii").startswith("Y"):
             # Ubuntu confines /usr/sbin/slapd to its packaged directories, by the path of the program.
             self._program = shutil.copy(self._program, self.directory / "slapd")
-        self.suffix, self.admin_dn, self.password = suffix, f"cn=admin,{suffix}", ADMIN_PASSWORD
+        self.suffix, self.admin_dn, self.password = suffix, f"cn=admin,{suffix}", password
         self.port, self.tls_port = free_port(), free_port()
         self.ldap_url = f"ldap://127.0.0.1:{self.port}"
         self.ldaps_url = f"ldaps://127.0.0.1:{self.tls_port}"
         self.ldapi_url = "ldapi://" + quote(str(self.directory / "ldapi"), safe="")
         self.ca = ca or CertificateAuthority(self.directory / "tls")
         self._password_file = self.directory / "password"
-        self._password_file.write_text(ADMIN_PASSWORD, encoding="utf-8")
+        self._password_file.write_text(password, encoding="utf-8")
         (self.directory / "db").mkdir()
         self._config = self.directory / "slapd.conf"
         self._config.write_text(
@@ -149,20 +151,20 @@ def _config(
     settings: str,
 ) -> str:
     lines = [f"include /etc/ldap/schema/{name}.schema" for name in _SYSTEM_SCHEMAS]
-    lines += [f"include {path}" for path in sorted(_OWN_SCHEMAS.glob("*.schema"))]
+    lines += [f'include "{path}"' for path in sorted(_OWN_SCHEMAS.glob("*.schema"))]
     lines += ["modulepath /usr/lib/ldap", "moduleload back_mdb"]
     lines += [f"moduleload {overlay.split()[0]}" for overlay in overlays]
     lines += [
-        f"pidfile {server.directory}/pid",
-        f"TLSCACertificateFile {server.ca.cert}",
-        f"TLSCertificateFile {certificate.cert}",
-        f"TLSCertificateKeyFile {certificate.key}",
+        f'pidfile "{server.directory}/pid"',
+        f'TLSCACertificateFile "{server.ca.cert}"',
+        f'TLSCertificateFile "{certificate.cert}"',
+        f'TLSCertificateKeyFile "{certificate.key}"',
         "TLSVerifyClient try",
         "database mdb",
         f'suffix "{server.suffix}"',
         f'rootdn "{server.admin_dn}"',
         f"rootpw {server.password}",
-        f"directory {server.directory}/db",
+        f'directory "{server.directory}/db"',
         # A sparse file: a bound, not a cost.
         f"maxsize {8 * 1024**3}",
         "envflags nosync",

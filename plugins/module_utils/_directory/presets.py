@@ -36,6 +36,7 @@ class Preset(NamedTuple):
     group_key: str
     container_key: str
     user_name: str
+    listed_name: str  # attribute of the user that `member_value` 'name' refers to, however users are named in the store
     group_name: str
     created: str
     sid: Optional[str]
@@ -105,6 +106,7 @@ def _ldap_preset(
         group_key=key,
         container_key=container_key,
         user_name="uid",
+        listed_name="uid",
         group_name="cn",
         created="createTimestamp",
         sid=sid,
@@ -138,6 +140,7 @@ _ACTIVE_DIRECTORY = Preset(
     group_key="objectGUID",
     container_key="objectGUID",
     user_name="sAMAccountName",
+    listed_name="sAMAccountName",
     group_name="sAMAccountName",
     created="whenCreated",
     sid="objectSid",

@@ -151,6 +151,8 @@ _AMBIGUOUS = _Miss(None, "is ambiguous: several users have this name")
 _OTHER_DOMAIN = _Miss(None, "lies in another domain")
 _FOREIGN = _Miss(None, "is a user of another domain that is not in the store")
 _OUT_OF_SCOPE = _Miss("out_of_scope", "")
+# References that are no stable keys begin so (see _model); a GUID never does, an attribute that an option names might.
+_NO_KEY_BEGINS_WITH = "@#"
 _KIND_OF_CLASS = {b"computer": _Miss("computers", ""), b"contact": _Miss("contacts", "")}
 _WELL_KNOWN = _Miss("well_known_identities", "")
 
@@ -223,8 +225,8 @@ class _Reading:
         self.required = [attribute.lower() for attribute in preset.required]
         self.primary_of_user = [(rule, pair[0].lower()) for rule, pair in enumerate(preset.primary_group)]
         self.user_attributes = _attributes(
-            preset.user_key, preset.user_name, preset.created, preset.sid, preset.user_groups, *preset.state,
-            *preset.required, *(pair[0] for pair in preset.primary_group), *preset.user_lists.values(),
+            preset.user_key, preset.user_name, preset.listed_name, preset.created, preset.sid, preset.user_groups,
+            *preset.state, *preset.required, *(pair[0] for pair in preset.primary_group), *preset.user_lists.values(),
             *(attribute for several in preset.user_fields.values() for attribute in several),
         )
         self.group_attributes = _attributes(
@@ -420,6 +422,8 @@ class _Reading:
         if values is None or len(values) != 1:
             raise self._no_key(self.preset.user_key, dn_text(dn))
         key = self.key_text(values[0])
+        if key[:1] in _NO_KEY_BEGINS_WITH:
+            raise self._no_key(self.preset.user_key, dn_text(dn))
         home = None
         if self.need_places:
             parent = fast_parent(dn)
@@ -467,7 +471,7 @@ class _Reading:
         return key
 
     def _add_names(self, key: str, entry: Entry) -> None:
-        for value in entry.get(self.preset.user_name.lower(), ()):
+        for value in entry.get(self.preset.listed_name.lower(), ()):
             folded = _folded(value)
             if self.by_name.setdefault(folded, key) == key:
                 self.by_value[value] = key
@@ -493,13 +497,14 @@ class _Reading:
 
     def _key(self, attribute: str, entry: Entry, dn: str) -> str:
         values = entry.get(attribute.lower(), ())
-        if len(values) != 1:
+        key = value_text(attribute, values[0]) if len(values) == 1 else ""
+        if key[:1] in _NO_KEY_BEGINS_WITH or key.startswith("path:"):
             raise self._no_key(attribute, dn)
-        return value_text(attribute, values[0])
+        return key
 
     def _no_key(self, attribute: str, dn: str) -> ReadError:
-        return ReadError("'%s' has no single %s that the account can read, so it could not be told from others: give "
-                         "the account the right to read it%s" % (dn, attribute, "" if self.ad else
+        return ReadError("'%s' has no single %s that the account can read and that can be a key: give the account the right "
+                         "to read it%s" % (dn, attribute, "" if self.ad else
                                                                  ", or name another attribute in ldap_parameters"))
 
     def _check_unique(self, attribute: str, filter: str, keys: Set[str]) -> None:
@@ -738,7 +743,7 @@ class _Reading:
         """Tell what the remaining values lead to."""
         found: Dict[str, Outcome] = {}
         keys = _attributes(self.preset.user_key, self.preset.group_key)
-        attributes = _attributes("objectClass", self.preset.user_name, "objectSid" if self.ad else None, *keys)
+        attributes = _attributes("objectClass", self.preset.listed_name, "objectSid" if self.ad else None, *keys)
         filter = self.preset.is_user if self.members_by == "name" else "(objectClass=*)"
         for matches in self._look_up(pending, filter, attributes, keys):
             for token, entries in matches.items():
@@ -763,7 +768,7 @@ class _Reading:
         self, pending: Dict[str, List[bytes]], filter: str, attributes: Sequence[str], keys: Sequence[str]
     ) -> Iterator[Dict[str, List[Tuple[bytes, Entry, bytes]]]]:
         """Yield what matches, batch by batch: token -> entries. All that match one token are in one batch."""
-        name = self.preset.user_name.lower()
+        name = self.preset.listed_name.lower()
         for base, scope, tests in self._look_ups(pending, keys):
             matches: Dict[str, List[Tuple[bytes, Entry, bytes]]] = {}
             for found in search(self.session, base, scope, _and(filter, tests), attributes, missing_ok=True):
@@ -792,7 +797,7 @@ class _Reading:
                     yield dn_parent(batch[0]), "one", "(|%s)" % "".join(map(_rdn_test, batch))
         elif self.members_by == "name":
             for batch in _batches([value for values in pending.values() for value in values]):
-                yield self.subtree, "sub", "(|%s)" % _tests(self.preset.user_name, batch)
+                yield self.subtree, "sub", "(|%s)" % _tests(self.preset.listed_name, batch)
         else:
             for batch in _batches(list(pending)):
                 yield self.subtree, "sub", "(|%s)" % "".join(_any_of(attribute, batch) for attribute in keys)
