@@ -208,7 +208,7 @@ class StoredState(NamedTuple):
     user_groups: Dict[str, UserGroupRecord]  # owned by this synchronization, extinct ones too: by stable key
     nestings: Dict[str, Members]  # nested groups of owned groups, all of them: by stable key
     neighbours: Dict[Tuple[str, str], str]  # (parent reference, name_key) -> path: groups not owned, where ours may lie
-    occupied: frozenset  # keys of owned groups that hold records this synchronization does not own
+    occupied: frozenset  # keys of owned groups, lost or extinct, that hold records this synchronization does not own
     users: Dict[str, StoredUser]  # by reference
     members: Dict[str, Members]  # users in groups whose member lists the snapshot gives, and in lost or extinct groups
     memberships: Dict[str, List[str]]  # user reference -> owned groups that list it; of lost and of extinct users

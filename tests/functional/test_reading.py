@@ -200,7 +200,7 @@ def test_certificates_with_names_and_addresses(server, connect, host, encryption
         (
             {"tls_server_name": "other.example"},
             ("tls_server_name: the certificate of %s is not for 'other.example', but for localhost, 127.0.0.1, "
-            "0:0:0:0:0:0:0:1; connect by a name in it, or give that name in tls_server_name"),
+             "0:0:0:0:0:0:0:1; connect by a name in it, or give that name in tls_server_name"),
         ),
         ({"ca_path": None}, "ca_path: the certificate of %s is not signed by a trusted authority "),
     ],

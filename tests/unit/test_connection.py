@@ -101,14 +101,14 @@ def test_a_local_socket_goes_with_external():
             "ldapi:///run/ldapi",
             "ldaps",
             ("'ldapi:///run/ldapi' contradicts encryption: ldaps; "
-            "a local socket goes with authentication: external or encryption: none"),
+             "a local socket goes with authentication: external or encryption: none"),
         ),
         ("ldapi:///", "none", "'ldapi:///' names no socket; write its path, such as ldapi://%2Frun%2Fslapd%2Fldapi"),
         (
             "http://dc1",
             "ldaps",
             ("'http://dc1' is not a server; "
-            "write a host, host:port, or a URL that begins with ldap://, ldaps:// or ldapi://"),
+             "write a host, host:port, or a URL that begins with ldap://, ldaps:// or ldapi://"),
         ),
         ("", "ldaps", "'' names no host"),
         ("srv:", "ldaps", "'srv:' names no host"),
@@ -173,7 +173,7 @@ def test_srv_records_come_by_priority_and_weight(monkeypatch):
     ]
     asked = []
     monkeypatch.setattr(dns.resolver, "resolve", lambda name, kind, lifetime: asked.append((name, kind)) or records)
-    orders = [[str(each) for each in connection._look_up("corp.example", options())] for _ in range(500)]
+    orders = [[str(each) for each in connection._look_up("corp.example", options())] for _run in range(500)]
     assert asked[0] == ("_ldap._tcp.corp.example", "SRV")
     assert {order[3] for order in orders} == {"late:636"}
     # RFC 2782: a weight of 0 has a very small chance.

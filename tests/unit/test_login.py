@@ -83,7 +83,7 @@ def test_the_wrong_case(login, normal):
         (
             "ABCDEFGHIJKLMNOP\\SVC",
             ("login 'ABCDEFGHIJKLMNOP\\SVC': a NetBIOS domain has at most 15 characters and 'ABCDEFGHIJKLMNOP' has 16; "
-            "with the full name of the domain write 'SVC@FULL.DOMAIN'"),
+             "with the full name of the domain write 'SVC@FULL.DOMAIN'"),
         ),
         (".CORP\\SVC", r"login '.CORP\SVC': a NetBIOS domain does not begin with a dot"),
         (" CORP\\SVC", "login begins or ends with a space"),
@@ -182,17 +182,17 @@ def test_a_backslash_that_yaml_swallowed(login, number, letter):
         (
             dict(login="CORP\\SVC", use_ldap=True),
             (r"login 'CORP\SVC' is the form for Active Directory; with use_ldap write "
-            "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
+             "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
         ),
         (
             dict(login="SVC@CORP.EXAMPLE", use_ldap=True),
             ("login 'SVC@CORP.EXAMPLE' is the form for Active Directory; with use_ldap write "
-            "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
+             "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
         ),
         (
             dict(login="sync", use_ldap=True),
             ("login must be a bind DN with use_ldap: 'sync' is not a distinguished name: "
-            "'sync' has no '=' (a ',' that belongs to a value is written '\\,'), at character 1"),
+             "'sync' has no '=' (a ',' that belongs to a value is written '\\,'), at character 1"),
         ),
     ],
 )

@@ -13,7 +13,7 @@ from ansible_collections.usersync.directory.plugins.module_utils import _model, 
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_plan import DIRECTORY, directories, policies
+from test_plan import DIRECTORY, directories, group, policies, user
 
 OTHER_DIRECTORY = _model.Directory("dc=other#1", "openldap")
 
@@ -126,7 +126,27 @@ def test_histories(by_hand, steps):
             with sqlite.look(path) as store:
                 for again in (False, True):
                     nothing = plan_in(store, name, users, groups, again, chosen)[2]
-                    assert nothing.is_empty, "the second run changes nothing"
+                    assert nothing.is_empty, ("the second run changes nothing", nothing.user_groups, nothing.users, nothing.memberships)
+
+
+def test_a_group_stays_as_long_as_somebody_elses_user_sits_in_it(tmp_path):
+    path = str(tmp_path / "users.db")
+    ward, ann = group("g0", "Ward"), user("u0", "ann", home="g0")
+
+    def run(name, users, groups):
+        with sqlite.open_store(path) as store:
+            plan = plan_in(store, name, users, groups, False, {"user_group_extinction": "delete"})[2]
+            store.apply(plan, run_record(plan))
+            store.commit()
+        return plan
+
+    run("one", [ann], [ward])
+    run("two", [user("u0", "ann")], [])
+    run("one", [], [])
+    assert claims(path, "two") == {"u0"}
+    assert run("one", [], []).is_empty
+    run("two", [user("u0", "ann")], [])  # takes her over, home included
+    assert [change.after for change in run("one", [], []).user_groups] == [None]
 
 
 def claims(path, name):

@@ -105,8 +105,8 @@ def test_base_searches_are_not_paged():
         (
             [[entry("cn=1"), done(4, "")]],
             ("the read of 'dc=x' is not complete, it ended after 1 entries with sizeLimitExceeded (4); ask the "
-            "administrator of the directory for a higher limit for this account (in OpenLDAP size.prtotal counts, "
-            "in 389 Directory Server nsPagedSizeLimit)"),
+             "administrator of the directory for a higher limit for this account (in OpenLDAP size.prtotal counts, "
+             "in 389 Directory Server nsPagedSizeLimit)"),
         ),
         (
             [[entry("cn=1"), done(0, "a")], [entry("cn=2"), done(3)]],
@@ -119,7 +119,7 @@ def test_base_searches_are_not_paged():
         (
             [[entry("cn=1"), done(0, "a")], [done(12, text="00000057")]],
             ("with unavailableCriticalExtension (12): 00000057; the server does not support "
-            "paged results, or lost its place in them; run again"),
+             "paged results, or lost its place in them; run again"),
         ),
         ([[done(50)]], "insufficientAccessRights (50); give the login the right to read there"),
         ([[done(51)]], "busy (51); run again later, or name another server"),
@@ -127,7 +127,7 @@ def test_base_searches_are_not_paged():
         (
             [[done(10, referral="ldap://b.example/dc=x")]],
             ("the server refers the search of 'dc=x' to another server, which is not followed: "
-            "ldap://b.example/dc=x; name that server in the option server"),
+             "ldap://b.example/dc=x; name that server in the option server"),
         ),
         ([[done(32)]], "'dc=x' does not exist in the directory, or the login may not see it"),
         (

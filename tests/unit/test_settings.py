@@ -43,8 +43,8 @@ def no_warning(sentence):
     raise AssertionError(sentence)
 
 
-def settings(base=AD, **changes):
-    return settings_from(params(base, **changes), no_warning)
+def settings(base=None, **changes):
+    return settings_from(params(base or AD, **changes), no_warning)
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def test_a_truncated_entry_is_refused_at_every_byte(dn, attributes, microsoft):
 @given(TEXT, ATTRIBUTES, st.data())
 def test_a_damaged_entry_is_refused_or_another_entry(dn, attributes, data):
     raw = bytearray(encoder.encode(entry_operation(dn, attributes)))
-    for _ in range(data.draw(st.integers(1, 3))):
+    for _change in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:
         wire.decode_entry(bytes(raw), {})

@@ -81,7 +81,6 @@ _SCHEMA = (
         UNIQUE (home_id, name_key),
         UNIQUE (directory_id, key))""",
     "CREATE INDEX users_sid ON users (sid) WHERE sid IS NOT NULL",
-    "CREATE INDEX users_written ON users (synchronization_id, home_id)",
     "CREATE INDEX users_extinct ON users (synchronization_id) WHERE extinct IS NOT NULL",
     """CREATE TABLE claims (
         synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
@@ -503,7 +502,7 @@ class Store:
                 if group.synchronization != me and group.parent is not None
                 and (group.parent == target_id or tree.groups[group.parent].synchronization == me)
             },
-            occupied=self._occupied(me, tree),
+            occupied=self._occupied(me, snapshot, tree),
             users=users,
             memberships={lost[number]: keys for number, keys in self._groups_that_list_wanted_ids(me).items()},
             members=self._load_members(directory, snapshot, groups, tree),
@@ -522,15 +521,18 @@ class Store:
             for key, name, parent, extinct, attributes, dn in rows
         }
 
-    def _occupied(self, me: int, tree: _Tree) -> frozenset:
-        """Return the keys of owned groups that hold what this synchronization does not own."""
+    def _occupied(self, me: int, snapshot: _model.Snapshot, tree: _Tree) -> frozenset[str]:
+        """Return the keys of owned groups, of those that the snapshot lacks, that hold what this one does not own."""
+        missing = {number: key for key, number in tree.owned.items() if key not in snapshot.user_groups}
+        self._want("wanted_groups", ((number,) for number in missing))
+        # A user whom this synchronization gave, and lost while another still claims him, is not its own any more.
         holding = {number for number, in self._rows(
-            "SELECT home_id FROM users WHERE synchronization_id < :me"
-            " UNION SELECT home_id FROM users WHERE synchronization_id > :me"
-            " UNION SELECT home_id FROM users WHERE synchronization_id IS NULL"
+            "SELECT w.id FROM wanted_groups w CROSS JOIN users u WHERE u.home_id = w.id"
+            " AND NOT (u.synchronization_id IS :me AND (u.extinct IS NOT NULL OR EXISTS ("
+            "     SELECT 1 FROM claims c WHERE c.synchronization_id = :me AND c.user_id = u.id)))"
             " UNION SELECT target_id FROM synchronizations WHERE id <> :me", {"me": me})}
         holding.update(group.parent for group in tree.groups.values() if group.synchronization != me)
-        return frozenset(key for key, number in tree.owned.items() if number in holding)
+        return frozenset(key for number, key in missing.items() if number in holding)
 
     def _find_users(self, me, directory, snapshot, tree, target_id) -> None:
         """Put into wanted_ids who may be concerned: by stable key, by place, by SID; and who is extinct."""
