@@ -126,7 +126,7 @@ def test_histories(by_hand, steps):
             with sqlite.look(path) as store:
                 for again in (False, True):
                     nothing = plan_in(store, name, users, groups, again, chosen)[2]
-                    assert nothing.is_empty, ("the second run changes nothing", nothing.user_groups, nothing.users, nothing.memberships)
+                    assert nothing.is_empty, "the second run changes nothing"
 
 
 def test_a_group_stays_as_long_as_somebody_elses_user_sits_in_it(tmp_path):
@@ -147,6 +147,26 @@ def test_a_group_stays_as_long_as_somebody_elses_user_sits_in_it(tmp_path):
     assert run("one", [], []).is_empty
     run("two", [user("u0", "ann")], [])  # takes her over, home included
     assert [change.after for change in run("one", [], []).user_groups] == [None]
+
+
+def test_whose_claim_was_the_last_goes_on_to_keep_the_extinct_user(tmp_path):
+    path = str(tmp_path / "users.db")
+    skip = {"user_extinction": "skip"}
+
+    def run(name, users, groups):
+        with sqlite.open_store(path) as store:
+            plan = plan_in(store, name, users, groups, False, skip)[2]
+            store.apply(plan, run_record(plan))
+            store.commit()
+        return plan
+
+    run("two", [user("u0", "ann")], [])
+    run("one", [user("u0", "ann")], [group("g1", members=["u0"])])
+    run("two", [], [])
+    run("one", [], [group("g1")])
+    for _run in range(2):
+        assert run("one", [], [group("g1")]).is_empty
+    assert effective_members(path)["All/One/g1"][0], "a policy of skip keeps the record as it is"
 
 
 def claims(path, name):

@@ -755,6 +755,8 @@ class Store:
                     released.append((number,))
                 elif change.adopts or change.after.claimed and change.before._replace(claimed=True) != change.after:
                     written[number] = b""
+                elif change.before.claimed and change.after.extinct:
+                    written[number] = b""  # whose claim was the last, its policy goes on to act
             if change.after.claimed and not (change.before and change.before.claimed):
                 claims.append((work.me, number))
             elif change.before and change.before.claimed and not change.after.claimed:
