@@ -59,7 +59,8 @@ class Server:
             # A group of its own, so that a terminal's Ctrl-C stops the test first and the test stops the server;
             # and a signal when the test dies without stopping it.
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
+                ["setpriv", "--pdeathsig", "TERM", *command],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True,
             )
 
     def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:
