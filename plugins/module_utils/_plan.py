@@ -417,10 +417,11 @@ def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
         collisions.append(_model.Collision("user", name, home, user.dn, reason))
 
     if settings.user_group_extinction == "delete":
-        staying = [record for record in (users.after.get(reference, stored.record)
-                                         for reference, stored in state.users.items()) if record is not None]
-        staying += [record for key, record in users.after.items() if record is not None and key not in state.users]
-        for key in _deletable(state, groups, staying):
+        staying = {reference: stored.record for reference, stored in state.users.items()}
+        staying.update(users.after)
+        for reference in users.adopts.values():
+            del staying[reference]
+        for key in _deletable(state, groups, filter(None, staying.values())):
             del groups[key]
     for key, record, name in group_collisions:
         if key in groups:
