@@ -148,7 +148,7 @@ options:
         type: raw
       member_value:
         description:
-          - What O(ldap_parameters.group_members) holds.
+          - What O(ldap_parameters.group_members) holds. The preset says so, unless this does.
         type: str
         choices:
           dn: The DN of a member.
@@ -160,7 +160,7 @@ options:
         type: str
       user_groups_value:
         description:
-          - What O(ldap_parameters.user_groups) holds.
+          - What O(ldap_parameters.user_groups) holds, V(dn) unless this says otherwise.
         type: str
         choices:
           dn: The DN of a group.

@@ -7,7 +7,7 @@
 """The words of this collection as plain data: what a directory said, what the store holds, what is to change.
 
 Data flows one way: the store's *digests* go to the reader, the reader's *snapshot* and the *stored state* go to the
-planner, and the *plan* goes to the limits, the executor and the report. Nothing here knows LDAP, SQL or Ansible.
+planner, and the *plan* goes to the executor and the report. Nothing here knows LDAP, SQL or Ansible.
 
 References. A user group is referred to by its stable key where this synchronization owns it, and by ``path:`` and its
 path where it does not (the target group, groups made by hand, groups of others). A user is referred to by its stable

@@ -107,9 +107,9 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         page_size=_number("page_size", options["page_size"], _PAGE_SIZE_MAX),
         use_ldap=options["use_ldap"],
         ldap_parameters=_ldap_parameters(options["ldap_parameters"] or {}),
-        distinguished_name=_dns("distinguished_name", options["distinguished_name"], "synchronize the whole tree"),
+        distinguished_name=_dns("distinguished_name", params["distinguished_name"], "synchronize the whole tree"),
         exclude_distinguished_name=_dns(
-            "exclude_distinguished_name", options["exclude_distinguished_name"], "exclude nothing"
+            "exclude_distinguished_name", params["exclude_distinguished_name"], "exclude nothing"
         ),
         outside_members=options["outside_members"],
         user_filter=_filter("user_filter", options["user_filter"]),
@@ -163,7 +163,10 @@ def _plain(value: Any) -> Any:
 
 
 def _with_defaults(params: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters with the default in the place of None: an explicit null is as good as leaving it out."""
+    """Return the parameters with the default in the place of None: an explicit null is as good as leaving it out.
+
+    Not so for the DNs: see `_dns`.
+    """
     specification = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]
     return {
         option: described.get("default") if params.get(option) is None else params[option]
@@ -256,6 +259,9 @@ def _ldap_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _dns(option: str, value: Any, effect_of_none: str) -> list[str]:
     """Return the DNs as written. ``effect_of_none`` says what an empty list does."""
+    if value is None:  # only an explicit null is; a slip must not select everything, or exclude nothing
+        raise SynchronizationError("%s: it is null: remove the option, or write an empty list to %s"
+                                   % (option, effect_of_none))
     dns = [value] if isinstance(value, str) else value
     if not isinstance(dns, list):
         raise SynchronizationError("%s: %r is no DN: write a DN, or a list of DNs" % (option, value))

@@ -19,7 +19,7 @@ from ._directory import connection, presets, reader, values
 from ._errors import SynchronizationError
 from ._plan import make_plan, plan_digest, removals_digest
 from ._settings import Settings, public_settings
-from ._store import sqlite
+from ._store import sqlite, sqlite_file
 
 # Digests of another generation are not comparable: count up when what they cover changes.
 _DIGEST_GENERATION = 1
@@ -33,6 +33,8 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
     Raises SynchronizationError, with a sentence for the reader and the store as it was.
     """
     now, started = int(time.time()), time.monotonic()
+    if check_mode:
+        sqlite_file.check_writable(settings.store)
     with (sqlite.look if check_mode else sqlite.open_store)(settings.store) as store:
         if not settings.create_user_group and not store.has_user_group(settings.target):
             raise SynchronizationError(
@@ -45,7 +47,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
             digests = store.digests(settings.name, salt)
             snapshot = reader.read(settings, session, preset, directory, digests, now)
             read = _read(session, directory, time.monotonic() - started)
-        for warning in snapshot.warnings:
+        for warning in snapshot.warnings + _doubts(settings, snapshot):
             warn(warning)
 
         state = store.load_state(settings.name, settings.target, snapshot)
@@ -83,6 +85,22 @@ def _salt(settings, preset):
     """Return the fingerprint of everything but the entries that decides what a stored record looks like."""
     decisive = [_DIGEST_GENERATION, preset, settings.target, settings.group_structure]
     return hashlib.sha256(json.dumps(decisive, default=str, sort_keys=True).encode("utf-8")).digest()
+
+
+def _doubts(settings, snapshot):
+    """Return warnings of what is no error and seldom meant."""
+    doubts = []
+    if snapshot.not_stored:
+        doubts.append("not_stored: %d times an entry, or a part of it, could not be stored: see there which and why"
+                      % len(snapshot.not_stored))
+    bodies = [user for user in snapshot.users.values() if user is not None]
+    if bodies and len(bodies) == len(snapshot.users):  # so it is in the first run with another mapping
+        doubts += [
+            "user_attributes: no user that was read has a value for '%s' (%s)" % (field, attribute)
+            for field, attribute in settings.user_attributes.items()
+            if field != "name" and not any(field in user.attributes for user in bodies)
+        ]
+    return doubts
 
 
 def _make_plan(settings, snapshot, state):

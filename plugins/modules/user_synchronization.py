@@ -24,6 +24,7 @@ description:
 requirements:
   - python >= 3.9
   - ldap3 >= 2.9.1
+  - pyasn1 >= 0.6.4
   - gssapi, for O(authentication=kerberos)
   - cryptography, for O(authentication=kerberos) with TLS, where the server asks for channel binding
   - dnspython, for V(srv:) in O(server)
@@ -522,7 +523,7 @@ read:
     server:
       description: The server that answered.
       type: str
-      sample: ldaps://dc1.corp.example:636
+      sample: dc1.corp.example:636
     directory_type:
       description: The type of the directory.
       type: str
@@ -546,7 +547,7 @@ read:
       elements: str
 settings:
   description:
-    - What the task does, for review. All options with their defaults, and in RV(settings.preset) what the directory
+    - What the task does, for review. The options with their defaults, and in RV(settings.preset) what the directory
       type and O(ldap_parameters) come to. The password is not among them.
   returned: always
   type: dict

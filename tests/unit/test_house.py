@@ -83,11 +83,9 @@ def test_directory_and_store_do_not_know_each_other():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.stdlib_module_names came with Python 3.10")
-@pytest.mark.parametrize("name", ["_plan.py", "_limits.py", "_report.py"])
+@pytest.mark.parametrize("name", ["_plan.py", "_report.py"])
 def test_the_pure_parts_import_only_the_model(name):
     path = MODULE_UTILS / name
-    if name == "_limits.py" and not path.exists():
-        return  # comes with the removal limits
 
     def is_forbidden(imported: str) -> bool:
         if imported.partition(".")[0] in sys.stdlib_module_names or imported == "plugins.module_utils":

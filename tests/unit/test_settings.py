@@ -359,8 +359,16 @@ def test_a_task_with_the_bare_necessities():
 
 
 def test_an_explicit_null_is_as_good_as_leaving_an_option_out():
-    nothing = dict.fromkeys(set(SPECIFICATION) - set(AD))
-    assert settings_from({**AD, **nothing}, no_warning) == settings()
+    dns = {"distinguished_name": [], "exclude_distinguished_name": []}
+    nothing = dict.fromkeys(set(SPECIFICATION) - set(AD) - set(dns))
+    assert settings_from({**AD, **nothing, **dns}, no_warning) == settings()
+
+
+@pytest.mark.parametrize("option", ["distinguished_name", "exclude_distinguished_name"])
+def test_null_is_no_list_of_dns(option):
+    """'distinguished_name:' with nothing behind it is a slip, and would select everything."""
+    with pytest.raises(SynchronizationError, match=option + ": it is null: remove the option, or write an empty list"):
+        settings(**{option: None})
 
 
 def test_an_empty_text_is_as_good_as_leaving_an_option_out():

@@ -27,7 +27,11 @@ import test_plan
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as store_module
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
-from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreChanged, StoreError
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import (
+    StoreChanged,
+    StoreError,
+    check_writable,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -1099,3 +1103,21 @@ def test_records_made_by_hand_keep_to_their_places(path):
             store.add_user_by_hand(["All"], "ANN", {}, {})
         with pytest.raises(StoreError, match="no such user group"):
             store.add_user_by_hand(["All", "x"], "Ann", {}, {})
+
+
+@needs_root
+def test_a_dry_run_says_when_the_run_could_not_write(public):
+    path = public / "store" / "users.db"
+    apply(path)
+    check = """
+        os.setgroups([]), os.setgid(%d), os.setuid(%d)
+        try:
+            t.check_writable(sys.argv[1])
+        except t.StoreError as error:
+            print(error)
+    """ % (NOBODY, NOBODY)
+    for place in (public / "not" / "there" / "users.db", path):
+        check_writable(str(place))
+        before = trace(public)
+        assert "users.db' cannot be written (" in python(check, place).communicate()[0]
+        assert trace(public) == before

@@ -89,8 +89,27 @@ def lock(path: str, deadline: float) -> Lock:
     try:
         return _lock(path, deadline)
     except OSError as error:
-        raise StoreError("store: '%s' cannot be written (%s): name a file that this user may write"
-                         % (path, error.strerror)) from error
+        raise _cannot_write(path, error) from error
+
+
+def check_writable(path: str) -> None:
+    """Raise the StoreError that a run would meet for want of rights, and make nothing: for a dry run."""
+    path = os.path.realpath(path)
+    folder = os.path.dirname(path)
+    try:
+        wanted = [(path, os.R_OK | os.W_OK)] if _refuse_what_is_no_file(path) else []
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        for place, rights in wanted + [(folder, os.W_OK | os.X_OK)]:
+            if not os.access(place, rights):
+                raise PermissionError(errno.EACCES, "no permission for '%s'" % place)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: str, error: OSError) -> StoreError:
+    return StoreError("store: '%s' cannot be written (%s): name a file that this user may write"
+                      % (path, error.strerror))
 
 
 def unlock(held: Lock, path: str, committed: bool) -> None:
