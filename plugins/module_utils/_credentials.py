@@ -29,7 +29,7 @@ def check_login(login: str | None, password: str | None, authentication: str, us
     if authentication in ("anonymous", "external"):
         for option, value in (("login", login), ("password", password), ("keytab", keytab)):
             if value is not None:
-                raise LoginError("%s is given, but authentication: %s uses none; remove it or choose another "
+                raise LoginError("%s: it is given, but authentication: %s uses none: remove it, or choose another "
                                  "authentication" % (option, authentication))
         return None
     _check_pairing(login, password, authentication, keytab)
@@ -41,34 +41,34 @@ def check_login(login: str | None, password: str | None, authentication: str, us
 
 def _check_pairing(login: str | None, password: str | None, authentication: str, keytab: str | None) -> None:
     if keytab is not None and authentication != "kerberos":
-        raise LoginError("keytab goes only with authentication: kerberos")
+        raise LoginError("keytab: it goes only with authentication: kerberos: choose that, or remove keytab")
     if keytab is not None and password is not None:
-        raise LoginError("password and keytab are both given; with authentication: kerberos remove one of them")
+        raise LoginError("password: it is given together with keytab: remove one of them")
     if login is None and password is None and keytab is None:
-        raise LoginError("login and %s are required with authentication: %s"
-                         % ("password or keytab" if authentication == "kerberos" else "password", authentication))
+        raise LoginError("login: it is missing with authentication: %s, and so is a %s: give both"
+                         % (authentication, "password or keytab" if authentication == "kerberos" else "password"))
     if not login:
-        raise LoginError("login is %s, but a %s is given" % ("missing" if login is None else "empty",
+        raise LoginError("login: it is %s, but a %s is given: give both" % ("missing" if login is None else "empty",
                                                              "password" if keytab is None else "keytab"))
     if password is None and keytab is None:
-        raise LoginError("password%s is missing for the login '%s'" % (
-            " or keytab" if authentication == "kerberos" else "", login))
+        raise LoginError("password: is missing for the login '%s'%s" % (
+            login, ", and so is a keytab: give one of them" if authentication == "kerberos" else ": give it"))
     if password == "" or keytab == "":
-        raise LoginError("%s is empty; a directory would take it for an anonymous bind and say nothing"
+        raise LoginError("%s: it is empty, which a directory would take for an anonymous bind: give it"
                          % ("password" if password == "" else "keytab"))
 
 
 def _check_characters(login: str) -> None:
     """Refuse what no login contains, and say where it comes from when YAML's double quotes swallowed a backslash."""
     if login != login.strip(" "):
-        raise LoginError("login begins or ends with a space")
+        raise LoginError("login: it begins or ends with a space: remove it")
     for char in login:
         if char in _SWALLOWED:
-            raise LoginError(r"login contains the character U+%04X, which '\%s' means in YAML double quotes; "
-                             r"write it in single quotes, with one backslash: login: '%s'"
+            raise LoginError(r"login: it contains the character U+%04X, which '\%s' means in YAML double quotes: "
+                             r"write it in single quotes, with one backslash, '%s'"
                              % (ord(char), _SWALLOWED[char], _unswallowed(login)))
         if not char.isprintable():
-            raise LoginError("login contains the character U+%04X, which no login has" % ord(char))
+            raise LoginError("login: it contains the character U+%04X, which no login has: remove it" % ord(char))
 
 
 def _unswallowed(login: str) -> str:
@@ -76,39 +76,36 @@ def _unswallowed(login: str) -> str:
 
 
 def _check_principal(login: str) -> str:
-    if "\\" in login and "@" not in login:
-        raise LoginError("login '%s' is no Kerberos principal; write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE"
-                         % login)
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", login):
-        raise LoginError("login '%s' is no Kerberos principal; with authentication: kerberos write USERNAME@REALM"
+        raise LoginError("login: '%s' is no Kerberos principal: write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE"
                          % login)
     return login
 
 
 def _check_bind_dn(login: str) -> str:
     if "=" not in login and ("\\" in login or "@" in login):
-        raise LoginError("login '%s' is the form for Active Directory; with use_ldap write a bind DN such as "
+        raise LoginError("login: '%s' is the form for Active Directory: with use_ldap write a bind DN such as "
                          "cn=sync,dc=example,dc=org, or leave use_ldap out" % login)
     try:
         parse_dn(login)
     except ValueError as error:
-        raise LoginError("login must be a bind DN with use_ldap: %s" % error) from None
+        raise LoginError("login: %s: with use_ldap write a bind DN such as cn=sync,dc=example,dc=org" % error) from None
     return login
 
 
 def _check_ad_login(login: str, normalize_login: bool) -> str:
     if _is_dn(login):
-        raise LoginError("login '%s' is a DN; Active Directory takes %s (a bind DN goes with use_ldap)"
+        raise LoginError("login: '%s' is a DN: for Active Directory write %s (a bind DN goes with use_ldap)"
                          % (login, _AD_FORMS))
     if "\\" in login:
         _check_down_level_name(login)
     elif "@" in login:
         _check_user_principal_name(login)
     else:
-        raise LoginError("login '%s' names no domain; write %s" % (login, _AD_FORMS))
+        raise LoginError("login: '%s' names no domain: write %s" % (login, _AD_FORMS))
     capitals = _in_capitals(login)
     if login != capitals and not normalize_login:
-        raise LoginError("login '%s' is not in capitals; use '%s', or set normalize_login: true" % (login, capitals))
+        raise LoginError("login: '%s' is not in capitals: use '%s', or set normalize_login: true" % (login, capitals))
     return capitals
 
 
@@ -123,32 +120,33 @@ def _check_down_level_name(login: str) -> None:
     domain, user = re.fullmatch(r"([^\\]*)\\+(.*)", login).groups()
     if login.count("\\") > 1:
         if "\\" in user:
-            raise LoginError(r"login '%s' has more than one backslash; write 'DOMAIN\USERNAME'" % login)
-        raise LoginError(r"login '%s' has %d backslashes; only YAML double quotes need two of them: "
-                         r"write login: '%s\%s'" % (login, login.count("\\"), domain, user))
+            raise LoginError(r"login: '%s' has more than one backslash: write 'DOMAIN\USERNAME'" % login)
+        raise LoginError(r"login: '%s' has %d backslashes, and only YAML double quotes need two of them: "
+                         r"write '%s\%s'" % (login, login.count("\\"), domain, user))
     if not domain or not user:
-        raise LoginError(r"login '%s' has no %s; write 'DOMAIN\USERNAME'" % (login, "username" if domain else "domain"))
+        raise LoginError(r"login: '%s' has no %s: write 'DOMAIN\USERNAME'"
+                         % (login, "username" if domain else "domain"))
     if len(domain) > _LONGEST_NETBIOS_NAME:
-        raise LoginError("login '%s': a NetBIOS domain has at most %d characters and '%s' has %d; with the full name "
-                         "of the domain write '%s@FULL.DOMAIN'"
-                         % (login, _LONGEST_NETBIOS_NAME, domain, len(domain), user))
+        raise LoginError("login: '%s' has a NetBIOS domain of %d characters, and at most %d are possible: with the "
+                         "full name of the domain write '%s@FULL.DOMAIN'"
+                         % (login, len(domain), _LONGEST_NETBIOS_NAME, user))
     if domain.startswith("."):
-        raise LoginError("login '%s': a NetBIOS domain does not begin with a dot" % login)
+        raise LoginError("login: '%s' begins with a dot, which no NetBIOS domain does: correct it" % login)
     for char in domain:
         if char in _NOT_IN_NETBIOS_NAME:
-            raise LoginError("login '%s': a NetBIOS domain does not contain '%s'" % (login, char))
+            raise LoginError("login: '%s' has a '%s' in its NetBIOS domain, which none has: correct it" % (login, char))
 
 
 def _check_user_principal_name(login: str) -> None:
     user, _at, domain = login.rpartition("@")
     if not user or not domain:
-        raise LoginError("login '%s' has no %s; write 'USERNAME@FULL.DOMAIN'"
+        raise LoginError("login: '%s' has no %s: write 'USERNAME@FULL.DOMAIN'"
                          % (login, "domain" if user else "username"))
     if "." not in domain:
-        raise LoginError(r"login '%s': '%s' is not a full domain such as CORP.EXAMPLE; "
-                         r"with the short name write '%s\%s'" % (login, domain, domain, user))
+        raise LoginError(r"login: '%s' has no full domain such as CORP.EXAMPLE: with the short name write '%s\%s'"
+                         % (login, domain, user))
     if not re.fullmatch(r"[\w-]+(?:\.[\w-]+)+", domain):
-        raise LoginError("login '%s': '%s' is not a full domain such as CORP.EXAMPLE" % (login, domain))
+        raise LoginError("login: '%s' has no full domain such as CORP.EXAMPLE: correct it" % login)
 
 
 def _in_capitals(login: str) -> str:

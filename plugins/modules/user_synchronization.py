@@ -578,9 +578,8 @@ diff:
       type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._directory.connection import MissingLibrary
 from ..module_utils._errors import SynchronizationError
 from ..module_utils._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
 from ..module_utils._settings import settings_from
@@ -592,8 +591,6 @@ def main() -> None:
     try:
         settings = settings_from(module.params, module.warn)
         result = synchronize(settings, module.check_mode, module._diff, module.warn)
-    except MissingLibrary as error:
-        module.fail_json(msg="%s %s" % (error, missing_required_lib(error.library)))
     except SynchronizationError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -52,7 +52,8 @@ def test_active_directory_logins(login):
 def test_the_wrong_case(login, normal):
     with pytest.raises(LoginError) as error:
         check(login)
-    assert str(error.value) == "login '%s' is not in capitals; use '%s', or set normalize_login: true" % (login, normal)
+    said = "login: '%s' is not in capitals: use '%s', or set normalize_login: true" % (login, normal)
+    assert str(error.value) == said
     assert check(login, normalize_login=True) == normal
     assert check(normal) == normal
 
@@ -60,36 +61,39 @@ def test_the_wrong_case(login, normal):
 @pytest.mark.parametrize(
     ("login", "message"),
     [
-        ("SVC-SYNC", "login 'SVC-SYNC' names no domain; write " + AD_FORMS),
+        ("SVC-SYNC", "login: 'SVC-SYNC' names no domain: write " + AD_FORMS),
         (
             "CN=sync,DC=corp,DC=example",
-            "login 'CN=sync,DC=corp,DC=example' is a DN; Active Directory takes %s (a bind DN goes with use_ldap)"
+            "login: 'CN=sync,DC=corp,DC=example' is a DN: for Active Directory write %s (a bind DN goes with use_ldap)"
             % AD_FORMS,
         ),
         (
             r"CORP\\SVC",
-            r"login 'CORP\\SVC' has 2 backslashes; only YAML double quotes need two of them: write login: 'CORP\SVC'",
+            r"login: 'CORP\\SVC' has 2 backslashes, and only YAML double quotes need two of them: write 'CORP\SVC'",
         ),
-        (r"A\B\C", r"login 'A\B\C' has more than one backslash; write 'DOMAIN\USERNAME'"),
-        ("\\SVC", r"login '\SVC' has no domain; write 'DOMAIN\USERNAME'"),
-        ("CORP\\", r"login 'CORP\' has no username; write 'DOMAIN\USERNAME'"),
-        ("@CORP.EXAMPLE", "login '@CORP.EXAMPLE' has no username; write 'USERNAME@FULL.DOMAIN'"),
-        ("SVC@", "login 'SVC@' has no domain; write 'USERNAME@FULL.DOMAIN'"),
+        (r"A\B\C", r"login: 'A\B\C' has more than one backslash: write 'DOMAIN\USERNAME'"),
+        ("\\SVC", r"login: '\SVC' has no domain: write 'DOMAIN\USERNAME'"),
+        ("CORP\\", r"login: 'CORP\' has no username: write 'DOMAIN\USERNAME'"),
+        ("@CORP.EXAMPLE", "login: '@CORP.EXAMPLE' has no username: write 'USERNAME@FULL.DOMAIN'"),
+        ("SVC@", "login: 'SVC@' has no domain: write 'USERNAME@FULL.DOMAIN'"),
         (
             "SVC@CORP",
-            r"login 'SVC@CORP': 'CORP' is not a full domain such as CORP.EXAMPLE; with the short name write 'CORP\SVC'",
+            r"login: 'SVC@CORP' has no full domain such as CORP.EXAMPLE: with the short name write 'CORP\SVC'",
         ),
-        ("SVC@CORP..EXAMPLE", "login 'SVC@CORP..EXAMPLE': 'CORP..EXAMPLE' is not a full domain such as CORP.EXAMPLE"),
+        ("SVC@CORP..EXAMPLE", "login: 'SVC@CORP..EXAMPLE' has no full domain such as CORP.EXAMPLE: correct it"),
         (
             "ABCDEFGHIJKLMNOP\\SVC",
-            ("login 'ABCDEFGHIJKLMNOP\\SVC': a NetBIOS domain has at most 15 characters and 'ABCDEFGHIJKLMNOP' has 16; "
+            ("login: 'ABCDEFGHIJKLMNOP\\SVC' has a NetBIOS domain of 16 characters, and at most 15 are possible: "
              "with the full name of the domain write 'SVC@FULL.DOMAIN'"),
         ),
-        (".CORP\\SVC", r"login '.CORP\SVC': a NetBIOS domain does not begin with a dot"),
-        (" CORP\\SVC", "login begins or ends with a space"),
-        ("CORP\\SVC\x7f", "login contains the character U+007F, which no login has"),
+        (".CORP\\SVC", r"login: '.CORP\SVC' begins with a dot, which no NetBIOS domain does: correct it"),
+        (" CORP\\SVC", "login: it begins or ends with a space: remove it"),
+        ("CORP\\SVC\x7f", "login: it contains the character U+007F, which no login has: remove it"),
         *[
-            ("CO%sRP\\SVC" % char, "login 'CO%sRP\\SVC': a NetBIOS domain does not contain '%s'" % (char, char))
+            (
+                "CO%sRP\\SVC" % char,
+                "login: 'CO%sRP\\SVC' has a '%s' in its NetBIOS domain, which none has: correct it" % (char, char),
+            )
             for char in '/:*?"<>|'
         ],
     ],
@@ -122,77 +126,86 @@ def test_a_backslash_that_yaml_swallowed(login, number, letter):
     with pytest.raises(LoginError) as error:
         check(login)
     assert str(error.value) == (
-        r"login contains the character %s, which '\%s' means in YAML double quotes; "
-        r"write it in single quotes, with one backslash: login: 'CORP\%s'" % (number, letter, letter + login[5:])
+        r"login: it contains the character %s, which '\%s' means in YAML double quotes: "
+        r"write it in single quotes, with one backslash, 'CORP\%s'" % (number, letter, letter + login[5:])
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(login=None, password=None), "login and password are required with authentication: simple"),
+        (
+            dict(login=None, password=None),
+            "login: it is missing with authentication: simple, and so is a password: give both",
+        ),
         (
             dict(login=None, password=None, authentication="kerberos"),
-            "login and password or keytab are required with authentication: kerberos",
+            "login: it is missing with authentication: kerberos, and so is a password or keytab: give both",
         ),
-        (dict(login=None), "login is missing, but a password is given"),
-        (dict(login=""), "login is empty, but a password is given"),
+        (dict(login=None), "login: it is missing, but a password is given: give both"),
+        (dict(login=""), "login: it is empty, but a password is given: give both"),
         (
             dict(login=None, password=None, keytab="/k", authentication="kerberos"),
-            "login is missing, but a keytab is given",
+            "login: it is missing, but a keytab is given: give both",
         ),
-        (dict(login="CORP\\SVC", password=None), r"password is missing for the login 'CORP\SVC'"),
+        (dict(login="CORP\\SVC", password=None), r"password: is missing for the login 'CORP\SVC': give it"),
         (
             dict(login="SVC@CORP.EXAMPLE", password=None, authentication="kerberos"),
-            "password or keytab is missing for the login 'SVC@CORP.EXAMPLE'",
+            "password: is missing for the login 'SVC@CORP.EXAMPLE', and so is a keytab: give one of them",
         ),
         (
             dict(login="CORP\\SVC", password=""),
-            "password is empty; a directory would take it for an anonymous bind and say nothing",
+            "password: it is empty, which a directory would take for an anonymous bind: give it",
         ),
-        (dict(login="CORP\\SVC", keytab="/k", password=None), "keytab goes only with authentication: kerberos"),
+        (
+            dict(login="CORP\\SVC", keytab="/k", password=None),
+            "keytab: it goes only with authentication: kerberos: choose that, or remove keytab",
+        ),
         (
             dict(login="SVC@CORP.EXAMPLE", keytab="/k", authentication="kerberos"),
-            "password and keytab are both given; with authentication: kerberos remove one of them",
+            "password: it is given together with keytab: remove one of them",
         ),
         (
             dict(login="x", password=None, authentication="anonymous"),
-            "login is given, but authentication: anonymous uses none; remove it or choose another authentication",
+            "login: it is given, but authentication: anonymous uses none: remove it, or choose another authentication",
         ),
         (
             dict(login=None, authentication="anonymous"),
-            "password is given, but authentication: anonymous uses none; remove it or choose another authentication",
+            ("password: it is given, but authentication: anonymous uses none: "
+             "remove it, or choose another authentication"),
         ),
         (
             dict(login=None, authentication="external"),
-            "password is given, but authentication: external uses none; remove it or choose another authentication",
+            ("password: it is given, but authentication: external uses none: "
+             "remove it, or choose another authentication"),
         ),
         (
             dict(login=None, password=None, keytab="/k", authentication="external"),
-            "keytab is given, but authentication: external uses none; remove it or choose another authentication",
+            "keytab: it is given, but authentication: external uses none: remove it, or choose another authentication",
         ),
         (
             dict(login="CORP\\SVC", authentication="kerberos"),
-            r"login 'CORP\SVC' is no Kerberos principal; write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE",
+            r"login: 'CORP\SVC' is no Kerberos principal: write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE",
         ),
         (
             dict(login="svc", authentication="kerberos"),
-            "login 'svc' is no Kerberos principal; with authentication: kerberos write USERNAME@REALM",
+            "login: 'svc' is no Kerberos principal: write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE",
         ),
         (
             dict(login="CORP\\SVC", use_ldap=True),
-            (r"login 'CORP\SVC' is the form for Active Directory; with use_ldap write "
+            (r"login: 'CORP\SVC' is the form for Active Directory: with use_ldap write "
              "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
         ),
         (
             dict(login="SVC@CORP.EXAMPLE", use_ldap=True),
-            ("login 'SVC@CORP.EXAMPLE' is the form for Active Directory; with use_ldap write "
+            ("login: 'SVC@CORP.EXAMPLE' is the form for Active Directory: with use_ldap write "
              "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
         ),
         (
             dict(login="sync", use_ldap=True),
-            ("login must be a bind DN with use_ldap: 'sync' is not a distinguished name: "
-             "'sync' has no '=' (a ',' that belongs to a value is written '\\,'), at character 1"),
+            ("login: 'sync' is not a distinguished name: "
+             "'sync' has no '=' (a ',' that belongs to a value is written '\\,'), at character 1: "
+             "with use_ldap write a bind DN such as cn=sync,dc=example,dc=org"),
         ),
     ],
 )

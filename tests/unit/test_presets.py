@@ -106,11 +106,11 @@ def test_security_groups_only():
 
 @pytest.mark.parametrize(("parameters", "options", "words"), [
     ({"preset": "novell"}, {}, "ldap_parameters.preset: .*openldap"),
-    ({"user_groups_value": "dn"}, {}, "user_groups_value .*user_groups"),
-    ({"user_groups": "memberOf", "group_members": "member"}, {}, "group_members and ldap_parameters.user_groups"),
-    ({"user_groups": "memberOf", "member_value": "dn"}, {}, "member_value and ldap_parameters.user_groups"),
-    ({"user_groups": "ou", "user_groups_value": "name", "group_class": "x"}, {}, "group_class .*user_groups_value"),
-    ({"user_groups": "ou", "user_groups_value": "name"}, {"group_filter": "(a=b)"}, "group_filter .*user_groups_value"),
+    ({"user_groups_value": "dn"}, {}, "user_groups_value: .*user_groups"),
+    ({"user_groups": "memberOf", "group_members": "member"}, {}, "ldap_parameters.group_members: .*user_groups"),
+    ({"user_groups": "memberOf", "member_value": "dn"}, {}, "ldap_parameters.member_value: .*user_groups"),
+    ({"user_groups": "ou", "user_groups_value": "name", "group_class": "x"}, {}, "group_class: .*groups_value"),
+    ({"user_groups": "ou", "user_groups_value": "name"}, {"group_filter": "(a=b)"}, "^group_filter: .*groups_value"),
     ({"group_members": []}, {}, "ldap_parameters.group_members"),
     ({"group_members": ["member", 3]}, {}, "ldap_parameters.group_members"),
     ({"group_members": "a)(b=*"}, {}, "ldap_parameters.group_members"),

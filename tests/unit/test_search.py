@@ -53,7 +53,7 @@ class Server:
     def __init__(self, *answers):
         self.answers, self.data, self.requests = list(answers), b"", []
         self.page_size, self.entries, self.pages = 1000, 0, 0
-        self.not_read, self.unusable, self.names = [], "", {}
+        self.not_read, self.unusable, self.names, self.account_option = [], "", {}, "login"
         self.channel = wire.Channel(self, 1)
 
     def settimeout(self, seconds):
@@ -104,35 +104,40 @@ def test_base_searches_are_not_paged():
     [
         (
             [[entry("cn=1"), done(4, "")]],
-            ("the read of 'dc=x' is not complete, it ended after 1 entries with sizeLimitExceeded (4); ask the "
+            ("login: the read of 'dc=x' is not complete, it ended after 1 entries (sizeLimitExceeded (4)): ask the "
              "administrator of the directory for a higher limit for this account (in OpenLDAP size.prtotal counts, "
              "in 389 Directory Server nsPagedSizeLimit)"),
         ),
         (
             [[entry("cn=1"), done(0, "a")], [entry("cn=2"), done(3)]],
-            "it ended after 2 entries with timeLimitExceeded (3); ask the administrator",
+            "it ended after 2 entries (timeLimitExceeded (3)): ask the administrator",
         ),
         (
             [[done(11, text="lookthrough")]],
-            "it ended after 0 entries with adminLimitExceeded (11): lookthrough; ask the administrator",
+            "it ended after 0 entries (adminLimitExceeded (11): lookthrough): lower it, or ask the administrator",
         ),
         (
             [[entry("cn=1"), done(0, "a")], [done(12, text="00000057")]],
-            ("with unavailableCriticalExtension (12): 00000057; the server does not support "
-             "paged results, or lost its place in them; run again"),
+            ("(unavailableCriticalExtension (12): 00000057): run again, since it lost its place in paged results, "
+             "or name one that supports them"),
         ),
-        ([[done(50)]], "insufficientAccessRights (50); give the login the right to read there"),
-        ([[done(51)]], "busy (51); run again later, or name another server"),
-        ([[done(4096)]], "it ended after 0 entries with result (4096)"),
+        ([[done(50)]], "(insufficientAccessRights (50)): give the account the right to read there"),
+        ([[done(51)]], "(busy (51)): run again later, or name another server"),
+        ([[done(4096)]], "it ended after 0 entries (result (4096)): run again, and look into the server's log"),
         (
             [[done(10, referral="ldap://b.example/dc=x")]],
-            ("the server refers the search of 'dc=x' to another server, which is not followed: "
-             "ldap://b.example/dc=x; name that server in the option server"),
+            ("server: the read of 'dc=x' is not complete, since the server refers to another one, which is not "
+             "followed (ldap://b.example/dc=x): name that server"),
         ),
-        ([[done(32)]], "'dc=x' does not exist in the directory, or the login may not see it"),
+        (
+            [[done(32)]],
+            ("login: the read is not complete, since 'dc=x' does not exist in the directory, or the account "
+             "cannot read it: give the account the right to read it"),
+        ),
         (
             [[entry("cn=1"), done(0)]],
-            "the server left the paged results control out of its answer, so nothing proves that the read is complete",
+            ("server: nothing proves that the read is complete, since the server left the paged results control out "
+             "of its answer: name another server"),
         ),
         ([[entry("cn=1"), done(0, "a")], [done(0, "a")]], "the server repeats an empty page without end"),
         ([[entry("cn=1")]], "the server closed the connection before its answer was complete"),
@@ -148,6 +153,19 @@ def test_a_read_that_is_not_complete(answers, message):
     with pytest.raises(wire.ReadError) as error:
         read(Server(*answers))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("account_option", ["login", "authentication"])
+@pytest.mark.parametrize(
+    ("code", "option"),
+    [(1, "authentication"), (3, ""), (4, ""), (11, "page_size"), (12, "server"), (32, ""), (34, "distinguished_name"),
+     (48, "authentication"), (50, ""), (51, "server"), (80, "server")],
+)
+def test_an_error_begins_with_the_option_that_can_change_it(code, option, account_option):
+    server = Server([done(code)])
+    server.account_option = account_option
+    with pytest.raises(wire.ReadError, match="^%s: the read .*is not complete, " % (option or account_option)):
+        read(server)
 
 
 def test_a_base_that_does_not_exist():
@@ -202,8 +220,8 @@ def test_ranges_are_read_to_the_end():
         ([entry("cn=g", member__2_5="cd"), done()], "the server sent 2 values in the range '2-5'"),
         ([entry("cn=g", member__2_1=""), done()], "the server sent 0 values in the range '2-1'"),
         ([entry("cn=g", member__2_all="ca"), done()], "a value came twice"),
-        ([entry("cn=g", member=[]), done()], "the server did not send the values from 2 on; run again"),
-        ([done()], "the server did not send the values from 2 on; run again"),
+        ([entry("cn=g", member=[]), done()], "the server did not send the values from 2 on: run again"),
+        ([done()], "the server did not send the values from 2 on: run again"),
         ([done(32)], "'cn=g' does not exist in the directory"),
         ([entry("cn=g", member__2_all="c"), done(4)], "sizeLimitExceeded"),
         ([entry("cn=g", member__2_all="c")], "closed the connection"),

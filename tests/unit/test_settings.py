@@ -95,13 +95,16 @@ WRONG = {
     "a server that is a DN": (
         AD,
         {"server": ["dc1.corp.example", "DC=corp,DC=example"]},
-        "server: 'DC=corp,DC=example' is not a server: a host has no '=' in it (a DN goes into distinguished_name)",
+        (
+            "server: 'DC=corp,DC=example' has a '=', which no host has: write a host, host:port, or a URL (a DN goes "
+            "into distinguished_name)"
+        ),
     ),
     "a scheme that contradicts the encryption": (
         AD,
         {"server": ["ldap://dc1.corp.example"]},
         (
-            "server: 'ldap://dc1.corp.example' contradicts encryption: ldaps; write ldaps:// or choose encryption: "
+            "server: 'ldap://dc1.corp.example' contradicts encryption: ldaps: write ldaps:// or choose encryption: "
             "start_tls"
         ),
     ),
@@ -109,7 +112,7 @@ WRONG = {
         LDAP,
         {"server": ["ldapi://%2Frun%2Fldapi"], "encryption": "start_tls"},
         (
-            "server: 'ldapi://%2Frun%2Fldapi' contradicts encryption: start_tls; a local socket goes with "
+            "server: 'ldapi://%2Frun%2Fldapi' contradicts encryption: start_tls: a local socket needs "
             "authentication: external or encryption: none"
         ),
     ),
@@ -124,28 +127,28 @@ WRONG = {
     "a login in the wrong case": (
         AD,
         {"login": "corp\\svc-sync"},
-        "login 'corp\\svc-sync' is not in capitals; use 'CORP\\SVC-SYNC', or set normalize_login: true",
+        "login: 'corp\\svc-sync' is not in capitals: use 'CORP\\SVC-SYNC', or set normalize_login: true",
     ),
     "a login without a password": (
         LDAP,
         {"password": None},
-        "password is missing for the login 'cn=reader,dc=example,dc=org'",
+        "password: is missing for the login 'cn=reader,dc=example,dc=org': give it",
     ),
     "an empty password": (
         AD,
         {"password": ""},
-        "password is empty; a directory would take it for an anonymous bind and say nothing",
+        "password: it is empty, which a directory would take for an anonymous bind: give it",
     ),
     "a password for nothing": (
         AD,
         {"login": None, "authentication": "anonymous"},
-        "password is given, but authentication: anonymous uses none; remove it or choose another authentication",
+        "password: it is given, but authentication: anonymous uses none: remove it, or choose another authentication",
     ),
     "a login of Active Directory for LDAP": (
         LDAP,
         {"login": "CORP\\SVC-SYNC"},
         (
-            "login 'CORP\\SVC-SYNC' is the form for Active Directory; with use_ldap write a bind DN such as "
+            "login: 'CORP\\SVC-SYNC' is the form for Active Directory: with use_ldap write a bind DN such as "
             "cn=sync,dc=example,dc=org, or leave use_ldap out"
         ),
     ),
@@ -204,8 +207,8 @@ WRONG = {
         LDAP,
         {"ldap_parameters": {"user_groups_value": "dn"}},
         (
-            "ldap_parameters.user_groups_value says what stands in ldap_parameters.user_groups, which is "
-            "missing: give it, or remove user_groups_value"
+            "ldap_parameters.user_groups_value: it says what stands in ldap_parameters.user_groups, which is "
+            "missing: give that, or remove this"
         ),
     ),
     "a field with a dash": (

@@ -14,6 +14,7 @@ import random
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 import uuid
@@ -34,12 +35,13 @@ class _NextServer(ConnectError):
     """Another server may do better. A refused login never is one: it counts towards a lock-out on all of them."""
 
 
-class MissingLibrary(SynchronizationError):
-    """A Python library is not installed where the task runs; `library` is its name."""
+class _TimedOut(_NextServer):
+    """No answer in time."""
 
-    def __init__(self, library: str, message: str) -> None:
-        super().__init__(message)
-        self.library = library
+
+def _missing_library(option: str, purpose: str, library: str) -> ConnectError:
+    return ConnectError("%s: %s needs the Python library %s: install it for %s on the node where this task runs"
+                        % (option, purpose, library, sys.executable))
 
 
 # --- servers --------------------------------------------------------------------------------------------------------
@@ -74,10 +76,10 @@ def parse_server(text: str, encryption: str, authentication: str = "simple") -> 
     if scheme == "ldapi":
         return _ldapi(rest, text, encryption, authentication)
     if scheme not in _PORTS:
-        raise ValueError("'%s' is not a server; write a host, host:port, or a URL that begins with ldap://, ldaps:// "
+        raise ValueError("'%s' is not a server: write a host, host:port, or a URL that begins with ldap://, ldaps:// "
                          "or ldapi://" % text)
     if (scheme == "ldaps") != (encryption == "ldaps"):
-        raise ValueError("'%s' contradicts encryption: %s; %s" % (text, encryption, (
+        raise ValueError("'%s' contradicts encryption: %s: %s" % (text, encryption, (
             "write ldaps:// or choose encryption: start_tls" if scheme == "ldap"
             else "write ldap:// or choose encryption: ldaps")))
     return _host_and_port(scheme, rest[:-1] if rest.endswith("/") else rest, text)
@@ -86,29 +88,29 @@ def parse_server(text: str, encryption: str, authentication: str = "simple") -> 
 def _host_and_port(scheme: str, text: str, whole: str) -> ServerAddress:
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^:]*))(?::([0-9]{1,5}))?", text)
     if not match:
-        raise ValueError("'%s' is not a server; write host:port, and an IPv6 address in brackets, [::1]:636" % whole)
+        raise ValueError("'%s' is not a server: write host:port, and an IPv6 address in brackets, [::1]:636" % whole)
     port = int(match.group(3)) if match.group(3) else _PORTS[scheme]
     if not 0 < port < 65536:
-        raise ValueError("'%s' has no valid port, which is a number from 1 to 65535" % whole)
+        raise ValueError("'%s' has no valid port: write a number from 1 to 65535" % whole)
     return ServerAddress(scheme, match.group(1) or _host(match.group(2), whole), port)
 
 
 def _host(host: str, whole: str) -> str:
     if not host:
-        raise ValueError("'%s' names no host" % whole)
+        raise ValueError("'%s' names no host: write a host, host:port, or a URL" % whole)
     if not re.fullmatch(r"[\w.-]+", host):
-        raise ValueError("'%s' is not a server: a host has no '%s' in it (a DN goes into distinguished_name)"
-                         % (whole, re.search(r"[^\w.-]", host).group()))
+        raise ValueError("'%s' has a '%s', which no host has: write a host, host:port, or a URL (a DN goes into "
+                         "distinguished_name)" % (whole, re.search(r"[^\w.-]", host).group()))
     return host
 
 
 def _ldapi(rest: str, text: str, encryption: str, authentication: str) -> ServerAddress:
     if authentication != "external" and encryption != "none":
-        raise ValueError("'%s' contradicts encryption: %s; a local socket goes with authentication: external or "
+        raise ValueError("'%s' contradicts encryption: %s: a local socket needs authentication: external or "
                          "encryption: none" % (text, encryption))
     path = unquote(rest)
     if not path.startswith("/") or path == "/":
-        raise ValueError("'%s' names no socket; write its path, such as ldapi://%%2Frun%%2Fslapd%%2Fldapi" % text)
+        raise ValueError("'%s' names no socket: write its path, such as ldapi://%%2Frun%%2Fslapd%%2Fldapi" % text)
     return ServerAddress("ldapi", path, 0)
 
 
@@ -136,12 +138,12 @@ def _look_up(domain: str, settings: Any) -> list[ServerAddress]:
         import dns.exception
         import dns.resolver
     except ImportError:
-        raise MissingLibrary("dnspython", "server: srv:%s needs the Python library dnspython (pip install dnspython)."
-                             % domain) from None
+        raise _missing_library("server", "srv:%s" % domain, "dnspython") from None
     try:
         records = list(dns.resolver.resolve("_ldap._tcp.%s" % domain, "SRV", lifetime=settings.timeout))
     except dns.exception.DNSException as error:
-        raise _NextServer("server: srv:%s was not found in DNS: %s" % (domain, error)) from None
+        raise _NextServer("server: srv:%s is not found in DNS (%s): correct the domain, or name its servers"
+                          % (domain, error)) from None
     # Drawing by weight without replacement: the largest of random ** (1 / weight) comes first.
     records.sort(key=lambda record: (record.priority, -(random.random() ** (1 / (record.weight or 0.01)))))
     scheme = "ldaps" if settings.encryption == "ldaps" else "ldap"
@@ -155,12 +157,13 @@ def _look_up(domain: str, settings: Any) -> list[ServerAddress]:
 class Session:
     """A bound connection and what was read over it. Use it as a context manager, or close it."""
 
-    def __init__(self, connection: Any, server: str, timeout: int, page_size: int) -> None:
+    def __init__(self, connection: Any, server: str, timeout: int, page_size: int, account_option: str) -> None:
         self.connection = connection
         self.socket = connection.socket
         self.channel = Channel(connection.socket, timeout)
         self.server = server
         self.page_size = page_size
+        self.account_option = account_option    # which one says who reads
         self.root_dse: dict[str, list[bytes]] = {}
         self.entries = 0
         self.pages = 0
@@ -186,7 +189,6 @@ def connect(settings: Any, warn: Callable[[str], None]) -> Session:
         authentication, login (as `check_login` gives it), password, keytab, timeout (seconds) and page_size.
     :param warn: called with a sentence for each setting that is not safe.
     :raises ConnectError: names the option; no further server is tried when a login was refused.
-    :raises MissingLibrary:
     """
     ldap3 = _import_ldap3()
     addresses = _addresses(settings)
@@ -213,7 +215,7 @@ def _import_ldap3() -> Any:
         import ldap3
         import ldap3.utils.log
     except ImportError:
-        raise MissingLibrary("ldap3", "Reading a directory needs the Python library ldap3.") from None
+        raise _missing_library("server", "reading a directory", "ldap3") from None
     ldap3.utils.log.set_library_log_hide_sensitive_data(True)     # else a connection's repr shows its password
     return ldap3
 
@@ -230,9 +232,6 @@ def _warn_about(settings: Any, warn: Callable[[str], None]) -> None:
 
 def _connect_to(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None,
                 credentials: Any) -> Session:
-    if settings.authentication == "external" and address.scheme != "ldapi" and not (context and settings.client_cert):
-        raise ConnectError("authentication: external needs client_cert with an encryption, or a server that begins "
-                           "with ldapi://")
     connection = _open(ldap3, address, settings, context)
     try:
         if credentials is not None:
@@ -241,7 +240,8 @@ def _connect_to(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.
             _ask(connection, address, settings, lambda: connection.bind(read_server_info=False))
             _check_bind(connection.result, address, settings)
         _forget_secrets(connection)
-        session = Session(connection, str(address), settings.timeout, settings.page_size)
+        account_option = "login" if settings.login else "authentication"
+        session = Session(connection, str(address), settings.timeout, settings.page_size, account_option)
         session.root_dse = _read_root_dse(session, settings)
     except BaseException:
         _close(connection)
@@ -260,7 +260,8 @@ def _read_root_dse(session: Session, settings: Any) -> dict[str, list[bytes]]:
     try:
         entries = list(search(session, "", "base", "(objectClass=*)", ("*", "+"), missing_ok=True))
     except ReadError as error:
-        raise _NextServer("server: %s does not say what it is: %s" % (session.server, error)) from None
+        raise _NextServer("server: %s does not say what it is (%s): check host and port, or name another server"
+                          % (session.server, error)) from None
     session.channel.set_deadline(None)
     session.entries = session.pages = 0     # these count what was read of the directory
     return entries[0][1] if entries else {}
@@ -290,10 +291,13 @@ def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLCon
         if tls.failure is not None:
             raise _tls_failure(ldap3, address, settings, tls.failure) from None
         if isinstance(error, ldap3.core.exceptions.LDAPStartTLSError):
-            raise _NextServer("encryption: %s refuses StartTLS (%s); choose encryption: ldaps or another server"
+            raise _NextServer("encryption: %s refuses StartTLS (%s): choose encryption: ldaps or another server"
                               % (address, error)) from None
-        if isinstance(error, _NextServer):
+        if isinstance(error, _TimedOut):
             raise
+        if isinstance(error, _NextServer):
+            raise _NextServer("encryption: %s does not answer StartTLS: a port with TLS from the first byte needs "
+                              "encryption: ldaps" % address) from None
         raise _open_failure(address, settings, error) from None
     return connection
 
@@ -345,14 +349,17 @@ def _open_failure(address: ServerAddress, settings: Any, error: Exception) -> _N
     if "timed out" in text or "temporarily unavailable" in text:
         return _timed_out(address, settings)
     if "invalid server address" in text:
-        return _NextServer("server: the host name '%s' is not known" % address.host)
+        return _NextServer("server: the host name '%s' is not known: correct it" % address.host)
     if settings.client_cert and "alert" in text.lower():
-        return _NextServer("client_cert: %s refused the client certificate: %s" % (address, text))
-    return _NextServer("server: %s cannot be used: %s" % (address, text or type(error).__name__))
+        return _NextServer("client_cert: %s refused the client certificate (%s): give one that it trusts"
+                           % (address, text))
+    return _NextServer("server: %s cannot be used (%s): check host and port, or that the server runs"
+                       % (address, text or type(error).__name__))
 
 
-def _timed_out(address: ServerAddress, settings: Any) -> _NextServer:
-    return _NextServer("timeout: %s did not answer within %d seconds" % (address, settings.timeout))
+def _timed_out(address: ServerAddress, settings: Any) -> _TimedOut:
+    return _TimedOut("timeout: %s did not answer within %d seconds: check the way to the server, or raise timeout"
+                     % (address, settings.timeout))
 
 
 def _close(connection: Any) -> None:
@@ -380,18 +387,17 @@ def _tls_context(settings: Any) -> ssl.SSLContext:
         try:
             context.load_verify_locations(**{"capath" if is_directory else "cafile": settings.ca_path})
         except OSError as error:
-            raise ConnectError("ca_path: %s cannot be read as certificates in PEM format: %s"
-                               % (settings.ca_path, error.strerror or error)) from None
-    if settings.client_key and not settings.client_cert:
-        raise ConnectError("client_key is given without client_cert")
+            raise ConnectError("ca_path: '%s' cannot be read as certificates in PEM format (%s): correct the path or "
+                               "the file" % (settings.ca_path, error.strerror or error)) from None
     if settings.client_cert:
         try:
             # The password is only there so that OpenSSL does not ask for one on the terminal.
             context.load_cert_chain(settings.client_cert, settings.client_key, password="")
         except OSError as error:
-            files = settings.client_cert + (", client_key: %s" % settings.client_key if settings.client_key else "")
-            raise ConnectError("client_cert: %s cannot be read as a certificate with its key in PEM format, not "
-                               "encrypted: %s" % (files, error.strerror or error)) from None
+            key = " with client_key '%s'" % settings.client_key if settings.client_key else ""
+            raise ConnectError("client_cert: '%s'%s cannot be read as a certificate with its key in PEM format, not "
+                               "encrypted (%s): correct the path or the file"
+                               % (settings.client_cert, key, error.strerror or error)) from None
     return context
 
 
@@ -419,24 +425,26 @@ _UNKNOWN_ISSUER = (2, 18, 19, 20, 21, 24)
 def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, error: Any) -> _NextServer:
     code = getattr(error, "verify_code", None)
     if code in (_HOST_MISMATCH, _ADDRESS_MISMATCH):
-        return _NextServer("tls_server_name: the certificate of %s is not for '%s'%s; connect by a name in it, or give "
+        return _NextServer("tls_server_name: the certificate of %s is not for '%s'%s: connect by a name in it, or give "
                            "that name in tls_server_name" % (address, settings.tls_server_name or address.host,
                                                              _names_in_certificate(ldap3, address, settings)))
     if code in _UNKNOWN_ISSUER:
-        return _NextServer("ca_path: the certificate of %s is not signed by a trusted authority (%s); give the "
+        return _NextServer("ca_path: the certificate of %s is not signed by a trusted authority (%s): give the "
                            "certificate of the directory's authority in ca_path" % (address, error.verify_message))
     if code in (_EXPIRED, _NOT_YET_VALID):
-        return _NextServer("server: the certificate of %s %s; it must be renewed there (or the clock here is wrong)"
+        return _NextServer("server: the certificate of %s %s: have it renewed there, or correct the clock here"
                            % (address, "has expired" if code == _EXPIRED else "is not valid yet"))
     if code:
-        return _NextServer("server: the certificate of %s is not accepted: %s" % (address, error.verify_message))
+        return _NextServer("server: the certificate of %s is not accepted (%s): have it replaced there"
+                           % (address, error.verify_message))
     if isinstance(error, socket.timeout):
         return _timed_out(address, settings)
     closed = isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError))
     if closed or getattr(error, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return _NextServer("encryption: %s does not answer with TLS; a port without TLS needs encryption: start_tls"
+        return _NextServer("encryption: %s does not answer with TLS: a port without TLS needs encryption: start_tls"
                            % address)
-    return _NextServer("server: no TLS connection with %s: %s" % (address, getattr(error, "reason", None) or error))
+    return _NextServer("server: no TLS connection with %s comes about (%s): check how TLS is set up there"
+                       % (address, getattr(error, "reason", None) or error))
 
 
 def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any) -> str:
@@ -455,26 +463,29 @@ def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any) -> 
 
 # --- what the answer to a bind means --------------------------------------------------------------------------------
 
-# The "data" in AD's message for code 49.
+# The "data" in AD's message for code 49: what it means, and what to do; "" where login or password is to be corrected.
+_CHANGE_THERE = "have that changed in the directory, or use another account"
 _SUB_CODES = {
-    "525": "there is no such user",
-    "52e": "the password is wrong, or there is no such user",
-    "530": "the account may not log on at this time",
-    "531": "the account may not log on from this computer",
-    "532": "the password has expired",
-    "533": "the account is disabled",
-    "701": "the account has expired",
-    "773": "the password must be changed first",
-    "775": "the account is locked",
-    "80090346": "the channel binding of TLS is missing or wrong (it needs the Python library cryptography, and a "
-                "connection that nothing on the way decrypts)",
+    "525": ("there is no such user", ""),
+    "52e": ("the password is wrong, or there is no such user", ""),
+    "530": ("the account may not log on at this time", _CHANGE_THERE),
+    "531": ("the account may not log on from this computer", _CHANGE_THERE),
+    "532": ("the password has expired", _CHANGE_THERE),
+    "533": ("the account is disabled", _CHANGE_THERE),
+    "701": ("the account has expired", _CHANGE_THERE),
+    "773": ("the password must be changed first", _CHANGE_THERE),
+    "775": ("the account is locked", _CHANGE_THERE),
+    "80090346": ("the channel binding of TLS is missing or wrong",
+                 ("use authentication: kerberos with the Python library cryptography, and a connection that nothing on "
+                  "the way decrypts")),
 }
 
 
 def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings: Any) -> None:
     """Raise what a bind's result means, unless it is success."""
     if not result:
-        raise _NextServer("server: %s closed the connection instead of answering the bind" % address)
+        raise _NextServer("server: %s closed the connection instead of answering the bind: run again, or name another "
+                          "server" % address)
     code, said = result["result"], (result.get("message") or "").strip("\0 \r\n")
     if code == 0:
         return
@@ -482,28 +493,31 @@ def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings:
     secret = "keytab" if settings.keytab else "password"
     if code == 49:
         data = re.search(r"\bdata ([0-9a-fA-F]+)", said)
-        why = _SUB_CODES.get(data.group(1).lower()) if data else None
-        if settings.authentication == "external":
-            raise ConnectError("client_cert: %s does not accept the login by certificate or socket: %s"
-                               % (address, answer))
-        raise ConnectError("login, %s: %s refused the login%s: %s" % (
-            secret, address, " '%s'" % settings.login if settings.login else "",
-            "%s (%s)" % (why, data.group(1)) if why else "the login or the password is wrong: " + answer))
+        code_of_ad = data.group(1) if data else ""
+        if settings.authentication in ("external", "anonymous"):
+            raise ConnectError("authentication: %s knows nobody by authentication: %s (%s): choose another one"
+                               % (address, settings.authentication, answer))
+        why, remedy = _SUB_CODES.get(code_of_ad.lower(), ("the login or the %s is wrong" % secret, ""))
+        raise ConnectError("login: %s refused the login '%s', since %s (%s): %s" % (
+            address, settings.login, why, code_of_ad if code_of_ad.lower() in _SUB_CODES else answer,
+            remedy or "correct login or %s" % secret))
     if code in (8, 13):
-        raise ConnectError("encryption: %s wants a stronger protection than encryption: %s with authentication: %s; "
-                           "choose ldaps or start_tls (%s)"
+        raise ConnectError("encryption: %s wants a stronger protection than encryption: %s with authentication: %s "
+                           "(%s): choose ldaps or start_tls"
                            % (address, settings.encryption, settings.authentication, answer))
     if code in (7, 48):
-        raise ConnectError("authentication: %s does not allow authentication: %s (%s)"
+        raise ConnectError("authentication: %s does not allow authentication: %s (%s): choose another one"
                            % (address, settings.authentication, answer))
     if code in (51, 52):
-        raise _NextServer("server: %s is not available now (%s)" % (address, answer))
+        raise _NextServer("server: %s is not available now (%s): run again later, or name another server"
+                          % (address, answer))
     if code == 34 and not settings.use_ldap:  # only Active Directory takes other names than DNs, MS-ADTS 5.1.1.1.1
-        raise ConnectError("use_ldap: %s takes only a DN as login, so it is no Active Directory: set use_ldap: true "
-                           "(%s)" % (address, answer))
+        raise ConnectError("use_ldap: %s takes only a DN as login, so it is no Active Directory (%s): set "
+                           "use_ldap: true" % (address, answer))
     if code == 53:
-        raise ConnectError("login: %s is not willing to accept this login (%s)" % (address, answer))
-    raise ConnectError("login: %s did not accept the login (%s)" % (address, answer))
+        raise ConnectError("login: %s is not willing to accept this login (%s): use another one"
+                           % (address, answer))
+    raise ConnectError("login: %s did not accept the login (%s): correct it" % (address, answer))
 
 
 # --- Kerberos -------------------------------------------------------------------------------------------------------
@@ -513,8 +527,7 @@ def _import_gssapi() -> Any:
         import gssapi
         import gssapi.raw
     except (ImportError, OSError):      # OSError: without the system's Kerberos libraries
-        raise MissingLibrary("gssapi", "authentication: kerberos needs the Python library gssapi "
-                                       "(pip install gssapi).") from None
+        raise _missing_library("authentication", "kerberos", "gssapi") from None
     return gssapi
 
 
@@ -532,21 +545,23 @@ def _kerberos_credentials(settings: Any) -> Any:
         raise _kerberos_failure(settings, error) from None
 
 
-# What MIT krb5 says, and what it means here.
+# What MIT krb5 says, what it means here, and what to do.
 _KERBEROS_MEANINGS = (
-    ("Decrypt integrity check failed", "the password is wrong"),
-    ("Preauthentication failed", "the password or the key in the keytab is wrong"),
-    ("No credentials cache found", "the keytab has no key of this principal, written exactly like this"),
-    ("Clock skew too great", "the clocks of this computer and of the directory differ too much"),
-    ("Server ldap/", "name the server by the full host name that the realm knows, in server or tls_server_name"),
+    ("Decrypt integrity check failed", "the password is wrong", "correct it"),
+    ("Preauthentication failed", "the password or the key in the keytab is wrong", "correct it"),
+    ("No credentials cache found", "the keytab has no key of it", "write the principal exactly as in the keytab"),
+    ("Clock skew too great", "the clocks of this computer and of the directory differ too much", "set them right"),
+    ("Server ldap/", "the realm does not know the server by this name",
+     "give its full host name in server or tls_server_name"),
 )
 
 
 def _kerberos_failure(settings: Any, error: Any) -> ConnectError:
     said = "; ".join(error.get_all_statuses(error.min_code, False)) if error.min_code else str(error)
-    meaning = next(("%s (%s)" % (words, said) for text, words in _KERBEROS_MEANINGS if text in said), said)
-    return ConnectError("login, %s: Kerberos gives no ticket to '%s': %s"
-                        % ("keytab" if settings.keytab else "password", settings.login, meaning))
+    secret = "keytab" if settings.keytab else "password"
+    why, remedy = next(((", since " + meaning, remedy) for text, meaning, remedy in _KERBEROS_MEANINGS if text in said),
+                       ("", "correct login or %s, or set up Kerberos on the node where this task runs" % secret))
+    return ConnectError("login: Kerberos gives no ticket to '%s'%s (%s): %s" % (settings.login, why, said, remedy))
 
 
 def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, credentials: Any) -> None:
@@ -572,14 +587,14 @@ def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, cr
             result = negotiate(token or b"")
             if not result or result["result"] != 14:     # saslBindInProgress
                 _check_bind(result, address, settings)
-                raise _NextServer("server: %s ended the Kerberos login too early" % address)
+                raise _NextServer("server: %s ended the Kerberos login too early: name another server" % address)
             token = result["saslCreds"] or b""
             if security.complete:
                 break
             token = security.step(token)
         offer = security.unwrap(token).message
         if len(offer) != 4 or not offer[0] & 1:
-            raise ConnectError("encryption: %s wants Kerberos to sign or seal, which is not supported; choose ldaps or "
+            raise ConnectError("encryption: %s wants Kerberos to sign or seal, which is not supported: choose ldaps or "
                                "start_tls" % address)
         _check_bind(negotiate(security.wrap(b"\x01\0\0\0", False).message), address, settings)
     except gssapi.exceptions.GSSError as error:

@@ -264,7 +264,7 @@ def check_parameters(settings: Any) -> None:
                                    % (parameters["preset"], ", ".join(LDAP_PRESETS)))
     for name, choices in (("member_value", ("dn", "name", "key")), ("user_groups_value", ("dn", "name"))):
         if parameters.get(name) not in (None,) + choices:
-            raise SynchronizationError("ldap_parameters.%s: '%s' is none of %s"
+            raise SynchronizationError("ldap_parameters.%s: there is no '%s': set it to one of %s"
                                        % (name, parameters[name], ", ".join(choices)))
     for name in ("user_class", "group_class"):
         _check_name(parameters, name, _OBJECT_CLASS, "object class")
@@ -277,18 +277,18 @@ def check_parameters(settings: Any) -> None:
             raise SynchronizationError("ldap_parameters.group_members: %r is neither an attribute nor a list of "
                                        "attributes: write a name such as 'member'" % (members,))
     if "user_groups_value" in given and "user_groups" not in given:
-        raise SynchronizationError("ldap_parameters.user_groups_value says what stands in ldap_parameters.user_groups, "
-                                   "which is missing: give it, or remove user_groups_value")
+        raise SynchronizationError("ldap_parameters.user_groups_value: it says what stands in "
+                                   "ldap_parameters.user_groups, which is missing: give that, or remove this")
     for name in ("group_members", "member_value"):
         if {"user_groups", name} <= given:
-            raise SynchronizationError("ldap_parameters.%s and ldap_parameters.user_groups are two ways to find the "
-                                       "members of a group: remove one of them" % name)
+            raise SynchronizationError("ldap_parameters.%s: this and ldap_parameters.user_groups are two ways to find "
+                                       "the members of a group: remove one of them" % name)
     if parameters.get("user_groups_value") == "name":
         options = {"ldap_parameters." + name for name in given & {"group_class", "group_key"}}
         options |= {name for name in ("group_filter", "group_attributes") if getattr(settings, name)}
         for name in sorted(options):
-            raise SynchronizationError("%s has nothing to act on with ldap_parameters.user_groups_value: name, where "
-                                       "groups have no entries: remove one of them" % name)
+            raise SynchronizationError("%s: it has nothing to act on with ldap_parameters.user_groups_value: name, "
+                                       "where groups have no entries: remove one of them" % name)
 
 
 def _is_attribute(name: Any) -> bool:
@@ -298,7 +298,7 @@ def _is_attribute(name: Any) -> bool:
 def _check_name(parameters: dict, option: str, pattern: Any, what: str) -> None:
     value = parameters.get(option)
     if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
-        raise SynchronizationError("ldap_parameters.%s: %r is no name of an %s" % (option, value, what))
+        raise SynchronizationError("ldap_parameters.%s: %r is no name of an %s: correct it" % (option, value, what))
 
 
 def resolve(settings: Any, type_of_directory: str) -> Preset:

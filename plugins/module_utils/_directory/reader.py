@@ -68,11 +68,12 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
     default = [value.decode("utf-8") for value in root.get("defaultnamingcontext", ())]
     if preset.directory_type == "active_directory":
         if not default:
-            raise ReadError("the server does not say which domain it serves (defaultNamingContext)")
+            raise ReadError("server: it does not say which domain it serves (defaultNamingContext): name another one")
         return default[0]
     contexts = {normal_dn(text): text for text in (value.decode("utf-8") for value in root.get("namingcontexts", ()))}
     if settings.distinguished_name:
-        chosen = {_context_of(dn, contexts) for dn in settings.distinguished_name}
+        selected = settings.distinguished_name
+        chosen = {_context_of(dn, contexts, selected) for dn in selected}
         if len(chosen) > 1:
             raise SynchronizationError(
                 "distinguished_name: the DNs lie in several naming contexts (%s): make one synchronization for each"
@@ -91,13 +92,20 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
     return contexts[people[0]]
 
 
-def _context_of(dn: str, contexts: Dict[str, str]) -> str:
+def _if_cut(dns: Sequence[str]) -> str:
+    """Return what to add where a DN is not found: several single RDNs are what one leaves that is cut at its commas."""
+    cut = len(dns) > 1 and all(len(parse_dn(dn)) == 1 for dn in dns)
+    return "; a DN with commas is one string, not a list" if cut else ""
+
+
+def _context_of(dn: str, contexts: Dict[str, str], dns: Sequence[str]) -> str:
     """Return the longest naming context, in normal form, that the DN lies in."""
     normal = normal_dn(dn)
     within = [context for context in contexts if dn_is_within(normal, context)]
     if not within:
         raise SynchronizationError("distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
-                                   "correct it" % (dn, ", ".join("'%s'" % text for text in contexts.values())))
+                                   "correct it%s"
+                                   % (dn, ", ".join("'%s'" % text for text in contexts.values()), _if_cut(dns)))
     return max(within, key=len)
 
 
@@ -108,7 +116,8 @@ def identify(settings: Any, session: Session, preset: Preset) -> Directory:
         for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", ("objectSid",), True)):
             if "objectsid" in entry:
                 return Directory(sid_text(entry["objectsid"][0]), preset.directory_type)
-        raise ReadError("the domain's objectSid cannot be read: give the account the right to read '%s'" % context)
+        raise ReadError("%s: the objectSid of the domain '%s' cannot be read: give the account the right to read it"
+                        % (session.account_option, context))
     identity = normal_dn(context)
     attribute = preset.container_key
     for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", (attribute,), missing_ok=True)):
@@ -136,7 +145,8 @@ def read(settings: Any, session: Session, preset: Preset, directory: Directory, 
     try:
         return _Reading(settings, session, preset, directory, digests, now).snapshot()
     except ValueError as error:
-        raise ReadError("the directory sent something that cannot be read: %s" % error) from None
+        raise ReadError("server: the read is not complete, since the directory sent something that cannot be read "
+                        "(%s): correct it there" % error) from None
 
 
 class _Miss(NamedTuple):
@@ -246,8 +256,8 @@ class _Reading:
             self._follow_members()
             self._add_by_user_side()
             self._add_by_primary_group()
-        self._check_unique(self.preset.user_key, self.preset.user_filter, self.twice)
-        self._check_unique(self.preset.group_key, self.preset.group_filter, self.groups_twice)
+        self._check_unique("user_key", self.preset.user_key, self.preset.user_filter, self.twice)
+        self._check_unique("group_key", self.preset.group_key, self.preset.group_filter, self.groups_twice)
         user_groups = self._finished_groups()
         user_groups.update(self._finished_containers())
         return Snapshot(
@@ -272,15 +282,15 @@ class _Reading:
         found = list(search(self.session, dn, "base", filter, attributes, missing_ok=True))
         return found[0][1] if found else None
 
-    def _check_within(self, option: str, dn: str) -> None:
+    def _check_within(self, option: str, dn: str, dns: Sequence[str]) -> None:
         if not dn_is_within(normal_dn(dn), self.context_normal):
             raise SynchronizationError("%s: '%s' does not lie in the naming context '%s': correct it, or make another "
-                                       "synchronization for it" % (option, dn, self.context))
+                                       "synchronization for it%s" % (option, dn, self.context, _if_cut(dns)))
 
     def _exclude(self) -> None:
         option = "exclude_distinguished_name"
         for dn in self.settings.exclude_distinguished_name:
-            self._check_within(option, dn)
+            self._check_within(option, dn, self.settings.exclude_distinguished_name)
             found = self._base(dn, "(objectClass=*)")
             if found is None:
                 raise SynchronizationError("%s: '%s' does not exist in the directory, or the account cannot read it: "
@@ -292,12 +302,12 @@ class _Reading:
     def _select(self) -> None:
         """Look up what is selected, and tell containers from groups."""
         for written in self.settings.distinguished_name:
-            self._check_within("distinguished_name", written)
+            self._check_within("distinguished_name", written, self.settings.distinguished_name)
             dn = self._existing(written)
             self._check_readable(written, dn)
             group = self._base(dn, self.preset.is_group)
             if group:
-                self.selected[written] = self._key(self.preset.group_key, group, dn)
+                self.selected[written] = self._key("group_key", self.preset.group_key, group, dn)
                 self.selected_groups.append(dn)
                 if self._base(dn, self.preset.group_filter) is None:
                     self.warnings.append("distinguished_name: the group '%s' is left out by group_filter or "
@@ -363,7 +373,7 @@ class _Reading:
         for raw_dn, entry, _raw in found:
             dn = dn_text(raw_dn)
             normal = normal_dn(dn)
-            key = self._key(self.preset.container_key, entry, dn)
+            key = self._key(None, self.preset.container_key, entry, dn)
             if not self._is_excluded(normal) and key not in self.excluded_keys:
                 self.nodes[normal] = key
                 entries[normal] = dn, entry
@@ -420,10 +430,10 @@ class _Reading:
         """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
         values = entry.get(self.user_key)
         if values is None or len(values) != 1:
-            raise self._no_key(self.preset.user_key, dn_text(dn))
+            raise self._no_key("user_key", self.preset.user_key, dn_text(dn))
         key = self.key_text(values[0])
         if key[:1] in _NO_KEY_BEGINS_WITH:
-            raise self._no_key(self.preset.user_key, dn_text(dn))
+            raise self._no_key("user_key", self.preset.user_key, dn_text(dn))
         home = None
         if self.need_places:
             parent = fast_parent(dn)
@@ -432,12 +442,14 @@ class _Reading:
                 return _OUT_OF_SCOPE
         for attribute in self.required:
             if attribute not in entry:
-                raise ReadError("the %s of '%s' cannot be read: give the account the right to read it"
-                                % (_spelled(attribute, self.preset.required), dn_text(dn)))
+                raise ReadError("%s: the read is not complete, since the %s of '%s' cannot be read: give the account "
+                                "the right to read it" % (self.session.account_option,
+                                                          _spelled(attribute, self.preset.required), dn_text(dn)))
         try:
             enabled = user_enabled(self.preset, entry, self.now)
         except ValueError as error:
-            raise ReadError("whether '%s' is enabled cannot be told: %s" % (dn_text(dn), error)) from None
+            raise ReadError("server: the read is not complete, since nothing tells whether '%s' is enabled (%s): "
+                            "correct the entry there" % (dn_text(dn), error)) from None
         users, stored_digests = self.users, self.digests.users
         state = b"%d%s" % (enabled, home.encode("utf-8") if home else b"")
         digest = hashlib.sha256(raw + state).digest()[:16]
@@ -493,21 +505,25 @@ class _Reading:
         try:
             return generalized_time_seconds(values[0]) if values else 0
         except ValueError as error:
-            raise ReadError("the %s of '%s' cannot be read: %s" % (self.preset.created, dn, error)) from None
+            raise ReadError("server: the read is not complete, since the %s of '%s' is no time (%s): correct the entry "
+                            "there" % (self.preset.created, dn, error)) from None
 
-    def _key(self, attribute: str, entry: Entry, dn: str) -> str:
+    def _key(self, parameter: Optional[str], attribute: str, entry: Entry, dn: str) -> str:
         values = entry.get(attribute.lower(), ())
         key = value_text(attribute, values[0]) if len(values) == 1 else ""
         if key[:1] in _NO_KEY_BEGINS_WITH or key.startswith("path:"):
-            raise self._no_key(attribute, dn)
+            raise self._no_key(parameter, attribute, dn)
         return key
 
-    def _no_key(self, attribute: str, dn: str) -> ReadError:
-        return ReadError("'%s' has no single %s that the account can read and that can be a key: give the account the right "
-                         "to read it%s" % (dn, attribute, "" if self.ad else
-                                                                 ", or name another attribute in ldap_parameters"))
+    def _no_key(self, parameter: Optional[str], attribute: str, dn: str) -> ReadError:
+        """`parameter` is the one of ldap_parameters that names the attribute, None where none does."""
+        option, other = self.session.account_option, ""
+        if parameter and not self.ad:
+            option, other = "ldap_parameters.%s" % parameter, ", or name another attribute"
+        return ReadError("%s: the read is not complete, since '%s' has no single %s that the account can read and that "
+                         "can be a key: give the account the right to read it%s" % (option, dn, attribute, other))
 
-    def _check_unique(self, attribute: str, filter: str, keys: Set[str]) -> None:
+    def _check_unique(self, parameter: str, attribute: str, filter: str, keys: Set[str]) -> None:
         """An entry that moves while it is read comes twice; two entries with one key are no key at all."""
         for batch in _batches(sorted(keys)):
             dns: Dict[str, bytes] = {}
@@ -515,8 +531,8 @@ class _Reading:
                                           _and(filter, _any_of(attribute, batch)), (attribute,)):
                 key = value_text(attribute, entry[attribute.lower()][0])
                 if dns.setdefault(key, dn) != dn:
-                    raise ReadError("'%s' and '%s' have one %s, so it is no stable key: name another attribute in "
-                                    "ldap_parameters" % (dn_text(dns[key]), dn_text(dn), attribute))
+                    raise ReadError("ldap_parameters.%s: '%s' and '%s' have one %s, so it is no stable key: name "
+                                    "another attribute" % (parameter, dn_text(dns[key]), dn_text(dn), attribute))
 
     # --- groups
 
@@ -539,7 +555,7 @@ class _Reading:
     def _add_group(self, raw_dn: bytes, entry: Entry, _raw: bytes) -> Outcome:
         """Take a group into scope and return its key; or return why not."""
         preset, dn = self.preset, dn_text(raw_dn)
-        key = self._key(preset.group_key, entry, dn)
+        key = self._key("group_key", preset.group_key, entry, dn)
         home = None
         if self.need_places:
             parent = fast_parent(raw_dn)

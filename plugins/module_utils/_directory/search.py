@@ -35,6 +35,7 @@ class Session(Protocol):
 
     channel: Channel
     page_size: int
+    account_option: str
     entries: int
     pages: int
     not_read: list[str]
@@ -90,7 +91,7 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
             if result.code == 32 and missing_ok and not cookie:
                 return
             if result.code:
-                raise _failure(base, came, result)
+                raise _failure(session.account_option, base, came, result)
         for raw in entries:
             yield decode_entry(raw, names)
         if not next_cookie:
@@ -105,40 +106,45 @@ def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
 def _next_cookie(result: Result, cookie: bytes, entries: list[bytes]) -> bytes:
     value = result.controls.get(PAGED_RESULTS)
     if value is None:
-        raise ProtocolError("the server left the paged results control out of its answer, so nothing proves that "
-                            "the read is complete")
+        raise ProtocolError("server: nothing proves that the read is complete, since the server left the paged results "
+                            "control out of its answer: name another server")
     next_cookie = paged_cookie(value)
     if next_cookie and next_cookie == cookie and not entries:
-        raise ProtocolError("the server repeats an empty page without end (paged results)")
+        raise ProtocolError("server: the read is not complete, since the server repeats an empty page without end: run "
+                            "again, or name another server")
     return next_cookie
 
 
 _HIGHER_LIMIT = ("ask the administrator of the directory for a higher limit for this account "
                  "(in OpenLDAP size.prtotal counts, in 389 Directory Server nsPagedSizeLimit)")
+# Result code -> the option that can change it ("" for the one that says who reads), and what to do.
 _ADVICE = {
-    1: "the server may want a login first (authentication)",
-    3: _HIGHER_LIMIT,
-    4: _HIGHER_LIMIT,
-    11: _HIGHER_LIMIT,
-    12: "the server does not support paged results, or lost its place in them; run again",
-    34: "check the DN",
-    48: "the server wants a login (authentication)",
-    50: "give the login the right to read there",
-    51: "run again later, or name another server",
-    52: "run again later, or name another server",
+    1: ("authentication", "choose one with a login, if the server wants one first"),
+    3: ("", _HIGHER_LIMIT),
+    4: ("", _HIGHER_LIMIT),
+    11: ("page_size", "lower it, or " + _HIGHER_LIMIT),
+    12: ("server", "run again, since it lost its place in paged results, or name one that supports them"),
+    34: ("distinguished_name", "correct it"),
+    48: ("authentication", "choose one with a login"),
+    50: ("", "give the account the right to read there"),
+    51: ("server", "run again later, or name another server"),
+    52: ("server", "run again later, or name another server"),
 }
+_OTHERWISE = ("server", "run again, and look into the server's log if it happens again")
 
 
-def _failure(base: str, came: int, result: Result) -> ReadError:
+def _failure(account_option: str, base: str, came: int, result: Result) -> ReadError:
     where = "'%s'" % base if base else "the root DSE"
     if result.code == 32:
-        return NoSuchEntry("%s does not exist in the directory, or the login may not see it" % where)
+        return NoSuchEntry("%s: the read is not complete, since %s does not exist in the directory, or the account "
+                           "cannot read it: give the account the right to read it" % (account_option, where))
     if result.code == 10:
-        return ReadError("the server refers the search of %s to another server, which is not followed: %s; name that "
-                         "server in the option server" % (where, " ".join(result.referrals) or "it does not say which"))
-    advice = _ADVICE.get(result.code)
-    return ReadError("the read of %s is not complete, it ended after %d entries with %s%s"
-                     % (where, came, result, "; " + advice if advice else ""))
+        return ReadError("server: the read of %s is not complete, since the server refers to another one, which is not "
+                         "followed (%s): name that server"
+                         % (where, " ".join(result.referrals) or "it does not say which"))
+    option, advice = _ADVICE.get(result.code, _OTHERWISE)
+    return ReadError("%s: the read of %s is not complete, it ended after %d entries (%s): %s"
+                     % (option or account_option, where, came, result, advice))
 
 
 # --- ranged attributes ----------------------------------------------------------------------------------------------
@@ -171,13 +177,13 @@ def read_ranges(session: Session, base: str, attribute: str, first_values: list[
         values += part
         if high is None:
             if len(set(values)) != len(values):
-                raise _range_error(base, attribute, "a value came twice, so it changed while it was read; run again")
+                raise _range_error(base, attribute, "a value came twice, so it changed while it was read")
             return values
         name = "%s;range=%d-*" % (attribute, high + 1)
         entries = list(search(session, base, "base", "(objectClass=*)", (name,)))
         found = ranged(entries[0][1], attribute) if len(entries) == 1 else None
         if found is None:
-            raise _range_error(base, attribute, "the server did not send the values from %d on; run again" % (high + 1))
+            raise _range_error(base, attribute, "the server did not send the values from %d on" % (high + 1))
         part, written = found
 
 
@@ -196,4 +202,5 @@ def _check_range(base: str, attribute: str, written: str, low: int, count: int) 
 
 
 def _range_error(base: str, attribute: str, why: str) -> ReadError:
-    return ReadError("the values of %s of '%s' are not complete: %s" % (attribute, base, why))
+    return ReadError("server: the values of %s of '%s' are not complete, since %s: run again, or name another server"
+                     % (attribute, base, why))
