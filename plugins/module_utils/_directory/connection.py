@@ -476,8 +476,7 @@ _SUB_CODES = {
     "773": ("the password must be changed first", _CHANGE_THERE),
     "775": ("the account is locked", _CHANGE_THERE),
     "80090346": ("the channel binding of TLS is missing or wrong",
-                 ("use authentication: kerberos with the Python library cryptography, and a connection that nothing on "
-                  "the way decrypts")),
+                 "install the Python library cryptography, and connect where nothing on the way decrypts"),
 }
 
 
