@@ -116,7 +116,7 @@ def _next_cookie(result: Result, cookie: bytes, entries: list[bytes]) -> bytes:
 
 
 _HIGHER_LIMIT = ("ask the administrator of the directory for a higher limit for this account "
-                 "(in OpenLDAP size.prtotal counts, in 389 Directory Server nsPagedSizeLimit)")
+                 "(in OpenLDAP size.pr and size.prtotal count, in 389 Directory Server nsPagedSizeLimit)")
 # Result code -> the option that can change it ("" for the one that says who reads), and what to do.
 _ADVICE = {
     1: ("authentication", "choose one with a login, if the server wants one first"),
