@@ -39,6 +39,11 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def extinct_names(name: str, reference: str) -> tuple[str, ...]:
+    """Return the names that an extinct record may have, the one it has first: a newcomer takes that from it."""
+    return name, "%s (extinct)" % name, "%s (extinct %s)" % (name, reference)
+
+
 def join_path(parent: str, name: str) -> str:
     """Return the path of the user group ``name`` in the user group at the path ``parent``."""
     return "%s/%s" % (parent, name.replace("\\", "\\\\").replace("/", "\\/"))
@@ -104,7 +109,11 @@ class User(NamedTuple):
     created: int  # seconds since 1970; 0 where the directory does not say
     sid: str | None
     attributes: Attributes
-    digest: bytes  # of the entry as read, of enabled and of home
+    digest: bytes  # of the entry as read, of enabled and of home; empty: compare in the next run in any case
+    known_as: str = ""  # names by which member lists may know it besides its DN, name and key: joined by KNOWN_AS
+
+
+KNOWN_AS = "\x1f"  # joins several values that a member list may have for one user
 
 
 class Unresolved(NamedTuple):
@@ -173,6 +182,11 @@ class UserRecord(NamedTuple):
     attributes: Attributes
     dn: str
     claimed: bool  # by this synchronization
+    known_as: str = ""  # see User
+
+    def differs(self, other: UserRecord) -> bool:
+        """Tell whether users would see a difference: not that of a DN, or of another way to list a member."""
+        return self._replace(dn=other.dn, known_as=other.known_as) != other
 
 
 class StoredUser(NamedTuple):
@@ -191,8 +205,9 @@ class UserGroupRecord(NamedTuple):
     dn: str
 
 
-# Members of one user group: reference -> the values that a member list may know it by (the value it was last listed
-# as, else its DN, name and key). Empty where the snapshot keeps no values of that group, so that nobody loads them.
+# Members of one user group: reference -> the values that a member list may know it by: first the value that it was last
+# listed as while it led to no one (empty if it never was), then its DN, name and key. Empty as a whole where the
+# snapshot keeps no values of that group, so that nobody loads them.
 Members = Dict[str, Tuple[str, ...]]
 
 
@@ -208,7 +223,8 @@ class StoredState(NamedTuple):
     user_groups: Dict[str, UserGroupRecord]  # owned by this synchronization, extinct ones too: by stable key
     nestings: Dict[str, Members]  # nested groups of owned groups, all of them: by stable key
     neighbours: Dict[Tuple[str, str], str]  # (parent reference, name_key) -> path: groups not owned, where ours may lie
-    occupied: frozenset  # keys of owned groups, lost or extinct, that hold records this synchronization does not own
+    occupied: Dict[str, frozenset]  # owned groups, lost or extinct, that hold what this synchronization does not own:
+    # stable key -> references of the users; '' stands for a user group
     users: Dict[str, StoredUser]  # by reference
     members: Dict[str, Members]  # users in groups whose member lists the snapshot gives, and in lost or extinct groups
     memberships: Dict[str, List[str]]  # user reference -> owned groups that list it; of lost and of extinct users
@@ -273,7 +289,7 @@ class Bookkeeping(NamedTuple):
     """What the store notes without anything changing for those who look at it: written only when a run is applied."""
 
     user_digests: Dict[str, bytes]  # reference -> digest; empty: compare in any case
-    user_dns: Dict[str, str]
+    user_dns: Dict[str, Tuple[str, str]]  # reference -> DN, known_as
     group_digests: Dict[str, bytes]
     group_dns: Dict[str, str]
     listed_as: Dict[Tuple[str, str], str]  # (group key, member reference) -> value it is listed as

@@ -93,7 +93,7 @@ def _plan_user_groups(snapshot, state, target):
         name = group.name or (stored and stored.name)
         if not name:
             continue  # in snapshot.not_stored already
-        parent = group.parent if group.parent in snapshot.user_groups else target
+        parent = _container(group.parent, snapshot, state) or target
         wanted[key] = _model.UserGroupRecord(name, parent, None, group.attributes, group.dn)
         suffixes = (group.container, group.type, key)
         claimants.append(Claimant(
@@ -104,6 +104,8 @@ def _plan_user_groups(snapshot, state, target):
         ))
     for key, stored in state.user_groups.items():
         if key not in snapshot.user_groups:
+            if stored.parent not in state.user_groups:  # the target may be another now
+                stored = stored._replace(parent=target)
             wanted[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
             claimants.append(_extinct_claimant(key, stored))
 
@@ -119,22 +121,32 @@ def _plan_user_groups(snapshot, state, target):
     return wanted, collisions
 
 
+def _container(key, snapshot, state):
+    """Return the key of the nearest container that has a name, and so is a user group; None if there is none."""
+    while key in snapshot.user_groups and not (snapshot.user_groups[key].name or key in state.user_groups):
+        key = snapshot.user_groups[key].parent
+    return key if key in snapshot.user_groups else None
+
+
 def _extinct_claimant(reference, record):
     """An extinct record stays where it is, but holds no place: it gives its name up to a newcomer."""
     home = place_of(record)[0]
-    names = (record.name, "%s (extinct)" % record.name, "%s (extinct %s)" % (record.name, reference))
+    names = _model.extinct_names(record.name, reference)
     return Claimant(reference, [(home, name) for name in names], None, (EXTINCT, 0, reference))
 
 
-def _deletable(state, records, users_after):
+def _deletable(state, records, users):
     """Return the extinct groups in which nothing stays that is not deleted with them."""
-    children: Dict[str, list] = {}
-    for key, record in records.items():
-        children.setdefault(record.parent, []).append(key)
-    homes = {change.home for change in users_after}
+    staying = {reference: stored.record for reference, stored in state.users.items()}
+    staying.update(users.after)
+    for reference in users.adopts.values():
+        del staying[reference]
+    homes = {record.home for record in staying.values() if record is not None}
+    decided = set(users.after).union(users.adopts.values())
+    homes.update(key for key, who in state.occupied.items() if not who <= decided)
     stays: set = set()
     for key, record in records.items():
-        if not record.extinct or key in state.occupied or key in homes:
+        if not record.extinct or key in homes:
             while key in records and key not in stays:  # who stays keeps all groups above it
                 stays.add(key)
                 key = records[key].parent
@@ -160,7 +172,7 @@ def _plan_users(settings, snapshot, state, target, groups):
     after: Dict[str, Optional[_model.UserRecord]] = {}
     released: set = set()
     ended: set = set()
-    _end_lost_users(settings, snapshot, state, bodies, after, released, ended)
+    _end_lost_users(settings, snapshot, state, target, after, released, ended)
 
     wanted, ignored = {}, 0
     for key, user in bodies.items():
@@ -172,9 +184,9 @@ def _plan_users(settings, snapshot, state, target, groups):
         elif user.name or stored is not None:
             wanted[key] = _model.UserRecord(
                 name=user.name or stored.record.name,
-                home=user.home if user.home in groups else target,
+                home=_container(user.home, snapshot, state) or target,
                 enabled=user.enabled, sid=user.sid, extinct=None,
-                attributes=user.attributes, dn=user.dn, claimed=True,
+                attributes=user.attributes, dn=user.dn, claimed=True, known_as=user.known_as,
             )
 
     losers: Dict[str, str] = {}
@@ -209,18 +221,21 @@ def _plan_users(settings, snapshot, state, target, groups):
     for reference, place in given.items():
         if reference not in wanted:  # an extinct record that gave its name up
             record = after.get(reference) or state.users[reference].record
-            after[reference] = record._replace(home=place[0], name=place[1])
+            home, name = place or (record.home, "%s (extinct)" % reference)
+            after[reference] = record._replace(home=home, name=name)
     return _Users(after, adopts, released, ended, losers, ignored)
 
 
-def _end_lost_users(settings, snapshot, state, bodies, after, released, ended):
+def _end_lost_users(settings, snapshot, state, target, after, released, ended):
     """Write down what becomes of users that the snapshot lacks: by the policy, when the last claim ends."""
     for key, stored in state.users.items():
         record = stored.record
-        reason = snapshot.lost_users.get(key) or (key not in bodies and key not in snapshot.users and record.extinct)
+        reason = snapshot.lost_users.get(key) or (key not in snapshot.users and record.extinct)
         if not reason or key[:1] in "@#":
             continue
         last = stored.given and not stored.other_claims
+        if last and record.home not in state.user_groups:  # the target may be another now
+            record = record._replace(home=target)
         if not last:
             if record.claimed:
                 after[key] = record._replace(claimed=False)
@@ -383,7 +398,7 @@ def _plan_memberships(snapshot, state, groups, users, same_value, bookkeeping):
             )
         for comparison, stored in ((people, state.members.get(key, {})), (nested, stored_groups)):
             for reference, value in comparison.kept.items():
-                if stored[reference] != (value,):
+                if stored[reference][0] != value:
                     bookkeeping.listed_as[key, reference] = value
         change = _model.MembershipChange(key, people.added, people.removed, nested.added, nested.removed)
         if any(change[1:]):
@@ -412,16 +427,12 @@ def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
     collisions = []
     for key, reason in users.losers.items():
         user = snapshot.users[key]
-        home = path_of(user.home if user.home in groups else target, groups)
+        home = path_of(_container(user.home, snapshot, state) or target, groups)
         name = user.name or state.users[key].record.name
         collisions.append(_model.Collision("user", name, home, user.dn, reason))
 
     if settings.user_group_extinction == "delete":
-        staying = {reference: stored.record for reference, stored in state.users.items()}
-        staying.update(users.after)
-        for reference in users.adopts.values():
-            del staying[reference]
-        for key in _deletable(state, groups, filter(None, staying.values())):
+        for key in _deletable(state, groups, users):
             del groups[key]
     for key, record, name in group_collisions:
         if key in groups:
@@ -460,11 +471,11 @@ def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_mo
         adopts = users.adopts.get(reference)
         held = state.users[adopts] if adopts else stored
         before = held.record if held else None
-        if adopts or before is None or after is None or before._replace(dn=after.dn) != after:
+        if adopts or before is None or after is None or before.differs(after):
             yield _model.UserChange(reference, before, after, adopts, settings.user_collision if adopts else None,
                                     reference in users.released)
-        elif before.dn != after.dn:
-            bookkeeping.user_dns[reference] = after.dn
+        elif before != after:
+            bookkeeping.user_dns[reference] = (after.dn, after.known_as)
         body = snapshot.users.get(reference)
         if body is not None and (stored is None or stored.given):
             bookkeeping.user_digests[reference] = b"" if reference in users.losers else body.digest
@@ -525,4 +536,6 @@ def _removals(plan):
 
 
 def _visible(record):
-    return None if record is None else [value for field, value in zip(record._fields, record) if field != "dn"]
+    if record is None:
+        return None
+    return [value for field, value in zip(record._fields, record) if field not in ("dn", "known_as")]

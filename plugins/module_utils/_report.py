@@ -164,11 +164,11 @@ def _affected(plan, state, groups, direct_before) -> set[str]:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def names_to_load(plan: _model.Plan, snapshot: _model.Snapshot) -> set[str]:
+def names_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
     """Return the members whose names must be looked up to write the report."""
     members = {user for change in plan.memberships for user in change.users_added + change.users_removed}
     members.difference_update(change.reference for change in plan.users)
-    return {user for user in members if snapshot.users.get(user) is None}
+    return {user for user in members if user not in state.users}
 
 
 class _Cut:
@@ -202,15 +202,16 @@ def make_report(plan: _model.Plan, snapshot: _model.Snapshot, state: _model.Stor
     groups = _groups_after(plan, state)
     cut = _Cut(limit)
     names = dict(looked.names)
-    names.update((user.key, user.name) for user in snapshot.users.values() if user is not None and user.name)
+    names.update((reference, stored.record.name) for reference, stored in state.users.items())
     names.update((change.reference, (change.after or change.before).name) for change in plan.users)
 
     changed = _changed_groups(plan, state, groups)
     affected = _affected(plan, state, groups, looked.direct_groups) - set(changed)
     unchanged = set(groups) - set(changed) - affected
     verbs = [(change, _user_verbs(change)) for change in plan.users]
+    listed = _list_changed_groups(changed, groups, state, names, cut)
     result = {
-        "changed_groups": _list_changed_groups(changed, groups, state, names, cut),
+        "changed_groups": [entry for _key, entry in listed],
         "affected_groups": cut.items(sorted(path_of(key, groups) for key in affected)),
         "unchanged_groups": cut.items(sorted(path_of(key, groups) for key in unchanged)),
         "users": _list_users(verbs, groups, state, cut),
@@ -224,7 +225,7 @@ def make_report(plan: _model.Plan, snapshot: _model.Snapshot, state: _model.Stor
     }
     result["report_truncated"] = cut.truncated
     if with_diff:
-        result["diff"] = _diff(plan, result["changed_groups"], state, groups, limit)
+        result["diff"] = _diff(plan, listed, state, groups, limit)
     return result
 
 
@@ -260,7 +261,7 @@ def _list_changed_groups(changed, groups, state, names, cut):
         entry["user_groups_added"] = sorted(path_of(key, groups) for key in cut.names(members.user_groups_added))
         entry["user_groups_removed"] = sorted(
             path_of(key, state.user_groups) for key in cut.names(members.user_groups_removed))
-    return [entry[2] for entry in entries]
+    return [entry[1:3] for entry in entries]
 
 
 def _list_users(verbs, groups, state, cut):
@@ -328,10 +329,8 @@ def _diff(plan, changed_groups, state, groups, limit):
     before: List[str] = []
     after: List[str] = []
     records = {change.key: change for change in plan.user_groups}
-    by_path = {path_of(key, groups if key in groups else state.user_groups): key
-               for key in set(groups) | set(state.user_groups)}
-    for entry in changed_groups:
-        change = records.get(by_path[entry["path"]])
+    for key, entry in changed_groups:
+        change = records.get(key)
         heading = ("user group %s", entry["previous_path"] or entry["path"], entry["path"])
         _write(before, after, heading, change and change.before, change and change.after, bool(change))
         before.extend("    member %s" % name for name in entry["members_removed"])

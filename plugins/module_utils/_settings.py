@@ -25,8 +25,9 @@ from ._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
-# RFC 4512 section 2.5: an attribute's name or dotted number, then options such as ';lang-fr'.
-_ATTRIBUTE = re.compile(r"([A-Za-z][A-Za-z0-9-]*|(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+)(;[A-Za-z0-9-]+)*")
+# RFC 4512 section 2.5: an attribute's name, then options such as ';lang-fr'. No dotted number: the server would answer
+# with the name.
+_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*(;[A-Za-z0-9-]+)*")
 
 _PAGE_SIZE_MAX = 2**31 - 1  # RFC 2696: INTEGER (0..maxInt)
 _TIMEOUT_MAX = 86400  # a day, in seconds

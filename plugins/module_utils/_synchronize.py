@@ -121,7 +121,7 @@ def _same_value(value: str) -> str:
 def _look_up(settings, store, plan, snapshot, state):
     nested = store.direct_members(_report.members_to_load(plan, state), settings.name)
     users = _report.users_to_load(plan, state, nested)
-    names = store.names(_report.names_to_load(plan, snapshot), settings.name)
+    names = store.names(_report.names_to_load(plan, state), settings.name)
     return _report.Looked(store.direct_groups(users, settings.name), names)
 
 

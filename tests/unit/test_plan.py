@@ -74,14 +74,14 @@ class Store:
         def known_by(key, member, names):
             record = names.get(member)
             listed = self.listed_as.get((key, member))
-            return (listed,) if listed else (record.dn, record.name, member) if record else ()
+            return (listed or "", record.dn, record.name, member) if record else ()
 
         return _model.StoredState(
             target=TARGET[5:], target_missing=False,
             user_groups=dict(self.groups),
             nestings={key: {child: known_by(key, child, self.groups) for child in children}
                       for key, children in self.nestings.items()},
-            neighbours={}, occupied=frozenset(),
+            neighbours={}, occupied={},
             users={reference: _model.StoredUser(reference, record, not reference.startswith("#"), 0,
                                                 reference in self.adopted)
                    for reference, record in self.users.items()},
@@ -135,8 +135,8 @@ class Store:
         self.user_digests.update(notes.user_digests)
         self.group_digests.update(notes.group_digests)
         self.listed_as.update(notes.listed_as)
-        for reference, dn in notes.user_dns.items():
-            self.users[reference] = self.users[reference]._replace(dn=dn)
+        for reference, (dn, known_as) in notes.user_dns.items():
+            self.users[reference] = self.users[reference]._replace(dn=dn, known_as=known_as)
         for key, dn in notes.group_dns.items():
             self.groups[key] = self.groups[key]._replace(dn=dn)
 

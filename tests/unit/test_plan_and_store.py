@@ -53,7 +53,7 @@ def plan_in(store, name, users, groups, leave_out, chosen):
 def report_in(store, name, snapshot, state, plan):
     nested = store.direct_members(_report.members_to_load(plan, state), name)
     direct = store.direct_groups(_report.users_to_load(plan, state, nested), name)
-    looked = _report.Looked(direct, store.names(_report.names_to_load(plan, snapshot), name))
+    looked = _report.Looked(direct, store.names(_report.names_to_load(plan, state), name))
     return _report.make_report(plan, snapshot, state, looked, 1000, with_diff=True)
 
 

@@ -54,6 +54,7 @@ class Server:
         self.answers, self.data, self.requests = list(answers), b"", []
         self.page_size, self.entries, self.pages = 1000, 0, 0
         self.not_read, self.unusable, self.names, self.account_option = [], "", {}, "login"
+        self.asked = {"*"}
         self.channel = wire.Channel(self, 1)
 
     def settimeout(self, seconds):

@@ -397,9 +397,11 @@ def test_a_login_is_capitalized_where_that_was_asked_for():
     assert settings(login="corp\\svc-sync", normalize_login=True).login == "CORP\\SVC-SYNC"
 
 
-def test_attributes_may_be_numbers_and_have_options():
-    mapping = {"name": "userPrincipalName", "title_fr": "title;lang-fr", "badge": "1.2.840.113556.1.4.35"}
+def test_attributes_may_have_options_and_are_no_numbers():
+    mapping = {"name": "userPrincipalName", "title_fr": "title;lang-fr"}
     assert settings(user_attributes=mapping).user_attributes == mapping
+    with pytest.raises(SynchronizationError, match="user_attributes: the field 'badge' is given"):
+        settings(user_attributes={"badge": "1.2.840.113556.1.4.35"})
 
 
 def test_a_certificate_may_hold_its_key():

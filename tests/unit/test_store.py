@@ -946,7 +946,7 @@ def test_neighbours_and_what_occupies_a_group(path):
                               target="All/Company/group6"), run_record())
         store.commit()
     state = load(path)
-    assert state.occupied == {"g1", "g2", "g3", "g4", "g6"}
+    assert state.occupied == {"g1": {""}, "g2": {"#All/Company/group2/zoe"}, "g3": {""}, "g4": {"u2"}, "g6": {""}}
     assert state.neighbours == {
         (TARGET, "by hand"): "All/Company/By Hand", ("g1", "child"): "All/Company/group1/Child",
         ("g3", "theirs"): "All/Company/group3/theirs"}
@@ -962,9 +962,9 @@ def test_values_that_members_are_known_by(path):
                                                        ("g1", "nobody"): "x", ("nothing", "u1"): "x"})))
     snapshot = make_snapshot({}, {"g1": group_body("g1", "staff", [], ["CN=old"]), "g2": group_body("g2", "nurses")})
     state = load(path, snapshot)
-    assert state.members == {"g1": {"u1": ("CN=old",), "u2": ("CN=bea", "bea", "u2")}, "g2": {"u1": ()},
-                             "g3": {"u2": ()}}
-    assert state.nestings == {"g1": {"g2": ("CN=before",)}, "g2": {}, "g3": {}}
+    assert state.members == {"g1": {"u1": ("CN=old", "CN=ann", "ann", "u1"), "u2": ("", "CN=bea", "bea", "u2")},
+                             "g2": {"u1": ()}, "g3": {"u2": ()}}
+    assert state.nestings == {"g1": {"g2": ("CN=before", "CN=nurses", "nurses", "g2")}, "g2": {}, "g3": {}}
     assert state.membership_count == 5
     unread = load(path, make_snapshot({}, {key: group_body(key, key, None) for key in ("g1", "g2", "g3")}))
     assert unread.members == {} and unread.nestings["g1"] == {"g2": ()}
@@ -1059,9 +1059,10 @@ def test_extinct_records_have_no_digest(path):
 
 def test_dns_are_noted_without_a_change(path):
     apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, {"u1": user("ann")})))
-    apply(path, make_plan(bookkeeping=notes({}, {"u1": "CN=new"}, {}, {"g1": "CN=newer"})))
+    apply(path, make_plan(bookkeeping=notes({}, {"u1": ("CN=new", "anna")}, {}, {"g1": "CN=newer"})))
     state = load(path, everybody("u1"))
     assert (state.users["u1"].record.dn, state.user_groups["g1"].dn) == ("CN=new", "CN=newer")
+    assert state.users["u1"].record.known_as == "anna"
 
 
 # --- looking things up -----------------------------------------------------------------------------------------------

@@ -202,6 +202,15 @@ def test_an_escaped_dn_comes_back(rdns):
     assert values.parse_dn(text) == rdns
 
 
+def in_capitals(text):
+    return "".join(letter.upper() if len(letter.upper()) == 1 else letter for letter in text)
+
+
+def test_letters_that_directories_tell_apart():
+    assert values.normal_dn("cn=Maße,dc=x") != values.normal_dn("cn=Masse,dc=x")
+    assert values.normal_dn("cn=ΟΔΟΣ,dc=x") == values.normal_dn("CN=οδος,DC=X")
+
+
 @given(st.lists(st.lists(st.tuples(TYPE, TEXT), min_size=1, max_size=3), min_size=1, max_size=4))
 @example([[("CN", "ΑΙΣ ß")]])
 def test_normal_form_is_stable_and_knows_no_case_or_order(rdns):
@@ -216,7 +225,7 @@ def test_normal_form_is_stable_and_knows_no_case_or_order(rdns):
     normal = values.normal_dn(written(values.escape_dn_value))
     assert values.normal_dn(normal) == normal
     assert values.normal_dn(written(in_hexadecimal)) == normal
-    assert values.normal_dn(written(values.escape_dn_value, str.casefold)) == normal
+    assert values.normal_dn(written(values.escape_dn_value, in_capitals)) == normal
     for rdn in rdns:
         rdn.reverse()
     assert values.normal_dn(written(values.escape_dn_value)) == normal

@@ -170,6 +170,7 @@ class Session:
         self.not_read: list[str] = []
         self.unusable = ""      # why no search may begin now
         self.names: dict[bytes, str] = {}
+        self.asked: set[str] = set()
 
     def __enter__(self) -> Session:
         return self
@@ -263,6 +264,8 @@ def _read_root_dse(session: Session, settings: Any) -> dict[str, list[bytes]]:
         raise _NextServer("server: %s does not say what it is (%s): check host and port, or name another server"
                           % (session.server, error)) from None
     session.channel.set_deadline(None)
+    session.names.clear()
+    session.asked.clear()
     session.entries = session.pages = 0     # these count what was read of the directory
     return entries[0][1] if entries else {}
 

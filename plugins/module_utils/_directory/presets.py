@@ -250,8 +250,9 @@ def directory_type(settings: Any, root_dse: Entry) -> str:
 
 # --- the options' overrides ------------------------------------------------------------------------------------------
 
-# RFC 4512, 2.5 and 1.4: attribute descriptions, and names of object classes. They become part of a filter.
-_ATTRIBUTE = re.compile(r"([A-Za-z][A-Za-z0-9-]*|\d+(\.\d+)+)(;[A-Za-z0-9-]+)*")
+# RFC 4512, 2.5 and 1.4: attribute descriptions, and names of object classes. They become part of a filter. No attribute
+# by number: the server would answer with its name.
+_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*(;[A-Za-z0-9-]+)*")
 _OBJECT_CLASS = re.compile(r"[A-Za-z][A-Za-z0-9-]*|\d+(\.\d+)+")
 
 

@@ -20,6 +20,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 from .._errors import SynchronizationError
 from .._model import (
     GONE,
+    KNOWN_AS,
     OUT_OF_SCOPE,
     Digests,
     Directory,
@@ -232,6 +233,9 @@ class _Reading:
         self.user_key = preset.user_key.lower()
         self.key_text = text_of(preset.user_key)
         self.members_by = "" if preset.user_groups else preset.member_value
+        # RFC 4519, 3.5 and 3.6: a group that has no member has members that are hidden. Other servers relax that.
+        self.never_empty = {b"groupofnames", b"groupofuniquenames"} if preset.directory_type == "openldap" and set(
+            preset.group_members) >= {"member", "uniqueMember"} else set()
         self.required = [attribute.lower() for attribute in preset.required]
         self.primary_of_user = [(rule, pair[0].lower()) for rule, pair in enumerate(preset.primary_group)]
         self.user_attributes = _attributes(
@@ -258,6 +262,10 @@ class _Reading:
             self._add_by_primary_group()
         self._check_unique("user_key", self.preset.user_key, self.preset.user_filter, self.twice)
         self._check_unique("group_key", self.preset.group_key, self.preset.group_filter, self.groups_twice)
+        both = sorted(set(self.users).intersection(self.groups))
+        if both:
+            raise SynchronizationError("ldap_parameters.user_key, ldap_parameters.group_key: '%s' is the key of a user "
+                                       "and of a group: name attributes that tell them apart" % both[0])
         user_groups = self._finished_groups()
         user_groups.update(self._finished_containers())
         return Snapshot(
@@ -327,19 +335,34 @@ class _Reading:
 
     def _existing(self, written: str) -> str:
         """Return the DN that the selected entry has now: a renamed one is followed by its stored key."""
-        if self._base(written, "(objectClass=*)") is not None:
-            return written
+        found = self._base(written, "(objectClass=*)")
         key = self.digests.selected.get(written)
+        if found is not None and (key is None or key in self._keys_of(found)):
+            return written
+        followed = self._dn_of(key) if key else None
+        if found is None and followed is None:
+            raise SynchronizationError("distinguished_name: '%s' does not exist in the directory, or the account "
+                                       "cannot read it: correct or remove it" % written)
+        if found is not None and followed is not None:
+            raise SynchronizationError("distinguished_name: '%s' is another entry than in the last run, and that one "
+                                       "is now '%s': name the one you mean, or rename it" % (written, followed))
+        if followed is not None:
+            self.warnings.append("distinguished_name: '%s' is now '%s': correct it in the option" % (written, followed))
+            return followed
+        self.warnings.append("distinguished_name: '%s' is another entry than in the last run" % written)
+        return written
+
+    def _keys_of(self, entry: Entry) -> List[str]:
+        """Return what may be the key of a selected entry: it is a group, or a container."""
+        return [value_text(attribute, value) for attribute in (self.preset.group_key, self.preset.container_key)
+                for value in entry.get(attribute.lower(), ())]
+
+    def _dn_of(self, key: str) -> Optional[str]:
+        """Return the DN of the group or container that has the key now."""
         attributes = _attributes(self.preset.group_key, self.preset.container_key)
-        tests = "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for attribute in attributes) \
-            if key else ""
-        if tests:
-            for raw_dn, _entry, _raw in list(search(self.session, self.context, "sub", "(|%s)" % tests, attributes)):
-                dn = dn_text(raw_dn)
-                self.warnings.append("distinguished_name: '%s' is now '%s': correct it in the option" % (written, dn))
-                return dn
-        raise SynchronizationError("distinguished_name: '%s' does not exist in the directory, or the account cannot "
-                                   "read it: correct or remove it" % written)
+        tests = "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for attribute in attributes)
+        found = list(search(self.session, self.context, "sub", "(|%s)" % tests, attributes))
+        return dn_text(found[0][0]) if found else None
 
     def _check_readable(self, written: str, dn: str) -> None:
         normal = normal_dn(dn)
@@ -495,9 +518,14 @@ class _Reading:
         fields, problems = entry_fields(self.preset.user_fields, self.preset.user_lists, entry, dn)
         self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
         sid = entry.get((self.preset.sid or "").lower())
+        listed: List[str] = []
+        if self.members_by == "name":
+            listed = sorted(map(_folded, entry.get(self.preset.listed_name.lower(), ())))
         return User(
             key=key, dn=dn, name=name, home=home, enabled=enabled, created=self._created(entry, dn),
-            sid=value_text(self.preset.sid, sid[0]) if sid else None, attributes=fields, digest=digest,
+            sid=value_text(self.preset.sid, sid[0]) if sid else None, attributes=fields,
+            digest=b"" if problem or problems else digest,  # reported in every run
+            known_as=KNOWN_AS.join(listed),
         )
 
     def _created(self, entry: Entry, dn: str) -> int:
@@ -595,6 +623,10 @@ class _Reading:
                 if self.members_by == "name" or (values and group.listed):  # a user may have several names
                     group.plain = False
                 group.listed += map(get, values, values)
+        if self.never_empty and not group.listed and self.never_empty.intersection(
+                value.lower() for value in entry.get("objectclass", ())):
+            raise ReadError("%s: the members of '%s' cannot be read, and such a group has at least one: give the "
+                            "account the right to read them" % (self.session.account_option, group.record.dn))
 
     def _type(self, entry: Entry) -> str:
         if self.ad:
@@ -910,7 +942,7 @@ class _Reading:
             if outcome != key:  # a group that may not be empty lists itself
                 (user_groups if outcome in self.groups else members)[outcome] = None
             return
-        text = value.decode("utf-8", "backslashreplace")
+        text = (_BIT_STRING.sub(b"", value) if self.members_by == "dn" else value).decode("utf-8", "backslashreplace")
         kept_values.append(text)
         if outcome.kind is None:
             self.unresolved.append((key, Unresolved(text, outcome.reason)))

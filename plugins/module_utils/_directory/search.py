@@ -40,7 +40,8 @@ class Session(Protocol):
     pages: int
     not_read: list[str]
     unusable: str
-    names: dict[bytes, str]
+    names: dict[bytes, str]  # as the server writes them -> in lower case
+    asked: set[str]  # in lower case
 
 
 def search(session: Session, base: str, scope: str, filter: str, attributes: Sequence[str],
@@ -48,7 +49,7 @@ def search(session: Session, base: str, scope: str, filter: str, attributes: Seq
     """The entries of a search: (DN, values by lower-case attribute name, encoded entry).
 
     :param scope: 'base', 'one' or 'sub'. A search with scope 'base' is not paged.
-    :param missing_ok: a base that does not exist gives nothing instead of NoSuchEntry.
+    :param missing_ok: a base that does not exist on this server gives nothing instead of an error.
     :param page_size: entries a page, if not the session's: fewer for entries with many values.
     :raises ReadError: unless the read is complete. References to other servers are never followed; they are
         collected in `session.not_read`.
@@ -57,6 +58,7 @@ def search(session: Session, base: str, scope: str, filter: str, attributes: Seq
     (ITS#7698), and the next page is already on its way. Starting another one raises RuntimeError.
     """
     _check_free(session)
+    session.asked.update(name.lower().partition(";")[0] for name in attributes)
     operation = search_operation(base, scope, filter, attributes)
     return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size)
 
@@ -88,15 +90,26 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
             message_id = channel.ask(operation, *_controls(paged, size, next_cookie))
         else:
             session.unusable = ""
-            if result.code == 32 and missing_ok and not cookie:
+            if result.code in (10, 32) and missing_ok and not cookie:  # 10: it lies on another server
+                session.not_read += result.referrals
                 return
             if result.code:
                 raise _failure(session.account_option, base, came, result)
         for raw in entries:
             yield decode_entry(raw, names)
         if not next_cookie:
+            _refuse_other_names(session)
             return
         cookie = next_cookie
+
+
+def _refuse_other_names(session: Session) -> None:
+    """Refuse what came under a name that was not asked for: asked by alias or number, it would count as missing."""
+    if not session.asked.intersection("*+"):
+        for name in session.names.values():
+            if name.partition(";")[0] not in session.asked:
+                raise ReadError("user_attributes, group_attributes, ldap_parameters: the server calls one of the "
+                                "attributes '%s', and it was asked for by another name: write this one" % name)
 
 
 def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:

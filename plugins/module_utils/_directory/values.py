@@ -242,17 +242,23 @@ def normal_dn(text: str) -> str:
     if _PLAIN_DN.fullmatch(text):
         if text.isascii():
             return text.lower()
-        folded = text.casefold()
+        folded = _without_case(text)
         if unicodedata.is_normalized("NFC", text) and unicodedata.is_normalized("NFC", folded):
             return folded
     return ",".join("+".join(sorted(_normal_pair(*pair) for pair in rdn)) for rdn in parse_dn(text))
+
+
+def _without_case(text: str) -> str:
+    """Fold letter by letter, as directories do: to them 'Maße' and 'Masse' are two names, unlike to `str.casefold`."""
+    upper = (letter.upper() if len(letter.upper()) == 1 else letter for letter in text)
+    return "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in upper)
 
 
 def _normal_pair(kind: str, value: str | bytes) -> str:
     kind = _NAME_OF_OID.get(kind, kind.lower())
     if isinstance(value, bytes):
         return "%s=#%s" % (kind, value.hex())
-    value = unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold())
+    value = unicodedata.normalize("NFC", _without_case(unicodedata.normalize("NFC", value)))
     value = " ".join(value.split()).translate(_ESCAPED_IN_NORMAL_FORM)
     return "%s=%s" % (kind, "\\23" + value[1:] if value.startswith("#") else value)
 

@@ -75,6 +75,7 @@ _SCHEMA = (
         extinct TEXT,
         extinct_since INTEGER,
         dn TEXT NOT NULL DEFAULT '',
+        known_as TEXT NOT NULL DEFAULT '',
         digest BLOB NOT NULL DEFAULT x'',
         attributes TEXT NOT NULL DEFAULT '{}',
         local_attributes TEXT NOT NULL DEFAULT '{}',
@@ -486,6 +487,7 @@ class Store:
             path = _model.join_path(path, name)
 
         groups = self._load_user_groups(me, tree)
+        occupied = self._occupied(me, directory, snapshot, tree)
         self._find_users(me, directory, snapshot, tree, target_id)
         users, ids = self._load_users(me, directory, snapshot, tree)
         lost = {number: reference for reference, number in ids.items()
@@ -502,7 +504,7 @@ class Store:
                 if group.synchronization != me and group.parent is not None
                 and (group.parent == target_id or tree.groups[group.parent].synchronization == me)
             },
-            occupied=self._occupied(me, snapshot, tree),
+            occupied=occupied,
             users=users,
             memberships={lost[number]: keys for number, keys in self._groups_that_list_wanted_ids(me).items()},
             members=self._load_members(directory, snapshot, groups, tree),
@@ -521,18 +523,26 @@ class Store:
             for key, name, parent, extinct, attributes, dn in rows
         }
 
-    def _occupied(self, me: int, snapshot: _model.Snapshot, tree: _Tree) -> frozenset[str]:
-        """Return the keys of owned groups, of those that the snapshot lacks, that hold what this one does not own."""
+    def _occupied(self, me: int, directory: int, snapshot: _model.Snapshot, tree: _Tree) -> dict[str, frozenset]:
+        """Return who, not written by this synchronization, sits in the owned groups that the snapshot lacks."""
         missing = {number: key for key, number in tree.owned.items() if key not in snapshot.user_groups}
         self._want("wanted_groups", ((number,) for number in missing))
         # A user whom this synchronization gave, and lost while another still claims him, is not its own any more.
-        holding = {number for number, in self._rows(
-            "SELECT w.id FROM wanted_groups w CROSS JOIN users u WHERE u.home_id = w.id"
+        rows = self._rows(
+            "SELECT w.id, u.id FROM wanted_groups w CROSS JOIN users u WHERE u.home_id = w.id"
             " AND NOT (u.synchronization_id IS :me AND (u.extinct IS NOT NULL OR EXISTS ("
-            "     SELECT 1 FROM claims c WHERE c.synchronization_id = :me AND c.user_id = u.id)))"
-            " UNION SELECT target_id FROM synchronizations WHERE id <> :me", {"me": me})}
-        holding.update(group.parent for group in tree.groups.values() if group.synchronization != me)
-        return frozenset(key for number, key in missing.items() if number in holding)
+            "     SELECT 1 FROM claims c WHERE c.synchronization_id = :me AND c.user_id = u.id)))", {"me": me})
+        self._want("wanted_ids", ((user,) for user in {user for dummy, user in rows}))
+        references = self._references_of_wanted_ids(directory, tree)
+        occupied: dict = {}
+        for number, user in rows:
+            occupied.setdefault(number, set()).add(references[user])
+        for number, in self._rows("SELECT target_id FROM synchronizations WHERE id <> ?", (me,)):
+            occupied.setdefault(number, set()).add("")
+        for group in tree.groups.values():
+            if group.synchronization != me:
+                occupied.setdefault(group.parent, set()).add("")
+        return {missing[number]: frozenset(who) for number, who in occupied.items() if number in missing}
 
     def _find_users(self, me, directory, snapshot, tree, target_id) -> None:
         """Put into wanted_ids who may be concerned: by stable key, by place, by SID; and who is extinct."""
@@ -551,6 +561,32 @@ class Store:
             "       WHERE u.home_id = w.home_id AND u.name_key = w.name_key"
             " UNION SELECT u.id FROM wanted_sids w CROSS JOIN users u WHERE u.sid = w.sid"
             " UNION SELECT id FROM users WHERE synchronization_id = ? AND extinct IS NOT NULL", (me,))
+        self._find_sitters(directory, snapshot, target_id, [
+            (key, tree.owned.get(user.home, target_id)) for key, user in bodies.items() if not user.name])
+
+    def _find_sitters(self, directory, snapshot, target_id, nameless) -> None:
+        """Add to wanted_ids who sits where a user without a name may come to sit, or an extinct one who gives his up.
+
+        Who is found may be extinct, too, and have to move on: it goes on until nobody new is found.
+        """
+        places = [(key, home, name) for key, home in nameless for name, in self._rows(
+            "SELECT name_key FROM users WHERE directory_id = ? AND key = ?", (directory, key))]
+        self._want("wanted_keys", ((key, directory, key) for key in snapshot.lost_users))
+        seen: set = set()
+        while True:
+            extinct = [row for row in self._rows(
+                "SELECT u.id, u.home_id, u.name, u.key FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+                " AND u.key IS NOT NULL"
+                " AND (u.extinct IS NOT NULL OR u.key IN (SELECT key FROM wanted_keys))") if row[0] not in seen]
+            seen.update(row[0] for row in extinct)
+            places += [(key, place, name_key(value)) for dummy, home, name, key in extinct
+                       for place in {home, target_id} for value in _model.extinct_names(name, key)]
+            if not places:
+                return
+            self._want("wanted_places", places)
+            self._run("INSERT OR IGNORE INTO wanted_ids SELECT u.id FROM wanted_places w CROSS JOIN users u"
+                      " WHERE u.home_id = w.home_id AND u.name_key = w.name_key")
+            places = []
 
     def _load_users(self, me, directory, snapshot, tree) -> tuple:
         """Return the users in wanted_ids, and {reference: id} of them."""
@@ -560,16 +596,16 @@ class Store:
             claims.setdefault(number, set()).add(synchronization)
         references = self._references_of_wanted_ids(directory, tree)
         users = {}
-        for number, writer, adopted, name, home, enabled, sid, extinct, attributes, dn in self._rows(
+        for number, writer, adopted, name, home, enabled, sid, extinct, attributes, dn, known_as in self._rows(
                 "SELECT u.id, u.synchronization_id, u.adopted, u.name, u.home_id, u.enabled, u.sid, u.extinct,"
-                " u.attributes, u.dn FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"):
+                " u.attributes, u.dn, u.known_as FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"):
             claimed_by = claims.get(number, set())
             # A record whose giver has no claim on it belongs to the next who claims it: now, or by this snapshot.
             claims_it = me in claimed_by or references[number] in snapshot.users
             users[references[number]] = _model.StoredUser(
                 reference=references[number],
                 record=_model.UserRecord(name, tree.reference(home), bool(enabled), sid, extinct,
-                                         _from_json(attributes), dn, me in claimed_by),
+                                         _from_json(attributes), dn, me in claimed_by, known_as),
                 given=writer == me or claims_it and writer not in claimed_by,
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -607,11 +643,11 @@ class Store:
 
         self._want("wanted_groups", ((tree.owned[key],) for key, group in snapshot.user_groups.items()
                                      if group.members is not None and group.kept_values and key in tree.owned))
-        for group, user, listed_as, dn, name, key in self._rows(
-                "SELECT m.user_group_id, m.user_id, m.listed_as, u.dn, u.name, u.key"
+        for group, user, listed_as, *known in self._rows(
+                "SELECT m.user_group_id, m.user_id, m.listed_as, u.dn, u.name, u.key, u.known_as"
                 " FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
                 " WHERE m.user_group_id = w.id AND u.id = m.user_id"):
-            groups_of[group][references[user]] = _known_by(listed_as, dn, name, key)
+            groups_of[group][references[user]] = _known_by(listed_as, *known)
         return members
 
     def _groups_that_list_wanted_ids(self, me) -> dict:
@@ -664,6 +700,7 @@ class Store:
         tree = self._tree(me)
         work.groups.update(_group_ids(plan, tree))
         work.users.update(self._user_ids(_user_references(plan), directory, tree))
+        self._tell_others(work)
         self._put_aside(work)
         self._write_user_groups(work)
         self._write_users(work)
@@ -699,6 +736,23 @@ class Store:
             self._run("UPDATE users SET digest = x'' WHERE synchronization_id = ?", (me,))
             self._run("UPDATE user_groups SET digest = x'' WHERE synchronization_id = ?", (me,))
         return me, directory, old_target
+
+    def _tell_others(self, work: _Work) -> None:
+        """Keep what the lists of other synchronizations may know a user by, whose DN or names are about to change.
+
+        They compare with what is stored here, and it is not stored any more when it is their turn.
+        """
+        renamed = [work.users.get(reference) for reference in work.plan.bookkeeping.user_dns]
+        renamed += [work.users[change.reference] for change in work.plan.users
+                    if change.before and change.after and not change.adopts
+                    and (change.before.dn, change.before.name, change.before.known_as)
+                    != (change.after.dn, change.after.name, change.after.known_as)]
+        if renamed and self._row("SELECT 1 FROM synchronizations WHERE id <> ?", (work.me,)):
+            self._many(
+                "UPDATE memberships SET listed_as = coalesce(listed_as, '') || :mark || (SELECT u.dn || :mark || u.name"
+                " || :mark || u.known_as FROM users u WHERE u.id = user_id) WHERE user_id = :user AND user_group_id IN"
+                " (SELECT id FROM user_groups WHERE synchronization_id <> :me)",
+                ({"mark": _model.KNOWN_AS, "user": number, "me": work.me} for number in renamed))
 
     def _put_aside(self, work: _Work) -> None:
         """Free the places of all that leave them, so that swapped names never meet."""
@@ -768,10 +822,11 @@ class Store:
 
         self._many("DELETE FROM users WHERE id = ?", ended)
         self._many("INSERT INTO users (id, directory_id, key, synchronization_id, digest, name, name_key, home_id,"
-                   " enabled, sid, extinct, extinct_since, attributes, dn)"
-                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+                   " enabled, sid, extinct, extinct_since, attributes, dn, known_as)"
+                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
         self._many("UPDATE users SET name = ?, name_key = ?, home_id = ?, enabled = ?, sid = ?, extinct = ?,"
-                   " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ? WHERE id = ?", changed)
+                   " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ?, known_as = ? WHERE id = ?",
+                   changed)
         self._many("UPDATE users SET extinct_since = NULL WHERE id = ?",
                    ((work.users[change.reference],) for change in work.plan.users
                     if change.before and change.before.extinct and change.after and not change.after.extinct))
@@ -812,8 +867,8 @@ class Store:
     def _write_bookkeeping(self, work: _Work) -> None:
         notes = work.plan.bookkeeping
         new = {change.key for change in work.plan.user_groups if change.before is None}
-        self._many("UPDATE users SET dn = ? WHERE id = ?",
-                   ((dn, work.users.get(reference)) for reference, dn in notes.user_dns.items()))
+        self._many("UPDATE users SET dn = ?, known_as = ? WHERE id = ?",
+                   ((dn, known_as, work.users.get(reference)) for reference, (dn, known_as) in notes.user_dns.items()))
         self._many("UPDATE user_groups SET dn = ? WHERE id = ?",
                    ((dn, work.groups.get(key)) for key, dn in notes.group_dns.items()))
         self._many("UPDATE user_groups SET digest = ? WHERE id = ?",
@@ -932,8 +987,10 @@ def _reference(directory, tree, of_directory, identity, key, home, name) -> str:
     return key
 
 
-def _known_by(listed_as, dn, name, key) -> tuple:
-    return (listed_as,) if listed_as else tuple(value for value in (dn, name, key) if value)
+def _known_by(listed_as, *values) -> tuple:
+    """Return the values that a member list may know a member by, first the one it was last listed as: see Members."""
+    last, *earlier = (listed_as or "").split(_model.KNOWN_AS)
+    return (last, *earlier, *(one for value in values if value for one in value.split(_model.KNOWN_AS)))
 
 
 def _group_ids(plan, tree) -> dict:
@@ -972,4 +1029,4 @@ def _group_row(work, change) -> tuple:
 
 def _user_row(work, after) -> tuple:
     return (after.name, name_key(after.name), work.groups[after.home], int(after.enabled), after.sid, after.extinct,
-            work.time if after.extinct else None, _to_json(after.attributes), after.dn)
+            work.time if after.extinct else None, _to_json(after.attributes), after.dn, after.known_as)
