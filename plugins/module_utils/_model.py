@@ -153,6 +153,7 @@ class Snapshot(NamedTuple):
     other_members: Dict[str, int]  # members that are no users: 'computers', 'contacts', 'out_of_scope', ... -> count
     selected: Dict[str, str]  # selected DN as written in the options -> stable key: a renamed one is found again
     warnings: List[str]
+    dangling: Dict[str, List[str]] = {}  # group that users list and that does not exist -> keys of these users
 
 
 # --- what the store holds --------------------------------------------------------------------------------------------

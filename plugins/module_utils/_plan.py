@@ -340,11 +340,12 @@ class _Comparison(NamedTuple):
     kept: Dict[str, str]  # reference -> the value that it is still listed as
 
 
-def _compare_members(listed, stored, kept_values, same_value, ended, kept):
+def _compare_members(listed, stored, kept_values, same_value, ended, kept, still):
     """Compare a member list with the stored one.
 
     A stored member that is not listed stays if ``kept`` says so, or if a value that leads to no one is a value that it
-    was known by: the value has not left the list, so nothing says that the membership ended.
+    was known by: the value has not left the list, so nothing says that the membership ended. ``still`` has those who,
+    themselves, still list the group by a value that leads to no group.
     """
     listed = set(listed)
     values = {same_value(value): value for value in kept_values}
@@ -353,12 +354,21 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept):
         if reference in ended:
             removed.append(reference)
         elif reference not in listed and reference not in kept:
-            value = next((values[form] for form in map(same_value, known_by) if form in values), None)
+            value = next((values[form] for form in map(same_value, known_by) if form in values), still.get(reference))
             if value is None:
                 removed.append(reference)
             else:
                 still_listed[reference] = value
     return _Comparison(sorted(listed.difference(stored)), sorted(removed), still_listed)
+
+
+def _still_listing(snapshot, group, stored, same_value):
+    """Return {user: value} of those who list a group that does not exist, and mean this one by it."""
+    still = {}
+    for value, users in snapshot.dangling.items():
+        its_name = group is not None and same_value(value) == same_value(group.dn)
+        still.update((user, value) for user in users if its_name or stored.get(user, ("",))[:1] == (value,))
+    return still
 
 
 def _plan_memberships(snapshot, state, groups, users, same_value, bookkeeping):
@@ -387,14 +397,15 @@ def _plan_memberships(snapshot, state, groups, users, same_value, bookkeeping):
             else:
                 listed = [member for member in group.members if member[:1] == "@" or member in present]
                 stored = state.members.get(key, {})
-                people = _compare_members(listed, stored, group.kept_values, same_value, users.ended, kept)
+                still = _still_listing(snapshot, state.user_groups.get(key), stored, same_value)
+                people = _compare_members(listed, stored, group.kept_values, same_value, users.ended, kept, still)
                 # Only a list that is stored as it was read may be left out of the next comparison.
                 exact = len(group.members) == len(listed) == len(stored) + len(people.added) - len(people.removed)
                 bookkeeping.group_digests[key] = group.members_digest if exact else b""
             nested = _compare_members(
                 [child for child in group.user_groups if child in groups and not groups[child].extinct],
                 stored_groups, group.kept_values, same_value,
-                {child for child in stored_groups if child not in groups}, (),
+                {child for child in stored_groups if child not in groups}, (), {},
             )
         for comparison, stored in ((people, state.members.get(key, {})), (nested, stored_groups)):
             for reference, value in comparison.kept.items():

@@ -352,6 +352,19 @@ def test_a_value_that_is_still_listed_keeps_its_membership():
     assert store.members["g"] == set(), "the value has left the list"
 
 
+def test_a_group_that_users_list_by_its_old_name_keeps_them():
+    """Memberships listed by the user alone: the group was renamed, and nobody told the users."""
+    store = Store()
+    store.run([user("u1"), user("u2")], [group("g", members=["u1", "u2"], dn="CN=Nurses")])
+    renamed = [group("g", members=[], dn="CN=Carers")]
+    for _run in range(3):
+        snapshot = store.snapshot([user("u1"), user("u2")], renamed)._replace(dangling={"cn=nurses": ["u1"]})
+        store.apply(_plan.make_plan(policies(), snapshot, store.state(), str.casefold))
+        assert store.members["g"] == {"u1"}, "u2 does not list it any more"
+    store.run([user("u1"), user("u2")], renamed)
+    assert store.members["g"] == set()
+
+
 def test_an_extinct_group_that_is_kept_keeps_its_members():
     store = Store()
     store.run([user("u1"), user("u2")], [group("g", members=["u1", "u2"])])

@@ -229,6 +229,7 @@ class _Reading:
         self.contexts_below: Optional[List[str]] = None
         self.unresolved: List[Tuple[str, Unresolved]] = []
         self.other_members: Dict[str, int] = {}
+        self.dangling: Dict[str, List[str]] = {}
 
         self.user_key = preset.user_key.lower()
         self.key_text = text_of(preset.user_key)
@@ -280,6 +281,7 @@ class _Reading:
             other_members=self.other_members,
             selected=self.selected,
             warnings=self.warnings,
+            dangling=self.dangling,
         )
 
     # --- what is selected and what is excluded
@@ -880,13 +882,34 @@ class _Reading:
             return
         self._add_outside(attribute, [group.record.dn.encode("utf-8") for group in self.groups.values()],
                           lambda entry: True)
+        missing: Dict[str, Tuple[str, List[str]]] = {}
         for value, keys in self.user_side.items():
             try:
-                key = self.by_token.get(normal_dn(dn_text(value)))
+                normal = normal_dn(dn_text(value))
             except ValueError:
                 continue
-            if isinstance(key, str):  # else a group that is not in scope
+            key = self.by_token.get(normal)
+            if isinstance(key, str):
                 self._list_users(key, keys)
+            elif dn_is_within(normal, self.context_normal):
+                missing[normal] = (dn_text(value), keys)
+        self._note_dangling(missing)
+
+    def _note_dangling(self, missing: Dict[str, Tuple[str, List[str]]]) -> None:
+        """Tell groups that do not exist from those that are not in scope; ``missing``: normal DN -> DN, users."""
+        by_parent: Dict[str, List[str]] = {}
+        for dn, _keys in missing.values():
+            by_parent.setdefault(dn_parent(dn), []).append(dn)
+        for parent, dns in sorted(by_parent.items()):
+            for batch in _batches(dns):
+                tests = "(|%s)" % "".join(map(_rdn_test, batch))
+                found = search(self.session, parent, "one", tests, ("objectClass",), missing_ok=True)
+                for raw_dn, _entry, _raw in found:
+                    missing.pop(normal_dn(dn_text(raw_dn)), None)
+        for dn, keys in missing.values():
+            self.dangling[dn] = keys
+            self.not_stored.append((dn, "it does not exist or cannot be read; users that list it as a group: %d"
+                                    % len(keys)))
 
     def _list_users(self, key: str, users: List[str]) -> None:
         self.groups[key].listed += users

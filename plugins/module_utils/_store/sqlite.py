@@ -642,7 +642,8 @@ class Store:
             groups_of[group][references[user]] = ()
 
         self._want("wanted_groups", ((tree.owned[key],) for key, group in snapshot.user_groups.items()
-                                     if group.members is not None and group.kept_values and key in tree.owned))
+                                     if group.members is not None and (group.kept_values or snapshot.dangling)
+                                     and key in tree.owned))
         for group, user, listed_as, *known in self._rows(
                 "SELECT m.user_group_id, m.user_id, m.listed_as, u.dn, u.name, u.key, u.known_as"
                 " FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
