@@ -170,9 +170,9 @@ def _config(
         "envflags nosync",
         "index objectClass,uid,cn,member,uniqueMember,memberUid,gidNumber,entryUUID eq",
         f"sizelimit {'unlimited' if size_limit is None else size_limit}",
+        settings,  # access rules among them come first, and the first that fits counts
         "access to attrs=userPassword by anonymous auth by * none",
         f"access to * by users read by anonymous {'read' if anonymous_read else 'auth'}",
-        settings,
     ]
     lines += [f"overlay {overlay}" for overlay in overlays]
     return "\n".join(lines) + "\n"
