@@ -141,12 +141,12 @@ def test_base_searches_are_not_paged():
              "of its answer: name another server"),
         ),
         ([[entry("cn=1"), done(0, "a")], [done(0, "a")]], "the server repeats an empty page without end"),
-        ([[entry("cn=1")]], "the server closed the connection before its answer was complete"),
-        ([[entry("cn=1"), done(0, "a")]], "the server closed the connection before its answer was complete"),
+        ([[entry("cn=1")]], "server: it closed the connection before its answer was complete: run again"),
+        ([[entry("cn=1"), done(0, "a")]], "server: it closed the connection before its answer was complete: run again"),
         ([[wire._element(0x30, wire._integer(7), entry("cn=1"))]], "a request (message id 7) that is not outstanding"),
         (
             [[wire._element(0x30, wire._integer(0), wire._element(0x78, wire._integer(52, 0x0A), b"\4\0", b"\4\0"))]],
-            "the server ended the connection: unavailable (52)",
+            "server: it ended the connection (unavailable (52)): run again",
         ),
     ],
 )

@@ -232,7 +232,7 @@ def test_a_notice_of_disconnection_says_why():
             wire._string("1.3.6.1.4.1.1466.20036", 0x8A),
         ),
     )
-    with pytest.raises(wire.ReadError, match=r"the server ended the connection: unavailable \(52\): going down"):
+    with pytest.raises(wire.ReadError, match=r"server: it ended the connection \(unavailable \(52\): going down"):
         wire.Channel(Pieces(notice), 1).page(5)
 
 
@@ -320,7 +320,7 @@ def test_a_request_is_what_pyasn1_reads(base, scope, text, attributes, cookie, s
 
 def test_a_silent_server_ends_the_read():
     ours, theirs = socket.socketpair()
-    with ours, theirs, pytest.raises(wire.ReadError, match="sent nothing for 0.1 seconds; raise timeout"):
+    with ours, theirs, pytest.raises(wire.ReadError, match="timeout: the server sent nothing for 0.1 seconds: raise it"):
         wire.Channel(ours, 0.1).page(5)
 
 

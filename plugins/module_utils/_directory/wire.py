@@ -129,21 +129,21 @@ def paged_cookie(value: bytes) -> bytes:
         (tag, start, end), = _elements(value, 0, len(value))
         (_tag, _start, _end), (cookie_tag, cookie_start, cookie_end) = _elements(value, start, end)
     except ValueError:
-        raise ProtocolError("the server sent a paged results control that cannot be read") from None
+        raise ProtocolError("server: it sent a paged results control that cannot be read") from None
     if tag != _SEQUENCE or cookie_tag != _OCTETS:
-        raise ProtocolError("the server sent a paged results control that cannot be read")
+        raise ProtocolError("server: it sent a paged results control that cannot be read")
     return value[cookie_start:cookie_end]
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
 
-_NOT_BER = "the server sent an LDAP message that cannot be read"
+_NOT_BER = "server: it sent an LDAP message that cannot be read: run again, or name another server"
 
 
 def _long_length(data: bytes, at: int, first: int) -> tuple[int, int]:
     """The length whose first byte is above 127, and where the content begins."""
     if first == 128:
-        raise ProtocolError("the server sent an LDAP message of indefinite length, which RFC 4511, 5.1 forbids")
+        raise ProtocolError("server: it sent an LDAP message of indefinite length, which RFC 4511, 5.1 forbids")
     content = at + first - 128
     return int.from_bytes(data[at:content], "big"), content
 
@@ -249,7 +249,7 @@ def _learn_name(name: bytes, names: dict[bytes, str]) -> str:
     try:
         key = names[name] = name.decode("ascii").lower()
     except UnicodeDecodeError:
-        raise ProtocolError("the server sent an attribute name that is not ASCII") from None
+        raise ProtocolError("server: it sent an attribute name that is not ASCII") from None
     return key
 
 
@@ -318,7 +318,7 @@ class Channel:
         try:
             self._socket.sendall(message)
         except OSError as error:
-            raise ReadError("the connection broke while a search was sent: %s" % error) from None
+            raise ReadError("server: the connection broke while a search was sent (%s): run again" % error) from None
         return self._last_id
 
     def page(self, message_id: int) -> Page:
@@ -351,7 +351,7 @@ class Channel:
             elif tag == _REFERENCE:
                 references += _strings(data, start, stop)
             elif tag != _INTERMEDIATE:      # RFC 4511, 4.13: an intermediate one not asked for is ignored
-                raise ProtocolError("the server answered a search with an operation that is no answer to it")
+                raise ProtocolError("server: it answered a search with an operation that is no answer to it")
 
     def _refuse_message(self, data: bytes, at: int, end: int) -> None:
         """Say why a message that does not carry the id of the search ends the read."""
@@ -361,8 +361,8 @@ class Channel:
         message_id = int.from_bytes(data[elements[0][1]:elements[0][2]][:8], "big", signed=True)
         tag, start, stop = elements[1]
         if message_id == 0 and tag == _EXTENDED:    # RFC 4511, 4.4.1: Notice of Disconnection
-            raise ReadError("the server ended the connection: %s" % decode_result(data, start, stop, {}))
-        raise ProtocolError("the server answered a request (message id %d) that is not outstanding" % message_id)
+            raise ReadError("server: it ended the connection (%s): run again" % decode_result(data, start, stop, {}))
+        raise ProtocolError("server: it answered a request (message id %d) that is not outstanding" % message_id)
 
     def _message(self) -> tuple[bytes, int, int]:
         """(data, start, end) of the next message's content, received in full."""
@@ -372,14 +372,14 @@ class Channel:
             need = 2
             if have >= 2:
                 if data[at] != _SEQUENCE:
-                    raise ProtocolError("the server sent something that is not LDAP")
+                    raise ProtocolError("server: it sent something that is not LDAP")
                 size, start = data[at + 1], at + 2
                 if size > 127:
                     need = size - 126
                     size, start = _long_length(data, start, size)
                 if have >= need:
                     if size > self._largest:
-                        raise ProtocolError("the server sent an LDAP message of %d bytes; at most %d are accepted"
+                        raise ProtocolError("server: it sent an LDAP message of %d bytes; at most %d are accepted"
                                             % (size, self._largest))
                     end = start + size
                     need = end - at
@@ -408,11 +408,11 @@ class Channel:
             part = self._socket.recv(size)
         except socket.timeout:
             if left < self._timeout:
-                raise ReadError("the server did not answer in full in time") from None
-            raise ReadError("the server sent nothing for %g seconds; raise timeout if it needs longer"
+                raise ReadError("timeout: the server did not answer in full in time: raise it") from None
+            raise ReadError("timeout: the server sent nothing for %g seconds: raise it, if the server needs longer"
                             % self._timeout) from None
         except OSError as error:
-            raise ReadError("the connection broke while it was read: %s" % error) from None
+            raise ReadError("server: the connection broke while it was read (%s): run again" % error) from None
         if not part:
-            raise ReadError("the server closed the connection before its answer was complete")
+            raise ReadError("server: it closed the connection before its answer was complete: run again")
         return part
