@@ -364,7 +364,7 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept, still
 
 def _still_listing(snapshot, group, stored, same_value):
     """Return {user: value} of those who list a group that does not exist, and mean this one by it."""
-    still = {}
+    still: Dict[str, str] = {}
     for value, users in snapshot.dangling.items():
         its_name = group is not None and same_value(value) == same_value(group.dn)
         still.update((user, value) for user in users if its_name or stored.get(user, ("",))[:1] == (value,))

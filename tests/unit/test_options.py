@@ -139,7 +139,7 @@ def test_the_module_takes_the_options_of_its_action_groups():
 def nothing_happened():
     """A report of a run in which nothing happens."""
     directory = _model.Directory("dc=example,dc=org", "openldap")
-    snapshot = _model.Snapshot._make([directory] + [{}] * 4 + [[], [], {}, {}, []])
+    snapshot = _model.Snapshot(directory, *[{}] * 4, [], [], {}, {}, [])
     empty = dict.fromkeys(_model.StoredState._fields, {})
     state = _model.StoredState(**{**empty, "target": "All", "target_missing": False, "membership_count": 0})
     plan = _model.Plan(**{**dict.fromkeys(_model.Plan._fields, []), "directory": directory, "ignored": 0})
