@@ -48,8 +48,8 @@ def _check_pairing(login: str | None, password: str | None, authentication: str,
         raise LoginError("login: it is missing with authentication: %s, and so is a %s: give both"
                          % (authentication, "password or keytab" if authentication == "kerberos" else "password"))
     if not login:
-        raise LoginError("login: it is %s, but a %s is given: give both" % ("missing" if login is None else "empty",
-                                                             "password" if keytab is None else "keytab"))
+        raise LoginError("login: it is %s, but a %s is given: give both" % (
+            "missing" if login is None else "empty", "password" if keytab is None else "keytab"))
     if password is None and keytab is None:
         raise LoginError("password: is missing for the login '%s'%s" % (
             login, ", and so is a keytab: give one of them" if authentication == "kerberos" else ": give it"))

@@ -580,7 +580,7 @@ class Store:
                 " AND (u.extinct IS NOT NULL OR u.key IN (SELECT key FROM wanted_keys))") if row[0] not in seen]
             seen.update(row[0] for row in extinct)
             places += [(key, place, name_key(value)) for dummy, home, name, key in extinct
-                       for place in {home, target_id} for value in _model.extinct_names(name, key)]
+                       for place in (home, target_id) for value in _model.extinct_names(name, key)]
             if not places:
                 return
             self._want("wanted_places", places)
