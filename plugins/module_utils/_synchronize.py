@@ -19,7 +19,7 @@ from ._directory import connection, presets, reader, values
 from ._errors import SynchronizationError
 from ._plan import make_plan, plan_digest, removals_digest
 from ._settings import Settings, public_settings
-from ._store import sqlite, sqlite_file
+from ._store import sqlite
 
 # Digests of another generation are not comparable: count up when what they cover changes.
 _DIGEST_GENERATION = 1
@@ -34,7 +34,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
     """
     now, started = int(time.time()), time.monotonic()
     if check_mode:
-        sqlite_file.check_writable(settings.store)
+        sqlite.check_writable(settings.store)
     with (sqlite.look if check_mode else sqlite.open_store)(settings.store) as store:
         if not settings.create_user_group and not store.has_user_group(settings.target):
             raise SynchronizationError(

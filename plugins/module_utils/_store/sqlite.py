@@ -24,7 +24,9 @@ from typing import NamedTuple, Optional
 from .. import _model
 from .._model import name_key
 from . import sqlite_file
-from .sqlite_file import StoreError
+from .sqlite_file import StoreError, check_writable
+
+__all__ = ["Store", "StoreError", "check_writable", "look", "open_store"]
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
 SCHEMA_VERSION = 1
