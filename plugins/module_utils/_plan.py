@@ -167,7 +167,7 @@ class _Users(NamedTuple):
     ignored: int  # disabled newcomers that ignore_disabled_users keeps out
 
 
-def _plan_users(settings, snapshot, state, target, groups):
+def _plan_users(settings, snapshot, state, target):
     bodies = {key: user for key, user in snapshot.users.items() if user is not None}
     after: Dict[str, Optional[_model.UserRecord]] = {}
     released: set = set()
@@ -434,7 +434,7 @@ def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
             raise ValueError("user_group: '%s' lies in a user group that this synchronization keeps itself: "
                              "name another" % state.target)
     groups, group_collisions = _plan_user_groups(snapshot, state, target)
-    users = _plan_users(settings, snapshot, state, target, groups)
+    users = _plan_users(settings, snapshot, state, target)
     collisions = []
     for key, reason in users.losers.items():
         user = snapshot.users[key]
