@@ -257,3 +257,11 @@ def test_changing_the_target_moves_who_is_extinct_too(lab):
         homes = company.rows("SELECT u.name, g.name FROM users u JOIN user_groups g ON g.id = u.home_id")
         assert homes == [("ann", "People"), ("bob", "People")]
         assert [name for name, in company.rows("SELECT name FROM user_groups")] == ["All", "Nurses", "People"]
+
+
+def test_a_group_that_wants_the_name_of_the_target_it_leaves(lab):
+    with lab(person("ann"), group("Staff", dn_of("ann"))) as company:
+        company.run()
+        result = company.run(user_group="All")
+        assert result["changed_groups"][0]["path"] == "All/Staff (people)" and len(result["collisions"]) == 1
+        assert company.members() == [("Staff (people)", "ann")]

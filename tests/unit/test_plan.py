@@ -104,6 +104,8 @@ class Store:
             else:
                 assert self.users[change.reference] == change.before
         for change in plan.users:
+            if change.after is None or change.released:
+                self.adopted.discard(change.reference)
             if change.after is None:
                 del self.users[change.reference]
             elif change.released:

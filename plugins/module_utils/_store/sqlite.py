@@ -712,7 +712,7 @@ class Store:
         self._write_memberships(work)
         self._write_bookkeeping(work)
         if old_target not in (None, target):
-            self._remove_old_target(old_target)
+            self._remove_old_target(old_target, plan.collisions)
         self._run("INSERT INTO runs (synchronization_id, time, seconds, server, mode, changed, counts, plan_digest)"
                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                   (me, run["time"], run["seconds"], run["server"], run["mode"], int(run["changed"]),
@@ -877,9 +877,18 @@ class Store:
         self._many("UPDATE user_groups SET digest = ? WHERE id = ?",
                    ((digest, work.groups.get(key)) for key, digest in notes.group_digests.items() if key not in new))
 
-    def _remove_old_target(self, number: int) -> None:
-        """Remove the user groups that were made as a target and serve nobody any more, from the lowest upwards."""
+    def _remove_old_target(self, number: int, collisions: list) -> None:
+        """Remove the user groups that were made as a target and serve nobody any more, from the lowest upwards.
+
+        One whose name a group wanted stays: the group is called otherwise now, and is not to be renamed in every run.
+        """
+        wanted = {(collision.path, name_key(collision.name)) for collision in collisions
+                  if collision.kind == "user_group"}
+        tree = self._tree()
         while number is not None:
+            group = tree.groups[number]
+            if group.parent is None or (tree.path(group.parent), group.name_key) in wanted:
+                return
             row = self._row(
                 "SELECT parent_id FROM user_groups g WHERE id = ? AND made_as_target"
                 " AND NOT EXISTS (SELECT 1 FROM user_groups c WHERE c.parent_id = g.id)"
