@@ -44,8 +44,8 @@ def _groups_after(plan, state):
 # --- what a group's own changes are ----------------------------------------------------------------------------------
 
 
-def _group_verbs(change: _model.UserGroupChange) -> list[str]:
-    before, after = change.before, change.after
+def _verbs_of_place(before, after, where: str) -> list[str]:
+    """Return what happened to the record as such; ``where``: the field that says where it sits."""
     if before is None:
         return ["created"]
     if after is None:
@@ -53,8 +53,16 @@ def _group_verbs(change: _model.UserGroupChange) -> list[str]:
     verbs = []
     if before.name != after.name:
         verbs.append("renamed")
-    if before.parent != after.parent:
+    if getattr(before, where) != getattr(after, where):
         verbs.append("moved")
+    return verbs
+
+
+def _group_verbs(change: _model.UserGroupChange) -> list[str]:
+    before, after = change.before, change.after
+    verbs = _verbs_of_place(before, after, "parent")
+    if before is None or after is None:
+        return verbs
     if before.attributes != after.attributes or before.extinct and not after.extinct:
         verbs.append("updated")
     if after.extinct and not before.extinct:
@@ -64,15 +72,9 @@ def _group_verbs(change: _model.UserGroupChange) -> list[str]:
 
 def _user_verbs(change: _model.UserChange) -> list[str]:
     before, after = change.before, change.after
-    if before is None:
-        return ["created"]
-    if after is None:
-        return ["deleted"]
-    verbs = []
-    if before.name != after.name:
-        verbs.append("renamed")
-    if before.home != after.home:
-        verbs.append("moved")
+    verbs = _verbs_of_place(before, after, "home")
+    if before is None or after is None:
+        return verbs
     if before.enabled != after.enabled:
         verbs.append("enabled" if after.enabled else "disabled")
     if after.extinct and not before.extinct:

@@ -263,7 +263,7 @@ class _Reading:
             self._add_by_primary_group()
         self._check_unique("user_key", self.preset.user_key, self.preset.user_filter, self.twice)
         self._check_unique("group_key", self.preset.group_key, self.preset.group_filter, self.groups_twice)
-        both = sorted(set(self.users).intersection(self.groups))
+        both = sorted(self.users.keys() & self.groups.keys())
         if both:
             raise SynchronizationError("ldap_parameters.user_key, ldap_parameters.group_key: '%s' is the key of a user "
                                        "and of a group: name attributes that tell them apart" % both[0])
@@ -306,8 +306,8 @@ class _Reading:
                 raise SynchronizationError("%s: '%s' does not exist in the directory, or the account cannot read it: "
                                            "correct or remove it" % (option, dn))
             self.excluded.append(normal_dn(dn))
-            for attribute in (self.preset.user_key, self.preset.group_key, self.preset.container_key):
-                self.excluded_keys.update(value_text(attribute, value) for value in found.get(attribute.lower(), ()))
+            self.excluded_keys.update(
+                _keys_of(found, self.preset.user_key, self.preset.group_key, self.preset.container_key))
 
     def _select(self) -> None:
         """Look up what is selected, and tell containers from groups."""
@@ -339,7 +339,8 @@ class _Reading:
         """Return the DN that the selected entry has now: a renamed one is followed by its stored key."""
         found = self._base(written, "(objectClass=*)")
         key = self.digests.selected.get(written)
-        if found is not None and (key is None or key in self._keys_of(found)):
+        if found is not None and (key is None or key in _keys_of(
+                found, self.preset.group_key, self.preset.container_key)):
             return written
         followed = self._dn_of(key) if key else None
         if found is None and followed is None:
@@ -354,15 +355,10 @@ class _Reading:
         self.warnings.append("distinguished_name: '%s' is another entry than in the last run" % written)
         return written
 
-    def _keys_of(self, entry: Entry) -> List[str]:
-        """Return what may be the key of a selected entry: it is a group, or a container."""
-        return [value_text(attribute, value) for attribute in (self.preset.group_key, self.preset.container_key)
-                for value in entry.get(attribute.lower(), ())]
-
     def _dn_of(self, key: str) -> Optional[str]:
         """Return the DN of the group or container that has the key now."""
         attributes = _attributes(self.preset.group_key, self.preset.container_key)
-        tests = "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for attribute in attributes)
+        tests = "".join(_any_of(attribute, [key]) for attribute in attributes)
         found = list(search(self.session, self.context, "sub", "(|%s)" % tests, attributes))
         return dn_text(found[0][0]) if found else None
 
@@ -839,12 +835,9 @@ class _Reading:
         They are made of the values as listed: a normal form is for comparing, and may be none that a server matches.
         """
         if self.members_by == "dn":
-            by_parent: Dict[str, List[str]] = {}
-            for token, values in pending.items():
-                by_parent.setdefault(_parent(token), []).append(dn_text(_BIT_STRING.sub(b"", values[0])))
-            for _parent_dn, dns in sorted(by_parent.items()):
-                for batch in _batches(dns):
-                    yield dn_parent(batch[0]), "one", "(|%s)" % "".join(map(_rdn_test, batch))
+            for base, tests in _below_parents({
+                    token: dn_text(_BIT_STRING.sub(b"", values[0])) for token, values in pending.items()}):
+                yield base, "one", tests
         elif self.members_by == "name":
             for batch in _batches([value for values in pending.values() for value in values]):
                 yield self.subtree, "sub", "(|%s)" % _tests(self.preset.listed_name, batch)
@@ -897,15 +890,9 @@ class _Reading:
 
     def _note_dangling(self, missing: Dict[str, Tuple[str, List[str]]]) -> None:
         """Tell groups that do not exist from those that are not in scope; ``missing``: normal DN -> DN, users."""
-        by_parent: Dict[str, List[str]] = {}
-        for dn, _keys in missing.values():
-            by_parent.setdefault(dn_parent(dn), []).append(dn)
-        for parent, dns in sorted(by_parent.items()):
-            for batch in _batches(dns):
-                tests = "(|%s)" % "".join(map(_rdn_test, batch))
-                found = search(self.session, parent, "one", tests, ("objectClass",), missing_ok=True)
-                for raw_dn, _entry, _raw in found:
-                    missing.pop(normal_dn(dn_text(raw_dn)), None)
+        for base, tests in _below_parents({normal: dn for normal, (dn, _keys) in missing.items()}):
+            for raw_dn, _entry, _raw in search(self.session, base, "one", tests, ("objectClass",), missing_ok=True):
+                missing.pop(normal_dn(dn_text(raw_dn)), None)
         for dn, keys in missing.values():
             self.dangling[dn] = keys
             self.not_stored.append((dn, "it does not exist or cannot be read; users that list it as a group: %d"
@@ -1015,6 +1002,24 @@ def _batches(items: Sequence) -> Iterator[Sequence]:
 
 def _and(*filters: str) -> str:
     return "(&%s)" % "".join(filters)
+
+
+def _keys_of(entry: Entry, *attributes: str) -> List[str]:
+    """Return what may be the key of an entry, whatever it turns out to be."""
+    return [value_text(attribute, value) for attribute in attributes for value in entry.get(attribute.lower(), ())]
+
+
+def _below_parents(dns: Dict[str, str]) -> Iterator[Tuple[str, str]]:
+    """Yield (base, filter) of the one-level searches that find entries by DN: many at once, and by an index.
+
+    ``dns``: normal DN -> DN as it was written.
+    """
+    by_parent: Dict[str, List[str]] = {}
+    for normal, dn in dns.items():
+        by_parent.setdefault(_parent(normal), []).append(dn)
+    for _normal, siblings in sorted(by_parent.items()):
+        for batch in _batches(siblings):
+            yield dn_parent(batch[0]), "(|%s)" % "".join(map(_rdn_test, batch))
 
 
 def _any_of(attribute: str, keys: Iterable[str]) -> str:

@@ -563,16 +563,19 @@ class Store:
             "       WHERE u.home_id = w.home_id AND u.name_key = w.name_key"
             " UNION SELECT u.id FROM wanted_sids w CROSS JOIN users u WHERE u.sid = w.sid"
             " UNION SELECT id FROM users WHERE synchronization_id = ? AND extinct IS NOT NULL", (me,))
-        self._find_sitters(directory, snapshot, target_id, [
-            (key, tree.owned.get(user.home, target_id)) for key, user in bodies.items() if not user.name])
+        self._find_sitters(directory, snapshot, target_id, {
+            key: tree.owned.get(user.home, target_id) for key, user in bodies.items() if not user.name})
 
     def _find_sitters(self, directory, snapshot, target_id, nameless) -> None:
         """Add to wanted_ids who sits where a user without a name may come to sit, or an extinct one who gives his up.
 
         Who is found may be extinct, too, and have to move on: it goes on until nobody new is found.
         """
-        places = [(key, home, name) for key, home in nameless for name, in self._rows(
-            "SELECT name_key FROM users WHERE directory_id = ? AND key = ?", (directory, key))]
+        places = []
+        if nameless:
+            places = [(key, nameless[key], name) for key, name in self._rows(
+                "SELECT u.key, u.name_key FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+                " AND u.directory_id = ?", (directory,)) if key in nameless]
         self._want("wanted_keys", ((key, directory, key) for key in snapshot.lost_users))
         seen: set = set()
         while True:
