@@ -13,8 +13,10 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 Entry = dict[str, list["str | bytes"]]
+T = TypeVar("T")
 
 
 class MissingProgram(RuntimeError):
@@ -48,6 +50,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+class ClosedAtExit:
+    """What has `start()` and `close()`, as a context manager: closed also when it cannot be started."""
+
+    def __enter__(self: T) -> T:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
 
 class Server:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from .process import Entry, Server, find_program, parse_ldif, run
+from .process import ClosedAtExit, Entry, Server, find_program, parse_ldif, run
 from .tls import CertificateAuthority, KeyPair
 
 PACKAGES = "samba samba-ad-dc samba-ad-provision winbind ldb-tools ldap-utils krb5-user"
@@ -74,7 +74,7 @@ _KRB5_CONF = """\
 """
 
 
-class SambaDC:
+class SambaDC(ClosedAtExit):
     """The domain controller of CORP.EXAMPLE, freshly provisioned, as a context manager. Needs root.
 
     It answers on ``ldap_url`` (StartTLS) and ``ldaps_url``; ``ca.cert`` verifies its certificate, which is for
@@ -107,17 +107,6 @@ class SambaDC:
         if self._ca is None:
             self._ca = CertificateAuthority(self.directory / "tls")
         return self._ca
-
-    def __enter__(self) -> SambaDC:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
 
     def start(self) -> None:
         """Wait for another test's Samba to end, provision the domain, start it and wait until it answers."""

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
-from .process import Entry, Server, find_program, free_port, parse_ldif, run
+from .process import ClosedAtExit, Entry, Server, find_program, free_port, parse_ldif, run
 from .tls import CertificateAuthority, KeyPair
 
 PACKAGES = "slapd ldap-utils"
@@ -22,7 +22,7 @@ _OWN_SCHEMAS = Path(__file__).parent / "schema"
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
-class Slapd:
+class Slapd(ClosedAtExit):
     """One slapd with one mdb database, as a context manager.
 
     It answers on ``ldap_url`` (also StartTLS), ``ldaps_url`` and ``ldapi_url``; ``ca.cert`` verifies its certificate.
@@ -75,17 +75,6 @@ class Slapd:
         )
         self._ldif = ldif
         self._server: Server | None = None
-
-    def __enter__(self) -> Slapd:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
 
     def start(self) -> None:
         """Load what is to be loaded, start the server and wait until it answers."""
