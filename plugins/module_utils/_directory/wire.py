@@ -173,6 +173,8 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
 
     No offset is checked by itself: offsets only grow, every inner end must meet its outer end exactly, and what runs
     over the last byte raises IndexError. A tag that is not the expected one ends the walk.
+
+    It runs for every value of every entry, therefore the steps are written out instead of called.
     """
     try:
         size, at = raw[1], 2
