@@ -26,6 +26,9 @@ from .wire import (
 )
 
 
+_PART = 8 * 1024 * 1024     # bytes of a page that are kept before they are handed on: a hundred groups may be a gigabyte
+
+
 class NoSuchEntry(ReadError):
     """The base of a search does not exist (or is hidden from this login)."""
 
@@ -57,6 +60,14 @@ def search(session: Session, base: str, scope: str, filter: str, attributes: Seq
     Read it to its end before the next search: OpenLDAP keeps the state of one paged search per connection
     (ITS#7698), and the next page is already on its way. Starting another one raises RuntimeError.
     """
+    parts = encoded_entries(session, base, scope, filter, attributes, missing_ok, page_size)
+    names = session.names
+    return (decode_entry(raw, names) for part in parts for raw in part)
+
+
+def encoded_entries(session: Session, base: str, scope: str, filter: str, attributes: Sequence[str],
+                    missing_ok: bool = False, page_size: int | None = None) -> Iterator[list[bytes]]:
+    """The same as `search`, in lists of entries that are not decoded: for who knows many of them by their bytes."""
     _check_free(session)
     session.asked.update(name.lower().partition(";")[0] for name in attributes)
     operation = search_operation(base, scope, filter, attributes)
@@ -68,21 +79,25 @@ def _check_free(session: Session) -> None:
         raise RuntimeError("this connection cannot search: %s" % session.unusable)
 
 
-def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool, size: int) -> Iterator[Entry]:
+def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool,
+           size: int) -> Iterator[list[bytes]]:
     _check_free(session)
     session.unusable = "another search is not read to its end"
-    channel, names = session.channel, session.names
+    channel = session.channel
     cookie = b""
-    came = 0
+    came = before = 0
     message_id = channel.ask(operation, *_controls(paged, size, cookie))
     while True:
-        entries, references, result = channel.page(message_id)
+        entries, references, result = channel.page(message_id, _PART)
         came += len(entries)
         session.entries += len(entries)
-        session.pages += 1
         session.not_read += references
+        if result is None:
+            yield entries
+            continue
+        session.pages += 1
         if result.code == 0 and paged:
-            next_cookie = _next_cookie(result, cookie, entries)
+            next_cookie = _next_cookie(result, cookie, came - before)
         else:
             next_cookie = b""
         if next_cookie:
@@ -95,12 +110,11 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
                 return
             if result.code:
                 raise _failure(session.account_option, base, came, result)
-        for raw in entries:
-            yield decode_entry(raw, names)
+        yield entries
         if not next_cookie:
             _refuse_other_names(session)
             return
-        cookie = next_cookie
+        cookie, before = next_cookie, came
 
 
 def _refuse_other_names(session: Session) -> None:
@@ -116,7 +130,7 @@ def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
     return (paged_control(size, cookie),) if paged else ()
 
 
-def _next_cookie(result: Result, cookie: bytes, entries: list[bytes]) -> bytes:
+def _next_cookie(result: Result, cookie: bytes, entries: int) -> bytes:
     value = result.controls.get(PAGED_RESULTS)
     if value is None:
         raise ProtocolError("server: nothing proves that the read is complete, since the server left the paged results "
