@@ -22,6 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import conftest  # noqa: E402,F401 - makes the checkout importable as a collection
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize as way  # noqa: E402
 from ansible_collections.usersync.directory.plugins.module_utils._directory import search  # noqa: E402
+from ansible_collections.usersync.directory.plugins.module_utils._options import (  # noqa: E402
+    CONNECTION,
+    STORE,
+    SYNCHRONIZATION,
+    module_arguments,
+)
 from ansible_collections.usersync.directory.plugins.module_utils._settings import settings_from  # noqa: E402
 
 
@@ -73,9 +79,9 @@ def requests(settings) -> list[dict]:
 
 
 def main(what: str, options: str) -> None:
-    given = json.loads(Path(options).read_text(encoding="utf-8"))
-    unset = dict.fromkeys(("distinguished_name", "exclude_distinguished_name"), [])
-    settings = settings_from({**unset, **given}, _warn)
+    specification = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]
+    unset = {option: described.get("default") for option, described in specification.items()}
+    settings = settings_from({**unset, **json.loads(Path(options).read_text(encoding="utf-8"))}, _warn)
     if what == "requests":
         print(json.dumps(requests(settings)))
     elif what == "decode":
