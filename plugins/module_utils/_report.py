@@ -13,6 +13,7 @@ What the report needs of the store beyond the plan is asked for in advance: `mem
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import filterfalse
 from typing import Any, Dict, List, NamedTuple, Set
 
 from . import _model
@@ -168,10 +169,13 @@ def _affected(plan, state, groups, direct_before) -> set[str]:
 
 def names_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
     """Return the members whose names must be looked up to write the report."""
-    members = {user for change in plan.memberships for user in change.users_added + change.users_removed}
+    known = {change.reference for change in plan.users}
+    members: Set[str] = set()
+    for change in plan.memberships:  # of hundreds of thousands, few are not known
+        members.update(filterfalse(known.__contains__, change.users_added))
+        members.update(filterfalse(known.__contains__, change.users_removed))
     members.update(user for kind, *names in plan.held if kind == "member" for user in names[1:])
-    members.difference_update(change.reference for change in plan.users)
-    return {user for user in members if user not in state.users}
+    return {user for user in members if user not in known and user not in state.users}
 
 
 class _Cut:
