@@ -40,13 +40,8 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
             raise SynchronizationError(
                 "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
                 % public_settings(settings)["user_group"])
-        with connection.connect(settings, warn) as session:
-            preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
-            directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
-            salt = _salt(settings, preset)
-            digests = store.digests(settings.name, salt)
-            snapshot = reader.read(settings, session, preset, directory, digests, now)
-            read = _read(session, directory, time.monotonic() - started)
+        preset, salt, snapshot, read = connection.read_from_first(
+            settings, warn, lambda session: _read_all(settings, store, session, now, started))
         for warning in snapshot.warnings + _doubts(settings, snapshot):
             warn(warning)
 
@@ -66,6 +61,16 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
             })
             store.commit()
     return result
+
+
+def _read_all(settings, store, session, now, started):
+    """Return what one server says: (preset, salt, snapshot, `read` of the result)."""
+    preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
+    directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
+    salt = _salt(settings, preset)
+    digests = store.digests(settings.name, salt)
+    snapshot = reader.read(settings, session, preset, directory, digests, now)
+    return preset, salt, snapshot, _read(session, directory, time.monotonic() - started)
 
 
 def _bound_directory(settings, store, directory):
