@@ -22,6 +22,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
@@ -89,13 +90,13 @@ Fault = Callable[[Line, Request, "list[bytes]"], None]
 
 
 class _Rule(NamedTuple):
-    """Which requests a fault takes: of those that fit, the `first` one and so on, `times` of them."""
+    """Which requests a fault takes: of those that fit on one connection, the `first` one and so on, `times` of them."""
 
     fits: Callable[[Request], bool]
     fault: Fault
     first: int
     times: float
-    seen: list[Request]
+    seen: Counter[int]    # by connection
 
 
 class MisbehavingDirectory(ClosedAtExit):
@@ -157,8 +158,8 @@ class MisbehavingDirectory(ClosedAtExit):
     # --- what a test says and asks
 
     def fail(self, fits: Callable[[Request], bool], fault: Fault, first: int = 1, times: float = float("inf")) -> None:
-        """Answer with `fault` from the `first` request on that `fits`, `times` times."""
-        self._rules.append(_Rule(fits, fault, first, times, []))
+        """Answer with `fault` from the `first` request of a connection on that `fits`, `times` times."""
+        self._rules.append(_Rule(fits, fault, first, times, Counter()))
 
     def behave(self) -> None:
         """Forget all faults, and what was received."""
@@ -220,8 +221,8 @@ class MisbehavingDirectory(ClosedAtExit):
     def _fault_for(self, request: Request) -> Fault | None:
         for rule in self._rules:
             if rule.fits(request):
-                rule.seen.append(request)
-                if rule.first <= len(rule.seen) < rule.first + rule.times:
+                rule.seen[request.connection] += 1
+                if rule.first <= rule.seen[request.connection] < rule.first + rule.times:
                     return rule.fault
         return None
 
@@ -451,10 +452,10 @@ def breaks_the_encoding(line: Line, request: Request, answer: list[bytes]) -> No
 
 
 def sends_without_end(line: Line, request: Request, answer: list[bytes]) -> None:
-    """Send the first entry again and again, and never a result."""
+    """Send entries for ever, and never a result."""
     until = time.monotonic() + _AT_MOST
     while time.monotonic() < until:
-        line.send(answer[0] * 100)
+        line.send(_encoded_entry(request, "CN=again", []) * 100)
 
 
 def repeats_its_cookie(empty: bool) -> Fault:

@@ -584,7 +584,8 @@ def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings:
     if code == 53:
         raise ConnectError("login: %s is not willing to accept this login (%s): use another one"
                            % (address, answer))
-    raise ConnectError("login: %s did not accept the login (%s): correct it" % (address, answer))
+    raise ConnectError("login: %s did not accept the login (%s): correct it, or look into the server's log"
+                       % (address, answer))
 
 
 # --- Kerberos -------------------------------------------------------------------------------------------------------
