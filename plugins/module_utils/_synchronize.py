@@ -74,13 +74,8 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
         raise SynchronizationError(
             "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
             % public_settings(settings)["user_group"])
-    with connection.connect(settings, warn) as session:
-        preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
-        directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
-        salt = _salt(settings, preset)
-        digests = store.digests(settings.name, salt)
-        snapshot = reader.read(settings, session, preset, directory, digests, now)
-        read = _read(session, directory, time.monotonic() - started)
+    preset, salt, digests, snapshot, read = connection.read_from_first(
+        settings, warn, lambda session: _read_all(settings, store, session, now, started))
     for warning in snapshot.warnings + _doubts(settings, snapshot):
         warn(warning)
 
@@ -93,6 +88,16 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     owned = _owned(settings, store, digests, state, plan)
     refusals = _limits.refusals(plan, unheld, snapshot, state, settings, owned, (last.scope, scope), both)
     return _Planned(plan, snapshot, state, refusals, both, read, preset, salt, scope)
+
+
+def _read_all(settings, store, session, now, started):
+    """Return what one server says: (preset, salt, digests that it was read with, snapshot, `read` of the result)."""
+    preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
+    directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
+    salt = _salt(settings, preset)
+    digests = store.digests(settings.name, salt)
+    snapshot = reader.read(settings, session, preset, directory, digests, now)
+    return preset, salt, digests, snapshot, _read(session, directory, time.monotonic() - started)
 
 
 def _bound_directory(settings, store, directory):
