@@ -95,6 +95,15 @@ SYNCHRONIZATION = {
     "required_if": [("state", "present", ("server",))],
 }
 
+BROWSING = {
+    "argument_spec": {
+        "distinguished_name": {"type": "raw"},
+        "depth": {"type": "int", "default": 1},
+        "search": {"type": "str"},
+        "limit": {"type": "int", "default": 1000},
+    },
+}
+
 
 def module_arguments(*families: dict[str, Any]) -> dict[str, Any]:
     """Return the keyword arguments for AnsibleModule that the families ask for together."""

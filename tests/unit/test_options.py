@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
+    BROWSING,
     CONNECTION,
     STORE,
     SYNCHRONIZATION,
@@ -86,8 +87,9 @@ def documented(options):
         (CONNECTION, FRAGMENTS / "connection.py"),
         (STORE, FRAGMENTS / "store.py"),
         (SYNCHRONIZATION, MODULE),
+        (BROWSING, MODULE.with_name("directory_info.py")),
     ],
-    ids=["connection", "store", "synchronization"],
+    ids=["connection", "store", "synchronization", "browsing"],
 )
 def test_a_family_is_documented_as_it_is(family, path):
     options = yaml_in(path, "DOCUMENTATION")["options"]
