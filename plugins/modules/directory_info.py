@@ -169,6 +169,10 @@ entries:
     has_children:
       description: Whether containers, groups or users lie in it. It is not about the members of a group.
       type: bool
+    level:
+      description: How many levels it lies below O(distinguished_name). With O(search) it is 1.
+      type: int
+      sample: 1
 truncated:
   description: Whether there are more RV(entries) than O(limit).
   returned: always

@@ -192,13 +192,14 @@ def _entries(session: Session, kind: _Kind, rank: int, base: str, scope: str, fi
         yield _Found(rank, name_key(name), dn, name, type_, may_hold)
 
 
-def _shown(session: Session, kinds: List[_Kind], found: _Found, read: Dict[str, List[_Found]]) -> Dict[str, Any]:
+def _shown(session: Session, kinds: List[_Kind], found: _Found, level: int,
+           read: Dict[str, List[_Found]]) -> Dict[str, Any]:
     below = found.may_hold
     if found.dn in read:
         below = bool(read[found.dn])
     elif below:
         below = finds_any(session, found.dn, "one", "(|%s)" % "".join(kind.filter for kind in kinds))
-    return {"dn": found.dn, "name": found.name, "type": found.type, "has_children": below}
+    return {"dn": found.dn, "name": found.name, "type": found.type, "has_children": below, "level": level}
 
 
 # --- the tree, and a search by name ----------------------------------------------------------------------------------
@@ -222,11 +223,11 @@ def _below(session: Session, kinds: List[_Kind], base: str, depth: int, limit: i
             left -= len(children)
             level += [child.dn for child in children if child.may_hold]
     entries: List[Dict[str, Any]] = []
-    todo = list(reversed(read[base]))
+    todo = [(found, 1) for found in reversed(read[base])]
     while todo:
-        found = todo.pop()
-        entries.append(_shown(session, kinds, found, {} if truncated else read))
-        todo += reversed(read.get(found.dn, []))
+        found, depth = todo.pop()
+        entries.append(_shown(session, kinds, found, depth, {} if truncated else read))
+        todo += [(child, depth + 1) for child in reversed(read.get(found.dn, []))]
     return entries, truncated
 
 
@@ -236,4 +237,4 @@ def _named(session: Session, kinds: List[_Kind], bases: List[str], pattern: str,
     found: List[_Found] = []
     for base in bases:
         found = sorted(found + _find(session, kinds, base, "sub", limit + 1, names))[:limit + 1]
-    return [_shown(session, kinds, entry, {}) for entry in found[:limit]], len(found) > limit
+    return [_shown(session, kinds, entry, 1, {}) for entry in found[:limit]], len(found) > limit
