@@ -8,3 +8,11 @@ from __future__ import annotations
 
 class SynchronizationError(Exception):
     """Ends the run. Its text is one sentence for the reader: the option's name and what to do; never a secret."""
+
+
+class Refused(SynchronizationError):
+    """The run would do what a limit, or an approval, does not allow. ``result`` says what, as a dry run does."""
+
+    def __init__(self, text: str, result: dict) -> None:
+        super().__init__(text)
+        self.result = result

@@ -20,8 +20,11 @@ from ._directory.connection import parse_server
 from ._directory.presets import check_parameters
 from ._directory.values import check_filter, normal_dn
 from ._errors import SynchronizationError
+from ._limits import check_digest, check_limit
 from ._model import join_path, split_path
 from ._options import BROWSING, CONNECTION, STORE, SYNCHRONIZATION, module_arguments
+
+_SYNCHRONIZING = (CONNECTION, STORE, SYNCHRONIZATION)
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -42,6 +45,7 @@ class Settings(NamedTuple):
     create_user_group: bool
     user_collision: str
     user_extinction: str
+    user_extinction_grace_days: int
     user_group_extinction: str
     servers: tuple[str, ...]  # as written, in the order in which they are tried
     tls_server_name: str | None
@@ -61,6 +65,7 @@ class Settings(NamedTuple):
     distinguished_name: list[str]
     exclude_distinguished_name: list[str]
     outside_members: str
+    scope_change: bool
     user_filter: str | None
     group_filter: str | None
     group_structure: str
@@ -68,7 +73,16 @@ class Settings(NamedTuple):
     ignore_disabled_users: bool
     user_attributes: dict[str, str]
     group_attributes: dict[str, str]
+    removal_limits: dict[str, str]  # kind -> number or percentage, as written; those that were given
+    allow_empty: bool
+    required_entries: list[str]
+    approved_plan: str | None
+    approved_removals: str | None
+    fail_on: list[str]
     store: str
+    history_days: int
+    store_backups: int
+    store_timeout: int  # seconds
     report_limit: int
 
     def __repr__(self) -> str:
@@ -88,7 +102,9 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
 
     Raises SynchronizationError.
     """
-    options = _with_defaults(params, CONNECTION, STORE, SYNCHRONIZATION)
+    options = _with_defaults(params, *_SYNCHRONIZING)
+    if options["state"] != "present":
+        params = options = _without_directory(options)
     settings = Settings(
         name=_name(options["name"]),
         state=options["state"],
@@ -96,6 +112,7 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         create_user_group=options["create_user_group"],
         user_collision=options["user_collision"],
         user_extinction=options["user_extinction"],
+        user_extinction_grace_days=_number("user_extinction_grace_days", options["user_extinction_grace_days"], least=0),
         user_group_extinction=options["user_group_extinction"],
         **_connection(options),
         distinguished_name=_dns("distinguished_name", params["distinguished_name"], "synchronize the whole tree"),
@@ -103,6 +120,7 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
             "exclude_distinguished_name", params["exclude_distinguished_name"], "exclude nothing"
         ),
         outside_members=options["outside_members"],
+        scope_change=options["scope_change"],
         user_filter=_filter("user_filter", options["user_filter"]),
         group_filter=_filter("group_filter", options["group_filter"]),
         group_structure=options["group_structure"],
@@ -110,10 +128,21 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         ignore_disabled_users=options["ignore_disabled_users"],
         user_attributes=_attributes("user_attributes", options["user_attributes"]),
         group_attributes=_attributes("group_attributes", options["group_attributes"]),
+        removal_limits=_limits_given(options["removal_limits"]),
+        allow_empty=options["allow_empty"],
+        required_entries=_dns("required_entries", params["required_entries"], "require none"),
+        approved_plan=_digest("approved_plan", options["approved_plan"]),
+        approved_removals=_digest("approved_removals", options["approved_removals"]),
+        fail_on=sorted(set(options["fail_on"])),
         store=_store(options["store"]),
+        history_days=_number("history_days", options["history_days"], least=0),
+        store_backups=_number("store_backups", options["store_backups"], least=0),
+        store_timeout=_number("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
         report_limit=_number("report_limit", options["report_limit"]),
     )
     _judge_together(settings)
+    if settings.user_extinction_grace_days and settings.user_extinction != "delete":
+        warn("user_extinction_grace_days has no effect with user_extinction: %s" % settings.user_extinction)
     _warn_of_no_effect(settings, warn)
     return settings
 
@@ -131,6 +160,8 @@ def public_settings(settings: Settings, preset: Any = None) -> dict[str, Any]:
     public["user_group"] = path
     del public["target"]
     public["server"] = list(public.pop("servers"))
+    if settings.state != "present":
+        return {option: public[option] for option in _OF_THE_STORE}
     public["preset"] = _plain(preset._asdict()) if preset is not None else None
     return public
 
@@ -237,6 +268,17 @@ def _connection(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# What matters where no directory is read, since a synchronization ends.
+_OF_THE_STORE = ("name", "state", "user_group", "store", "store_timeout", "store_backups", "history_days",
+                 "report_limit")
+
+
+def _without_directory(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the defaults for all that is about the directory: it is not judged, for it is not used."""
+    unused = {"authentication": "anonymous"}  # which asks for no login
+    return {**_with_defaults({}, *_SYNCHRONIZING), **unused, **{option: options[option] for option in _OF_THE_STORE}}
+
+
 def _judged(option: str, judge: Callable[..., Any], *arguments: Any) -> Any:
     """Return what ``judge`` returns; its ValueError becomes an error that begins with the option's name."""
     try:
@@ -253,7 +295,7 @@ def _name(name: str) -> str:
 
 def _servers(options: dict[str, Any]) -> tuple[str, ...]:
     servers = options["server"] or []
-    if not servers:
+    if not servers and options.get("state", "present") == "present":
         raise SynchronizationError("server: the list is empty: name at least one server of the directory")
     for server in servers:
         _judged("server", parse_server, server, options["encryption"], options["authentication"])
@@ -309,11 +351,22 @@ def _store(path: str) -> str:
     return path
 
 
-def _number(option: str, number: int, most: int | None = None) -> int:
-    if number < 1 or (most is not None and number > most):
+def _number(option: str, number: int, most: int | None = None, least: int = 1) -> int:
+    if number < least or (most is not None and number > most):
         up_to = "" if most is None else " to %d" % most
-        raise SynchronizationError("%s: %d is out of range: write a number from 1%s" % (option, number, up_to))
+        raise SynchronizationError("%s: %d is out of range: write a number from %d%s" % (option, number, least, up_to))
     return number
+
+
+def _limits_given(limits: dict[str, str | None]) -> dict[str, str]:
+    return {
+        kind: _judged("removal_limits.%s" % kind, check_limit, limit.strip())
+        for kind, limit in limits.items() if limit is not None
+    }
+
+
+def _digest(option: str, digest: str | None) -> str | None:
+    return _judged(option, check_digest, option, digest.strip()) if digest else None
 
 
 def _ldap_parameters(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -32,9 +32,10 @@ PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 # What a person can write in a task, in the order of the documentation. A name that disappears breaks somebody's task.
 OWN_OPTIONS = [
     "name", "state", "user_group", "create_user_group", "user_collision", "user_extinction",
-    "user_group_extinction", "distinguished_name", "exclude_distinguished_name", "outside_members", "user_filter",
-    "group_filter", "group_structure", "group_types", "ignore_disabled_users", "user_attributes",
-    "group_attributes", "report_limit",
+    "user_extinction_grace_days", "user_group_extinction", "distinguished_name", "exclude_distinguished_name",
+    "outside_members", "scope_change", "user_filter", "group_filter", "group_structure", "group_types",
+    "ignore_disabled_users", "user_attributes", "group_attributes", "removal_limits", "allow_empty", "required_entries",
+    "approved_plan", "approved_removals", "fail_on", "history_days", "store_backups", "store_timeout", "report_limit",
 ]
 CONNECTION_OPTIONS = [
     "server", "tls_server_name", "login", "password", "keytab", "normalize_login", "authentication", "encryption",
@@ -42,7 +43,7 @@ CONNECTION_OPTIONS = [
 ]
 RESULTS = [
     "changed_groups", "affected_groups", "unchanged_groups", "users", "summary", "collisions", "unresolved_members",
-    "not_stored", "refused", "plan_digest", "removals_digest", "read", "settings", "report_truncated", "diff",
+    "not_stored", "held", "refused", "plan_digest", "removals_digest", "read", "settings", "report_truncated", "diff",
 ]
 
 

@@ -58,8 +58,9 @@ def report_in(store, name, snapshot, state, plan):
 
 
 def run_record(plan):
-    return {"time": 1, "salt": SALT, "selected": {}, "settings": {}, "server": "", "mode": "full", "counts": {},
-            "plan_digest": "", "changed": not plan.is_empty, "seconds": 0.0}
+    return {"time": 1, "salt": SALT, "selected": {}, "scope": {}, "settings": {}, "settings_digest": "", "server": "",
+            "mode": "full", "counts": {}, "plan_digest": "", "changed": not plan.is_empty, "seconds": 0.0,
+            "history_days": 365}
 
 
 def effective_members(path):

@@ -367,7 +367,7 @@ def test_a_task_with_the_bare_necessities():
 
 
 def test_an_explicit_null_is_as_good_as_leaving_an_option_out():
-    dns = {"distinguished_name": [], "exclude_distinguished_name": []}
+    dns = {"distinguished_name": [], "exclude_distinguished_name": [], "required_entries": []}
     nothing = dict.fromkeys(set(SPECIFICATION) - set(AD) - set(dns))
     assert settings_from({**AD, **nothing, **dns}, no_warning) == settings()
 

@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 import test_plan
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils._store import schema
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as store_module
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import (
@@ -83,8 +84,9 @@ def make_plan(user_groups=(), users=(), memberships=(), bookkeeping=None, **more
 
 
 def run_record(**more):
-    return dict(time=1000, salt=b"salt", selected={}, settings={"name": "staff"}, server="dc1", mode="full",
-                counts={"users": 1}, plan_digest="d1", changed=True, seconds=0.5, **more)
+    return dict(dict(time=1000, salt=b"salt", selected={}, scope={}, settings={"name": "staff"}, settings_digest="s1",
+                     server="dc1", mode="full", counts={"users": 1}, plan_digest="d1", changed=True, seconds=0.5,
+                     history_days=365), **more)
 
 
 def apply(path, plan=None, **more):
@@ -198,8 +200,8 @@ def test_a_new_store_is_private_and_leaves_nothing_beside_it(tmp_path):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
     assert os.listdir(path.parent) == ["users.db"]
-    assert rows(path, "PRAGMA user_version") == [(1,)]
-    assert rows(path, "PRAGMA application_id") == [(store_module.APPLICATION_ID,)]
+    assert rows(path, "PRAGMA user_version") == [(schema.VERSION,)]
+    assert rows(path, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert rows(path, "PRAGMA journal_mode") == [("wal",)] or path.read_bytes()[18:20] == b"\x02\x02"
 
 
@@ -286,7 +288,7 @@ def make_foreign_with_application_id(path):
 def make_newer(path):
     apply(path)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = %d" % (schema.VERSION + 1))
     connection.commit()
     connection.close()
 
@@ -381,7 +383,7 @@ def test_a_directory_that_this_user_may_not_make(public):
 def test_a_second_run_fails_when_it_has_waited(path):
     with open_store(str(path)):
         started = time.monotonic()
-        with pytest.raises(StoreError, match="^store: .*held by another run"):
+        with pytest.raises(StoreError, match=r"^store_timeout: .*held by another run \(process %d, since 20" % os.getpid()):
             open_store(str(path), wait=1)
         assert 0.9 < time.monotonic() - started < 5
     assert not path.parent.exists()
@@ -807,7 +809,7 @@ def test_an_extinct_user_belongs_to_its_giver_until_somebody_claims_it(path):
     apply(path, make_plan(users=users({}, {"u1": ann})))
     apply(path, make_plan(users=users({"u1": ann}, {"u1": gone})), time=2000)
     assert rows(path, "SELECT extinct, extinct_since FROM users") == [("gone", 2000)]
-    assert load(path).users["u1"] == _model.StoredUser("u1", gone, True, 0, False)
+    assert load(path).users["u1"] == _model.StoredUser("u1", gone, True, 0, False, 2000)
     assert load(path, synchronization="other").users == {}
     sits_there = load(path, make_snapshot({"u9": user_body("u9", "ANN")}), "other").users["u1"]
     assert sits_there.given is False
