@@ -23,10 +23,8 @@ from .sqlite_file import StoreError
 _UNFINISHED = ".unfinished"
 
 
-def back_up(source: sqlite3.Connection, path: str, keep: int) -> None:
-    """Copy the database, check the copy, and remove old copies beyond ``keep``.
-
-    ``source`` may hold a transaction that has written nothing yet.
+def back_up(path: str, keep: int) -> None:
+    """Copy the database as it was last committed, check the copy, and remove old copies beyond ``keep``.
 
     Raises StoreError; there is no new copy then.
     """
@@ -34,7 +32,7 @@ def back_up(source: sqlite3.Connection, path: str, keep: int) -> None:
     copy = "%s.backup-%s" % (path, stamp)
     unfinished = copy + _UNFINISHED
     try:
-        _copy(source, path, unfinished)
+        _copy(path, unfinished)
         _check(unfinished)
         os.rename(unfinished, copy)
         _sync(os.path.dirname(path))
@@ -54,7 +52,7 @@ def _copies(path: str) -> list[str]:
     return glob.glob(glob.escape(path) + ".backup-*")
 
 
-def _copy(source: sqlite3.Connection, path: str, copy: str) -> None:
+def _copy(path: str, copy: str) -> None:
     """Write the copy with the mode and owner of the store, for it holds the same."""
     of_store = os.stat(path)
     descriptor = os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -62,12 +60,11 @@ def _copy(source: sqlite3.Connection, path: str, copy: str) -> None:
         if os.geteuid() == 0:
             os.fchown(descriptor, of_store.st_uid, of_store.st_gid)
         os.fchmod(descriptor, of_store.st_mode & 0o777)
-        target = sqlite_file.connect(copy, "mode=rw")
-        try:
+        # By a connection of its own: the one of the run holds the lock to write, and copies nothing then.
+        with contextlib.closing(sqlite_file.connect(path, "mode=ro")) as source, \
+                contextlib.closing(sqlite_file.connect(copy, "mode=rw")) as target:
             target.execute("PRAGMA synchronous = OFF")  # it is written to disk below
             source.backup(target)
-        finally:
-            target.close()
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -75,11 +72,8 @@ def _copy(source: sqlite3.Connection, path: str, copy: str) -> None:
 
 def _check(copy: str) -> None:
     """Read the copy back. Raises sqlite3.DatabaseError if it is damaged."""
-    connection = sqlite_file.connect(copy, "immutable=1")
-    try:
+    with contextlib.closing(sqlite_file.connect(copy, "immutable=1")) as connection:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    finally:
-        connection.close()
     if found != "ok":
         raise sqlite3.DatabaseError(found)
 

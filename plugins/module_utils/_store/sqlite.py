@@ -644,7 +644,7 @@ class Store:
     def back_up(self, keep: int) -> None:
         """Keep a copy of the store as it is before anything is written, beside ``keep`` - 1 earlier ones; 0 for none."""
         if keep:
-            backups.back_up(self._connection, self._path, keep)
+            backups.back_up(self._path, keep)
 
     def apply(self, plan: _model.Plan, run: dict) -> None:
         """Write the plan, its history and the record of the run, inside the open transaction.
