@@ -11,8 +11,8 @@ version_added: 0.2.0
 author:
   - usersync.directory contributors (@usersync)
 description:
-  - Makes a page of what happened, or in check mode would happen. The counts, the tree of user groups with who joined and
-    who left, what happened to users, and what needs attention.
+  - Makes a page of what happened, or in check mode would happen. The counts, the tree of user groups with who joined
+    and who left, what happened to users, and what needs attention.
   - For a comment on a merge request, a chat or a mail. Everything that came from the directory stands in code, where
     nothing is markup and nobody is mentioned.
 options:

@@ -13,8 +13,8 @@ author:
 description:
   - Writes users as a table (RFC 4180), for programs that import users from a file.
   - A value with the delimiter, a quote or a line break in it is quoted.
-  - A spreadsheet may take a value that begins with V(=), V(+), V(-) or V(@) for a formula. Have it import the columns as
-    text.
+  - A spreadsheet may take a value that begins with V(=), V(+), V(-) or V(@) for a formula. Have it import the columns
+    as text.
 positional: columns
 options:
   _input:
@@ -26,9 +26,9 @@ options:
   columns:
     description:
       - The heading of each column, and the field that fills it. In their order.
-      - A field is one of RV(usersync.directory.user_group_info#module:users), such as C(name), C(home) or C(enabled), else
-        one of the local attributes of the user, else one of its attributes. Where a user has no such field, the value is
-        empty.
+      - A field is one of RV(usersync.directory.user_group_info#module:users), such as C(name), C(home) or C(enabled),
+        else one of the local attributes of the user, else one of its attributes. Where a user has no such field, the
+        value is empty.
     type: dict
     required: true
   delimiter:

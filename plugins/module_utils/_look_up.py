@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Dict, List, Optional, TypeVar
 
 from ._errors import SynchronizationError
-from ._model import split_path
+from ._model import ROOT, split_path
 from ._options import LOOKING_UP, STORE, module_arguments
 from ._store import lookups, sqlite
 from ._store.sqlite_file import StoreChanged
@@ -41,14 +41,21 @@ def look_up(params: Dict[str, Any]) -> Dict[str, List[Dict[str, Any]]]:
         include_disabled=options["include_disabled"],
         include_extinct=options["include_extinct"],
     )
-    if options["runs"] < 0:
-        raise SynchronizationError("runs: %d is out of range: write a number from 0" % options["runs"])
+    for option in ("runs", "history"):
+        if options[option] < 0:
+            raise SynchronizationError("%s: %d is out of range: write a number from 0" % (option, options[option]))
+    if options["history"] and wanted.user_group is None and wanted.user is None:
+        raise SynchronizationError("history: it is that of a user or a user group: name one in user or user_group")
+    return _looking(options["store"], lambda store: _read(store, wanted, options["runs"], options["history"]))
 
-    def read(store):
+
+def _read(store: sqlite.Store, wanted: lookups.Wanted, runs: int, events: int) -> Dict[str, List[Dict[str, Any]]]:
+    history = lookups.history(store, wanted, events) if events else []
+    if wanted.include_extinct and history and not store.has_user_group(split_path(wanted.user_group or ROOT)):
+        found: Dict[str, List[Dict[str, Any]]] = {"user_groups": [], "users": []}  # it is removed, and has a history
+    else:
         found = lookups.look_up(store, wanted)
-        return dict(found, runs=lookups.runs(store, wanted.synchronization, options["runs"]))
-
-    return _looking(options["store"], read)
+    return dict(found, runs=lookups.runs(store, wanted.synchronization, runs), history=history)
 
 
 def _path(path: Optional[str]) -> Optional[str]:

@@ -140,6 +140,7 @@ LOOKING_UP = {
         "include_disabled": {"type": "bool", "default": False},
         "include_extinct": {"type": "bool", "default": False},
         "runs": {"type": "int", "default": 10},
+        "history": {"type": "int", "default": 0},
     },
 }
 

@@ -61,6 +61,12 @@ options:
       - How many of the last runs to return.
     type: int
     default: 10
+  history:
+    description:
+      - How much of the history of O(user_group), or of O(user), to return. With both, it is that of their memberships.
+      - With O(include_extinct=true) a user group that was removed is no error, as long as its history is known.
+    type: int
+    default: 0
 notes:
   - The module runs on the managed node, where O(store) lies. For a store on the control node there is the lookup
     P(usersync.directory.user_group_members#lookup), too.
@@ -92,6 +98,19 @@ EXAMPLES = r"""
 - name: Show their paths
   ansible.builtin.debug:
     msg: "{{ agnes.user_groups | map(attribute='path') }}"
+
+- name: Look up who joined or left a user group lately, and when
+  usersync.directory.user_group_info:
+    user_group: All/Staff/Nurses
+    history: 20
+  register: changes
+
+- name: Show it
+  ansible.builtin.debug:
+    msg: "{{ item.time }} {{ item.event }} {{ item.member or item.after }}"
+  loop: "{{ changes.history }}"
+  loop_control:
+    label: "{{ item.time }}"
 
 - name: Look up the last run of a synchronization
   usersync.directory.user_group_info:
@@ -229,6 +248,41 @@ runs:
     plan_digest:
       description: The digest of what it changed.
       type: str
+history:
+  description:
+    - What runs did to the user group or the user, the newest first. How far it goes back is the matter of
+      O(usersync.directory.user_synchronization#module:history_days).
+    - Local attributes, and what M(usersync.directory.user) does, are no part of it.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    time:
+      description: When the run began, in UTC.
+      type: str
+      sample: "2026-03-01T06:00:12Z"
+    synchronization:
+      description: The name of the synchronization.
+      type: str
+      sample: staff
+    event:
+      description: V(created), V(changed), V(member_added), V(member_removed) or V(deleted).
+      type: str
+      sample: member_added
+    path:
+      description: Path of the user group, as it was then. For what happened to a user itself, its path.
+      type: str
+      sample: All/Staff/Nurses
+    member:
+      description: Who joined or left, the name of a user or the path of a user group. Null for other events.
+      type: str
+      sample: zoe
+    before:
+      description: Of what changed, how it was before. Null, where nothing was changed.
+      type: dict
+    after:
+      description: Of what changed, how it was afterwards. Null, where nothing was changed.
+      type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

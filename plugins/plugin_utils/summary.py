@@ -18,7 +18,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 from jinja2 import Environment
 
-from ..module_utils._model import split_path
+from ..module_utils._model import printable, split_path
 
 VERBS = {
     "user_groups": ("created", "renamed", "moved", "updated", "members", "extinct", "deleted", "affected", "unchanged"),
@@ -53,12 +53,6 @@ def check(result: Any) -> None:
     if not isinstance(result, Mapping) or not ("summary" in result or "msg" in result):
         raise ValueError("this is no result of usersync.directory.user_synchronization: register its result, and give "
                          "that to the filter")
-
-
-def printable(text: Any) -> str:
-    """Escape control characters and those that turn text around: none may break out of its line or hide another."""
-    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-                   for character in str(text))
 
 
 # --- what is to be said ----------------------------------------------------------------------------------------------
@@ -209,7 +203,7 @@ def markdown(result: Any) -> str:
 
 
 def _first(names: List[str]) -> List[str]:
-    """Return the first names and how many more there are: what takes comments mostly takes no more than 65,536 bytes."""
+    """Return the first names, and how many more there are: a comment often may have no more than 65,536 bytes."""
     more = len(names) - _MOST_NAMES
     return names if more <= 0 else [*names[:_MOST_NAMES], "and %d more" % more]
 
@@ -227,7 +221,7 @@ def _fence(text: str, least: int) -> str:
     return "`" * max([least] + [len(run) + 1 for run in re.findall("`+", text)])
 
 
-_MARKS = {"created": "+", "ended": "-", "moved": "!", "changed": "!"}  # diff's own, and one that is coloured as a change
+_MARKS = {"created": "+", "ended": "-", "moved": "!", "changed": "!"}  # what a diff has, and colours
 
 
 def _draw(node: Node, depth: int) -> Iterator[str]:
@@ -265,7 +259,8 @@ body { margin: 0 auto; max-width: 60rem; padding: 1rem; font: 1rem/1.5 system-ui
 h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .5rem; }
 p { margin: .3rem 0; } code { font-size: .85em; }
 .headline { font-size: 1.15rem; color: var(--soft); margin-bottom: 1rem; }
-.refused { border-left: .35rem solid var(--ended); background: var(--ended-paper); padding: .6rem .9rem; margin: .8rem 0; }
+.refused { border-left: .35rem solid var(--ended); background: var(--ended-paper); padding: .6rem .9rem;
+  margin: .8rem 0; }
 .refused p { font-weight: 600; } .refused ul { margin: .3rem 0; padding-left: 1.2rem; }
 .counts { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: .7rem; }
 .counts section { background: var(--panel); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .9rem; }

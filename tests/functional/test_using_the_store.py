@@ -212,6 +212,52 @@ def test_the_last_runs_with_their_counts(made, run_playbook):
     assert last["runs"] == all_["runs"][:1] and none["runs"] == []
 
 
+def test_the_history_of_a_user_and_of_a_user_group(company, run_playbook, tmp_path):
+    store = tmp_path / "users.db"
+
+    def run_after(change, **more):
+        company.modify(change)
+        run = run_playbook([synchronize(company, store, user_extinction="delete", user_group_extinction="delete",
+                                        removal_limits={"user_groups": "100%", "users": "100%"}, **more)])
+        assert run.rc == 0, run.output
+
+    leave = "dn: cn=%s,%s\nchangetype: modify\ndelete: member\nmember: uid=%s,%s\n"
+    join = leave.replace("delete: member", "add: member")
+    run_after(f"dn: uid=kim,{STAFF}\nobjectClass: inetOrgPerson\nuid: kim\ncn: Kim\nsn: Kim\n\n"
+              f"dn: cn=Short,{STAFF}\nobjectClass: groupOfNames\ncn: Short\nmember: uid=kim,{STAFF}\n")
+    run_after(join % ("Night", STAFF, "kim", STAFF))
+    run_after(leave % ("Night", STAFF, "kim", STAFF)
+              + f"\ndn: uid=kim,{STAFF}\nchangetype: modify\nreplace: mail\nmail: kim@example.org\n")
+    run_after(f"dn: cn=Short,{STAFF}\nchangetype: delete\n\ndn: uid=kim,{STAFF}\nchangetype: delete\n")
+
+    run = run_playbook([
+        look_up(store, user="KIM", history=99), look_up(store, user_group="All/Staff/Night", history=99),
+        look_up(store, user_group="all/staff/short", history=99, include_extinct=True),
+        look_up(store, user="kim", user_group="All/Staff/Night", history=99), look_up(store, user="kim", history=1),
+        look_up(store, user="kim"),
+        failing(look_up(store, user_group="All/Staff/Short", history=99)), failing(look_up(store, history=1)),
+    ])
+    kim, night, short, both, newest, none, removed, nobody = run.results
+    assert [(each["event"], each["path"], each["member"]) for each in kim["history"]] == [
+        ("member_removed", "All/Staff/Short", "kim"), ("deleted", "All/Staff/kim", None),
+        ("changed", "All/Staff/kim", None), ("member_removed", "All/Staff/Night", "kim"),
+        ("member_added", "All/Staff/Night", "kim"), ("member_added", "All/Staff/Short", "kim")]
+    change = kim["history"][2]
+    assert (change["before"], change["after"]) == ({"attributes": {"email": None}},
+                                                   {"attributes": {"email": "kim@example.org"}})
+    assert change["synchronization"] == "staff" and change["time"].endswith("Z")
+    assert kim["history"][1]["before"]["attributes"]["email"] == "kim@example.org" and kim["users"] == []
+    assert [(each["event"], each["member"]) for each in night["history"]] == [
+        ("member_removed", "kim"), ("member_added", "kim"), ("created", None), ("member_added", "bert")]
+    assert [(each["event"], each["member"]) for each in short["history"]] == [
+        ("member_removed", "kim"), ("deleted", None), ("member_added", "kim")]
+    assert short["user_groups"] == short["users"] == []
+    assert [each["event"] for each in both["history"]] == ["member_removed", "member_added"]
+    assert newest["history"] == kim["history"][:1] and none["history"] == []
+    assert removed["msg"].startswith("user_group: the store has no user group 'All/Staff/Short'")
+    assert nobody["msg"] == "history: it is that of a user or a user group: name one in user or user_group"
+
+
 def test_nobody_takes_a_wrong_name_for_an_empty_group(made, run_playbook):
     wrong = [
         ({"user_group": "All/Staff/Nuses"}, "user_group: the store has no user group 'All/Staff/Nuses'"),

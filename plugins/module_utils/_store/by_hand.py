@@ -38,7 +38,7 @@ def user_with_sid(store: Store, sid: str, but: Optional[int]) -> Optional[str]:
 
 def make_user(store: Store, home: List[str], name: str, record: Dict[str, Any]) -> None:
     """Make a user that belongs to no directory; and its home, where that does not exist."""
-    home_id = store._make_user_groups(home)
+    home_id = store.make_user_groups(home)
     store._run("INSERT INTO users (home_id, name, name_key) VALUES (?, ?, ?)", (home_id, name, name_key(name)))
     change_user(store, find_user(store, home, name)[0], record)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Set
 
 from .. import _model
@@ -234,7 +234,128 @@ def runs(store: Store, synchronization: Optional[str], most: int) -> List[Dict[s
         {"synchronization": name, "time": time_text(time), "seconds": seconds, "server": server, "mode": mode,
          "changed": bool(changed), "summary": json.loads(counts), "plan_digest": digest}
         for name, time, seconds, server, mode, changed, counts, digest in store._rows(
-            "SELECT s.name, r.time, r.seconds, r.server, r.mode, r.changed, r.counts, r.plan_digest"
-            " FROM runs r JOIN synchronizations s ON s.id = r.synchronization_id"
-            " WHERE (? IS NULL OR r.synchronization_id = ?) ORDER BY r.id DESC LIMIT ?", (me, me, most))
+            "SELECT synchronization, time, seconds, server, mode, changed, counts, plan_digest FROM runs"
+            " WHERE (? IS NULL OR synchronization_id = ?) ORDER BY id DESC LIMIT ?", (me, me, most))
     ]
+
+
+# --- history ---------------------------------------------------------------------------------------------------------
+
+_ORDER = ("created", "changed", "member_added", "member_removed", "deleted")  # of what one run did
+
+
+class _Event(NamedTuple):
+    run: int
+    event: str
+    path: str  # of the user group, or of the user
+    member: Optional[str] = None  # of the user group: name of a user, or path of a user group
+    before: Optional[Dict[str, Any]] = None
+    after: Optional[Dict[str, Any]] = None
+
+
+def history(store: Store, wanted: Wanted, most: int) -> List[Dict[str, Any]]:
+    """Return what happened to the user group, or to the users of that name, the newest first.
+
+    With both, it is about the memberships of the users in the user group.
+    """
+    tree = store._tree()
+    if wanted.user is not None:
+        events = _of_users(store, tree, wanted.user)
+        if wanted.user_group is not None:
+            events = [each for each in events if each.member and by_path(each.path) == by_path(wanted.user_group)]
+    else:
+        events = _of_user_group(store, tree, wanted.user_group)
+    runs_by_id = {number: (time, name) for number, time, name in
+                  store._rows("SELECT id, time, synchronization FROM runs")}
+    known = [each for each in events if each.run in runs_by_id]  # older runs are forgotten
+    known.sort(key=lambda each: (-each.run, -_ORDER.index(each.event), by_path(each.path), name_key(each.member or "")))
+    return [
+        {"time": time_text(runs_by_id[each.run][0]), "synchronization": runs_by_id[each.run][1], "event": each.event,
+         "path": each.path, "member": each.member, "before": each.before, "after": each.after}
+        for each in known[:most]
+    ]
+
+
+def _of_users(store: Store, tree: Any, name: str) -> List[_Event]:
+    wanted = name_key(name)
+    stored = store._rows("SELECT id, key FROM users WHERE name_key = ?", (wanted,))
+    keys = {key for dummy, key in stored if key is not None}
+    keys |= _past_keys(store, "user", lambda path: by_path(path)[-1] == wanted)
+    ids: Set[int] = set()
+    for key in keys:
+        ids.update(number for number, in store._rows("SELECT id FROM users WHERE key = ?", (key,)))
+    store._want("wanted_ids", ((number,) for number in ids.union(row[0] for row in stored)))
+    events = [_Event(run, "created", _model.join_path(tree.path(home), now)) for run, home, now in store._rows(
+        "SELECT u.run_id, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+        " AND u.run_id IS NOT NULL")]
+    events += _changes(store, "user", keys)
+    events += [_Event(run, "member_added", tree.path(group), name) for group, name, run in store._rows(
+        "SELECT m.user_group_id, u.name, m.run_id FROM wanted_ids w CROSS JOIN memberships m CROSS JOIN users u"
+        " WHERE m.user_id = w.id AND u.id = w.id AND m.run_id IS NOT NULL")]
+    for key in keys:
+        events += _past(store, "kind = 'user' AND member_key = ?", key)
+    return events
+
+
+def _of_user_group(store: Store, tree: Any, path: str) -> List[_Event]:
+    wanted, number = by_path(path), tree.at(_model.split_path(path))
+    events: List[_Event] = []
+    if number is None:
+        keys = _past_keys(store, "user_group", lambda past: by_path(past) == wanted)
+    else:  # and not of another that had the path before
+        key, run = store._row("SELECT key, run_id FROM user_groups WHERE id = ?", (number,))
+        keys = set() if key is None else {key}
+        if run:
+            events.append(_Event(run, "created", tree.path(number)))
+    events += _changes(store, "user_group", keys)
+    for table, column, kind in (("memberships", "user_id", "user"), ("nestings", "nested_id", "user_group")):
+        events += [
+            _Event(run, "member_added", tree.path(number), name if kind == "user" else tree.path(member))
+            for member, name, run in store._rows(
+                "SELECT n.id, n.name, m.run_id FROM {0} m JOIN {2}s n ON n.id = m.{1}"
+                " WHERE m.user_group_id = ? AND m.run_id IS NOT NULL".format(table, column, kind), (number,))]
+    for key in keys:
+        events += _past(store, "user_group_key = ?", key)
+    return events
+
+
+def _past_keys(store: Store, kind: str, is_meant: Callable[[str], bool]) -> Set[str]:
+    """Return the keys of those that had such a path once."""
+    return {key for key, path, before in store._rows(
+        "SELECT key, path, before FROM past_records WHERE kind = ? AND key IS NOT NULL", (kind,))
+        if is_meant(path) or is_meant(json.loads(before)["path"])}
+
+
+def _changes(store: Store, kind: str, keys: Iterable[str]) -> List[_Event]:
+    events = []
+    for key in keys:
+        for run, path, before, after in store._rows(
+                "SELECT run_id, path, before, after FROM past_records WHERE kind = ? AND key = ?", (kind, key)):
+            if after is None:
+                events.append(_Event(run, "deleted", path, None, json.loads(before), None))
+            else:
+                events.append(_Event(run, "changed", path, None, *_differences(json.loads(before), json.loads(after))))
+    return events
+
+
+def _differences(before: Dict[str, Any], after: Dict[str, Any]) -> Any:
+    """Return of both only what differs."""
+    one: Dict[str, Any] = {}
+    other: Dict[str, Any] = {}
+    for field in sorted(set(before) | set(after)):
+        old, new = before.get(field), after.get(field)
+        if isinstance(old, dict) and isinstance(new, dict):
+            old, new = _differences(old, new)
+        if old != new:
+            one[field], other[field] = old, new
+    return one, other
+
+
+def _past(store: Store, which: str, key: str) -> List[_Event]:
+    events = []
+    for run, joined, group, member in store._rows(
+            "SELECT run_id, joined_by, user_group, member FROM past_memberships WHERE %s" % which, (key,)):
+        events.append(_Event(run, "member_removed", group, member))
+        if joined:
+            events.append(_Event(joined, "member_added", group, member))
+    return events
