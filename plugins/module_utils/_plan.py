@@ -622,13 +622,16 @@ def _visible(record):
 
 
 def removals(plan: _model.Plan, snapshot: _model.Snapshot) -> frozenset[_model.Removal]:
-    """Return what a server that lags would make a plan remove by mistake: who is lost, and memberships that end."""
+    """Return what a server that lags would make a plan remove by mistake: who is lost, and memberships that end though
+    nobody is lost."""
     found: set[_model.Removal] = {("user", key) for key in snapshot.lost_users}
     found.update(("user_group", key) for key in snapshot.lost_user_groups)
     for change in plan.memberships:
         if change.key in snapshot.user_groups:
-            found.update(("member", change.key, user) for user in change.users_removed)
-            found.update(("nested", change.key, group) for group in change.user_groups_removed)
+            found.update(("member", change.key, user) for user in change.users_removed
+                         if user not in snapshot.lost_users)
+            found.update(("nested", change.key, group) for group in change.user_groups_removed
+                         if group not in snapshot.lost_user_groups)
     return frozenset(found)
 
 

@@ -75,7 +75,7 @@ def _check(copy: str) -> None:
     with contextlib.closing(sqlite_file.connect(copy, "immutable=1")) as connection:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise sqlite3.DatabaseError(found)
+        raise sqlite3.DatabaseError("the copy is damaged")
 
 
 def _sync(directory: str) -> None:
