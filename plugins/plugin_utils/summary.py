@@ -283,10 +283,9 @@ p { margin: .3rem 0; } code { font-size: .85em; }
 summary { cursor: pointer; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .9rem; margin: 1rem 0; }
 dt { color: var(--soft); } dd { margin: 0; }
-table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top;
-  padding: .35rem .6rem .35rem 0; border-top: 1px solid var(--line); }
-@media (max-width: 34rem) { dl { display: block; } dd { margin-bottom: .4rem; } td { display: block; padding: .1rem 0; }
-  td + td { border-top: 0; color: var(--soft); } }
+.rows { list-style: none; margin: 0; padding: 0; } .rows li { border-top: 1px solid var(--line); padding: .3rem 0; }
+.rows div + div { color: var(--soft); font-size: .9rem; }
+@media (max-width: 34rem) { dl { display: block; } dd { margin-bottom: .4rem; } }
 </style>
 </head>
 <body>
@@ -341,8 +340,8 @@ table { border-collapse: collapse; width: 100%; } td, th { text-align: left; ver
 {%- endif %}
 {%- for section in sections %}
 <h2>{{ section.title }}</h2>
-<table>{% for row in section.rows %}<tr>{% for cell in row %}<td><bdi>{{ cell }}</bdi></td>{% endfor %}</tr>
-{% endfor %}</table>
+<ul class="rows">{% for row in section.rows %}<li>{% for cell in row %}<div><bdi>{{ cell }}</bdi></div>{% endfor %}</li>
+{% endfor %}</ul>
 {%- endfor %}
 {%- if facts or truncated %}
 <h2>About this page</h2>
