@@ -254,7 +254,7 @@ def _look_up(settings, store, plan, state):
 def _record(settings, planned, result, now, started):
     """Return what the store keeps of the run."""
     lasting = {option: value for option, value in result["settings"].items()
-               if option not in ("approved_plan", "approved_removals", "report_limit")}
+               if option not in ("approved_plan", "approved_removals", "report_limit", "store")}
     return {
         "time": now, "salt": planned.salt, "selected": planned.snapshot.selected, "scope": planned.scope,
         "settings": result["settings"], "settings_digest": _fingerprint(lasting).hexdigest(),
