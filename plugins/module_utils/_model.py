@@ -83,6 +83,13 @@ def split_path(path: str) -> list[str]:
     return [ROOT] + names[1:]
 
 
+def printable(text: object) -> str:
+    """Escape what would break out of a line, of a terminal or a page: control characters and those that turn text
+    around."""
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+                   for character in str(text))
+
+
 def path_reference(path: str) -> str:
     """Return the reference of a user group that this synchronization does not own."""
     return "path:" + path

@@ -391,11 +391,5 @@ def _fields(record):
     return lines
 
 
-def _printable(text):
-    """Escape what would break out of a line of a terminal: control characters and those that turn text around."""
-    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-                   for character in text)
-
-
 def _text(lines):
-    return "".join(_printable(line) + "\n" for line in lines)
+    return "".join(_model.printable(line) + "\n" for line in lines)

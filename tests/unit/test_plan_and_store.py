@@ -19,6 +19,7 @@ from ansible_collections.usersync.directory.plugins.module_utils import (
     _synchronize,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
+from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import DIRECTORY, directories, group, policies, user
@@ -116,8 +117,8 @@ def test_histories(by_hand, steps):
         path = str(Path(folder) / "users.db")
         if by_hand:
             with sqlite.open_store(path) as store:
-                store.add_user_group_by_hand(["All", "One"])
-                store.add_user_by_hand(["All", "One"], "Bob", {}, {"shell": "zsh"}, "S-1")
+                make_user(store, ["All", "One"], "Bob", {
+                    "attributes": {}, "local_attributes": {"shell": "zsh"}, "sid": "S-1"})
                 store.commit()
         for name, (users, groups), leave_out, chosen in steps:
             before = effective_members(path) if Path(path).exists() else {}

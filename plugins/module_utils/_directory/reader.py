@@ -53,7 +53,7 @@ _GROUPS_A_PAGE = 100  # their member lists make them long
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
 
 # Naming contexts that hold no people.
-_NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=schema", "cn=subschema", "o=ipaca",
+NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=schema", "cn=subschema", "o=ipaca",
               "o=netscaperoot", "cn=deltalog", "cn=authdata")
 
 
@@ -83,7 +83,7 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
         return contexts[chosen.pop()]
     if default:
         return default[0]
-    people = sorted(context for context in contexts if context and not context.startswith(_NO_PEOPLE))
+    people = sorted(context for context in contexts if context and not context.startswith(NO_PEOPLE))
     if len(people) != 1:
         raise SynchronizationError(
             "distinguished_name: the server has %s: name what is to be read" % (
