@@ -83,6 +83,13 @@ def split_path(path: str) -> list[str]:
     return [ROOT] + names[1:]
 
 
+def printable(text: object) -> str:
+    """Escape what would break out of a line, of a terminal or a page: control characters and those that turn text
+    around."""
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+                   for character in str(text))
+
+
 def path_reference(path: str) -> str:
     """Return the reference of a user group that this synchronization does not own."""
     return "path:" + path
@@ -197,7 +204,7 @@ class StoredUser(NamedTuple):
     given: bool  # this synchronization writes the record: it gave it, or the giver's claim has ended
     other_claims: int  # of other synchronizations
     adopted: bool  # made by hand once, then merged: released on extinction, not deleted
-    extinct_since: int | None = None  # seconds since 1970; from when on the record is disabled where extinction did that
+    extinct_since: int | None = None  # seconds since 1970; where extinction disabled the record, since when that is so
 
 
 class UserGroupRecord(NamedTuple):

@@ -122,6 +122,40 @@ SYNCHRONIZATION = {
     "required_if": [("state", "present", ("server",))],
 }
 
+BROWSING = {
+    "argument_spec": {
+        "distinguished_name": {"type": "raw"},
+        "depth": {"type": "int", "default": 1},
+        "search": {"type": "str"},
+        "limit": {"type": "int", "default": 1000},
+    },
+}
+
+LOOKING_UP = {
+    "argument_spec": {
+        "user_group": {"type": "str"},
+        "synchronization": {"type": "str"},
+        "user": {"type": "str"},
+        "effective": {"type": "bool", "default": False},
+        "include_disabled": {"type": "bool", "default": False},
+        "include_extinct": {"type": "bool", "default": False},
+        "runs": {"type": "int", "default": 10},
+        "history": {"type": "int", "default": 0},
+    },
+}
+
+USER = {
+    "argument_spec": {
+        "name": {"type": "str", "required": True},
+        "user_group": {"type": "str", "required": True},
+        "create_user_group": {"type": "bool", "default": True},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "attributes": {"type": "dict"},
+        "local_attributes": {"type": "dict"},
+        "sid": {"type": "str"},
+    },
+}
+
 
 def module_arguments(*families: dict[str, Any]) -> dict[str, Any]:
     """Return the keyword arguments for AnsibleModule that the families ask for together."""

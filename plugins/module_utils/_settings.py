@@ -22,7 +22,9 @@ from ._directory.values import check_filter, normal_dn
 from ._errors import SynchronizationError
 from ._limits import check_digest, check_limit
 from ._model import join_path, split_path
-from ._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
+from ._options import BROWSING, CONNECTION, STORE, SYNCHRONIZATION, module_arguments
+
+_SYNCHRONIZING = (CONNECTION, STORE, SYNCHRONIZATION)
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -84,8 +86,12 @@ class Settings(NamedTuple):
     report_limit: int
 
     def __repr__(self) -> str:
-        values = [(field, getattr(self, field)) for field in self._fields if field != "password"]
-        return "Settings(%s)" % ", ".join("%s=%r" % pair for pair in values)
+        return _without_password(self)
+
+
+def _without_password(settings: Any) -> str:
+    values = [(field, value) for field, value in settings._asdict().items() if field != "password"]
+    return "%s(%s)" % (type(settings).__name__, ", ".join("%s=%r" % pair for pair in values))
 
 
 def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settings:
@@ -96,7 +102,7 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
 
     Raises SynchronizationError.
     """
-    options = _with_defaults(params)
+    options = _with_defaults(params, *_SYNCHRONIZING)
     if options["state"] != "present":
         params = options = _without_directory(options)
     settings = Settings(
@@ -106,23 +112,10 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         create_user_group=options["create_user_group"],
         user_collision=options["user_collision"],
         user_extinction=options["user_extinction"],
-        user_extinction_grace_days=_number("user_extinction_grace_days", options["user_extinction_grace_days"], least=0),
+        user_extinction_grace_days=_number(
+            "user_extinction_grace_days", options["user_extinction_grace_days"], least=0),
         user_group_extinction=options["user_group_extinction"],
-        servers=_servers(options),
-        tls_server_name=options["tls_server_name"] or None,
-        login=_login(options),
-        password=options["password"] or None,
-        keytab=_file("keytab", options["keytab"]),
-        authentication=options["authentication"],
-        encryption=options["encryption"],
-        validate_certs=options["validate_certs"],
-        ca_path=_ca_path(options["ca_path"]),
-        client_cert=_file("client_cert", options["client_cert"]),
-        client_key=_file("client_key", options["client_key"]),
-        timeout=_number("timeout", options["timeout"], _TIMEOUT_MAX),
-        page_size=_number("page_size", options["page_size"], _PAGE_SIZE_MAX),
-        use_ldap=options["use_ldap"],
-        ldap_parameters=_ldap_parameters(options["ldap_parameters"] or {}),
+        **_connection(options),
         distinguished_name=_dns("distinguished_name", params["distinguished_name"], "synchronize the whole tree"),
         exclude_distinguished_name=_dns(
             "exclude_distinguished_name", params["exclude_distinguished_name"], "exclude nothing"
@@ -149,6 +142,8 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         report_limit=_number("report_limit", options["report_limit"]),
     )
     _judge_together(settings)
+    if settings.user_extinction_grace_days and settings.user_extinction != "delete":
+        warn("user_extinction_grace_days has no effect with user_extinction: %s" % settings.user_extinction)
     _warn_of_no_effect(settings, warn)
     return settings
 
@@ -187,18 +182,90 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+class BrowseSettings(NamedTuple):
+    """What to show of a directory: the options, judged, with their defaults."""
+
+    servers: tuple[str, ...]
+    tls_server_name: str | None
+    login: str | None
+    password: str | None
+    keytab: str | None
+    authentication: str
+    encryption: str
+    validate_certs: bool
+    ca_path: str | None
+    client_cert: str | None
+    client_key: str | None
+    timeout: int  # seconds
+    page_size: int
+    use_ldap: bool
+    ldap_parameters: dict[str, Any]
+    distinguished_name: list[str]  # one DN, or none
+    depth: int
+    search: str | None
+    limit: int
+    # What a synchronization may ask for beyond the preset: nothing is left out here.
+    user_filter: None = None
+    group_filter: None = None
+    group_types: str = "all"
+    user_attributes: dict[str, str] = {}
+    group_attributes: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return _without_password(self)
+
+
+def browse_settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> BrowseSettings:
+    """Return the settings that the parameters of ``directory_info`` ask for: see `settings_from`.
+
+    Raises SynchronizationError.
+    """
+    options = _with_defaults(params, CONNECTION, BROWSING)
+    settings = BrowseSettings(
+        **_connection(options),
+        distinguished_name=_one_dn(options["distinguished_name"]),
+        depth=_number("depth", options["depth"]),
+        search=_search(options["search"]),
+        limit=_number("limit", options["limit"]),
+    )
+    _judge_connection(settings)
+    _warn_of_no_effect(settings, warn)
+    return settings
+
+
 # --- one option at a time --------------------------------------------------------------------------------------------
 
 
-def _with_defaults(params: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters with the default in the place of None: an explicit null is as good as leaving it out.
+def _with_defaults(params: dict[str, Any], *families: dict[str, Any]) -> dict[str, Any]:
+    """Return the families' parameters with the default in the place of None.
 
-    Not so for the DNs: see `_dns`.
+    An explicit null is as good as leaving an option out. Not so for the DNs: see `_dns`.
     """
-    specification = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]
+    specification = module_arguments(*families)["argument_spec"]
     return {
         option: described.get("default") if params.get(option) is None else params[option]
         for option, described in specification.items()
+    }
+
+
+def _connection(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options of the connection come to: by the name of the setting."""
+    return {
+        "servers": _servers(options),
+        "tls_server_name": options["tls_server_name"] or None,
+        "login": _login(options),
+        "password": options["password"] or None,
+        "keytab": _file("keytab", options["keytab"]),
+        "authentication": options["authentication"],
+        "encryption": options["encryption"],
+        "validate_certs": options["validate_certs"],
+        "ca_path": _ca_path(options["ca_path"]),
+        "client_cert": _file("client_cert", options["client_cert"]),
+        "client_key": _file("client_key", options["client_key"]),
+        "timeout": _number("timeout", options["timeout"], _TIMEOUT_MAX),
+        "page_size": _number("page_size", options["page_size"], _PAGE_SIZE_MAX),
+        "use_ldap": options["use_ldap"],
+        "ldap_parameters": _ldap_parameters(options["ldap_parameters"] or {}),
     }
 
 
@@ -208,9 +275,9 @@ _OF_THE_STORE = ("name", "state", "user_group", "store", "store_timeout", "store
 
 
 def _without_directory(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with the defaults for all that is about the directory: it is not judged, for it is not used."""
+    """Return the options with the defaults for all that is about the directory: what is not used is not judged."""
     unused = {"authentication": "anonymous"}  # which asks for no login
-    return {**_with_defaults({}), **unused, **{option: options[option] for option in _OF_THE_STORE}}
+    return {**_with_defaults({}, *_SYNCHRONIZING), **unused, **{option: options[option] for option in _OF_THE_STORE}}
 
 
 def _judged(option: str, judge: Callable[..., Any], *arguments: Any) -> Any:
@@ -229,7 +296,7 @@ def _name(name: str) -> str:
 
 def _servers(options: dict[str, Any]) -> tuple[str, ...]:
     servers = options["server"] or []
-    if not servers and options["state"] == "present":
+    if not servers and options.get("state", "present") == "present":
         raise SynchronizationError("server: the list is empty: name at least one server of the directory")
     for server in servers:
         _judged("server", parse_server, server, options["encryption"], options["authentication"])
@@ -326,6 +393,22 @@ def _dns(option: str, value: Any, effect_of_none: str) -> list[str]:
     return list(dns)
 
 
+def _one_dn(value: Any) -> list[str]:
+    dns = [] if value is None else _dns("distinguished_name", value, "see the naming contexts")
+    if len(dns) > 1:
+        raise SynchronizationError("distinguished_name: it is a list of %d: name one DN; a DN with commas is one "
+                                   "string, not a list" % len(dns))
+    return dns
+
+
+def _search(pattern: str | None) -> str | None:
+    if not pattern:
+        return None
+    if not pattern.strip(" *"):
+        raise SynchronizationError("search: '%s' matches every name: write a part of one, such as 'nurs*'" % pattern)
+    return pattern
+
+
 def _filter(option: str, text: str | None) -> str | None:
     if not text:
         return None
@@ -357,19 +440,23 @@ def _judge_together(settings: Settings) -> None:
             raise SynchronizationError(
                 "distinguished_name and exclude_distinguished_name both have '%s': remove it from one of them" % dn
             )
+    if settings.group_types != "all" and settings.use_ldap:
+        raise SynchronizationError(
+            "group_types: only Active Directory knows security groups: remove group_types, or set use_ldap: false"
+        )
+    _judge_connection(settings)
+
+
+def _judge_connection(settings: Any) -> None:
     if settings.client_key and not settings.client_cert:
         raise SynchronizationError("client_key: a key without its certificate: give client_cert, too")
     _judge_external(settings)
     if settings.ldap_parameters and not settings.use_ldap:
         raise SynchronizationError("ldap_parameters: they go with use_ldap: true: set it, or remove ldap_parameters")
-    if settings.group_types != "all" and settings.use_ldap:
-        raise SynchronizationError(
-            "group_types: only Active Directory knows security groups: remove group_types, or set use_ldap: false"
-        )
     check_parameters(settings)
 
 
-def _judge_external(settings: Settings) -> None:
+def _judge_external(settings: Any) -> None:
     """With EXTERNAL (RFC 4422, appendix A) something below LDAP tells the server who asks: TLS, or a local socket."""
     if settings.authentication != "external" or settings.client_cert and settings.encryption != "none":
         return
@@ -381,9 +468,7 @@ def _judge_external(settings: Settings) -> None:
             )
 
 
-def _warn_of_no_effect(settings: Settings, warn: Callable[[str], None]) -> None:
-    if settings.user_extinction_grace_days and settings.user_extinction != "delete":
-        warn("user_extinction_grace_days has no effect with user_extinction: %s" % settings.user_extinction)
+def _warn_of_no_effect(settings: Any, warn: Callable[[str], None]) -> None:
     if settings.encryption == "none":
         for option in ("tls_server_name", "ca_path", "client_cert"):
             if getattr(settings, option):

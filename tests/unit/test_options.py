@@ -13,9 +13,12 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
+    BROWSING,
     CONNECTION,
+    LOOKING_UP,
     STORE,
     SYNCHRONIZATION,
+    USER,
     module_arguments,
 )
 
@@ -87,8 +90,11 @@ def documented(options):
         (CONNECTION, FRAGMENTS / "connection.py"),
         (STORE, FRAGMENTS / "store.py"),
         (SYNCHRONIZATION, MODULE),
+        (BROWSING, MODULE.with_name("directory_info.py")),
+        (LOOKING_UP, MODULE.with_name("user_group_info.py")),
+        (USER, MODULE.with_name("user.py")),
     ],
-    ids=["connection", "store", "synchronization"],
+    ids=["connection", "store", "synchronization", "browsing", "looking up", "user"],
 )
 def test_a_family_is_documented_as_it_is(family, path):
     options = yaml_in(path, "DOCUMENTATION")["options"]

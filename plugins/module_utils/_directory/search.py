@@ -19,6 +19,7 @@ from .wire import (
     ProtocolError,
     ReadError,
     Result,
+    ServerLost,
     decode_entry,
     paged_control,
     paged_cookie,
@@ -74,6 +75,20 @@ def encoded_entries(session: Session, base: str, scope: str, filter: str, attrib
     return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size)
 
 
+def finds_any(session: Session, base: str, scope: str, filter: str) -> bool:
+    """Whether the server shows any entry of a search; it is asked for one only, so nothing follows for the others.
+
+    :raises ReadError: when it cannot say.
+    """
+    _check_free(session)
+    page = session.channel.page(session.channel.ask(search_operation(base, scope, filter, ("1.1",), at_most=1)))
+    session.entries += len(page.entries)
+    session.pages += 1
+    if page.result.code not in (0, 4, 10, 32):  # 4: there are more; 10, 32: it lies elsewhere, or is gone
+        raise _failure(session.account_option, base, len(page.entries), page.result)
+    return bool(page.entries)
+
+
 def _check_free(session: Session) -> None:
     if session.unusable:
         raise RuntimeError("this connection cannot search: %s" % session.unusable)
@@ -86,18 +101,22 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
     channel = session.channel
     cookie = b""
     came = before = 0
+    ends: list[bytes] = []      # the first entry of the page, and its last
+    pages: set[int | None] = set()
     message_id = channel.ask(operation, *_controls(paged, size, cookie))
     while True:
-        entries, references, result = channel.page(message_id, _PART)
+        entries, references, result = channel.page(message_id, max(0, (size if paged else 1) + before - came), _PART)
         came += len(entries)
         session.entries += len(entries)
         session.not_read += references
+        if entries:
+            ends = [ends[0] if ends else entries[0], entries[-1]]
         if result is None:
             yield entries
             continue
         session.pages += 1
         if result.code == 0 and paged:
-            next_cookie = _next_cookie(result, cookie, came - before)
+            next_cookie = _next_cookie(result, cookie, ends, pages)
         else:
             next_cookie = b""
         if next_cookie:
@@ -114,7 +133,7 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
         if not next_cookie:
             _refuse_other_names(session)
             return
-        cookie, before = next_cookie, came
+        cookie, before, ends = next_cookie, came, []
 
 
 def _refuse_other_names(session: Session) -> None:
@@ -130,15 +149,20 @@ def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
     return (paged_control(size, cookie),) if paged else ()
 
 
-def _next_cookie(result: Result, cookie: bytes, entries: int) -> bytes:
+def _next_cookie(result: Result, cookie: bytes, ends: list[bytes], pages: set[int | None]) -> bytes:
+    """The cookie for the next page, empty after the last one; `pages` remembers those that came."""
     value = result.controls.get(PAGED_RESULTS)
     if value is None:
         raise ProtocolError("server: nothing proves that the read is complete, since the server left the paged results "
                             "control out of its answer: name another server")
     next_cookie = paged_cookie(value)
-    if next_cookie and next_cookie == cookie and not entries:
-        raise ProtocolError("server: the read is not complete, since the server repeats an empty page without end: run "
-                            "again, or name another server")
+    # Some servers give all pages of a search one cookie: that alone is no repetition.
+    page = hash((ends[0], ends[-1])) if ends else None
+    repeated = page in pages if ends else next_cookie == cookie
+    if next_cookie and repeated:
+        raise ProtocolError("server: the read is not complete, since the server repeats a page without end: run again, "
+                            "or name another server")
+    pages.add(page)
     return next_cookie
 
 
@@ -170,8 +194,9 @@ def _failure(account_option: str, base: str, came: int, result: Result) -> ReadE
                          "followed (%s): name that server"
                          % (where, " ".join(result.referrals) or "it does not say which"))
     option, advice = _ADVICE.get(result.code, _OTHERWISE)
-    return ReadError("%s: the read of %s is not complete, it ended after %d entries (%s): %s"
-                     % (option or account_option, where, came, result, advice))
+    kind = ServerLost if result.code in (51, 52) else ReadError
+    return kind("%s: the read of %s is not complete, it ended after %d entries (%s): %s"
+                % (option or account_option, where, came, result, advice))
 
 
 # --- ranged attributes ----------------------------------------------------------------------------------------------

@@ -173,7 +173,8 @@ class _Tree:
 
     def path_in(self, reference: str, name: str) -> str:
         """Return the path of what has this name in the user group that the reference is of."""
-        home = self.path(self.owned[reference]) if reference in self.owned else reference[len(_model.path_reference("")):]
+        prefix = _model.path_reference("")
+        home = self.path(self.owned[reference]) if reference in self.owned else reference[len(prefix):]
         return _model.join_path(home, name)
 
     def reference(self, number: int) -> str:
@@ -429,16 +430,15 @@ class Store:
         row = self._row("SELECT target_id FROM synchronizations WHERE name = ?", (synchronization,))
         return _model.split_path(self._tree().path(row[0])) if row else None
 
-    def count_values(self, synchronization: str, kinds: Iterable[str]) -> dict[tuple[str, str], int]:
-        """Return how many records that the synchronization writes, and that are not extinct, have a value in each
-        field: (kind of record, field) -> count."""
-        counts: dict = {}
-        for kind in kinds:
-            for text, in self._rows("SELECT attributes FROM %ss WHERE synchronization_id = ? AND extinct IS NULL" % kind,
-                                    (self._synchronization(synchronization),)):
-                for field in _from_json(text):
-                    counts[kind, field] = counts.get((kind, field), 0) + 1
-        return counts
+    def count_values(self, synchronization: str, kind: str, fields: Iterable[str]) -> dict[tuple[str, str], int]:
+        """Return how many records that the synchronization writes, and that are not extinct, have a value in each of
+        the fields: (kind of record, field) -> count. ``kind`` is 'user' or 'user_group'."""
+        fields = sorted(fields)
+        # In JSON only a key stands between a quotation mark that is not escaped and another one with a colon.
+        counts = "".join(", sum(instr(attributes, ?) > 0)" for _field in fields)
+        row = self._row("SELECT 0%s FROM %ss WHERE synchronization_id = ? AND extinct IS NULL" % (counts, kind),
+                        (*('"%s":' % field for field in fields), self._synchronization(synchronization)))
+        return {(kind, field): count or 0 for field, count in zip(fields, row[1:])}
 
     def load_state(self, synchronization: str, target: list[str], snapshot: _model.Snapshot) -> _model.StoredState:
         """Return what the planner needs to know: see StoredState. ``target`` are the names in the path."""
@@ -664,7 +664,7 @@ class Store:
     # --- applying a plan ---
 
     def back_up(self, keep: int) -> None:
-        """Keep a copy of the store as it is before anything is written, beside ``keep`` - 1 earlier ones; 0 for none."""
+        """Keep a copy of the store as it was last committed, and ``keep`` - 1 earlier ones; none at all with 0."""
         if keep:
             backups.back_up(self._path, keep)
 
@@ -674,7 +674,7 @@ class Store:
         ``run`` has time (seconds since 1970), seconds, server, mode, counts, changed, plan_digest, history_days, and
         what is kept of the synchronization: salt, selected, scope, settings (without secrets).
         """
-        target = self._make_user_groups(_model.split_path(plan.target), as_target=True)
+        target = self.make_user_groups(_model.split_path(plan.target), as_target=True)
         me, directory, old_target = self._bind(plan, run, target)
         tree = self._tree(me)
         work = _Work(plan, run["time"], self._note_run(me, plan, run), me, directory, {}, {})
@@ -884,7 +884,8 @@ class Store:
             self._run("INSERT OR IGNORE INTO leaving SELECT m.user_group_id, m.{1} FROM wanted_ids w CROSS JOIN {0} m"
                       " WHERE m.{1} = w.id".format(table, column))
             rows = self._rows(
-                "SELECT l.user_group_id, n.id, n.name, n.key, m.run_id FROM leaving l CROSS JOIN {0} m CROSS JOIN {2}s n"
+                "SELECT l.user_group_id, n.id, n.name, n.key, m.run_id"
+                " FROM leaving l CROSS JOIN {0} m CROSS JOIN {2}s n"
                 " WHERE m.user_group_id = l.user_group_id AND m.{1} = l.member_id AND n.id = l.member_id"
                 .format(table, column, kind))
             self._many(
@@ -908,7 +909,7 @@ class Store:
     def _forget_old_runs(self, work: _Work, days: int) -> None:
         """Remove the runs that are older, and with them what they changed; and of those that changed nothing, all but
         the last thousands: a run every ten minutes makes 50,000 a year."""
-        self._run("DELETE FROM runs WHERE time < ? AND id <> ? AND (synchronization_id IS ? OR synchronization_id IS NULL)",
+        self._run("DELETE FROM runs WHERE time < ?1 AND id <> ?2 AND coalesce(synchronization_id, ?3) = ?3",
                   (work.time - days * 86400, work.run, work.me))
         self._run("DELETE FROM runs WHERE synchronization_id = ?1 AND NOT changed AND id < (SELECT id FROM runs"
                   " WHERE synchronization_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
@@ -948,9 +949,7 @@ class Store:
             self._run("DELETE FROM user_groups WHERE id = ?", (number,))
             number = row[0]
 
-    # --- records made by hand ---
-
-    def _make_user_groups(self, names: list, as_target: bool = False) -> int:
+    def make_user_groups(self, names: list, as_target: bool = False) -> int:
         """Make the user groups along the path that do not exist. Return the id of the last."""
         found = self._tree().find(names)
         number = found[-1]
@@ -959,64 +958,6 @@ class Store:
                 "INSERT INTO user_groups (parent_id, name, name_key, made_as_target) VALUES (?, ?, ?, ?)",
                 (number, name, name_key(name), int(as_target))).lastrowid
         return number
-
-    def add_user_group_by_hand(self, path: list[str]) -> None:
-        """Make the user group at the path, given as names, and those above it; nothing if it exists."""
-        self._make_user_groups(path)
-
-    def add_user_by_hand(self, home: list[str], name: str, attributes: dict, local_attributes: dict,
-                         sid: Optional[str] = None) -> None:
-        """Make a user that belongs to no directory.
-
-        Raises StoreError if there is no such home, or the name is taken in it.
-        """
-        home_id = self._tree().at(home)
-        if home_id is None:
-            raise StoreError("user_group: the store has no such user group: name one it has, or make it first")
-        if self._row("SELECT 1 FROM users WHERE home_id = ? AND name_key = ?", (home_id, name_key(name))):
-            raise StoreError("name: '%s' is taken in this user group: write another name" % name)
-        self._run("INSERT INTO users (home_id, name, name_key, sid, attributes, local_attributes)"
-                  " VALUES (?, ?, ?, ?, ?, ?)",
-                  (home_id, name, name_key(name), sid, _to_json(attributes), _to_json(local_attributes)))
-
-    # --- looking things up ---
-
-    def tree(self) -> list[dict]:
-        """Return all user groups, in the order of their paths: dicts of path, name, key, synchronization (its name),
-        dn, extinct, extinct_since, attributes. ``key`` and ``synchronization`` are None where nobody owns the group."""
-        tree = self._tree()
-        rows = [
-            {"path": tree.path(number), "name": tree.groups[number].name, "key": tree.groups[number].key,
-             "synchronization": synchronization, "dn": dn, "extinct": extinct, "extinct_since": since,
-             "attributes": _from_json(attributes)}
-            for number, synchronization, dn, extinct, since, attributes in self._rows(
-                "SELECT g.id, s.name, g.dn, g.extinct, g.extinct_since, g.attributes FROM user_groups g"
-                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id")
-        ]
-        return sorted(rows, key=lambda row: [name_key(name) for name in _model.split_path(row["path"])])
-
-    def members(self, path: list[str]) -> tuple[list[str], list[str]]:
-        """Return the own members of the user group at the path: names of users, extinct and disabled ones too, and
-        paths of nested user groups. Both are sorted, and empty where there is no such user group."""
-        tree = self._tree()
-        number = tree.at(path)
-        users = self._rows("SELECT u.name FROM memberships m JOIN users u ON u.id = m.user_id"
-                           " WHERE m.user_group_id = ?", (number,))
-        nested = self._rows("SELECT nested_id FROM nestings WHERE user_group_id = ?", (number,))
-        return (sorted((name for name, in users), key=_by_name),
-                sorted((tree.path(child) for child, in nested), key=_by_name))
-
-    def effective_members(self, path: list[str], include_disabled: bool = False,
-                          include_extinct: bool = False) -> list[str]:
-        """Return the names of the users in the user group at the path or in any group nested in it, sorted."""
-        rows = self._rows(
-            "WITH RECURSIVE reached (id) AS (SELECT CAST(? AS INTEGER) UNION SELECT n.nested_id"  # UNION ends cycles
-            " FROM reached r JOIN nestings n ON n.user_group_id = r.id)"
-            " SELECT name FROM users u WHERE id IN ("
-            " SELECT m.user_id FROM reached r JOIN memberships m ON m.user_group_id = r.id)"
-            " AND (enabled <> 0 OR ?) AND (extinct IS NULL OR ?)",
-            (self._tree().at(path), include_disabled, include_extinct))
-        return sorted((name for name, in rows), key=_by_name)
 
 
 class _Work(NamedTuple):
@@ -1033,10 +974,6 @@ class _Work(NamedTuple):
 
 def _from_json(text: str):
     return _decode(text)[0]  # json.loads() looks for blanks around it, which takes as long again
-
-
-def _by_name(name: str) -> tuple:
-    return name_key(name), name
 
 
 def _reference(directory, tree, of_directory, identity, key, home, name) -> str:
