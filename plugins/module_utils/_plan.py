@@ -14,6 +14,7 @@ the same whatever the order of the entries.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import operator
 from collections.abc import Callable, Iterable, Iterator
@@ -542,11 +543,9 @@ def plan_digest(plan: _model.Plan) -> str:
 
     Counts stand before it, so that a plan that is another than the approved one can be told by how it differs.
     """
-    groups = [(change.before, change.after) for change in plan.user_groups]
-    users = [(change.before, change.after) for change in plan.users]
     return _digest(plan, _changes(plan), [
-        "users+%d-%d~%d" % _counts(users),
-        "user_groups+%d-%d~%d" % _counts(groups),
+        "users+%d-%d~%d" % _counts(plan.users),
+        "user_groups+%d-%d~%d" % _counts(plan.user_groups),
         "memberships+%d-%d" % (sum(len(change.users_added) + len(change.user_groups_added)
                                    for change in plan.memberships), _memberships_removed(plan)),
     ])
@@ -555,7 +554,7 @@ def plan_digest(plan: _model.Plan) -> str:
 def removals_digest(plan: _model.Plan) -> str:
     """Return the digest of what a plan takes away: users, user groups, memberships, and values of those who stay."""
     return _digest(plan, _removals(plan), [
-        "users-%d" % sum(change.removes for change in plan.users),
+        "users-%d" % sum(change.removes for change in plan.users if change.before is not None),
         "user_groups-%d" % sum(map(_group_ends, plan.user_groups)),
         "memberships-%d" % _memberships_removed(plan),
         "attributes-%d" % len(_model.losses(plan)),
@@ -564,10 +563,9 @@ def removals_digest(plan: _model.Plan) -> str:
 
 def _counts(changes):
     """Return how many records are created, removed (or become extinct) and changed."""
-    created = sum(before is None for before, dummy in changes)
-    removed = sum(before is not None and (after is None or bool(after.extinct) and not before.extinct)
-                  for before, after in changes)
-    return created, removed, len(changes) - created - removed
+    there = [change for change in changes if change.before is not None]
+    removed = sum(change.after is None or bool(change.after.extinct) and not change.before.extinct for change in there)
+    return len(changes) - len(there), removed, len(there) - removed
 
 
 def _memberships_removed(plan):
@@ -578,19 +576,20 @@ def _group_ends(change):
     return change.after is None or bool(change.after.extinct) and not (change.before and change.before.extinct)
 
 
+_AT_ONCE = 100  # changes: one by one, the calls would take as long as the work
+
+
 def _digest(plan, changes, counts):
-    """Return the counts and a hash over the changes, each a list that begins with its kind and its reference."""
     digest = hashlib.sha256()
     encode = json.JSONEncoder(sort_keys=True).encode
-    items = [[plan.synchronization, plan.directory.identity, plan.target]]
-    items += sorted(changes, key=_kind_and_reference)
-    for at in range(0, len(items), _AT_ONCE):
-        digest.update(encode(items[at:at + _AT_ONCE]).encode("ascii") + b"\n")
+    items = itertools.chain([[plan.synchronization, plan.directory.identity, plan.target]], changes)
+    for several in iter(lambda: list(itertools.islice(items, _AT_ONCE)), []):
+        digest.update(encode(several).encode("ascii") + b"\n")
     return "%s:%s" % (",".join(counts), digest.hexdigest())
 
 
-_AT_ONCE = 100  # changes: one by one, the calls would take as long as the work
-_kind_and_reference = operator.itemgetter(0, 1)
+def _in_order(changes):
+    return sorted(changes, key=operator.itemgetter(0))  # by reference, and they nearly always are
 
 
 def _changes(plan):
@@ -598,29 +597,28 @@ def _changes(plan):
         yield ["target", plan.target]
     if plan.leaving:
         yield ["state", plan.leaving]
-    for change in plan.user_groups:
+    for change in _in_order(plan.user_groups):
         yield ["user_group", change.key, _visible(change.before), _visible(change.after)]
-    for change in plan.users:
-        yield ["user", change.reference, _visible(change.before), _visible(change.after),
-               change.adopts, change.policy, change.released]
-    for change in plan.memberships:
+    for reference, before, after, adopts, policy, released in _in_order(plan.users):
+        yield ["user", reference, _visible(before), _visible(after), adopts, policy, released]
+    for change in _in_order(plan.memberships):
         yield ["members", *change]
 
 
 def _removals(plan):
     if plan.leaving:
         yield ["state", plan.leaving]
-    for change in plan.user_groups:
+    for change in _in_order(plan.user_groups):
         if _group_ends(change):
             yield ["user_group", change.key, _visible(change.before), _visible(change.after)]
-    for change in plan.users:
-        if change.removes:
+    for change in _in_order(plan.users):
+        if change.before is not None and change.removes:
             yield ["user", change.reference, _visible(change.before), _visible(change.after), change.adopts]
-    for change in plan.memberships:
+    for change in _in_order(plan.memberships):
         if change.users_removed or change.user_groups_removed:
             yield ["members", change.key, change.users_removed, change.user_groups_removed]
-    for loss in _model.losses(plan):
-        yield ["value", loss.reference, loss.kind, loss.field]
+    for loss in sorted(_model.losses(plan)):
+        yield ["value", *loss]
 
 
 def _visible(record):

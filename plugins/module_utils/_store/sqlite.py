@@ -839,10 +839,10 @@ class Store:
             self._many("DELETE FROM %s WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (work.groups[change.key], ids[reference])
                 for change in work.plan.memberships for reference in getattr(change, removed)))
-            self._insert(table, ("user_group_id", column, "run_id"), (
-                (work.groups[change.key], number, work.run)
-                for change in work.plan.memberships
-                for number in sorted(set(map(ids.__getitem__, getattr(change, added))))))
+            self._insert(table, ("user_group_id", column, "run_id"), itertools.chain.from_iterable(
+                zip(itertools.repeat(work.groups[change.key]),
+                    sorted(set(map(ids.__getitem__, getattr(change, added)))), itertools.repeat(work.run))
+                for change in work.plan.memberships))
             self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (value or None, work.groups.get(key), ids.get(reference))
                 for (key, reference), value in listed_as.items()))
