@@ -44,6 +44,14 @@ def extinct_names(name: str, reference: str) -> tuple[str, ...]:
     return name, "%s (extinct)" % name, "%s (extinct %s)" % (name, reference)
 
 
+def printable(text: str) -> str:
+    """Escape what would break out of a line of a terminal: control characters and those that turn text around."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+                   for character in text)
+
+
 def join_path(parent: str, name: str) -> str:
     """Return the path of the user group ``name`` in the user group at the path ``parent``."""
     return "%s/%s" % (parent, name.replace("\\", "\\\\").replace("/", "\\/"))

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Dict, List, NamedTuple, Set
 
 from . import _model
-from ._model import path_of
+from ._model import path_of, printable
 
 # What members of groups can be besides users, user groups and values that lead nowhere: counted.
 OTHER_MEMBERS = ("computers", "contacts", "out_of_scope", "well_known_identities")
@@ -373,11 +373,5 @@ def _fields(record):
     return lines
 
 
-def _printable(text):
-    """Escape what would break out of a line of a terminal: control characters and those that turn text around."""
-    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-                   for character in text)
-
-
 def _text(lines):
-    return "".join(_printable(line) + "\n" for line in lines)
+    return "".join(printable(line) + "\n" for line in lines)

@@ -53,6 +53,8 @@ SLOW = 0.25
 
 FAULTS = {
     "none: MaxPageSize and MaxValRange": Fault(misbehaving.behave, right=tuple(STAGES)),
+    "success, and nothing was found": Fault(misbehaving.finds_nothing, ("users", "groups", "ranges")),
+    "invalidCredentials": Fault(ends_with(49, "data 52e, v4563"), ("bind",)),
     "sizeLimitExceeded": Fault(ends_with(4)),
     "timeLimitExceeded": Fault(ends_with(3)),
     "adminLimitExceeded": Fault(ends_with(11, "lookthrough")),
@@ -367,8 +369,7 @@ def test_openldap_counts_all_pages_together(tmp_path, ca):
 
 def test_a_search_that_ends_too_early_with_success_is_found_out(lab):
     """Nothing in LDAP tells it from the truth. But who is missing is looked up, and is found where all was read."""
-    lab.server.fail(STAGES["users"], lambda line, request, answer: line.send(misbehaving.search_result(request, 0)),
-                    first=2)
+    lab.server.fail(STAGES["users"], misbehaving.finds_nothing, first=2)
     with pytest.raises(SynchronizationError, match="did not come although it is selected: run again"):
         lab.run()
     assert refused(lab) == "server"
