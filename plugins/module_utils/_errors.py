@@ -16,3 +16,11 @@ class SynchronizationError(Exception):
 
     def __init__(self, text: str) -> None:
         super().__init__(printable(text))
+
+
+class Refused(SynchronizationError):
+    """The run would do what a limit, or an approval, does not allow. ``result`` says what, as a dry run does."""
+
+    def __init__(self, text: str, result: dict) -> None:
+        super().__init__(text)
+        self.result = result

@@ -69,19 +69,22 @@ def collections_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_playbook(tmp_path: Path, collections_path: Path) -> Callable[..., PlaybookRun]:
     """A function that runs tasks on localhost with the ansible-core of this test's environment.
 
-    ``run_playbook(tasks, "--check", "--diff", env={...}, module_defaults={...})``: the tasks as data, arguments of
-    ansible-playbook, additional environment variables, and keywords of the play.
+    ``run_playbook(tasks, "--check", "--diff", env={...}, module_defaults={...})``: the tasks as data, or the path or
+    full name of a playbook; arguments of ansible-playbook, additional environment variables, and keywords of the play.
     """
 
     def run(
-        tasks: list[dict[str, Any]], *arguments: str, env: dict[str, str] | None = None, **play: Any
+        tasks: list[dict[str, Any]] | str, *arguments: str, env: dict[str, str] | None = None, **play: Any
     ) -> PlaybookRun:
-        playbook, record = tmp_path / "playbook.json", tmp_path / "results.jsonl"
-        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, **play, "tasks": tasks}]))
+        playbook, record = tasks, tmp_path / "results.jsonl"
+        if not isinstance(tasks, str):
+            playbook = str(tmp_path / "playbook.json")
+            Path(playbook).write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, **play,
+                                                   "tasks": tasks}]))
         record.unlink(missing_ok=True)
         (tmp_path / "ansible.cfg").touch()
         done = subprocess.run(
-            _command(str(playbook), arguments),
+            _command(playbook, arguments),
             env={**os.environ, **_environment(tmp_path, collections_path, record), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -64,7 +64,7 @@ _GROUPS_A_PAGE = 100  # their member lists make them long
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
 
 # Naming contexts that hold no people.
-_NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=schema", "cn=subschema", "o=ipaca",
+NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=schema", "cn=subschema", "o=ipaca",
               "o=netscaperoot", "cn=deltalog", "cn=authdata")
 
 
@@ -94,7 +94,7 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
         return contexts[chosen.pop()]
     if default:
         return default[0]
-    people = sorted(context for context in contexts if context and not context.startswith(_NO_PEOPLE))
+    people = sorted(context for context in contexts if context and not context.startswith(NO_PEOPLE))
     if len(people) != 1:
         raise SynchronizationError(
             "distinguished_name: the server has %s: name what is to be read" % (
@@ -278,6 +278,7 @@ class _Reading:
         if both:
             raise SynchronizationError("ldap_parameters.user_key, ldap_parameters.group_key: '%s' is the key of a user "
                                        "and of a group: name attributes that tell them apart" % both[0])
+        self._check_required()
         user_groups = self._finished_groups()
         user_groups.update(self._finished_containers())
         return Snapshot(
@@ -294,6 +295,7 @@ class _Reading:
             selected=self.selected,
             warnings=[printable(warning) for warning in self.warnings],
             dangling=self.dangling,
+            whole_tree=self.whole,
         )
 
     # --- what is selected and what is excluded
@@ -577,6 +579,25 @@ class _Reading:
                 if dns.setdefault(key, dn) != dn:
                     raise ReadError("ldap_parameters.%s: '%s' and '%s' have one %s, so it is no stable key: name "
                                     "another attribute" % (parameter, dn_text(dns[key]), dn_text(dn), attribute))
+
+    def _check_required(self) -> None:
+        """Refuse a read that did not see an entry that must be there. Of a container that is no node, being there will
+        do."""
+        option = "required_entries"
+        seen = (self.users, self.groups, self.containers, set(self.selected.values()))
+        for dn in self.settings.required_entries:
+            self._check_within(option, dn, self.settings.required_entries)
+            found = self._base(dn, "(objectClass=*)")
+            if found is None:
+                raise ReadError("%s: the read is not complete, since '%s' does not exist in the directory, or the "
+                                "account cannot read it: look what happened to it, or remove it from the option"
+                                % (option, dn))
+            keys = _keys_of(found, self.preset.user_key, self.preset.group_key, self.preset.container_key)
+            if any(key in several for key in keys for several in seen):
+                continue
+            if self._base(dn, "(|%s%s)" % (self.preset.is_user, self.preset.is_group)) is not None:
+                raise ReadError("%s: the read is not complete, since it did not come across '%s', which exists: select "
+                                "it, or remove it from the option" % (option, dn))
 
     # --- groups
 

@@ -64,6 +64,20 @@ def search(session: Session, base: str, scope: str, filter: str, attributes: Seq
     return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size)
 
 
+def finds_any(session: Session, base: str, scope: str, filter: str) -> bool:
+    """Whether the server shows any entry of a search; it is asked for one only, so nothing follows for the others.
+
+    :raises ReadError: when it cannot say.
+    """
+    _check_free(session)
+    page = session.channel.page(session.channel.ask(search_operation(base, scope, filter, ("1.1",), at_most=1)))
+    session.entries += len(page.entries)
+    session.pages += 1
+    if page.result.code not in (0, 4, 10, 32):  # 4: there are more; 10, 32: it lies elsewhere, or is gone
+        raise _failure(session.account_option, base, len(page.entries), page.result)
+    return bool(page.entries)
+
+
 def _check_free(session: Session) -> None:
     if session.unusable:
         raise RuntimeError("this connection cannot search: %s" % session.unusable)

@@ -115,10 +115,13 @@ def encode_filter(tree: tuple) -> bytes:
     return _element(_ASSERTIONS[kind], _string(tree[1]), _string(tree[2]))
 
 
-def search_operation(base: str, scope: str, filter_text: str, attributes: Sequence[str]) -> bytes:
-    """A SearchRequest (RFC 4511, 4.5.1): no limits asked for, aliases never dereferenced, values wanted."""
+def search_operation(base: str, scope: str, filter_text: str, attributes: Sequence[str], at_most: int = 0) -> bytes:
+    """A SearchRequest (RFC 4511, 4.5.1): aliases never dereferenced, values wanted.
+
+    :param at_most: how many entries to ask for; 0 asks for no limit.
+    """
     return _element(0x63, _string(base), _integer(SCOPES[scope], _ENUMERATED), _integer(0, _ENUMERATED),
-                    _integer(0), _integer(0), _FALSE, encode_filter(parse_filter(filter_text)),
+                    _integer(at_most), _integer(0), _FALSE, encode_filter(parse_filter(filter_text)),
                     _element(_SEQUENCE, *[_string(name) for name in attributes]))
 
 
