@@ -14,11 +14,12 @@ from contextlib import ExitStack
 
 import dns.resolver
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _options, _settings, _synchronize
+from ansible_collections.usersync.directory.plugins.module_utils import _settings
 from ansible_collections.usersync.directory.plugins.module_utils._directory import connection
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import misbehaving, tree
 from support.dns_server import DnsServer
+from support.lab import synchronize
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import free_port
 from support.tls import CertificateAuthority
@@ -50,16 +51,14 @@ def replicas(ca):
 
 @pytest.fixture
 def run(tmp_path, ca):
-    def synchronize(*servers, **more):
-        specification = _options.module_arguments(_options.CONNECTION, _options.STORE, _options.SYNCHRONIZATION)
-        options = {option: described.get("default") for option, described in specification["argument_spec"].items()}
-        options.update(name="staff", user_group="All/Staff", server=list(servers), ca_path=str(ca.cert), login=LOGIN,
-                       password=PASSWORD, distinguished_name=OU, timeout=2, store=str(tmp_path / "users.db"))
-        options.update(more)
-        return _synchronize.synchronize(_settings.settings_from(options, print), False, False, print)
+    def run_with(*servers, **more):
+        options = {"name": "staff", "user_group": "All/Staff", "server": list(servers), "ca_path": str(ca.cert),
+                   "login": LOGIN, "password": PASSWORD, "distinguished_name": OU, "timeout": 2,
+                   "store": str(run_with.store), **more}
+        return synchronize(False, [], **options)
 
-    synchronize.store = tmp_path / "users.db"
-    return synchronize
+    run_with.store = tmp_path / "users.db"
+    return run_with
 
 
 def is_bind(request):

@@ -10,9 +10,9 @@ import sqlite3
 import time
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _options, _settings, _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import tree
+from support.lab import synchronize
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.slapd import Slapd
 
@@ -38,14 +38,10 @@ class Lab:
         self.server, self.store = server, store
 
     def run(self, check_mode=False, **more):
-        specification = _options.module_arguments(_options.CONNECTION, _options.STORE, _options.SYNCHRONIZATION)
-        options = {option: described.get("default") for option, described in specification["argument_spec"].items()}
-        options.update(name="staff", user_group="All/Staff", server=[self.server.ldap_url], encryption="none",
-                       login=LOGIN, password=PASSWORD, distinguished_name=STAFF, store=str(self.store))
-        options.update(more)
+        options = {"name": "staff", "user_group": "All/Staff", "server": [self.server.ldap_url], "encryption": "none",
+                   "login": LOGIN, "password": PASSWORD, "distinguished_name": STAFF, "store": str(self.store), **more}
         self.warnings = []
-        settings = _settings.settings_from(options, self.warnings.append)
-        return _synchronize.synchronize(settings, check_mode, True, self.warnings.append)
+        return synchronize(check_mode, self.warnings, **options)
 
     def thrice(self, **more):
         """A dry run, a real one that says the same, and one that has nothing to do."""
