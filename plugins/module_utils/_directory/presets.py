@@ -480,7 +480,17 @@ def entry_name(attribute: str, entry: Entry, dn: str) -> Tuple[Optional[str], Op
         name = value_text(attribute, _one_value(attribute, values, dn))
     except ValueError:
         return None, "its %s is not UTF-8" % attribute
-    return (name, None) if name.strip() else (None, "its %s is blank" % attribute)
+    problem = name_problem(name, attribute)
+    return (None, problem) if problem else (name, None)
+
+
+def name_problem(name: str, attribute: str) -> Optional[str]:
+    """Return why the text cannot be a name in the store; None if it can."""
+    if not name.strip():
+        return "its %s is blank" % attribute
+    if "\0" in name:  # where SQL functions and other programs take a text to end
+        return "its %s has a NUL character" % attribute
+    return None
 
 
 def field_reader(

@@ -29,6 +29,7 @@ from .._model import (
     User,
     UserGroup,
     name_key,
+    printable,
 )
 from .connection import Session
 from .presets import (
@@ -37,6 +38,7 @@ from .presets import (
     entry_name,
     field_reader,
     key_value,
+    name_problem,
     state_is_lasting,
     text_of,
     user_enabled,
@@ -311,7 +313,7 @@ class _Reading:
             not_stored=self.not_stored,
             other_members=self.other_members,
             selected=self.selected,
-            warnings=self.warnings,
+            warnings=[printable(warning) for warning in self.warnings],
             dangling=self.dangling,
             whole_tree=self.whole,
         )
@@ -423,10 +425,15 @@ class _Reading:
         for dn in self.roots.values():
             found += search(self.session, dn, "sub", self.preset.is_container, attributes)
         entries = {}
+        dns: Dict[str, str] = {}  # key -> normal DN
         for raw_dn, entry, _raw in found:
             dn = dn_text(raw_dn)
             normal = normal_dn(dn)
             key = self._key(None, self.preset.container_key, entry, dn)
+            if dns.setdefault(key, normal) != normal:  # so that none can come to lie in itself
+                raise ReadError("server: the read is not complete, since '%s' and '%s' came with one %s: run again, "
+                                "since a container may have moved meanwhile"
+                                % (dns[key], normal, self.preset.container_key))
             if not self._is_excluded(normal) and key not in self.excluded_keys:
                 self.nodes[normal] = key
                 entries[normal] = dn, entry
@@ -438,9 +445,10 @@ class _Reading:
         fields, problems = self.read_group_fields(entry, dn)
         self.not_stored += [(dn, problem) for problem in problems]
         name: Optional[str] = rdn_value(dn)
-        if not (name or "").strip():
+        problem = name_problem(name or "", "name")
+        if problem:
             name = None
-            self.not_stored.append((dn, "its name is blank"))
+            self.not_stored.append((dn, problem))
         unit = b"organizationalunit" in {value.lower() for value in entry.get("objectclass", ())}
         self.containers[key] = UserGroup(
             key=key, dn=dn, name=name, parent=self._home(_parent(normal)), created=self._created(entry, dn),
@@ -1013,7 +1021,10 @@ class _Reading:
             except ValueError:
                 self.not_stored.append((self.preset.user_groups, "the name %r of a group is not UTF-8" % value))
                 continue
-            if name.strip():
+            problem = name_problem(name, self.preset.user_groups)
+            if problem and name.strip():
+                self.not_stored.append((name, problem))
+            elif not problem:
                 key = "name:" + name_key(name)
                 if key not in self.groups:
                     self.groups[key] = _Group(UserGroup(

@@ -28,6 +28,7 @@ from .wire import (
 
 
 _PART = 8 * 1024 * 1024     # bytes of a page that are kept before they are handed on: a hundred groups may be a gigabyte
+_TOO_MANY = 10000       # entries in a page beyond those asked for, after which it is taken for one without end
 
 
 class NoSuchEntry(ReadError):
@@ -100,17 +101,20 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
     session.unusable = "another search is not read to its end"
     channel = session.channel
     cookie = b""
-    came = before = 0
-    ends: list[bytes] = []      # the first entry of the page, and its last
+    came = before = 0       # entries in all, and in the pages before this one
+    ends: tuple[bytes, ...] = ()        # the first entry of this page and the last one
     pages: set[int | None] = set()
     message_id = channel.ask(operation, *_controls(paged, size, cookie))
     while True:
-        entries, references, result = channel.page(message_id, max(0, (size if paged else 1) + before - came), _PART)
+        entries, references, result = channel.page(message_id, _PART)
         came += len(entries)
         session.entries += len(entries)
         session.not_read += references
         if entries:
-            ends = [ends[0] if ends else entries[0], entries[-1]]
+            ends = (*ends[:1], entries[0])[:1] + (entries[-1],)
+        if came - before > (size if paged else 1) + _TOO_MANY or result is None and not entries:
+            raise ProtocolError("server: it was asked for %d entries and does not stop sending: name another server"
+                                % (size if paged else 1))
         if result is None:
             yield entries
             continue
@@ -133,7 +137,7 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
         if not next_cookie:
             _refuse_other_names(session)
             return
-        cookie, before, ends = next_cookie, came, []
+        cookie, before, ends = next_cookie, came, ()
 
 
 def _refuse_other_names(session: Session) -> None:
@@ -149,15 +153,15 @@ def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
     return (paged_control(size, cookie),) if paged else ()
 
 
-def _next_cookie(result: Result, cookie: bytes, ends: list[bytes], pages: set[int | None]) -> bytes:
-    """The cookie for the next page, empty after the last one; `pages` remembers those that came."""
+def _next_cookie(result: Result, cookie: bytes, ends: tuple[bytes, ...], pages: set[int | None]) -> bytes:
+    """The cookie for the next page, empty after the last one; `pages` remembers those that came, by their `ends`."""
     value = result.controls.get(PAGED_RESULTS)
     if value is None:
         raise ProtocolError("server: nothing proves that the read is complete, since the server left the paged results "
                             "control out of its answer: name another server")
     next_cookie = paged_cookie(value)
     # Some servers give all pages of a search one cookie: that alone is no repetition.
-    page = hash((ends[0], ends[-1])) if ends else None
+    page = hash(ends) if ends else None
     repeated = page in pages if ends else next_cookie == cookie
     if next_cookie and repeated:
         raise ProtocolError("server: the read is not complete, since the server repeats a page without end: run again, "

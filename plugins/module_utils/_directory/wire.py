@@ -26,7 +26,6 @@ PAGED_RESULTS = "1.2.840.113556.1.4.319"    # RFC 2696
 _LARGEST_MESSAGE = 256 * 1024 * 1024
 _RECEIVE = 64 * 1024
 _RECEIVE_AT_MOST = 1024 * 1024
-_BESIDE_ENTRIES = 10000     # messages that an answer may have besides the entries asked for: references above all
 
 # Tags of RFC 4511, 4.
 _INTEGER, _OCTETS, _ENUMERATED, _SEQUENCE, _SET, _CONTROLS = 0x02, 0x04, 0x0A, 0x30, 0x31, 0xA0
@@ -399,36 +398,32 @@ class Channel:
             raise ServerLost("server: the connection broke while a search was sent (%s): run again" % error) from None
         return self._last_id
 
-    def page(self, message_id: int, size: int = 1, at_most: int = 1 << 62) -> Page:
+    def page(self, message_id: int, at_most: int = _LARGEST_MESSAGE) -> Page:
         """Read up to the SearchResultDone of a search; entries stay encoded.
 
-        :param size: entries that were asked for. A server that sends without end would fill the memory.
-        :param at_most: bytes of entries after which it returns what has come so far, without a result; call it again
-            for the rest.
+        :param at_most: bytes after which it returns what has come so far, without a result; call it again for the rest.
         """
         entries: list[bytes] = []
         references: list[str] = []
         expected = _integer(message_id)
         room = at_most
-        for _message in range(size + _BESIDE_ENTRIES):
+        while room > 0:
             data, at, end = self._message()
+            room -= end - at
             operation = at + len(expected)
             if not data.startswith(expected, at):
                 self._refuse_message(data, at, end)
             try:
-                tag, length, start = data[operation], data[operation + 1], operation + 2
+                tag, size, start = data[operation], data[operation + 1], operation + 2
             except IndexError:
                 raise ProtocolError(_NOT_BER) from None
-            if length > 127:
-                length, start = _long_length(data, start, length)
-            stop = start + length
+            if size > 127:
+                size, start = _long_length(data, start, size)
+            stop = start + size
             if stop > end:
                 raise ProtocolError(_NOT_BER)
             if tag == _ENTRY:
                 entries.append(data[operation:stop])
-                room -= stop - operation
-                if room <= 0:
-                    return Page(entries, references, None)
             elif tag == _DONE:
                 controls = {}
                 for control_tag, first, last in _elements(data, stop, end):
@@ -439,7 +434,7 @@ class Channel:
                 references += _strings(data, start, stop)
             elif tag != _INTERMEDIATE:      # RFC 4511, 4.13: an intermediate one not asked for is ignored
                 raise ProtocolError("server: it answered a search with an operation that is no answer to it")
-        raise ProtocolError("server: it was asked for %d entries and does not stop sending: name another server" % size)
+        return Page(entries, references, None)
 
     def _refuse_message(self, data: bytes, at: int, end: int) -> None:
         """Say why a message that does not carry the id of the search ends the read."""
