@@ -17,8 +17,8 @@ from test_plan import Store, group, policies, user
 SCOPE = {**dict.fromkeys(_limits.SCOPE_SETTINGS), "whole_tree": False, "distinguished_name": ["ou=staff,dc=x"]}
 
 
-def judge(store, people, groups=(), reason=GONE, scope=SCOPE, last_scope=SCOPE, held=frozenset(), **chosen):
-    """Plan against the store of dictionaries; the plan, and why it is refused."""
+def judge(store, people, groups=(), reason=GONE, scope=None, last_scope=None, held=frozenset(), **chosen):
+    """Plan against the store of dictionaries; the plan, and why it is refused. The scope is SCOPE if not given."""
     limits = dict(removal_limits={}, allow_empty=False, scope_change=False, fail_on=[], approved_plan=None,
                   approved_removals=None)
     options = {**limits, **{option: chosen.pop(option) for option in list(chosen) if option in limits}}
@@ -37,8 +37,8 @@ def judge(store, people, groups=(), reason=GONE, scope=SCOPE, last_scope=SCOPE, 
     owned = _limits.Owned(sum(1 for each in state.users.values() if not each.record.extinct),
                           len(state.user_groups), state.membership_count, values)
     digests = _plan.plan_digest(plan), _plan.removals_digest(plan)
-    refusals = _limits.refusals(plan, unheld, snapshot, state, SimpleNamespace(**options), owned, (last_scope, scope),
-                                digests)
+    refusals = _limits.refusals(plan, unheld, snapshot, state, SimpleNamespace(**options), owned,
+                                (last_scope or SCOPE, scope or SCOPE), digests)
     return SimpleNamespace(plan=plan, refusals=refusals, digests=digests, snapshot=snapshot,
                            limits=[refusal.limit for refusal in refusals])
 
@@ -208,7 +208,6 @@ def test_a_change_of_scope():
     assert "user_filter was not set and is '(title=nurse)'" in found.refusals[0].why
     assert judge(store, people(99), reason=GONE, scope=other).limits == [], "gone is gone"
     assert judge(store, people(99), reason=OUT_OF_SCOPE).limits == [], "the scope is as it was"
-    assert judge(store, people(99), reason=OUT_OF_SCOPE, scope=other, last_scope=None).limits == []
     assert judge(store, people(99), reason=OUT_OF_SCOPE, scope=other, scope_change=True).limits == []
     assert judge(store, people(9), reason=OUT_OF_SCOPE, scope=other, scope_change=True).limits == ["users"]
     assert judge(store, people(9), reason=OUT_OF_SCOPE, scope=other,
@@ -328,5 +327,3 @@ def test_a_newcomer_does_not_take_the_place_of_who_is_held():
     held = frozenset({("user", "a")})
     plan = _plan.make_plan(policies(), snapshot, store.state(), str.casefold, held=held)
     assert plan.users == [] and [each.name for each in plan.collisions] == ["ann"]
-
-
