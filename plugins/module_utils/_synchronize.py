@@ -4,7 +4,10 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""The way of the data: options -> directory -> snapshot, store -> stored state, both -> plan -> limits -> apply -> report."""
+"""The way of the data.
+
+options -> directory -> snapshot, store -> stored state, both -> plan -> limits -> apply -> report
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from ._settings import Settings, public_settings
 from ._store import sqlite
 
 # Digests of another generation are not comparable: count up when what they cover changes.
-_DIGEST_GENERATION = 1
+_DIGEST_GENERATION = 2
 
 
 def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -85,7 +88,7 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     plan = _hold(settings, unheld, snapshot, state, last, read["server"], now, warn)
     both = plan_digest(plan), removals_digest(plan)
     scope = _scope(settings, preset, snapshot)
-    owned = _owned(settings, store, digests, state, plan)
+    owned = _owned(settings, store, preset, digests, state, plan)
     refusals = _limits.refusals(plan, unheld, snapshot, state, settings, owned, (last.scope, scope), both)
     return _Planned(plan, snapshot, state, refusals, both, read, preset, salt, scope)
 
@@ -176,14 +179,21 @@ def _scope(settings, preset, snapshot):
     }
 
 
-def _owned(settings, store, digests, state, plan):
+def _owned(settings, store, preset, digests, state, plan):
     """Return how much is owned; values are counted only where some are lost, for that takes a look at each record."""
-    losing = {loss.kind for loss in _model.losses(plan)}
+    mapped = {"user": [*preset.user_fields, *preset.user_lists],
+              "user_group": [*preset.group_fields, *preset.group_lists]}
+    lost: dict[str, set] = {}
+    for loss in _model.losses(plan):
+        lost.setdefault(loss.kind, set(mapped[loss.kind])).add(loss.field)
+    values_owned: dict = {}
+    for kind, fields in lost.items():
+        values_owned.update(store.count_values(settings.name, kind, fields))
     return _limits.Owned(
         users=sum(digest is not None for digest in digests.users.values()),
         user_groups=len(digests.user_groups),
         memberships=state.membership_count - state.extinct_membership_count,
-        values=store.count_values(settings.name, sorted(losing)) if losing else {},
+        values=values_owned,
     )
 
 

@@ -166,7 +166,8 @@ def leaving(path, name, state):
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(
-    st.sampled_from(sorted(SYNCHRONIZATIONS)), directories(), st.sampled_from(("run", "run", "hold", "released", "absent")),
+    st.sampled_from(sorted(SYNCHRONIZATIONS)), directories(),
+    st.sampled_from(("run", "run", "hold", "released", "absent")),
     st.fixed_dictionaries({
         "user_collision": st.sampled_from(("skip", "merge")),
         "user_extinction": st.sampled_from(("skip", "disable", "delete")),

@@ -421,6 +421,22 @@ def user_enabled(preset: Preset, attributes: Entry, now: int) -> bool:
     return True
 
 
+# These disable a user when their time has come: before all times or after all times the answer may be another.
+_EXPIRING = ("accountExpires", "shadowExpire")
+_BEFORE_ALL, _AFTER_ALL = 0, 1 << 63
+
+
+def state_is_lasting(preset: Preset, attributes: Entry) -> bool:
+    """Return whether a user stays enabled, or disabled, as long as the entry is as it is: nothing in it expires."""
+    for attribute in preset.state:
+        if attribute in _EXPIRING:
+            name, disables = _STATE[attribute]
+            values = attributes.get(name)
+            if values and disables(values, _BEFORE_ALL) != disables(values, _AFTER_ALL):
+                return False
+    return True
+
+
 # --- values ----------------------------------------------------------------------------------------------------------
 
 _TEXT_OF = {"objectguid": guid_text, "objectsid": sid_text}
