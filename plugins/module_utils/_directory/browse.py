@@ -48,8 +48,8 @@ class _Kind(NamedTuple):
 def browse(settings: Any, warn: Callable[[str], None]) -> Dict[str, Any]:
     """Return what the directory says to the login that is given; nothing is changed.
 
-    :param settings: those of `read_from_first`, use_ldap and ldap_parameters, distinguished_name (a list of one DN or none),
-        depth, search and limit.
+    :param settings: those of `read_from_first`, use_ldap and ldap_parameters, distinguished_name (a list of one DN or
+        none), depth, search and limit.
     :raises SynchronizationError: with a sentence for the reader.
     """
     try:
