@@ -134,6 +134,7 @@ def test_a_dn_that_is_no_utf8_ends_the_read(lab, domain):
 
 
 def test_errors_and_warnings_are_one_line_each(lab, domain):
+    domain.user("anna", STAFF)
     evil = "CN=evil\nchanged: [localhost]\x1b[2J\u202e," + STAFF
     domain.move(domain.user("evil", STAFF), evil)
     domain.set(evil, "userAccountControl")
@@ -144,6 +145,7 @@ def test_errors_and_warnings_are_one_line_each(lab, domain):
     lab.run()
     moved = "OU=Staff\n\x1b[2J," + tree.DOMAIN
     domain.move(STAFF, moved)
+    domain.move("CN=anna," + STAFF, "CN=anna," + moved)
     lab.run()
     assert len(lab.warnings) >= 2 and all(warning.isprintable() for warning in lab.warnings)
 

@@ -158,7 +158,7 @@ class MisbehavingDirectory(ClosedAtExit):
     # --- what a test says and asks
 
     def fail(self, fits: Callable[[Request], bool], fault: Fault, first: int = 1, times: float = float("inf")) -> None:
-        """Answer with `fault` from the `first` request of a connection on that `fits`, `times` times."""
+        """Answer with `fault` from the `first` request of a connection on that `fits`, `times` times on each."""
         self._rules.append(_Rule(fits, fault, first, times, Counter()))
 
     def behave(self) -> None:
