@@ -139,8 +139,9 @@ def _is_renamed(change):
 # --- scope -----------------------------------------------------------------------------------------------------------
 
 
-def _scope_refusal(plan, snapshot, owned, before, after, removals_approved) -> List[Refusal]:
+def _scope_refusal(plan, snapshot, owned, scopes, removals_approved) -> List[Refusal]:
     """Return a refusal where the scope settings changed and that would end something, or widen to the whole tree."""
+    before, after = scopes
     if before is None:
         return []
     changed = [option for option in SCOPE_SETTINGS if before.get(option) != after.get(option)]
@@ -246,7 +247,7 @@ def refusals(plan: _model.Plan, unheld: _model.Plan, snapshot: _model.Snapshot, 
         return found
     removals_approved = bool(settings.approved_removals)
     if not settings.scope_change:
-        found += _scope_refusal(unheld, snapshot, owned, *scopes, removals_approved)
+        found += _scope_refusal(unheld, snapshot, owned, scopes, removals_approved)
     return found + [refusal for refusal in _exceeded(plan, state, owned, settings.removal_limits)
                     if not removals_approved or refusal.limit == "renames"]
 

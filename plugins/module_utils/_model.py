@@ -204,7 +204,7 @@ class StoredUser(NamedTuple):
     given: bool  # this synchronization writes the record: it gave it, or the giver's claim has ended
     other_claims: int  # of other synchronizations
     adopted: bool  # made by hand once, then merged: released on extinction, not deleted
-    extinct_since: int | None = None  # seconds since 1970; from when on the record is disabled where extinction did that
+    extinct_since: int | None = None  # seconds since 1970; where extinction disabled the record, since when that is so
 
 
 class UserGroupRecord(NamedTuple):

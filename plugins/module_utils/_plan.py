@@ -537,7 +537,8 @@ def plan_digest(plan: _model.Plan) -> str:
 
     Counts stand before it, so that a plan that is another than the approved one can be told by how it differs.
     """
-    groups, users = ([(change.before, change.after) for change in changes] for changes in (plan.user_groups, plan.users))
+    groups = [(change.before, change.after) for change in plan.user_groups]
+    users = [(change.before, change.after) for change in plan.users]
     return _digest(plan, _changes(plan), [
         "users+%d-%d~%d" % _counts(users),
         "user_groups+%d-%d~%d" % _counts(groups),

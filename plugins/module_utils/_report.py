@@ -280,8 +280,9 @@ def _list_held(plan, groups, names, cut):
             held["memberships"].append({"user_group": path_of(key, groups), "member": path_of(member[0], groups)})
         else:
             held["memberships"].append({"user_group": path_of(key, groups), "member": names.get(member[0], member[0])})
-    return {kind: cut.items(sorted(entries, key=lambda entry: entry if isinstance(entry, str) else tuple(entry.values())))
-            for kind, entries in held.items()}
+    held["memberships"].sort(key=lambda entry: (entry["user_group"], entry["member"]))
+    return {"users": cut.items(sorted(held["users"])), "user_groups": cut.items(sorted(held["user_groups"])),
+            "memberships": cut.items(held["memberships"])}
 
 
 def _list_users(verbs, groups, state, cut):

@@ -112,7 +112,8 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         create_user_group=options["create_user_group"],
         user_collision=options["user_collision"],
         user_extinction=options["user_extinction"],
-        user_extinction_grace_days=_number("user_extinction_grace_days", options["user_extinction_grace_days"], least=0),
+        user_extinction_grace_days=_number(
+            "user_extinction_grace_days", options["user_extinction_grace_days"], least=0),
         user_group_extinction=options["user_group_extinction"],
         **_connection(options),
         distinguished_name=_dns("distinguished_name", params["distinguished_name"], "synchronize the whole tree"),
@@ -274,7 +275,7 @@ _OF_THE_STORE = ("name", "state", "user_group", "store", "store_timeout", "store
 
 
 def _without_directory(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with the defaults for all that is about the directory: it is not judged, for it is not used."""
+    """Return the options with the defaults for all that is about the directory: what is not used is not judged."""
     unused = {"authentication": "anonymous"}  # which asks for no login
     return {**_with_defaults({}, *_SYNCHRONIZING), **unused, **{option: options[option] for option in _OF_THE_STORE}}
 

@@ -4,7 +4,10 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""The way of the data: options -> directory -> snapshot, store -> stored state, both -> plan -> limits -> apply -> report."""
+"""The way of the data.
+
+options -> directory -> snapshot, store -> stored state, both -> plan -> limits -> apply -> report
+"""
 
 from __future__ import annotations
 
@@ -74,13 +77,8 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
         raise SynchronizationError(
             "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
             % public_settings(settings)["user_group"])
-    with connection.connect(settings, warn) as session:
-        preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
-        directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
-        salt = _salt(settings, preset)
-        digests = store.digests(settings.name, salt)
-        snapshot = reader.read(settings, session, preset, directory, digests, now)
-        read = _read(session, directory, time.monotonic() - started)
+    preset, salt, digests, snapshot, read = connection.read_from_first(
+        settings, warn, lambda session: _read_all(settings, store, session, now, started))
     for warning in snapshot.warnings + _doubts(settings, snapshot):
         warn(warning)
 
@@ -90,9 +88,19 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     plan = _hold(settings, unheld, snapshot, state, last, read["server"], now, warn)
     both = plan_digest(plan), removals_digest(plan)
     scope = _scope(settings, preset, snapshot)
-    owned = _owned(settings, store, digests, state, plan)
+    owned = _owned(settings, store, preset, digests, state, plan)
     refusals = _limits.refusals(plan, unheld, snapshot, state, settings, owned, (last.scope, scope), both)
     return _Planned(plan, snapshot, state, refusals, both, read, preset, salt, scope)
+
+
+def _read_all(settings, store, session, now, started):
+    """Return what one server says: (preset, salt, digests that it was read with, snapshot, `read` of the result)."""
+    preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
+    directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
+    salt = _salt(settings, preset)
+    digests = store.digests(settings.name, salt)
+    snapshot = reader.read(settings, session, preset, directory, digests, now)
+    return preset, salt, digests, snapshot, _read(session, directory, time.monotonic() - started)
 
 
 def _bound_directory(settings, store, directory):
@@ -171,14 +179,21 @@ def _scope(settings, preset, snapshot):
     }
 
 
-def _owned(settings, store, digests, state, plan):
+def _owned(settings, store, preset, digests, state, plan):
     """Return how much is owned; values are counted only where some are lost, for that takes a look at each record."""
-    losing = {loss.kind for loss in _model.losses(plan)}
+    mapped = {"user": [*preset.user_fields, *preset.user_lists],
+              "user_group": [*preset.group_fields, *preset.group_lists]}
+    lost: dict[str, set] = {}
+    for loss in _model.losses(plan):
+        lost.setdefault(loss.kind, set(mapped[loss.kind])).add(loss.field)
+    values_owned: dict = {}
+    for kind, fields in lost.items():
+        values_owned.update(store.count_values(settings.name, kind, fields))
     return _limits.Owned(
         users=sum(digest is not None for digest in digests.users.values()),
         user_groups=len(digests.user_groups),
         memberships=state.membership_count - state.extinct_membership_count,
-        values=store.count_values(settings.name, sorted(losing)) if losing else {},
+        values=values_owned,
     )
 
 

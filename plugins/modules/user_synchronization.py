@@ -181,8 +181,8 @@ options:
       - How much a run may remove. A run that would exceed a limit is refused as a whole. It changes nothing, neither
         removals nor additions, and the task fails, in check mode, too.
       - Each limit is a number, or a percentage of what the synchronization owns before the run that is not extinct.
-      - A limit that is left out is 20%, or 10 if that is more, but never more than half. A limit that is given counts as
-        it is.
+      - A limit that is left out is 20%, or 10 if that is more, but never more than half. A limit that is given counts
+        as it is.
       - O(approved_plan) lets one plan through, whatever the limits say.
     type: dict
     default: {}
@@ -229,8 +229,8 @@ options:
   approved_removals:
     description:
       - The RV(removals_digest) of a dry run that somebody has looked at. The run may remove just this, whatever
-        O(removal_limits) and O(scope_change) say, and add whatever there is to add. A run that removes something else is
-        refused.
+        O(removal_limits) and O(scope_change) say, and add whatever there is to add. A run that removes something else
+        is refused.
     type: str
   fail_on:
     description:
@@ -340,7 +340,8 @@ EXAMPLES = r"""
   run_once: true
   delegate_to: localhost
 
-# The second stage of a pipeline: somebody has looked at the dry run, and passes its digest on. Any other plan is refused.
+# The second stage of a pipeline: somebody has looked at the dry run, and passes its digest on. Any other plan is
+# refused.
 - name: Do what was approved
   usersync.directory.user_synchronization:
     name: staff
@@ -665,8 +666,8 @@ refused:
   contains:
     limit:
       description:
-        - The limit that the run would exceed, V(users), V(user_groups), V(memberships), V(attributes) or V(renames). Else
-          V(scope_change), V(allow_empty), V(collisions), V(unresolved_members), V(approved_plan) or
+        - The limit that the run would exceed, V(users), V(user_groups), V(memberships), V(attributes) or V(renames).
+          Else V(scope_change), V(allow_empty), V(collisions), V(unresolved_members), V(approved_plan) or
           V(approved_removals).
       type: str
     would_remove:
@@ -687,12 +688,12 @@ plan_digest:
       follows, if nothing changed in between. Counts stand before it.
   returned: always
   type: str
-  sample: "users+3-1~2,user_groups+1-0~0,memberships+12-4:6f1c9d5f4f0b7a3e2d8c9b1a0f6e5d4c3b2a19087f6e5d4c3b2a1908f7e6d5c4"
+  sample: "users+3-1~2,user_groups+1-0~0,memberships+12-4:6f1c9d5f4f0b7a3e2d8c..."
 removals_digest:
   description: A digest of what the run removes, for O(approved_removals).
   returned: always
   type: str
-  sample: "users-1,user_groups-0,memberships-4,attributes-0:0b7a3e2d8c9b1a0f6e5d4c3b2a19087f6e5d4c3b2a1908f7e6d5c46f1c9d5f4f"
+  sample: "users-1,user_groups-0,memberships-4,attributes-0:0b7a3e2d8c9b1a0f6e5d..."
 read:
   description: What was read, and from where.
   returned: always

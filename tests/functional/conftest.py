@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
@@ -26,6 +27,9 @@ objectClass: organization
 dc: example
 o: Example
 """
+
+
+MATRIX = pytest.StashKey[dict[str, dict[str, str]]]()
 
 
 class PlaybookRun(NamedTuple):
@@ -116,3 +120,40 @@ def _environment(directory: Path, collections_path: Path, record: Path) -> dict[
         "ANSIBLE_REMOTE_TMP": str(directory / "remote"),
         "LC_ALL": "C.UTF-8",
     }
+
+
+# --- the fault matrix ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest) -> Callable[[str, str], Any]:
+    """A context for one cell of the fault matrix, with a list for what happened: ``cell(fault, stage)``."""
+
+    @contextmanager
+    def begin(fault: str, stage: str) -> Iterator[list[str]]:
+        row = request.config.stash.setdefault(MATRIX, {}).setdefault(fault, {})
+        row[stage] = "FAILED"
+        happened: list[str] = []
+        yield happened
+        row[stage] = " ".join(happened)
+
+    return begin
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what every fault did at every stage."""
+    matrix = config.stash.get(MATRIX, {})
+    if not matrix:
+        return
+    stages = list(dict.fromkeys(stage for row in matrix.values() for stage in row))
+    stages.sort(key=lambda stage: stage != "TLS")    # which comes before all else
+    widths = [max(len(stage), *(len(row.get(stage, "")) for row in matrix.values())) for stage in stages]
+    first = max(map(len, matrix))
+    terminalreporter.section("faults of a directory, by the stage of the read")
+    for name, row in [("", {stage: stage for stage in stages}), *matrix.items()]:
+        cells = (row.get(stage, "-").ljust(width) for stage, width in zip(stages, widths))
+        terminalreporter.line("  ".join([name.ljust(first), *cells]).rstrip())
+    terminalreporter.line("")
+    terminalreporter.line("right: the run came out right. Another word: the run failed, with one sentence that begins")
+    terminalreporter.line("with this option; the store stayed as it was, in a dry run and in a real one; and the next")
+    terminalreporter.line("run came out right.")

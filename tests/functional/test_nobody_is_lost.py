@@ -15,6 +15,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._errors import 
 from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, posix, renamed, unit
 from support.slapd import Slapd
 
+
 @pytest.fixture
 def lab(tmp_path):
     @contextmanager

@@ -20,6 +20,7 @@ import pytest
 import test_store as t
 from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._store import backups, schema
+from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as sqlite_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
 
@@ -80,7 +81,8 @@ def test_who_left_which_group_when_and_since_when(path):
 def test_who_ends_leaves_all_groups_of_all_synchronizations(path):
     first_run(path)
     t.apply(path, t.make_plan(
-        t.groups({}, {"g9": t.group("Others", "path:All/There")}), memberships=[t.members("g9", ["@" + "S-1-5-21-1-2-3/u1"])],
+        t.groups({}, {"g9": t.group("Others", "path:All/There")}),
+        memberships=[t.members("g9", ["@S-1-5-21-1-2-3/u1"])],
         synchronization="there", target="All/There", directory=t.OTHER_DIRECTORY), time=1500)
     t.apply(path, t.make_plan(
         t.groups({"g1": NURSES}, {}), t.users({"u1": ANN}, {}),
@@ -132,7 +134,7 @@ def test_old_runs_go_and_what_they_changed_with_them(path):
 
 
 def test_runs_that_change_nothing_do_not_pile_up(path, monkeypatch):
-    monkeypatch.setattr(t.store_module, "_IDLE_RUNS_KEPT", 3)
+    monkeypatch.setattr(sqlite_store, "_IDLE_RUNS_KEPT", 3)
     first_run(path)
     for time in range(2000, 2010):
         t.apply(path, t.make_plan(), time=time, changed=False)
@@ -181,7 +183,7 @@ def test_a_copy_is_a_whole_store_with_the_mode_of_the_store(path):
     assert dump(copy) == before != dump(path)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o640
     with look(str(copy)) as store:
-        assert store.members(["All", "Company", "Nurses"])[0] == ["ann", "bea"]
+        assert t.look_up(store, user_group="All/Company/Nurses")["user_groups"][0]["members"] == ["ann", "bea"]
 
 
 def test_the_newest_copies_are_kept(path):
@@ -207,7 +209,7 @@ def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):
             file.write(b"\xff" * 4096)
 
     monkeypatch.setattr(backups, "_copy", damage)
-    with pytest.raises(StoreError, match=r"(?s)^store_backups: .*cannot be copied .*: make room, or set store_backups: 0$"):
+    with pytest.raises(StoreError, match="^store_backups: .*cannot be copied .*damaged.*: make room, or set store_b"):
         back_up(path)
     assert copies(path) == []
 
@@ -267,7 +269,7 @@ def test_an_older_store_is_brought_up_to_date_by_the_next_run(old, tmp_path):
 def test_looking_at_an_older_store_leaves_it_as_it_is(old):
     before = old.read_bytes()
     with look(str(old)) as store:
-        assert store.members(["All", "Staff", "Nurses"])[0] == ["ann"]
+        assert t.look_up(store, user_group="All/Staff/Nurses")["user_groups"][0]["members"] == ["ann"]
         assert store.left_by_last_run("staff") == _model.LastRun("dc1", None, frozenset())
     assert old.read_bytes() == before and os.listdir(old.parent) == [old.name]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _limits, _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _limits, _plan
 from ansible_collections.usersync.directory.plugins.module_utils._model import GONE, OUT_OF_SCOPE
 from hypothesis import given
 from hypothesis import strategies as st
-from test_plan import DIRECTORY, Store, group, policies, user
+from test_plan import Store, group, policies, user
 
 SCOPE = {**dict.fromkeys(_limits.SCOPE_SETTINGS), "whole_tree": False, "distinguished_name": ["ou=staff,dc=x"]}
 

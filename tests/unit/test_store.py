@@ -26,7 +26,6 @@ import pytest
 import test_plan
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
 from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups, schema
-from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as store_module
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import (
     StoreChanged,
@@ -396,7 +395,8 @@ def test_a_directory_that_this_user_may_not_make(public):
 def test_a_second_run_fails_when_it_has_waited(path):
     with open_store(str(path)):
         started = time.monotonic()
-        with pytest.raises(StoreError, match=r"^store_timeout: .*held by another run \(process %d, since 20" % os.getpid()):
+        holder = r"^store_timeout: .*held by another run \(process %d, since 20" % os.getpid()
+        with pytest.raises(StoreError, match=holder):
             open_store(str(path), wait=1)
         assert 0.9 < time.monotonic() - started < 5
     assert not path.parent.exists()

@@ -152,7 +152,8 @@ def test_the_tree_shows_who_joined_and_left_where_it_happened():
 +       East (created)
 +         All/Staff/Nurses
 """
-    assert "Nurses members + zoe \u2212 kim Physicians renamed, before All/Staff/Doctors" in Page(summary.html(told)).text
+    text = Page(summary.html(told)).text
+    assert "Nurses members + zoe \u2212 kim Physicians renamed, before All/Staff/Doctors" in text
     for kind in ("created", "ended", "moved", "changed", "affected", "unchanged", "holder"):
         assert '<li class="%s">' % kind in summary.html(told), kind
 

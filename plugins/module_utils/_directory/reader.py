@@ -274,9 +274,10 @@ class _Reading:
             directory=self.directory,
             users=self.users,
             user_groups=user_groups,
-            lost_users=self._lost(self.digests.users, self.users, [self.preset.user_key]),
-            lost_user_groups=self._lost(self.digests.user_groups, user_groups,
-                                        [self.preset.group_key, self.preset.container_key]),
+            lost_users=self._lost(self.digests.users, self.users, [(self.preset.user_key, self.preset.user_filter)]),
+            lost_user_groups=self._lost(self.digests.user_groups, user_groups, [
+                (self.preset.group_key, self.preset.group_filter if self.groups_are_groups else None),
+                (self.preset.container_key, self.preset.is_container if self.containers_are_groups else None)]),
             unresolved=self.unresolved,
             not_stored=self.not_stored,
             other_members=self.other_members,
@@ -989,19 +990,39 @@ class _Reading:
             finished[key] = record._replace(members=None if same else members, members_digest=digest)
         return finished
 
-    def _lost(self, stored: Iterable[str], seen: Dict[str, Any], attributes: Sequence[str]) -> Dict[str, str]:
-        """Look up what is stored and was not seen, wherever it may be now."""
+    def _lost(self, stored: Iterable[str], seen: Dict[str, Any],
+              kinds: Sequence[Tuple[str, Optional[str]]]) -> Dict[str, str]:
+        """Look up what is stored and was not seen, wherever it may be now.
+
+        ``kinds``: attribute of the key, and the filter by which entries of that kind were read, None if they were not.
+        """
         lost = dict.fromkeys(sorted(key for key in stored if key not in seen), GONE)
-        attributes = _attributes(*attributes)
+        attributes = _attributes(*(attribute for attribute, _filter in kinds))
+        unseen: Set[str] = set()
         for batch in _batches([key for key in lost if not key.startswith("name:")]):
             tests = "(|%s)" % "".join(_any_of(attribute, batch) for attribute in attributes)
-            for _dn, entry, _raw in search(self.session, self.context, "sub", tests, attributes):
-                for attribute in attributes:
-                    for value in entry.get(attribute.lower(), ()):
-                        key = value_text(attribute, value)
-                        if key in lost:
-                            lost[key] = OUT_OF_SCOPE
+            for dn, entry, _raw in search(self.session, self.context, "sub", tests, attributes):
+                for key in lost.keys() & set(_keys_of(entry, *attributes)):
+                    lost[key] = OUT_OF_SCOPE
+                    if key not in self.excluded_keys and self._was_read(dn):
+                        unseen.add(key)
+        for attribute, filter in kinds:
+            if filter:
+                self._refuse_unseen(attribute, filter, unseen)
         return lost
+
+    def _was_read(self, dn: bytes) -> bool:
+        normal = normal_dn(dn_text(dn))
+        return any(dn_is_within(normal, root) for root in self.roots) and not self._is_left_out(normal)
+
+    def _refuse_unseen(self, attribute: str, filter: str, unseen: Set[str]) -> None:
+        """What lies where everything was read, and matches, was kept back by the server, or moved there meanwhile."""
+        for batch in _batches(sorted(unseen)):
+            for dn, _entry, _raw in search(self.session, self.context, "sub",
+                                           _and(filter, _any_of(attribute, batch)), (attribute,)):
+                if self._was_read(dn):
+                    raise ReadError("server: the read is not complete, since '%s' did not come although it is "
+                                    "selected: run again, since it may have moved meanwhile" % dn_text(dn))
 
 
 # --- small things ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from .wire import (
     ProtocolError,
     ReadError,
     Result,
+    ServerLost,
     decode_entry,
     paged_control,
     paged_cookie,
@@ -88,15 +89,16 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
     channel, names = session.channel, session.names
     cookie = b""
     came = 0
+    pages: set[int | None] = set()
     message_id = channel.ask(operation, *_controls(paged, size, cookie))
     while True:
-        entries, references, result = channel.page(message_id)
+        entries, references, result = channel.page(message_id, size if paged else 1)
         came += len(entries)
         session.entries += len(entries)
         session.pages += 1
         session.not_read += references
         if result.code == 0 and paged:
-            next_cookie = _next_cookie(result, cookie, entries)
+            next_cookie = _next_cookie(result, cookie, entries, pages)
         else:
             next_cookie = b""
         if next_cookie:
@@ -130,15 +132,20 @@ def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
     return (paged_control(size, cookie),) if paged else ()
 
 
-def _next_cookie(result: Result, cookie: bytes, entries: list[bytes]) -> bytes:
+def _next_cookie(result: Result, cookie: bytes, entries: list[bytes], pages: set[int | None]) -> bytes:
+    """The cookie for the next page, empty after the last one; `pages` remembers those that came."""
     value = result.controls.get(PAGED_RESULTS)
     if value is None:
         raise ProtocolError("server: nothing proves that the read is complete, since the server left the paged results "
                             "control out of its answer: name another server")
     next_cookie = paged_cookie(value)
-    if next_cookie and next_cookie == cookie and not entries:
-        raise ProtocolError("server: the read is not complete, since the server repeats an empty page without end: run "
-                            "again, or name another server")
+    # Some servers give all pages of a search one cookie: that alone is no repetition.
+    page = hash((entries[0], entries[-1])) if entries else None
+    repeated = page in pages if entries else next_cookie == cookie
+    if next_cookie and repeated:
+        raise ProtocolError("server: the read is not complete, since the server repeats a page without end: run again, "
+                            "or name another server")
+    pages.add(page)
     return next_cookie
 
 
@@ -170,8 +177,9 @@ def _failure(account_option: str, base: str, came: int, result: Result) -> ReadE
                          "followed (%s): name that server"
                          % (where, " ".join(result.referrals) or "it does not say which"))
     option, advice = _ADVICE.get(result.code, _OTHERWISE)
-    return ReadError("%s: the read of %s is not complete, it ended after %d entries (%s): %s"
-                     % (option or account_option, where, came, result, advice))
+    kind = ServerLost if result.code in (51, 52) else ReadError
+    return kind("%s: the read of %s is not complete, it ended after %d entries (%s): %s"
+                % (option or account_option, where, came, result, advice))
 
 
 # --- ranged attributes ----------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ PAGED_RESULTS = "1.2.840.113556.1.4.319"    # RFC 2696
 _LARGEST_MESSAGE = 256 * 1024 * 1024
 _RECEIVE = 64 * 1024
 _RECEIVE_AT_MOST = 1024 * 1024
+_BESIDE_ENTRIES = 10000     # messages that an answer may have besides the entries asked for: references above all
 
 # Tags of RFC 4511, 4.
 _INTEGER, _OCTETS, _ENUMERATED, _SEQUENCE, _SET, _CONTROLS = 0x02, 0x04, 0x0A, 0x30, 0x31, 0xA0
@@ -44,6 +45,10 @@ _RESULT_NAMES = {
 
 class ReadError(SynchronizationError):
     """What was read is not complete, whatever has come so far."""
+
+
+class ServerLost(ReadError):
+    """The server went away while it was read, or cannot go on now: reading may begin anew with another one."""
 
 
 class ProtocolError(ReadError):
@@ -299,7 +304,7 @@ class Page(NamedTuple):
 class Channel:
     """LDAP messages over a bound connection's socket, one search at a time.
 
-    :param timeout: seconds without a byte after which reading and writing fail.
+    :param timeout: seconds in which the next 64 KiB must come, or what is missing of a message if that is less.
     :param largest: bytes that one message may have.
     """
 
@@ -311,9 +316,8 @@ class Channel:
         connected.settimeout(timeout)
 
     def set_deadline(self, deadline: float | None) -> None:
-        """Until when, by time.monotonic, reading may go on with a server that trickles; None is for ever."""
+        """Until when, by time.monotonic, reading may go on; None is for ever."""
         self._deadline = deadline
-        self._socket.settimeout(self._timeout)
 
     def ask(self, operation: bytes, *controls: bytes) -> int:
         """Send a request; its message id."""
@@ -321,17 +325,21 @@ class Channel:
         message = _element(_SEQUENCE, _integer(self._last_id), operation,
                            _element(_CONTROLS, *controls) if controls else b"")
         try:
+            self._socket.settimeout(self._timeout)
             self._socket.sendall(message)
         except OSError as error:
-            raise ReadError("server: the connection broke while a search was sent (%s): run again" % error) from None
+            raise ServerLost("server: the connection broke while a search was sent (%s): run again" % error) from None
         return self._last_id
 
-    def page(self, message_id: int) -> Page:
-        """Read up to the SearchResultDone of a search; entries stay encoded."""
+    def page(self, message_id: int, size: int = 1) -> Page:
+        """Read up to the SearchResultDone of a search; entries stay encoded.
+
+        :param size: entries that were asked for. A server that sends without end would fill the memory.
+        """
         entries: list[bytes] = []
         references: list[str] = []
         expected = _integer(message_id)
-        while True:
+        for _message in range(size + _BESIDE_ENTRIES):
             data, at, end = self._message()
             operation = at + len(expected)
             if not data.startswith(expected, at):
@@ -357,6 +365,7 @@ class Channel:
                 references += _strings(data, start, stop)
             elif tag != _INTERMEDIATE:      # RFC 4511, 4.13: an intermediate one not asked for is ignored
                 raise ProtocolError("server: it answered a search with an operation that is no answer to it")
+        raise ProtocolError("server: it was asked for %d entries and does not stop sending: name another server" % size)
 
     def _refuse_message(self, data: bytes, at: int, end: int) -> None:
         """Say why a message that does not carry the id of the search ends the read."""
@@ -366,7 +375,7 @@ class Channel:
         message_id = int.from_bytes(data[elements[0][1]:elements[0][2]][:8], "big", signed=True)
         tag, start, stop = elements[1]
         if message_id == 0 and tag == _EXTENDED:    # RFC 4511, 4.4.1: Notice of Disconnection
-            raise ReadError("server: it ended the connection (%s): run again" % decode_result(data, start, stop, {}))
+            raise ServerLost("server: it ended the connection (%s): run again" % decode_result(data, start, stop, {}))
         raise ProtocolError("server: it answered a request (message id %d) that is not outstanding" % message_id)
 
     def _message(self) -> tuple[bytes, int, int]:
@@ -396,28 +405,29 @@ class Channel:
     def _receive(self, need: int) -> tuple[bytes, int]:
         """Receive until `need` bytes are there; what is used up is dropped. Joined once, so cost stays linear."""
         parts = [self._data[self._at:]]
-        have = len(parts[0])
+        have = enough = len(parts[0])
         while have < need:
-            parts.append(self._receive_part(min(max(need - have, _RECEIVE), _RECEIVE_AT_MOST)))
+            if have >= enough:
+                due, began, enough = time.monotonic() + self._timeout, have, min(need, have + _RECEIVE)
+            parts.append(self._receive_part(min(max(need - have, _RECEIVE), _RECEIVE_AT_MOST), due, have > began))
             have += len(parts[-1])
         self._data, self._at = b"".join(parts), 0
         return self._data, self._at
 
-    def _receive_part(self, size: int) -> bytes:
-        left = self._timeout if self._deadline is None else self._deadline - time.monotonic()
+    def _receive_part(self, size: int, due: float, trickles: bool) -> bytes:
+        left = (due if self._deadline is None else min(due, self._deadline)) - time.monotonic()
         try:
             if left <= 0:
                 raise socket.timeout
-            if left < self._timeout:
-                self._socket.settimeout(left)
+            self._socket.settimeout(left)
             part = self._socket.recv(size)
         except socket.timeout:
-            if left < self._timeout:
-                raise ReadError("timeout: the server did not answer in full in time: raise it") from None
-            raise ReadError("timeout: the server sent nothing for %g seconds: raise it, if the server needs longer"
-                            % self._timeout) from None
+            if self._deadline is not None:
+                raise ServerLost("timeout: the server did not answer in full in time: raise it") from None
+            raise ServerLost("timeout: the server sent %s for %g seconds: raise it, if the server needs longer"
+                             % ("next to nothing" if trickles else "nothing", self._timeout)) from None
         except OSError as error:
-            raise ReadError("server: the connection broke while it was read (%s): run again" % error) from None
+            raise ServerLost("server: the connection broke while it was read (%s): run again" % error) from None
         if not part:
-            raise ReadError("server: it closed the connection before its answer was complete: run again")
+            raise ServerLost("server: it closed the connection before its answer was complete: run again")
         return part

@@ -158,8 +158,9 @@ _UPGRADES = {
         "CREATE TEMP TABLE runs_of_version_1 AS SELECT * FROM runs",
         "DROP TABLE runs",
         *_RUNS,
-        "INSERT INTO runs SELECT r.id, r.synchronization_id, s.name, r.time, r.seconds, r.server, r.mode, r.changed,"
-        " r.counts, r.plan_digest, '' FROM runs_of_version_1 r JOIN synchronizations s ON s.id = r.synchronization_id",
+        """INSERT INTO runs SELECT r.id, r.synchronization_id, s.name, r.time, r.seconds, r.server, r.mode, r.changed,
+            r.counts, r.plan_digest, ''
+            FROM runs_of_version_1 r JOIN synchronizations s ON s.id = r.synchronization_id""",
         "DROP TABLE runs_of_version_1",
         *_HISTORY,
         "PRAGMA user_version = 2",
