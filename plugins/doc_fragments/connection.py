@@ -43,6 +43,9 @@ options:
     description:
       - The password of O(login).
       - It is used in memory and in the bind request. It is not in the store, the result, the diff or an error message.
+      - Ansible masks every text of a result that equals the password, and the part of a longer text that does. With a
+        password that is a name in the directory that person's name is missing from the result; the store, the counts
+        and the digests are right all the same.
     type: str
   keytab:
     description:

@@ -44,6 +44,21 @@ def renamed(dn, rdn):
     return "dn: %s\nchangetype: modrdn\nnewrdn: %s\ndeleteoldrdn: 1\n\n" % (dn, rdn)
 
 
+def synchronize(check_mode, warnings, timeout=None, **given):
+    """One run in this process with these options, and all others left out; the result.
+
+    :param warnings: a list that they are added to.
+    :param timeout: the option in seconds, here also a part of one.
+    """
+    specification = _options.module_arguments(_options.CONNECTION, _options.STORE, _options.SYNCHRONIZATION)
+    options = {option: described.get("default") for option, described in specification["argument_spec"].items()}
+    options.update(given)
+    settings = _settings.settings_from(options, warnings.append)
+    if timeout is not None:
+        settings = settings._replace(timeout=timeout)
+    return _synchronize.synchronize(settings, check_mode, True, warnings.append)
+
+
 class Lab:
     """One directory and one store."""
 
@@ -54,14 +69,10 @@ class Lab:
 
     def once(self, check_mode=False, **more):
         """One run with these options beside the usual ones; the result. Warnings are in `warnings`."""
-        specification = _options.module_arguments(_options.CONNECTION, _options.STORE, _options.SYNCHRONIZATION)
-        options = {option: described.get("default") for option, described in specification["argument_spec"].items()}
-        options.update(name="staff", user_group="All/Staff", server=[self.server.ldapi_url], encryption="none",
-                       use_ldap=True, authentication="external", store=str(self.store))
-        options.update(more)
+        options = {"name": "staff", "user_group": "All/Staff", "server": [self.server.ldapi_url], "encryption": "none",
+                   "use_ldap": True, "authentication": "external", "store": str(self.store), **more}
         self.warnings = []
-        settings = _settings.settings_from(options, self.warnings.append)
-        return _synchronize.synchronize(settings, check_mode, True, self.warnings.append)
+        return synchronize(check_mode, self.warnings, **options)
 
     def run(self, **more):
         """A dry run, a real run and another dry run: the first two say the same, the third nothing. The result."""

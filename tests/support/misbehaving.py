@@ -383,6 +383,11 @@ def ends_with(code: int, message: str = "", referrals: Sequence[str] = ()) -> Fa
     return fault
 
 
+def finds_nothing(line: Line, request: Request, answer: list[bytes]) -> None:
+    """Success, as if nothing (more) had been found: no protocol tells this from the truth."""
+    line.send(search_result(request, 0))
+
+
 def hangs_up(line: Line, request: Request, answer: list[bytes]) -> None:
     """Close the connection after half of the messages, where that is between two of them."""
     line.send(b"".join(answer[:len(answer) // 2]))

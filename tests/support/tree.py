@@ -238,7 +238,7 @@ class ActiveDirectory(Tree):
 
     def unit(self, name: str, below: str = DOMAIN) -> str:
         return self.add("OU=%s,%s" % (name, below), {
-            "objectClass": ["top", "organizationalUnit"], "ou": name, **self._about("ou " + name)})
+            "objectClass": ["top", "organizationalUnit"], "ou": name, **self._about("OU=%s,%s" % (name, below))})
 
     def user(self, name: str, below: str, **more: Value | list[Value]) -> str:
         """A user whose CN and sAMAccountName are `name`; its primary group is Domain Users."""
@@ -283,7 +283,7 @@ class OpenLDAP(Tree):
 
     def unit(self, name: str, below: str = SUFFIX) -> str:
         return self.add("ou=%s,%s" % (name, below), {
-            "objectClass": ["organizationalUnit"], "ou": name, **self._about("ou " + name)})
+            "objectClass": ["organizationalUnit"], "ou": name, **self._about("ou=%s,%s" % (name, below))})
 
     def user(self, name: str, below: str, **more: Value | list[Value]) -> str:
         """An inetOrgPerson whose uid and cn are `name`."""

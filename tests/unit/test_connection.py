@@ -354,5 +354,5 @@ def test_other_answers_to_a_bind(code, begin, next_server):
 def test_a_bind_dn_that_the_server_cannot_read():
     with pytest.raises(connection.ConnectError) as error:
         connection._check_bind({"result": 34, "message": "m", "description": "d"}, DC1, options(use_ldap=True))
-    assert str(error.value) == ("login: dc1:636 did not accept the login (d (34): m): correct it, or look into the "
-                                "server's log")
+    assert str(error.value) == ("login: dc1:636 did not accept the login (d (34): m): "
+                                "correct it, or look into the server's log")

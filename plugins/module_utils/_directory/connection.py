@@ -327,7 +327,8 @@ def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLCon
     connection = ldap3.Connection(
         server, client_strategy=ldap3.SYNC, auto_bind=ldap3.AUTO_BIND_NONE, auto_referrals=False, auto_range=False,
         check_names=False, raise_exceptions=False, read_only=True, return_empty_attributes=False,
-        receive_timeout=math.ceil(deadline.left()), **_bind_arguments(ldap3, settings))
+        # ldap3's fast decoder knows no bind response with a referral.
+        fast_decoder=False, receive_timeout=math.ceil(deadline.left()), **_bind_arguments(ldap3, settings))
     expired = threading.Event()
     try:
         # A host may have several addresses, and ldap3 tries one after the other.

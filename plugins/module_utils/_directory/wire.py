@@ -26,7 +26,6 @@ PAGED_RESULTS = "1.2.840.113556.1.4.319"    # RFC 2696
 _LARGEST_MESSAGE = 256 * 1024 * 1024
 _RECEIVE = 64 * 1024
 _RECEIVE_AT_MOST = 1024 * 1024
-_BESIDE_ENTRIES = 10000     # messages that an answer may have besides the entries asked for: references above all
 
 # Tags of RFC 4511, 4.
 _INTEGER, _OCTETS, _ENUMERATED, _SEQUENCE, _SET, _CONTROLS = 0x02, 0x04, 0x0A, 0x30, 0x31, 0xA0
@@ -210,44 +209,19 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
             if raw[at] != 0x30:
                 raise ProtocolError(_NOT_BER)
             size = raw[at + 1]
-            at += 2
-            if size > 127:
-                size, at = _long_length(raw, at, size)
-            stop = at + size
-            if raw[at] != 0x04:
-                raise ProtocolError(_NOT_BER)
-            size = raw[at + 1]
-            at += 2
-            if size > 127:
-                size, at = _long_length(raw, at, size)
-            name = raw[at:at + size]
-            at += size
-            if raw[at] != 0x31:
-                raise ProtocolError(_NOT_BER)
-            size = raw[at + 1]
-            at += 2
-            if size > 127:
-                size, at = _long_length(raw, at, size)
-            if at + size != stop:
-                raise ProtocolError(_NOT_BER)
-            values = []
-            while at < stop:
-                if raw[at] != 0x04:
-                    raise ProtocolError(_NOT_BER)
-                size = raw[at + 1]
-                at += 2
-                if size > 127:
-                    size, at = _long_length(raw, at, size)
-                start = at
-                at += size
-                values.append(raw[start:at])
-            if at != stop:
-                raise ProtocolError(_NOT_BER)
-            key = names.get(name) or _learn_name(name, names)
-            if key in attributes:
-                attributes[key] += values
-            else:
-                attributes[key] = values
+            # Nearly all attributes have one short value, and a name that has come before, with the tags around it.
+            place = at + 4 + raw[at + 3]
+            key = names.get(raw[at + 2:place + 1])
+            if key is not None and size < 128:
+                stop = at + 2 + size
+                at = place + 4
+                if (at + raw[at - 1] == stop and raw[at - 2] == 0x04 and raw[at - 3] == stop - at + 2
+                        and key not in attributes):
+                    attributes[key] = [raw[at:stop]]
+                    at = stop
+                    continue
+                at = stop - size - 2
+            at = _decode_attribute(raw, at, names, attributes)
         if at != end:
             raise ProtocolError(_NOT_BER)
     except IndexError:
@@ -255,9 +229,102 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
     return dn, attributes, raw
 
 
-def _learn_name(name: bytes, names: dict[bytes, str]) -> str:
+def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: dict[str, list[bytes]]) -> int:
+    """Add the PartialAttribute at `at` to the attributes, whatever it looks like; return where it ends."""
+    size = raw[at + 1]
+    at += 2
+    if size > 127:
+        size, at = _long_length(raw, at, size)
+    stop = at + size
+    start = at
+    if raw[at] != 0x04:
+        raise ProtocolError(_NOT_BER)
+    size = raw[at + 1]
+    at += 2
+    if size > 127:
+        size, at = _long_length(raw, at, size)
+    name = raw[at:at + size]
+    at += size
+    if raw[at] != 0x31:
+        raise ProtocolError(_NOT_BER)
+    header = raw[start:at + 1]
+    size = raw[at + 1]
+    at += 2
+    if size > 127:
+        size, at = _long_length(raw, at, size)
+    if at + size != stop:
+        raise ProtocolError(_NOT_BER)
+    values: list[bytes] = []
+    take = values.append
+    while at < stop:
+        if raw[at] != 0x04:
+            raise ProtocolError(_NOT_BER)
+        size = raw[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        start = at
+        at += size
+        take(raw[start:at])
+    if at != stop:
+        raise ProtocolError(_NOT_BER)
+    key = names.get(header) or _learn_name(name, header, names)
+    if key in attributes:
+        attributes[key] += values
+    else:
+        attributes[key] = values
+    return at
+
+
+def entry_dn(raw: bytes) -> bytes:
+    """The DN of a SearchResultEntry, of which nothing else is looked at."""
     try:
-        key = names[name] = name.decode("ascii").lower()
+        size, at = raw[1], 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        size = raw[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+    except IndexError:
+        raise ProtocolError(_NOT_BER) from None
+    return raw[at:at + size]
+
+
+def attribute_header(name: str) -> bytes:
+    """What stands before the values of an attribute that the server calls by this name."""
+    return _string(name) + b"\x31"
+
+
+def find_values(raw: bytes, header: bytes) -> list[bytes] | None:
+    """The values behind the first place in an entry that looks like `attribute_header`; None without one.
+
+    A text in the entry may look like that, too. So this is only for bytes of which it is known that it finds in them
+    what `decode_entry` does.
+    """
+    at = raw.find(header)
+    if at < 0:
+        return None
+    at += len(header)
+    size = raw[at]
+    at += 1
+    if size > 127:
+        size, at = _long_length(raw, at, size)
+    stop = at + size
+    values = []
+    while at < stop:
+        size = raw[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        values.append(raw[at:at + size])
+        at += size
+    return values
+
+
+def _learn_name(name: bytes, header: bytes, names: dict[bytes, str]) -> str:
+    try:
+        key = names[header] = name.decode("ascii").lower()
     except UnicodeDecodeError:
         raise ProtocolError("server: it sent an attribute name that is not ASCII") from None
     return key
@@ -294,11 +361,11 @@ def _decode_controls(data: bytes, at: int, end: int) -> dict[str, bytes]:
 
 
 class Page(NamedTuple):
-    """What came between a search request and its SearchResultDone."""
+    """What came between a search request and its SearchResultDone, or a part of it."""
 
     entries: list[bytes]
     references: list[str]
-    result: Result
+    result: Result | None       # None: there is more to come
 
 
 class Channel:
@@ -331,16 +398,18 @@ class Channel:
             raise ServerLost("server: the connection broke while a search was sent (%s): run again" % error) from None
         return self._last_id
 
-    def page(self, message_id: int, size: int = 1) -> Page:
+    def page(self, message_id: int, at_most: int = _LARGEST_MESSAGE) -> Page:
         """Read up to the SearchResultDone of a search; entries stay encoded.
 
-        :param size: entries that were asked for. A server that sends without end would fill the memory.
+        :param at_most: bytes after which it returns what has come so far, without a result; call it again for the rest.
         """
         entries: list[bytes] = []
         references: list[str] = []
         expected = _integer(message_id)
-        for _message in range(size + _BESIDE_ENTRIES):
+        room = at_most
+        while room > 0:
             data, at, end = self._message()
+            room -= end - at
             operation = at + len(expected)
             if not data.startswith(expected, at):
                 self._refuse_message(data, at, end)
@@ -365,7 +434,7 @@ class Channel:
                 references += _strings(data, start, stop)
             elif tag != _INTERMEDIATE:      # RFC 4511, 4.13: an intermediate one not asked for is ignored
                 raise ProtocolError("server: it answered a search with an operation that is no answer to it")
-        raise ProtocolError("server: it was asked for %d entries and does not stop sending: name another server" % size)
+        return Page(entries, references, None)
 
     def _refuse_message(self, data: bytes, at: int, end: int) -> None:
         """Say why a message that does not carry the id of the search ends the read."""

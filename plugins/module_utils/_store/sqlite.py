@@ -162,11 +162,14 @@ class _Tree:
         self._references = {number: key for key, number in self.owned.items()}
 
     def path(self, number: int) -> str:
-        if number not in self._paths:
-            group = self.groups[number]
-            self._paths[number] = (group.name if group.parent is None
-                                   else _model.join_path(self.path(group.parent), group.name))
-        return self._paths[number]
+        above = []  # not by recursion: a tree may be deeper than that goes
+        while number is not None and number not in self._paths:
+            above.append(self.groups[number])
+            number = self.groups[number].parent
+        path = self._paths.get(number)
+        for group in reversed(above):
+            path = self._paths[group.id] = group.name if path is None else _model.join_path(path, group.name)
+        return path
 
     def path_in(self, reference: str, name: str) -> str:
         """Return the path of what has this name in the user group that the reference is of."""
