@@ -38,20 +38,13 @@ from .presets import (
     entry_fields,
     entry_name,
     key_value,
-<<<<<<< HEAD
-    state_is_lasting,
-=======
     name_problem,
->>>>>>> servers
+    state_is_lasting,
     text_of,
     user_enabled,
     value_text,
 )
-<<<<<<< HEAD
 from .search import ReadError, encoded_entries, ranged, read_ranges, search
-=======
-from .search import ReadError, ranged, read_ranges, search
->>>>>>> servers
 from .values import (
     dn_is_within,
     dn_parent,
