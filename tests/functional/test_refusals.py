@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused, SynchronizationError
@@ -22,6 +23,7 @@ from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, renamed, 
 from support.process import run
 from support.slapd import Slapd
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 GUESTS = "ou=guests,%s" % BASE
 NAMES = ["user%02d" % number for number in range(40)]
 
@@ -396,18 +398,11 @@ def test_a_copy_is_restored_as_the_documentation_says(company, tmp_path):
     company.run(user_extinction="delete")
     assert NAMES[0] not in users(company)
     copy, = company.store.parent.glob("users.db.backup-*")
-    script = "\n".join(line[4:] for line in RESTORING.splitlines())
+    script, = re.findall("```sh\n(.*?)```", (CHECKOUT / "docs" / "reliability.md").read_text(encoding="utf-8"), re.DOTALL)
     subprocess.run(["sh", "-e", "-c", script.replace("/var/lib/user_synchronization", str(company.store.parent))
                     .replace("20261125T093000.000000Z", copy.name.partition("-")[2])], check=True)
     assert company.contents() == before
     assert company.run(user_extinction="delete")["users"]["deleted"] == NAMES[:1], "and the store goes on from there"
-
-
-RESTORING = """\
-    mv /var/lib/user_synchronization/users.db /var/lib/user_synchronization/users.db.wrong
-    rm -f /var/lib/user_synchronization/users.db-wal /var/lib/user_synchronization/users.db-shm
-    cp -p /var/lib/user_synchronization/users.db.backup-20261125T093000.000000Z /var/lib/user_synchronization/users.db
-"""
 
 
 def test_a_run_that_removes_nothing_makes_no_copy(company):
