@@ -398,7 +398,8 @@ def test_a_copy_is_restored_as_the_documentation_says(company, tmp_path):
     company.run(user_extinction="delete")
     assert NAMES[0] not in users(company)
     copy, = company.store.parent.glob("users.db.backup-*")
-    script, = re.findall("```sh\n(.*?)```", (CHECKOUT / "docs" / "reliability.md").read_text(encoding="utf-8"), re.DOTALL)
+    page = (CHECKOUT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    script, = re.findall("```sh\n(.*?)```", page, re.DOTALL)
     subprocess.run(["sh", "-e", "-c", script.replace("/var/lib/user_synchronization", str(company.store.parent))
                     .replace("20261125T093000.000000Z", copy.name.partition("-")[2])], check=True)
     assert company.contents() == before

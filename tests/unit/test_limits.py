@@ -18,7 +18,7 @@ SCOPE = {**dict.fromkeys(_limits.SCOPE_SETTINGS), "whole_tree": False, "distingu
 
 
 def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), **chosen):
-    """Plan against the store of dictionaries; the plan, and why it is refused. The scope was and is SCOPE if not given."""
+    """Plan against the store of dictionaries; the plan, and why it is refused. Else the scope was and is SCOPE."""
     limits = dict(removal_limits={}, allow_empty=False, scope_change=False, fail_on=[], approved_plan=None,
                   approved_removals=None)
     options = {**limits, **{option: chosen.pop(option) for option in list(chosen) if option in limits}}
