@@ -180,8 +180,9 @@ def lab(first_store, tmp_path, ca):
     domain = company()
     store = tmp_path / "users.db"
     shutil.copy(first_store, store)
-    with closing(sqlite3.connect(store)) as connection, connection:    # else removals on another server wait for a run
+    with closing(sqlite3.connect(store)) as connection:    # else removals on another server wait for a run
         connection.execute("UPDATE runs SET server = ''")
+        connection.commit()
     change(domain)
     with MisbehavingDirectory(domain, ca=ca, max_page=2, max_values=2) as server:
         yield Lab(server, store, ca)

@@ -79,6 +79,10 @@ class Line:
         if self._stopped.wait(min(seconds, _AT_MOST)):
             raise ConnectionError("the server was stopped")
 
+    def end(self) -> None:
+        """Let go of the socket."""
+        self.socket.close()
+
     def close(self) -> None:
         """Hang up, without a word."""
         with contextlib.suppress(OSError):
@@ -193,7 +197,7 @@ class MisbehavingDirectory(ClosedAtExit):
 
     def _serve(self, line: Line, tls: bool) -> None:
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            stack.callback(lambda: line.socket.close())
+            stack.callback(line.end)
             if tls:
                 self._encrypt(line)
             bound = False
