@@ -406,4 +406,3 @@ def test_a_long_message_may_take_longer_than_the_timeout_while_it_comes():
     pieces = [data[at:at + 70000] for at in range(0, len(data), 70000)]
     with trickling(pieces, 0.2) as connected:
         assert len(wire.Channel(connected, 1).page(5).entries) == 1
-
