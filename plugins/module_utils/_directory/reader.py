@@ -268,7 +268,8 @@ class _Reading:
         self.listed_by = [(name.lower(), attribute_header(name)) for name in _attributes(
             {"name": preset.listed_name, "key": preset.user_key}.get(self.members_by), preset.user_groups,
             *(pair[0] for pair in preset.primary_group))]
-        self.as_stored = {digest[:_HASH]: key for key, digest in digests.users.items()
+        # The digests themselves, since a million parts of them would take fifty megabytes.
+        self.as_stored = {digest: key for key, digest in digests.users.items()
                           if digest and digest[_HASH:] in (_ENABLED, _DISABLED)}
         self.user_attributes = _attributes(
             preset.user_key, preset.user_name, preset.listed_name, preset.created, preset.sid, preset.user_groups,
@@ -507,7 +508,8 @@ class _Reading:
             if self.need_places:
                 parent = fast_parent(dn)
                 home, excluded = places.get(parent) or self._place(parent)
-            key = as_stored.get(sha256(raw + home.encode("utf-8") if home else raw).digest()[:_HASH])
+            hashed = sha256(raw + home.encode("utf-8") if home else raw).digest()[:_HASH]
+            key = as_stored.get(hashed + _ENABLED) or as_stored.get(hashed + _DISABLED)
             if key is None or excluded or key in self.excluded_keys:
                 changed.append(raw)
                 continue

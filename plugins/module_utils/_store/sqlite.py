@@ -101,7 +101,6 @@ def _begin(path: str, wait: float) -> sqlite3.Connection:
     connection = sqlite_file.connect(path, "mode=rw", wait)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA cache_size = -262144")  # KiB; so that a first run does not spill into the WAL
         connection.execute("BEGIN IMMEDIATE")
         if _is_empty(connection, path):
             schema.create(connection)
@@ -677,6 +676,9 @@ class Store:
         ``run`` has time (seconds since 1970), seconds, server, mode, counts, changed, plan_digest, history_days, and
         what is kept of the synchronization: salt, selected, scope, settings (without secrets).
         """
+        # KiB; so that a first run does not spill into the WAL. Not earlier: loading the digests goes through all users,
+        # and would keep them all in memory.
+        self._run("PRAGMA cache_size = -262144")
         target = self.make_user_groups(_model.split_path(plan.target), as_target=True)
         me, directory, old_target = self._bind(plan, run, target)
         tree = self._tree(me)
