@@ -62,8 +62,8 @@ from .wire import attribute_header, decode_entry, entry_dn, find_values
 _BATCH = 200  # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
 _GROUPS_A_PAGE = 100  # their member lists make them long
 
-# A user's digest: so many bytes of a hash over the entry as it came and its home, and one of these marks. "Now" is for a
-# state that time alone may change, and for entries that must be decoded to tell what lists need of them.
+# A user's digest: so many bytes of a hash over the entry as it came and its home, and one of these marks. "Now" is for
+# a state that time alone may change, and for entries that must be decoded to tell what lists need of them.
 _HASH = 16
 _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 
