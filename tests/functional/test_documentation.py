@@ -21,7 +21,8 @@ from support.slapd import Slapd
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
-PLUGINS = sorted(path for kind in ("modules", "lookup", "filter") for path in (CHECKOUT / "plugins" / kind).glob("*.py"))
+PLUGINS = sorted(path for kind in ("modules", "lookup", "filter")
+                 for path in (CHECKOUT / "plugins" / kind).glob("*.py"))
 # What sets up hosts, or is about how the collection is built, is tested elsewhere.
 ELSEWHERE = {"scheduling.md", "operating.md"}
 
@@ -29,8 +30,8 @@ READER, SERVICE = "Bracken-3-pulley-Kt58", "Thistle-9-quarry-Bd53"
 
 DIRECTORY = "".join([
     lab.ROOT,
-    f"dn: cn=reader,{lab.BASE}\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: reader\n"
-    f"userPassword: {READER}\n\n",
+    "dn: cn=reader,%s\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: reader\n" % lab.BASE,
+    "userPassword: %s\n\n" % READER,
     *(lab.unit(name) for name in ("people", "groups", "clinic", "posix")),
     lab.unit("trainees", f"ou=clinic,{lab.BASE}"),
     *(lab.person(name, f"mail: {name}@example.org", "departmentNumber: Wards")
