@@ -35,8 +35,8 @@ from .connection import Session
 from .presets import (
     Entry,
     Preset,
-    entry_fields,
     entry_name,
+    field_reader,
     key_value,
     name_problem,
     state_is_lasting,
@@ -260,6 +260,8 @@ class _Reading:
         # RFC 4519, 3.5 and 3.6: a group that has no member has members that are hidden. Other servers relax that.
         self.never_empty = {b"groupofnames", b"groupofuniquenames"} if preset.directory_type == "openldap" and set(
             preset.group_members) >= {"member", "uniqueMember"} else set()
+        self.read_user_fields = field_reader(preset.user_fields, preset.user_lists)
+        self.read_group_fields = field_reader(preset.group_fields, preset.group_lists)
         self.required = [attribute.lower() for attribute in preset.required]
         self.primary_of_user = [(rule, pair[0].lower()) for rule, pair in enumerate(preset.primary_group)]
         # What `_list_user` looks at: name in an entry, and header in its encoding.
@@ -440,7 +442,7 @@ class _Reading:
 
     def _add_container(self, normal: str, dn: str, entry: Entry) -> None:
         key = self.nodes[normal]
-        fields, problems = entry_fields(self.preset.group_fields, self.preset.group_lists, entry, dn)
+        fields, problems = self.read_group_fields(entry, dn)
         self.not_stored += [(dn, problem) for problem in problems]
         name: Optional[str] = rdn_value(dn)
         problem = name_problem(name or "", "name")
@@ -596,7 +598,7 @@ class _Reading:
 
     def _user(self, key: str, dn: str, entry: Entry, home: Optional[str], enabled: bool, digest: bytes) -> User:
         name, problem = entry_name(self.preset.user_name, entry, dn)
-        fields, problems = entry_fields(self.preset.user_fields, self.preset.user_lists, entry, dn)
+        fields, problems = self.read_user_fields(entry, dn)
         self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
         sid = entry.get((self.preset.sid or "").lower())
         listed: List[str] = []
@@ -696,7 +698,7 @@ class _Reading:
         if known:
             self.groups_twice.add(key)
         name, problem = entry_name(preset.group_name, entry, dn)
-        fields, problems = entry_fields(preset.group_fields, preset.group_lists, entry, dn)
+        fields, problems = self.read_group_fields(entry, dn)
         if self.groups_are_groups:
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
         record = UserGroup(
