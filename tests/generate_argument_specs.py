@@ -55,7 +55,9 @@ def role_options() -> dict:
     described = {name: _described(arguments[name], documented[name]) for name in dict.fromkeys(order)}
     described["name"].pop("required")
     described["name"]["description"].append("Left out, it is the name of the job.")
-    described["store"]["description"].append("It must be an absolute path. Left out, it lies in the state directory of the role.")
+    described["store"]["description"].append(
+        "It must be an absolute path. Left out, it lies in the state directory of the role."
+    )
     described["store"].pop("default")
     return described
 

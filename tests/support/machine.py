@@ -32,9 +32,12 @@ from .slapd import Slapd
 PACKAGES = "debootstrap systemd-container openssh-client"
 SUITE = "bookworm"
 # What a minimal server has. What the role needs beyond that, it must install.
-INCLUDED = ("systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-apt", "ca-certificates", "iproute2")
+INCLUDED = (
+    "systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-apt", "ca-certificates", "iproute2",
+    "procps",
+)
 # Fetched into the system's package cache, so that installing them takes no network and no time.
-FETCHED = ("python3-venv", "cron")
+FETCHED = ("python3-venv", "cron", "prometheus-node-exporter")
 # A machine that nobody stops ends by itself, after so many seconds.
 LIFETIME = 3600
 CACHE = Path(os.environ.get("USERSYNC_TEST_CACHE") or Path.home() / ".cache" / "usersync-tests")
@@ -151,7 +154,8 @@ def keep(directory: Path) -> None:
     run(["cp", "-a", "--reflink=auto", str(make_root()), str(root)])
     port = free_port()
     key = _prepare(root, directory, port)
-    with Slapd(ldif=COMPANY) as slapd:
+    with Slapd(ldif=COMPANY, anonymous_read=True) as slapd:
+        client = slapd.ca.issue("synchronizer", client=True)
         machine = _boot(root, directory, port)
         try:
             write(directory / "facts.json", json.dumps({
@@ -165,13 +169,16 @@ def keep(directory: Path) -> None:
                 "slapd_pid": slapd._server.process.pid,
                 "reader_dn": READER[0],
                 "reader_password": READER[1],
+                "client_cert": str(client.cert),
+                "client_key": str(client.key),
+                "spare_ports": [free_port(), free_port()],
                 "off": str(directory / "off"),
             }))
-            while True:
-                machine.process.wait()
-                while (directory / "off").exists():
-                    time.sleep(0.2)
-                machine = _boot(root, directory, port)
+            # Who removes the directory has no use for the machine any more.
+            while (directory / "keeper.pid").exists():
+                if machine.process.poll() is not None and not (directory / "off").exists():
+                    machine = _boot(root, directory, port)
+                time.sleep(0.2)
         finally:
             machine.stop()
 
@@ -186,8 +193,9 @@ def _prepare(root: Path, directory: Path, port: int) -> Path:
     (root / "etc/ssh/sshd_config.d/machine.conf").write_text(settings, encoding="ascii")
     run(["ssh-keygen", "-A", "-f", str(root)])
     (root / "etc/pip.conf").write_text(pip_settings()[0], encoding="utf-8")
-    proxies = [f'{name}="{value}"\n' for name, value in os.environ.items() if re.fullmatch(r"(?i)(https?|no|all)_proxy", name)]
-    (root / "etc/environment").write_text("".join(proxies), encoding="utf-8")
+    proxies = [item for item in os.environ.items() if re.fullmatch(r"(?i)(https?|no|all)_proxy", item[0])]
+    settings = "".join(f'{name}="{value}"\n' for name, value in proxies)
+    (root / "etc/environment").write_text(settings, encoding="utf-8")
     return key
 
 
@@ -196,8 +204,9 @@ def _boot(root: Path, directory: Path, port: int) -> Server:
     pip_cache.mkdir(exist_ok=True)
     machine = Server(
         [
-            find_program("systemd-nspawn", PACKAGES), "--quiet", f"--directory={root}", "--boot", "--register=no", "--keep-unit",
-            "--console=pipe", f"--machine=usersync-{port}", "--hostname=sync", "--resolv-conf=copy-host",
+            find_program("systemd-nspawn", PACKAGES), "--quiet", f"--directory={root}",
+            "--boot", "--register=no", "--keep-unit", "--console=pipe",
+            f"--machine=usersync-{port}", "--hostname=sync", "--resolv-conf=copy-host",
             f"--bind={pip_cache}:/root/.cache/pip", *(f"--bind-ro={path}" for path in pip_settings()[1]),
         ],
         directory / "console.log",
@@ -226,12 +235,14 @@ def start(directory: Path) -> None:
     with open(directory / "keeper.log", "wb") as log:
         keeper = subprocess.Popen(
             [sys.executable, "-m", "support.machine", "keep", str(directory)],
-            cwd=Path(__file__).resolve().parents[1], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            cwd=Path(__file__).resolve().parents[1], start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )
     write(directory / "keeper.pid", str(keeper.pid))
     while not (directory / "facts.json").exists():
         if keeper.poll() is not None:
-            sys.exit("The machine does not start:\n" + (directory / "keeper.log").read_text(encoding="utf-8", errors="replace"))
+            said = (directory / "keeper.log").read_text(encoding="utf-8", errors="replace")
+            sys.exit("The machine does not start:\n" + said)
         time.sleep(0.2)
 
 

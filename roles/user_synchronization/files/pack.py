@@ -14,6 +14,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+PREFIX = "ansible_collections/usersync/directory/"
+
 
 def wanted(collection: Path) -> list[Path]:
     """The plugins, what says how they belong together, and the licence."""
@@ -27,7 +29,7 @@ def pack(collection: Path) -> tuple[bytes, str]:
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in wanted(collection):
             content = path.read_bytes()
-            member = tarfile.TarInfo("ansible_collections/usersync/directory/" + path.relative_to(collection).as_posix())
+            member = tarfile.TarInfo(PREFIX + path.relative_to(collection).as_posix())
             member.size, member.mode = len(content), 0o644
             archive.addfile(member, io.BytesIO(content))
     return target.getvalue(), hashlib.sha256(target.getvalue()).hexdigest()

@@ -265,7 +265,8 @@ def call_ansible(
     }
     if result_file:
         environment["USER_SYNCHRONIZATION_RESULT"] = str(result_file)
-    command = [f"{settings.venv}/bin/ansible-playbook", "--inventory=localhost,", "--diff", str(directory / "playbook.yml")]
+    playbook = str(directory / "playbook.yml")
+    command = [f"{settings.venv}/bin/ansible-playbook", "--inventory=localhost,", "--diff", playbook]
     if dry:
         command.insert(1, "--check")
     if (directory / "vault.yml").exists():
@@ -286,7 +287,7 @@ def _key_reader() -> Any:
     """What vault-key-client reads the key from, through the standard input that ansible-playbook passes on to it."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     if credentials and Path(credentials, CREDENTIAL).exists():
-        return open(Path(credentials, CREDENTIAL), "rb")  # noqa: SIM115 - the child's
+        return open(Path(credentials, CREDENTIAL), "rb")  # the child's
     return sys.stdin
 
 
@@ -339,9 +340,8 @@ def make_record(
     ``result`` is the module's, empty when the run did not get so far; ``said`` is the end of what was printed.
     ``before`` is the record of the run before: the counters go on from it.
     """
-    refused = [
-        {key: each.get(key) for key in ("limit", "would_remove", "of", "option")} for each in result.get("refused") or []
-    ]
+    shown = ("limit", "would_remove", "of", "option")
+    refused = [{key: each.get(key) for key in shown} for each in result.get("refused") or []]
     outcome, message = "succeeded", None
     if rc == -1:
         outcome, message = "failed", f"time_limit: the run was ended after {time_limit} seconds: raise it"

@@ -121,8 +121,7 @@ def _write_key(config: Path, key: str) -> None:
 def keep_password(config: Path, job: str, password: str, group: str, check: bool) -> bool:
     """See to it that the job's vault holds the password; return whether that changes anything."""
     path = config / "jobs" / job / "vault.yml"
-    # JSON is YAML. What looks like a template in a password is none.
-    text = f"---\n{LABEL}_password: !unsafe {json.dumps(password)}\n"
+    text = f"---\n{LABEL}_password: !unsafe {_quoted(password)}\n"
     key = read_key(config)
     if key and path.exists() and decrypt(key, path) == text:
         return False
@@ -134,6 +133,12 @@ def keep_password(config: Path, job: str, password: str, group: str, check: bool
         os.chown(temporary, 0, grp.getgrnam(group).gr_gid)
         os.replace(temporary, path)
     return True
+
+
+def _quoted(text: str) -> str:
+    """Return text as YAML in double quotes. (What looks like a template in it is none: therefore ``!unsafe``.)"""
+    plain = set(map(chr, range(ord(" "), ord("~") + 1))) - set('"\\')
+    return '"%s"' % "".join(each if each in plain else "\\U%08x" % ord(each) for each in text)
 
 
 def _vaults_opened_by(config: Path, key: str) -> list[tuple[Path, str]]:
