@@ -26,3 +26,7 @@ for name, path in (
     if parent:
         setattr(parent, name.rpartition(".")[2], package)
     parent = package
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=25, help="how many runs test_crashes.py kills (default: %(default)s)")

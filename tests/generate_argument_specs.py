@@ -66,12 +66,12 @@ def _described(argument: dict, documented: dict) -> dict:
     choices = documented.get("choices")
     told = [f"V({choice}) - {text}" for choice, text in choices.items()] if isinstance(choices, dict) else []
     result = {"description": [_markup(line) for line in documented["description"] + told]}
-    for key in ("type", "elements", "required", "default", "choices", "no_log"):
+    for key in ("type", "elements", "required", "default", "choices"):
         # A list or dict that is empty by default would say nothing.
-        if key in argument and argument[key] not in (False, [], {}):
+        if argument.get(key) not in (None, [], {}):
             result[key] = argument[key]
-    if argument.get("default") is False:
-        result["default"] = False
+    if argument.get("no_log"):
+        result["no_log"] = True
     if "options" in argument:
         result["options"] = {
             name: _described(each, documented["suboptions"][name]) for name, each in argument["options"].items()

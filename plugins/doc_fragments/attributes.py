@@ -23,6 +23,21 @@ attributes:
     support: full
 """
 
+    # What a module that only looks supports.
+    INFO = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode. It changes nothing, so check mode makes no difference.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed in diff mode. It changes nothing, so there are none.
+    support: none
+  idempotent:
+    description: Run again with the same options, and with nothing changed in between, it returns the same.
+    support: full
+"""
+
     # Members of both action groups.
     ACTION_GROUPS = r"""
 options: {}
@@ -35,5 +50,29 @@ attributes:
     support: full
     membership:
       - usersync.directory.connection
+      - usersync.directory.store
+"""
+
+    ACTION_GROUP_CONNECTION = r"""
+options: {}
+attributes:
+  action_group:
+    description:
+      - Use C(group/usersync.directory.connection) in C(module_defaults) to set the options of the connection for all
+        modules that read a directory.
+    support: full
+    membership:
+      - usersync.directory.connection
+"""
+
+    ACTION_GROUP_STORE = r"""
+options: {}
+attributes:
+  action_group:
+    description:
+      - Use C(group/usersync.directory.store) in C(module_defaults) to set O(store) for all modules that work on a
+        store.
+    support: full
+    membership:
       - usersync.directory.store
 """

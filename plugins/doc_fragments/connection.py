@@ -14,9 +14,11 @@ options:
     description:
       - The servers of the directory, tried in this order until one can be used. After a refused login no other is
         tried.
+      - A server that is lost while it is read, or answers that it is busy or unavailable, is left for the next one in
+        the list, and reading begins anew there.
       - Each is a host, a host and port (V(dc1.example.com:636)), an V(ldap://), V(ldaps://) or V(ldapi://) URL, or
-        V(srv:example.com), which looks up the servers of that domain in DNS (SRV records) and needs the Python library
-        dnspython.
+        V(srv:example.com), which looks up the servers of that domain in DNS (SRV records), honours their priorities and
+        weights, and needs the Python library dnspython.
       - V(ldap://) goes with O(encryption=start_tls) or O(encryption=none), V(ldaps://) with O(encryption=ldaps), and
         V(ldapi://) with O(authentication=external) or O(encryption=none).
     type: list
@@ -41,6 +43,9 @@ options:
     description:
       - The password of O(login).
       - It is used in memory and in the bind request. It is not in the store, the result, the diff or an error message.
+      - Ansible masks every text of a result that equals the password, and the part of a longer text that does. With a
+        password that is a name in the directory that person's name is missing from the result; the store, the counts
+        and the digests are right all the same.
     type: str
   keytab:
     description:
@@ -95,7 +100,9 @@ options:
     type: path
   timeout:
     description:
-      - How many seconds to wait for a server, when connecting and for each answer.
+      - How many seconds to wait until a server is found that can be used, all of O(server) together. The time that is
+        left is shared among those that were not tried yet, so that one that hangs leaves some for the next.
+      - While reading it is how long the server may send nothing, or next to nothing.
     type: int
     default: 30
   page_size:

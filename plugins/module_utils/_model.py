@@ -19,7 +19,7 @@ a plan means the same on every host and for every store file.
 from __future__ import annotations
 
 import unicodedata
-from typing import Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Tuple, Union
 
 ROOT = "All"  # the root of the tree of user groups
 
@@ -81,6 +81,13 @@ def split_path(path: str) -> list[str]:
     if name_key(names[0]) != name_key(ROOT):
         raise ValueError("the path '%s' does not begin at the root: write '%s/%s'" % (path, ROOT, path))
     return [ROOT] + names[1:]
+
+
+def printable(text: object) -> str:
+    """Escape what would break out of a line, of a terminal or a page: control characters and those that turn text
+    around."""
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+                   for character in str(text))
 
 
 def path_reference(path: str) -> str:
@@ -154,6 +161,7 @@ class Snapshot(NamedTuple):
     selected: Dict[str, str]  # selected DN as written in the options -> stable key: a renamed one is found again
     warnings: List[str]
     dangling: Dict[str, List[str]] = {}  # group that users list and that does not exist -> keys of these users
+    whole_tree: bool = False  # everything was selected that the directory has
 
 
 # --- what the store holds --------------------------------------------------------------------------------------------
@@ -196,6 +204,7 @@ class StoredUser(NamedTuple):
     given: bool  # this synchronization writes the record: it gave it, or the giver's claim has ended
     other_claims: int  # of other synchronizations
     adopted: bool  # made by hand once, then merged: released on extinction, not deleted
+    extinct_since: int | None = None  # seconds since 1970; where extinction disabled the record, since when that is so
 
 
 class UserGroupRecord(NamedTuple):
@@ -230,6 +239,20 @@ class StoredState(NamedTuple):
     members: Dict[str, Members]  # users in groups whose member lists the snapshot gives, and in lost or extinct groups
     memberships: Dict[str, List[str]]  # user reference -> owned groups that list it; of lost and of extinct users
     membership_count: int = 0  # own members of owned groups, users and user groups
+    extinct_membership_count: int = 0  # those among them whose group is extinct
+
+
+# What a removal is known by from one run to the next: ('user', key), ('user_group', key), ('member', key of the group,
+# reference of the user) or ('nested', key of the group, key of the one in it).
+Removal = Tuple[str, ...]
+
+
+class LastRun(NamedTuple):
+    """What the last applied run of a synchronization leaves for the next one to judge by."""
+
+    server: str
+    scope: Optional[Dict[str, Any]]  # the settings that decided who was in scope; None: not known
+    held: FrozenSet[Removal]  # removals that it saw and held back
 
 
 def path_of(reference: str, groups: Dict[str, UserGroupRecord]) -> str:
@@ -261,11 +284,34 @@ class UserChange(NamedTuple):
     policy: str | None = None  # 'merge' or 'overwrite'
     released: bool = False
 
+    @property
+    def removes(self) -> bool:
+        """Whether the user ends, becomes extinct, is disabled as extinct, or is overwritten."""
+        before, after = self.before, self.after
+        if after is None or self.released or self.policy == "overwrite":
+            return True
+        if before is None or after.extinct is None:
+            return False
+        return before.extinct is None or before.enabled and not after.enabled
+
+    @property
+    def was_announced(self) -> bool:
+        """Whether an earlier run has disabled the record as extinct, so that its end is no news."""
+        return self.before is not None and self.before.extinct is not None and not self.before.enabled
+
 
 class UserGroupChange(NamedTuple):
     key: str
     before: UserGroupRecord | None
     after: UserGroupRecord | None
+
+
+class Loss(NamedTuple):
+    """A field that has a value no more, on a record that stays."""
+
+    kind: str  # 'user' or 'user_group'
+    reference: str
+    field: str
 
 
 class MembershipChange(NamedTuple):
@@ -297,7 +343,11 @@ class Bookkeeping(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The ordered list of changes that makes the store equal to the snapshot, under the policies."""
+    """The ordered list of changes that makes the store equal to the snapshot, under the policies.
+
+    ``held`` are removals that the plan leaves out, since only a server that may lag has shown them so far. ``leaving``
+    tells that the synchronization itself ends, and what becomes of its records: 'released' or 'absent'.
+    """
 
     directory: Directory
     synchronization: str
@@ -309,8 +359,23 @@ class Plan(NamedTuple):
     collisions: List[Collision]
     bookkeeping: Bookkeeping
     ignored: int = 0  # disabled newcomers that ignore_disabled_users keeps out
+    held: FrozenSet[Removal] = frozenset()
+    leaving: str = ""
 
     @property
     def is_empty(self) -> bool:
         """Whether the plan changes nothing that anybody could see in the store."""
-        return not (self.target_missing or self.user_groups or self.users or self.memberships)
+        return not (self.target_missing or self.user_groups or self.users or self.memberships or self.leaving)
+
+
+def losses(plan: Plan) -> list[Loss]:
+    """Return the values that records lose which stay."""
+    changes: list = [("user", change.reference, change) for change in plan.users if not change.adopts]
+    changes += [("user_group", change.key, change) for change in plan.user_groups]
+    return [
+        Loss(kind, reference, field)
+        for kind, reference, change in changes
+        if change.before is not None and change.after is not None and not change.after.extinct
+        and change.before.attributes != change.after.attributes
+        for field in sorted(change.before.attributes) if not change.after.attributes.get(field)
+    ]

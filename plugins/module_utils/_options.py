@@ -70,15 +70,17 @@ STORE = {
 SYNCHRONIZATION = {
     "argument_spec": {
         "name": {"type": "str", "required": True},
-        "state": {"type": "str", "choices": ["present"], "default": "present"},
+        "state": {"type": "str", "choices": ["present", "released", "absent"], "default": "present"},
         "user_group": {"type": "str", "default": "All"},  # not a path: that would expand ~ and $
         "create_user_group": {"type": "bool", "default": True},
         "user_collision": {"type": "str", "choices": ["skip", "overwrite", "merge"], "default": "skip"},
         "user_extinction": {"type": "str", "choices": ["skip", "disable", "delete"], "default": "disable"},
+        "user_extinction_grace_days": {"type": "int", "default": 0},
         "user_group_extinction": {"type": "str", "choices": ["skip", "delete"], "default": "skip"},
         "distinguished_name": {"type": "raw", "default": []},
         "exclude_distinguished_name": {"type": "raw", "default": []},
         "outside_members": {"type": "str", "choices": ["add", "skip"], "default": "add"},
+        "scope_change": {"type": "bool", "default": False},
         "user_filter": {"type": "str"},
         "group_filter": {"type": "str"},
         "group_structure": {
@@ -90,9 +92,68 @@ SYNCHRONIZATION = {
         "ignore_disabled_users": {"type": "bool", "default": False},
         "user_attributes": {"type": "dict", "default": {}},
         "group_attributes": {"type": "dict", "default": {}},
+        "removal_limits": {
+            "type": "dict",
+            "default": {},
+            # A number or a percentage: Ansible makes a text of a number.
+            "options": {
+                "users": {"type": "str"},
+                "user_groups": {"type": "str"},
+                "memberships": {"type": "str"},
+                "attributes": {"type": "str"},
+                "renames": {"type": "str"},
+            },
+        },
+        "allow_empty": {"type": "bool", "default": False},
+        "required_entries": {"type": "raw", "default": []},
+        "approved_plan": {"type": "str"},
+        "approved_removals": {"type": "str"},
+        "fail_on": {
+            "type": "list",
+            "elements": "str",
+            "choices": ["collisions", "unresolved_members"],
+            "default": [],
+        },
+        "history_days": {"type": "int", "default": 365},
+        "store_backups": {"type": "int", "default": 5},
+        "store_timeout": {"type": "int", "default": 60},
         "report_limit": {"type": "int", "default": 1000},
     },
     "required_if": [("state", "present", ("server",))],
+}
+
+BROWSING = {
+    "argument_spec": {
+        "distinguished_name": {"type": "raw"},
+        "depth": {"type": "int", "default": 1},
+        "search": {"type": "str"},
+        "limit": {"type": "int", "default": 1000},
+    },
+}
+
+LOOKING_UP = {
+    "argument_spec": {
+        "user_group": {"type": "str"},
+        "synchronization": {"type": "str"},
+        "user": {"type": "str"},
+        "effective": {"type": "bool", "default": False},
+        "include_disabled": {"type": "bool", "default": False},
+        "include_extinct": {"type": "bool", "default": False},
+        "runs": {"type": "int", "default": 10},
+        "history": {"type": "int", "default": 0},
+    },
+}
+
+USER = {
+    "argument_spec": {
+        "name": {"type": "str", "required": True},
+        "user_group": {"type": "str", "required": True},
+        "create_user_group": {"type": "bool", "default": True},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "attributes": {"type": "dict"},
+        "local_attributes": {"type": "dict"},
+        "sid": {"type": "str"},
+    },
 }
 
 

@@ -27,6 +27,8 @@ Place = Tuple[str, str]  # reference of the user group, name_key: where no two m
 # their name up.
 STORED, NEWCOMER, EXTINCT = 0, 1, 2
 
+_DAY = 86400  # seconds
+
 
 class Claimant(NamedTuple):
     """Somebody who needs a place: takes the first of ``wanted`` that is not given to a better one."""
@@ -81,11 +83,11 @@ def _claim(claimant: Claimant, place: Place) -> tuple[bool, tuple[int, int, str]
 # --- user groups -----------------------------------------------------------------------------------------------------
 
 
-def _plan_user_groups(snapshot, state, target):
+def _plan_user_groups(snapshot, state, target, held):
     """Return {key: record after} of all owned groups that stay if nothing is deleted, and the collisions.
 
-    Groups that the snapshot lacks are extinct here; which of them are deleted is decided when it is known who stays
-    inside.
+    Groups that the snapshot lacks are extinct here, unless that is held; which of them are deleted is decided when it
+    is known who stays inside.
     """
     claimants, wanted = [], {}
     for key, group in snapshot.user_groups.items():
@@ -106,6 +108,11 @@ def _plan_user_groups(snapshot, state, target):
         if key not in snapshot.user_groups:
             if stored.parent not in state.user_groups:  # the target may be another now
                 stored = stored._replace(parent=target)
+            if ("user_group", key) in held:
+                wanted[key] = stored
+                claimants.append(Claimant(key, [(stored.parent, stored.name)],
+                                          place_of(state.user_groups[key]), (STORED, 0, key)))
+                continue
             wanted[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
             claimants.append(_extinct_claimant(key, stored))
 
@@ -167,12 +174,12 @@ class _Users(NamedTuple):
     ignored: int  # disabled newcomers that ignore_disabled_users keeps out
 
 
-def _plan_users(settings, snapshot, state, target):
+def _plan_users(settings, snapshot, state, target, now):
     bodies = {key: user for key, user in snapshot.users.items() if user is not None}
     after: Dict[str, Optional[_model.UserRecord]] = {}
     released: set = set()
     ended: set = set()
-    _end_lost_users(settings, snapshot, state, target, after, released, ended)
+    _end_lost_users(settings, snapshot, state, target, now, after, released, ended)
 
     wanted, ignored = {}, 0
     for key, user in bodies.items():
@@ -226,8 +233,9 @@ def _plan_users(settings, snapshot, state, target):
     return _Users(after, adopts, released, ended, losers, ignored)
 
 
-def _end_lost_users(settings, snapshot, state, target, after, released, ended):
+def _end_lost_users(settings, snapshot, state, target, now, after, released, ended):
     """Write down what becomes of users that the snapshot lacks: by the policy, when the last claim ends."""
+    policy = settings.user_extinction
     for key, stored in state.users.items():
         record = stored.record
         reason = snapshot.lost_users.get(key) or (key not in snapshot.users and record.extinct)
@@ -240,18 +248,27 @@ def _end_lost_users(settings, snapshot, state, target, after, released, ended):
             if record.claimed:
                 after[key] = record._replace(claimed=False)
                 ended.add(key)
-        elif settings.user_extinction == "delete" and stored.adopted:
+        elif policy == "delete" and stored.adopted:
             after[key] = record._replace(claimed=False, extinct=None)
             released.add(key)
             ended.add(key)
-        elif settings.user_extinction == "delete":
+        elif policy == "delete" and _grace_is_over(settings, stored, now):
             after[key] = None
             ended.add(key)
-        elif settings.user_extinction == "disable":
+        elif policy in ("disable", "delete"):
             after[key] = record._replace(claimed=False, extinct=record.extinct or reason, enabled=False)
             ended.add(key)
         else:
             after[key] = record._replace(claimed=False, extinct=record.extinct or reason)
+
+
+def _grace_is_over(settings, stored, now):
+    """Tell whether an extinct user may be deleted: a grace begins when extinction disables the record."""
+    days = settings.user_extinction_grace_days
+    if not days:
+        return True
+    disabled = stored.record.extinct and not stored.record.enabled
+    return bool(disabled) and now - stored.extinct_since >= days * _DAY
 
 
 def _settle_sids(state, wanted, rank, after, losers, can_adopt):
@@ -371,11 +388,15 @@ def _still_listing(snapshot, group, stored, same_value):
     return still
 
 
-def _plan_memberships(snapshot, state, groups, users, same_value, bookkeeping):
+def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping):
     """Return the membership changes of all owned groups that stay or end, in the order of their keys."""
+    held_in: Dict[Tuple[str, str], set] = {}
+    for kind, key, *member in held:
+        held_in.setdefault((kind, key), set()).update(member)
     present = {key for key in snapshot.users if snapshot.users[key] is None or users.after.get(key) is not None}
     kept = {reference for reference, stored in state.users.items()
             if (users.after.get(reference, stored.record) or stored.record).extinct} - users.ended
+    kept |= {key for kind, key, *member in held if kind == "user"}
     ended_in: Dict[str, set] = {}
     for reference in users.ended:
         for key in state.memberships.get(reference, ()):
@@ -398,14 +419,17 @@ def _plan_memberships(snapshot, state, groups, users, same_value, bookkeeping):
                 listed = [member for member in group.members if member[:1] == "@" or member in present]
                 stored = state.members.get(key, {})
                 still = _still_listing(snapshot, state.user_groups.get(key), stored, same_value)
-                people = _compare_members(listed, stored, group.kept_values, same_value, users.ended, kept, still)
+                staying = kept.union(held_in.get(("member", key), ()))
+                people = _compare_members(listed, stored, group.kept_values, same_value, users.ended, staying, still)
                 # Only a list that is stored as it was read may be left out of the next comparison.
                 exact = len(group.members) == len(listed) == len(stored) + len(people.added) - len(people.removed)
                 bookkeeping.group_digests[key] = group.members_digest if exact else b""
             nested = _compare_members(
                 [child for child in group.user_groups if child in groups and not groups[child].extinct],
                 stored_groups, group.kept_values, same_value,
-                {child for child in stored_groups if child not in groups}, (), {},
+                {child for child in stored_groups if child not in groups},
+                {child for child in stored_groups if ("user_group", child) in held}.union(
+                    held_in.get(("nested", key), ())), {},
             )
         for comparison, stored in ((people, state.members.get(key, {})), (nested, stored_groups)):
             for reference, value in comparison.kept.items():
@@ -420,11 +444,12 @@ def _plan_memberships(snapshot, state, groups, users, same_value, bookkeeping):
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
-def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
+def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) -> _model.Plan:
     """Return the plan that makes the store equal to the snapshot, under the policies.
 
-    ``settings`` has name, user_collision, user_extinction, user_group_extinction and ignore_disabled_users;
-    ``same_value`` returns the form in which two values of a member list are compared (a DN has many spellings).
+    ``settings`` has name, user_collision, user_extinction, user_extinction_grace_days, user_group_extinction and
+    ignore_disabled_users; ``same_value`` returns the form in which two values of a member list are compared (a DN has
+    many spellings); ``now`` is in seconds since 1970. ``held`` are removals to leave out, whatever the snapshot says.
 
     Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
@@ -433,8 +458,9 @@ def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
         if (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
             raise ValueError("user_group: '%s' lies in a user group that this synchronization keeps itself: "
                              "name another" % state.target)
-    groups, group_collisions = _plan_user_groups(snapshot, state, target)
-    users = _plan_users(settings, snapshot, state, target)
+    snapshot = _with_held_users(snapshot, held)
+    groups, group_collisions = _plan_user_groups(snapshot, state, target, held)
+    users = _plan_users(settings, snapshot, state, target, now)
     collisions = []
     for key, reason in users.losers.items():
         user = snapshot.users[key]
@@ -452,7 +478,7 @@ def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
                 "the name is taken, it is called '%s'" % name))
 
     bookkeeping = _model.Bookkeeping({}, {}, {}, {}, {})
-    memberships = _plan_memberships(snapshot, state, groups, users, same_value, bookkeeping)
+    memberships = _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping)
     return _model.Plan(
         directory=snapshot.directory,
         synchronization=settings.name,
@@ -464,7 +490,18 @@ def make_plan(settings, snapshot, state, same_value) -> _model.Plan:
         collisions=sorted(collisions),
         bookkeeping=bookkeeping,
         ignored=users.ignored,
+        held=held,
     )
+
+
+def _with_held_users(snapshot, held):
+    """Return the snapshot with the lost users who are held in it, as stored."""
+    users = {key for key in snapshot.lost_users if ("user", key) in held}
+    if not users:
+        return snapshot
+    return snapshot._replace(
+        users={**snapshot.users, **dict.fromkeys(users)},
+        lost_users={key: reason for key, reason in snapshot.lost_users.items() if key not in users})
 
 
 def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChange]:
@@ -496,34 +533,60 @@ def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_mo
 
 
 def plan_digest(plan: _model.Plan) -> str:
-    """Return the digest of a plan: what changes and what was there before, and nothing of time, host or order."""
-    return _digest(plan, _changes(plan))
+    """Return the digest of a plan: what changes and what was there before, and nothing of time, host or order.
+
+    Counts stand before it, so that a plan that is another than the approved one can be told by how it differs.
+    """
+    groups = [(change.before, change.after) for change in plan.user_groups]
+    users = [(change.before, change.after) for change in plan.users]
+    return _digest(plan, _changes(plan), [
+        "users+%d-%d~%d" % _counts(users),
+        "user_groups+%d-%d~%d" % _counts(groups),
+        "memberships+%d-%d" % (sum(len(change.users_added) + len(change.user_groups_added)
+                                   for change in plan.memberships), _memberships_removed(plan)),
+    ])
 
 
 def removals_digest(plan: _model.Plan) -> str:
-    """Return the digest of what a plan takes away: see `removes`."""
-    return _digest(plan, _removals(plan))
+    """Return the digest of what a plan takes away: users, user groups, memberships, and values of those who stay."""
+    return _digest(plan, _removals(plan), [
+        "users-%d" % sum(change.removes for change in plan.users),
+        "user_groups-%d" % sum(map(_group_ends, plan.user_groups)),
+        "memberships-%d" % _memberships_removed(plan),
+        "attributes-%d" % len(_model.losses(plan)),
+    ])
 
 
-def removes(change: _model.UserChange) -> bool:
-    """Tell whether a user ends, is marked extinct, or is overwritten by this change."""
-    if change.after is None or change.released or change.policy == "overwrite":
-        return True
-    return change.before is not None and change.before.extinct is None and change.after.extinct is not None
+def _counts(changes):
+    """Return how many records are created, removed (or become extinct) and changed."""
+    created = sum(before is None for before, dummy in changes)
+    removed = sum(before is not None and (after is None or bool(after.extinct) and not before.extinct)
+                  for before, after in changes)
+    return created, removed, len(changes) - created - removed
 
 
-def _digest(plan, changes):
+def _memberships_removed(plan):
+    return sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
+
+
+def _group_ends(change):
+    return change.after is None or bool(change.after.extinct) and not (change.before and change.before.extinct)
+
+
+def _digest(plan, changes, counts):
     digest = hashlib.sha256()
     for item in [[plan.synchronization, plan.directory.identity, plan.target]] + sorted(changes):
         text = item if isinstance(item, str) else json.dumps(item)
         digest.update(text.encode("ascii") + b"\n")
-    return digest.hexdigest()
+    return "%s:%s" % (",".join(counts), digest.hexdigest())
 
 
 def _changes(plan):
     dump = json.JSONEncoder(sort_keys=True).encode
     if plan.target_missing:
         yield dump(["target", plan.target])
+    if plan.leaving:
+        yield dump(["state", plan.leaving])
     for change in plan.user_groups:
         yield dump(["user_group", change.key, _visible(change.before), _visible(change.after)])
     for change in plan.users:
@@ -535,18 +598,65 @@ def _changes(plan):
 
 def _removals(plan):
     dump = json.JSONEncoder(sort_keys=True).encode
+    if plan.leaving:
+        yield dump(["state", plan.leaving])
     for change in plan.user_groups:
-        if change.after is None or change.before is not None and change.before.extinct != change.after.extinct:
+        if _group_ends(change):
             yield dump(["user_group", change.key, _visible(change.before), _visible(change.after)])
     for change in plan.users:
-        if removes(change):
+        if change.removes:
             yield dump(["user", change.reference, _visible(change.before), _visible(change.after), change.adopts])
     for change in plan.memberships:
         if change.users_removed or change.user_groups_removed:
             yield dump(["members", change.key, change.users_removed, change.user_groups_removed])
+    for loss in _model.losses(plan):
+        yield dump(["value"] + list(loss))
 
 
 def _visible(record):
     if record is None:
         return None
     return [value for field, value in zip(record._fields, record) if field not in ("dn", "known_as")]
+
+
+# --- what is held, and how a synchronization ends --------------------------------------------------------------------
+
+
+def removals(plan: _model.Plan, snapshot: _model.Snapshot) -> frozenset[_model.Removal]:
+    """Return what a server that lags would make a plan remove by mistake: who is lost, and memberships that end though
+    nobody is lost."""
+    found: set[_model.Removal] = {("user", key) for key in snapshot.lost_users}
+    found.update(("user_group", key) for key in snapshot.lost_user_groups)
+    for change in plan.memberships:
+        if change.key in snapshot.user_groups:
+            found.update(("member", change.key, user) for user in change.users_removed
+                         if user not in snapshot.lost_users)
+            found.update(("nested", change.key, group) for group in change.user_groups_removed
+                         if group not in snapshot.lost_user_groups)
+    return frozenset(found)
+
+
+def plan_release(name: str, directory: _model.Directory, state: _model.StoredState) -> _model.Plan:
+    """Return the plan after which the synchronization is no more, and its records are as if made by hand.
+
+    A user whom another synchronization claims stays that one's.
+    """
+    changes = []
+    for key, stored in sorted(state.users.items()):
+        last = stored.given and not stored.other_claims
+        if key[:1] not in "@#" and (last or stored.record.claimed):
+            after = stored.record._replace(claimed=False, extinct=None if last else stored.record.extinct)
+            changes.append(_model.UserChange(key, stored.record, after, released=last))
+    return _model.Plan(directory, name, state.target, False, [], changes, [], [],
+                       _model.Bookkeeping({}, {}, {}, {}, {}), leaving="released")
+
+
+def plan_absence(settings, snapshot, state, same_value) -> _model.Plan:
+    """Return the plan after which the synchronization is no more, nor any record that was its alone.
+
+    ``snapshot`` has everything of it as lost. A user group in which something of others lies stays as it is.
+    """
+    plan = make_plan(settings._replace(user_extinction="delete", user_extinction_grace_days=0,
+                                       user_group_extinction="delete"), snapshot, state, same_value)
+    return plan._replace(user_groups=[change for change in plan.user_groups if change.after is None],
+                         leaving="absent")

@@ -169,6 +169,7 @@ def _affected(plan, state, groups, direct_before) -> set[str]:
 def names_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
     """Return the members whose names must be looked up to write the report."""
     members = {user for change in plan.memberships for user in change.users_added + change.users_removed}
+    members.update(user for kind, *names in plan.held if kind == "member" for user in names[1:])
     members.difference_update(change.reference for change in plan.users)
     return {user for user in members if user not in state.users}
 
@@ -224,6 +225,7 @@ def make_report(plan: _model.Plan, snapshot: _model.Snapshot, state: _model.Stor
             for key, listed in sorted(snapshot.unresolved) if key in groups
         ]),
         "not_stored": cut.items([{"dn": dn, "reason": reason} for dn, reason in sorted(snapshot.not_stored)]),
+        "held": _list_held(plan, groups, names, cut),
     }
     result["report_truncated"] = cut.truncated
     if with_diff:
@@ -264,6 +266,23 @@ def _list_changed_groups(changed, groups, state, names, cut):
         entry["user_groups_removed"] = sorted(
             path_of(key, state.user_groups) for key in cut.names(members.user_groups_removed))
     return [entry[1:3] for entry in entries]
+
+
+def _list_held(plan, groups, names, cut):
+    """Return the removals that are held."""
+    held: Dict[str, list] = {"users": [], "user_groups": [], "memberships": []}
+    for kind, key, *member in plan.held:
+        if kind == "user":
+            held["users"].append(names.get(key, key))
+        elif kind == "user_group":
+            held["user_groups"].append(path_of(key, groups))
+        elif kind == "nested":
+            held["memberships"].append({"user_group": path_of(key, groups), "member": path_of(member[0], groups)})
+        else:
+            held["memberships"].append({"user_group": path_of(key, groups), "member": names.get(member[0], member[0])})
+    held["memberships"].sort(key=lambda entry: (entry["user_group"], entry["member"]))
+    return {"users": cut.items(sorted(held["users"])), "user_groups": cut.items(sorted(held["user_groups"])),
+            "memberships": cut.items(held["memberships"])}
 
 
 def _list_users(verbs, groups, state, cut):
@@ -373,11 +392,5 @@ def _fields(record):
     return lines
 
 
-def _printable(text):
-    """Escape what would break out of a line of a terminal: control characters and those that turn text around."""
-    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-                   for character in text)
-
-
 def _text(lines):
-    return "".join(_printable(line) + "\n" for line in lines)
+    return "".join(_model.printable(line) + "\n" for line in lines)

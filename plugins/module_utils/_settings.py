@@ -20,8 +20,11 @@ from ._directory.connection import parse_server
 from ._directory.presets import check_parameters
 from ._directory.values import check_filter, normal_dn
 from ._errors import SynchronizationError
+from ._limits import check_digest, check_limit
 from ._model import join_path, split_path
-from ._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
+from ._options import BROWSING, CONNECTION, STORE, SYNCHRONIZATION, module_arguments
+
+_SYNCHRONIZING = (CONNECTION, STORE, SYNCHRONIZATION)
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -42,6 +45,7 @@ class Settings(NamedTuple):
     create_user_group: bool
     user_collision: str
     user_extinction: str
+    user_extinction_grace_days: int
     user_group_extinction: str
     servers: tuple[str, ...]  # as written, in the order in which they are tried
     tls_server_name: str | None
@@ -61,6 +65,7 @@ class Settings(NamedTuple):
     distinguished_name: list[str]
     exclude_distinguished_name: list[str]
     outside_members: str
+    scope_change: bool
     user_filter: str | None
     group_filter: str | None
     group_structure: str
@@ -68,12 +73,25 @@ class Settings(NamedTuple):
     ignore_disabled_users: bool
     user_attributes: dict[str, str]
     group_attributes: dict[str, str]
+    removal_limits: dict[str, str]  # kind -> number or percentage, as written; those that were given
+    allow_empty: bool
+    required_entries: list[str]
+    approved_plan: str | None
+    approved_removals: str | None
+    fail_on: list[str]
     store: str
+    history_days: int
+    store_backups: int
+    store_timeout: int  # seconds
     report_limit: int
 
     def __repr__(self) -> str:
-        values = [(field, getattr(self, field)) for field in self._fields if field != "password"]
-        return "Settings(%s)" % ", ".join("%s=%r" % pair for pair in values)
+        return _without_password(self)
+
+
+def _without_password(settings: Any) -> str:
+    values = [(field, value) for field, value in settings._asdict().items() if field != "password"]
+    return "%s(%s)" % (type(settings).__name__, ", ".join("%s=%r" % pair for pair in values))
 
 
 def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settings:
@@ -84,7 +102,9 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
 
     Raises SynchronizationError.
     """
-    options = _with_defaults(params)
+    options = _with_defaults(params, *_SYNCHRONIZING)
+    if options["state"] != "present":
+        params = options = _without_directory(options)
     settings = Settings(
         name=_name(options["name"]),
         state=options["state"],
@@ -92,27 +112,16 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         create_user_group=options["create_user_group"],
         user_collision=options["user_collision"],
         user_extinction=options["user_extinction"],
+        user_extinction_grace_days=_number(
+            "user_extinction_grace_days", options["user_extinction_grace_days"], least=0),
         user_group_extinction=options["user_group_extinction"],
-        servers=_servers(options),
-        tls_server_name=options["tls_server_name"] or None,
-        login=_login(options),
-        password=options["password"] or None,
-        keytab=_file("keytab", options["keytab"]),
-        authentication=options["authentication"],
-        encryption=options["encryption"],
-        validate_certs=options["validate_certs"],
-        ca_path=_ca_path(options["ca_path"]),
-        client_cert=_file("client_cert", options["client_cert"]),
-        client_key=_file("client_key", options["client_key"]),
-        timeout=_number("timeout", options["timeout"], _TIMEOUT_MAX),
-        page_size=_number("page_size", options["page_size"], _PAGE_SIZE_MAX),
-        use_ldap=options["use_ldap"],
-        ldap_parameters=_ldap_parameters(options["ldap_parameters"] or {}),
+        **_connection(options),
         distinguished_name=_dns("distinguished_name", params["distinguished_name"], "synchronize the whole tree"),
         exclude_distinguished_name=_dns(
             "exclude_distinguished_name", params["exclude_distinguished_name"], "exclude nothing"
         ),
         outside_members=options["outside_members"],
+        scope_change=options["scope_change"],
         user_filter=_filter("user_filter", options["user_filter"]),
         group_filter=_filter("group_filter", options["group_filter"]),
         group_structure=options["group_structure"],
@@ -120,10 +129,21 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         ignore_disabled_users=options["ignore_disabled_users"],
         user_attributes=_attributes("user_attributes", options["user_attributes"]),
         group_attributes=_attributes("group_attributes", options["group_attributes"]),
+        removal_limits=_limits_given(options["removal_limits"]),
+        allow_empty=options["allow_empty"],
+        required_entries=_dns("required_entries", params["required_entries"], "require none"),
+        approved_plan=_digest("approved_plan", options["approved_plan"]),
+        approved_removals=_digest("approved_removals", options["approved_removals"]),
+        fail_on=sorted(set(options["fail_on"])),
         store=_store(options["store"]),
+        history_days=_number("history_days", options["history_days"], least=0),
+        store_backups=_number("store_backups", options["store_backups"], least=0),
+        store_timeout=_number("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
         report_limit=_number("report_limit", options["report_limit"]),
     )
     _judge_together(settings)
+    if settings.user_extinction_grace_days and settings.user_extinction != "delete":
+        warn("user_extinction_grace_days has no effect with user_extinction: %s" % settings.user_extinction)
     _warn_of_no_effect(settings, warn)
     return settings
 
@@ -141,6 +161,8 @@ def public_settings(settings: Settings, preset: Any = None) -> dict[str, Any]:
     public["user_group"] = path
     del public["target"]
     public["server"] = list(public.pop("servers"))
+    if settings.state != "present":
+        return {option: public[option] for option in _OF_THE_STORE}
     public["preset"] = _plain(preset._asdict()) if preset is not None else None
     return public
 
@@ -160,19 +182,102 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+class BrowseSettings(NamedTuple):
+    """What to show of a directory: the options, judged, with their defaults."""
+
+    servers: tuple[str, ...]
+    tls_server_name: str | None
+    login: str | None
+    password: str | None
+    keytab: str | None
+    authentication: str
+    encryption: str
+    validate_certs: bool
+    ca_path: str | None
+    client_cert: str | None
+    client_key: str | None
+    timeout: int  # seconds
+    page_size: int
+    use_ldap: bool
+    ldap_parameters: dict[str, Any]
+    distinguished_name: list[str]  # one DN, or none
+    depth: int
+    search: str | None
+    limit: int
+    # What a synchronization may ask for beyond the preset: nothing is left out here.
+    user_filter: None = None
+    group_filter: None = None
+    group_types: str = "all"
+    user_attributes: dict[str, str] = {}
+    group_attributes: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return _without_password(self)
+
+
+def browse_settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> BrowseSettings:
+    """Return the settings that the parameters of ``directory_info`` ask for: see `settings_from`.
+
+    Raises SynchronizationError.
+    """
+    options = _with_defaults(params, CONNECTION, BROWSING)
+    settings = BrowseSettings(
+        **_connection(options),
+        distinguished_name=_one_dn(options["distinguished_name"]),
+        depth=_number("depth", options["depth"]),
+        search=_search(options["search"]),
+        limit=_number("limit", options["limit"]),
+    )
+    _judge_connection(settings)
+    _warn_of_no_effect(settings, warn)
+    return settings
+
+
 # --- one option at a time --------------------------------------------------------------------------------------------
 
 
-def _with_defaults(params: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters with the default in the place of None: an explicit null is as good as leaving it out.
+def _with_defaults(params: dict[str, Any], *families: dict[str, Any]) -> dict[str, Any]:
+    """Return the families' parameters with the default in the place of None.
 
-    Not so for the DNs: see `_dns`.
+    An explicit null is as good as leaving an option out. Not so for the DNs: see `_dns`.
     """
-    specification = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]
+    specification = module_arguments(*families)["argument_spec"]
     return {
         option: described.get("default") if params.get(option) is None else params[option]
         for option, described in specification.items()
     }
+
+
+def _connection(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options of the connection come to: by the name of the setting."""
+    return {
+        "servers": _servers(options),
+        "tls_server_name": options["tls_server_name"] or None,
+        "login": _login(options),
+        "password": options["password"] or None,
+        "keytab": _file("keytab", options["keytab"]),
+        "authentication": options["authentication"],
+        "encryption": options["encryption"],
+        "validate_certs": options["validate_certs"],
+        "ca_path": _ca_path(options["ca_path"]),
+        "client_cert": _file("client_cert", options["client_cert"]),
+        "client_key": _file("client_key", options["client_key"]),
+        "timeout": _number("timeout", options["timeout"], _TIMEOUT_MAX),
+        "page_size": _number("page_size", options["page_size"], _PAGE_SIZE_MAX),
+        "use_ldap": options["use_ldap"],
+        "ldap_parameters": _ldap_parameters(options["ldap_parameters"] or {}),
+    }
+
+
+# What matters where no directory is read, since a synchronization ends.
+_OF_THE_STORE = ("name", "state", "user_group", "store", "store_timeout", "store_backups", "history_days",
+                 "report_limit")
+
+
+def _without_directory(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the defaults for all that is about the directory: what is not used is not judged."""
+    unused = {"authentication": "anonymous"}  # which asks for no login
+    return {**_with_defaults({}, *_SYNCHRONIZING), **unused, **{option: options[option] for option in _OF_THE_STORE}}
 
 
 def _judged(option: str, judge: Callable[..., Any], *arguments: Any) -> Any:
@@ -191,7 +296,7 @@ def _name(name: str) -> str:
 
 def _servers(options: dict[str, Any]) -> tuple[str, ...]:
     servers = options["server"] or []
-    if not servers:
+    if not servers and options.get("state", "present") == "present":
         raise SynchronizationError("server: the list is empty: name at least one server of the directory")
     for server in servers:
         _judged("server", parse_server, server, options["encryption"], options["authentication"])
@@ -247,11 +352,22 @@ def _store(path: str) -> str:
     return path
 
 
-def _number(option: str, number: int, most: int | None = None) -> int:
-    if number < 1 or (most is not None and number > most):
+def _number(option: str, number: int, most: int | None = None, least: int = 1) -> int:
+    if number < least or (most is not None and number > most):
         up_to = "" if most is None else " to %d" % most
-        raise SynchronizationError("%s: %d is out of range: write a number from 1%s" % (option, number, up_to))
+        raise SynchronizationError("%s: %d is out of range: write a number from %d%s" % (option, number, least, up_to))
     return number
+
+
+def _limits_given(limits: dict[str, str | None]) -> dict[str, str]:
+    return {
+        kind: _judged("removal_limits.%s" % kind, check_limit, limit.strip())
+        for kind, limit in limits.items() if limit is not None
+    }
+
+
+def _digest(option: str, digest: str | None) -> str | None:
+    return _judged(option, check_digest, option, digest.strip()) if digest else None
 
 
 def _ldap_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -275,6 +391,22 @@ def _dns(option: str, value: Any, effect_of_none: str) -> list[str]:
             )
         _judged(option, normal_dn, dn)
     return list(dns)
+
+
+def _one_dn(value: Any) -> list[str]:
+    dns = [] if value is None else _dns("distinguished_name", value, "see the naming contexts")
+    if len(dns) > 1:
+        raise SynchronizationError("distinguished_name: it is a list of %d: name one DN; a DN with commas is one "
+                                   "string, not a list" % len(dns))
+    return dns
+
+
+def _search(pattern: str | None) -> str | None:
+    if not pattern:
+        return None
+    if not pattern.strip(" *"):
+        raise SynchronizationError("search: '%s' matches every name: write a part of one, such as 'nurs*'" % pattern)
+    return pattern
 
 
 def _filter(option: str, text: str | None) -> str | None:
@@ -308,19 +440,23 @@ def _judge_together(settings: Settings) -> None:
             raise SynchronizationError(
                 "distinguished_name and exclude_distinguished_name both have '%s': remove it from one of them" % dn
             )
+    if settings.group_types != "all" and settings.use_ldap:
+        raise SynchronizationError(
+            "group_types: only Active Directory knows security groups: remove group_types, or set use_ldap: false"
+        )
+    _judge_connection(settings)
+
+
+def _judge_connection(settings: Any) -> None:
     if settings.client_key and not settings.client_cert:
         raise SynchronizationError("client_key: a key without its certificate: give client_cert, too")
     _judge_external(settings)
     if settings.ldap_parameters and not settings.use_ldap:
         raise SynchronizationError("ldap_parameters: they go with use_ldap: true: set it, or remove ldap_parameters")
-    if settings.group_types != "all" and settings.use_ldap:
-        raise SynchronizationError(
-            "group_types: only Active Directory knows security groups: remove group_types, or set use_ldap: false"
-        )
     check_parameters(settings)
 
 
-def _judge_external(settings: Settings) -> None:
+def _judge_external(settings: Any) -> None:
     """With EXTERNAL (RFC 4422, appendix A) something below LDAP tells the server who asks: TLS, or a local socket."""
     if settings.authentication != "external" or settings.client_cert and settings.encryption != "none":
         return
@@ -332,7 +468,7 @@ def _judge_external(settings: Settings) -> None:
             )
 
 
-def _warn_of_no_effect(settings: Settings, warn: Callable[[str], None]) -> None:
+def _warn_of_no_effect(settings: Any, warn: Callable[[str], None]) -> None:
     if settings.encryption == "none":
         for option in ("tls_server_name", "ca_path", "client_cert"):
             if getattr(settings, option):

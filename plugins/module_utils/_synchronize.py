@@ -4,7 +4,10 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""The way of the data: options -> directory -> snapshot, store -> stored state, both -> plan -> apply -> report."""
+"""The way of the data.
+
+options -> directory -> snapshot, store -> stored state, both -> plan -> limits -> apply -> report
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import _report
+from . import _limits, _model, _report
 from ._directory import connection, presets, reader, values
-from ._errors import SynchronizationError
-from ._plan import make_plan, plan_digest, removals_digest
+from ._errors import Refused, SynchronizationError
+from ._plan import make_plan, plan_absence, plan_digest, plan_release, removals, removals_digest
 from ._settings import Settings, public_settings
 from ._store import sqlite
 
 # Digests of another generation are not comparable: count up when what they cover changes.
-_DIGEST_GENERATION = 1
+_DIGEST_GENERATION = 2
 
 
 def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -30,42 +33,74 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
 
     In check mode the store is only looked at, and all else is the same: that is why the result is the same, too.
 
-    Raises SynchronizationError, with a sentence for the reader and the store as it was.
+    Raises SynchronizationError, with a sentence for the reader and the store as it was; Refused, which has the result
+    as well, where the run would do more than it may.
     """
     now, started = int(time.time()), time.monotonic()
     if check_mode:
         sqlite.check_writable(settings.store)
-    with (sqlite.look if check_mode else sqlite.open_store)(settings.store) as store:
-        if not settings.create_user_group and not store.has_user_group(settings.target):
-            raise SynchronizationError(
-                "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
-                % public_settings(settings)["user_group"])
-        with connection.connect(settings, warn) as session:
-            preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
-            directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
-            salt = _salt(settings, preset)
-            digests = store.digests(settings.name, salt)
-            snapshot = reader.read(settings, session, preset, directory, digests, now)
-            read = _read(session, directory, time.monotonic() - started)
-        for warning in snapshot.warnings + _doubts(settings, snapshot):
-            warn(warning)
-
-        state = store.load_state(settings.name, settings.target, snapshot)
-        plan = _make_plan(settings, snapshot, state)
-        report = _report.make_report(
-            plan, snapshot, state, _look_up(settings, store, plan, snapshot, state), settings.report_limit, diff_mode)
-        result = dict(
-            report, changed=not plan.is_empty, refused=[], read=read, settings=public_settings(settings, preset),
-            plan_digest=plan_digest(plan), removals_digest=removals_digest(plan))
-        if not check_mode:
-            store.apply(plan, {
-                "time": now, "salt": salt, "selected": snapshot.selected, "settings": result["settings"],
-                "server": read["server"], "mode": read["mode"], "counts": result["summary"],
-                "plan_digest": result["plan_digest"], "changed": result["changed"],
-                "seconds": round(time.monotonic() - started, 3),
-            })
+    opened = sqlite.look(settings.store) if check_mode else sqlite.open_store(settings.store, settings.store_timeout)
+    with opened as store:
+        plan_run = _plan_synchronization if settings.state == "present" else _plan_leaving
+        planned = plan_run(settings, store, now, started, warn)
+        result = _result(settings, store, planned, diff_mode)
+        if planned.refusals:
+            raise Refused(_limits.message(planned.refusals), result)
+        if not check_mode and not planned.is_nothing:
+            if planned.plan.leaving or not _limits.removes_nothing(planned.digests[1]):
+                store.back_up(settings.store_backups)
+            store.apply(planned.plan, _record(settings, planned, result, now, started))
             store.commit()
     return result
+
+
+class _Planned(NamedTuple):
+    """What a run is going to do, and what it knows by then."""
+
+    plan: _model.Plan
+    snapshot: _model.Snapshot
+    state: _model.StoredState
+    refusals: list[_limits.Refusal]
+    digests: tuple[str, str]  # of the plan, of its removals
+    read: dict[str, Any]
+    preset: Any = None
+    salt: bytes = b""
+    scope: dict[str, Any] | None = None
+    is_nothing: bool = False  # there is no such synchronization to end
+
+
+# --- a run that reads the directory ----------------------------------------------------------------------------------
+
+
+def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
+    if not settings.create_user_group and not store.has_user_group(settings.target):
+        raise SynchronizationError(
+            "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
+            % public_settings(settings)["user_group"])
+    preset, salt, digests, snapshot, read = connection.read_from_first(
+        settings, warn, lambda session: _read_all(settings, store, session, now, started))
+    for warning in snapshot.warnings + _doubts(settings, snapshot):
+        warn(warning)
+
+    state = store.load_state(settings.name, settings.target, snapshot)
+    last = store.left_by_last_run(settings.name)
+    unheld = _make_plan(settings, snapshot, state, now)
+    plan = _hold(settings, unheld, snapshot, state, last, read["server"], now, warn)
+    both = plan_digest(plan), removals_digest(plan)
+    scope = _scope(settings, preset, snapshot)
+    owned = _owned(settings, store, preset, digests, state, plan)
+    refusals = _limits.refusals(plan, unheld, snapshot, state, settings, owned, (last.scope, scope), both)
+    return _Planned(plan, snapshot, state, refusals, both, read, preset, salt, scope)
+
+
+def _read_all(settings, store, session, now, started):
+    """Return what one server says: (preset, salt, digests that it was read with, snapshot, `read` of the result)."""
+    preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
+    directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
+    salt = _salt(settings, preset)
+    digests = store.digests(settings.name, salt)
+    snapshot = reader.read(settings, session, preset, directory, digests, now)
+    return preset, salt, digests, snapshot, _read(session, directory, time.monotonic() - started)
 
 
 def _bound_directory(settings, store, directory):
@@ -83,8 +118,11 @@ def _bound_directory(settings, store, directory):
 
 def _salt(settings, preset):
     """Return the fingerprint of everything but the entries that decides what a stored record looks like."""
-    decisive = [_DIGEST_GENERATION, preset, settings.target, settings.group_structure]
-    return hashlib.sha256(json.dumps(decisive, default=str, sort_keys=True).encode("utf-8")).digest()
+    return _fingerprint([_DIGEST_GENERATION, preset, settings.target, settings.group_structure]).digest()
+
+
+def _fingerprint(plain):
+    return hashlib.sha256(json.dumps(plain, default=str, sort_keys=True).encode("utf-8"))
 
 
 def _doubts(settings, snapshot):
@@ -103,11 +141,60 @@ def _doubts(settings, snapshot):
     return doubts
 
 
-def _make_plan(settings, snapshot, state):
+def _make_plan(settings, snapshot, state, now, held=frozenset()):
     try:
-        return make_plan(settings, snapshot, state, _same_value)
+        return make_plan(settings, snapshot, state, _same_value, now, held)
     except ValueError as error:
         raise SynchronizationError(str(error)) from None
+
+
+def _hold(settings, plan, snapshot, state, last, server, now, warn):
+    """Return the plan without removals that only a server has shown that may lag: for one run, unless approved.
+
+    Two replicas that are asked in turn show the same removal one after the other, and then it is not held any more.
+    """
+    held = removals(plan, snapshot) - last.held
+    if last.server in ("", server) or not held:
+        return plan
+    if settings.approved_plan == plan_digest(plan) or settings.approved_removals == removals_digest(plan):
+        return plan
+    warn("held: the last run read %s and this one read %s, which may lag: what it would remove is held for one run"
+         % (last.server, server))
+    return _make_plan(settings, snapshot, state, now, held)
+
+
+def _scope(settings, preset, snapshot):
+    """Return the settings that decide who is in scope, as the next run compares them."""
+    return {
+        "whole_tree": snapshot.whole_tree,
+        "distinguished_name": sorted(map(values.normal_dn, settings.distinguished_name)),
+        "exclude_distinguished_name": sorted(map(values.normal_dn, settings.exclude_distinguished_name)),
+        "outside_members": settings.outside_members,
+        "user_filter": preset.user_filter,
+        "group_filter": preset.group_filter,
+        "group_structure": settings.group_structure,
+        **{"ldap_parameters." + parameter: getattr(preset, parameter) for parameter in (
+            "user_key", "group_key", "member_value", "user_groups", "user_groups_value")},
+        "ldap_parameters.group_members": list(preset.group_members),
+    }
+
+
+def _owned(settings, store, preset, digests, state, plan):
+    """Return how much is owned; values are counted only where some are lost, for that takes a look at each record."""
+    mapped = {"user": [*preset.user_fields, *preset.user_lists],
+              "user_group": [*preset.group_fields, *preset.group_lists]}
+    lost: dict[str, set] = {}
+    for loss in _model.losses(plan):
+        lost.setdefault(loss.kind, set(mapped[loss.kind])).add(loss.field)
+    values_owned: dict = {}
+    for kind, fields in lost.items():
+        values_owned.update(store.count_values(settings.name, kind, fields))
+    return _limits.Owned(
+        users=sum(digest is not None for digest in digests.users.values()),
+        user_groups=len(digests.user_groups),
+        memberships=state.membership_count - state.extinct_membership_count,
+        values=values_owned,
+    )
 
 
 def _same_value(value: str) -> str:
@@ -116,13 +203,6 @@ def _same_value(value: str) -> str:
         return values.normal_dn(value)
     except ValueError:
         return value.casefold()
-
-
-def _look_up(settings, store, plan, snapshot, state):
-    nested = store.direct_members(_report.members_to_load(plan, state), settings.name)
-    users = _report.users_to_load(plan, state, nested)
-    names = store.names(_report.names_to_load(plan, state), settings.name)
-    return _report.Looked(store.direct_groups(users, settings.name), names)
 
 
 def _read(session, directory, seconds):
@@ -134,4 +214,66 @@ def _read(session, directory, seconds):
         "pages": session.pages,
         "seconds": round(seconds, 3),
         "not_read": sorted(session.not_read),
+    }
+
+
+# --- a run that ends the synchronization -----------------------------------------------------------------------------
+
+
+def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Planned:
+    """Plan the end of the synchronization, without the directory: to leave is the permission, so no limit applies."""
+    identity = store.directory_of(settings.name)
+    digests = store.digests(settings.name, b"")
+    snapshot = _model.Snapshot(
+        _model.Directory(identity or "", ""), {}, {},
+        dict.fromkeys(digests.users, _model.OUT_OF_SCOPE), dict.fromkeys(digests.user_groups, _model.OUT_OF_SCOPE),
+        [], [], {}, {}, [])
+    target = store.target_of(settings.name) or settings.target
+    state = store.load_state(settings.name, target, snapshot)
+    if identity is None:
+        plan = plan_release(settings.name, snapshot.directory, state)._replace(leaving="")
+    elif settings.state == "absent":
+        plan = plan_absence(settings, snapshot, state, _same_value)
+    else:
+        plan = plan_release(settings.name, snapshot.directory, state)
+    read = {"server": "", "directory_type": "", "mode": "none", "entries": 0, "pages": 0, "seconds": 0.0,
+            "not_read": []}
+    return _Planned(plan, snapshot, state, [], (plan_digest(plan), removals_digest(plan)), read,
+                    is_nothing=identity is None)
+
+
+# --- what a run says, and leaves -------------------------------------------------------------------------------------
+
+
+def _result(settings, store, planned, diff_mode):
+    plan, snapshot, state = planned.plan, planned.snapshot, planned.state
+    report = _report.make_report(
+        plan, snapshot, state, _look_up(settings, store, plan, state), settings.report_limit, diff_mode)
+    refused = [refusal._asdict() for refusal in planned.refusals[:settings.report_limit]]
+    for refusal in refused:
+        del refusal["why"]
+    report["report_truncated"] = report["report_truncated"] or len(refused) < len(planned.refusals)
+    return dict(
+        report, changed=not plan.is_empty and not refused, refused=refused, read=planned.read,
+        settings=public_settings(settings, planned.preset),
+        plan_digest=planned.digests[0], removals_digest=planned.digests[1])
+
+
+def _look_up(settings, store, plan, state):
+    nested = store.direct_members(_report.members_to_load(plan, state), settings.name)
+    users = _report.users_to_load(plan, state, nested)
+    names = store.names(_report.names_to_load(plan, state), settings.name)
+    return _report.Looked(store.direct_groups(users, settings.name), names)
+
+
+def _record(settings, planned, result, now, started):
+    """Return what the store keeps of the run."""
+    lasting = {option: value for option, value in result["settings"].items()
+               if option not in ("approved_plan", "approved_removals", "report_limit", "store")}
+    return {
+        "time": now, "salt": planned.salt, "selected": planned.snapshot.selected, "scope": planned.scope,
+        "settings": result["settings"], "settings_digest": _fingerprint(lasting).hexdigest(),
+        "server": planned.read["server"], "mode": planned.read["mode"], "counts": result["summary"],
+        "plan_digest": planned.digests[0], "changed": result["changed"],
+        "seconds": round(time.monotonic() - started, 3), "history_days": settings.history_days,
     }

@@ -42,9 +42,15 @@ options:
     required: true
   state:
     description:
-      - V(present) synchronizes, for which O(server) is required.
+      - What is to become of the synchronization. To ask for its end is the permission to end it, so that no limit
+        applies then, and no directory is read.
     type: str
-    choices: [present]
+    choices:
+      present: Synchronize. O(server) is required.
+      released: End the synchronization and keep its users and user groups. They belong to none from then on, as if made
+        by hand.
+      absent: End the synchronization and remove its users and user groups. What another synchronization claims stays,
+        and so does a user group in which something of others lies.
     default: present
   user_group:
     description:
@@ -78,6 +84,13 @@ options:
       disable: Keep the record, marked extinct and disabled, and end its memberships.
       delete: Remove the record.
     default: disable
+  user_extinction_grace_days:
+    description:
+      - With O(user_extinction=delete), how many days a user stays disabled before the record is deleted. A user who
+        returns in between is enabled again.
+      - V(0) deletes at once.
+    type: int
+    default: 0
   user_group_extinction:
     description:
       - What to do with a user group whose group is no longer in the directory, or no longer selected.
@@ -109,6 +122,15 @@ options:
       add: Synchronize them, too.
       skip: Leave them out.
     default: add
+  scope_change:
+    description:
+      - Whether the first run after a change of the settings that decide who is in scope may remove those who are
+        out of scope now, and may widen the scope to the whole tree.
+      - Such settings are O(distinguished_name), O(exclude_distinguished_name), O(outside_members), O(user_filter),
+        O(group_filter), O(group_types), O(group_structure) and most of O(ldap_parameters).
+      - Without it such a run is refused, and the message says what changed. O(approved_plan) allows it, too.
+    type: bool
+    default: false
   user_filter:
     description:
       - An LDAP filter (RFC 4515). Only users that match it are synchronized, in addition to what the directory type
@@ -154,6 +176,89 @@ options:
         such as V(name), V(description) and V(email), or adds to them.
     type: dict
     default: {}
+  removal_limits:
+    description:
+      - How much a run may remove. A run that would exceed a limit is refused as a whole. It changes nothing, neither
+        removals nor additions, and the task fails, in check mode, too.
+      - Each limit is a number, or a percentage of what the synchronization owns before the run that is not extinct.
+      - A limit that is left out is 20%, or 10 if that is more, but never more than half. A limit that is given counts
+        as it is.
+      - O(approved_plan) lets one plan through, whatever the limits say.
+    type: dict
+    default: {}
+    suboptions:
+      users:
+        description:
+          - Users that are deleted, that become extinct, or whose records are overwritten. The end of a user whom an
+            earlier run disabled as extinct does not count again.
+        type: str
+      user_groups:
+        description:
+          - User groups that are deleted or become extinct, and groups of 10 members and more whose member list reads
+            empty.
+        type: str
+      memberships:
+        description:
+          - Memberships that end, in all, and by themselves in each user group of 100 members and more.
+        type: str
+      attributes:
+        description:
+          - Values that users and user groups lose who stay, in all, and by themselves for each field that 10 and more
+            of them have. So a mistyped attribute does not empty all mail addresses.
+        type: str
+      renames:
+        description:
+          - Users and user groups that get another name.
+        type: str
+  allow_empty:
+    description:
+      - Whether a read that finds no user at all may go on. It is else refused, in the first run, too.
+    type: bool
+    default: false
+  required_entries:
+    description:
+      - A DN, or a list of DNs, of entries that must be there. A read that did not come across one of them is not
+        complete, and the run fails. Name a user, a group or a container that will never go away.
+    type: raw
+    default: []
+  approved_plan:
+    description:
+      - The RV(plan_digest) of a dry run that somebody has looked at. The run goes on if its plan is that one, whatever
+        O(removal_limits) and O(scope_change) say. Any other plan is refused, unless there is nothing to do.
+    type: str
+  approved_removals:
+    description:
+      - The RV(removals_digest) of a dry run that somebody has looked at. The run may remove just this, whatever
+        O(removal_limits) and O(scope_change) say, and add whatever there is to add. A run that removes something else
+        is refused.
+    type: str
+  fail_on:
+    description:
+      - What makes a run fail, and change nothing, that would else be reported only.
+    type: list
+    elements: str
+    choices:
+      collisions: There are RV(collisions).
+      unresolved_members: There are RV(unresolved_members).
+    default: []
+  history_days:
+    description:
+      - How many days the store keeps what runs changed. It tells who joined or left which user group, when, and by
+        which run.
+    type: int
+    default: 365
+  store_backups:
+    description:
+      - How many copies of the store to keep beside it. One is made before each run that removes anything, and is
+        checked.
+      - V(0) makes none.
+    type: int
+    default: 5
+  store_timeout:
+    description:
+      - How many seconds to wait while another run holds the store.
+    type: int
+    default: 60
   report_limit:
     description:
       - How many entries each list of the result holds at most. The names of members of all groups together are cut at
@@ -232,6 +337,44 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
   register: dry_run
+  run_once: true
+  delegate_to: localhost
+
+# The second stage of a pipeline: somebody has looked at the dry run, and passes its digest on. Any other plan is
+# refused.
+- name: Do what was approved
+  usersync.directory.user_synchronization:
+    name: staff
+    user_group: All/Staff
+    server: dc1.corp.example
+    login: CORP\SVC-SYNC
+    password: "{{ vault_svc_sync_password }}"
+    distinguished_name: OU=Staff,DC=corp,DC=example
+    approved_plan: "{{ approved_digest }}"
+  run_once: true
+  delegate_to: localhost
+
+- name: Let few go in one run, and nobody at once
+  usersync.directory.user_synchronization:
+    name: staff
+    user_group: All/Staff
+    server: dc1.corp.example
+    login: CORP\SVC-SYNC
+    password: "{{ vault_svc_sync_password }}"
+    distinguished_name: OU=Staff,DC=corp,DC=example
+    required_entries: CN=Domain Admins,CN=Users,DC=corp,DC=example
+    user_extinction: delete
+    user_extinction_grace_days: 30
+    removal_limits:
+      users: 25
+      memberships: 5%
+  run_once: true
+  delegate_to: localhost
+
+- name: End the synchronization, and keep its users
+  usersync.directory.user_synchronization:
+    name: staff
+    state: released
   run_once: true
   delegate_to: localhost
 
@@ -487,17 +630,48 @@ not_stored:
     reason:
       description: Why it cannot be stored.
       type: str
+held:
+  description:
+    - Removals that were seen on another server than that of the last applied run, and are left out for one run, since a
+      replica may lag.
+  returned: always
+  type: dict
+  contains:
+    users:
+      description: Names of users.
+      type: list
+      elements: str
+    user_groups:
+      description: Paths of user groups.
+      type: list
+      elements: str
+    memberships:
+      description: Memberships.
+      type: list
+      elements: dict
+      contains:
+        user_group:
+          description: Path of the user group.
+          type: str
+        member:
+          description: Name of the user, or path of the nested user group.
+          type: str
 refused:
-  description: Why the run was refused as a whole. Empty when it may go on.
+  description:
+    - Why the run was refused as a whole. Empty when it may go on. A refused task fails, has all keys of the result, and
+      changed nothing.
   returned: always
   type: list
   elements: dict
   contains:
     limit:
-      description: The limit that the run would exceed.
+      description:
+        - The limit that the run would exceed, V(users), V(user_groups), V(memberships), V(attributes) or V(renames).
+          Else V(scope_change), V(allow_empty), V(collisions), V(unresolved_members), V(approved_plan) or
+          V(approved_removals).
       type: str
     would_remove:
-      description: How much it would remove.
+      description: How much it would remove. For O(fail_on), how many there are.
       type: int
     of:
       description: Out of how much.
@@ -505,16 +679,21 @@ refused:
     option:
       description: The option that sets the limit.
       type: str
+    about:
+      description: Path of the user group, or name of the field, that exceeds the limit by itself. Else null.
+      type: str
 plan_digest:
   description:
-    - A digest of everything that the run changes. The same in check mode and in the real run that follows, if nothing
-      changed in between.
+    - A digest of everything that the run changes, for O(approved_plan). The same in check mode and in the real run that
+      follows, if nothing changed in between. Counts stand before it.
   returned: always
   type: str
+  sample: "users+3-1~2,user_groups+1-0~0,memberships+12-4:6f1c9d5f4f0b7a3e2d8c..."
 removals_digest:
-  description: A digest of what the run removes.
+  description: A digest of what the run removes, for O(approved_removals).
   returned: always
   type: str
+  sample: "users-1,user_groups-0,memberships-4,attributes-0:0b7a3e2d8c9b1a0f6e5d..."
 read:
   description: What was read, and from where.
   returned: always
@@ -529,7 +708,7 @@ read:
       type: str
       sample: active_directory
     mode:
-      description: How the directory was read.
+      description: How the directory was read. V(none) where the synchronization ended without reading it.
       type: str
       sample: full
     entries:
@@ -580,7 +759,7 @@ diff:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._errors import SynchronizationError
+from ..module_utils._errors import Refused, SynchronizationError
 from ..module_utils._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
 from ..module_utils._settings import settings_from
 from ..module_utils._synchronize import synchronize
@@ -591,6 +770,8 @@ def main() -> None:
     try:
         settings = settings_from(module.params, module.warn)
         result = synchronize(settings, module.check_mode, module._diff, module.warn)
+    except Refused as refusal:
+        module.fail_json(msg=str(refusal), **refusal.result)
     except SynchronizationError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
@@ -26,6 +27,9 @@ objectClass: organization
 dc: example
 o: Example
 """
+
+
+MATRIX = pytest.StashKey[dict[str, dict[str, str]]]()
 
 
 class PlaybookRun(NamedTuple):
@@ -65,19 +69,22 @@ def collections_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_playbook(tmp_path: Path, collections_path: Path) -> Callable[..., PlaybookRun]:
     """A function that runs tasks on localhost with the ansible-core of this test's environment.
 
-    ``run_playbook(tasks, "--check", "--diff", env={...}, module_defaults={...})``: the tasks as data, arguments of
-    ansible-playbook, additional environment variables, and keywords of the play.
+    ``run_playbook(tasks, "--check", "--diff", env={...}, module_defaults={...})``: the tasks as data, or the path or
+    full name of a playbook; arguments of ansible-playbook, additional environment variables, and keywords of the play.
     """
 
     def run(
-        tasks: list[dict[str, Any]], *arguments: str, env: dict[str, str] | None = None, **play: Any
+        tasks: list[dict[str, Any]] | str, *arguments: str, env: dict[str, str] | None = None, **play: Any
     ) -> PlaybookRun:
-        playbook, record = tmp_path / "playbook.json", tmp_path / "results.jsonl"
-        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, **play, "tasks": tasks}]))
+        playbook, record = tasks, tmp_path / "results.jsonl"
+        if not isinstance(tasks, str):
+            playbook = str(tmp_path / "playbook.json")
+            Path(playbook).write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, **play,
+                                                   "tasks": tasks}]))
         record.unlink(missing_ok=True)
         (tmp_path / "ansible.cfg").touch()
         done = subprocess.run(
-            _command(str(playbook), arguments),
+            _command(playbook, arguments),
             env={**os.environ, **_environment(tmp_path, collections_path, record), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -113,3 +120,40 @@ def _environment(directory: Path, collections_path: Path, record: Path) -> dict[
         "ANSIBLE_REMOTE_TMP": str(directory / "remote"),
         "LC_ALL": "C.UTF-8",
     }
+
+
+# --- the fault matrix ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest) -> Callable[[str, str], Any]:
+    """A context for one cell of the fault matrix, with a list for what happened: ``cell(fault, stage)``."""
+
+    @contextmanager
+    def begin(fault: str, stage: str) -> Iterator[list[str]]:
+        row = request.config.stash.setdefault(MATRIX, {}).setdefault(fault, {})
+        row[stage] = "FAILED"
+        happened: list[str] = []
+        yield happened
+        row[stage] = " ".join(happened)
+
+    return begin
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what every fault did at every stage."""
+    matrix = config.stash.get(MATRIX, {})
+    if not matrix:
+        return
+    stages = list(dict.fromkeys(stage for row in matrix.values() for stage in row))
+    stages.sort(key=lambda stage: stage != "TLS")    # which comes before all else
+    widths = [max(len(stage), *(len(row.get(stage, "")) for row in matrix.values())) for stage in stages]
+    first = max(map(len, matrix))
+    terminalreporter.section("faults of a directory, by the stage of the read")
+    for name, row in [("", {stage: stage for stage in stages}), *matrix.items()]:
+        cells = (row.get(stage, "-").ljust(width) for stage, width in zip(stages, widths))
+        terminalreporter.line("  ".join([name.ljust(first), *cells]).rstrip())
+    terminalreporter.line("")
+    terminalreporter.line("right: the run came out right. Another word: the run failed, with one sentence that begins")
+    terminalreporter.line("with this option; the store stayed as it was, in a dry run and in a real one; and the next")
+    terminalreporter.line("run came out right.")

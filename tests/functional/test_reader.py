@@ -64,7 +64,8 @@ def settings(server, **options) -> types.SimpleNamespace:
         "validate_certs": True, "ca_path": str(server.ca.cert), "client_cert": None, "client_key": None,
         "tls_server_name": None, "authentication": "simple", "login": server.admin_dn if ldap else server.login,
         "password": server.password, "keytab": None, "timeout": 30, "page_size": 500, "use_ldap": ldap,
-        "ldap_parameters": {}, "distinguished_name": [], "exclude_distinguished_name": [], "outside_members": "add",
+        "ldap_parameters": {}, "distinguished_name": [], "exclude_distinguished_name": [],
+        "required_entries": [], "outside_members": "add",
         "user_filter": None, "group_filter": None, "group_structure": "groups", "group_types": "all",
         "user_attributes": {}, "group_attributes": {},
     }  # fmt: skip

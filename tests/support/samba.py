@@ -133,6 +133,10 @@ class SambaDC(ClosedAtExit):
         """Change the directory with the rights of the system, by ldbmodify; a record without changetype is added."""
         run(["ldbmodify", "-H", f"{self.directory}/private/sam.ldb", f"--configfile={self._smb_conf}"], text=ldif)
 
+    def add(self, ldif: Path) -> None:
+        """Add many entries with the rights of the system, by ldbadd: all in one transaction."""
+        run(["ldbadd", "-H", f"{self.directory}/private/sam.ldb", f"--configfile={self._smb_conf}", str(ldif)])
+
     def search(
         self, search_filter: str = "(objectClass=*)", *attributes: str, base: str = BASE_DN, scope: str = "sub"
     ) -> dict[str, Entry]:

@@ -83,7 +83,7 @@ def test_directory_and_store_do_not_know_each_other():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.stdlib_module_names came with Python 3.10")
-@pytest.mark.parametrize("name", ["_plan.py", "_report.py"])
+@pytest.mark.parametrize("name", ["_limits.py", "_plan.py", "_report.py"])
 def test_the_pure_parts_import_only_the_model(name):
     path = MODULE_UTILS / name
 

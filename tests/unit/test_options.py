@@ -13,9 +13,12 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
+    BROWSING,
     CONNECTION,
+    LOOKING_UP,
     STORE,
     SYNCHRONIZATION,
+    USER,
     module_arguments,
 )
 
@@ -29,9 +32,10 @@ PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 # What a person can write in a task, in the order of the documentation. A name that disappears breaks somebody's task.
 OWN_OPTIONS = [
     "name", "state", "user_group", "create_user_group", "user_collision", "user_extinction",
-    "user_group_extinction", "distinguished_name", "exclude_distinguished_name", "outside_members", "user_filter",
-    "group_filter", "group_structure", "group_types", "ignore_disabled_users", "user_attributes",
-    "group_attributes", "report_limit",
+    "user_extinction_grace_days", "user_group_extinction", "distinguished_name", "exclude_distinguished_name",
+    "outside_members", "scope_change", "user_filter", "group_filter", "group_structure", "group_types",
+    "ignore_disabled_users", "user_attributes", "group_attributes", "removal_limits", "allow_empty", "required_entries",
+    "approved_plan", "approved_removals", "fail_on", "history_days", "store_backups", "store_timeout", "report_limit",
 ]
 CONNECTION_OPTIONS = [
     "server", "tls_server_name", "login", "password", "keytab", "normalize_login", "authentication", "encryption",
@@ -39,7 +43,7 @@ CONNECTION_OPTIONS = [
 ]
 RESULTS = [
     "changed_groups", "affected_groups", "unchanged_groups", "users", "summary", "collisions", "unresolved_members",
-    "not_stored", "refused", "plan_digest", "removals_digest", "read", "settings", "report_truncated", "diff",
+    "not_stored", "held", "refused", "plan_digest", "removals_digest", "read", "settings", "report_truncated", "diff",
 ]
 
 
@@ -86,8 +90,11 @@ def documented(options):
         (CONNECTION, FRAGMENTS / "connection.py"),
         (STORE, FRAGMENTS / "store.py"),
         (SYNCHRONIZATION, MODULE),
+        (BROWSING, MODULE.with_name("directory_info.py")),
+        (LOOKING_UP, MODULE.with_name("user_group_info.py")),
+        (USER, MODULE.with_name("user.py")),
     ],
-    ids=["connection", "store", "synchronization"],
+    ids=["connection", "store", "synchronization", "browsing", "looking up", "user"],
 )
 def test_a_family_is_documented_as_it_is(family, path):
     options = yaml_in(path, "DOCUMENTATION")["options"]

@@ -37,8 +37,8 @@ def group(key, name=None, members=(), **more):
 
 
 def policies(**more):
-    given_policies = dict(name="staff", user_collision="skip", user_extinction="disable", user_group_extinction="skip",
-                          ignore_disabled_users=False)
+    given_policies = dict(name="staff", user_collision="skip", user_extinction="disable", user_extinction_grace_days=0,
+                          user_group_extinction="skip", ignore_disabled_users=False)
     return SimpleNamespace(**dict(given_policies, **more))
 
 
@@ -48,6 +48,7 @@ class Store:
     def __init__(self):
         self.users, self.groups, self.members, self.nestings = {}, {}, {}, {}
         self.user_digests, self.group_digests, self.listed_as, self.adopted = {}, {}, {}, set()
+        self.extinct_since, self.now = {}, 1000
 
     def add_by_hand(self, name, home=TARGET, sid=None):
         record = _model.UserRecord(name, home, True, sid, None, {}, "", False)
@@ -83,7 +84,7 @@ class Store:
                       for key, children in self.nestings.items()},
             neighbours={}, occupied={},
             users={reference: _model.StoredUser(reference, record, not reference.startswith("#"), 0,
-                                                reference in self.adopted)
+                                                reference in self.adopted, self.extinct_since.get(reference))
                    for reference, record in self.users.items()},
             members={key: {member: known_by(key, member, self.users) for member in members}
                      for key, members in self.members.items()},
@@ -113,6 +114,10 @@ class Store:
                 self.users["#%s/%s" % (change.after.home[5:], change.after.name)] = change.after
             else:
                 self.users[change.reference] = change.after
+            if change.after is None or not change.after.extinct:
+                self.extinct_since.pop(change.reference, None)
+            elif change.before.enabled > change.after.enabled or change.reference not in self.extinct_since:
+                self.extinct_since[change.reference] = self.now
         for change in plan.user_groups:
             assert self.groups.get(change.key) == change.before
             if change.after is None:

@@ -5,12 +5,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import tempfile
 from pathlib import Path
 
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan, _report
+from ansible_collections.usersync.directory.plugins.module_utils import (
+    _model,
+    _options,
+    _plan,
+    _report,
+    _settings,
+    _synchronize,
+)
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
+from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import DIRECTORY, directories, group, policies, user
@@ -58,8 +67,9 @@ def report_in(store, name, snapshot, state, plan):
 
 
 def run_record(plan):
-    return {"time": 1, "salt": SALT, "selected": {}, "settings": {}, "server": "", "mode": "full", "counts": {},
-            "plan_digest": "", "changed": not plan.is_empty, "seconds": 0.0}
+    return {"time": 1, "salt": SALT, "selected": {}, "scope": {}, "settings": {}, "settings_digest": "", "server": "",
+            "mode": "full", "counts": {}, "plan_digest": "", "changed": not plan.is_empty, "seconds": 0.0,
+            "history_days": 365}
 
 
 def effective_members(path):
@@ -107,8 +117,8 @@ def test_histories(by_hand, steps):
         path = str(Path(folder) / "users.db")
         if by_hand:
             with sqlite.open_store(path) as store:
-                store.add_user_group_by_hand(["All", "One"])
-                store.add_user_by_hand(["All", "One"], "Bob", {}, {"shell": "zsh"}, "S-1")
+                make_user(store, ["All", "One"], "Bob", {
+                    "attributes": {}, "local_attributes": {"shell": "zsh"}, "sid": "S-1"})
                 store.commit()
         for name, (users, groups), leave_out, chosen in steps:
             before = effective_members(path) if Path(path).exists() else {}
@@ -127,6 +137,81 @@ def test_histories(by_hand, steps):
                 for again in (False, True):
                     nothing = plan_in(store, name, users, groups, again, chosen)[2]
                     assert nothing.is_empty, "the second run changes nothing"
+
+
+def memberships(path):
+    """{(synchronization of the group, its id, user id)} read from the file by other means."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return set(connection.execute(
+            "SELECT s.name, g.id, m.user_id FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
+            " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"))
+
+
+def users_in(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return dict(connection.execute("SELECT id, extinct FROM users"))
+
+
+def leaving(path, name, state):
+    """End a synchronization, as a run does that is asked to."""
+    specification = _options.module_arguments(_options.CONNECTION, _options.STORE, _options.SYNCHRONIZATION)
+    options = {option: described.get("default") for option, described in specification["argument_spec"].items()}
+    settings = _settings.settings_from({**options, "name": name, "state": state, "store": path}, None)
+    with sqlite.open_store(path) as store:
+        planned = _synchronize._plan_leaving(settings, store, 0, 0, None)
+        if not planned.is_nothing:
+            store.apply(planned.plan, run_record(planned.plan))
+            store.commit()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(
+    st.sampled_from(sorted(SYNCHRONIZATIONS)), directories(),
+    st.sampled_from(("run", "run", "hold", "released", "absent")),
+    st.fixed_dictionaries({
+        "user_collision": st.sampled_from(("skip", "merge")),
+        "user_extinction": st.sampled_from(("skip", "disable", "delete")),
+        "user_group_extinction": st.sampled_from(("skip", "delete")),
+    })), min_size=2, max_size=7))
+def test_what_is_held_and_what_others_have_survives(steps):
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "users.db")
+        for name, (users, groups), how, chosen in steps:
+            if how in ("released", "absent"):
+                if Path(path).exists():
+                    check_leaving(path, name, how)
+                continue
+            with sqlite.open_store(path) as store:
+                snapshot, state, plan = plan_in(store, name, users, groups, False, chosen)
+                if how == "hold":
+                    held = _plan.removals(plan, snapshot)
+                    plan = _plan.make_plan(policies(name=name, **chosen), snapshot, state, str.casefold, held=held)
+                    extinct = {key for key, stored in state.users.items() if stored.record.extinct}
+                    for change in plan.users:
+                        assert not change.removes or change.before.extinct, change
+                    for change in plan.memberships:
+                        assert set(change.users_removed) <= extinct | {"#"} and not (
+                            set(change.user_groups_removed) & set(snapshot.user_groups)), change
+                store.apply(plan, run_record(plan))
+                store.commit()
+            effective_members(path)  # which looks whether the file is sound
+
+
+def check_leaving(path, name, how):
+    members, people = memberships(path), users_in(path)
+    others = {row[1:] for row in members if row[0] != name}
+    kept = {key: claims(path, key) for key in SYNCHRONIZATIONS if key != name}
+    leaving(path, name, how)
+    effective_members(path)
+    assert claims(path, name) == set()
+    assert {key: claims(path, key) for key in kept} == kept, "what others claim stays theirs"
+    now = memberships(path)
+    if how == "released":
+        assert users_in(path).keys() == people.keys()
+        assert {row[1:] for row in now} == {row[1:] for row in members}
+    else:
+        assert {row for row in others if row[1] in users_in(path)} <= {row[1:] for row in now}
+        assert not any(row[0] == name for row in now)
 
 
 def test_a_group_stays_as_long_as_somebody_elses_user_sits_in_it(tmp_path):

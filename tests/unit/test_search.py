@@ -140,7 +140,12 @@ def test_base_searches_are_not_paged():
             ("server: nothing proves that the read is complete, since the server left the paged results control out "
              "of its answer: name another server"),
         ),
-        ([[entry("cn=1"), done(0, "a")], [done(0, "a")]], "the server repeats an empty page without end"),
+        ([[entry("cn=1"), done(0, "a")], [done(0, "a")]], "the server repeats a page without end"),
+        (
+            [[entry("cn=1"), done(0, "a")], [entry("cn=2"), done(0, "b")], [entry("cn=1"), done(0, "c")]],
+            "the server repeats a page without end",
+        ),
+        ([[entry("cn=" + "x" * 1000)] * 20000], "entries and does not stop sending: name another server"),
         ([[entry("cn=1")]], "server: it closed the connection before its answer was complete: run again"),
         ([[entry("cn=1"), done(0, "a")]], "server: it closed the connection before its answer was complete: run again"),
         ([[wire._element(0x30, wire._integer(7), entry("cn=1"))]], "a request (message id 7) that is not outstanding"),

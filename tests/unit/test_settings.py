@@ -13,12 +13,17 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory.presets import resolve
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
+    BROWSING,
     CONNECTION,
     STORE,
     SYNCHRONIZATION,
     module_arguments,
 )
-from ansible_collections.usersync.directory.plugins.module_utils._settings import public_settings, settings_from
+from ansible_collections.usersync.directory.plugins.module_utils._settings import (
+    browse_settings_from,
+    public_settings,
+    settings_from,
+)
 
 PASSWORD = "correct horse, 4 staples"
 SPECIFICATION = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]
@@ -362,7 +367,7 @@ def test_a_task_with_the_bare_necessities():
 
 
 def test_an_explicit_null_is_as_good_as_leaving_an_option_out():
-    dns = {"distinguished_name": [], "exclude_distinguished_name": []}
+    dns = {"distinguished_name": [], "exclude_distinguished_name": [], "required_entries": []}
     nothing = dict.fromkeys(set(SPECIFICATION) - set(AD) - set(dns))
     assert settings_from({**AD, **nothing, **dns}, no_warning) == settings()
 
@@ -452,3 +457,37 @@ def test_the_password_shows_in_nothing_that_is_printed():
                   json.dumps(public_settings(found))):
         assert PASSWORD not in shown
         assert "dc1.corp.example" in shown
+
+
+# --- browsing --------------------------------------------------------------------------------------------------------
+
+
+def browse_settings(**changes):
+    specification = module_arguments(CONNECTION, BROWSING)["argument_spec"]
+    left_out = {option: described.get("default") for option, described in specification.items()}
+    connection = {option: value for option, value in LDAP.items() if option != "name"}
+    return browse_settings_from({**left_out, **connection, **changes}, no_warning)
+
+
+def test_browsing_takes_the_same_connection():
+    browsing, synchronizing = browse_settings(), settings(LDAP)
+    for field in set(browsing._fields) & set(synchronizing._fields) - {"distinguished_name"}:
+        assert getattr(browsing, field) == getattr(synchronizing, field), field
+    assert set(CONNECTION["argument_spec"]) - {"server", "normalize_login"} <= set(browsing._fields)
+    assert PASSWORD not in repr(browsing)
+
+
+@pytest.mark.parametrize("changes, sentence", [
+    ({"distinguished_name": ["dc=example", "dc=org"]},
+     "distinguished_name: it is a list of 2: name one DN; a DN with commas is one string, not a list"),
+    ({"search": " * "}, "search: ' * ' matches every name: write a part of one, such as 'nurs*'"),
+    ({"depth": 0}, "depth: 0 is out of range: write a number from 1"),
+    ({"limit": -1}, "limit: -1 is out of range: write a number from 1"),
+    ({"client_key": __file__}, "client_key: a key without its certificate: give client_cert, too"),
+    ({"ldap_parameters": {"preset": "openldap"}, "use_ldap": False, "login": "CORP\\ME"},
+     "ldap_parameters: they go with use_ldap: true: set it, or remove ldap_parameters"),
+])
+def test_wrong_options_for_browsing(changes, sentence):
+    with pytest.raises(SynchronizationError) as caught:
+        browse_settings(**changes)
+    assert str(caught.value) == sentence

@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 import test_plan
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
-from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as store_module
+from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups, schema
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import (
     StoreChanged,
@@ -51,6 +51,19 @@ def user(name, home=TARGET, **more):
     record = _model.UserRecord(name, home, enabled=True, sid=None, extinct=None, attributes={}, dn="CN=" + name,
                                claimed=True)
     return record._replace(**more)
+
+
+def make_user(store, home, name, attributes=None, local_attributes=None, sid=None):
+    by_hand.make_user(store, home, name, {
+        "attributes": attributes or {}, "local_attributes": local_attributes or {}, "sid": sid})
+
+
+def wanted(**more):
+    return lookups.Wanted(None, None, None, False, False, False)._replace(**more)
+
+
+def look_up(store, **more):
+    return lookups.look_up(store, wanted(**more))
 
 
 def group(name, parent=TARGET, **more):
@@ -83,8 +96,9 @@ def make_plan(user_groups=(), users=(), memberships=(), bookkeeping=None, **more
 
 
 def run_record(**more):
-    return dict(time=1000, salt=b"salt", selected={}, settings={"name": "staff"}, server="dc1", mode="full",
-                counts={"users": 1}, plan_digest="d1", changed=True, seconds=0.5, **more)
+    return dict(dict(time=1000, salt=b"salt", selected={}, scope={}, settings={"name": "staff"}, settings_digest="s1",
+                     server="dc1", mode="full", counts={"users": 1}, plan_digest="d1", changed=True, seconds=0.5,
+                     history_days=365), **more)
 
 
 def apply(path, plan=None, **more):
@@ -198,8 +212,8 @@ def test_a_new_store_is_private_and_leaves_nothing_beside_it(tmp_path):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
     assert os.listdir(path.parent) == ["users.db"]
-    assert rows(path, "PRAGMA user_version") == [(1,)]
-    assert rows(path, "PRAGMA application_id") == [(store_module.APPLICATION_ID,)]
+    assert rows(path, "PRAGMA user_version") == [(schema.VERSION,)]
+    assert rows(path, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert rows(path, "PRAGMA journal_mode") == [("wal",)] or path.read_bytes()[18:20] == b"\x02\x02"
 
 
@@ -286,7 +300,7 @@ def make_foreign_with_application_id(path):
 def make_newer(path):
     apply(path)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = %d" % (schema.VERSION + 1))
     connection.commit()
     connection.close()
 
@@ -381,7 +395,8 @@ def test_a_directory_that_this_user_may_not_make(public):
 def test_a_second_run_fails_when_it_has_waited(path):
     with open_store(str(path)):
         started = time.monotonic()
-        with pytest.raises(StoreError, match="^store: .*held by another run"):
+        holder = r"^store_timeout: .*held by another run \(process %d, since 20" % os.getpid()
+        with pytest.raises(StoreError, match=holder):
             open_store(str(path), wait=1)
         assert 0.9 < time.monotonic() - started < 5
     assert not path.parent.exists()
@@ -468,7 +483,7 @@ def test_looking_at_nothing_is_looking_at_an_empty_store(tmp_path):
         assert store.digests("staff", b"") == _model.Digests({}, {}, {}, {})
         assert store.directory_of("staff") is None
         assert store.last_run("staff") is None
-        assert [row["path"] for row in store.tree()] == ["All"]
+        assert [group["path"] for group in look_up(store)["user_groups"]] == ["All"]
         state = store.load_state("staff", ["All", "New", "Staff"], everybody("u1"))
         assert (state.target, state.target_missing, state.users) == ("All/New/Staff", True, {})
     assert os.listdir(tmp_path) == []
@@ -480,7 +495,7 @@ def test_looking_leaves_no_trace(path):
     with look(str(path)) as store:
         store.digests("staff", b"salt")
         store.load_state("staff", ["All", "Company"], everybody("u1"))
-        store.tree()
+        look_up(store)
         assert trace(path.parent) == before
     assert trace(path.parent) == before
 
@@ -520,7 +535,7 @@ def test_looking_while_a_run_is_at_work(path):
 def test_a_store_that_changed_while_it_was_looked_at(path):
     apply(path)
     with pytest.raises(StoreChanged, match="run it again"), look(str(path)) as store:
-        store.tree()
+        look_up(store)
         apply(path)
     with pytest.raises(StoreChanged), look(str(path)):
         path.unlink()
@@ -740,25 +755,25 @@ def test_the_old_target_goes_no_further_than_the_new_one(path):
     assert group_paths(path) == {"All": None, "All/A": None, "All/A/staff": "g1"}
 
 
-def by_hand(store):
-    store.add_user_group_by_hand(["All", "Company"])
+def a_group_by_hand(store):
+    store.make_user_groups(["All", "Company"])
 
 
 def with_a_group(store):
     store.apply(make_plan(), run_record())
-    store.add_user_group_by_hand(["All", "Company", "By hand"])
+    store.make_user_groups(["All", "Company", "By hand"])
 
 
 def with_a_user(store):
     store.apply(make_plan(), run_record())
-    store.add_user_by_hand(["All", "Company"], "zoe", {}, {})
+    make_user(store, ["All", "Company"], "zoe")
 
 
 def with_another_synchronization(store):
     store.apply(make_plan(synchronization="other"), run_record())
 
 
-@pytest.mark.parametrize("prepare", [by_hand, with_a_group, with_a_user, with_another_synchronization])
+@pytest.mark.parametrize("prepare", [a_group_by_hand, with_a_group, with_a_user, with_another_synchronization])
 def test_the_old_target_stays_when_it_serves_others(path, prepare):
     with open_store(str(path)) as store:
         prepare(store)
@@ -807,7 +822,7 @@ def test_an_extinct_user_belongs_to_its_giver_until_somebody_claims_it(path):
     apply(path, make_plan(users=users({}, {"u1": ann})))
     apply(path, make_plan(users=users({"u1": ann}, {"u1": gone})), time=2000)
     assert rows(path, "SELECT extinct, extinct_since FROM users") == [("gone", 2000)]
-    assert load(path).users["u1"] == _model.StoredUser("u1", gone, True, 0, False)
+    assert load(path).users["u1"] == _model.StoredUser("u1", gone, True, 0, False, 2000)
     assert load(path, synchronization="other").users == {}
     sits_there = load(path, make_snapshot({"u9": user_body("u9", "ANN")}), "other").users["u1"]
     assert sits_there.given is False
@@ -822,9 +837,9 @@ def test_an_extinct_user_belongs_to_its_giver_until_somebody_claims_it(path):
 
 def test_a_user_record_made_by_hand_is_adopted_and_released(path):
     with open_store(str(path)) as store:
-        store.add_user_group_by_hand(["All", "Hand/made"])
-        store.add_user_by_hand(["All", "Hand/made"], "Ann", {"email": "hand"}, {"badge": "7"}, sid="S-1")
-        store.add_user_by_hand(["All"], "Bob", {}, {"badge": "8"})
+        store.make_user_groups(["All", "Hand/made"])
+        make_user(store, ["All", "Hand/made"], "Ann", {"email": "hand"}, {"badge": "7"}, "S-1")
+        make_user(store, ["All"], "Bob", {}, {"badge": "8"})
         store.commit()
     wanted = make_snapshot({"u1": user_body("u1", "x", sid="S-1"), "u2": user_body("u2", "BOB")})
     found = load(path, wanted, target="All").users
@@ -857,7 +872,7 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
 def test_who_adopts_a_record_writes_it_though_nothing_in_it_differs(path):
     with open_store(str(path)) as store:
         store.apply(make_plan(), run_record())
-        store.add_user_by_hand(["All", "Company"], "ann", {}, {})
+        make_user(store, ["All", "Company"], "ann")
         store.commit()
     hand = user("ann", dn="", claimed=False)
     apply(path, make_plan(users=[_model.UserChange("u1", hand, user("ann", dn=""), "#All/Company/ann", "merge")]))
@@ -867,7 +882,7 @@ def test_who_adopts_a_record_writes_it_though_nothing_in_it_differs(path):
 
 def test_a_list_follows_the_record_that_its_member_adopts(path):
     with open_store(str(path)) as store:
-        store.add_user_by_hand(["All"], "ann", {}, {})
+        make_user(store, ["All"], "ann")
         store.apply(make_plan(groups({}, {"g1": group("staff")}), memberships=[members("g1", ["#All/ann"])]),
                     run_record())
         hand = _model.UserRecord("ann", "path:All", True, None, None, {}, "", False)
@@ -938,9 +953,9 @@ def test_neighbours_and_what_occupies_a_group(path):
     owned = {"g%d" % number: group("group%d" % number) for number in range(1, 7)}
     apply(path, make_plan(groups({}, owned), users({}, {"u1": user("ann", "g5")})))
     with open_store(str(path)) as store:
-        store.add_user_group_by_hand(["All", "Company", "By Hand"])
-        store.add_user_group_by_hand(["All", "Company", "group1", "Child", "Grandchild"])
-        store.add_user_by_hand(["All", "Company", "group2"], "zoe", {}, {})
+        store.make_user_groups(["All", "Company", "By Hand"])
+        store.make_user_groups(["All", "Company", "group1", "Child", "Grandchild"])
+        make_user(store, ["All", "Company", "group2"], "zoe")
         store.apply(make_plan(groups({}, {"o1": group("theirs", "path:All/Company/group3")}),
                               users({}, {"u2": user("bea", "path:All/Company/group4")}), synchronization="other",
                               target="All/Company/group6"), run_record())
@@ -1004,7 +1019,7 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
     path = tmp_path_factory.mktemp("law") / "users.db"
     with open_store(str(path)) as store:
         for record in dictionaries.users.values():
-            store.add_user_by_hand(["All"], record.name, record.attributes, {}, record.sid)
+            make_user(store, ["All"], record.name, record.attributes, {}, record.sid)
         store.commit()
     for (people, tree), policies, reason, leave_out in steps:
         arguments = (people, tree, reason, leave_out)
@@ -1077,33 +1092,80 @@ def test_effective_members_through_cycles_and_diamonds(path):
         [members("top", ["u1"], [], ["left", "right"]), members("left", [], [], ["bottom"]),
          members("right", ["u2", "u4"], [], ["bottom", "right"]), members("bottom", ["u1", "u3", "u5"], [], ["top"]),
          members("alone", ["u1"])]))
+
+    def effective(store, name, **more):
+        found = look_up(store, user_group="All/company/%s" % name.upper(), effective=True, **more)
+        record, = found["user_groups"]
+        assert [each["name"] for each in found["users"]] == record["members"]
+        return record["members"]
+
     with look(str(path)) as store:
         for name in ("top", "left", "right", "bottom"):
-            assert store.effective_members(["All", "company", name.upper()]) == ["ann", "bea", "cleo"]
-        top = ["All", "Company", "top"]
-        assert store.effective_members(["All", "Company", "alone"]) == ["ann"]
-        assert store.effective_members(["All", "Company", "nothing"]) == []
-        assert store.effective_members(top, include_disabled=True) == ["ann", "bea", "cleo", "dora"]
-        assert store.effective_members(top, include_extinct=True) == ["ann", "bea", "cleo", "emma"]
-        assert store.members(top) == (["ann"], ["All/Company/left", "All/Company/right"])
+            assert effective(store, name) == ["ann", "bea", "cleo"]
+        assert effective(store, "alone") == ["ann"]
+        assert effective(store, "top", include_disabled=True) == ["ann", "bea", "cleo", "dora"]
+        assert effective(store, "top", include_extinct=True) == ["ann", "bea", "cleo", "emma"]
+        own, = look_up(store, user_group="All/Company/top")["user_groups"]
+        assert (own["members"], own["user_groups"]) == (["ann"], ["All/Company/left", "All/Company/right"])
+        cleo, = look_up(store, user="CLEO", effective=True)["users"]
+        assert cleo["user_groups"] == ["All/Company/" + name for name in ("bottom", "left", "right", "top")]
+        for wrong in ({"user_group": "All/Company/nothing"}, {"synchronization": "nothing"}):
+            with pytest.raises(StoreError, match="the store has no"):
+                look_up(store, **wrong)
 
 
 def test_the_tree(path):
     apply(path, make_plan(groups({}, {"g1": group("b"), "g2": group("a/b", "g1", extinct=_model.GONE)})))
     with look(str(path)) as store:
-        found = store.tree()
+        found = look_up(store, include_extinct=True)["user_groups"]
+        assert [group["path"] for group in look_up(store)["user_groups"]] == ["All", "All/Company", "All/Company/b"]
+        with pytest.raises(StoreError, match=r"is extinct \(gone\)"):
+            look_up(store, user_group="All/Company/b/a\\/b")
+        assert look_up(store, user_group="All/Company/b/a\\/b", include_extinct=True)["user_groups"] == found[3:]
     assert [(row["path"], row["key"], row["synchronization"], row["extinct"]) for row in found] == [
         ("All", None, None, None), ("All/Company", None, None, None), ("All/Company/b", "g1", "staff", None),
         ("All/Company/b/a\\/b", "g2", "staff", "gone")]
 
 
-def test_records_made_by_hand_keep_to_their_places(path):
+def test_the_history_names_who_is_gone_and_forgets_with_the_runs(path):
+    ann, gone = user("ann"), user("Zoë")
+    staff = groups({}, {"g1": group("staff")})
+    apply(path, make_plan(staff, users({}, {"u1": ann, "u2": gone}), [members("g1", ["u1", "u2"])]), time=1000)
+    apply(path, make_plan(users=users({"u1": ann, "u2": gone}, {"u1": user("anna"), "u2": None}),
+                          memberships=[members("g1", [], ["u2"])]), time=2000)
+    with look(str(path)) as store:
+        zoe = lookups.history(store, wanted(user="ZO\u00cb"), 9)
+        assert [(each["event"], each["time"]) for each in zoe] == [
+            ("deleted", "1970-01-01T00:33:20Z"), ("member_removed", "1970-01-01T00:33:20Z"),
+            ("member_added", "1970-01-01T00:16:40Z")]
+        anna = lookups.history(store, wanted(user="anna"), 9)
+        assert [(each["event"], each["path"], each["before"], each["after"]) for each in anna] == [
+            ("changed", "All/Company/anna", {"path": "All/Company/ann"}, {"path": "All/Company/anna"}),
+            ("member_added", "All/Company/staff", None, None), ("created", "All/Company/anna", None, None)]
+        assert lookups.history(store, wanted(user="ann"), 9) == anna, "by the name before, too"
+        group_history = lookups.history(store, wanted(user_group="All/Company/STAFF"), 9)
+        assert [(each["event"], each["member"]) for each in group_history] == [
+            ("member_removed", "Zoë"), ("member_added", "anna"), ("member_added", "Zoë"), ("created", None)]
+        assert lookups.history(store, wanted(user_group="All/Company/staff"), 1) == group_history[:1]
+    apply(path, time=2000 + 400 * 86400)
+    with look(str(path)) as store:
+        assert lookups.history(store, wanted(user="zoë"), 9) == []
+        assert look_up(store, user="anna")["users"][0]["user_groups"] == ["All/Company/staff"]
+
+
+def test_records_made_by_hand(path):
     with open_store(str(path)) as store:
-        store.add_user_by_hand(["All"], "Ann", {}, {})
-        with pytest.raises(StoreError, match="taken"):
-            store.add_user_by_hand(["All"], "ANN", {}, {})
-        with pytest.raises(StoreError, match="no such user group"):
-            store.add_user_by_hand(["All", "x"], "Ann", {}, {})
+        make_user(store, ["All", "New"], "Ann", {"email": "x"}, {"badge": "7"}, "S-1")
+        number, record = by_hand.find_user(store, ["all", "NEW"], "ANN")
+        assert by_hand.find_user(store, ["All"], "Ann") is None
+        assert by_hand.find_user(store, ["All", "None"], "Ann") is None
+        assert (record["home"], record["key"], record["sid"]) == ("All/New", None, "S-1")
+        assert by_hand.user_with_sid(store, "s-1", None) == "All/New/Ann"
+        assert by_hand.user_with_sid(store, "S-1", number) is None
+        by_hand.change_user(store, number, dict(record, attributes={}))
+        assert by_hand.find_user(store, ["All", "New"], "Ann")[1] == dict(record, attributes={})
+        by_hand.remove_user(store, number)
+        assert look_up(store)["users"] == []
 
 
 @needs_root

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import threading
@@ -324,27 +325,47 @@ def test_a_silent_server_ends_the_read():
         wire.Channel(ours, 0.1).page(5)
 
 
-def test_a_server_that_trickles_ends_at_the_deadline():
+@contextlib.contextmanager
+def trickling(pieces, seconds):
+    """A socket to which these pieces come, with so many seconds between them."""
     ours, theirs = socket.socketpair()
-    data = message(5, entry_operation("cn=a", {"cn": [b"x" * 500]}))
     stop = threading.Event()
 
     def trickle():
-        for octet in data:
-            if stop.wait(0.02):
+        for piece in pieces:
+            theirs.sendall(piece)
+            if stop.wait(seconds):
                 return
-            theirs.send(bytes([octet]))
 
     thread = threading.Thread(target=trickle)
     with ours, theirs:
-        channel = wire.Channel(ours, 5)
-        channel.set_deadline(time.monotonic() + 0.3)
         thread.start()
-        started = time.monotonic()
         try:
-            with pytest.raises(wire.ReadError, match="did not answer in full in time"):
-                channel.page(5)
+            yield ours
         finally:
             stop.set()
             thread.join()
+
+
+@pytest.mark.parametrize(
+    ("timeout", "deadline", "said"),
+    [(5, 0.3, "did not answer in full in time"), (0.3, None, "sent next to nothing for 0.3 s")],
+)
+def test_a_server_that_trickles_is_given_up(timeout, deadline, said):
+    data = message(5, entry_operation("cn=a", {"cn": [b"x" * 500]}))
+    with trickling([bytes([octet]) for octet in data], 0.02) as connected:
+        channel = wire.Channel(connected, timeout)
+        if deadline:
+            channel.set_deadline(time.monotonic() + deadline)
+        started = time.monotonic()
+        with pytest.raises(wire.ServerLost, match=said):
+            channel.page(5)
         assert time.monotonic() - started < 2
+
+
+def test_a_long_message_may_take_longer_than_the_timeout_while_it_comes():
+    data = message(5, entry_operation("cn=a", {"cn": [b"x" * 400000]})) + message(5, done_operation())
+    pieces = [data[at:at + 70000] for at in range(0, len(data), 70000)]
+    with trickling(pieces, 0.2) as connected:
+        assert len(wire.Channel(connected, 1).page(5).entries) == 1
+

@@ -8,7 +8,9 @@ ldap3 is imported late, so that what can be judged without it is judged without 
 """
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import os
 import random
 import re
@@ -19,12 +21,14 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 from .._errors import SynchronizationError
 from .search import search
-from .wire import Channel, ReadError
+from .wire import Channel, ReadError, ServerLost
+
+T = TypeVar("T")
 
 
 class ConnectError(SynchronizationError):
@@ -114,25 +118,7 @@ def _ldapi(rest: str, text: str, encryption: str, authentication: str) -> Server
     return ServerAddress("ldapi", path, 0)
 
 
-def _addresses(settings: Any) -> Iterator[ServerAddress | _NextServer]:
-    """The servers to try, in order; in place of a domain that could not be looked up, why."""
-    for text in settings.servers:
-        try:
-            address = parse_server(text, settings.encryption, settings.authentication)
-        except ValueError as error:
-            raise ConnectError("server: %s" % error) from None
-        if address.scheme != "srv":
-            yield address
-            continue
-        try:
-            found = _look_up(address.host, settings)
-        except _NextServer as failure:
-            yield failure
-            continue
-        yield from found
-
-
-def _look_up(domain: str, settings: Any) -> list[ServerAddress]:
+def _look_up(domain: str, settings: Any, deadline: _Deadline) -> list[ServerAddress]:
     """The servers in a domain's SRV records, by priority, and at random by weight within one (RFC 2782)."""
     try:
         import dns.exception
@@ -140,10 +126,13 @@ def _look_up(domain: str, settings: Any) -> list[ServerAddress]:
     except ImportError:
         raise _missing_library("server", "srv:%s" % domain, "dnspython") from None
     try:
-        records = list(dns.resolver.resolve("_ldap._tcp.%s" % domain, "SRV", lifetime=settings.timeout))
+        records = list(dns.resolver.resolve("_ldap._tcp.%s" % domain, "SRV", lifetime=deadline.left()))
     except dns.exception.DNSException as error:
         raise _NextServer("server: srv:%s is not found in DNS (%s): correct the domain, or name its servers"
                           % (domain, error)) from None
+    records = [record for record in records if record.target.to_text() != "."]     # "." means: not offered
+    if not records:
+        raise _NextServer("server: srv:%s offers no LDAP, as DNS says: name its servers" % domain)
     # Drawing by weight without replacement: the largest of random ** (1 / weight) comes first.
     records.sort(key=lambda record: (record.priority, -(random.random() ** (1 / (record.weight or 0.01)))))
     scheme = "ldaps" if settings.encryption == "ldaps" else "ldap"
@@ -183,32 +172,86 @@ class Session:
         _close(self.connection)
 
 
+class _Deadline(NamedTuple):
+    """Until when, by time.monotonic, something may go on, and how many seconds that is from its beginning."""
+
+    at: float
+    seconds: float
+
+    def left(self) -> float:
+        return max(self.at - time.monotonic(), 0.01)    # never 0, which a socket would take for "do not wait at all"
+
+
+def _share(until: float, among: int) -> _Deadline:
+    """The time that one of so many servers may take, so that one that hangs leaves some for the next."""
+    seconds = max((until - time.monotonic()) / among, 0.01)
+    return _Deadline(time.monotonic() + seconds, seconds)
+
+
 def connect(settings: Any, warn: Callable[[str], None]) -> Session:
-    """A bound session with the first server that can be used.
+    """A bound session with the first server that can be used: the settings and errors of `read_from_first`."""
+    failures: list[str] = []
+    for session in _sessions(settings, warn, failures):
+        return session
+    raise _none_left(failures)
+
+
+def read_from_first(settings: Any, warn: Callable[[str], None], read: Callable[[Session], T]) -> T:
+    """What `read` returns for a bound session with the first server that can be used, and is not lost while it is read.
+
+    With the next server `read` begins anew: what one server said is never put together with what another one says.
 
     :param settings: servers, encryption, validate_certs, ca_path, client_cert, client_key, tls_server_name,
-        authentication, login (as `check_login` gives it), password, keytab, timeout (seconds) and page_size.
+        authentication, login (as `check_login` gives it), password, keytab, timeout (seconds until a usable server is
+        found, and for each part of an answer) and page_size.
     :param warn: called with a sentence for each setting that is not safe.
     :raises ConnectError: names the option; no further server is tried when a login was refused.
+    :raises ServerLost: when the only server was lost. What else `read` raises is not about one server, and ends it.
     """
+    failures: list[str] = []
+    lost = None
+    for session in _sessions(settings, warn, failures):
+        try:
+            with session:
+                return read(session)
+        except ServerLost as failure:
+            lost = failure
+            failures.append("server: %s was lost while it was read (%s)" % (session.server, failure))
+    if lost and len(failures) == 1:
+        raise lost
+    raise _none_left(failures)
+
+
+def _sessions(settings: Any, warn: Callable[[str], None], failures: list[str]) -> Iterator[Session]:
+    """Bound sessions with one usable server after the other; why others cannot be used is added to `failures`."""
     ldap3 = _import_ldap3()
-    addresses = _addresses(settings)
+    try:
+        addresses = [parse_server(text, settings.encryption, settings.authentication) for text in settings.servers]
+    except ValueError as error:
+        raise ConnectError("server: %s" % error) from None
     _warn_about(settings, warn)
     context = None if settings.encryption == "none" else _tls_context(settings)
     credentials = _kerberos_credentials(settings) if settings.authentication == "kerberos" else None
-    failures: list[_NextServer] = []
-    for address in addresses:
-        if isinstance(address, _NextServer):
-            failures.append(address)
-            continue
+    until = time.monotonic() + settings.timeout
+    while addresses:
+        deadline = _share(until, len(addresses))
+        address = addresses.pop(0)
         try:
-            return _connect_to(ldap3, address, settings, context, credentials)
+            if address.scheme == "srv":
+                addresses[:0] = _look_up(address.host, settings, deadline)
+                continue
+            session = _connect_to(ldap3, address, settings, context, credentials, deadline)
         except _NextServer as failure:
-            failures.append(failure)
+            failures.append(str(failure))
+            continue
+        yield session
+        until = time.monotonic() + settings.timeout     # that one was lost: the search for a usable one begins anew
+
+
+def _none_left(failures: list[str]) -> ConnectError:
     if len(failures) == 1:
-        raise failures[0]
-    raise ConnectError("server: none of %d servers can be used: %s"
-                       % (len(failures), "; ".join(str(failure) for failure in failures)))
+        return ConnectError(failures[0])
+    return ConnectError("server: none of %d servers can be used: %s" % (len(failures), "; ".join(failures)))
 
 
 def _import_ldap3() -> Any:
@@ -232,18 +275,18 @@ def _warn_about(settings: Any, warn: Callable[[str], None]) -> None:
 
 
 def _connect_to(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None,
-                credentials: Any) -> Session:
-    connection = _open(ldap3, address, settings, context)
+                credentials: Any, deadline: _Deadline) -> Session:
+    connection = _open(ldap3, address, settings, context, deadline)
     try:
         if credentials is not None:
-            _bind_by_kerberos(connection, address, settings, credentials)
+            _bind_by_kerberos(connection, address, settings, credentials, deadline)
         else:
-            _ask(connection, address, settings, lambda: connection.bind(read_server_info=False))
+            _ask(connection, address, settings, deadline, lambda: connection.bind(read_server_info=False))
             _check_bind(connection.result, address, settings)
         _forget_secrets(connection)
         account_option = "login" if settings.login else "authentication"
         session = Session(connection, str(address), settings.timeout, settings.page_size, account_option)
-        session.root_dse = _read_root_dse(session, settings)
+        session.root_dse = _read_root_dse(session, deadline)
     except BaseException:
         _close(connection)
         raise
@@ -256,8 +299,8 @@ def _forget_secrets(connection: Any) -> None:
     connection.strategy._outstanding.clear()
 
 
-def _read_root_dse(session: Session, settings: Any) -> dict[str, list[bytes]]:
-    session.channel.set_deadline(time.monotonic() + settings.timeout)
+def _read_root_dse(session: Session, deadline: _Deadline) -> dict[str, list[bytes]]:
+    session.channel.set_deadline(deadline.at)
     try:
         entries = list(search(session, "", "base", "(objectClass=*)", ("*", "+"), missing_ok=True))
     except ReadError as error:
@@ -272,27 +315,34 @@ def _read_root_dse(session: Session, settings: Any) -> dict[str, list[bytes]]:
 
 # --- ldap3, and what it raises --------------------------------------------------------------------------------------
 
-def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None) -> Any:
+def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None,
+          deadline: _Deadline) -> Any:
     """A connection that is not bound yet, encrypted where it is to be."""
     tls = _tls(ldap3, context, settings.tls_server_name or address.host)
     if address.scheme == "ldapi":
-        server = ldap3.Server("ldapi://" + quote(address.host), get_info=ldap3.NONE, allowed_referral_hosts=[],
-                              connect_timeout=settings.timeout)
+        server = ldap3.Server("ldapi://" + quote(address.host), get_info=ldap3.NONE, allowed_referral_hosts=[])
     else:
         server = ldap3.Server(address.host, port=address.port, use_ssl=address.scheme == "ldaps", tls=tls,
-                              get_info=ldap3.NONE, allowed_referral_hosts=[], connect_timeout=settings.timeout)
+                              get_info=ldap3.NONE, allowed_referral_hosts=[])
     connection = ldap3.Connection(
         server, client_strategy=ldap3.SYNC, auto_bind=ldap3.AUTO_BIND_NONE, auto_referrals=False, auto_range=False,
         check_names=False, raise_exceptions=False, read_only=True, return_empty_attributes=False,
-        receive_timeout=settings.timeout, **_bind_arguments(ldap3, settings))
+        # ldap3's fast decoder knows no bind response with a referral.
+        fast_decoder=False, receive_timeout=math.ceil(deadline.left()), **_bind_arguments(ldap3, settings))
+    expired = threading.Event()
     try:
-        connection.open(read_server_info=False)
+        # A host may have several addresses, and ldap3 tries one after the other.
+        server.connect_timeout = deadline.left() / max(len(server.candidate_addresses()), 1)
+        with _cut_off(connection, deadline, expired):
+            connection.open(read_server_info=False)
         if settings.encryption == "start_tls" and address.scheme == "ldap":
-            _ask(connection, address, settings, lambda: connection.start_tls(read_server_info=False))
+            _ask(connection, address, settings, deadline, lambda: connection.start_tls(read_server_info=False))
     except Exception as error:      # ldap3 makes classes of its own for what it raises, and lets others through
         _close(connection)
+        if expired.is_set():
+            raise _timed_out(address, deadline) from None
         if tls.failure is not None:
-            raise _tls_failure(ldap3, address, settings, tls.failure) from None
+            raise _tls_failure(ldap3, address, settings, deadline, tls.failure) from None
         if isinstance(error, ldap3.core.exceptions.LDAPStartTLSError):
             raise _NextServer("encryption: %s refuses StartTLS (%s): choose encryption: ldaps or another server"
                               % (address, error)) from None
@@ -301,7 +351,7 @@ def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLCon
         if isinstance(error, _NextServer):
             raise _NextServer("encryption: %s does not answer StartTLS: a port with TLS from the first byte needs "
                               "encryption: ldaps" % address) from None
-        raise _open_failure(address, settings, error) from None
+        raise _open_failure(address, settings, deadline, error) from None
     return connection
 
 
@@ -314,12 +364,12 @@ def _bind_arguments(ldap3: Any, settings: Any) -> dict[str, Any]:
     return {"authentication": ldap3.ANONYMOUS}
 
 
-def _ask(connection: Any, address: ServerAddress, settings: Any, call: Callable[[], Any]) -> Any:
-    """What a call of ldap3 returns that waits for an answer, within the timeout.
+@contextlib.contextmanager
+def _cut_off(connection: Any, deadline: _Deadline, expired: threading.Event) -> Iterator[None]:
+    """Shut the connection's socket down at the deadline, and set `expired`, if what is done here is not done by then.
 
     ldap3's own timeout begins anew with each byte, so a server that trickles would hold it for ever.
     """
-    expired = threading.Event()
 
     def cut() -> None:
         expired.set()
@@ -328,29 +378,39 @@ def _ask(connection: Any, address: ServerAddress, settings: Any, call: Callable[
         except (OSError, TypeError):
             pass
 
-    timer = threading.Timer(settings.timeout, cut)
+    timer = threading.Timer(deadline.left(), cut)
     timer.daemon = True
     timer.start()
     try:
-        return call()
-    except Exception as error:
-        if expired.is_set():
-            raise _timed_out(address, settings) from None
-        if type(error).__name__ == "LDAPStartTLSError":
-            raise
-        raise _open_failure(address, settings, error) from None
+        yield
     finally:
         timer.cancel()
 
 
-def _open_failure(address: ServerAddress, settings: Any, error: Exception) -> _NextServer:
+def _ask(connection: Any, address: ServerAddress, settings: Any, deadline: _Deadline, call: Callable[[], Any]) -> Any:
+    """What a call of ldap3 returns that waits for an answer, within the deadline."""
+    expired = threading.Event()
+    try:
+        with _cut_off(connection, deadline, expired):
+            return call()
+    except Exception as error:
+        if expired.is_set():
+            raise _timed_out(address, deadline) from None
+        if type(error).__name__ == "LDAPStartTLSError":
+            raise
+        raise _open_failure(address, settings, deadline, error) from None
+
+
+def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, error: Exception) -> _NextServer:
+    if not isinstance(error, OSError) and not type(error).__name__.startswith("LDAP"):
+        return _NextServer("server: %s sent something that is not LDAP: check host and port" % address)
     texts = [str(error)]
     for argument in error.args[1:2]:
         if isinstance(argument, list):      # one exception for each address of the host
             texts = [str(each[0]) for each in argument]
     text = "; ".join(dict.fromkeys(re.sub(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] ", "", each) for each in texts))
     if "timed out" in text or "temporarily unavailable" in text:
-        return _timed_out(address, settings)
+        return _timed_out(address, deadline)
     if "invalid server address" in text:
         return _NextServer("server: the host name '%s' is not known: correct it" % address.host)
     if settings.client_cert and "alert" in text.lower():
@@ -360,9 +420,9 @@ def _open_failure(address: ServerAddress, settings: Any, error: Exception) -> _N
                        % (address, text or type(error).__name__))
 
 
-def _timed_out(address: ServerAddress, settings: Any) -> _TimedOut:
-    return _TimedOut("timeout: %s did not answer within %d seconds: check the way to the server, or raise timeout"
-                     % (address, settings.timeout))
+def _timed_out(address: ServerAddress, deadline: _Deadline) -> _TimedOut:
+    return _TimedOut("timeout: %s did not answer within %.3g seconds: check the way to the server, or raise timeout"
+                     % (address, deadline.seconds))
 
 
 def _close(connection: Any) -> None:
@@ -412,7 +472,9 @@ def _tls(ldap3: Any, context: ssl.SSLContext | None, name: str) -> Any:
 
         def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
             try:
-                connection.socket = context.wrap_socket(connection.socket, server_hostname=name)
+                connection.socket = context.wrap_socket(connection.socket, server_hostname=name,
+                                                        do_handshake_on_connect=False)
+                connection.socket.do_handshake()    # now, when the socket can be found and cut off
             except Exception as error:      # kept, since ldap3 passes on its text only
                 self.failure = error
                 raise
@@ -425,12 +487,13 @@ _EXPIRED, _NOT_YET_VALID, _HOST_MISMATCH, _ADDRESS_MISMATCH = 10, 9, 62, 64
 _UNKNOWN_ISSUER = (2, 18, 19, 20, 21, 24)
 
 
-def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, error: Any) -> _NextServer:
+def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline, error: Any) -> _NextServer:
     code = getattr(error, "verify_code", None)
     if code in (_HOST_MISMATCH, _ADDRESS_MISMATCH):
         return _NextServer("tls_server_name: the certificate of %s is not for '%s'%s: connect by a name in it, or give "
                            "that name in tls_server_name" % (address, settings.tls_server_name or address.host,
-                                                             _names_in_certificate(ldap3, address, settings)))
+                                                             _names_in_certificate(ldap3, address, settings,
+                                                                                   deadline)))
     if code in _UNKNOWN_ISSUER:
         return _NextServer("ca_path: the certificate of %s is not signed by a trusted authority (%s): give the "
                            "certificate of the directory's authority in ca_path" % (address, error.verify_message))
@@ -441,7 +504,7 @@ def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, error: Any) 
         return _NextServer("server: the certificate of %s is not accepted (%s): have it replaced there"
                            % (address, error.verify_message))
     if isinstance(error, socket.timeout):
-        return _timed_out(address, settings)
+        return _timed_out(address, deadline)
     closed = isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError))
     if closed or getattr(error, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return _NextServer("encryption: %s does not answer with TLS: a port without TLS needs encryption: start_tls"
@@ -450,12 +513,12 @@ def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, error: Any) 
                        % (address, getattr(error, "reason", None) or error))
 
 
-def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any) -> str:
+def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline) -> str:
     """', but for NAME, ...', asked for once more without the comparison of names, since that ends the handshake."""
     context = _tls_context(settings)
     context.check_hostname = False
     try:
-        connection = _open(ldap3, address, settings, context)
+        connection = _open(ldap3, address, settings, context, deadline)
     except ConnectError:
         return ""
     names = [value for kind, value in (connection.socket.getpeercert() or {}).get("subjectAltName", ())
@@ -510,6 +573,9 @@ def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings:
     if code in (7, 48):
         raise ConnectError("authentication: %s does not allow authentication: %s (%s): choose another one"
                            % (address, settings.authentication, answer))
+    if code == 10:
+        raise _NextServer("server: %s refers the login to another server, which is not followed (%s): name that server"
+                          % (address, " ".join(result.get("referrals") or ()) or answer))
     if code in (51, 52):
         raise _NextServer("server: %s is not available now (%s): run again later, or name another server"
                           % (address, answer))
@@ -519,7 +585,8 @@ def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings:
     if code == 53:
         raise ConnectError("login: %s is not willing to accept this login (%s): use another one"
                            % (address, answer))
-    raise ConnectError("login: %s did not accept the login (%s): correct it" % (address, answer))
+    raise ConnectError("login: %s did not accept the login (%s): correct it, or look into the server's log"
+                       % (address, answer))
 
 
 # --- Kerberos -------------------------------------------------------------------------------------------------------
@@ -566,7 +633,8 @@ def _kerberos_failure(settings: Any, error: Any) -> ConnectError:
     return ConnectError("login: Kerberos gives no ticket to '%s'%s (%s): %s" % (settings.login, why, said, remedy))
 
 
-def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, credentials: Any) -> None:
+def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, credentials: Any,
+                      deadline: _Deadline) -> None:
     """The SASL mechanism GSSAPI (RFC 4752) without a security layer, which TLS makes needless.
 
     Not ldap3's own, which fails where a server offers nothing but "no layer", as they do over TLS: it compares the
@@ -578,7 +646,7 @@ def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, cr
     connection.sasl_mechanism = "GSSAPI"
 
     def negotiate(token: bytes) -> dict[str, Any]:
-        return _ask(connection, address, settings, lambda: send_sasl_negotiation(connection, None, token))
+        return _ask(connection, address, settings, deadline, lambda: send_sasl_negotiation(connection, None, token))
 
     try:
         target = gssapi.Name("ldap@%s" % (settings.tls_server_name or address.host), gssapi.NameType.hostbased_service)

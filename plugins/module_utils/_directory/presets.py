@@ -421,6 +421,22 @@ def user_enabled(preset: Preset, attributes: Entry, now: int) -> bool:
     return True
 
 
+# These disable a user when their time has come: before all times or after all times the answer may be another.
+_EXPIRING = ("accountExpires", "shadowExpire")
+_BEFORE_ALL, _AFTER_ALL = 0, 1 << 63
+
+
+def state_is_lasting(preset: Preset, attributes: Entry) -> bool:
+    """Return whether a user stays enabled, or disabled, as long as the entry is as it is: nothing in it expires."""
+    for attribute in preset.state:
+        if attribute in _EXPIRING:
+            name, disables = _STATE[attribute]
+            values = attributes.get(name)
+            if values and disables(values, _BEFORE_ALL) != disables(values, _AFTER_ALL):
+                return False
+    return True
+
+
 # --- values ----------------------------------------------------------------------------------------------------------
 
 _TEXT_OF = {"objectguid": guid_text, "objectsid": sid_text}
@@ -464,7 +480,17 @@ def entry_name(attribute: str, entry: Entry, dn: str) -> Tuple[Optional[str], Op
         name = value_text(attribute, _one_value(attribute, values, dn))
     except ValueError:
         return None, "its %s is not UTF-8" % attribute
-    return (name, None) if name.strip() else (None, "its %s is blank" % attribute)
+    problem = name_problem(name, attribute)
+    return (None, problem) if problem else (name, None)
+
+
+def name_problem(name: str, attribute: str) -> Optional[str]:
+    """Return why the text cannot be a name in the store; None if it can."""
+    if not name.strip():
+        return "its %s is blank" % attribute
+    if "\0" in name:  # where SQL functions and other programs take a text to end
+        return "its %s has a NUL character" % attribute
+    return None
 
 
 def entry_fields(

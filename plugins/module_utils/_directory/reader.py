@@ -29,10 +29,22 @@ from .._model import (
     User,
     UserGroup,
     name_key,
+    printable,
 )
 from .connection import Session
-from .presets import Entry, Preset, entry_fields, entry_name, key_value, text_of, user_enabled, value_text
-from .search import ReadError, ranged, read_ranges, search
+from .presets import (
+    Entry,
+    Preset,
+    entry_fields,
+    entry_name,
+    key_value,
+    name_problem,
+    state_is_lasting,
+    text_of,
+    user_enabled,
+    value_text,
+)
+from .search import ReadError, encoded_entries, ranged, read_ranges, search
 from .values import (
     dn_is_within,
     dn_parent,
@@ -45,15 +57,21 @@ from .values import (
     rdn_value,
     sid_text,
 )
+from .wire import attribute_header, decode_entry, entry_dn, find_values
 
 _BATCH = 200  # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
 _GROUPS_A_PAGE = 100  # their member lists make them long
+
+# A user's digest: so many bytes of a hash over the entry as it came and its home, and one of these marks. "Now" is for a
+# state that time alone may change, and for entries that must be decoded to tell what lists need of them.
+_HASH = 16
+_ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 
 # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
 
 # Naming contexts that hold no people.
-_NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=schema", "cn=subschema", "o=ipaca",
+NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=schema", "cn=subschema", "o=ipaca",
               "o=netscaperoot", "cn=deltalog", "cn=authdata")
 
 
@@ -83,7 +101,7 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
         return contexts[chosen.pop()]
     if default:
         return default[0]
-    people = sorted(context for context in contexts if context and not context.startswith(_NO_PEOPLE))
+    people = sorted(context for context in contexts if context and not context.startswith(NO_PEOPLE))
     if len(people) != 1:
         raise SynchronizationError(
             "distinguished_name: the server has %s: name what is to be read" % (
@@ -173,10 +191,12 @@ Outcome = Union[str, _Miss]  # a reference, or why there is none
 class _Group:
     """A group or container in scope while its members are gathered."""
 
-    __slots__ = ("listed", "plain", "primary", "record")
+    __slots__ = ("as_stored", "hashed", "listed", "plain", "primary", "record")
 
-    def __init__(self, record: UserGroup, primary: List[Optional[bytes]]) -> None:
+    def __init__(self, record: UserGroup, primary: List[Optional[bytes]], hashed: bytes = b"") -> None:
         self.record = record
+        self.hashed = hashed  # of the entry as it came; empty where that does not decide who is a member
+        self.as_stored = False  # so nothing is listed here
         self.listed: list = []  # str: the key of a user; bytes: a value that was not known when it was read
         self.plain = True  # all of one attribute, and all known: there is nothing to resolve and no one twice
         self.primary = primary  # what a user's primary group attribute says who belongs here, by rule
@@ -213,6 +233,7 @@ class _Reading:
 
         self.users: Dict[str, Optional[User]] = {}
         self.twice: Set[str] = set()  # keys that came with two DNs
+        self.all_as_stored = True  # all stored users were read, as stored, and nobody else
         self.by_value: Dict[bytes, str] = {}  # what a member list may say, as read -> key of the user
         self.by_name: Dict[str, Union[str, _Miss]] = {}  # folded name -> key of the user
         self.primary: List[Dict[bytes, List[str]]] = [{} for dummy in preset.primary_group]
@@ -232,6 +253,8 @@ class _Reading:
         self.dangling: Dict[str, List[str]] = {}
 
         self.user_key = preset.user_key.lower()
+        self.user_groups = (preset.user_groups or "").lower()
+        self.listed_name = preset.listed_name.lower()
         self.key_text = text_of(preset.user_key)
         self.members_by = "" if preset.user_groups else preset.member_value
         # RFC 4519, 3.5 and 3.6: a group that has no member has members that are hidden. Other servers relax that.
@@ -239,6 +262,12 @@ class _Reading:
             preset.group_members) >= {"member", "uniqueMember"} else set()
         self.required = [attribute.lower() for attribute in preset.required]
         self.primary_of_user = [(rule, pair[0].lower()) for rule, pair in enumerate(preset.primary_group)]
+        # What `_list_user` looks at: name in an entry, and header in its encoding.
+        self.listed_by = [(name.lower(), attribute_header(name)) for name in _attributes(
+            {"name": preset.listed_name, "key": preset.user_key}.get(self.members_by), preset.user_groups,
+            *(pair[0] for pair in preset.primary_group))]
+        self.as_stored = {digest[:_HASH]: key for key, digest in digests.users.items()
+                          if digest and digest[_HASH:] in (_ENABLED, _DISABLED)}
         self.user_attributes = _attributes(
             preset.user_key, preset.user_name, preset.listed_name, preset.created, preset.sid, preset.user_groups,
             *preset.state, *preset.required, *(pair[0] for pair in preset.primary_group), *preset.user_lists.values(),
@@ -267,21 +296,24 @@ class _Reading:
         if both:
             raise SynchronizationError("ldap_parameters.user_key, ldap_parameters.group_key: '%s' is the key of a user "
                                        "and of a group: name attributes that tell them apart" % both[0])
+        self._check_required()
         user_groups = self._finished_groups()
         user_groups.update(self._finished_containers())
         return Snapshot(
             directory=self.directory,
             users=self.users,
             user_groups=user_groups,
-            lost_users=self._lost(self.digests.users, self.users, [self.preset.user_key]),
-            lost_user_groups=self._lost(self.digests.user_groups, user_groups,
-                                        [self.preset.group_key, self.preset.container_key]),
+            lost_users=self._lost(self.digests.users, self.users, [(self.preset.user_key, self.preset.user_filter)]),
+            lost_user_groups=self._lost(self.digests.user_groups, user_groups, [
+                (self.preset.group_key, self.preset.group_filter if self.groups_are_groups else None),
+                (self.preset.container_key, self.preset.is_container if self.containers_are_groups else None)]),
             unresolved=self.unresolved,
             not_stored=self.not_stored,
             other_members=self.other_members,
             selected=self.selected,
-            warnings=self.warnings,
+            warnings=[printable(warning) for warning in self.warnings],
             dangling=self.dangling,
+            whole_tree=self.whole,
         )
 
     # --- what is selected and what is excluded
@@ -391,10 +423,15 @@ class _Reading:
         for dn in self.roots.values():
             found += search(self.session, dn, "sub", self.preset.is_container, attributes)
         entries = {}
+        dns: Dict[str, str] = {}  # key -> normal DN
         for raw_dn, entry, _raw in found:
             dn = dn_text(raw_dn)
             normal = normal_dn(dn)
             key = self._key(None, self.preset.container_key, entry, dn)
+            if dns.setdefault(key, normal) != normal:  # so that none can come to lie in itself
+                raise ReadError("server: the read is not complete, since '%s' and '%s' came with one %s: run again, "
+                                "since a container may have moved meanwhile"
+                                % (dns[key], normal, self.preset.container_key))
             if not self._is_excluded(normal) and key not in self.excluded_keys:
                 self.nodes[normal] = key
                 entries[normal] = dn, entry
@@ -406,9 +443,10 @@ class _Reading:
         fields, problems = entry_fields(self.preset.group_fields, self.preset.group_lists, entry, dn)
         self.not_stored += [(dn, problem) for problem in problems]
         name: Optional[str] = rdn_value(dn)
-        if not (name or "").strip():
+        problem = name_problem(name or "", "name")
+        if problem:
             name = None
-            self.not_stored.append((dn, "its name is blank"))
+            self.not_stored.append((dn, problem))
         unit = b"organizationalunit" in {value.lower() for value in entry.get("objectclass", ())}
         self.containers[key] = UserGroup(
             key=key, dn=dn, name=name, parent=self._home(_parent(normal)), created=self._created(entry, dn),
@@ -441,11 +479,56 @@ class _Reading:
 
     def _read_users(self) -> None:
         for base in self.roots.values():
-            for dn, entry, raw in search(self.session, base, "sub", self.preset.user_filter, self.user_attributes):
-                self._add_user(dn, entry, raw)
+            for part in encoded_entries(self.session, base, "sub", self.preset.user_filter, self.user_attributes):
+                changed = self._changed(part) if self.as_stored else part
+                self.all_as_stored = self.all_as_stored and not changed
+                for raw in changed:
+                    self._add_user(*decode_entry(raw, self.session.names))
+        self.all_as_stored = self.all_as_stored and not self.twice and len(self.users) == len(self.digests.users)
         if _AMBIGUOUS in self.by_name.values():
             self.by_value = {value: key for value, key in self.by_value.items()
                              if self.by_name[_folded(value)] is not _AMBIGUOUS}
+
+    def _changed(self, part: List[bytes]) -> List[bytes]:
+        """Take the users into scope that are as stored, and return the other entries.
+
+        In most runs nearly all are: such an entry is, byte for byte, one that was decoded and judged when its digest
+        was made, and whose state no time changes. So it is not decoded again; what lists need of it is found by its
+        name, which its mark says was tried. Runs once per user: keep it lean.
+        """
+        changed = []
+        users, as_stored, places, by_value = self.users, self.as_stored, self.places, self.by_value
+        sha256, plain = hashlib.sha256, self.members_by == "dn" and not self.listed_by and not self.need_places
+        home, excluded = None, False
+        for raw in part:
+            dn = entry_dn(raw)
+            if self.need_places:
+                parent = fast_parent(dn)
+                home, excluded = places.get(parent) or self._place(parent)
+            key = as_stored.get(sha256(raw + home.encode("utf-8") if home else raw).digest()[:_HASH])
+            if key is None or excluded or key in self.excluded_keys:
+                changed.append(raw)
+                continue
+            if key in users:
+                self._came_twice(key)
+            users[key] = None
+            if plain:
+                by_value[dn] = key
+            else:
+                self._list_user(key, dn, {name: find_values(raw, header) for name, header in self.listed_by}, home)
+        return changed
+
+    def _mark(self, entry: Entry, raw: bytes, enabled: bool) -> bytes:
+        """Return what follows the hash in a user's digest: the state, and whether `_changed` may act on it."""
+        lasting = state_is_lasting(self.preset, entry) and all(
+            find_values(raw, header) == entry.get(name) for name, header in self.listed_by)
+        return (_ENABLED if enabled else _DISABLED) if lasting else (_ENABLED_NOW if enabled else _DISABLED_NOW)
+
+    def _came_twice(self, key: str) -> None:
+        self.twice.add(key)
+        for keys in self.at_home.values():
+            if key in keys:
+                keys.remove(key)
 
     def _add_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
         """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
@@ -471,24 +554,25 @@ class _Reading:
         except ValueError as error:
             raise ReadError("server: the read is not complete, since nothing tells whether '%s' is enabled (%s): "
                             "correct the entry there" % (dn_text(dn), error)) from None
-        users, stored_digests = self.users, self.digests.users
-        state = b"%d%s" % (enabled, home.encode("utf-8") if home else b"")
-        digest = hashlib.sha256(raw + state).digest()[:16]
-        stored = stored_digests.get(key, b"")
+        users = self.users
+        hashed = raw + home.encode("utf-8") if home else raw
+        digest = hashlib.sha256(hashed).digest()[:_HASH] + self._mark(entry, raw, enabled)
+        stored = self.digests.users.get(key, b"")
         if key in users:
-            self.twice.add(key)
-            for keys in self.at_home.values():
-                if key in keys:
-                    keys.remove(key)
+            self._came_twice(key)
         if stored is None or stored == digest:
             users[key] = None
         else:
             users[key] = self._user(key, dn_text(dn), entry, home, enabled, digest)
+        self._list_user(key, dn, entry, home)
+        return key
 
+    def _list_user(self, key: str, dn: bytes, entry: Entry, home: Optional[str]) -> None:
+        """Note by what the member lists may know the user, and what groups the user itself names."""
         if self.members_by == "dn":
             self.by_value[dn] = key
         elif self.members_by == "key":
-            self.by_value[values[0]] = key
+            self.by_value[entry[self.user_key][0]] = key
         elif self.members_by:
             self._add_names(key, entry)
         for rule, attribute in self.primary_of_user:
@@ -496,15 +580,14 @@ class _Reading:
             if primary:
                 self.primary[rule].setdefault(primary[0], []).append(key)
                 break
-        if self.preset.user_groups:
-            for value in entry.get(self.preset.user_groups.lower(), ()):
+        if self.user_groups:
+            for value in entry.get(self.user_groups) or ():
                 self.user_side.setdefault(value, []).append(key)
         if home:
             self.at_home.setdefault(home, []).append(key)
-        return key
 
     def _add_names(self, key: str, entry: Entry) -> None:
-        for value in entry.get(self.preset.listed_name.lower(), ()):
+        for value in entry.get(self.listed_name) or ():
             folded = _folded(value)
             if self.by_name.setdefault(folded, key) == key:
                 self.by_value[value] = key
@@ -518,7 +601,7 @@ class _Reading:
         sid = entry.get((self.preset.sid or "").lower())
         listed: List[str] = []
         if self.members_by == "name":
-            listed = sorted(map(_folded, entry.get(self.preset.listed_name.lower(), ())))
+            listed = sorted(map(_folded, entry.get(self.listed_name, ())))
         return User(
             key=key, dn=dn, name=name, home=home, enabled=enabled, created=self._created(entry, dn),
             sid=value_text(self.preset.sid, sid[0]) if sid else None, attributes=fields,
@@ -560,6 +643,25 @@ class _Reading:
                     raise ReadError("ldap_parameters.%s: '%s' and '%s' have one %s, so it is no stable key: name "
                                     "another attribute" % (parameter, dn_text(dns[key]), dn_text(dn), attribute))
 
+    def _check_required(self) -> None:
+        """Refuse a read that did not see an entry that must be there. Of a container that is no node, being there will
+        do."""
+        option = "required_entries"
+        seen = (self.users, self.groups, self.containers, set(self.selected.values()))
+        for dn in self.settings.required_entries:
+            self._check_within(option, dn, self.settings.required_entries)
+            found = self._base(dn, "(objectClass=*)")
+            if found is None:
+                raise ReadError("%s: the read is not complete, since '%s' does not exist in the directory, or the "
+                                "account cannot read it: look what happened to it, or remove it from the option"
+                                % (option, dn))
+            keys = _keys_of(found, self.preset.user_key, self.preset.group_key, self.preset.container_key)
+            if any(key in several for key in keys for several in seen):
+                continue
+            if self._base(dn, "(|%s%s)" % (self.preset.is_user, self.preset.is_group)) is not None:
+                raise ReadError("%s: the read is not complete, since it did not come across '%s', which exists: select "
+                                "it, or remove it from the option" % (option, dn))
+
     # --- groups
 
     def _groups_matter(self) -> bool:
@@ -578,7 +680,7 @@ class _Reading:
                 self._add_group(*found)
         self._read_ranges()
 
-    def _add_group(self, raw_dn: bytes, entry: Entry, _raw: bytes) -> Outcome:
+    def _add_group(self, raw_dn: bytes, entry: Entry, raw: bytes) -> Outcome:
         """Take a group into scope and return its key; or return why not."""
         preset, dn = self.preset, dn_text(raw_dn)
         key = self._key("group_key", preset.group_key, entry, dn)
@@ -603,8 +705,13 @@ class _Reading:
             attributes=fields, members=None, user_groups=[], kept_values=[], members_digest=b"",
         )
         primary = [self._primary_value(attribute, entry) for _of_user, attribute in preset.primary_group]
-        group = self.groups[key] = _Group(record, primary)
-        self._list_members(group, entry)
+        group = self.groups[key] = _Group(record, primary, hashlib.sha256(raw).digest()[:_HASH])
+        # The same list and the same users: it leads to whom it led when the digest was made. Most groups, in most runs.
+        # But users outside the selected containers, whose primary group it is, come into scope only later.
+        group.as_stored = (self.all_as_stored and self.digests.user_groups.get(key, b"")[_HASH:] == group.hashed
+                           and (self.whole or not any(primary)))
+        if not group.as_stored:
+            self._list_members(group, entry)
         if self.members_by != "name":
             self.by_token[key if self.members_by == "key" else normal_dn(dn)] = key
         return key
@@ -616,6 +723,7 @@ class _Reading:
             part = ranged(entry, attribute) if self.ad else None
             if part:
                 self.ranges.append((group.record.key, attribute, *part))
+                group.hashed = b""
             else:
                 values = entry.get(attribute.lower(), ())
                 if self.members_by == "name" or (values and group.listed):  # a user may have several names
@@ -663,6 +771,7 @@ class _Reading:
             for group in new:
                 if bytes in set(map(type, group.listed)):
                     group.plain = False
+                    group.hashed = b""
                     values.update(value for value in group.listed if value.__class__ is bytes)
             self._resolve(values.difference(self.outcomes))
             self._read_ranges()
@@ -901,6 +1010,7 @@ class _Reading:
     def _list_users(self, key: str, users: List[str]) -> None:
         self.groups[key].listed += users
         self.groups[key].plain = False
+        self.groups[key].hashed = b""
 
     def _make_groups_of_names(self) -> None:
         for value, keys in sorted(self.user_side.items()):
@@ -909,7 +1019,10 @@ class _Reading:
             except ValueError:
                 self.not_stored.append((self.preset.user_groups, "the name %r of a group is not UTF-8" % value))
                 continue
-            if name.strip():
+            problem = name_problem(name, self.preset.user_groups)
+            if problem and name.strip():
+                self.not_stored.append((name, problem))
+            elif not problem:
                 key = "name:" + name_key(name)
                 if key not in self.groups:
                     self.groups[key] = _Group(UserGroup(
@@ -927,6 +1040,9 @@ class _Reading:
 
     def _finished(self, group: _Group) -> UserGroup:
         record, members, group.listed = group.record, group.listed, []
+        stored = self.digests.user_groups.get(record.key)
+        if group.as_stored:
+            return record._replace(members_digest=stored)
         primary = [key for rule, value in enumerate(group.primary) if value is not None
                    for key in self.primary[rule].get(value, ())]
         user_groups: Dict[str, None] = {}
@@ -939,9 +1055,9 @@ class _Reading:
                 else:
                     self._take(record.key, item, once, user_groups, kept_values)
             members = list(once)
-        digest = _members_digest(members, user_groups, kept_values)
+        digest = _members_digest(members, user_groups, kept_values) + group.hashed
         return record._replace(
-            members=None if digest == self.digests.user_groups.get(record.key) else members,
+            members=None if digest == stored else members,
             user_groups=list(user_groups), kept_values=kept_values, members_digest=digest,
         )
 
@@ -968,19 +1084,39 @@ class _Reading:
             finished[key] = record._replace(members=None if same else members, members_digest=digest)
         return finished
 
-    def _lost(self, stored: Iterable[str], seen: Dict[str, Any], attributes: Sequence[str]) -> Dict[str, str]:
-        """Look up what is stored and was not seen, wherever it may be now."""
+    def _lost(self, stored: Iterable[str], seen: Dict[str, Any],
+              kinds: Sequence[Tuple[str, Optional[str]]]) -> Dict[str, str]:
+        """Look up what is stored and was not seen, wherever it may be now.
+
+        ``kinds``: attribute of the key, and the filter by which entries of that kind were read, None if they were not.
+        """
         lost = dict.fromkeys(sorted(key for key in stored if key not in seen), GONE)
-        attributes = _attributes(*attributes)
+        attributes = _attributes(*(attribute for attribute, _filter in kinds))
+        unseen: Set[str] = set()
         for batch in _batches([key for key in lost if not key.startswith("name:")]):
             tests = "(|%s)" % "".join(_any_of(attribute, batch) for attribute in attributes)
-            for _dn, entry, _raw in search(self.session, self.context, "sub", tests, attributes):
-                for attribute in attributes:
-                    for value in entry.get(attribute.lower(), ()):
-                        key = value_text(attribute, value)
-                        if key in lost:
-                            lost[key] = OUT_OF_SCOPE
+            for dn, entry, _raw in search(self.session, self.context, "sub", tests, attributes):
+                for key in lost.keys() & set(_keys_of(entry, *attributes)):
+                    lost[key] = OUT_OF_SCOPE
+                    if key not in self.excluded_keys and self._was_read(dn):
+                        unseen.add(key)
+        for attribute, filter in kinds:
+            if filter:
+                self._refuse_unseen(attribute, filter, unseen)
         return lost
+
+    def _was_read(self, dn: bytes) -> bool:
+        normal = normal_dn(dn_text(dn))
+        return any(dn_is_within(normal, root) for root in self.roots) and not self._is_left_out(normal)
+
+    def _refuse_unseen(self, attribute: str, filter: str, unseen: Set[str]) -> None:
+        """What lies where everything was read, and matches, was kept back by the server, or moved there meanwhile."""
+        for batch in _batches(sorted(unseen)):
+            for dn, _entry, _raw in search(self.session, self.context, "sub",
+                                           _and(filter, _any_of(attribute, batch)), (attribute,)):
+                if self._was_read(dn):
+                    raise ReadError("server: the read is not complete, since '%s' did not come although it is "
+                                    "selected: run again, since it may have moved meanwhile" % dn_text(dn))
 
 
 # --- small things ----------------------------------------------------------------------------------------------------
@@ -1065,4 +1201,4 @@ def _folded(value: bytes) -> str:
 
 def _members_digest(members: Iterable[str], user_groups: Iterable[str], kept_values: Iterable[str]) -> bytes:
     text = "\1".join("\0".join(part) for part in (members, user_groups, kept_values))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:_HASH]

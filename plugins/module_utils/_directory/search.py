@@ -19,11 +19,16 @@ from .wire import (
     ProtocolError,
     ReadError,
     Result,
+    ServerLost,
     decode_entry,
     paged_control,
     paged_cookie,
     search_operation,
 )
+
+
+_PART = 8 * 1024 * 1024     # bytes of a page that are kept before they are handed on: a hundred groups may be a gigabyte
+_TOO_MANY = 10000       # entries in a page beyond those asked for, after which it is taken for one without end
 
 
 class NoSuchEntry(ReadError):
@@ -57,10 +62,32 @@ def search(session: Session, base: str, scope: str, filter: str, attributes: Seq
     Read it to its end before the next search: OpenLDAP keeps the state of one paged search per connection
     (ITS#7698), and the next page is already on its way. Starting another one raises RuntimeError.
     """
+    parts = encoded_entries(session, base, scope, filter, attributes, missing_ok, page_size)
+    names = session.names
+    return (decode_entry(raw, names) for part in parts for raw in part)
+
+
+def encoded_entries(session: Session, base: str, scope: str, filter: str, attributes: Sequence[str],
+                    missing_ok: bool = False, page_size: int | None = None) -> Iterator[list[bytes]]:
+    """The same as `search`, in lists of entries that are not decoded: for who knows many of them by their bytes."""
     _check_free(session)
     session.asked.update(name.lower().partition(";")[0] for name in attributes)
     operation = search_operation(base, scope, filter, attributes)
     return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size)
+
+
+def finds_any(session: Session, base: str, scope: str, filter: str) -> bool:
+    """Whether the server shows any entry of a search; it is asked for one only, so nothing follows for the others.
+
+    :raises ReadError: when it cannot say.
+    """
+    _check_free(session)
+    page = session.channel.page(session.channel.ask(search_operation(base, scope, filter, ("1.1",), at_most=1)))
+    session.entries += len(page.entries)
+    session.pages += 1
+    if page.result.code not in (0, 4, 10, 32):  # 4: there are more; 10, 32: it lies elsewhere, or is gone
+        raise _failure(session.account_option, base, len(page.entries), page.result)
+    return bool(page.entries)
 
 
 def _check_free(session: Session) -> None:
@@ -68,21 +95,32 @@ def _check_free(session: Session) -> None:
         raise RuntimeError("this connection cannot search: %s" % session.unusable)
 
 
-def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool, size: int) -> Iterator[Entry]:
+def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool,
+           size: int) -> Iterator[list[bytes]]:
     _check_free(session)
     session.unusable = "another search is not read to its end"
-    channel, names = session.channel, session.names
+    channel = session.channel
     cookie = b""
-    came = 0
+    came = before = 0       # entries in all, and in the pages before this one
+    ends: tuple[bytes, ...] = ()        # the first entry of this page and the last one
+    pages: set[int | None] = set()
     message_id = channel.ask(operation, *_controls(paged, size, cookie))
     while True:
-        entries, references, result = channel.page(message_id)
+        entries, references, result = channel.page(message_id, _PART)
         came += len(entries)
         session.entries += len(entries)
-        session.pages += 1
         session.not_read += references
+        if entries:
+            ends = (*ends[:1], entries[0])[:1] + (entries[-1],)
+        if came - before > (size if paged else 1) + _TOO_MANY or result is None and not entries:
+            raise ProtocolError("server: it was asked for %d entries and does not stop sending: name another server"
+                                % (size if paged else 1))
+        if result is None:
+            yield entries
+            continue
+        session.pages += 1
         if result.code == 0 and paged:
-            next_cookie = _next_cookie(result, cookie, entries)
+            next_cookie = _next_cookie(result, cookie, ends, pages)
         else:
             next_cookie = b""
         if next_cookie:
@@ -95,12 +133,11 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
                 return
             if result.code:
                 raise _failure(session.account_option, base, came, result)
-        for raw in entries:
-            yield decode_entry(raw, names)
+        yield entries
         if not next_cookie:
             _refuse_other_names(session)
             return
-        cookie = next_cookie
+        cookie, before, ends = next_cookie, came, ()
 
 
 def _refuse_other_names(session: Session) -> None:
@@ -116,15 +153,20 @@ def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
     return (paged_control(size, cookie),) if paged else ()
 
 
-def _next_cookie(result: Result, cookie: bytes, entries: list[bytes]) -> bytes:
+def _next_cookie(result: Result, cookie: bytes, ends: tuple[bytes, ...], pages: set[int | None]) -> bytes:
+    """The cookie for the next page, empty after the last one; `pages` remembers those that came, by their `ends`."""
     value = result.controls.get(PAGED_RESULTS)
     if value is None:
         raise ProtocolError("server: nothing proves that the read is complete, since the server left the paged results "
                             "control out of its answer: name another server")
     next_cookie = paged_cookie(value)
-    if next_cookie and next_cookie == cookie and not entries:
-        raise ProtocolError("server: the read is not complete, since the server repeats an empty page without end: run "
-                            "again, or name another server")
+    # Some servers give all pages of a search one cookie: that alone is no repetition.
+    page = hash(ends) if ends else None
+    repeated = page in pages if ends else next_cookie == cookie
+    if next_cookie and repeated:
+        raise ProtocolError("server: the read is not complete, since the server repeats a page without end: run again, "
+                            "or name another server")
+    pages.add(page)
     return next_cookie
 
 
@@ -156,8 +198,9 @@ def _failure(account_option: str, base: str, came: int, result: Result) -> ReadE
                          "followed (%s): name that server"
                          % (where, " ".join(result.referrals) or "it does not say which"))
     option, advice = _ADVICE.get(result.code, _OTHERWISE)
-    return ReadError("%s: the read of %s is not complete, it ended after %d entries (%s): %s"
-                     % (option or account_option, where, came, result, advice))
+    kind = ServerLost if result.code in (51, 52) else ReadError
+    return kind("%s: the read of %s is not complete, it ended after %d entries (%s): %s"
+                % (option or account_option, where, came, result, advice))
 
 
 # --- ranged attributes ----------------------------------------------------------------------------------------------

@@ -46,6 +46,10 @@ class ReadError(SynchronizationError):
     """What was read is not complete, whatever has come so far."""
 
 
+class ServerLost(ReadError):
+    """The server went away while it was read, or cannot go on now: reading may begin anew with another one."""
+
+
 class ProtocolError(ReadError):
     """The server sent bytes that are not LDAP, or not an answer to what was asked."""
 
@@ -110,10 +114,13 @@ def encode_filter(tree: tuple) -> bytes:
     return _element(_ASSERTIONS[kind], _string(tree[1]), _string(tree[2]))
 
 
-def search_operation(base: str, scope: str, filter_text: str, attributes: Sequence[str]) -> bytes:
-    """A SearchRequest (RFC 4511, 4.5.1): no limits asked for, aliases never dereferenced, values wanted."""
+def search_operation(base: str, scope: str, filter_text: str, attributes: Sequence[str], at_most: int = 0) -> bytes:
+    """A SearchRequest (RFC 4511, 4.5.1): aliases never dereferenced, values wanted.
+
+    :param at_most: how many entries to ask for; 0 asks for no limit.
+    """
     return _element(0x63, _string(base), _integer(SCOPES[scope], _ENUMERATED), _integer(0, _ENUMERATED),
-                    _integer(0), _integer(0), _FALSE, encode_filter(parse_filter(filter_text)),
+                    _integer(at_most), _integer(0), _FALSE, encode_filter(parse_filter(filter_text)),
                     _element(_SEQUENCE, *[_string(name) for name in attributes]))
 
 
@@ -202,44 +209,19 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
             if raw[at] != 0x30:
                 raise ProtocolError(_NOT_BER)
             size = raw[at + 1]
-            at += 2
-            if size > 127:
-                size, at = _long_length(raw, at, size)
-            stop = at + size
-            if raw[at] != 0x04:
-                raise ProtocolError(_NOT_BER)
-            size = raw[at + 1]
-            at += 2
-            if size > 127:
-                size, at = _long_length(raw, at, size)
-            name = raw[at:at + size]
-            at += size
-            if raw[at] != 0x31:
-                raise ProtocolError(_NOT_BER)
-            size = raw[at + 1]
-            at += 2
-            if size > 127:
-                size, at = _long_length(raw, at, size)
-            if at + size != stop:
-                raise ProtocolError(_NOT_BER)
-            values = []
-            while at < stop:
-                if raw[at] != 0x04:
-                    raise ProtocolError(_NOT_BER)
-                size = raw[at + 1]
-                at += 2
-                if size > 127:
-                    size, at = _long_length(raw, at, size)
-                start = at
-                at += size
-                values.append(raw[start:at])
-            if at != stop:
-                raise ProtocolError(_NOT_BER)
-            key = names.get(name) or _learn_name(name, names)
-            if key in attributes:
-                attributes[key] += values
-            else:
-                attributes[key] = values
+            # Nearly all attributes have one short value, and a name that has come before, with the tags around it.
+            place = at + 4 + raw[at + 3]
+            key = names.get(raw[at + 2:place + 1])
+            if key is not None and size < 128:
+                stop = at + 2 + size
+                at = place + 4
+                if (at + raw[at - 1] == stop and raw[at - 2] == 0x04 and raw[at - 3] == stop - at + 2
+                        and key not in attributes):
+                    attributes[key] = [raw[at:stop]]
+                    at = stop
+                    continue
+                at = stop - size - 2
+            at = _decode_attribute(raw, at, names, attributes)
         if at != end:
             raise ProtocolError(_NOT_BER)
     except IndexError:
@@ -247,9 +229,102 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
     return dn, attributes, raw
 
 
-def _learn_name(name: bytes, names: dict[bytes, str]) -> str:
+def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: dict[str, list[bytes]]) -> int:
+    """Add the PartialAttribute at `at` to the attributes, whatever it looks like; return where it ends."""
+    size = raw[at + 1]
+    at += 2
+    if size > 127:
+        size, at = _long_length(raw, at, size)
+    stop = at + size
+    start = at
+    if raw[at] != 0x04:
+        raise ProtocolError(_NOT_BER)
+    size = raw[at + 1]
+    at += 2
+    if size > 127:
+        size, at = _long_length(raw, at, size)
+    name = raw[at:at + size]
+    at += size
+    if raw[at] != 0x31:
+        raise ProtocolError(_NOT_BER)
+    header = raw[start:at + 1]
+    size = raw[at + 1]
+    at += 2
+    if size > 127:
+        size, at = _long_length(raw, at, size)
+    if at + size != stop:
+        raise ProtocolError(_NOT_BER)
+    values: list[bytes] = []
+    take = values.append
+    while at < stop:
+        if raw[at] != 0x04:
+            raise ProtocolError(_NOT_BER)
+        size = raw[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        start = at
+        at += size
+        take(raw[start:at])
+    if at != stop:
+        raise ProtocolError(_NOT_BER)
+    key = names.get(header) or _learn_name(name, header, names)
+    if key in attributes:
+        attributes[key] += values
+    else:
+        attributes[key] = values
+    return at
+
+
+def entry_dn(raw: bytes) -> bytes:
+    """The DN of a SearchResultEntry, of which nothing else is looked at."""
     try:
-        key = names[name] = name.decode("ascii").lower()
+        size, at = raw[1], 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        size = raw[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+    except IndexError:
+        raise ProtocolError(_NOT_BER) from None
+    return raw[at:at + size]
+
+
+def attribute_header(name: str) -> bytes:
+    """What stands before the values of an attribute that the server calls by this name."""
+    return _string(name) + b"\x31"
+
+
+def find_values(raw: bytes, header: bytes) -> list[bytes] | None:
+    """The values behind the first place in an entry that looks like `attribute_header`; None without one.
+
+    A text in the entry may look like that, too. So this is only for bytes of which it is known that it finds in them
+    what `decode_entry` does.
+    """
+    at = raw.find(header)
+    if at < 0:
+        return None
+    at += len(header)
+    size = raw[at]
+    at += 1
+    if size > 127:
+        size, at = _long_length(raw, at, size)
+    stop = at + size
+    values = []
+    while at < stop:
+        size = raw[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        values.append(raw[at:at + size])
+        at += size
+    return values
+
+
+def _learn_name(name: bytes, header: bytes, names: dict[bytes, str]) -> str:
+    try:
+        key = names[header] = name.decode("ascii").lower()
     except UnicodeDecodeError:
         raise ProtocolError("server: it sent an attribute name that is not ASCII") from None
     return key
@@ -286,17 +361,17 @@ def _decode_controls(data: bytes, at: int, end: int) -> dict[str, bytes]:
 
 
 class Page(NamedTuple):
-    """What came between a search request and its SearchResultDone."""
+    """What came between a search request and its SearchResultDone, or a part of it."""
 
     entries: list[bytes]
     references: list[str]
-    result: Result
+    result: Result | None       # None: there is more to come
 
 
 class Channel:
     """LDAP messages over a bound connection's socket, one search at a time.
 
-    :param timeout: seconds without a byte after which reading and writing fail.
+    :param timeout: seconds in which the next 64 KiB must come, or what is missing of a message if that is less.
     :param largest: bytes that one message may have.
     """
 
@@ -308,9 +383,8 @@ class Channel:
         connected.settimeout(timeout)
 
     def set_deadline(self, deadline: float | None) -> None:
-        """Until when, by time.monotonic, reading may go on with a server that trickles; None is for ever."""
+        """Until when, by time.monotonic, reading may go on; None is for ever."""
         self._deadline = deadline
-        self._socket.settimeout(self._timeout)
 
     def ask(self, operation: bytes, *controls: bytes) -> int:
         """Send a request; its message id."""
@@ -318,18 +392,24 @@ class Channel:
         message = _element(_SEQUENCE, _integer(self._last_id), operation,
                            _element(_CONTROLS, *controls) if controls else b"")
         try:
+            self._socket.settimeout(self._timeout)
             self._socket.sendall(message)
         except OSError as error:
-            raise ReadError("server: the connection broke while a search was sent (%s): run again" % error) from None
+            raise ServerLost("server: the connection broke while a search was sent (%s): run again" % error) from None
         return self._last_id
 
-    def page(self, message_id: int) -> Page:
-        """Read up to the SearchResultDone of a search; entries stay encoded."""
+    def page(self, message_id: int, at_most: int = _LARGEST_MESSAGE) -> Page:
+        """Read up to the SearchResultDone of a search; entries stay encoded.
+
+        :param at_most: bytes after which it returns what has come so far, without a result; call it again for the rest.
+        """
         entries: list[bytes] = []
         references: list[str] = []
         expected = _integer(message_id)
-        while True:
+        room = at_most
+        while room > 0:
             data, at, end = self._message()
+            room -= end - at
             operation = at + len(expected)
             if not data.startswith(expected, at):
                 self._refuse_message(data, at, end)
@@ -354,6 +434,7 @@ class Channel:
                 references += _strings(data, start, stop)
             elif tag != _INTERMEDIATE:      # RFC 4511, 4.13: an intermediate one not asked for is ignored
                 raise ProtocolError("server: it answered a search with an operation that is no answer to it")
+        return Page(entries, references, None)
 
     def _refuse_message(self, data: bytes, at: int, end: int) -> None:
         """Say why a message that does not carry the id of the search ends the read."""
@@ -363,7 +444,7 @@ class Channel:
         message_id = int.from_bytes(data[elements[0][1]:elements[0][2]][:8], "big", signed=True)
         tag, start, stop = elements[1]
         if message_id == 0 and tag == _EXTENDED:    # RFC 4511, 4.4.1: Notice of Disconnection
-            raise ReadError("server: it ended the connection (%s): run again" % decode_result(data, start, stop, {}))
+            raise ServerLost("server: it ended the connection (%s): run again" % decode_result(data, start, stop, {}))
         raise ProtocolError("server: it answered a request (message id %d) that is not outstanding" % message_id)
 
     def _message(self) -> tuple[bytes, int, int]:
@@ -393,28 +474,29 @@ class Channel:
     def _receive(self, need: int) -> tuple[bytes, int]:
         """Receive until `need` bytes are there; what is used up is dropped. Joined once, so cost stays linear."""
         parts = [self._data[self._at:]]
-        have = len(parts[0])
+        have = enough = len(parts[0])
         while have < need:
-            parts.append(self._receive_part(min(max(need - have, _RECEIVE), _RECEIVE_AT_MOST)))
+            if have >= enough:
+                due, began, enough = time.monotonic() + self._timeout, have, min(need, have + _RECEIVE)
+            parts.append(self._receive_part(min(max(need - have, _RECEIVE), _RECEIVE_AT_MOST), due, have > began))
             have += len(parts[-1])
         self._data, self._at = b"".join(parts), 0
         return self._data, self._at
 
-    def _receive_part(self, size: int) -> bytes:
-        left = self._timeout if self._deadline is None else self._deadline - time.monotonic()
+    def _receive_part(self, size: int, due: float, trickles: bool) -> bytes:
+        left = (due if self._deadline is None else min(due, self._deadline)) - time.monotonic()
         try:
             if left <= 0:
                 raise socket.timeout
-            if left < self._timeout:
-                self._socket.settimeout(left)
+            self._socket.settimeout(left)
             part = self._socket.recv(size)
         except socket.timeout:
-            if left < self._timeout:
-                raise ReadError("timeout: the server did not answer in full in time: raise it") from None
-            raise ReadError("timeout: the server sent nothing for %g seconds: raise it, if the server needs longer"
-                            % self._timeout) from None
+            if self._deadline is not None:
+                raise ServerLost("timeout: the server did not answer in full in time: raise it") from None
+            raise ServerLost("timeout: the server sent %s for %g seconds: raise it, if the server needs longer"
+                             % ("next to nothing" if trickles else "nothing", self._timeout)) from None
         except OSError as error:
-            raise ReadError("server: the connection broke while it was read (%s): run again" % error) from None
+            raise ServerLost("server: the connection broke while it was read (%s): run again" % error) from None
         if not part:
-            raise ReadError("server: it closed the connection before its answer was complete: run again")
+            raise ServerLost("server: it closed the connection before its answer was complete: run again")
         return part

@@ -8,7 +8,7 @@
 
 :func:`open_store` is for a run that will write, :func:`look` for whoever only looks and must leave no trace.
 
-SQLite 3.34 is the oldest that this is written for: no STRICT tables, no RETURNING.
+Its tables are in `schema`, the file under it is the matter of `sqlite_file`.
 """
 
 from __future__ import annotations
@@ -23,99 +23,10 @@ from typing import NamedTuple, Optional
 
 from .. import _model
 from .._model import name_key
-from . import sqlite_file
+from . import backups, schema, sqlite_file
 from .sqlite_file import StoreError, check_writable
 
 __all__ = ["Store", "StoreError", "check_writable", "look", "open_store"]
-
-APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
-SCHEMA_VERSION = 1
-
-_INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
-
-# A NULL in name_key tells that the record is on its way from one place to another; no transaction ends with one. UNIQUE
-# lets any number of NULLs be. The parent's foreign key waits for the end of the transaction, so that user groups can be
-# written in any order.
-_SCHEMA = (
-    """CREATE TABLE directories (
-        id INTEGER PRIMARY KEY,
-        identity TEXT NOT NULL UNIQUE)""",
-    """CREATE TABLE synchronizations (
-        id INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        directory_id INTEGER NOT NULL REFERENCES directories,
-        target_id INTEGER NOT NULL REFERENCES user_groups,
-        salt BLOB NOT NULL,
-        selected TEXT NOT NULL,
-        settings TEXT NOT NULL)""",
-    """CREATE TABLE user_groups (
-        id INTEGER PRIMARY KEY,
-        parent_id INTEGER REFERENCES user_groups DEFERRABLE INITIALLY DEFERRED,
-        name TEXT NOT NULL,
-        name_key TEXT,
-        synchronization_id INTEGER REFERENCES synchronizations ON DELETE SET NULL,
-        key TEXT,
-        made_as_target INTEGER NOT NULL DEFAULT 0,
-        extinct TEXT,
-        extinct_since INTEGER,
-        attributes TEXT NOT NULL DEFAULT '{}',
-        dn TEXT NOT NULL DEFAULT '',
-        digest BLOB NOT NULL DEFAULT x'',
-        UNIQUE (parent_id, name_key),
-        UNIQUE (synchronization_id, key))""",
-    """CREATE TABLE users (
-        id INTEGER PRIMARY KEY,
-        home_id INTEGER NOT NULL REFERENCES user_groups,
-        name TEXT NOT NULL,
-        name_key TEXT,
-        directory_id INTEGER REFERENCES directories,
-        key TEXT,
-        synchronization_id INTEGER REFERENCES synchronizations ON DELETE SET NULL,
-        adopted INTEGER NOT NULL DEFAULT 0,
-        enabled INTEGER NOT NULL DEFAULT 1,
-        sid TEXT,
-        extinct TEXT,
-        extinct_since INTEGER,
-        dn TEXT NOT NULL DEFAULT '',
-        known_as TEXT NOT NULL DEFAULT '',
-        digest BLOB NOT NULL DEFAULT x'',
-        attributes TEXT NOT NULL DEFAULT '{}',
-        local_attributes TEXT NOT NULL DEFAULT '{}',
-        UNIQUE (home_id, name_key),
-        UNIQUE (directory_id, key))""",
-    "CREATE INDEX users_sid ON users (sid) WHERE sid IS NOT NULL",
-    "CREATE INDEX users_extinct ON users (synchronization_id) WHERE extinct IS NOT NULL",
-    """CREATE TABLE claims (
-        synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
-        user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
-        PRIMARY KEY (synchronization_id, user_id)) WITHOUT ROWID""",
-    "CREATE INDEX claims_user ON claims (user_id)",
-    """CREATE TABLE memberships (
-        user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
-        user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
-        listed_as TEXT,
-        PRIMARY KEY (user_group_id, user_id)) WITHOUT ROWID""",
-    _INDEX_OF_MEMBERSHIPS,
-    """CREATE TABLE nestings (
-        user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
-        nested_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
-        listed_as TEXT,
-        PRIMARY KEY (user_group_id, nested_id)) WITHOUT ROWID""",
-    "CREATE INDEX nestings_nested ON nestings (nested_id)",
-    """CREATE TABLE runs (
-        id INTEGER PRIMARY KEY,
-        synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
-        time INTEGER NOT NULL,
-        seconds REAL NOT NULL,
-        server TEXT NOT NULL,
-        mode TEXT NOT NULL,
-        changed INTEGER NOT NULL,
-        counts TEXT NOT NULL,
-        plan_digest TEXT NOT NULL)""",
-    "CREATE INDEX runs_synchronization ON runs (synchronization_id)",
-    "PRAGMA application_id = %d" % APPLICATION_ID,
-    "PRAGMA user_version = %d" % SCHEMA_VERSION,
-)
 
 # What a query is about, when that is too long for its text. Joined to from here by CROSS JOIN, which keeps the order.
 _WANTED = (
@@ -124,7 +35,10 @@ _WANTED = (
     "CREATE TEMP TABLE wanted_sids (sid TEXT)",
     "CREATE TEMP TABLE wanted_ids (id INTEGER PRIMARY KEY)",
     "CREATE TEMP TABLE wanted_groups (id INTEGER PRIMARY KEY)",
+    "CREATE TEMP TABLE leaving (user_group_id INTEGER, member_id INTEGER, PRIMARY KEY (user_group_id, member_id))",
 )
+
+_IDLE_RUNS_KEPT = 1000
 
 _decode = json.JSONDecoder().raw_decode
 _to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
@@ -137,7 +51,7 @@ def open_store(path: str, wait: int = 60) -> Store:
     """Open the store at ``path`` for a run, and hold it until ``commit()`` or ``close()``.
 
     A missing file is made with mode 0600, a missing directory with 0700; if nothing is committed, both are gone again
-    after ``close()``. Another run is waited for, for ``wait`` seconds.
+    after ``close()``. Another run is waited for, for ``wait`` seconds (`store_timeout`).
 
     Raises StoreError, with a sentence for the reader; the file is then as it was.
     """
@@ -166,7 +80,10 @@ def look(path: str) -> Store:
             if connection is not None:
                 connection.close()
             connection = sqlite_file.connect(":memory:", "mode=memory")
-            _make_schema(connection)
+            schema.create(connection)
+        elif schema.is_old(connection):
+            connection = sqlite_file.into_memory(connection)
+            schema.upgrade(connection)
     except BaseException:
         if connection is not None:
             connection.close()
@@ -184,7 +101,8 @@ def _begin(path: str, wait: float) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -262144")  # KiB; so that a first run does not spill into the WAL
         connection.execute("BEGIN IMMEDIATE")
         if _is_empty(connection, path):
-            _make_schema(connection)
+            schema.create(connection)
+        schema.upgrade(connection)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
@@ -200,12 +118,6 @@ def _not_written(path: str, error: Exception) -> StoreError:
                       % (path, error))
 
 
-def _make_schema(connection: sqlite3.Connection) -> None:
-    for statement in _SCHEMA:
-        connection.execute(statement)
-    connection.execute("INSERT INTO user_groups (name, name_key) VALUES (?, ?)", (_model.ROOT, name_key(_model.ROOT)))
-
-
 def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
     """Tell whether the database has nothing in it, as a killed first run leaves it.
 
@@ -219,11 +131,11 @@ def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
         raise sqlite_file.damaged(path, error) from error
     if application == 0 and version == 0 and tables == 0:
         return True
-    if application != APPLICATION_ID:
+    if application != schema.APPLICATION_ID:
         raise StoreError("store: '%s' is a database of another program: name another file" % path)
-    if version > SCHEMA_VERSION:
+    if version > schema.VERSION:
         raise StoreError("store: '%s' has schema version %d and this collection knows versions up to %d: update the "
-                         "collection, or name another file" % (path, version, SCHEMA_VERSION))
+                         "collection, or name another file" % (path, version, schema.VERSION))
     return False
 
 
@@ -250,11 +162,20 @@ class _Tree:
         self._references = {number: key for key, number in self.owned.items()}
 
     def path(self, number: int) -> str:
-        if number not in self._paths:
-            group = self.groups[number]
-            self._paths[number] = (group.name if group.parent is None
-                                   else _model.join_path(self.path(group.parent), group.name))
-        return self._paths[number]
+        above = []  # not by recursion: a tree may be deeper than that goes
+        while number is not None and number not in self._paths:
+            above.append(self.groups[number])
+            number = self.groups[number].parent
+        path = self._paths.get(number)
+        for group in reversed(above):
+            path = self._paths[group.id] = group.name if path is None else _model.join_path(path, group.name)
+        return path
+
+    def path_in(self, reference: str, name: str) -> str:
+        """Return the path of what has this name in the user group that the reference is of."""
+        prefix = _model.path_reference("")
+        home = self.path(self.owned[reference]) if reference in self.owned else reference[len(prefix):]
+        return _model.join_path(home, name)
 
     def reference(self, number: int) -> str:
         if number not in self._references:
@@ -477,6 +398,29 @@ class Store:
         return dict(run, changed=bool(run["changed"]), counts=_from_json(run["counts"]),
                     settings=_from_json(run["settings"]))
 
+    def left_by_last_run(self, synchronization: str) -> _model.LastRun:
+        """Return what the last applied run leaves for the next one to judge by."""
+        row = self._row(
+            "SELECT (SELECT r.server FROM runs r WHERE r.synchronization_id = s.id ORDER BY r.id DESC LIMIT 1),"
+            " s.scope, s.held FROM synchronizations s WHERE s.name = ?", (synchronization,))
+        server, scope, held = row or ("", "null", "[]")
+        return _model.LastRun(server or "", _from_json(scope), frozenset(map(tuple, _from_json(held))))
+
+    def target_of(self, synchronization: str) -> Optional[list[str]]:
+        """Return the names in the path of the synchronization's user group; None before its first run."""
+        row = self._row("SELECT target_id FROM synchronizations WHERE name = ?", (synchronization,))
+        return _model.split_path(self._tree().path(row[0])) if row else None
+
+    def count_values(self, synchronization: str, kind: str, fields: Iterable[str]) -> dict[tuple[str, str], int]:
+        """Return how many records that the synchronization writes, and that are not extinct, have a value in each of
+        the fields: (kind of record, field) -> count. ``kind`` is 'user' or 'user_group'."""
+        fields = sorted(fields)
+        # In JSON only a key stands between a quotation mark that is not escaped and another one with a colon.
+        counts = "".join(", sum(instr(attributes, ?) > 0)" for _field in fields)
+        row = self._row("SELECT 0%s FROM %ss WHERE synchronization_id = ? AND extinct IS NULL" % (counts, kind),
+                        (*('"%s":' % field for field in fields), self._synchronization(synchronization)))
+        return {(kind, field): count or 0 for field, count in zip(fields, row[1:])}
+
     def load_state(self, synchronization: str, target: list[str], snapshot: _model.Snapshot) -> _model.StoredState:
         """Return what the planner needs to know: see StoredState. ``target`` are the names in the path."""
         me = self._synchronization(synchronization)
@@ -510,12 +454,17 @@ class Store:
             users=users,
             memberships={lost[number]: keys for number, keys in self._groups_that_list_wanted_ids(me).items()},
             members=self._load_members(directory, snapshot, groups, tree),
-            membership_count=self._row(
-                "SELECT (SELECT count(*) FROM user_groups g CROSS JOIN memberships m"
-                "        WHERE g.synchronization_id = :me AND m.user_group_id = g.id)"
-                " + (SELECT count(*) FROM user_groups g CROSS JOIN nestings n"
-                "    WHERE g.synchronization_id = :me AND n.user_group_id = g.id)", {"me": me})[0],
+            membership_count=self._count_members(me, "g.synchronization_id = :me"),
+            extinct_membership_count=self._count_members(me, "g.synchronization_id = :me AND g.extinct IS NOT NULL"),
         )
+
+    def _count_members(self, me: int, which: str) -> int:
+        """Return how many own members these user groups ``g`` have, users and user groups."""
+        return self._row(
+            "SELECT (SELECT count(*) FROM user_groups g CROSS JOIN memberships m"
+            "        WHERE {0} AND m.user_group_id = g.id)"
+            " + (SELECT count(*) FROM user_groups g CROSS JOIN nestings n"
+            "    WHERE {0} AND n.user_group_id = g.id)".format(which), {"me": me})[0]
 
     def _load_user_groups(self, me: int, tree: _Tree) -> dict:
         rows = self._rows("SELECT key, name, parent_id, extinct, attributes, dn FROM user_groups"
@@ -601,9 +550,9 @@ class Store:
             claims.setdefault(number, set()).add(synchronization)
         references = self._references_of_wanted_ids(directory, tree)
         users = {}
-        for number, writer, adopted, name, home, enabled, sid, extinct, attributes, dn, known_as in self._rows(
-                "SELECT u.id, u.synchronization_id, u.adopted, u.name, u.home_id, u.enabled, u.sid, u.extinct,"
-                " u.attributes, u.dn, u.known_as FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"):
+        for number, writer, adopted, since, name, home, enabled, sid, extinct, attributes, dn, known_as in self._rows(
+                "SELECT u.id, u.synchronization_id, u.adopted, u.extinct_since, u.name, u.home_id, u.enabled, u.sid,"
+                " u.extinct, u.attributes, u.dn, u.known_as FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"):
             claimed_by = claims.get(number, set())
             # A record whose giver has no claim on it belongs to the next who claims it: now, or by this snapshot.
             claims_it = me in claimed_by or references[number] in snapshot.users
@@ -614,6 +563,7 @@ class Store:
                 given=writer == me or claims_it and writer not in claimed_by,
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
+                extinct_since=since,
             )
         return users, {reference: number for number, reference in references.items()}
 
@@ -694,18 +644,25 @@ class Store:
 
     # --- applying a plan ---
 
-    def apply(self, plan: _model.Plan, run: dict) -> None:
-        """Write the plan and the record of the run, inside the open transaction.
+    def back_up(self, keep: int) -> None:
+        """Keep a copy of the store as it was last committed, and ``keep`` - 1 earlier ones; none at all with 0."""
+        if keep:
+            backups.back_up(self._path, keep)
 
-        ``run`` has time (seconds since 1970), seconds, server, mode, counts, changed, plan_digest, and what is kept
-        of the synchronization: salt, selected, settings (without secrets).
+    def apply(self, plan: _model.Plan, run: dict) -> None:
+        """Write the plan, its history and the record of the run, inside the open transaction.
+
+        ``run`` has time (seconds since 1970), seconds, server, mode, counts, changed, plan_digest, history_days, and
+        what is kept of the synchronization: salt, selected, scope, settings (without secrets).
         """
-        target = self._make_user_groups(_model.split_path(plan.target), as_target=True)
+        target = self.make_user_groups(_model.split_path(plan.target), as_target=True)
         me, directory, old_target = self._bind(plan, run, target)
-        work = _Work(plan, run["time"], me, directory, {}, {})
         tree = self._tree(me)
+        work = _Work(plan, run["time"], self._note_run(me, plan, run), me, directory, {}, {})
         work.groups.update(_group_ids(plan, tree))
         work.users.update(self._user_ids(_user_references(plan), directory, tree))
+        before = _records(plan, tree, "before")
+        self._keep_memberships(work, tree)
         self._tell_others(work)
         self._put_aside(work)
         self._write_user_groups(work)
@@ -714,12 +671,12 @@ class Store:
                    ((work.groups[change.key],) for change in plan.user_groups if change.after is None))
         self._write_memberships(work)
         self._write_bookkeeping(work)
-        if old_target not in (None, target):
+        self._keep_records(work, before)
+        if plan.leaving:
+            self._forget(work, target)
+        elif old_target not in (None, target):
             self._remove_old_target(old_target, plan.collisions)
-        self._run("INSERT INTO runs (synchronization_id, time, seconds, server, mode, changed, counts, plan_digest)"
-                  " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                  (me, run["time"], run["seconds"], run["server"], run["mode"], int(run["changed"]),
-                   _to_json(run["counts"]), run["plan_digest"]))
+        self._forget_old_runs(work, run["history_days"])
 
     def _bind(self, plan, run, target: int) -> tuple:
         """Write the row of the synchronization. Return its id, that of its directory, and its target before."""
@@ -727,17 +684,18 @@ class Store:
         directory = self._directory(plan.directory.identity)
         row = self._row("SELECT id, directory_id, target_id, salt FROM synchronizations WHERE name = ?",
                         (plan.synchronization,))
-        kept = (target, run["salt"], _to_json(run["selected"]), _to_json(run["settings"]))
+        kept = (target, run["salt"], _to_json(run["selected"]), _to_json(run["settings"]), _to_json(run["scope"]),
+                _to_json(sorted(plan.held)))
         if row is None:
-            self._run("INSERT INTO synchronizations (name, directory_id, target_id, salt, selected, settings)"
-                      " VALUES (?, ?, ?, ?, ?, ?)", (plan.synchronization, directory) + kept)
+            self._run("INSERT INTO synchronizations (name, directory_id, target_id, salt, selected, settings, scope,"
+                      " held) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (plan.synchronization, directory) + kept)
             return self._synchronization(plan.synchronization), directory, None
         me, bound_to, old_target, salt = row
         if bound_to != directory:
             raise StoreError("name: the synchronization '%s' belongs to another directory: write another name"
                              % plan.synchronization)
-        self._run("UPDATE synchronizations SET target_id = ?, salt = ?, selected = ?, settings = ? WHERE id = ?",
-                  kept + (me,))
+        self._run("UPDATE synchronizations SET target_id = ?, salt = ?, selected = ?, settings = ?, scope = ?, held = ?"
+                  " WHERE id = ?", kept + (me,))
         if salt != run["salt"]:  # no digest may outlive the settings that it was made under
             self._run("UPDATE users SET digest = x'' WHERE synchronization_id = ?", (me,))
             self._run("UPDATE user_groups SET digest = x'' WHERE synchronization_id = ?", (me,))
@@ -778,11 +736,11 @@ class Store:
         new, changed = [], []
         for row, change in rows:
             if change.before is None:
-                new.append((work.groups[change.key], work.me, change.key, digests.get(change.key, b"")) + row)
+                new.append((work.groups[change.key], work.me, change.key, digests.get(change.key, b""), work.run) + row)
             else:
                 changed.append(row + (work.groups[change.key],))
-        self._many("INSERT INTO user_groups (id, synchronization_id, key, digest, name, name_key, parent_id, extinct,"
-                   " extinct_since, attributes, dn) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+        self._many("INSERT INTO user_groups (id, synchronization_id, key, digest, run_id, name, name_key, parent_id,"
+                   " extinct, extinct_since, attributes, dn) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
         self._many("UPDATE user_groups SET name = ?, name_key = ?, parent_id = ?, extinct = ?,"
                    " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ? WHERE id = ?", changed)
         self._many("UPDATE user_groups SET extinct_since = NULL WHERE id = ?",
@@ -802,8 +760,8 @@ class Store:
             if change.before is None and not change.adopts:
                 number = work.users[change.reference] = new_id
                 new_id += 1
-                new.append((number, work.directory, change.reference, work.me, digests.get(change.reference, b""))
-                           + row)
+                new.append((number, work.directory, change.reference, work.me, digests.get(change.reference, b""),
+                            work.run) + row)
             else:
                 number = work.users[change.adopts or change.reference]
                 changed.append(row + (number,))
@@ -827,12 +785,13 @@ class Store:
                 written[work.users[reference]] = digest
 
         self._many("DELETE FROM users WHERE id = ?", ended)
-        self._many("INSERT INTO users (id, directory_id, key, synchronization_id, digest, name, name_key, home_id,"
-                   " enabled, sid, extinct, extinct_since, attributes, dn, known_as)"
-                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
-        self._many("UPDATE users SET name = ?, name_key = ?, home_id = ?, enabled = ?, sid = ?, extinct = ?,"
-                   " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ?, known_as = ? WHERE id = ?",
-                   changed)
+        self._many("INSERT INTO users (id, directory_id, key, synchronization_id, digest, run_id, name, name_key,"
+                   " home_id, enabled, sid, extinct, extinct_since, attributes, dn, known_as)"
+                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+        # The grace of an extinct user begins when the record is disabled (on the right, enabled is the value before).
+        self._many("UPDATE users SET name = ?1, name_key = ?2, home_id = ?3, enabled = ?4, sid = ?5, extinct = ?6,"
+                   " extinct_since = CASE WHEN enabled > ?4 THEN ?7 ELSE coalesce(extinct_since, ?7) END,"
+                   " attributes = ?8, dn = ?9, known_as = ?10 WHERE id = ?11", changed)
         self._many("UPDATE users SET extinct_since = NULL WHERE id = ?",
                    ((work.users[change.reference],) for change in work.plan.users
                     if change.before and change.before.extinct and change.after and not change.after.extinct))
@@ -860,15 +819,15 @@ class Store:
             self._many("DELETE FROM %s WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (work.groups[change.key], ids[reference])
                 for change in work.plan.memberships for reference in getattr(change, removed)))
-            self._many("INSERT INTO %s (user_group_id, %s) VALUES (?, ?)" % (table, column), (
-                (work.groups[change.key], number)
+            self._many("INSERT INTO %s (user_group_id, %s, run_id) VALUES (?, ?, ?)" % (table, column), (
+                (work.groups[change.key], number, work.run)
                 for change in work.plan.memberships
                 for number in sorted({ids[reference] for reference in getattr(change, added)})))
             self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (value or None, work.groups.get(key), ids.get(reference))
                 for (key, reference), value in listed_as.items()))
         if many:
-            self._run(_INDEX_OF_MEMBERSHIPS)
+            self._run(schema.INDEX_OF_MEMBERSHIPS)
 
     def _write_bookkeeping(self, work: _Work) -> None:
         notes = work.plan.bookkeeping
@@ -879,6 +838,72 @@ class Store:
                    ((dn, work.groups.get(key)) for key, dn in notes.group_dns.items()))
         self._many("UPDATE user_groups SET digest = ? WHERE id = ?",
                    ((digest, work.groups.get(key)) for key, digest in notes.group_digests.items() if key not in new))
+
+    # --- history ---
+
+    def _note_run(self, me: int, plan: _model.Plan, run: dict) -> int:
+        """Write the record of the run. Return its id."""
+        return self._run(
+            "INSERT INTO runs (synchronization_id, synchronization, time, seconds, server, mode, changed, counts,"
+            " plan_digest, settings_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (me, plan.synchronization, run["time"], run["seconds"], run["server"], run["mode"], int(run["changed"]),
+             _to_json(run["counts"]), run["plan_digest"], run["settings_digest"])).lastrowid
+
+    def _keep_memberships(self, work: _Work, tree: _Tree) -> None:
+        """Write down who is about to leave which user group: by the plan, or with a record that ends anywhere."""
+        kinds = (
+            ("user", "memberships", "user_id", work.users, "users_removed",
+             {work.users[change.reference] for change in work.plan.users if change.after is None}),
+            ("user_group", "nestings", "nested_id", work.groups, "user_groups_removed",
+             {work.groups[change.key] for change in work.plan.user_groups if change.after is None}),
+        )
+        for kind, table, column, ids, removed, ended in kinds:
+            self._want("leaving", {(work.groups[change.key], ids[reference])
+                                   for change in work.plan.memberships for reference in getattr(change, removed)})
+            self._want("wanted_ids", ((number,) for number in ended))
+            self._run("INSERT OR IGNORE INTO leaving SELECT m.user_group_id, m.{1} FROM wanted_ids w CROSS JOIN {0} m"
+                      " WHERE m.{1} = w.id".format(table, column))
+            rows = self._rows(
+                "SELECT l.user_group_id, n.id, n.name, n.key, m.run_id"
+                " FROM leaving l CROSS JOIN {0} m CROSS JOIN {2}s n"
+                " WHERE m.user_group_id = l.user_group_id AND m.{1} = l.member_id AND n.id = l.member_id"
+                .format(table, column, kind))
+            self._many(
+                "INSERT INTO past_memberships (run_id, user_group, user_group_key, kind, member, member_key, joined_by)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                ((work.run, tree.path(group), tree.groups[group].key, kind,
+                  name if kind == "user" else tree.path(member), key, joined)
+                 for group, member, name, key, joined in rows))
+
+    def _keep_records(self, work: _Work, before: dict) -> None:
+        """Write down what the records that changed or ended were before, and what they are now."""
+        if not before:
+            return
+        after = _records(work.plan, self._tree(work.me), "after")
+        self._many(
+            "INSERT INTO past_records (run_id, kind, key, path, before, after) VALUES (?, ?, ?, ?, ?, ?)",
+            ((work.run, *subject, (after.get(subject) or record)["path"], _to_json(record),
+              _to_json(after[subject]) if subject in after else None)
+             for subject, record in before.items() if record != after.get(subject)))
+
+    def _forget_old_runs(self, work: _Work, days: int) -> None:
+        """Remove the runs that are older, and with them what they changed; and of those that changed nothing, all but
+        the last thousands: a run every ten minutes makes 50,000 a year."""
+        self._run("DELETE FROM runs WHERE time < ?1 AND id <> ?2 AND coalesce(synchronization_id, ?3) = ?3",
+                  (work.time - days * 86400, work.run, work.me))
+        self._run("DELETE FROM runs WHERE synchronization_id = ?1 AND NOT changed AND id < (SELECT id FROM runs"
+                  " WHERE synchronization_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                  (work.me, _IDLE_RUNS_KEPT))
+
+    def _forget(self, work: _Work, target: int) -> None:
+        """End the synchronization. What is left of its records belongs to none, and its user group goes if it was made
+        for it alone."""
+        self._run("UPDATE user_groups SET key = NULL, digest = x'', extinct = NULL, extinct_since = NULL"
+                  " WHERE synchronization_id = ?", (work.me,))
+        self._run("UPDATE users SET digest = x'' WHERE synchronization_id = ?", (work.me,))
+        self._run("DELETE FROM synchronizations WHERE id = ?", (work.me,))
+        if work.plan.leaving == "absent":
+            self._remove_old_target(target, [])
 
     def _remove_old_target(self, number: int, collisions: list) -> None:
         """Remove the user groups that were made as a target and serve nobody any more, from the lowest upwards.
@@ -904,9 +929,7 @@ class Store:
             self._run("DELETE FROM user_groups WHERE id = ?", (number,))
             number = row[0]
 
-    # --- records made by hand ---
-
-    def _make_user_groups(self, names: list, as_target: bool = False) -> int:
+    def make_user_groups(self, names: list, as_target: bool = False) -> int:
         """Make the user groups along the path that do not exist. Return the id of the last."""
         found = self._tree().find(names)
         number = found[-1]
@@ -916,70 +939,13 @@ class Store:
                 (number, name, name_key(name), int(as_target))).lastrowid
         return number
 
-    def add_user_group_by_hand(self, path: list[str]) -> None:
-        """Make the user group at the path, given as names, and those above it; nothing if it exists."""
-        self._make_user_groups(path)
-
-    def add_user_by_hand(self, home: list[str], name: str, attributes: dict, local_attributes: dict,
-                         sid: Optional[str] = None) -> None:
-        """Make a user that belongs to no directory.
-
-        Raises StoreError if there is no such home, or the name is taken in it.
-        """
-        home_id = self._tree().at(home)
-        if home_id is None:
-            raise StoreError("user_group: the store has no such user group: name one it has, or make it first")
-        if self._row("SELECT 1 FROM users WHERE home_id = ? AND name_key = ?", (home_id, name_key(name))):
-            raise StoreError("name: '%s' is taken in this user group: write another name" % name)
-        self._run("INSERT INTO users (home_id, name, name_key, sid, attributes, local_attributes)"
-                  " VALUES (?, ?, ?, ?, ?, ?)",
-                  (home_id, name, name_key(name), sid, _to_json(attributes), _to_json(local_attributes)))
-
-    # --- looking things up ---
-
-    def tree(self) -> list[dict]:
-        """Return all user groups, in the order of their paths: dicts of path, name, key, synchronization (its name),
-        dn, extinct, extinct_since, attributes. ``key`` and ``synchronization`` are None where nobody owns the group."""
-        tree = self._tree()
-        rows = [
-            {"path": tree.path(number), "name": tree.groups[number].name, "key": tree.groups[number].key,
-             "synchronization": synchronization, "dn": dn, "extinct": extinct, "extinct_since": since,
-             "attributes": _from_json(attributes)}
-            for number, synchronization, dn, extinct, since, attributes in self._rows(
-                "SELECT g.id, s.name, g.dn, g.extinct, g.extinct_since, g.attributes FROM user_groups g"
-                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id")
-        ]
-        return sorted(rows, key=lambda row: [name_key(name) for name in _model.split_path(row["path"])])
-
-    def members(self, path: list[str]) -> tuple[list[str], list[str]]:
-        """Return the own members of the user group at the path: names of users, extinct and disabled ones too, and
-        paths of nested user groups. Both are sorted, and empty where there is no such user group."""
-        tree = self._tree()
-        number = tree.at(path)
-        users = self._rows("SELECT u.name FROM memberships m JOIN users u ON u.id = m.user_id"
-                           " WHERE m.user_group_id = ?", (number,))
-        nested = self._rows("SELECT nested_id FROM nestings WHERE user_group_id = ?", (number,))
-        return (sorted((name for name, in users), key=_by_name),
-                sorted((tree.path(child) for child, in nested), key=_by_name))
-
-    def effective_members(self, path: list[str], include_disabled: bool = False,
-                          include_extinct: bool = False) -> list[str]:
-        """Return the names of the users in the user group at the path or in any group nested in it, sorted."""
-        rows = self._rows(
-            "WITH RECURSIVE reached (id) AS (SELECT CAST(? AS INTEGER) UNION SELECT n.nested_id"  # UNION ends cycles
-            " FROM reached r JOIN nestings n ON n.user_group_id = r.id)"
-            " SELECT name FROM users u WHERE id IN ("
-            " SELECT m.user_id FROM reached r JOIN memberships m ON m.user_group_id = r.id)"
-            " AND (enabled <> 0 OR ?) AND (extinct IS NULL OR ?)",
-            (self._tree().at(path), include_disabled, include_extinct))
-        return sorted((name for name, in rows), key=_by_name)
-
 
 class _Work(NamedTuple):
     """A plan on its way into the store."""
 
     plan: _model.Plan
     time: int
+    run: int  # its id
     me: int
     directory: int
     groups: dict  # reference -> id
@@ -988,10 +954,6 @@ class _Work(NamedTuple):
 
 def _from_json(text: str):
     return _decode(text)[0]  # json.loads() looks for blanks around it, which takes as long again
-
-
-def _by_name(name: str) -> tuple:
-    return name_key(name), name
 
 
 def _reference(directory, tree, of_directory, identity, key, home, name) -> str:
@@ -1034,6 +996,25 @@ def _user_references(plan) -> set:
 
 def _moves(before, after) -> bool:
     return after is None or before.name != after.name or before[1] != after[1]  # home or parent
+
+
+def _records(plan, tree, which) -> dict:
+    """Return {(kind, key): what people see of the record} of the stored records that the plan changes: before, or
+    after."""
+    records = {}
+    for change in plan.user_groups:
+        record = getattr(change, which)
+        if record is not None and change.before is not None:
+            records["user_group", change.key] = {
+                "path": tree.path_in(record.parent, record.name), "extinct": record.extinct,
+                "attributes": record.attributes}
+    for change in plan.users:
+        record = getattr(change, which)
+        if record is not None and change.before is not None:
+            records["user", change.reference] = {
+                "path": tree.path_in(record.home, record.name), "enabled": record.enabled, "sid": record.sid,
+                "extinct": record.extinct, "attributes": record.attributes}
+    return records
 
 
 def _group_row(work, change) -> tuple:

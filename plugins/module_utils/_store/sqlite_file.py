@@ -50,7 +50,23 @@ def connect(path: str, parameters: str, wait: float = 0) -> sqlite3.Connection:
 
 
 def held_by_another(path: str) -> StoreError:
-    return StoreError("store: '%s' is held by another run: wait for its end, or name another file" % path)
+    holder = _holder(path)
+    return StoreError("store_timeout: the store '%s' is held by another run%s: wait for its end, or raise store_timeout"
+                      % (path, " (%s)" % holder if holder else ""))
+
+
+def _holder(path: str) -> str:
+    """Return which process holds the file by ``flock``, and since when it runs; empty where nothing tells."""
+    try:
+        number = os.stat(path).st_ino
+        with open("/proc/locks", encoding="ascii") as locks:  # proc_locks(5)
+            fields = [line.split() for line in locks]
+        processes = [each[4] for each in fields
+                     if each[1] == "FLOCK" and each[5].rpartition(":")[2] == str(number) and int(each[4]) > 0]
+        started = os.stat("/proc/" + processes[0]).st_mtime
+    except (OSError, IndexError, ValueError):
+        return ""
+    return "process %s, since %s" % (processes[0], time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)))
 
 
 def damaged(path: str, why: object) -> StoreError:
@@ -259,15 +275,22 @@ def _copy_into_memory(path: str, before: os.stat_result) -> sqlite3.Connection |
             return None
         if not _same_file(wal, path + "-wal") or not _unchanged(path, before):
             return None
-        memory = connect(":memory:", "mode=memory")
-        source = sqlite3.connect(copy)
         try:
-            source.backup(memory)
+            return into_memory(sqlite3.connect(copy))
         except sqlite3.DatabaseError as error:
-            memory.close()
             raise damaged(path, error) from error
-        finally:
-            source.close()
-        return memory
     finally:
         shutil.rmtree(directory)
+
+
+def into_memory(source: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy of the database in memory; the connection to the original is closed."""
+    memory = connect(":memory:", "mode=memory")
+    try:
+        source.backup(memory)
+    except BaseException:
+        memory.close()
+        raise
+    finally:
+        source.close()
+    return memory

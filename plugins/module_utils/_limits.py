@@ -1,0 +1,281 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Plan + policies -> refuse or go on. Pure.
+
+A refusal is about the whole run: it changes nothing at all then. Approving a plan, or its removals, satisfies limits on
+what it removes, and a change of scope. It never makes a doubtful read a complete one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from . import _model
+from ._model import path_of
+
+KINDS = ("users", "user_groups", "memberships", "attributes", "renames")
+
+# From this size on something is looked at by itself, too: a list that reads empty, the members of one group, the values
+# of one field.
+_EMPTIED_FROM, _ONE_GROUP_FROM, _ONE_FIELD_FROM = 10, 100, 10
+
+# Settings by which it is decided who is in scope: option -> whether another value may also end memberships, or lose
+# everybody at once, while nobody left.
+SCOPE_SETTINGS = {
+    "distinguished_name": False, "exclude_distinguished_name": False, "outside_members": False,
+    "user_filter": False, "group_filter": False, "group_structure": False,
+    "ldap_parameters.user_key": True, "ldap_parameters.group_key": True, "ldap_parameters.group_members": True,
+    "ldap_parameters.member_value": True, "ldap_parameters.user_groups": True,
+    "ldap_parameters.user_groups_value": True,
+}
+
+
+class Refusal(NamedTuple):
+    """Why the run is refused as a whole."""
+
+    limit: str  # a kind of removal_limits, or 'scope_change', 'allow_empty', 'approved_plan', ...
+    would_remove: int
+    of: int
+    option: str  # the one that could allow it
+    about: Optional[str]  # path of the user group, or name of the field, where it is about one
+    why: str  # for the reader
+
+
+class Owned(NamedTuple):
+    """How much the synchronization owns before the run that is not extinct."""
+
+    users: int
+    user_groups: int
+    memberships: int
+    values: Dict[tuple[str, str], int]  # (kind of record, field) -> records with a value; empty where none is lost
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+def check_limit(text: str) -> str:
+    """Return the limit as written. Raises ValueError, with a sentence for the reader, if it is none."""
+    if not re.fullmatch(r"[0-9]{1,9}|(?:[0-9]{1,2}|100)%", text):
+        raise ValueError("'%s' is no limit: write a number such as 50, or a percentage such as 10%%" % text)
+    return text
+
+
+def most(limit: str | None, of: int) -> int:
+    """Return how many of ``of`` may go: as the limit says, else 20 %, or 10 if that is more, but at most half."""
+    if limit is None:
+        return min(max(of // 5, 10), of // 2)
+    return of * int(limit[:-1]) // 100 if limit.endswith("%") else int(limit)
+
+
+def _exceeded(plan, state, owned, limits) -> List[Refusal]:
+    """Return a refusal for each limit that the plan exceeds."""
+    groups = state.user_groups
+    refusals = []
+
+    def judge(kind, count, of, what, about=None):
+        allowed = most(limits.get(kind), of)
+        if count > allowed:
+            refusals.append(Refusal(
+                kind, count, of, "removal_limits.%s" % kind, about,
+                "removal_limits.%s: the run would %s, and at most %d may go"
+                % (kind, what % (count, of), allowed)))
+
+    judge("users", sum(change.removes and not change.was_announced for change in plan.users), owned.users,
+          "remove, disable or overwrite %d of %d users")
+    judge("user_groups", len(_ending_groups(plan, state)), owned.user_groups,
+          "remove or empty %d of %d user groups")
+    removed = {change.key: len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships}
+    judge("memberships", sum(removed.values()), owned.memberships, "end %d of %d memberships")
+    for key, count in sorted(removed.items()):
+        size = max(_size(state, key), count)
+        if size >= _ONE_GROUP_FROM:
+            path = path_of(key, groups)
+            judge("memberships", count, size, "end %%d of %%d memberships in '%s'" % _literal(path), path)
+    losses: Dict[tuple, int] = {}
+    for loss in _model.losses(plan):
+        losses[loss.kind, loss.field] = losses.get((loss.kind, loss.field), 0) + 1
+    judge("attributes", sum(losses.values()), sum(owned.values.values()), "empty %d of %d values")
+    for (kind, field), count in sorted(losses.items()):
+        of = max(owned.values.get((kind, field), 0), count)
+        if of >= _ONE_FIELD_FROM:
+            judge("attributes", count, of, "empty the field %s of %%d out of %%d %ss"
+                  % (field, kind.replace("_", " ")), field)
+    judge("renames", sum(map(_is_renamed, plan.users)) + sum(map(_is_renamed, plan.user_groups)),
+          owned.users + owned.user_groups, "rename %d of %d users and user groups")
+    return refusals
+
+
+def _literal(text):
+    return text.replace("%", "%%")
+
+
+def _size(state, key):
+    return len(state.members.get(key, ())) + len(state.nestings.get(key, ()))
+
+
+def _ending_groups(plan, state):
+    """Return the user groups that end, become extinct, or of many members keep none."""
+    ending = {change.key for change in plan.user_groups if change.before is not None and not change.before.extinct
+              and (change.after is None or change.after.extinct)}
+    for change in plan.memberships:
+        removed = len(change.users_removed) + len(change.user_groups_removed)
+        emptied = removed == _size(state, change.key) and not change.users_added and not change.user_groups_added
+        if removed >= _EMPTIED_FROM and emptied and not state.user_groups[change.key].extinct:
+            ending.add(change.key)
+    return ending
+
+
+def _is_renamed(change):
+    before, after = change.before, change.after
+    return (before is not None and after is not None and not getattr(change, "adopts", None)
+            and before.name != after.name and not after.extinct)
+
+
+# --- scope -----------------------------------------------------------------------------------------------------------
+
+
+def _scope_refusal(plan, snapshot, owned, scopes, removals_approved) -> List[Refusal]:
+    """Return a refusal where the scope settings changed and that would end something, or widen to the whole tree."""
+    before, after = scopes
+    if before is None:
+        return []
+    changed = [option for option in SCOPE_SETTINGS if before.get(option) != after.get(option)]
+    # That everything is selected may come about without a setting, where a container was moved above all.
+    widened = after["whole_tree"] and not before["whole_tree"]
+    if not changed and not widened:
+        return []
+    lost = list(snapshot.lost_users.values()) + list(snapshot.lost_user_groups.values())
+    if removals_approved:
+        ending = 0
+    elif any(SCOPE_SETTINGS[option] for option in changed):
+        ending = len(lost) + sum(len(change.users_removed) + len(change.user_groups_removed)
+                                 for change in plan.memberships)
+    else:
+        ending = lost.count(_model.OUT_OF_SCOPE)
+    if not ending and not widened:
+        return []
+    what = "; ".join("%s was %s and is %s" % (option, _shown(before.get(option)), _shown(after.get(option)))
+                     for option in changed)
+    why = "scope_change: the settings that say who is in scope changed since the last run (%s)" % (
+        what or "a selected container holds the whole tree now")
+    if widened:
+        why += ", and now the whole tree is selected"
+    if ending:
+        why += ", by which the run would remove %d of %d users, user groups and their memberships" % (
+            ending, owned.users + owned.user_groups + owned.memberships)
+    return [Refusal("scope_change", ending, owned.users + owned.user_groups + owned.memberships, "scope_change", None,
+                    why)]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join("'%s'" % item for item in value) or "empty"
+    return "not set" if value is None else "'%s'" % value
+
+
+# --- approval --------------------------------------------------------------------------------------------------------
+
+_PLAN_DIGEST = re.compile(r"users\+([0-9]+)-([0-9]+)~([0-9]+),user_groups\+([0-9]+)-([0-9]+)~([0-9]+),"
+                          r"memberships\+([0-9]+)-([0-9]+):[0-9a-f]{64}")
+_REMOVALS_DIGEST = re.compile(r"users-([0-9]+),user_groups-([0-9]+),memberships-([0-9]+),attributes-([0-9]+)"
+                              r":[0-9a-f]{64}")
+_DIGESTS = {
+    "approved_plan": (_PLAN_DIGEST, "plan_digest", (
+        "users created", "users removed", "users changed", "user groups created", "user groups removed",
+        "user groups changed", "memberships added", "memberships removed")),
+    "approved_removals": (_REMOVALS_DIGEST, "removals_digest", (
+        "users removed", "user groups removed", "memberships removed", "values emptied")),
+}
+
+
+def check_digest(option: str, text: str) -> str:
+    """Return the digest as given. Raises ValueError, with a sentence for the reader, if it is none."""
+    pattern, key, _counted = _DIGESTS[option]
+    if not pattern.fullmatch(text):
+        raise ValueError("'%s' is no such digest: give the %s of a dry run as it is" % (text, key))
+    return text
+
+
+def _difference(option, approved, actual) -> str:
+    """Return in what two digests differ, by the counts in them."""
+    pattern, _key, counted = _DIGESTS[option]
+    pairs = zip(counted, pattern.fullmatch(approved).groups(), pattern.fullmatch(actual).groups())
+    differing = ["%s: %s instead of %s" % (what, now, then) for what, then, now in pairs if then != now]
+    return ", ".join(differing) or "as many changes, but others"
+
+
+def _not_approved(option, approved, actual) -> Refusal:
+    return Refusal(option, 0, 0, option, None, "%s: the run would do something else than what was approved (%s)"
+                   % (option, _difference(option, approved, actual)))
+
+
+# --- all together ----------------------------------------------------------------------------------------------------
+
+
+def refusals(plan: _model.Plan, unheld: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState,
+             settings: Any, owned: Owned, scopes: tuple, digests: tuple[str, str]) -> List[Refusal]:
+    """Return why the run may not go on; empty where it may.
+
+    ``unheld`` is the plan without what is held, by which a change of scope is judged: it may not slip through because
+    its removals wait for the next run. ``settings`` has removal_limits, allow_empty, scope_change, fail_on,
+    approved_plan and approved_removals; ``scopes`` are the scope settings of the last applied run (None before the
+    first) and of this one; ``digests`` are those of the plan and of its removals.
+    """
+    found = []
+    if not snapshot.users and not settings.allow_empty:
+        found.append(Refusal("allow_empty", sum(change.removes for change in plan.users), owned.users, "allow_empty",
+                             None, "allow_empty: the read found no user at all"))
+    for kind, entries, what in (("collisions", plan.collisions, "collisions"),
+                                ("unresolved_members", snapshot.unresolved, "members that cannot be resolved")):
+        if kind in settings.fail_on and entries:
+            found.append(Refusal(kind, len(entries), len(entries), "fail_on", None,
+                                 "fail_on: there are %d %s" % (len(entries), what)))
+    if plan.is_empty and unheld.is_empty:
+        return found
+    approved = [(option, getattr(settings, option), actual)
+                for option, actual in zip(("approved_plan", "approved_removals"), digests) if getattr(settings, option)]
+    wrong = [_not_approved(*each) for each in approved
+             if each[1] != each[2] and not (each[0] == "approved_removals" and removes_nothing(each[2]))]
+    if wrong:
+        return found + wrong
+    if settings.approved_plan:
+        return found
+    removals_approved = bool(settings.approved_removals)
+    if not settings.scope_change:
+        found += _scope_refusal(unheld, snapshot, owned, scopes, removals_approved)
+    return found + [refusal for refusal in _exceeded(plan, state, owned, settings.removal_limits)
+                    if not removals_approved or refusal.limit == "renames"]
+
+
+def removes_nothing(digest: str) -> bool:
+    """Tell whether the digest of a plan's removals is that of none."""
+    return not any(map(int, _REMOVALS_DIGEST.fullmatch(digest).groups()))
+
+
+_TOLD = 5  # refusals whose reasons the message has: the result has all
+
+_WHAT_TO_DO = {
+    "allow_empty": "correct what is selected, or the account's rights; set allow_empty: true if nobody is to be there",
+    "fail_on": "correct them in the directory, or leave them out of fail_on",
+    "approved_plan": "look at a dry run, and approve its plan_digest",
+    "approved_removals": "look at a dry run, and approve its removals_digest",
+}
+
+
+def message(found: List[Refusal]) -> str:
+    """Return one sentence that says why the run is refused, and what to do."""
+    why = "; ".join(refusal.why for refusal in found[:_TOLD])
+    if len(found) > _TOLD:
+        why += "; and %d more" % (len(found) - _TOLD)
+    options = list(dict.fromkeys(refusal.option for refusal in found))
+    advice = [_WHAT_TO_DO[option] for option in options if option in _WHAT_TO_DO]
+    others = [option for option in options if option not in _WHAT_TO_DO]
+    if others:
+        advice.append("look at a dry run, then approve its plan_digest with approved_plan, or change %s"
+                      % " and ".join(others))
+    return "%s: nothing was changed; %s" % (why, "; ".join(advice))

@@ -1,0 +1,83 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Options -> what the store says: for the module user_group_info and the lookup user_group_members."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Dict, List, Optional, TypeVar
+
+from ._errors import SynchronizationError
+from ._model import ROOT, split_path
+from ._options import LOOKING_UP, STORE, module_arguments
+from ._store import lookups, sqlite
+from ._store.sqlite_file import StoreChanged
+
+_TRIES = 10  # a run that ends while the store is looked at takes an instant; another one right behind it is rare
+
+T = TypeVar("T")
+
+
+def look_up(params: Dict[str, Any]) -> Dict[str, List[Dict[str, Any]]]:
+    """Return what the options of LOOKING_UP ask for; options that are missing have their defaults.
+
+    Raises SynchronizationError, with a sentence for the reader.
+    """
+    options = {
+        option: described.get("default") if params.get(option) is None else params[option]
+        for option, described in module_arguments(STORE, LOOKING_UP)["argument_spec"].items()
+    }
+    wanted = lookups.Wanted(
+        user_group=_path(options["user_group"]),
+        synchronization=options["synchronization"],
+        user=options["user"],
+        effective=options["effective"],
+        include_disabled=options["include_disabled"],
+        include_extinct=options["include_extinct"],
+    )
+    for option in ("runs", "history"):
+        if options[option] < 0:
+            raise SynchronizationError("%s: %d is out of range: write a number from 0" % (option, options[option]))
+    if options["history"] and wanted.user_group is None and wanted.user is None:
+        raise SynchronizationError("history: it is that of a user or a user group: name one in user or user_group")
+    return _looking(options["store"], lambda store: _read(store, wanted, options["runs"], options["history"]))
+
+
+def _read(store: sqlite.Store, wanted: lookups.Wanted, runs: int, events: int) -> Dict[str, List[Dict[str, Any]]]:
+    history = lookups.history(store, wanted, events) if events else []
+    if wanted.include_extinct and history and not store.has_user_group(split_path(wanted.user_group or ROOT)):
+        found: Dict[str, List[Dict[str, Any]]] = {"user_groups": [], "users": []}  # it is removed, and has a history
+    else:
+        found = lookups.look_up(store, wanted)
+    return dict(found, runs=lookups.runs(store, wanted.synchronization, runs), history=history)
+
+
+def _path(path: Optional[str]) -> Optional[str]:
+    try:
+        if path is not None:
+            split_path(path)
+    except ValueError as error:
+        raise SynchronizationError("user_group: %s" % error) from None
+    return path
+
+
+def _looking(path: str, read: Callable[[sqlite.Store], T]) -> T:
+    """Return what ``read`` reads of the store, from one moment: again, where a run changed it meanwhile."""
+    for tried in range(_TRIES):
+        if not os.path.exists(path):  # to a run it is an empty one
+            raise SynchronizationError("store: there is no file '%s' on the node where this is looked up: correct the "
+                                       "path, or run a synchronization first" % path)
+        try:
+            with sqlite.look(path) as store:
+                return read(store)
+        except StoreChanged:
+            if tried == _TRIES - 1:
+                raise
+            time.sleep(0.1)
+    raise AssertionError

@@ -1,0 +1,191 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""The tables of the SQLite store, and how older versions of them become the present one.
+
+SQLite 3.34 is the oldest that this is written for: no STRICT tables, no RETURNING.
+
+The history needs little: whatever exists says by which run it came (``run_id``), and what changed or ended is kept
+beside it with the run that did it. So a first run writes nothing twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from .._model import ROOT, name_key
+
+APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
+VERSION = 2
+
+INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
+
+# What belongs to a synchronization that ended stays: hence its name as a text.
+_RUNS = (
+    """CREATE TABLE runs (
+        id INTEGER PRIMARY KEY,
+        synchronization_id INTEGER REFERENCES synchronizations ON DELETE SET NULL,
+        synchronization TEXT NOT NULL,
+        time INTEGER NOT NULL,
+        seconds REAL NOT NULL,
+        server TEXT NOT NULL,
+        mode TEXT NOT NULL,
+        changed INTEGER NOT NULL,
+        counts TEXT NOT NULL,
+        plan_digest TEXT NOT NULL,
+        settings_digest TEXT NOT NULL)""",
+    "CREATE INDEX runs_synchronization ON runs (synchronization_id)",
+)
+
+# Who left which user group: by the run run_id, having come by the run joined_by (NULL: nobody knows any more). With
+# names and paths as they were, since none of them need exist any longer.
+_HISTORY = (
+    """CREATE TABLE past_memberships (
+        run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+        user_group TEXT NOT NULL,
+        user_group_key TEXT,
+        kind TEXT NOT NULL,
+        member TEXT NOT NULL,
+        member_key TEXT,
+        joined_by INTEGER)""",
+    "CREATE INDEX past_memberships_run ON past_memberships (run_id)",
+    "CREATE INDEX past_memberships_member ON past_memberships (member_key)",
+    "CREATE INDEX past_memberships_user_group ON past_memberships (user_group_key)",
+    # A record as it was before a run changed it, and after; after is NULL where the record ended. JSON.
+    """CREATE TABLE past_records (
+        run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        key TEXT,
+        path TEXT NOT NULL,
+        before TEXT NOT NULL,
+        after TEXT)""",
+    "CREATE INDEX past_records_run ON past_records (run_id)",
+    "CREATE INDEX past_records_key ON past_records (key)",
+)
+
+# A NULL in name_key tells that the record is on its way from one place to another; no transaction ends with one. UNIQUE
+# lets any number of NULLs be. The parent's foreign key waits for the end of the transaction, so that user groups can be
+# written in any order.
+_SCHEMA = (
+    """CREATE TABLE directories (
+        id INTEGER PRIMARY KEY,
+        identity TEXT NOT NULL UNIQUE)""",
+    """CREATE TABLE synchronizations (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        directory_id INTEGER NOT NULL REFERENCES directories,
+        target_id INTEGER NOT NULL REFERENCES user_groups,
+        salt BLOB NOT NULL,
+        selected TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        scope TEXT NOT NULL DEFAULT 'null',
+        held TEXT NOT NULL DEFAULT '[]')""",
+    """CREATE TABLE user_groups (
+        id INTEGER PRIMARY KEY,
+        parent_id INTEGER REFERENCES user_groups DEFERRABLE INITIALLY DEFERRED,
+        name TEXT NOT NULL,
+        name_key TEXT,
+        synchronization_id INTEGER REFERENCES synchronizations ON DELETE SET NULL,
+        key TEXT,
+        made_as_target INTEGER NOT NULL DEFAULT 0,
+        extinct TEXT,
+        extinct_since INTEGER,
+        attributes TEXT NOT NULL DEFAULT '{}',
+        dn TEXT NOT NULL DEFAULT '',
+        digest BLOB NOT NULL DEFAULT x'',
+        run_id INTEGER,
+        UNIQUE (parent_id, name_key),
+        UNIQUE (synchronization_id, key))""",
+    """CREATE TABLE users (
+        id INTEGER PRIMARY KEY,
+        home_id INTEGER NOT NULL REFERENCES user_groups,
+        name TEXT NOT NULL,
+        name_key TEXT,
+        directory_id INTEGER REFERENCES directories,
+        key TEXT,
+        synchronization_id INTEGER REFERENCES synchronizations ON DELETE SET NULL,
+        adopted INTEGER NOT NULL DEFAULT 0,
+        enabled INTEGER NOT NULL DEFAULT 1,
+        sid TEXT,
+        extinct TEXT,
+        extinct_since INTEGER,
+        dn TEXT NOT NULL DEFAULT '',
+        known_as TEXT NOT NULL DEFAULT '',
+        digest BLOB NOT NULL DEFAULT x'',
+        attributes TEXT NOT NULL DEFAULT '{}',
+        local_attributes TEXT NOT NULL DEFAULT '{}',
+        run_id INTEGER,
+        UNIQUE (home_id, name_key),
+        UNIQUE (directory_id, key))""",
+    "CREATE INDEX users_sid ON users (sid) WHERE sid IS NOT NULL",
+    "CREATE INDEX users_extinct ON users (synchronization_id) WHERE extinct IS NOT NULL",
+    """CREATE TABLE claims (
+        synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
+        user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+        PRIMARY KEY (synchronization_id, user_id)) WITHOUT ROWID""",
+    "CREATE INDEX claims_user ON claims (user_id)",
+    """CREATE TABLE memberships (
+        user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+        user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+        listed_as TEXT,
+        run_id INTEGER,
+        PRIMARY KEY (user_group_id, user_id)) WITHOUT ROWID""",
+    INDEX_OF_MEMBERSHIPS,
+    """CREATE TABLE nestings (
+        user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+        nested_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+        listed_as TEXT,
+        run_id INTEGER,
+        PRIMARY KEY (user_group_id, nested_id)) WITHOUT ROWID""",
+    "CREATE INDEX nestings_nested ON nestings (nested_id)",
+    *_RUNS,
+    *_HISTORY,
+    "PRAGMA application_id = %d" % APPLICATION_ID,
+    "PRAGMA user_version = %d" % VERSION,
+)
+
+# From each version to the next.
+_UPGRADES = {
+    1: (
+        "ALTER TABLE synchronizations ADD COLUMN scope TEXT NOT NULL DEFAULT 'null'",
+        "ALTER TABLE synchronizations ADD COLUMN held TEXT NOT NULL DEFAULT '[]'",
+        *("ALTER TABLE %s ADD COLUMN run_id INTEGER" % table
+          for table in ("user_groups", "users", "memberships", "nestings")),
+        # Not renamed aside: a rename would take the references of other tables along.
+        "CREATE TEMP TABLE runs_of_version_1 AS SELECT * FROM runs",
+        "DROP TABLE runs",
+        *_RUNS,
+        """INSERT INTO runs SELECT r.id, r.synchronization_id, s.name, r.time, r.seconds, r.server, r.mode, r.changed,
+            r.counts, r.plan_digest, ''
+            FROM runs_of_version_1 r JOIN synchronizations s ON s.id = r.synchronization_id""",
+        "DROP TABLE runs_of_version_1",
+        *_HISTORY,
+        "PRAGMA user_version = 2",
+    ),
+}
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables and the root of the tree in an empty database."""
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute("INSERT INTO user_groups (name, name_key) VALUES (?, ?)", (ROOT, name_key(ROOT)))
+
+
+def is_old(connection: sqlite3.Connection) -> bool:
+    """Tell whether the tables are of an earlier version than this collection writes."""
+    return _version(connection) < VERSION
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the tables to the present version, inside the open transaction."""
+    while is_old(connection):
+        for statement in _UPGRADES[_version(connection)]:
+            connection.execute(statement)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]

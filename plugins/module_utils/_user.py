@@ -1,0 +1,158 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""One user in the store as a person wants it: what is kept by hand, compared with what is there, and written."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from ._errors import SynchronizationError
+from ._model import join_path, split_path
+from ._store import by_hand, sqlite
+
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # as in the option user_attributes
+
+
+class _Wanted(NamedTuple):
+    store: str
+    state: str
+    home: List[str]  # the names in its path
+    home_path: str
+    name: str
+    path: str
+    create_user_group: bool
+    attributes: Dict[str, Any]  # field -> text, list of texts, or None to remove it; those that were given
+    local_attributes: Dict[str, Any]
+    sid: Optional[str]
+
+
+def set_user(params: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
+    """Make one user in the store as the options of USER ask; return changed, user (None: there is none) and diff.
+
+    In check mode the store is only looked at.
+
+    Raises SynchronizationError, with a sentence for the reader and the store as it was.
+    """
+    wanted = _wanted(params)
+    if check_mode:
+        sqlite.check_writable(wanted.store)
+    with (sqlite.look if check_mode else sqlite.open_store)(wanted.store) as store:
+        number, before = by_hand.find_user(store, wanted.home, wanted.name) or (None, None)
+        if wanted.state == "absent":
+            _check_removable(wanted, before)
+            after = None
+        else:
+            after = _with(wanted, before)
+            _check_place(store, wanted, number)
+        changed = before != after
+        if changed and not check_mode:
+            if after is None:
+                by_hand.remove_user(store, number)
+            elif before is None:
+                by_hand.make_user(store, wanted.home, wanted.name, after)
+            else:
+                by_hand.change_user(store, number, after)
+            store.commit()
+    return {"changed": changed, "user": after, "diff": {
+        "before_header": wanted.path, "after_header": wanted.path, "before": _shown(before), "after": _shown(after)}}
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+def _wanted(params: Dict[str, Any]) -> _Wanted:
+    try:
+        home = split_path(params["user_group"])
+    except ValueError as error:
+        raise SynchronizationError("user_group: %s" % error) from None
+    if not params["name"].strip():
+        raise SynchronizationError("name: the user has no name: give it one")
+    path = home[0]
+    for name in home[1:]:
+        path = join_path(path, name)
+    return _Wanted(
+        store=params["store"], state=params["state"], home=home, home_path=path, name=params["name"],
+        path=join_path(path, params["name"]), create_user_group=params["create_user_group"],
+        attributes=_fields("attributes", params["attributes"]),
+        local_attributes=_fields("local_attributes", params["local_attributes"]),
+        sid=params["sid"],
+    )
+
+
+def _fields(option: str, fields: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    for field in fields or {}:
+        if not isinstance(field, str) or not _FIELD.fullmatch(field):
+            raise SynchronizationError("%s: %r is no name of a field: use letters, digits and underscores, a letter "
+                                       "first" % (option, field))
+    return {field: _value(option, field, value) for field, value in (fields or {}).items()}
+
+
+def _value(option: str, field: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return sorted({_text(option, field, text) for text in value})
+    return None if value is None else _text(option, field, value)
+
+
+def _text(option: str, field: str, value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise SynchronizationError("%s: the field '%s' is given %r: write a text in quotes, a list of texts, or null "
+                                   "to remove the field" % (option, field, value))
+    return value
+
+
+# --- what is to be ---------------------------------------------------------------------------------------------------
+
+
+def _with(wanted: _Wanted, before: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    record = before or {
+        "name": wanted.name, "home": wanted.home_path, "user_groups": [], "enabled": True, "extinct": None,
+        "extinct_since": None, "attributes": {}, "local_attributes": {}, "sid": None, "key": None, "dn": None,
+        "synchronizations": [],
+    }
+    if record["key"] is not None:
+        for option in ("attributes", "sid"):
+            if getattr(wanted, option):
+                raise SynchronizationError("%s: '%s' comes from a directory, which says what they are: use "
+                                           "local_attributes, or change them there" % (option, wanted.path))
+    return dict(
+        record,
+        attributes=_updated(record["attributes"], wanted.attributes),
+        local_attributes=_updated(record["local_attributes"], wanted.local_attributes),
+        sid=record["sid"] if wanted.sid is None else wanted.sid or None,
+    )
+
+
+def _check_removable(wanted: _Wanted, before: Optional[Dict[str, Any]]) -> None:
+    if before is not None and before["key"] is not None:
+        raise SynchronizationError("name: '%s' comes from a directory: remove it there, or end its synchronization"
+                                   % wanted.path)
+
+
+def _updated(fields: Dict[str, Any], wanted: Dict[str, Any]) -> Dict[str, Any]:
+    return {field: value for field, value in {**fields, **wanted}.items() if value is not None}
+
+
+def _check_place(store: sqlite.Store, wanted: _Wanted, number: Optional[int]) -> None:
+    if not wanted.create_user_group and not store.has_user_group(wanted.home):
+        raise SynchronizationError("user_group: there is no user group '%s' in the store: create it, or set "
+                                   "create_user_group: true" % wanted.home_path)
+    other = by_hand.user_with_sid(store, wanted.sid, number) if wanted.sid else None
+    if other is not None:
+        raise SynchronizationError("sid: '%s' has it: no two users have one SID" % other)
+
+
+def _shown(record: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    """Return what of a record is kept by hand, for the diff."""
+    if record is None:
+        return {}
+    shown = {"local_attributes": record["local_attributes"]}
+    if record["key"] is None:
+        shown.update(attributes=record["attributes"], sid=record["sid"])
+    return shown

@@ -1,0 +1,96 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection as a program, without Ansible around it.
+
+    python collection.py requests OPTIONS   prints the searches of a read that find more than one entry, as JSON
+    python collection.py decode OPTIONS     reads and decodes these entries, and keeps nothing
+    python collection.py read OPTIONS       reads: a snapshot, by the digests of the store that the options name
+    python collection.py run OPTIONS        synchronizes, and prints the result as the module would
+
+OPTIONS is a JSON file with the options of user_synchronization.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import conftest  # noqa: E402,F401 - makes the checkout importable as a collection
+from ansible_collections.usersync.directory.plugins.module_utils import _synchronize as way  # noqa: E402
+from ansible_collections.usersync.directory.plugins.module_utils._directory import search  # noqa: E402
+from ansible_collections.usersync.directory.plugins.module_utils._options import (  # noqa: E402
+    CONNECTION,
+    STORE,
+    SYNCHRONIZATION,
+    module_arguments,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._settings import settings_from  # noqa: E402
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def read(settings):
+    """What `synchronize` does until it has its snapshot."""
+    with way.sqlite.look(settings.store) as store, way.connection.connect(settings, _warn) as session:
+        preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
+        directory = way.reader.identify(settings, session, preset)
+        digests = store.digests(settings.name, way._salt(settings, preset))
+        return way.reader.read(settings, session, preset, directory, digests, int(time.time()))
+
+
+def decode(settings) -> None:
+    """Read what `read` reads as one who has never read it, entry by entry."""
+    with way.connection.connect(settings, _warn) as session:
+        preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
+        directory = way.reader.identify(settings, session, preset)
+        nothing = way.reader.Digests({}, {}, {}, {})
+        reading = way.reader._Reading(settings, session, preset, directory, nothing, int(time.time()))
+        for filter, attributes, page_size in (
+            (preset.user_filter, reading.user_attributes, session.page_size),
+            (preset.group_filter, reading.group_attributes, min(way.reader._GROUPS_A_PAGE, session.page_size)),
+        ):
+            for _entry in way.reader.search(session, reading.context, "sub", filter, attributes, page_size=page_size):
+                pass
+
+
+def requests(settings) -> list[dict]:
+    """The searches that `read` sends and that find more than one entry, as the others are to send them."""
+    found = []
+    searching = way.reader.encoded_entries
+
+    def recording(session, base, scope, filter, attributes, missing_ok=False, page_size=None):
+        entries = 0
+        for part in searching(session, base, scope, filter, attributes, missing_ok, page_size):
+            entries += len(part)
+            yield part
+        if scope == "sub" and entries > 1:
+            found.append({"base": base, "filter": filter, "attributes": list(attributes),
+                          "page_size": page_size or session.page_size, "entries": entries})
+
+    way.reader.encoded_entries = search.encoded_entries = recording
+    read(settings)
+    return found
+
+
+def main(what: str, options: str) -> None:
+    specification = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]
+    unset = {option: described.get("default") for option, described in specification.items()}
+    settings = settings_from({**unset, **json.loads(Path(options).read_text(encoding="utf-8"))}, _warn)
+    if what == "requests":
+        print(json.dumps(requests(settings)))
+    elif what == "decode":
+        decode(settings)
+    elif what == "read":
+        read(settings)
+    else:
+        print(json.dumps(way.synchronize(settings, False, False, _warn)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,88 @@
+-- A store as version 0.1.0 of the collection left it.
+CREATE TABLE directories (
+    id INTEGER PRIMARY KEY,
+    identity TEXT NOT NULL UNIQUE);
+CREATE TABLE synchronizations (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    directory_id INTEGER NOT NULL REFERENCES directories,
+    target_id INTEGER NOT NULL REFERENCES user_groups,
+    salt BLOB NOT NULL,
+    selected TEXT NOT NULL,
+    settings TEXT NOT NULL);
+CREATE TABLE user_groups (
+    id INTEGER PRIMARY KEY,
+    parent_id INTEGER REFERENCES user_groups DEFERRABLE INITIALLY DEFERRED,
+    name TEXT NOT NULL,
+    name_key TEXT,
+    synchronization_id INTEGER REFERENCES synchronizations ON DELETE SET NULL,
+    key TEXT,
+    made_as_target INTEGER NOT NULL DEFAULT 0,
+    extinct TEXT,
+    extinct_since INTEGER,
+    attributes TEXT NOT NULL DEFAULT '{}',
+    dn TEXT NOT NULL DEFAULT '',
+    digest BLOB NOT NULL DEFAULT x'',
+    UNIQUE (parent_id, name_key),
+    UNIQUE (synchronization_id, key));
+CREATE TABLE users (
+    id INTEGER PRIMARY KEY,
+    home_id INTEGER NOT NULL REFERENCES user_groups,
+    name TEXT NOT NULL,
+    name_key TEXT,
+    directory_id INTEGER REFERENCES directories,
+    key TEXT,
+    synchronization_id INTEGER REFERENCES synchronizations ON DELETE SET NULL,
+    adopted INTEGER NOT NULL DEFAULT 0,
+    enabled INTEGER NOT NULL DEFAULT 1,
+    sid TEXT,
+    extinct TEXT,
+    extinct_since INTEGER,
+    dn TEXT NOT NULL DEFAULT '',
+    known_as TEXT NOT NULL DEFAULT '',
+    digest BLOB NOT NULL DEFAULT x'',
+    attributes TEXT NOT NULL DEFAULT '{}',
+    local_attributes TEXT NOT NULL DEFAULT '{}',
+    UNIQUE (home_id, name_key),
+    UNIQUE (directory_id, key));
+CREATE INDEX users_sid ON users (sid) WHERE sid IS NOT NULL;
+CREATE INDEX users_extinct ON users (synchronization_id) WHERE extinct IS NOT NULL;
+CREATE TABLE claims (
+    synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
+    user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+    PRIMARY KEY (synchronization_id, user_id)) WITHOUT ROWID;
+CREATE INDEX claims_user ON claims (user_id);
+CREATE TABLE memberships (
+    user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+    user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+    listed_as TEXT,
+    PRIMARY KEY (user_group_id, user_id)) WITHOUT ROWID;
+CREATE INDEX memberships_user ON memberships (user_id);
+CREATE TABLE nestings (
+    user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+    nested_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+    listed_as TEXT,
+    PRIMARY KEY (user_group_id, nested_id)) WITHOUT ROWID;
+CREATE INDEX nestings_nested ON nestings (nested_id);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
+    time INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    server TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    changed INTEGER NOT NULL,
+    counts TEXT NOT NULL,
+    plan_digest TEXT NOT NULL);
+CREATE INDEX runs_synchronization ON runs (synchronization_id);
+PRAGMA application_id = 1970497394;
+PRAGMA user_version = 1;
+INSERT INTO directories VALUES (1, 'dc=example,dc=org#1');
+INSERT INTO user_groups VALUES (1, NULL, 'All', 'all', NULL, NULL, 0, NULL, NULL, '{}', '', x'');
+INSERT INTO user_groups VALUES (2, 1, 'Staff', 'staff', NULL, NULL, 1, NULL, NULL, '{}', '', x'');
+INSERT INTO synchronizations VALUES (1, 'staff', 1, 2, x'73616c74', '{}', '{"name":"staff"}');
+INSERT INTO user_groups VALUES (3, 2, 'Nurses', 'nurses', 1, 'g1', 0, NULL, NULL, '{}', 'cn=Nurses', x'01');
+INSERT INTO users VALUES (1, 2, 'ann', 'ann', 1, 'u1', 1, 0, 1, NULL, NULL, NULL, 'uid=ann', '', x'02', '{"email":"a@x"}', '{"desk":"4"}');
+INSERT INTO claims VALUES (1, 1);
+INSERT INTO memberships VALUES (3, 1, NULL);
+INSERT INTO runs VALUES (1, 1, 1000, 0.5, 'dc1', 'full', 1, '{"users":{"created":1}}', 'd1');

@@ -1,0 +1,282 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the store keeps of earlier runs: the history, copies of itself, and stores of earlier versions.
+
+Files are looked at with plain sqlite3, never through the store itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import test_store as t
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._store import backups, schema
+from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as sqlite_store
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
+
+DAY = 86400
+VERSION_1 = (Path(__file__).parent / "stores" / "version_1.sql").read_text(encoding="ascii")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "users.db"
+
+
+ANN, BEA, NURSES, NIGHT = t.user("ann"), t.user("bea"), t.group("Nurses"), t.group("Night")
+
+
+def first_run(path):
+    t.apply(path, t.make_plan(
+        t.groups({}, {"g1": NURSES, "g2": NIGHT}), t.users({}, {"u1": ANN, "u2": BEA}),
+        [t.members("g1", ["u1", "u2"], groups_added=["g2"])]), time=1000)
+
+
+def rows(path, query):
+    return sorted(t.rows(path, query), key=repr)
+
+
+def left(path):
+    return rows(path, "SELECT r.time, p.user_group, p.user_group_key, p.kind, p.member, p.member_key,"
+                      " (SELECT j.time FROM runs j WHERE j.id = p.joined_by)"
+                      " FROM past_memberships p JOIN runs r ON r.id = p.run_id")
+
+
+def records(path):
+    return [(*row[:3], json.loads(row[3]), json.loads(row[4] or "null")) for row in rows(
+        path, "SELECT p.kind, p.key, p.path, p.before, p.after FROM past_records p")]
+
+
+def test_what_exists_says_by_which_run_it_came(path):
+    first_run(path)
+    t.apply(path, t.make_plan(memberships=[t.members("g2", ["u1"])]), time=2000)
+    assert rows(path, "SELECT g.name, u.name, r.time, r.settings_digest FROM memberships m JOIN runs r"
+                      " ON r.id = m.run_id JOIN users u ON u.id = m.user_id JOIN user_groups g"
+                      " ON g.id = m.user_group_id") == [
+        ("Night", "ann", 2000, "s1"), ("Nurses", "ann", 1000, "s1"), ("Nurses", "bea", 1000, "s1")]
+    for table in ("users", "nestings"):
+        assert set(t.rows(path, "SELECT r.time FROM %s x JOIN runs r ON r.id = x.run_id" % table)) == {(1000,)}
+    assert left(path) == [] and records(path) == [], "a first run writes nothing twice"
+
+
+def test_who_left_which_group_when_and_since_when(path):
+    first_run(path)
+    t.apply(path, t.make_plan(memberships=[t.members("g1", removed=["u2"], groups_removed=["g2"])]), time=2000)
+    assert left(path) == [
+        (2000, "All/Company/Nurses", "g1", "user", "bea", "u2", 1000),
+        (2000, "All/Company/Nurses", "g1", "user_group", "All/Company/Night", "g2", 1000),
+    ]
+
+
+def test_who_ends_leaves_all_groups_of_all_synchronizations(path):
+    first_run(path)
+    t.apply(path, t.make_plan(
+        t.groups({}, {"g9": t.group("Others", "path:All/There")}),
+        memberships=[t.members("g9", ["@S-1-5-21-1-2-3/u1"])],
+        synchronization="there", target="All/There", directory=t.OTHER_DIRECTORY), time=1500)
+    t.apply(path, t.make_plan(
+        t.groups({"g1": NURSES}, {}), t.users({"u1": ANN}, {}),
+        [t.members("g1", removed=["u1", "u2"], groups_removed=["g2"])]), time=2000)
+    assert left(path) == [
+        (2000, "All/Company/Nurses", "g1", "user", "ann", "u1", 1000),
+        (2000, "All/Company/Nurses", "g1", "user", "bea", "u2", 1000),
+        (2000, "All/Company/Nurses", "g1", "user_group", "All/Company/Night", "g2", 1000),
+        (2000, "All/There/Others", "g9", "user", "ann", "u1", 1500),
+    ]
+    assert records(path) == [
+        ("user", "u1", "All/Company/ann", {
+            "path": "All/Company/ann", "enabled": True, "sid": None, "extinct": None, "attributes": {}}, None),
+        ("user_group", "g1", "All/Company/Nurses", {
+            "path": "All/Company/Nurses", "extinct": None, "attributes": {}}, None),
+    ]
+
+
+def test_what_a_record_was_and_is(path):
+    first_run(path)
+    after = ANN._replace(name="ann2", home="g1", enabled=False, attributes={"email": "a@x"})
+    t.apply(path, t.make_plan(t.groups({"g1": NURSES}, {"g1": NURSES._replace(name="Carers")}),
+                              t.users({"u1": ANN}, {"u1": after})), time=2000)
+    (_kind, _key, path_now, before, now), (*group, group_before, group_now) = sorted(records(path), key=str)
+    assert path_now == "All/Company/Carers/ann2"
+    assert (before["path"], before["enabled"], before["attributes"]) == ("All/Company/ann", True, {})
+    assert (now["path"], now["enabled"], now["attributes"]) == ("All/Company/Carers/ann2", False, {"email": "a@x"})
+    assert group == ["user_group", "g1", "All/Company/Carers"]
+    assert (group_before["path"], group_now["path"]) == ("All/Company/Nurses", "All/Company/Carers")
+
+
+def test_what_nobody_sees_is_no_history(path):
+    first_run(path)
+    t.apply(path, t.make_plan(users=t.users({"u1": ANN}, {"u1": ANN._replace(claimed=False)})))
+    assert records(path) == []
+
+
+def test_old_runs_go_and_what_they_changed_with_them(path):
+    first_run(path)
+    t.apply(path, t.make_plan(memberships=[t.members("g1", removed=["u2"])]), time=2000)
+    t.apply(path, t.make_plan(users=t.users({"u1": ANN}, {"u1": t.user("ann2")})), time=10 * DAY)
+    assert len(left(path)) == len(records(path)) == 1
+    t.apply(path, t.make_plan(), time=11 * DAY, history_days=10)
+    assert left(path) == [] and len(records(path)) == 1
+    assert t.rows(path, "SELECT time FROM runs") == [(10 * DAY,), (11 * DAY,)]
+    assert t.memberships(path), "and what exists stays"
+    t.apply(path, t.make_plan(), time=11 * DAY + 1, history_days=0)
+    assert t.rows(path, "SELECT time FROM runs") == [(11 * DAY + 1,)] and records(path) == []
+
+
+def test_runs_that_change_nothing_do_not_pile_up(path, monkeypatch):
+    monkeypatch.setattr(sqlite_store, "_IDLE_RUNS_KEPT", 3)
+    first_run(path)
+    for time in range(2000, 2010):
+        t.apply(path, t.make_plan(), time=time, changed=False)
+    assert t.rows(path, "SELECT time FROM runs") == [(1000,), (2006,), (2007,), (2008,), (2009,)]
+
+
+def test_what_the_last_run_leaves_for_the_next(path):
+    with look(str(path)) as store:
+        assert store.left_by_last_run("staff") == ("", None, frozenset())
+    t.apply(path, t.make_plan(held=frozenset({("user", "u1"), ("member", "g1", "u2")})), scope={"user_filter": "x"})
+    with look(str(path)) as store:
+        assert store.left_by_last_run("staff") == _model.LastRun(
+            "dc1", {"user_filter": "x"}, frozenset({("user", "u1"), ("member", "g1", "u2")}))
+    t.apply(path, t.make_plan(), server="dc2")
+    with look(str(path)) as store:
+        assert store.left_by_last_run("staff") == _model.LastRun("dc2", {}, frozenset())
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+
+def back_up(path, keep=5):
+    with open_store(str(path)) as store:
+        store.back_up(keep)
+
+
+def copies(path):
+    return sorted(each for each in path.parent.iterdir() if ".backup-" in each.name)
+
+
+def dump(path):
+    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as connection:
+        return list(connection.iterdump())
+
+
+def test_a_copy_is_a_whole_store_with_the_mode_of_the_store(path):
+    first_run(path)
+    path.chmod(0o640)
+    before = dump(path)
+    with open_store(str(path)) as store:
+        store.back_up(5)
+        store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
+        store.commit()
+    copy, = copies(path)
+    assert sorted(each.name for each in path.parent.iterdir()) == ["users.db", copy.name], "and nothing else"
+    assert dump(copy) == before != dump(path)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o640
+    with look(str(copy)) as store:
+        assert t.look_up(store, user_group="All/Company/Nurses")["user_groups"][0]["members"] == ["ann", "bea"]
+
+
+def test_the_newest_copies_are_kept(path):
+    first_run(path)
+    (path.parent / "users.db.backup-20200101T000000.000000Z.unfinished").write_text("left by a killed run")
+    made = []
+    for _number in range(4):
+        back_up(path, 3)
+        made = (made + [copies(path)[-1]])[-3:]
+    assert copies(path) == made
+    back_up(path, 0)
+    assert copies(path) == made, "0 makes none, and takes none away"
+
+
+def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):
+    first_run(path)
+    really_copy = backups._copy
+
+    def damage(path, copy):
+        really_copy(path, copy)
+        with open(copy, "r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * 4096)
+
+    monkeypatch.setattr(backups, "_copy", damage)
+    with pytest.raises(StoreError, match="^store_backups: .*cannot be copied .*damaged.*: make room, or set store_b"):
+        back_up(path)
+    assert copies(path) == []
+
+
+def test_a_copy_that_does_not_fit(path, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", small],
+                                           check=False).returncode:
+        pytest.skip("a small file system takes root")
+    try:
+        path = small / "users.db"
+        people = {"u%d" % number: t.user("name%d" % number, attributes={"text": "x" * 1000}) for number in range(300)}
+        t.apply(path, t.make_plan(users=t.users({}, people)))
+        before = dump(path)
+        with open(small / "filler", "wb") as filler, contextlib.suppress(OSError):
+            filler.write(bytes(os.statvfs(small).f_bavail * os.statvfs(small).f_frsize - 200_000))
+        with pytest.raises(StoreError, match="^store_backups: .*: make room, or set store_backups: 0$"):
+            back_up(path)
+        assert dump(path) == before and copies(path) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+# --- earlier versions ------------------------------------------------------------------------------------------------
+
+
+def tables(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        names = [name for name, in connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'")]
+        return {name: connection.execute("PRAGMA table_info(%s)" % name).fetchall() for name in names}
+
+
+@pytest.fixture
+def old(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+    return path
+
+
+def test_an_older_store_is_brought_up_to_date_by_the_next_run(old, tmp_path):
+    t.apply(tmp_path / "new.db")
+    with open_store(str(old)) as store:
+        store.apply(t.make_plan(directory=_model.Directory("dc=example,dc=org#1", "openldap"), target="All/Staff",
+                                memberships=[t.members("g1", removed=["u1"])]), t.run_record(time=2000))
+        store.commit()
+    assert tables(old) == tables(tmp_path / "new.db")
+    assert t.rows(old, "PRAGMA user_version") == [(schema.VERSION,)]
+    assert t.rows(old, "PRAGMA foreign_key_check") == [] and t.rows(old, "PRAGMA integrity_check") == [("ok",)]
+    assert left(old) == [(2000, "All/Staff/Nurses", "g1", "user", "ann", "u1", None)]
+    assert t.rows(old, "SELECT synchronization, time, counts FROM runs")[0] == (
+        "staff", 1000, '{"users":{"created":1}}')
+    assert t.rows(old, "SELECT name, attributes, local_attributes FROM users") == [
+        ("ann", '{"email":"a@x"}', '{"desk":"4"}')]
+
+
+def test_looking_at_an_older_store_leaves_it_as_it_is(old):
+    before = old.read_bytes()
+    with look(str(old)) as store:
+        assert t.look_up(store, user_group="All/Staff/Nurses")["user_groups"][0]["members"] == ["ann"]
+        assert store.left_by_last_run("staff") == _model.LastRun("dc1", None, frozenset())
+    assert old.read_bytes() == before and os.listdir(old.parent) == [old.name]
+
+
+def test_a_run_that_is_not_committed_leaves_an_older_store_as_it_is(old):
+    before = dump(old)
+    with open_store(str(old)) as store:
+        store.apply(t.make_plan(directory=_model.Directory("dc=example,dc=org#1", "openldap"), target="All/Staff"),
+                    t.run_record())
+    assert dump(old) == before

@@ -1,0 +1,214 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pages and tables of results: what a person must find there, and that names from a directory stay names."""
+
+from __future__ import annotations
+
+import csv
+import html.parser
+import io
+
+import pytest
+
+pytest.importorskip("ansible", reason="filters run where ansible-core is")
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.usersync.directory.plugins.filter import summary_html, summary_markdown, to_csv
+from ansible_collections.usersync.directory.plugins.plugin_utils import summary
+
+NASTY = [
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "a & b", "&lt;b&gt;", "\"'><b>", "{{ 7 * 7 }}",
+    "`tick`", "``two``", "**bold**", "[link](https://evil.example)", "@everybody", "| table |", "# heading", "```",
+    "line\nbreak", "tab\tstop", "turned \u202e around", " blank ", "",
+]
+
+
+def group(path, *changes, **more):
+    return {"path": path, "previous_path": None, "dn": "cn=x", "changes": list(changes), "members_added": [],
+            "members_removed": [], "user_groups_added": [], "user_groups_removed": [], **more}
+
+
+def result(**more):
+    return {
+        "changed": True, "settings": {"name": "staff"},
+        "summary": {"user_groups": {"created": 1, "total": 5}, "users": {"created": 0, "total": 3},
+                    "memberships": {"added": 7, "removed": 0, "total": 9}},
+        "changed_groups": [], "affected_groups": [], "unchanged_groups": [], "users": {}, "collisions": [],
+        "unresolved_members": [], "not_stored": [], "refused": [], "report_truncated": False,
+        "plan_digest": "d" * 64, "removals_digest": "e" * 64,
+        "read": {"server": "dc1:636", "directory_type": "openldap", "entries": 12, "seconds": 0.1, "not_read": []},
+        **more,
+    }
+
+
+class Page(html.parser.HTMLParser):
+    """The text that a reader sees, and the elements that there are."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.texts, self.elements, self.attributes, self.hidden = [], [], [], 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append(tag)
+        self.attributes += attributes
+        self.hidden += tag == "style"
+
+    def handle_endtag(self, tag):
+        self.hidden -= tag == "style"
+
+    def handle_data(self, data):
+        if not self.hidden:
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.texts).split())
+
+
+def in_code(markdown):
+    """What is left of Markdown without code: there, markup is interpreted."""
+    lines, fence = [], None
+    for line in markdown.splitlines():
+        if fence is None and line.startswith("```"):
+            fence = line.rstrip("abcdefghijklmnopqrstuvwxyz")
+        elif fence is not None:
+            fence = None if line == fence else fence
+        else:
+            lines.append(line)
+    text, at, kept = "\n".join(lines), 0, []
+    while at < len(text):
+        if text[at] != "`":
+            kept.append(text[at])
+            at += 1
+            continue
+        size = len(text[at:]) - len(text[at:].lstrip("`"))
+        end = at + size
+        while True:  # CommonMark 6.1: closed by a run of the same length
+            end = text.index("`" * size, end)
+            run = len(text[end:]) - len(text[end:].lstrip("`"))
+            if run == size:
+                break
+            end += run
+        at = end + size
+    return "".join(kept)
+
+
+def everywhere(value):
+    """A result with the value wherever the directory, or whoever fills it, has a say."""
+    name = value or "x"
+    path = "All/Staff/" + (name if name.strip() else "x").replace("\\", "\\\\").replace("/", "\\/")
+    return result(
+        msg=value, settings={"name": value},
+        changed_groups=[group(path, "renamed", "members", previous_path=path + "2", members_added=[value],
+                              members_removed=[value] * 30, user_groups_added=[path])],
+        affected_groups=[path + "3"], unchanged_groups=[path + "4/" + path[10:]],
+        users={"created": [value], "renamed": [{"name": value, "previous_name": value}],
+               "moved": [{"name": value, "home": path, "previous_home": path}]},
+        collisions=[{"kind": "user", "name": value, "path": path, "dn": value, "reason": value}],
+        unresolved_members=[{"user_group": path, "value": value, "reason": "does not exist"}],
+        not_stored=[{"dn": value, "reason": value}],
+        refused=[{"limit": "users", "would_remove": 3, "of": 4, "option": "removal_limits.users"}],
+        read={"server": value, "directory_type": "openldap", "entries": 1, "seconds": 0, "not_read": [value]},
+    )
+
+
+ELEMENTS = set(Page(summary.html(everywhere("harmless"))).elements)
+
+
+@pytest.mark.parametrize("value", NASTY, ids=repr)
+def test_names_stay_names(value):
+    page = Page(summary.html(everywhere(value)))
+    assert set(page.elements) <= ELEMENTS and "script" not in page.elements
+    assert not [name for name, _value in page.attributes if name.startswith("on") or name in ("src", "href")]
+    shown = " ".join(summary.printable(value).split())
+    assert page.text.count(shown) >= 8
+    assert "49" not in page.text
+
+    markdown = summary.markdown(everywhere(value))
+    assert summary.printable(value) in markdown
+    assert set(in_code(markdown)) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:()*#>-_\n")
+    assert "@" not in in_code(markdown) and "**bold" not in in_code(markdown)
+
+
+def test_the_tree_shows_who_joined_and_left_where_it_happened():
+    told = result(
+        changed_groups=[
+            group("All/Staff/Nurses", "members", members_added=["zoe"], members_removed=["kim"]),
+            group("All/Staff/Wards/East", "created", user_groups_added=["All/Staff/Nurses"]),
+            group("All/Staff/Physicians", "renamed", previous_path="All/Staff/Doctors"),
+            group("All/Staff/a\\/b", "deleted")],
+        affected_groups=["All/Staff"], unchanged_groups=["All/Staff/Wards"])
+    assert summary.markdown(told).partition("```diff\n")[2].partition("```")[0] == """\
+  All
+    Staff (affected)
+-     a/b (deleted)
+!     Nurses (members)
++       zoe
+-       kim
+!     Physicians (renamed, before All/Staff/Doctors)
+      Wards (unchanged)
++       East (created)
++         All/Staff/Nurses
+"""
+    text = Page(summary.html(told)).text
+    assert "Nurses members + zoe \u2212 kim Physicians renamed, before All/Staff/Doctors" in text
+    for kind in ("created", "ended", "moved", "changed", "affected", "unchanged", "holder"):
+        assert '<li class="%s">' % kind in summary.html(told), kind
+
+
+def test_counts_digests_refusals_and_what_was_cut():
+    told = result(msg="removal_limits.users: the run would remove 3 of 4 users", report_truncated=True,
+                  refused=[{"limit": "users", "would_remove": 3, "of": 4, "option": "removal_limits.users"}])
+    for text in (summary.markdown(told), Page(summary.html(told)).text):
+        for expected in ("Refused. Nothing was changed.", "removal_limits.users: the run would remove 3 of 4 users",
+                         "users: 3 of 4 would be removed", "7 added", "d" * 64, "e" * 64, "cut at report_limit"):
+            assert expected in text, expected
+        assert "0 removed" not in text
+    assert "Nothing to change." in summary.markdown(result(changed=False))
+    failed = {"msg": "login: refused", "failed": True}
+    assert "Failed. Nothing was changed." in summary.markdown(failed) and "login: refused" in summary.html(failed)
+
+
+def test_long_lists_are_cut_in_a_comment_and_folded_on_a_page():
+    names = ["p%03d" % number for number in range(300)]
+    told = result(changed_groups=[group("All/Staff/Nurses", "members", members_removed=names)],
+                  users={"disabled": names})
+    markdown = summary.markdown(told)
+    assert markdown.count("and 280 more") == 2 and "p019" in markdown and "p020" not in markdown
+    page = summary.html(told)
+    assert page.count("<details") == 2 and "p299" in page and "<details open" not in page
+
+
+@pytest.mark.parametrize("filter", [summary_html.summary_html, summary_markdown.summary_markdown])
+@pytest.mark.parametrize("given", [None, "text", [], {}, {"changed": True}])
+def test_what_is_no_result(filter, given):
+    with pytest.raises(AnsibleFilterError, match="this is no result of usersync.directory.user_synchronization"):
+        filter(given)
+
+
+# --- CSV -------------------------------------------------------------------------------------------------------------
+
+USER = {"name": "ann;b", "home": "All/Staff", "enabled": True, "user_groups": ["All/a", "All/b"], "sid": None,
+        "attributes": {"email": 'a"b', "badge": "0", "name": "no"}, "local_attributes": {"badge": "7"}}
+
+
+def test_csv_has_the_columns_and_what_they_say():
+    columns = {"Login; name": "name", "E-mail": "email", "Badge": "badge", "On": "enabled", "Groups": "user_groups",
+               "SID": "sid", "None": "none"}
+    text = to_csv.to_csv([USER], columns, delimiter=";")
+    assert text.endswith("\r\n")
+    assert list(csv.reader(io.StringIO(text), delimiter=";")) == [
+        list(columns), ["ann;b", 'a"b', "7", "true", "All/a,All/b", "", ""]]
+    assert to_csv.to_csv([USER], {"x": "home"}, heading=False) == "All/Staff\r\n"
+
+
+@pytest.mark.parametrize("arguments, beginning", [
+    (("text", {"a": "b"}), "to_csv: the input"), ((["text"], {"a": "b"}), "to_csv: the input"),
+    (([USER], {}), "to_csv: columns"), (([USER], ["name"]), "to_csv: columns"),
+    (([USER], {"a": "b"}, ""), "to_csv: delimiter"), (([USER], {"a": "b"}, "\n"), "to_csv: delimiter"),
+])
+def test_what_makes_no_csv(arguments, beginning):
+    with pytest.raises(AnsibleFilterError, match=beginning):
+        to_csv.to_csv(*arguments)
