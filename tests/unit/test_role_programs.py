@@ -45,6 +45,7 @@ RESULT = {
     },
     "collisions": [{"name": "zoe"}],
     "unresolved_members": [],
+    "held": {"users": ["zoe"], "user_groups": [], "memberships": [{"user_group": "All/Staff", "member": "zoe"}]},
     "refused": [],
     "plan_digest": "aa",
     "removals_digest": "bb",
@@ -56,7 +57,8 @@ REFUSED = {
     "changed": False,
     "failed": True,
     "msg": "removal_limits: 300 of 900 users\nwould be removed: approve the plan",
-    "refused": [{"limit": "20%", "would_remove": 300, "of": 900, "option": "removal_limits", "users": ["zoe"]}],
+    "refused": [{"limit": "users", "about": None, "would_remove": 300, "of": 900, "option": "removal_limits.users",
+                 "users": ["zoe"]}],
 }
 
 
@@ -74,7 +76,7 @@ def test_a_run_that_succeeds():
     assert told["changed"] is True
     assert (told["started"], told["finished"], told["seconds"]) == ("1970-01-01T00:16:40Z", "1970-01-01T00:16:42Z", 2.5)
     assert told["last_success"] == told["finished"]
-    assert told["collisions"] == 1
+    assert (told["collisions"], told["held"]) == (1, 2)
     assert program.sentence(told) == "staff: succeeded in 2.5 s: users: 1 created; memberships: 1 added, 2 removed"
 
 
@@ -87,7 +89,8 @@ def test_a_refused_run_is_a_failure_that_says_so():
     told = record(rc=2, result=REFUSED, before=record())
     assert told["outcome"] == "refused"
     assert told["changed"] is False
-    assert told["refused"] == [{"limit": "20%", "would_remove": 300, "of": 900, "option": "removal_limits"}]
+    limit = {"limit": "users", "about": None, "would_remove": 300, "of": 900, "option": "removal_limits.users"}
+    assert told["refused"] == [limit]
     assert told["last_success"] == "1970-01-01T00:16:42Z"
     assert told["plan_digest"] == "aa"
     assert program.sentence(told) == (

@@ -340,7 +340,7 @@ def make_record(
     ``result`` is the module's, empty when the run did not get so far; ``said`` is the end of what was printed.
     ``before`` is the record of the run before: the counters go on from it.
     """
-    shown = ("limit", "would_remove", "of", "option")
+    shown = ("limit", "about", "would_remove", "of", "option")
     refused = [{key: each.get(key) for key in shown} for each in result.get("refused") or []]
     outcome, message = "succeeded", None
     if rc == -1:
@@ -362,6 +362,7 @@ def make_record(
         "warnings": [str(each) for each in result.get("warnings") or []],
         "collisions": len(result.get("collisions") or []),
         "unresolved_members": len(result.get("unresolved_members") or []),
+        "held": sum(map(len, (result.get("held") or {}).values())),
         "plan_digest": result.get("plan_digest"),
         "removals_digest": result.get("removals_digest"),
         "server": (result.get("read") or {}).get("server"),
