@@ -138,7 +138,7 @@ def pip_settings() -> tuple[str, list[Path]]:
             # An index in the file system refers to files beside it.
             named += [Path(word[7:]).parent for word in match.group(2).split() if word.startswith("file:///")]
     # A setting that is both in a file and in the environment is listed twice, and the latter wins.
-    settings = {line.split(" = ")[0]: line for line in lines}
+    settings = {line.partition(" = ")[0]: line for line in lines}
     return "\n".join(settings.values()) + "\n", [path for path in dict.fromkeys(named) if path.exists()]
 
 

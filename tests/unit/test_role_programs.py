@@ -62,8 +62,8 @@ REFUSED = {
 }
 
 
-def record(rc=0, result=RESULT, said="", before=None):
-    return program.make_record("staff", rc, result, said, 1000.0, 1002.5, 60, before or {})
+def record(rc=0, result=None, said="", before=None):
+    return program.make_record("staff", rc, RESULT if result is None else result, said, 1000.0, 1002.5, 60, before or {})
 
 
 # --- What is told of a run

@@ -136,7 +136,11 @@ def run_as_root(settings: Settings, options: argparse.Namespace, job: dict[str, 
         time.sleep(random.uniform(0, job["random_delay"]))
     command = [sys.executable, "-I", __file__, options.command, options.job]
     with runtime_directory(settings.user) as runtime:
-        done = as_user(settings.user, command, runtime, vault_key(settings) if job["secret"] else "")
+        try:
+            done = as_user(settings.user, command, runtime, vault_key(settings) if job["secret"] else "")
+        except Failure as error:
+            tell(f"{options.job}: failed: {error}", failed=True)
+            done = 1
         if done and options.scheduled and (PROGRAMS / "on_failure").exists():
             failed = [str(PROGRAMS / "on_failure"), options.job, str(settings.status_file(options.job))]
             as_user(settings.user, failed, runtime, "")
@@ -247,8 +251,9 @@ def run(settings: Settings, job: str, time_limit: int) -> int:
         record = make_record(job, rc, result, said, start, time.time(), time_limit, before)
         write_atomically(settings.status_file(job), json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n")
         write_atomically(settings.metrics_file(job), metrics(record))
-    tell(sentence(record), json.dumps(record, ensure_ascii=False, sort_keys=True))
-    return 0 if record["outcome"] == "succeeded" else 1
+    failed = record["outcome"] != "succeeded"
+    tell(sentence(record), json.dumps(record, ensure_ascii=False, sort_keys=True), failed=failed)
+    return int(failed)
 
 
 def call_ansible(
@@ -429,15 +434,16 @@ def read_status(settings: Settings, job: str) -> dict[str, Any]:
         return {}
 
 
-def tell(text: str, data: str | None = None) -> None:
+def tell(text: str, data: str | None = None, *, failed: bool = False) -> None:
     """Say lines where they are found: in the journal, or in the system's log and on the terminal."""
-    lines = [text] + ([data] if data else [])
+    lines, priority = [text] + ([data] if data else []), syslog.LOG_ERR if failed else syslog.LOG_INFO
     if "JOURNAL_STREAM" in os.environ:
-        print("\n".join(lines), flush=True)
+        # systemd takes the priority off again (sd-daemon(3)).
+        print("\n".join(f"<{priority}>{line}" for line in lines), flush=True)
         return
     syslog.openlog(IDENTIFIER, syslog.LOG_PID, syslog.LOG_DAEMON)
     for line in lines:
-        syslog.syslog(syslog.LOG_INFO, line)
+        syslog.syslog(priority, line)
     if sys.stdout.isatty():
         print(text)
 

@@ -62,7 +62,7 @@ def keep_key(config: Path, given: str, renew: bool, check: bool) -> bool:
     if in_place or check:
         return not in_place
     # What the old key opens is encrypted anew first, so that a host never has a vault that its key cannot open.
-    anew = [(path, text) for path, text in _vaults_opened_by(config, before)] if before and before != key else []
+    anew = _vaults_opened_by(config, before) if before and before != key else []
     staged = [_stage(path, encrypt(key, text), path.stat()) for path, text in anew]
     _write_key(config, key)
     for temporary, path in staged:
