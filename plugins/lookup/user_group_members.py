@@ -55,7 +55,8 @@ EXAMPLES = r"""
 - name: Show the nurses and their addresses, those of nested user groups included
   ansible.builtin.debug:
     msg: "{{ item.name }} <{{ item.attributes.email | default('no address') }}>"
-  loop: "{{ lookup('usersync.directory.user_group_members', 'All/Staff/Nurses', store='/srv/users.db', effective=true) }}"
+  loop: "{{ lookup('usersync.directory.user_group_members', 'All/Staff/Nurses', effective=true,
+                   store='/srv/users.db') }}"
   loop_control:
     label: "{{ item.name }}"
 

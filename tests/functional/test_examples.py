@@ -207,7 +207,7 @@ def linux(directory, collections_path, tmp_path):
 def test_linux_accounts(linux, directory):
     system = linux.accounts()
     dry = linux("--check")
-    assert dry.returncode != 0 and "store: there is no file" in dry.stdout, "before the first run there is nothing to look up"
+    assert dry.returncode != 0 and "store: there is no file" in dry.stdout, "before the first run nothing is there"
     done = linux()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No account for root" in done.stdout
@@ -247,8 +247,8 @@ def test_postgresql_roles(example, directory):
         def state():
             roles = server.rows("SELECT rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname !~ '^pg_'"
                                 " AND rolname <> 'postgres' ORDER BY 1")
-            members = server.rows("SELECT g.rolname, u.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid"
-                                  " JOIN pg_roles u ON u.oid = m.member WHERE g.rolname !~ '^pg_'"
+            members = server.rows("SELECT g.rolname, u.rolname FROM pg_auth_members m"
+                                  " JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member WHERE g.rolname !~ '^pg_'"
                                   " AND g.rolname <> 'from_directory' ORDER BY 1, 2")
             return roles, members
 
