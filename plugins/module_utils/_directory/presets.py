@@ -501,7 +501,7 @@ def field_reader(
     """
     # What is asked for many times for each entry is asked once.
     first_of = [(field, [(attribute.lower(), attribute, text_of(attribute)) for attribute in attributes])
-                for field, attributes in fields.items()]
+                for field, attributes in sorted(fields.items())]  # as JSON will want them
     all_of = [(field, attribute.lower(), attribute, text_of(attribute)) for field, attribute in lists.items()]
 
     def read(entry: Entry, dn: str) -> Tuple[Attributes, List[str]]:
