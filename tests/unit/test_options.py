@@ -174,8 +174,8 @@ def tasks_for_readers():
     for page in PAGES:
         for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             for item in yaml.safe_load(block):
-                # A play with the role has no tasks of its own: the role runs the module, alone on its host.
-                yield from item.get("tasks", [] if "roles" in item else [item])
+                if isinstance(item, dict) and "roles" not in item:  # else it is a file of variables, or sets up a host
+                    yield from item.get("tasks", [item])
 
 
 def test_the_examples_log_in_once_and_show_no_password():

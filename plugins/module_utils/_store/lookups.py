@@ -210,8 +210,9 @@ def _group_records(store: Store, tree: Any, groups: Set[int]) -> Dict[int, Dict[
     store._want("wanted_groups", ((number,) for number in groups))
     return {
         number: {
-            "path": tree.path(number), "dn": dn or None, "key": key, "synchronization": synchronization,
-            "attributes": json.loads(attributes), "members": [], "user_groups": [], "extinct": extinct,
+            "path": tree.path(number), "name": tree.groups[number].name, "dn": dn or None, "key": key,
+            "synchronization": synchronization, "attributes": json.loads(attributes), "members": [],
+            "user_groups": [], "extinct": extinct,
             "extinct_since": time_text(since),
         }
         for number, dn, key, synchronization, attributes, extinct, since in store._rows(
