@@ -63,7 +63,8 @@ REFUSED = {
 
 
 def record(rc=0, result=None, said="", before=None):
-    return program.make_record("staff", rc, RESULT if result is None else result, said, 1000.0, 1002.5, 60, before or {})
+    result = RESULT if result is None else result
+    return program.make_record("staff", rc, result, said, 1000.0, 1002.5, 60, before or {})
 
 
 # --- What is told of a run
