@@ -31,12 +31,12 @@ options:
 """
 
 EXAMPLES = r"""
-# *-*-* *:00/15:00
+# ['*-*-* *:00..59/15:00']
 - name: Say five fields of cron to systemd
   ansible.builtin.debug:
     msg: "{{ '*/15 * * * *' | usersync.directory.schedule_for('systemd') }}"
 
-# 30 4 * * 1,2,3,4,5
+# ['30 4 * * 1,2,3,4,5']
 - name: Say a calendar expression of systemd to cron
   ansible.builtin.debug:
     msg: "{{ 'Mon..Fri 04:30' | usersync.directory.schedule_for('cron') }}"

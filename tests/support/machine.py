@@ -271,7 +271,10 @@ def _command_line(pid: int) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["root"]:
-        print(make_root())
-    else:
-        {"keep": keep, "start": start, "stop": stop}[sys.argv[1]](Path(sys.argv[2]).resolve())
+    try:
+        if sys.argv[1:] == ["root"]:
+            print(make_root())
+        else:
+            {"keep": keep, "start": start, "stop": stop}[sys.argv[1]](Path(sys.argv[2]).resolve())
+    except RuntimeError as failure:
+        sys.exit(str(failure))

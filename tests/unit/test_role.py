@@ -52,8 +52,9 @@ def test_the_defaults_are_those_of_the_specification():
 
 def test_the_defaults_of_a_job_are_those_of_the_specification():
     specified = {name: described["default"] for name, described in JOB.items() if "default" in described}
-    assert read("vars/main.yml")["__user_synchronization_job_defaults"] == specified
-    assert set(JOB) - set(specified) == {"name", "vault_file"}
+    # With a default in the specification, Ansible would judge options that nobody gave.
+    assert read("vars/main.yml")["__user_synchronization_job_defaults"] == {**specified, "options": {}}
+    assert set(JOB) - set(specified) == {"name", "vault_file", "options"}
 
 
 def test_secrets_are_marked():
@@ -109,3 +110,16 @@ def tasks_in(tasks):
         yield task
         for section in ("block", "rescue", "always"):
             yield from tasks_in(task.get(section, []))
+
+
+@pytest.mark.parametrize("page", [ROLE / "README.md", CHECKOUT / "docs" / "scheduling.md"], ids=lambda page: page.name)
+def test_the_plays_for_readers_are_what_the_role_takes(page):
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for play in [each for block in blocks for each in yaml.safe_load(block)]:
+        assert play["become"] is True
+        assert set(play.get("vars", {})) <= set(OPTIONS)
+        for job in play.get("vars", {}).get("user_synchronization_jobs", []):
+            assert set(job) <= set(JOB)
+            assert set(job["options"]) <= set(JOB["options"]["options"])
+            assert job["options"].get("password", "{{ vault_").startswith("{{ vault_")

@@ -63,7 +63,8 @@ REFUSED = {
 
 
 def record(rc=0, result=None, said="", before=None):
-    return program.make_record("staff", rc, RESULT if result is None else result, said, 1000.0, 1002.5, 60, before or {})
+    result = RESULT if result is None else result
+    return program.make_record("staff", rc, result, said, 1000.0, 1002.5, 60, before or {})
 
 
 # --- What is told of a run
@@ -154,8 +155,9 @@ NOON = datetime(2027, 3, 10, 12, 0, 30)  # a Wednesday
 
 
 @pytest.mark.parametrize("cron, since, expected", [
-    ("0 * * * *", timedelta(minutes=2), False),  # this very minute is for cron itself
-    ("0 * * * *", timedelta(hours=1, minutes=2), True),
+    ("0 * * * *", timedelta(seconds=20), False),  # the run of this minute
+    ("0 * * * *", timedelta(minutes=2), True),  # a cron that starts in a minute leaves it out
+    ("30 * * * *", timedelta(minutes=20), False),
     ("0 4 * * *", timedelta(hours=7), False),
     ("0 4 * * *", timedelta(hours=9), True),
     ("0 4 * * mon", timedelta(days=1), False),
@@ -164,8 +166,8 @@ NOON = datetime(2027, 3, 10, 12, 0, 30)  # a Wednesday
     ("0 4 * * 7", timedelta(days=4), True),
     ("0 4 9 * 5", timedelta(days=2), True),  # either day is enough
     ("0 4 */31 * 2", timedelta(days=2), False),  # both must fit, since one begins with a star
-    ("*/7 * * * *", timedelta(minutes=3), False),
-    ("*/7 * * * *", timedelta(minutes=5), True),
+    ("5-59/7 * * * *", timedelta(minutes=3), False),
+    ("5-59/7 * * * *", timedelta(minutes=7), True),
     ("0 0 29 2 *", timedelta(days=365), False),
     ("0 0 29 2 *", timedelta(days=1200), True),
     ("0 4 * * *", timedelta(days=5000), True),

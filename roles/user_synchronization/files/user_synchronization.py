@@ -193,7 +193,10 @@ def last_start(settings: Settings, job: str) -> datetime.datetime:
 
 
 def missed(cron: str | None, since: datetime.datetime, now: datetime.datetime) -> bool:
-    """Whether the five fields of ``cron`` name a minute after ``since`` and before that of ``now`` (crontab(5))."""
+    """Whether the five fields of ``cron`` name a time after ``since``, up to ``now`` (crontab(5)).
+
+    The minute of ``now`` counts: a cron that starts with the host waits for the next one.
+    """
     if not cron:
         return False
     minutes, hours, days, months, weekdays = (_numbers(*each) for each in zip(cron.lower().split(), _RANGES))
@@ -207,7 +210,7 @@ def missed(cron: str | None, since: datetime.datetime, now: datetime.datetime) -
             for hour in sorted(hours):
                 for minute in sorted(minutes):
                     moment = datetime.datetime.combine(day, datetime.time(hour, minute))
-                    if since < moment < now.replace(second=0, microsecond=0):
+                    if since < moment <= now:
                         return True
         day += datetime.timedelta(days=1)
     return False
