@@ -370,12 +370,12 @@ class Plan(NamedTuple):
 
 def losses(plan: Plan) -> list[Loss]:
     """Return the values that records lose which stay."""
-    found = []
-    for change in plan.users:
-        if change.before is not None and not change.adopts:
-            found += _losses("user", change.reference, change)
-    for change in plan.user_groups:
-        found += _losses("user_group", change.key, change)
+    found: List[Loss] = []
+    for user in plan.users:
+        if user.before is not None and not user.adopts:
+            found += _losses("user", user.reference, user)
+    for group in plan.user_groups:
+        found += _losses("user_group", group.key, group)
     return found
 
 

@@ -54,7 +54,7 @@ SLOW = 0.25
 
 FAULTS = {
     "none: MaxPageSize and MaxValRange": Fault(misbehaving.behave, right=tuple(STAGES)),
-    "success, and nothing was found": Fault(misbehaving.finds_nothing, ("users", "groups", "ranges")),
+    "success, and nothing was found": Fault(misbehaving.finds_nothing, ("users", "groups", "ranges", "outside")),
     "invalidCredentials": Fault(ends_with(49, "data 52e, v4563"), ("bind",)),
     "sizeLimitExceeded": Fault(ends_with(4)),
     "timeLimitExceeded": Fault(ends_with(3)),

@@ -62,8 +62,8 @@ from .wire import attribute_header, decode_entry, entry_dn, find_values
 _BATCH = 200  # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
 _GROUPS_A_PAGE = 100  # their member lists make them long
 
-# A user's digest: so many bytes of a hash over the entry as it came and its home, and one of these marks. "Now" is for a
-# state that time alone may change, and for entries that must be decoded to tell what lists need of them.
+# A user's digest: so many bytes of a hash over the entry as it came and its home, and one of these marks. "Now" is for
+# a state that time alone may change, and for entries that must be decoded to tell what lists need of them.
 _HASH = 16
 _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 
@@ -1095,28 +1095,38 @@ class _Reading:
         lost = dict.fromkeys(sorted(key for key in stored if key not in seen), GONE)
         attributes = _attributes(*(attribute for attribute, _filter in kinds))
         unseen: Set[str] = set()
+        missed = self._missed() if lost else set()
         for batch in _batches([key for key in lost if not key.startswith("name:")]):
             tests = "(|%s)" % "".join(_any_of(attribute, batch) for attribute in attributes)
             for dn, entry, _raw in search(self.session, self.context, "sub", tests, attributes):
                 for key in lost.keys() & set(_keys_of(entry, *attributes)):
                     lost[key] = OUT_OF_SCOPE
-                    if key not in self.excluded_keys and self._was_read(dn):
+                    if key not in self.excluded_keys and self._was_asked_for(dn, missed):
                         unseen.add(key)
         for attribute, filter in kinds:
             if filter:
-                self._refuse_unseen(attribute, filter, unseen)
+                self._refuse_unseen(attribute, filter, unseen, missed)
         return lost
 
-    def _was_read(self, dn: bytes) -> bool:
-        normal = normal_dn(dn_text(dn))
-        return any(dn_is_within(normal, root) for root in self.roots) and not self._is_left_out(normal)
+    def _missed(self) -> Set[str]:
+        """Return the normal DNs that member lists have and that led to no one."""
+        if self.members_by != "dn" or not self.add_outside:
+            return set()
+        tokens = {self._token(value) for value, outcome in self.outcomes.items() if isinstance(outcome, _Miss)}
+        return {token for token in tokens if isinstance(token, str)}
 
-    def _refuse_unseen(self, attribute: str, filter: str, unseen: Set[str]) -> None:
-        """What lies where everything was read, and matches, was kept back by the server, or moved there meanwhile."""
+    def _was_asked_for(self, dn: bytes, missed: Set[str]) -> bool:
+        normal = normal_dn(dn_text(dn))
+        return not self._is_left_out(normal) and (
+            normal in missed or any(dn_is_within(normal, root) for root in self.roots))
+
+    def _refuse_unseen(self, attribute: str, filter: str, unseen: Set[str], missed: Set[str]) -> None:
+        """What lies where everything was read, or is listed, and matches, was kept back by the server, or moved there
+        meanwhile."""
         for batch in _batches(sorted(unseen)):
             for dn, _entry, _raw in search(self.session, self.context, "sub",
                                            _and(filter, _any_of(attribute, batch)), (attribute,)):
-                if self._was_read(dn):
+                if self._was_asked_for(dn, missed):
                     raise ReadError("server: the read is not complete, since '%s' did not come although it is "
                                     "selected: run again, since it may have moved meanwhile" % dn_text(dn))
 

@@ -131,8 +131,8 @@ _SCHEMA = (
         user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
         PRIMARY KEY (synchronization_id, user_id)) WITHOUT ROWID""",
     "CREATE INDEX claims_user ON claims (user_id)",
-    # No foreign key to users, which a trigger stands in for: each of hundreds of thousands of rows in the order of their
-    # user groups would take a look at another corner of the largest table, and a first run twice its time in SQLite.
+    # No foreign key to users, which a trigger stands in for: each of hundreds of thousands of rows, in the order of
+    # their user groups, would take a look at another corner of the largest table: half of a first run's time in SQLite.
     """CREATE TABLE memberships (
         user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
         user_id INTEGER NOT NULL,
