@@ -179,6 +179,7 @@ def _nodes(result: Any) -> Iterator[Tuple[str, Node]]:
 
 _MOST_NAMES = 20  # of one list
 
+
 def markdown(result: Any) -> str:
     """Return the page as Markdown (CommonMark), for a comment on a merge request or a chat."""
     check(result)

@@ -248,7 +248,8 @@ def test_postgresql_roles(example, directory):
             roles = server.rows("SELECT rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname !~ '^pg_'"
                                 " AND rolname <> 'postgres' ORDER BY 1")
             members = server.rows("SELECT g.rolname, u.rolname FROM pg_auth_members m"
-                                  " JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member WHERE g.rolname !~ '^pg_'"
+                                  " JOIN pg_roles g ON g.oid = m.roleid"
+                                  " JOIN pg_roles u ON u.oid = m.member WHERE g.rolname !~ '^pg_'"
                                   " AND g.rolname <> 'from_directory' ORDER BY 1, 2")
             return roles, members
 

@@ -50,9 +50,9 @@ class Page(html.parser.HTMLParser):
         self.texts, self.elements, self.attributes, self.hidden = [], [], [], 0
         self.feed(text)
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag, attrs):
         self.elements.append(tag)
-        self.attributes += attributes
+        self.attributes += attrs
         self.hidden += tag == "style"
 
     def handle_endtag(self, tag):
