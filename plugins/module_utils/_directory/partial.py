@@ -102,7 +102,7 @@ class _PartialReading(Reading):
             lost_user_groups=lost_user_groups, unresolved=self.unresolved, not_stored=self.not_stored,
             other_members=self.other_members, selected=self.selected,
             warnings=[printable(warning) for warning in self.warnings], whole_tree=self.whole,
-            complete=False, joined=joined, mark=self._mark(),
+            complete=False, joined=joined, mark=self._position_as_mark(),
         )
 
     # --- whom to look at
@@ -176,8 +176,9 @@ class _PartialReading(Reading):
         return lists
 
     def _holds(self, key: str, found: Found) -> bool:
-        """Return whether the group is in scope: by where it lies, or since it was and only that can end."""
-        return key in self.stored_groups or self._lies_within(normal_dn(dn_text(found[0])))
+        """Return whether the group is in scope: by where it lies, or since it was and neither moved."""
+        dn = dn_text(found[0])
+        return self._lies_within(normal_dn(dn)) or self.stored_groups.get(key) == dn
 
     # --- users and lists
 

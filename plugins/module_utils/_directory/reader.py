@@ -329,7 +329,7 @@ class Reading:
             warnings=[printable(warning) for warning in self.warnings],
             dangling=self.dangling,
             whole_tree=self.whole,
-            mark=self._mark(),
+            mark=self._position_as_mark(),
         )
 
     # --- the mark
@@ -356,7 +356,7 @@ class Reading:
         return {"containers": sorted(self.roots), "groups": sorted(map(normal_dn, self.selected_groups)),
                 "keys": self.selected, "excluded": sorted(self.excluded), "excluded_keys": sorted(self.excluded_keys)}
 
-    def _mark(self) -> Optional[Mark]:
+    def _position_as_mark(self) -> Optional[Mark]:
         if self.position is None:
             return None
         return Mark(dict(self.position, selection=self._selection(), again=sorted(self.again),
