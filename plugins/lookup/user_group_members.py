@@ -52,11 +52,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Make accounts of the nurses, those of nested user groups included
-  ansible.builtin.user:
-    name: "{{ item.name }}"
-    comment: "{{ item.attributes.display_name | default(item.name) }}"
-  loop: "{{ lookup('usersync.directory.user_group_members', 'All/Staff/Nurses', effective=true) }}"
+- name: Show the nurses and their addresses, those of nested user groups included
+  ansible.builtin.debug:
+    msg: "{{ item.name }} <{{ item.attributes.email | default('no address') }}>"
+  loop: "{{ lookup('usersync.directory.user_group_members', 'All/Staff/Nurses', effective=true,
+                   store='/srv/users.db') }}"
   loop_control:
     label: "{{ item.name }}"
 

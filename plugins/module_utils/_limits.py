@@ -85,8 +85,8 @@ def _exceeded(plan, state, owned, limits) -> List[Refusal]:
                 "removal_limits.%s: the run would %s, and at most %d may go"
                 % (kind, what % (count, of), allowed)))
 
-    judge("users", sum(change.removes and not change.was_announced for change in plan.users), owned.users,
-          "remove, disable or overwrite %d of %d users")
+    judge("users", sum(change.before is not None and change.removes and not change.was_announced
+                       for change in plan.users), owned.users, "remove, disable or overwrite %d of %d users")
     judge("user_groups", len(_ending_groups(plan, state)), owned.user_groups,
           "remove or empty %d of %d user groups")
     removed = {change.key: len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships}

@@ -392,12 +392,17 @@ class Plan(NamedTuple):
 
 def losses(plan: Plan) -> list[Loss]:
     """Return the values that records lose which stay."""
-    changes: list = [("user", change.reference, change) for change in plan.users if not change.adopts]
-    changes += [("user_group", change.key, change) for change in plan.user_groups]
-    return [
-        Loss(kind, reference, field)
-        for kind, reference, change in changes
-        if change.before is not None and change.after is not None and not change.after.extinct
-        and change.before.attributes != change.after.attributes
-        for field in sorted(change.before.attributes) if not change.after.attributes.get(field)
-    ]
+    found: List[Loss] = []
+    for user in plan.users:
+        if user.before is not None and not user.adopts:
+            found += _losses("user", user.reference, user)
+    for group in plan.user_groups:
+        found += _losses("user_group", group.key, group)
+    return found
+
+
+def _losses(kind: str, reference: str, change: Any) -> list[Loss]:
+    before, after = change.before, change.after
+    if before is None or after is None or after.extinct or before.attributes == after.attributes:
+        return []
+    return [Loss(kind, reference, field) for field in sorted(before.attributes) if not after.attributes.get(field)]

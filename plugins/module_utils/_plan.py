@@ -14,7 +14,9 @@ the same whatever the order of the entries.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Dict, NamedTuple, Optional, Tuple
 
@@ -61,7 +63,8 @@ def assign_places(
     while asking:
         claimant, choice = asking.pop()
         given[claimant.reference] = None
-        for number, (home, name) in enumerate(claimant.wanted[choice:], choice):
+        for number in range(choice, len(claimant.wanted)):
+            home, name = claimant.wanted[number]
             place = (home, name_key(name))
             if not may_take(claimant, place):
                 continue
@@ -71,7 +74,7 @@ def assign_places(
                     continue
                 asking.append((holder[0], holder[1] + 1))
             holders[place] = (claimant, number)
-            given[claimant.reference] = (home, name)
+            given[claimant.reference] = claimant.wanted[number]
             break
     return given
 
@@ -191,11 +194,8 @@ def _plan_users(settings, snapshot, state, target, now):
             ignored += 1
         elif user.name or stored is not None:
             wanted[key] = _model.UserRecord(
-                name=user.name or stored.record.name,
-                home=_container(user.home, snapshot, state) or target,
-                enabled=user.enabled, sid=user.sid, extinct=None,
-                attributes=user.attributes, dn=user.dn, claimed=True, known_as=user.known_as,
-            )
+                user.name or stored.record.name, _container(user.home, snapshot, state) or target, user.enabled,
+                user.sid, None, user.attributes, user.dn, True, user.known_as)
 
     losers: Dict[str, str] = {}
     rank = {key: (STORED if key in state.users else NEWCOMER, bodies[key].created, key) for key in wanted}
@@ -216,13 +216,15 @@ def _plan_users(settings, snapshot, state, target, now):
         place = given[key]
         if place is None:
             losers[key] = "the name is taken"
-        elif key in state.users and (place[0], place[1]) != (record.home, record.name):
-            losers[key] = "the name is taken, it keeps its place"
-        if place is not None:
-            after[key] = record._replace(home=place[0], name=place[1])
-            sitter = sitting.get(place_of(after[key]))
-            if sitter is not None:
-                adopts[key] = sitter
+            continue
+        if place != (record.home, record.name):
+            record = record._replace(home=place[0], name=place[1])
+            if key in state.users:
+                losers[key] = "the name is taken, it keeps its place"
+        after[key] = record
+        sitter = sitting and sitting.get(place_of(record))
+        if sitter:
+            adopts[key] = sitter
     for reference in released.intersection(adopts.values()):  # handed over to a newcomer on its way out
         released.discard(reference)
         del after[reference]
@@ -365,6 +367,8 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept, still
     was known by: the value has not left the list, so nothing says that the membership ended. ``still`` has those who,
     themselves, still list the group by a value that leads to no group.
     """
+    if not stored:
+        return _Comparison(sorted(listed), [], {})
     listed = set(listed)
     values = {same_value(value): value for value in kept_values}
     removed, still_listed = [], {}
@@ -394,7 +398,7 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
     held_in: Dict[Tuple[str, str], set] = {}
     for kind, key, *member in held:
         held_in.setdefault((kind, key), set()).update(member)
-    present = {key for key in snapshot.users if snapshot.users[key] is None or users.after.get(key) is not None}
+    absent = {key for key, user in snapshot.users.items() if user is not None and users.after.get(key) is None}
     kept = {reference for reference, stored in state.users.items()
             if (users.after.get(reference, stored.record) or stored.record).extinct} - users.ended
     kept |= {key for kind, key, *member in held if kind == "user"}
@@ -418,7 +422,9 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
             if group.members is None:
                 people = _Comparison([], sorted(ended_in.get(key, ())), {})
             else:
-                listed = [member for member in group.members if member[:1] == "@" or member in present]
+                listed = group.members
+                if absent:
+                    listed = [member for member in listed if member not in absent]
                 stored = state.members.get(key, {})
                 still = _still_listing(snapshot, state.user_groups.get(key), stored, same_value)
                 staying = kept.union(held_in.get(("member", key), ()))
@@ -541,11 +547,9 @@ def plan_digest(plan: _model.Plan) -> str:
 
     Counts stand before it, so that a plan that is another than the approved one can be told by how it differs.
     """
-    groups = [(change.before, change.after) for change in plan.user_groups]
-    users = [(change.before, change.after) for change in plan.users]
     return _digest(plan, _changes(plan), [
-        "users+%d-%d~%d" % _counts(users),
-        "user_groups+%d-%d~%d" % _counts(groups),
+        "users+%d-%d~%d" % _counts(plan.users),
+        "user_groups+%d-%d~%d" % _counts(plan.user_groups),
         "memberships+%d-%d" % (sum(len(change.users_added) + len(change.user_groups_added)
                                    for change in plan.memberships), _memberships_removed(plan)),
     ])
@@ -554,7 +558,7 @@ def plan_digest(plan: _model.Plan) -> str:
 def removals_digest(plan: _model.Plan) -> str:
     """Return the digest of what a plan takes away: users, user groups, memberships, and values of those who stay."""
     return _digest(plan, _removals(plan), [
-        "users-%d" % sum(change.removes for change in plan.users),
+        "users-%d" % sum(change.removes for change in plan.users if change.before is not None),
         "user_groups-%d" % sum(map(_group_ends, plan.user_groups)),
         "memberships-%d" % _memberships_removed(plan),
         "attributes-%d" % len(_model.losses(plan)),
@@ -563,10 +567,9 @@ def removals_digest(plan: _model.Plan) -> str:
 
 def _counts(changes):
     """Return how many records are created, removed (or become extinct) and changed."""
-    created = sum(before is None for before, dummy in changes)
-    removed = sum(before is not None and (after is None or bool(after.extinct) and not before.extinct)
-                  for before, after in changes)
-    return created, removed, len(changes) - created - removed
+    there = [change for change in changes if change.before is not None]
+    removed = sum(change.after is None or bool(change.after.extinct) and not change.before.extinct for change in there)
+    return len(changes) - len(there), removed, len(there) - removed
 
 
 def _memberships_removed(plan):
@@ -577,50 +580,62 @@ def _group_ends(change):
     return change.after is None or bool(change.after.extinct) and not (change.before and change.before.extinct)
 
 
+_AT_ONCE = 100  # changes: one by one, the calls would take as long as the work
+
+
 def _digest(plan, changes, counts):
     digest = hashlib.sha256()
-    for item in [[plan.synchronization, plan.directory.identity, plan.target]] + sorted(changes):
-        text = item if isinstance(item, str) else json.dumps(item)
-        digest.update(text.encode("ascii") + b"\n")
+    encode = json.JSONEncoder(sort_keys=True).encode
+    items = itertools.chain([[plan.synchronization, plan.directory.identity, plan.target]], changes)
+    for several in iter(lambda: list(itertools.islice(items, _AT_ONCE)), []):
+        digest.update(encode(several).encode("ascii") + b"\n")
     return "%s:%s" % (",".join(counts), digest.hexdigest())
 
 
+def _in_order(changes):
+    return sorted(changes, key=operator.itemgetter(0))  # by reference, and they nearly always are
+
+
 def _changes(plan):
-    dump = json.JSONEncoder(sort_keys=True).encode
     if plan.target_missing:
-        yield dump(["target", plan.target])
+        yield ["target", plan.target]
     if plan.leaving:
-        yield dump(["state", plan.leaving])
-    for change in plan.user_groups:
-        yield dump(["user_group", change.key, _visible(change.before), _visible(change.after)])
-    for change in plan.users:
-        yield dump(["user", change.reference, _visible(change.before), _visible(change.after),
-                    change.adopts, change.policy, change.released])
-    for change in plan.memberships:
-        yield dump(["members"] + list(change))
+        yield ["state", plan.leaving]
+    for change in _in_order(plan.user_groups):
+        yield ["user_group", change.key, _visible(change.before), _visible(change.after)]
+    for reference, before, after, adopts, policy, released in _in_order(plan.users):
+        yield ["user", reference, _visible(before), _visible(after), adopts, policy, released]
+    for change in _in_order(plan.memberships):
+        yield ["members", *change]
 
 
 def _removals(plan):
-    dump = json.JSONEncoder(sort_keys=True).encode
     if plan.leaving:
-        yield dump(["state", plan.leaving])
-    for change in plan.user_groups:
+        yield ["state", plan.leaving]
+    for change in _in_order(plan.user_groups):
         if _group_ends(change):
-            yield dump(["user_group", change.key, _visible(change.before), _visible(change.after)])
-    for change in plan.users:
-        if change.removes:
-            yield dump(["user", change.reference, _visible(change.before), _visible(change.after), change.adopts])
-    for change in plan.memberships:
+            yield ["user_group", change.key, _visible(change.before), _visible(change.after)]
+    for change in _in_order(plan.users):
+        if change.before is not None and change.removes:
+            yield ["user", change.reference, _visible(change.before), _visible(change.after), change.adopts]
+    for change in _in_order(plan.memberships):
         if change.users_removed or change.user_groups_removed:
-            yield dump(["members", change.key, change.users_removed, change.user_groups_removed])
-    for loss in _model.losses(plan):
-        yield dump(["value"] + list(loss))
+            yield ["members", change.key, change.users_removed, change.user_groups_removed]
+    for loss in sorted(_model.losses(plan)):
+        yield ["value", *loss]
 
 
 def _visible(record):
+    """Return the fields of a record that users see."""
     if record is None:
         return None
-    return [value for field, value in zip(record._fields, record) if field not in ("dn", "known_as")]
+    return (_of_user if record.__class__ is _model.UserRecord else _of_user_group)(record)
+
+
+_of_user, _of_user_group = (
+    operator.itemgetter(*(number for number, field in enumerate(kind._fields) if field not in ("dn", "known_as")))
+    for kind in (_model.UserRecord, _model.UserGroupRecord)
+)
 
 
 # --- what is held, and how a synchronization ends --------------------------------------------------------------------

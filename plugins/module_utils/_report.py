@@ -12,7 +12,9 @@ What the report needs of the store beyond the plan is asked for in advance: `mem
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain, filterfalse
 from typing import Any, Dict, List, NamedTuple, Set
 
 from . import _model
@@ -168,10 +170,13 @@ def _affected(plan, state, groups, direct_before) -> set[str]:
 
 def names_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
     """Return the members whose names must be looked up to write the report."""
-    members = {user for change in plan.memberships for user in change.users_added + change.users_removed}
+    known = {change.reference for change in plan.users}
+    members: Set[str] = set()
+    for change in plan.memberships:  # of hundreds of thousands, few are not known
+        members.update(filterfalse(known.__contains__, change.users_added))
+        members.update(filterfalse(known.__contains__, change.users_removed))
     members.update(user for kind, *names in plan.held if kind == "member" for user in names[1:])
-    members.difference_update(change.reference for change in plan.users)
-    return {user for user in members if user not in state.users}
+    return {user for user in members if user not in known and user not in state.users}
 
 
 class _Cut:
@@ -301,16 +306,14 @@ def _list_users(verbs, groups, state, cut):
                 })
             else:
                 lists[verb].append(name)
-    return {verb: cut.items(sorted(entries, key=lambda entry: entry if isinstance(entry, str) else entry["name"]))
-            for verb, entries in lists.items()}
+    for verb, entries in lists.items():
+        entries.sort(key=(lambda entry: entry["name"]) if verb in ("renamed", "moved") else None)
+    return {verb: cut.items(entries) for verb, entries in lists.items()}
 
 
 def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
-    def count(verb, lists):
-        return sum(verb in changes for changes in lists)
-
-    group_verbs = [entry[0] for entry in changed.values()]
-    user_verbs = [changes for dummy, changes in verbs]
+    group_verbs = Counter(chain.from_iterable(entry[0] for entry in changed.values()))
+    user_verbs = Counter(chain.from_iterable(changes for dummy, changes in verbs))
     created = {change.reference for change in plan.users}
     total = _users_in_scope(snapshot, state, created)
     touched = sum(1 for change in plan.users if change.reference in snapshot.users)
@@ -320,13 +323,13 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
               for change in plan.users if change.before is not None and change.after is not None]
     return {
         "user_groups": dict(
-            {verb: count(verb, group_verbs)
+            {verb: group_verbs[verb]
              for verb in ("created", "renamed", "moved", "updated", "members", "extinct", "deleted")},
             changed=len(changed), affected=len(affected), unchanged=len(unchanged),
-            total=len(affected) + len(unchanged) + len(changed) - count("deleted", group_verbs),
+            total=len(affected) + len(unchanged) + len(changed) - group_verbs["deleted"],
         ),
         "users": dict(
-            {verb: count(verb, user_verbs)
+            {verb: user_verbs[verb]
              for verb in ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")},
             claimed=claims.count(1), released=claims.count(-1), ignored=plan.ignored,
             unchanged=total - touched, total=total,

@@ -134,6 +134,10 @@ user_groups:
       description: Its path.
       type: str
       sample: All/Staff/Nurses
+    name:
+      description: Its name, the last part of its path.
+      type: str
+      sample: Nurses
     dn:
       description: The DN of its entry in the directory. Null, where it was not made by a synchronization.
       type: str

@@ -383,7 +383,7 @@ EXAMPLES = r"""
     login: CORP\SVC-SYNC
     password: "{{ vault_svc_sync_password }}"
     distinguished_name: OU=Staff,DC=corp,DC=example
-    required_entries: CN=Domain Admins,CN=Users,DC=corp,DC=example
+    required_entries: CN=All Staff,OU=Staff,DC=corp,DC=example
     user_extinction: delete
     user_extinction_grace_days: 30
     removal_limits:

@@ -92,9 +92,9 @@ def facts(result: Any) -> List[Tuple[str, str]]:
 
 
 def refusals(result: Any) -> List[str]:
-    return [printable("%s: %s of %s would be removed (%s)" % (
-        each.get("limit"), each.get("would_remove"), each.get("of"), each.get("option")))
-        for each in result.get("refused") or []]
+    return [printable("%s%s: %s of %s, see %s" % (
+        each.get("limit"), " in %s" % each["about"] if each.get("about") else "", each.get("would_remove"),
+        each.get("of"), each.get("option"))) for each in result.get("refused") or []]
 
 
 def user_lists(result: Any) -> List[Tuple[str, List[str]]]:
@@ -115,7 +115,12 @@ def user_lists(result: Any) -> List[Tuple[str, List[str]]]:
 
 def sections(result: Any) -> List[Section]:
     """Return what was not done, and why; and what was not read."""
+    held = result.get("held") or {}
     found = [
+        Section("Held for one run, since another server was read than before", [
+            *((name, "user") for name in held.get("users", ())),
+            *((path, "user group") for path in held.get("user_groups", ())),
+            *((each["member"], each["user_group"], "membership") for each in held.get("memberships", ()))]),
         Section("Collisions", [(each["name"], each["path"], each["reason"]) for each in result.get("collisions", ())]),
         Section("Unresolved members", [
             (each["value"], each["user_group"], each["reason"]) for each in result.get("unresolved_members", ())]),
@@ -173,6 +178,7 @@ def _nodes(result: Any) -> Iterator[Tuple[str, Node]]:
 # --- Markdown --------------------------------------------------------------------------------------------------------
 
 _MOST_NAMES = 20  # of one list
+
 
 def markdown(result: Any) -> str:
     """Return the page as Markdown (CommonMark), for a comment on a merge request or a chat."""

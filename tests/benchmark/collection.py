@@ -19,16 +19,16 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import conftest  # noqa: E402,F401 - makes the checkout importable as a collection
-from ansible_collections.usersync.directory.plugins.module_utils import _synchronize as way  # noqa: E402
-from ansible_collections.usersync.directory.plugins.module_utils._directory import search  # noqa: E402
-from ansible_collections.usersync.directory.plugins.module_utils._options import (  # noqa: E402
+import conftest  # noqa: F401 - makes the checkout importable as a collection
+from ansible_collections.usersync.directory.plugins.module_utils import _synchronize as way
+from ansible_collections.usersync.directory.plugins.module_utils._directory import search
+from ansible_collections.usersync.directory.plugins.module_utils._options import (
     CONNECTION,
     STORE,
     SYNCHRONIZATION,
     module_arguments,
 )
-from ansible_collections.usersync.directory.plugins.module_utils._settings import settings_from  # noqa: E402
+from ansible_collections.usersync.directory.plugins.module_utils._settings import settings_from
 
 
 def _warn(text: str) -> None:

@@ -95,7 +95,8 @@ def _write(out: TextIO, dn: str, *lines: str) -> None:
 
 def _write_user(out: TextIO, number: int, *more: str) -> None:
     # Non-ASCII text stands as it is: slapadd and ldapmodify take UTF-8, whatever RFC 2849 says of base64.
-    _write(out, _user_dn(number), *more, "objectClass: inetOrgPerson", *(f"{name}: {text}" for name, text in _user(number)))
+    _write(out, _user_dn(number), *more, "objectClass: inetOrgPerson",
+           *(f"{name}: {text}" for name, text in _user(number)))
 
 
 def write_directory(out: TextIO, groups: list[list[int]], users: int) -> None:
@@ -156,7 +157,8 @@ def write_changes(out: TextIO, groups: list[list[int]], users: int, turn: int) -
     for who in new:
         _write_user(out, who, "changetype: add")
     for who in changed:
-        _write(out, _user_dn(who), "changetype: modify", "replace: title", f"title: {chosen.choice(_TITLES)} {turn}", "-")
+        title = f"{chosen.choice(_TITLES)} {turn}"
+        _write(out, _user_dn(who), "changetype: modify", "replace: title", f"title: {title}", "-")
     for who in renamed:
         _write(out, _user_dn(who), "changetype: modrdn", f"newrdn: uid={_uid(who)}n", "deleteoldrdn: 1")
     for number in sorted(set(joins) | set(leaves)):

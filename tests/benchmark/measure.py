@@ -190,7 +190,8 @@ def _ansible_environment(folder: Path) -> dict[str, str]:
 def measure_rows(server: Server, counts: dict, rounds: int, folder: Path,
                  change: Callable[[int], None] | None) -> dict[str, Any]:
     """Measure every row once a round, one after the other, so that what disturbs the machine disturbs them all."""
-    chosen = [row for row in rows(server, counts["users"], folder, change) if not (row.slow and counts["users"] > SLOW_ABOVE)]
+    chosen = [row for row in rows(server, counts["users"], folder, change)
+              if not row.slow or counts["users"] <= SLOW_ABOVE]
     taken: dict[str, list[dict[str, float]]] = {row.name: [] for row in chosen}
     for turn in range(1, rounds + 1):
         for row in chosen:
@@ -272,7 +273,8 @@ def machine() -> dict[str, Any]:
         "cpu": next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), "unknown"),
         "cores": len(os.sched_getaffinity(0)), "memory_gb": round(int(memory) * 1024 / 1e9),
         "system": release.get("PRETTY_NAME", "unknown"), "kernel": platform.release(),
-        "python": platform.python_version(), "python_build": sys.base_prefix, "openldap": slapd.split("slapd ")[1].split()[0], **json.loads(versions),
+        "python": platform.python_version(), "python_build": sys.base_prefix,
+        "openldap": slapd.split("slapd ")[1].split()[0], **json.loads(versions),
     }
 
 

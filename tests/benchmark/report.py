@@ -35,7 +35,8 @@ LABELS = {
 
 
 def table(series: dict[str, Any]) -> str:
-    lines = ["| who reads what | seconds (median) | from – to | × `ldapsearch` | peak memory |", "|---|--:|--:|--:|--:|"]
+    lines = ["| who reads what | seconds (median) | from – to | × `ldapsearch` | peak memory |",
+             "|---|--:|--:|--:|--:|"]
     for name, label in LABELS.items():
         row = series["rows"].get(name)
         if row:
@@ -94,10 +95,10 @@ def targets_table(result: dict[str, Any]) -> str:
 def tables(result: dict[str, Any]) -> str:
     about = result["machine"]
     parts = [
-        f"Measured on {about['cores']} cores of {about['cpu']} with {about['memory_gb']} GB of memory, "
+        (f"Measured on {about['cores']} cores of {about['cpu']} with {about['memory_gb']} GB of memory, "
         f"{about['system']}, Linux {about['kernel']}, Python {about['python']} ({about['python_build']}), "
         f"SQLite {about['sqlite']}, OpenLDAP {about['openldap']} (server and `ldapsearch`), ansible-core "
-        f"{about['ansible-core']}, ldap3 {about['ldap3']}, python-ldap {about['python-ldap']}.",
+        f"{about['ansible-core']}, ldap3 {about['ldap3']}, python-ldap {about['python-ldap']}."),
     ]
     if any(True for _target in targets(result)):
         parts += ["### Targets", targets_table(result)]

@@ -57,7 +57,8 @@ def synchronize(directory, store, /, **more):
     options = {
         "name": "staff", "user_group": "All/Staff", "server": directory.ldaps_url, "ca_path": str(directory.ca.cert),
         "use_ldap": True, "login": directory.admin_dn, "password": directory.password, "distinguished_name": PEOPLE,
-        "ldap_parameters": {"preset": "openldap_samba"}, "store": str(store), **more,
+        "ldap_parameters": {"preset": "openldap_samba"}, "store": str(store),
+        "removal_limits": {"users": "1"}, **more,  # a record that is overwritten is one that is removed
     }
     return {"name": "Synchronize", "usersync.directory.user_synchronization": options}
 
@@ -86,29 +87,36 @@ KEPT = ("Staff", "Ann", "hand@example.org", {"badge": "7"}, False)
 ELSEWHERE = ("Guests", "annette", "hand@example.org", {"badge": "7"}, False)
 
 
-@pytest.mark.parametrize("policy, name, user_group, sid, outcome, reason", [
+# The policy; who was made by hand, where and with what SID; who is there afterwards; why a user was left out.
+CASES = [
     ("skip", "Ann", "All/Staff", None, [KEPT, BOB], "the name is taken"),
     ("overwrite", "Ann", "All/Staff", None, [ANN, BOB], None),
     ("merge", "Ann", "All/Staff", None, [MERGED, BOB], None),
     ("skip", "annette", "All/Guests", DOMAIN + "-1001", [ELSEWHERE, BOB], "another user has its SID"),
     ("overwrite", "annette", "All/Guests", DOMAIN + "-1001", [ANN, BOB], None),
     ("merge", "annette", "All/Guests", DOMAIN + "-1001", [MERGED, BOB], None),
-], ids=lambda value: value if value in ("skip", "overwrite", "merge", "All/Staff", "All/Guests") else "")
-def test_a_record_made_by_hand(company, run_playbook, tmp_path, policy, name, user_group, sid, outcome, reason):
-    store = tmp_path / "users.db"
-    synchronization = synchronize(company, store, user_collision=policy)
-    run = run_playbook([by_hand(store, name, user_group, sid=sid), dict(synchronization, check_mode=True),
-                        synchronization, synchronization])
+]
+
+
+def test_a_record_made_by_hand(company, run_playbook, tmp_path):
+    tasks = []
+    for number, (policy, name, user_group, sid, _outcome, _reason) in enumerate(CASES):
+        store = tmp_path / str(number)
+        synchronization = synchronize(company, store, user_collision=policy)
+        tasks += [by_hand(store, name, user_group, sid=sid), dict(synchronization, check_mode=True), synchronization,
+                  synchronization]
+    run = run_playbook(tasks)
     assert run.rc == 0, run.output
-    dry, first, second = run.results[1:]
-    assert dry["plan_digest"] == first["plan_digest"] and dry["collisions"] == first["collisions"]
-    assert second["changed"] is False
-    expected = [] if reason is None else [{
-        "kind": "user", "name": "ann", "path": "All/Staff", "dn": "uid=ann,%s" % PEOPLE, "reason": reason}]
-    assert first["collisions"] == second["collisions"] == expected, "reported, and again in the next run"
-    if reason is None:
-        assert first["users"]["updated"] == ["ann"] and first["users"]["created"] == ["bob"]
-    assert people(store) == outcome
+    for number, (policy, name, _user_group, _sid, outcome, reason) in enumerate(CASES):
+        dry, first, second = run.results[4 * number + 1:4 * number + 4]
+        assert dry["plan_digest"] == first["plan_digest"] and dry["collisions"] == first["collisions"]
+        assert second["changed"] is False, (policy, name)
+        expected = [] if reason is None else [{
+            "kind": "user", "name": "ann", "path": "All/Staff", "dn": "uid=ann,%s" % PEOPLE, "reason": reason}]
+        assert first["collisions"] == second["collisions"] == expected, "reported, and again in the next run"
+        if reason is None:
+            assert first["users"]["updated"] == ["ann"] and first["users"]["created"] == ["bob"]
+        assert people(tmp_path / str(number)) == outcome, (policy, name)
 
 
 def test_who_was_adopted_is_released_and_who_was_overwritten_is_deleted(run_playbook, tmp_path):
@@ -125,15 +133,15 @@ def test_who_was_adopted_is_released_and_who_was_overwritten_is_deleted(run_play
     assert people(overwritten) == [BOB]
 
 
-@pytest.mark.parametrize("policy", ["skip", "overwrite", "merge"])
-def test_a_record_of_another_directory_is_always_left(company, run_playbook, tmp_path, policy):
-    store = tmp_path / "users.db"
+def test_a_record_of_another_directory_is_always_left(company, run_playbook, tmp_path):
+    policies = ("skip", "overwrite", "merge")
     with Slapd(ldif=COMPANY.replace("ann@example.org", "first@example.org").replace("-1001", "-2001")) as other:
-        run = run_playbook([
-            synchronize(other, store, name="first"), synchronize(company, store, user_collision=policy)])
+        run = run_playbook([task for policy in policies for task in (
+            synchronize(other, tmp_path / policy, name="first"),
+            synchronize(company, tmp_path / policy, user_collision=policy))])
     assert run.rc == 0, run.output
-    result = run.results[1]
-    assert [(each["name"], each["reason"]) for each in result["collisions"]] == [
-        ("ann", "the name is taken"), ("bob", "another user has its SID")]
-    assert result["changed"] is False or result["users"]["created"] == []
-    assert people(store) == [("Staff", "ann", "first@example.org", {}, True), BOB]
+    for policy, result in zip(policies, run.results[1::2]):
+        assert [(each["name"], each["reason"]) for each in result["collisions"]] == [
+            ("ann", "the name is taken"), ("bob", "another user has its SID")]
+        assert result["users"]["created"] == []
+        assert people(tmp_path / policy) == [("Staff", "ann", "first@example.org", {}, True), BOB]

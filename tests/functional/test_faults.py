@@ -54,7 +54,7 @@ SLOW = 0.25
 
 FAULTS = {
     "none: MaxPageSize and MaxValRange": Fault(misbehaving.behave, right=tuple(STAGES)),
-    "success, and nothing was found": Fault(misbehaving.finds_nothing, ("users", "groups", "ranges")),
+    "success, and nothing was found": Fault(misbehaving.finds_nothing, ("users", "groups", "ranges", "outside")),
     "invalidCredentials": Fault(ends_with(49, "data 52e, v4563"), ("bind",)),
     "sizeLimitExceeded": Fault(ends_with(4)),
     "timeLimitExceeded": Fault(ends_with(3)),
@@ -180,8 +180,9 @@ def lab(first_store, tmp_path, ca):
     domain = company()
     store = tmp_path / "users.db"
     shutil.copy(first_store, store)
-    with closing(sqlite3.connect(store)) as connection, connection:    # else removals on another server wait for a run
+    with closing(sqlite3.connect(store)) as connection:    # else removals on another server wait for a run
         connection.execute("UPDATE runs SET server = ''")
+        connection.commit()
     change(domain)
     with MisbehavingDirectory(domain, ca=ca, max_page=2, max_values=2) as server:
         yield Lab(server, store, ca)
@@ -284,7 +285,7 @@ def test_a_certificate_that_must_not_be_trusted(lab, cell, tmp_path_factory, nam
 @pytest.mark.parametrize(("name", "fault", "timeout"), [
     ("StartTLS refused after it was announced", ends_with(52, "TLS is not set up"), 10),
     ("StartTLS answered with a referral", ends_with(10, referrals=["ldap://127.0.0.1:1/"]), 10),
-    ("hangs up", misbehaving.hangs_up_within_a_message, 10),
+    ("hangs up within a message", misbehaving.hangs_up_within_a_message, 10),
     ("stalls", misbehaving.stalls, SLOW),
     ("trickles without end", misbehaving.trickles(0.1), SLOW),
     ("no LDAP at all", sends_instead(b"HTTP/1.1 400 Bad Request\r\n\r\n"), SLOW),

@@ -19,13 +19,13 @@ from support.slapd import Slapd
 STAFF = "OU=Staff," + tree.DOMAIN
 
 # As they stand in attributes; in a DN they are escaped.
-NAMES = [
+NAMES = (
     "new\nline", "tab\there", "carriage\rreturn", "\x1b[31mred\x1b[0m", "bell\a", "c1\x9b31m", "right\u202eleft",
     "\u2066isolate", "zero\u200bwidth", "\ufeffmark", "line\u2028separator", "{{ 7 * 7 }}", "{% for x in y %}",
     "{{ lookup('pipe', 'id') }}", "!unsafe x", "quote'single", 'quote"double', "Robert'); DROP TABLE users;--",
     "' OR 1=1 --", "%s%n%(x)s", "slash/es",
     "back\\slash", "$(id)`id`", "-rf", "\U0001f469\u200d\U0001f692", "A\u030angstro\u0308m", "all", "x" * 1000000,
-]
+)
 
 
 def escaped(value):
@@ -134,6 +134,7 @@ def test_a_dn_that_is_no_utf8_ends_the_read(lab, domain):
 
 
 def test_errors_and_warnings_are_one_line_each(lab, domain):
+    domain.user("anna", STAFF)
     evil = "CN=evil\nchanged: [localhost]\x1b[2J\u202e," + STAFF
     domain.move(domain.user("evil", STAFF), evil)
     domain.set(evil, "userAccountControl")
@@ -144,6 +145,7 @@ def test_errors_and_warnings_are_one_line_each(lab, domain):
     lab.run()
     moved = "OU=Staff\n\x1b[2J," + tree.DOMAIN
     domain.move(STAFF, moved)
+    domain.move("CN=anna," + STAFF, "CN=anna," + moved)
     lab.run()
     assert len(lab.warnings) >= 2 and all(warning.isprintable() for warning in lab.warnings)
 

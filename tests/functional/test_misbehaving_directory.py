@@ -135,6 +135,8 @@ def test_faults_begin_and_end_where_they_are_told(server, ca):
                 first=2, times=1)
     code, entries, said = ldapsearch(server, ca, *pages)
     assert code == 51 and "busy now" in said and len(entries) == 3 + 2    # a page, and half of the next one's messages
+    assert ldapsearch(server, ca, *pages)[0] == 51    # on the next connection it is counted anew
+    server.behave()
     assert len(ldapsearch(server, ca, *pages)[1]) == 12
     server.behave()
     assert server.received == [] and server.connections == 0
@@ -146,6 +148,7 @@ def test_an_entry_that_moves_between_two_pages_comes_twice_or_not_at_all(server,
     server.fail(lambda request: request.page_size, times=1,
                 fault=misbehaving.changes(lambda: domain.move("CN=user00," + OU, "CN=user00," + late)))
     assert len(ldapsearch(server, ca, *pages)[1]) == 13
+    server.behave()
     server.fail(lambda request: request.page_size, times=1,
                 fault=misbehaving.changes(lambda: domain.move("CN=user11," + OU, "CN=user11," + early)))
     assert len(ldapsearch(server, ca, *pages)[1]) == 11

@@ -19,15 +19,17 @@ from support.slapd import Slapd
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 SCRIPT = "<script>document.title = 'taken'</script>"
-COMPANY = (lab.ROOT + lab.unit("people") + "".join(lab.person("p%02d" % number) for number in range(30))
-           + lab.person("zoe", "mail: zoe@example.org") + lab.group("Nurses", *(lab.dn_of("p%02d" % number)
-                                                                             for number in range(30)))
-           + lab.group("Doctors", lab.dn_of("p01"), "uid=nobody,%s" % lab.PEOPLE)
-           + lab.group("Everybody", "cn=Nurses,%s" % lab.PEOPLE) + lab.group("Reception", lab.dn_of("p02")))
-CHANGES = (f"dn: cn=Nurses,{lab.PEOPLE}\nchangetype: modify\nreplace: member\nmember: {lab.dn_of('zoe')}\n"
-           f"member: {lab.dn_of('p00')}\n\n" + lab.renamed("cn=Doctors,%s" % lab.PEOPLE, "cn=Physicians")
-           + lab.group(SCRIPT, lab.dn_of("zoe")).replace("cn=" + SCRIPT, "cn=" + SCRIPT.replace("<", "\\<").replace(
-               ">", "\\>").replace("=", "\\=", 1).replace("cn\\=", "cn=", 1)))
+MANY = ["p%02d" % number for number in range(30)]
+COMPANY = "".join([
+    lab.ROOT, lab.unit("people"), *map(lab.person, MANY), lab.person("zoe", "mail: zoe@example.org"),
+    lab.group("Nurses", *map(lab.dn_of, MANY)), lab.group("Doctors", lab.dn_of("p01"), "uid=nobody,%s" % lab.PEOPLE),
+    lab.group("Everybody", "cn=Nurses,%s" % lab.PEOPLE), lab.group("Reception", lab.dn_of("p02"))])
+ESCAPED = "cn=\\<script\\>document.title \\= 'taken'\\</script\\>"
+CHANGES = "".join([
+    "dn: cn=Nurses,%s\nchangetype: modify\nreplace: member\n" % lab.PEOPLE,
+    "member: %s\nmember: %s\n\n" % (lab.dn_of("zoe"), lab.dn_of("p00")),
+    lab.renamed("cn=Doctors,%s" % lab.PEOPLE, "cn=Physicians"),
+    lab.group(SCRIPT, lab.dn_of("zoe")).replace("dn: cn=" + SCRIPT, "dn: " + ESCAPED)])
 
 
 @pytest.fixture(scope="module")

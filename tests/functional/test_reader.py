@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 import types
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
-from ansible_collections.usersync.directory.plugins.module_utils._directory import connection, presets, reader
+from ansible_collections.usersync.directory.plugins.module_utils._directory import connection, presets, reader, search
 from ansible_collections.usersync.directory.plugins.module_utils._directory.search import ReadError
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.slapd import Slapd
@@ -373,17 +374,19 @@ def test_a_key_that_two_users_have_is_no_key():
 
 
 def test_a_user_who_moves_while_the_users_are_read_is_there_once(monkeypatch):
-    real = reader.search
+    real = reader.encoded_entries
 
     def twice(session, base, scope, filter, attributes, *rest, **options):
-        for dn, found, raw in real(session, base, scope, filter, attributes, *rest, **options):
-            if scope == "sub" and "mail" in attributes and dn.startswith(b"uid=anna"):
-                yield dn.replace(b"ou=people", b"ou=groups"), found, raw
-            yield dn, found, raw
+        for part in real(session, base, scope, filter, attributes, *rest, **options):
+            for raw in part:
+                if b"\x04\x06member1" not in raw:  # the DN is as long
+                    yield [raw.replace(b"uid=anna,ou=people", b"uid=anna,ou=groups")]
+                yield [raw]
 
     with directory(person("anna"), group("staff", "uid=anna,ou=people")) as server:
-        monkeypatch.setattr(reader, "search", twice)
+        monkeypatch.setattr(reader, "encoded_entries", twice)
         seen = look(server, group_structure="both")
+        assert look(server, seen.digests(), group_structure="both").group("staff").members is None
     assert len(seen.snapshot.users) == 1 and seen.user("anna").dn == f"uid=anna,ou=people,{SUFFIX}"
     assert seen.place("anna") == "people"
     assert seen.members("people") == seen.members("staff") == ["anna"] and seen.members("groups") == []
@@ -396,6 +399,112 @@ def test_an_entry_created_again_is_somebody_else():
         again = look(server, first.digests())
         assert again.members("staff") == ["anna"]  # the list reads the same and means another
         assert set(again.snapshot.lost_users.values()) == {_model.GONE}
+
+
+def decoded(monkeypatch) -> list[bytes]:
+    """The DNs of the users that are decoded from now on."""
+    dns: list[bytes] = []
+    real = reader.decode_entry
+
+    def decode_entry(raw, names):
+        found = real(raw, names)
+        dns.append(found[0])
+        return found
+
+    monkeypatch.setattr(reader, "decode_entry", decode_entry)
+    return dns
+
+
+@pytest.mark.parametrize("preset", ["openldap", "rfc2307"])
+@pytest.mark.parametrize("structure", ["groups", "both"])
+def test_users_that_are_as_stored_are_known_by_their_bytes(preset, structure, monkeypatch):
+    with directory(
+        *(posix(name, 10, "objectClass: shadowAccount") for name in ("anna", "bob", "carl")), unit("far"),
+        posix_group("ten", 10, "memberUid: anna", "memberUid: bob"), group("staff", "uid=anna,ou=people"),
+    ) as server:
+        options = {"group_structure": structure, "ldap_parameters": {"preset": preset}}
+        first = look(server, **options)
+        dns = decoded(monkeypatch)
+        again = look(server, first.digests(), **options)
+        assert dns == [] and set(again.snapshot.users.values()) == {None}
+        assert {each.members for each in again.snapshot.user_groups.values()} == {None}
+        assert [each.members_digest for each in again.snapshot.user_groups.values()] == [
+            each.members_digest for each in first.snapshot.user_groups.values()]
+
+        server.modify(f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modify\nreplace: gidNumber\ngidNumber: 11\n-\n"
+                      "add: mail\nmail: bob@example.org\n\n"
+                      f"dn: uid=carl,ou=people,{SUFFIX}\nchangetype: modify\nadd: shadowExpire\nshadowExpire: 9\n")
+        changed = look(server, first.digests(), **options)
+        assert sorted(dns) == [f"uid={name},ou=people,{SUFFIX}".encode() for name in ("bob", "carl")]
+        assert not changed.user("carl").enabled and changed.user("bob").enabled
+        if preset == "rfc2307":
+            anna, = set(first.snapshot.users) - {changed.user("bob").key, changed.user("carl").key}
+            assert changed.snapshot.user_groups[first.group("ten").key].members is None  # bob is listed as well
+            server.modify(f"dn: cn=ten,ou=groups,{SUFFIX}\nchangetype: modify\ndelete: memberUid\nmemberUid: bob\n")
+            assert set(look(server, first.digests(), **options).group("ten").members) == {
+                anna, changed.user("carl").key}
+
+
+def test_a_member_list_of_the_same_bytes_leads_to_others():
+    """Once somebody is another, gone or new, no list is taken for what it was."""
+    with directory(person("anna"), person("bob"), group("staff", "uid=anna,ou=people", "uid=bob,ou=people"),
+                   group("late", "uid=carl,ou=people", "uid=bob,ou=people")) as server:
+        first = look(server)
+        server.modify(f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: delete\n")
+        gone = look(server, first.digests())
+        assert gone.group("staff").members == [first.user("anna").key]
+        assert gone.group("staff").kept_values == [f"uid=bob,ou=people,{SUFFIX}"]
+        server.modify(person("carl"))
+        anna = first.user("anna")
+        new = look(server, _model.Digests({anna.key: anna.digest}, {
+            key: each.members_digest for key, each in gone.snapshot.user_groups.items()}, {}, {}))
+        assert new.members("late") == ["carl"] and new.group("late").kept_values == [f"uid=bob,ou=people,{SUFFIX}"]
+
+
+def test_a_text_that_looks_like_an_attribute_is_none(monkeypatch):
+    """What is found by its name in the bytes of an entry is only believed where decoding found the same."""
+    fake = base64.b64encode(b"\x04\x09gidNumber1\x04\x04\x0220" + b"\x04\x03uid1\x05\x04\x03bob").decode("ascii")
+    with directory(
+        posix("anna", 10, f"carLicense:: {fake}"), posix("bob", 20),
+        posix_group("ten", 10), posix_group("twenty", 20, "memberUid: anna"),
+    ) as server:
+        # The server sends it before the real ones, or the test shows nothing.
+        options = {"ldap_parameters": {"preset": "rfc2307"}, "user_attributes": {"car": "carLicense"}}
+        first = look(server, **options)
+        assert (first.members("ten"), first.members("twenty")) == (["anna"], ["anna", "bob"])
+        dns = decoded(monkeypatch)
+        again = look(server, first.digests(), **options)
+        assert dns == [f"uid=anna,ou=people,{SUFFIX}".encode()]
+        assert again.group("ten").members is None and again.group("twenty").members is None
+
+
+def test_who_joins_by_a_primary_group_from_outside_is_seen_though_all_else_is_as_stored():
+    with directory(unit("far"), posix("anna", 10), posix_group("ten", 10)) as server:
+        options = {"ldap_parameters": {"preset": "rfc2307"},
+                   "distinguished_name": [f"ou=people,{SUFFIX}", f"ou=groups,{SUFFIX}"]}
+        first = look(server, **options)
+        assert look(server, first.digests(), **options).group("ten").members is None
+        server.modify(posix("eve", 10, below="ou=far"))
+        again = look(server, first.digests(), **options)
+        assert set(again.group("ten").members) == {first.user("anna").key, again.user("eve").key}
+
+
+def test_large_pages_are_handed_on_while_they_come_in(monkeypatch):
+    monkeypatch.setattr(search, "_PART", 5000)
+    sizes = []
+    real = reader.encoded_entries
+
+    def counting(*arguments, **options):
+        for part in real(*arguments, **options):
+            sizes.append(sum(map(len, part)))
+            yield part
+
+    monkeypatch.setattr(reader, "encoded_entries", counting)
+    with directory(*(person(f"u{number:03}", f"description: {'x' * 300}") for number in range(100)),
+                   group("all", *(f"uid=u{number:03},ou=people" for number in range(100)))) as server:
+        seen = look(server)
+    assert len(seen.users) == 100 and len(seen.members("all")) == 100
+    assert max(sizes) < 6000 and len(sizes) > 8
 
 
 def test_the_lost_are_gone_or_out_of_scope():

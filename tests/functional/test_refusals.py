@@ -316,7 +316,7 @@ def test_a_user_who_is_deleted_after_a_grace(company):
     result = company.run(**grace)
     assert result["users"]["created"] == [NAMES[0]] and result["users"]["deleted"] == []
 
-    with closing(sqlite3.connect(company.store)) as connection, connection:
+    with closing(sqlite3.connect(company.store, isolation_level=None)) as connection:
         connection.execute("UPDATE users SET extinct_since = extinct_since - 30 * 86400")
     result = company.run(**grace, removal_limits={"users": "0"})
     assert sorted(result["users"]["deleted"]) == ["user00 (extinct)", "user01"], "announced, so no limit counts it"
@@ -335,7 +335,7 @@ def test_a_user_who_returns_within_the_grace(company):
 @pytest.mark.parametrize("state", ["released", "absent"])
 def test_the_end_of_a_synchronization(company, state):
     company.run()
-    with closing(sqlite3.connect(company.store)) as connection, connection:
+    with closing(sqlite3.connect(company.store, isolation_level=None)) as connection:
         connection.execute("UPDATE users SET local_attributes = '{\"desk\":\"4\"}' WHERE name = 'guest'")
     members = company.members()
     company.server.stop()  # no directory is read
@@ -398,7 +398,8 @@ def test_a_copy_is_restored_as_the_documentation_says(company, tmp_path):
     company.run(user_extinction="delete")
     assert NAMES[0] not in users(company)
     copy, = company.store.parent.glob("users.db.backup-*")
-    script, = re.findall("```sh\n(.*?)```", (CHECKOUT / "docs" / "reliability.md").read_text(encoding="utf-8"), re.DOTALL)
+    page = (CHECKOUT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    script, = re.findall("```sh\n(.*?)```", page, re.DOTALL)
     subprocess.run(["sh", "-e", "-c", script.replace("/var/lib/user_synchronization", str(company.store.parent))
                     .replace("20261125T093000.000000Z", copy.name.partition("-")[2])], check=True)
     assert company.contents() == before

@@ -79,6 +79,10 @@ class Line:
         if self._stopped.wait(min(seconds, _AT_MOST)):
             raise ConnectionError("the server was stopped")
 
+    def end(self) -> None:
+        """Let go of the socket."""
+        self.socket.close()
+
     def close(self) -> None:
         """Hang up, without a word."""
         with contextlib.suppress(OSError):
@@ -158,7 +162,7 @@ class MisbehavingDirectory(ClosedAtExit):
     # --- what a test says and asks
 
     def fail(self, fits: Callable[[Request], bool], fault: Fault, first: int = 1, times: float = float("inf")) -> None:
-        """Answer with `fault` from the `first` request of a connection on that `fits`, `times` times."""
+        """Answer with `fault` from the `first` request of a connection on that `fits`, `times` times on each."""
         self._rules.append(_Rule(fits, fault, first, times, Counter()))
 
     def behave(self) -> None:
@@ -193,7 +197,7 @@ class MisbehavingDirectory(ClosedAtExit):
 
     def _serve(self, line: Line, tls: bool) -> None:
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            stack.callback(lambda: line.socket.close())
+            stack.callback(line.end)
             if tls:
                 self._encrypt(line)
             bound = False

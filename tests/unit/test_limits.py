@@ -17,8 +17,8 @@ from test_plan import Store, group, policies, user
 SCOPE = {**dict.fromkeys(_limits.SCOPE_SETTINGS), "whole_tree": False, "distinguished_name": ["ou=staff,dc=x"]}
 
 
-def judge(store, people, groups=(), reason=GONE, scope=SCOPE, last_scope=SCOPE, held=frozenset(), **chosen):
-    """Plan against the store of dictionaries; the plan, and why it is refused."""
+def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), **chosen):
+    """Plan against the store of dictionaries; the plan, and why it is refused. Else the scope was and is SCOPE."""
     limits = dict(removal_limits={}, allow_empty=False, scope_change=False, fail_on=[], approved_plan=None,
                   approved_removals=None)
     options = {**limits, **{option: chosen.pop(option) for option in list(chosen) if option in limits}}
@@ -37,8 +37,8 @@ def judge(store, people, groups=(), reason=GONE, scope=SCOPE, last_scope=SCOPE, 
     owned = _limits.Owned(sum(1 for each in state.users.values() if not each.record.extinct),
                           len(state.user_groups), state.membership_count, values)
     digests = _plan.plan_digest(plan), _plan.removals_digest(plan)
-    refusals = _limits.refusals(plan, unheld, snapshot, state, SimpleNamespace(**options), owned, (last_scope, scope),
-                                digests)
+    refusals = _limits.refusals(plan, unheld, snapshot, state, SimpleNamespace(**options), owned,
+                                scopes or (SCOPE, SCOPE), digests)
     return SimpleNamespace(plan=plan, refusals=refusals, digests=digests, snapshot=snapshot,
                            limits=[refusal.limit for refusal in refusals])
 
@@ -203,15 +203,15 @@ def test_what_must_not_be():
 def test_a_change_of_scope():
     store = stored(100)
     other = {**SCOPE, "user_filter": "(title=nurse)"}
-    found = judge(store, people(99), reason=OUT_OF_SCOPE, scope=other)
+    found = judge(store, people(99), reason=OUT_OF_SCOPE, scopes=(SCOPE, other))
     assert found.limits == ["scope_change"]
     assert "user_filter was not set and is '(title=nurse)'" in found.refusals[0].why
-    assert judge(store, people(99), reason=GONE, scope=other).limits == [], "gone is gone"
+    assert judge(store, people(99), reason=GONE, scopes=(SCOPE, other)).limits == [], "gone is gone"
     assert judge(store, people(99), reason=OUT_OF_SCOPE).limits == [], "the scope is as it was"
-    assert judge(store, people(99), reason=OUT_OF_SCOPE, scope=other, last_scope=None).limits == []
-    assert judge(store, people(99), reason=OUT_OF_SCOPE, scope=other, scope_change=True).limits == []
-    assert judge(store, people(9), reason=OUT_OF_SCOPE, scope=other, scope_change=True).limits == ["users"]
-    assert judge(store, people(9), reason=OUT_OF_SCOPE, scope=other,
+    assert judge(store, people(99), reason=OUT_OF_SCOPE, scopes=(None, other)).limits == [], "nothing to compare with"
+    assert judge(store, people(99), reason=OUT_OF_SCOPE, scopes=(SCOPE, other), scope_change=True).limits == []
+    assert judge(store, people(9), reason=OUT_OF_SCOPE, scopes=(SCOPE, other), scope_change=True).limits == ["users"]
+    assert judge(store, people(9), reason=OUT_OF_SCOPE, scopes=(SCOPE, other),
                  approved_plan=judge(store, people(9), reason=OUT_OF_SCOPE).digests[0]).limits == []
 
 
@@ -219,21 +219,21 @@ def test_another_attribute_for_members_may_end_them_all():
     keys = [body.key for body in people(20)]
     store = stored(20, [group("g", members=keys)])
     other = {**SCOPE, "ldap_parameters.group_members": ["owner"]}
-    assert judge(store, people(20), [group("g", members=keys[1:])], scope=other).limits == ["scope_change"]
+    assert judge(store, people(20), [group("g", members=keys[1:])], scopes=(SCOPE, other)).limits == ["scope_change"]
     assert judge(store, people(20), [group("g", members=keys[1:])]).limits == []
 
 
 def test_widening_to_the_whole_tree():
     store = stored(4)
     whole = {**SCOPE, "whole_tree": True, "distinguished_name": []}
-    assert judge(store, people(5), scope=whole).limits == ["scope_change"]
-    assert judge(store, people(5), scope=whole, scope_change=True).limits == []
-    assert judge(store, people(5), scope=whole, last_scope=whole).limits == []
-    assert judge(store, people(4), scope=whole).limits == [], "a plan with nothing to do is always approved"
+    assert judge(store, people(5), scopes=(SCOPE, whole)).limits == ["scope_change"]
+    assert judge(store, people(5), scopes=(SCOPE, whole), scope_change=True).limits == []
+    assert judge(store, people(5), scopes=(whole, whole)).limits == []
+    assert judge(store, people(4), scopes=(SCOPE, whole)).limits == [], "a plan with nothing to do is always approved"
     digests = judge(store, people(5)).digests
-    assert judge(store, people(5), scope=whole, approved_plan=digests[0]).limits == []
+    assert judge(store, people(5), scopes=(SCOPE, whole), approved_plan=digests[0]).limits == []
     approved = judge(store, people(3)).digests[1]
-    assert judge(store, people(3), scope=whole, approved_removals=approved).limits == ["scope_change"]
+    assert judge(store, people(3), scopes=(SCOPE, whole), approved_removals=approved).limits == ["scope_change"]
 
 
 def test_a_change_of_scope_does_not_slip_through_while_its_removals_are_held():
@@ -241,7 +241,7 @@ def test_a_change_of_scope_does_not_slip_through_while_its_removals_are_held():
     snapshot = store.snapshot(people(99), (), OUT_OF_SCOPE)
     held = _plan.removals(_plan.make_plan(policies(), snapshot, store.state(), str.casefold), snapshot)
     other = {**SCOPE, "user_filter": "(title=nurse)"}
-    found = judge(store, people(99), reason=OUT_OF_SCOPE, scope=other, held=held)
+    found = judge(store, people(99), reason=OUT_OF_SCOPE, scopes=(SCOPE, other), held=held)
     assert found.plan.is_empty and found.limits == ["scope_change"]
 
 
@@ -328,5 +328,3 @@ def test_a_newcomer_does_not_take_the_place_of_who_is_held():
     held = frozenset({("user", "a")})
     plan = _plan.make_plan(policies(), snapshot, store.state(), str.casefold, held=held)
     assert plan.users == [] and [each.name for each in plan.collisions] == ["ann"]
-
-

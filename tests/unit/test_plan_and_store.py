@@ -84,6 +84,9 @@ def effective_members(path):
             nested.setdefault(group, set()).add(child)
         visible = {user for user, in connection.execute("SELECT id FROM users WHERE enabled AND extinct IS NULL")}
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        # What no foreign key of that table says.
+        assert connection.execute("SELECT count(*) FROM memberships WHERE user_id NOT IN (SELECT id FROM users)"
+                                  ).fetchone() == (0,)
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("SELECT count(*) FROM users WHERE name_key IS NULL").fetchone() == (0,)
     connection.close()

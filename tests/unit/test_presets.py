@@ -178,7 +178,7 @@ def test_a_name_that_cannot_be_used(entry, why):
 def test_fields():
     fields = {"department": ("departmentNumber", "ou"), "email": ("mail",), "title": ("title",)}
     entry = {"ou": [b"b", b"a"], "mail": [b"\xff"], "l": ["Ö".encode(), b"A"], "photo": [b"\xff\xd8"]}
-    found, problems = presets.entry_fields(fields, {"towns": "l", "photo": "photo"}, entry, "uid=x")
+    found, problems = presets.field_reader(fields, {"towns": "l", "photo": "photo"})(entry, "uid=x")
     assert found == {"department": "a", "towns": ["A", "Ö"]}
     assert [problem.split(":")[0] for problem in problems] == ["its mail is not UTF-8", "its photo is not UTF-8"]
 

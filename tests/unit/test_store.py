@@ -1153,6 +1153,28 @@ def test_the_history_names_who_is_gone_and_forgets_with_the_runs(path):
         assert look_up(store, user="anna")["users"][0]["user_groups"] == ["All/Company/staff"]
 
 
+@pytest.mark.parametrize("count", [1, 49, 50, 51, 100, 120])
+def test_as_many_members_are_stored_as_are_listed(tmp_path, count):
+    path = tmp_path / "users.db"
+    people = {"u%03d" % number: user("user %d" % number) for number in range(count)}
+    apply(path, make_plan(groups({}, {"g": group("all"), "h": group("more")}), users({}, people),
+                          [members("g", added=people), members("h", added=list(people)[:1])]))
+    listed = "SELECT u.key FROM memberships m JOIN user_groups g ON g.id = m.user_group_id" \
+             " JOIN users u ON u.id = m.user_id WHERE g.key = '%s' AND m.run_id = 1 ORDER BY u.key"
+    assert [key for key, in rows(path, listed % "g")] == sorted(people)
+    assert [key for key, in rows(path, listed % "h")] == ["u000"]
+
+
+def test_memberships_end_with_their_user_whoever_deletes_it(tmp_path):
+    path = tmp_path / "users.db"
+    people = {"a": user("ann"), "b": user("bob")}
+    apply(path, make_plan(groups({}, {"g": group("all")}), users({}, people), [members("g", added=people)]))
+    with sqlite3.connect(path) as connection:  # without foreign keys, as SQLite is by itself
+        connection.execute("DELETE FROM users WHERE key = 'a'")
+    connection.close()
+    assert rows(path, "SELECT u.key FROM memberships m LEFT JOIN users u ON u.id = m.user_id") == [("b",)]
+
+
 def test_records_made_by_hand(path):
     with open_store(str(path)) as store:
         make_user(store, ["All", "New"], "Ann", {"email": "x"}, {"badge": "7"}, "S-1")

@@ -50,9 +50,9 @@ class Page(html.parser.HTMLParser):
         self.texts, self.elements, self.attributes, self.hidden = [], [], [], 0
         self.feed(text)
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag, attrs):
         self.elements.append(tag)
-        self.attributes += attributes
+        self.attributes += attrs
         self.hidden += tag == "style"
 
     def handle_endtag(self, tag):
@@ -109,6 +109,7 @@ def everywhere(value):
         collisions=[{"kind": "user", "name": value, "path": path, "dn": value, "reason": value}],
         unresolved_members=[{"user_group": path, "value": value, "reason": "does not exist"}],
         not_stored=[{"dn": value, "reason": value}],
+        held={"users": [value], "user_groups": [path], "memberships": [{"user_group": path, "member": value}]},
         refused=[{"limit": "users", "would_remove": 3, "of": 4, "option": "removal_limits.users"}],
         read={"server": value, "directory_type": "openldap", "entries": 1, "seconds": 0, "not_read": [value]},
     )
@@ -159,11 +160,13 @@ def test_the_tree_shows_who_joined_and_left_where_it_happened():
 
 
 def test_counts_digests_refusals_and_what_was_cut():
-    told = result(msg="removal_limits.users: the run would remove 3 of 4 users", report_truncated=True,
-                  refused=[{"limit": "users", "would_remove": 3, "of": 4, "option": "removal_limits.users"}])
+    told = result(msg="removal_limits.users: the run would remove 3 of 4 users", report_truncated=True, refused=[
+        {"limit": "users", "would_remove": 3, "of": 4, "option": "removal_limits.users", "about": None},
+        {"limit": "memberships", "would_remove": 1, "of": 2, "option": "x", "about": "All/Staff"}])
     for text in (summary.markdown(told), Page(summary.html(told)).text):
         for expected in ("Refused. Nothing was changed.", "removal_limits.users: the run would remove 3 of 4 users",
-                         "users: 3 of 4 would be removed", "7 added", "d" * 64, "e" * 64, "cut at report_limit"):
+                         "users: 3 of 4, see removal_limits.users", "memberships in All/Staff: 1 of 2, see x",
+                         "7 added", "d" * 64, "e" * 64, "cut at report_limit"):
             assert expected in text, expected
         assert "0 removed" not in text
     assert "Nothing to change." in summary.markdown(result(changed=False))

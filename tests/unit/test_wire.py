@@ -110,15 +110,28 @@ class Pieces:
 @given(TEXT, ATTRIBUTES)
 def test_an_entry_is_decoded_as_it_was_encoded(dn, attributes):
     raw = encoder.encode(entry_operation(dn, attributes))
-    for written in (raw, as_microsoft_writes_it(raw)):
-        assert wire.decode_entry(written, {}) == (dn.encode(), attributes, written)
+    names = {}
+    for written in (raw, as_microsoft_writes_it(raw), raw):  # the last time by names that it has learned
+        assert wire.decode_entry(written, names) == (dn.encode(), attributes, written)
+        assert wire.entry_dn(written) == dn.encode()
 
 
 def test_an_attribute_that_comes_twice_loses_nothing():
     part = wire._element(0x30, wire._string("cn"), wire._element(0x31, wire._string("a")))
     other = wire._element(0x30, wire._string("CN"), wire._element(0x31, wire._string("b")))
     raw = wire._element(0x64, wire._string("cn=a"), wire._element(0x30, part, other))
-    assert wire.decode_entry(raw, {})[1] == {"cn": [b"a", b"b"]}
+    names = {}
+    assert wire.decode_entry(raw, names)[1] == wire.decode_entry(raw, names)[1] == {"cn": [b"a", b"b"]}
+
+
+def test_values_are_found_behind_the_header_of_their_attribute():
+    many = [b"%03d" % number for number in range(60)]
+    raw = encoder.encode(entry_operation("cn=a", {"cn": [b"a"], "uid": [b"b", b"c" * 200], "n": many, "none": []}))
+    for written in (raw, as_microsoft_writes_it(raw)):
+        found = wire.decode_entry(written, {})[1]
+        for name in ("CN", "UID", "N", "NONE"):  # as the entry spells them
+            assert wire.find_values(written, wire.attribute_header(name)) == found[name.lower()]
+        assert wire.find_values(written, wire.attribute_header("cn")) is None
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19, 21, 22])
@@ -130,15 +143,28 @@ def test_an_entry_with_one_wrong_tag_or_length_is_refused(at):
             wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1:], {})
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19])
+def test_one_wrong_tag_or_length_is_seen_where_the_attribute_is_known(at):
+    raw = bytes.fromhex("6414 0404636e3d61 300c 300a 0402636e 3104 04026263")
+    names = {}
+    assert wire.decode_entry(raw, names) == wire.decode_entry(raw, names) == (b"cn=a", {"cn": [b"bc"]}, raw)
+    for wrong in (raw[at] - 1, raw[at] + 1):
+        with pytest.raises(wire.ProtocolError):
+            wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1:], names)
+
+
 @settings(max_examples=30)
 @given(TEXT, ATTRIBUTES.filter(bool), st.booleans())
 def test_a_truncated_entry_is_refused_at_every_byte(dn, attributes, microsoft):
     raw = encoder.encode(entry_operation(dn, attributes))
     if microsoft:
         raw = as_microsoft_writes_it(raw)
+    names = {}
+    wire.decode_entry(raw, names)
     for size in range(len(raw)):
-        with pytest.raises(wire.ProtocolError):
-            wire.decode_entry(raw[:size], {})
+        for known in ({}, names):
+            with pytest.raises(wire.ProtocolError):
+                wire.decode_entry(raw[:size], known)
 
 
 @settings(max_examples=300)
@@ -147,10 +173,22 @@ def test_a_damaged_entry_is_refused_or_another_entry(dn, attributes, data):
     raw = bytearray(encoder.encode(entry_operation(dn, attributes)))
     for _change in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    damaged = bytes(raw)
+    names = {}
+    wire.decode_entry(encoder.encode(entry_operation(dn, attributes)), names)
+    assert decoded(damaged, names) == decoded(damaged, {})  # whether its attributes are known or not
     try:
-        wire.decode_entry(bytes(raw), {})
+        wire.entry_dn(damaged)
     except wire.ProtocolError:
         pass
+
+
+def decoded(raw, names):
+    """What becomes of an entry, or None if it is refused."""
+    try:
+        return wire.decode_entry(raw, names)
+    except wire.ProtocolError:
+        return None
 
 
 @settings(max_examples=300)
@@ -368,4 +406,3 @@ def test_a_long_message_may_take_longer_than_the_timeout_while_it_comes():
     pieces = [data[at:at + 70000] for at in range(0, len(data), 70000)]
     with trickling(pieces, 0.2) as connected:
         assert len(wire.Channel(connected, 1).page(5).entries) == 1
-

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 from .._errors import SynchronizationError
 from .._model import name_key
-from .connection import Session, connect
+from .connection import Session, read_from_first
 from .presets import Preset, directory_type, entry_name, resolve
 from .reader import NO_PEOPLE, naming_context
 from .search import ReadError, finds_any, search
@@ -48,19 +48,18 @@ class _Kind(NamedTuple):
 def browse(settings: Any, warn: Callable[[str], None]) -> Dict[str, Any]:
     """Return what the directory says to the login that is given; nothing is changed.
 
-    :param settings: those of `connect`, use_ldap and ldap_parameters, distinguished_name (a list of one DN or none),
-        depth, search and limit.
+    :param settings: those of `read_from_first`, use_ldap and ldap_parameters, distinguished_name (a list of one DN or
+        none), depth, search and limit.
     :raises SynchronizationError: with a sentence for the reader.
     """
-    with connect(settings, warn) as session:
-        preset = resolve(settings, directory_type(settings, session.root_dse))
-        try:
-            return _browse(settings, session, preset)
-        except ValueError as error:
-            raise ReadError("server: it sent something that cannot be read (%s): correct it there" % error) from None
+    try:
+        return read_from_first(settings, warn, lambda session: _browse(settings, session))
+    except ValueError as error:
+        raise ReadError("server: it sent something that cannot be read (%s): correct it there" % error) from None
 
 
-def _browse(settings: Any, session: Session, preset: Preset) -> Dict[str, Any]:
+def _browse(settings: Any, session: Session) -> Dict[str, Any]:
+    preset = resolve(settings, directory_type(settings, session.root_dse))
     default = _default_context(settings, session, preset)
     contexts = _texts(session, "namingcontexts")
     kinds = _kinds(preset)

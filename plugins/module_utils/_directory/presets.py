@@ -510,29 +510,39 @@ def name_problem(name: str, attribute: str) -> Optional[str]:
     return None
 
 
-def entry_fields(
-    fields: Dict[str, Tuple[str, ...]], lists: Dict[str, str], entry: Entry, dn: str
-) -> Tuple[Attributes, List[str]]:
-    """Return the fields of an entry, and for each field that is left out since its value is no text, why."""
-    found: Attributes = {}
-    problems: List[str] = []
-    for field, attributes in fields.items():
-        for attribute in attributes:
-            values = entry.get(attribute.lower())
+def field_reader(
+    fields: Dict[str, Tuple[str, ...]], lists: Dict[str, str]
+) -> Callable[[Entry, str], Tuple[Attributes, List[str]]]:
+    """Return the function that returns the fields of an entry, given its DN as well, and for each field that it leaves
+    out since its value is no text, why.
+    """
+    # What is asked for many times for each entry is asked once.
+    first_of = [(field, [(attribute.lower(), attribute, text_of(attribute)) for attribute in attributes])
+                for field, attributes in sorted(fields.items())]  # as JSON will want them
+    all_of = [(field, attribute.lower(), attribute, text_of(attribute)) for field, attribute in lists.items()]
+
+    def read(entry: Entry, dn: str) -> Tuple[Attributes, List[str]]:
+        found: Attributes = {}
+        problems: List[str] = []
+        for field, attributes in first_of:
+            for name, attribute, to_text in attributes:
+                values = entry.get(name)
+                if values:
+                    try:
+                        text = to_text(_one_value(attribute, values, dn) if len(values) > 1 else values[0])
+                    except ValueError:
+                        problems.append("its %s is not UTF-8: the field '%s' is left out" % (attribute, field))
+                    else:
+                        if text:
+                            found[field] = text
+                    break
+        for field, name, attribute, to_text in all_of:
+            values = entry.get(name)
             if values:
                 try:
-                    text = value_text(attribute, _one_value(attribute, values, dn))
+                    found[field] = sorted(set(map(to_text, values)))
                 except ValueError:
                     problems.append("its %s is not UTF-8: the field '%s' is left out" % (attribute, field))
-                else:
-                    if text:
-                        found[field] = text
-                break
-    for field, attribute in lists.items():
-        values = entry.get(attribute.lower())
-        if values:
-            try:
-                found[field] = sorted({value_text(attribute, value) for value in values})
-            except ValueError:
-                problems.append("its %s is not UTF-8: the field '%s' is left out" % (attribute, field))
-    return found, problems
+        return found, problems
+
+    return read

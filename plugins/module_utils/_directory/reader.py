@@ -38,8 +38,8 @@ from .presets import (
     Entry,
     Preset,
     any_of,
-    entry_fields,
     entry_name,
+    field_reader,
     name_problem,
     state_expires,
     state_is_lasting,
@@ -64,8 +64,8 @@ from .wire import attribute_header, decode_entry, entry_dn, find_values
 
 _GROUPS_A_PAGE = 100  # their member lists make them long
 
-# A user's digest: so many bytes of a hash over the entry as it came and its home, and one of these marks. "Now" is for a
-# state that time alone may change, and for entries that must be decoded to tell what lists need of them.
+# A user's digest: so many bytes of a hash over the entry as it came and its home, and one of these marks. "Now" is for
+# a state that time alone may change, and for entries that must be decoded to tell what lists need of them.
 _HASH = 16
 _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 
@@ -274,13 +274,16 @@ class Reading:
         # RFC 4519, 3.5 and 3.6: a group that has no member has members that are hidden. Other servers relax that.
         self.never_empty = {b"groupofnames", b"groupofuniquenames"} if preset.directory_type == "openldap" and set(
             preset.group_members) >= {"member", "uniqueMember"} else set()
+        self.read_user_fields = field_reader(preset.user_fields, preset.user_lists)
+        self.read_group_fields = field_reader(preset.group_fields, preset.group_lists)
         self.required = [attribute.lower() for attribute in preset.required]
         self.primary_of_user = [(rule, pair[0].lower()) for rule, pair in enumerate(preset.primary_group)]
         # What `_list_user` looks at: name in an entry, and header in its encoding.
         self.listed_by = [(name.lower(), attribute_header(name)) for name in _attributes(
             {"name": preset.listed_name, "key": preset.user_key}.get(self.members_by), preset.user_groups,
             *(pair[0] for pair in preset.primary_group))]
-        self.as_stored = {digest[:_HASH]: key for key, digest in digests.users.items()
+        # The digests themselves, since a million parts of them would take fifty megabytes.
+        self.as_stored = {digest: key for key, digest in digests.users.items()
                           if digest and digest[_HASH:] in (_ENABLED, _DISABLED)}
         self.user_attributes = _attributes(
             preset.user_key, preset.user_name, preset.listed_name, preset.created, preset.sid, preset.user_groups,
@@ -486,7 +489,7 @@ class Reading:
 
     def _add_container(self, normal: str, dn: str, entry: Entry) -> None:
         key = self.nodes[normal]
-        fields, problems = entry_fields(self.preset.group_fields, self.preset.group_lists, entry, dn)
+        fields, problems = self.read_group_fields(entry, dn)
         self.not_stored += [(dn, problem) for problem in problems]
         name: Optional[str] = rdn_value(dn)
         problem = name_problem(name or "", "name")
@@ -551,7 +554,8 @@ class Reading:
             if self.need_places:
                 parent = fast_parent(dn)
                 home, excluded = places.get(parent) or self._place(parent)
-            key = as_stored.get(sha256(raw + home.encode("utf-8") if home else raw).digest()[:_HASH])
+            hashed = sha256(raw + home.encode("utf-8") if home else raw).digest()[:_HASH]
+            key = as_stored.get(hashed + _ENABLED) or as_stored.get(hashed + _DISABLED)
             if key is None or excluded or key in self.excluded_keys:
                 changed.append(raw)
                 continue
@@ -642,7 +646,7 @@ class Reading:
 
     def _user(self, key: str, dn: str, entry: Entry, home: Optional[str], enabled: bool, digest: bytes) -> User:
         name, problem = entry_name(self.preset.user_name, entry, dn)
-        fields, problems = entry_fields(self.preset.user_fields, self.preset.user_lists, entry, dn)
+        fields, problems = self.read_user_fields(entry, dn)
         self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
         if problem or problems:
             self.again.add(key)
@@ -748,7 +752,7 @@ class Reading:
         if known:
             self.groups_twice.add(key)
         name, problem = entry_name(preset.group_name, entry, dn)
-        fields, problems = entry_fields(preset.group_fields, preset.group_lists, entry, dn)
+        fields, problems = self.read_group_fields(entry, dn)
         if self.groups_are_groups:
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
             self.again.update([key] if problem or problems else ())
@@ -1160,28 +1164,38 @@ class Reading:
         lost = dict.fromkeys(sorted(key for key in stored if key not in seen), GONE)
         attributes = _attributes(*(attribute for attribute, _filter in kinds))
         unseen: Set[str] = set()
+        missed = self._missed() if lost else set()
         for batch in batches([key for key in lost if not key.startswith("name:")]):
             tests = "(|%s)" % "".join(any_of(attribute, batch) for attribute in attributes)
             for dn, entry, _raw in search(self.session, self.context, "sub", tests, attributes):
                 for key in lost.keys() & set(_keys_of(entry, *attributes)):
                     lost[key] = OUT_OF_SCOPE
-                    if key not in self.excluded_keys and self._was_read(dn):
+                    if key not in self.excluded_keys and self._was_asked_for(dn, missed):
                         unseen.add(key)
         for attribute, filter in kinds:
             if filter:
-                self._refuse_unseen(attribute, filter, unseen)
+                self._refuse_unseen(attribute, filter, unseen, missed)
         return lost
 
-    def _was_read(self, dn: bytes) -> bool:
-        normal = normal_dn(dn_text(dn))
-        return any(dn_is_within(normal, root) for root in self.roots) and not self._is_left_out(normal)
+    def _missed(self) -> Set[str]:
+        """Return the normal DNs that member lists have and that led to no one."""
+        if self.members_by != "dn" or not self.add_outside:
+            return set()
+        tokens = {self._token(value) for value, outcome in self.outcomes.items() if isinstance(outcome, _Miss)}
+        return {token for token in tokens if isinstance(token, str)}
 
-    def _refuse_unseen(self, attribute: str, filter: str, unseen: Set[str]) -> None:
-        """What lies where everything was read, and matches, was kept back by the server, or moved there meanwhile."""
+    def _was_asked_for(self, dn: bytes, missed: Set[str]) -> bool:
+        normal = normal_dn(dn_text(dn))
+        return not self._is_left_out(normal) and (
+            normal in missed or any(dn_is_within(normal, root) for root in self.roots))
+
+    def _refuse_unseen(self, attribute: str, filter: str, unseen: Set[str], missed: Set[str]) -> None:
+        """What lies where everything was read, or is listed, and matches, was kept back by the server, or moved there
+        meanwhile."""
         for batch in batches(sorted(unseen)):
             for dn, _entry, _raw in search(self.session, self.context, "sub",
                                            _and(filter, any_of(attribute, batch)), (attribute,)):
-                if self._was_read(dn):
+                if self._was_asked_for(dn, missed):
                     raise ReadError("server: the read is not complete, since '%s' did not come although it is "
                                     "selected: run again, since it may have moved meanwhile" % dn_text(dn))
 

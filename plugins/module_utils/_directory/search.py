@@ -26,8 +26,7 @@ from .wire import (
     search_operation,
 )
 
-
-_PART = 8 * 1024 * 1024     # bytes of a page that are kept before they are handed on: a hundred groups may be a gigabyte
+_PART = 8 * 1024 * 1024     # bytes of a page before it is handed on in parts: a hundred groups may be a gigabyte
 _TOO_MANY = 10000       # entries in a page beyond those asked for, after which it is taken for one without end
 
 

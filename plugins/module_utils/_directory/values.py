@@ -10,6 +10,7 @@ where; the caller puts the name of the option in front of it. Positions count ch
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 import unicodedata
 import uuid
@@ -79,8 +80,19 @@ def filetime_seconds(raw: bytes) -> int | None:
 
 _GENERALIZED_TIME = re.compile(
     rb"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})?)?(?:[.,]([0-9]+))?(?:Z|([+-])([0-9]{2})([0-9]{2})?)")
+# As servers write nearly all of them; with a year that Python's calendar has.
+_USUAL_TIME = re.compile(rb"((?:19|20)[0-9]{6})([01][0-9]|2[0-3])([0-5][0-9])([0-5][0-9])(?:\.0)?Z")
 _DAY_OF_1970 = datetime.date(1970, 1, 1).toordinal()
 _DAYS_IN_400_YEARS = 146097
+
+
+@functools.lru_cache(maxsize=10000)
+def _day_seconds(day: bytes) -> int | None:
+    """Seconds since 1970 of the beginning of a day, written as YYYYMMDD; None where there is no such day."""
+    try:
+        return (datetime.date(int(day[:4]), int(day[4:6]), int(day[6:])).toordinal() - _DAY_OF_1970) * 86400
+    except ValueError:
+        return None
 
 
 def generalized_time_seconds(raw: bytes) -> int:
@@ -89,6 +101,11 @@ def generalized_time_seconds(raw: bytes) -> int:
     Minutes and seconds may be missing, and a fraction belongs to the last unit given. The year 0000 is accepted, since
     ppolicy writes 000001010000Z for an account that is locked for good.
     """
+    match = _USUAL_TIME.fullmatch(raw)
+    start = _day_seconds(match.group(1)) if match else None
+    if start is not None:
+        _day, hour, minute, second = match.groups()
+        return start + int(hour) * 3600 + int(minute) * 60 + int(second)
     match = _GENERALIZED_TIME.fullmatch(raw)
     if not match:
         raise ValueError("%s is not a time such as 20260131235959Z" % _shown(raw))

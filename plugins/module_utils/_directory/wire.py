@@ -286,19 +286,17 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
         while at < end:
             if raw[at] != 0x30:
                 raise ProtocolError(_NOT_BER)
-            size = raw[at + 1]
             # Nearly all attributes have one short value, and a name that has come before, with the tags around it.
+            size = raw[at + 1]
             place = at + 4 + raw[at + 3]
             key = names.get(raw[at + 2:place + 1])
             if key is not None and size < 128:
-                stop = at + 2 + size
-                at = place + 4
-                if (at + raw[at - 1] == stop and raw[at - 2] == 0x04 and raw[at - 3] == stop - at + 2
-                        and key not in attributes):
-                    attributes[key] = [raw[at:stop]]
+                stop, start = at + 2 + size, place + 4
+                if (start <= stop and start + raw[start - 1] == stop and raw[start - 2] == 0x04
+                        and raw[start - 3] == stop - start + 2 and key not in attributes):
+                    attributes[key] = [raw[start:stop]]
                     at = stop
                     continue
-                at = stop - size - 2
             at = _decode_attribute(raw, at, names, attributes)
         if at != end:
             raise ProtocolError(_NOT_BER)

@@ -12,9 +12,10 @@ These are functions of a :class:`Store`, which may be open for a run or only loo
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Set
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .. import _model
 from .._model import name_key
@@ -81,9 +82,10 @@ def look_up(store: Store, wanted: Wanted) -> Dict[str, List[Dict[str, Any]]]:
     }
 
 
-def by_path(path: str) -> List[str]:
+@functools.lru_cache(maxsize=65536)  # a path is compared once for each of its members
+def by_path(path: str) -> Tuple[str, ...]:
     """Return what to sort paths by, so that a user group stands before those below it."""
-    return [name_key(name) for name in _model.split_path(path)]
+    return tuple(name_key(name) for name in _model.split_path(path))
 
 
 def _paths(tree: Any, numbers: Iterable[int]) -> List[str]:
@@ -210,8 +212,9 @@ def _group_records(store: Store, tree: Any, groups: Set[int]) -> Dict[int, Dict[
     store._want("wanted_groups", ((number,) for number in groups))
     return {
         number: {
-            "path": tree.path(number), "dn": dn or None, "key": key, "synchronization": synchronization,
-            "attributes": json.loads(attributes), "members": [], "user_groups": [], "extinct": extinct,
+            "path": tree.path(number), "name": tree.groups[number].name, "dn": dn or None, "key": key,
+            "synchronization": synchronization, "attributes": json.loads(attributes), "members": [],
+            "user_groups": [], "extinct": extinct,
             "extinct_since": time_text(since),
         }
         for number, dn, key, synchronization, attributes, extinct, since in store._rows(

@@ -14,6 +14,7 @@ Its tables are in `schema`, the file under it is the matter of `sqlite_file`.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import sqlite3
@@ -39,6 +40,8 @@ _WANTED = (
 )
 
 _IDLE_RUNS_KEPT = 1000
+
+_ROWS_AT_ONCE = 50  # in one INSERT; with ten columns still below the 999 values that older SQLites take
 
 _decode = json.JSONDecoder().raw_decode
 _to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
@@ -98,7 +101,6 @@ def _begin(path: str, wait: float) -> sqlite3.Connection:
     connection = sqlite_file.connect(path, "mode=rw", wait)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA cache_size = -262144")  # KiB; so that a first run does not spill into the WAL
         connection.execute("BEGIN IMMEDIATE")
         if _is_empty(connection, path):
             schema.create(connection)
@@ -266,6 +268,25 @@ class Store:
             self._connection.executemany(statement, rows)
         except sqlite3.Error as error:
             raise _not_written(self._path, error) from error
+
+    def _insert(self, table: str, columns: tuple, rows) -> None:
+        """Insert many short rows, many with each statement: a statement takes longer than such a row."""
+        marks = "(%s)" % ", ".join("?" * len(columns))
+        insert = "INSERT INTO %s (%s) VALUES %%s" % (table, ", ".join(columns))
+        values = itertools.chain.from_iterable(rows)
+        rest: list = []
+
+        def whole_batches():
+            size = _ROWS_AT_ONCE * len(columns)
+            for batch in iter(lambda: tuple(itertools.islice(values, size)), ()):
+                if len(batch) == size:
+                    yield batch
+                else:
+                    rest.extend(batch)
+
+        self._many(insert % ", ".join([marks] * _ROWS_AT_ONCE), whole_batches())
+        if rest:
+            self._run(insert % ", ".join([marks] * (len(rest) // len(columns))), rest)
 
     def _rows(self, statement: str, parameters=()) -> list:
         try:
@@ -701,12 +722,16 @@ class Store:
         ``run`` has time (seconds since 1970), seconds, server, mode, counts, changed, plan_digest, history_days, and
         what is kept of the synchronization: salt, selected, scope, settings (without secrets).
         """
+        # KiB; so that a first run does not spill into the WAL. Not earlier: loading the digests goes through all users,
+        # and would keep them all in memory.
+        self._run("PRAGMA cache_size = -262144")
         target = self.make_user_groups(_model.split_path(plan.target), as_target=True)
         me, directory, old_target = self._bind(plan, run, target)
         tree = self._tree(me)
         work = _Work(plan, run["time"], self._note_run(me, plan, run), me, directory, {}, {})
         work.groups.update(_group_ids(plan, tree))
-        work.users.update(self._user_ids(_user_references(plan), directory, tree))
+        if self._row("SELECT 1 FROM users LIMIT 1"):
+            work.users.update(self._user_ids(_user_references(plan), directory, tree))
         before = _records(plan, tree, "before")
         self._keep_memberships(work, tree)
         self._tell_others(work)
@@ -884,10 +909,10 @@ class Store:
             self._many("DELETE FROM %s WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (work.groups[change.key], ids[reference])
                 for change in work.plan.memberships for reference in getattr(change, removed)))
-            self._many("INSERT INTO %s (user_group_id, %s, run_id) VALUES (?, ?, ?)" % (table, column), (
-                (work.groups[change.key], number, work.run)
-                for change in work.plan.memberships
-                for number in sorted({ids[reference] for reference in getattr(change, added)})))
+            self._insert(table, ("user_group_id", column, "run_id"), itertools.chain.from_iterable(
+                zip(itertools.repeat(work.groups[change.key]),
+                    sorted(set(map(ids.__getitem__, getattr(change, added)))), itertools.repeat(work.run))
+                for change in work.plan.memberships))
             self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (value or None, work.groups.get(key), ids.get(reference))
                 for (key, reference), value in listed_as.items()))

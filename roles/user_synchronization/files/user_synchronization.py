@@ -1,0 +1,494 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a job: what systemd, cron and people call.
+
+A run is one call of ansible-playbook on the job's playbook, as the unprivileged user, with the job's lock held. What
+comes of it: a line to read and a line of JSON in the journal, the last result in a file, metrics, and the whole output
+in a log. Started as root (by cron or by a person), it fetches the vault key and drops its rights before anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import fcntl
+import grp
+import json
+import os
+import pwd
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import syslog
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple
+
+IDENTIFIER = "user_synchronization"
+PROGRAMS = Path(__file__).resolve().parent
+CREDENTIAL = "vault-key"  # also the name that is sealed into an encrypted credential
+
+LOG_SIZE = 1024 * 1024  # bytes; a log that has grown beyond is put aside before the next run
+LOGS_KEPT = 5
+# Who is told to end gets this long, in seconds, before it is killed: a run is one transaction, killed or not.
+GRACE = 10
+
+OUTCOMES = ("succeeded", "failed", "refused")
+
+
+class Settings(NamedTuple):
+    """Where things are on this host; written by the role into ``settings.json`` beside this program."""
+
+    user: str
+    config_directory: str
+    state_directory: str
+    log_directory: str
+    venv: str
+
+    def job_directory(self, job: str) -> Path:
+        return Path(self.config_directory, "jobs", job)
+
+    def status_file(self, job: str) -> Path:
+        return Path(self.state_directory, "status", job + ".json")
+
+    def metrics_file(self, job: str) -> Path:
+        return Path(self.state_directory, "metrics", f"user_synchronization_{job}.prom")
+
+    def log_file(self, job: str) -> Path:
+        return Path(self.log_directory, job + ".log")
+
+
+class Failure(Exception):
+    """What a person has to be told; the message is one sentence."""
+
+
+# --- What a person calls
+
+
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        settings = Settings(**json.loads((PROGRAMS / "settings.json").read_text(encoding="utf-8")))
+        if options.command == "status":
+            return show_status(settings, options.job)
+        job_file = settings.job_directory(options.job) / "job.json"
+        try:
+            job = json.loads(job_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise Failure(f"{options.job}: there is no such job: see 'user_synchronization status'") from None
+        if os.geteuid() == 0:
+            return run_as_root(settings, options, job)
+        if options.command == "check":
+            return call_ansible(settings, options.job, dry=True)
+        return run(settings, options.job, job["time_limit"])
+    except PermissionError as error:
+        print(f"{IDENTIFIER}: {error.filename}: not allowed: run it as root", file=sys.stderr)
+    except Failure as error:
+        print(f"{IDENTIFIER}: {error}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=IDENTIFIER, description="Run user synchronizations on this host.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    running = commands.add_parser("run", help="run a job now")
+    running.add_argument("job")
+    # How cron calls it: wait the random delay, call the failure command, and after a boot run only what was missed.
+    running.add_argument("--scheduled", action="store_true", help=argparse.SUPPRESS)
+    running.add_argument("--missed", action="store_true", help=argparse.SUPPRESS)
+    checking = commands.add_parser("check", help="show what a run would change, and change nothing")
+    checking.add_argument("job")
+    checking.set_defaults(scheduled=False, missed=False)
+    commands.add_parser("status", help="show how the last runs ended").add_argument("job", nargs="?")
+    return parser
+
+
+def show_status(settings: Settings, job: str | None) -> int:
+    """Print the last result of one job, or a line for each; return 1 when one of them is no success."""
+    jobs = [job] if job else sorted(path.parent.name for path in settings.job_directory("").glob("*/job.json"))
+    bad = 0
+    for each in jobs:
+        record = read_status(settings, each)
+        bad |= record.get("outcome") != "succeeded"
+        if not record:
+            print(f"{each}: has not run yet")
+        elif job:
+            print(json.dumps(record, indent=2, ensure_ascii=False))
+        else:
+            print(f"{record['finished']} {sentence(record)}")
+    return bad
+
+
+# --- As root: the key, and less rights
+
+
+def run_as_root(settings: Settings, options: argparse.Namespace, job: dict[str, Any]) -> int:
+    """Do the same as the unprivileged user, with the vault key on its standard input."""
+    if options.missed and not missed(job.get("cron"), last_start(settings, options.job), datetime.datetime.now()):
+        return 0
+    if options.scheduled:
+        time.sleep(random.uniform(0, job["random_delay"]))
+    command = [sys.executable, "-I", __file__, options.command, options.job]
+    with runtime_directory(settings.user) as runtime:
+        try:
+            done = as_user(settings.user, command, runtime, vault_key(settings) if job["secret"] else "")
+        except Failure as error:
+            tell(f"{options.job}: failed: {error}", failed=True)
+            done = 1
+        if done and options.scheduled and (PROGRAMS / "on_failure").exists():
+            failed = [str(PROGRAMS / "on_failure"), options.job, str(settings.status_file(options.job))]
+            as_user(settings.user, failed, runtime, "")
+    return done
+
+
+def vault_key(settings: Settings) -> str:
+    """Return the key that opens the vaults. Only root can."""
+    encrypted, plain = (Path(settings.config_directory, CREDENTIAL + suffix) for suffix in (".cred", ""))
+    if not encrypted.exists():
+        return plain.read_text(encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-creds", "decrypt", f"--name={CREDENTIAL}", str(encrypted), "-"],
+        capture_output=True, text=True, check=False,
+    )
+    if done.returncode:
+        raise Failure(f"{encrypted}: cannot be opened on this host: run the play again: {done.stderr.strip()}")
+    return done.stdout
+
+
+def as_user(user: str, command: list[str], runtime: Path, text: str) -> int:
+    """Run a command with the rights of the user and nothing of root's environment; return its exit status."""
+    account = pwd.getpwnam(user)
+    groups = [each.gr_gid for each in grp.getgrall() if user in each.gr_mem]
+    environment = {"RUNTIME_DIRECTORY": str(runtime), **_environment(runtime)}
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, env=environment, cwd="/", text=True, umask=0o077,
+        user=account.pw_uid, group=account.pw_gid, extra_groups=groups,
+    )
+    with contextlib.suppress(BrokenPipeError):
+        process.communicate(text)
+    return process.returncode
+
+
+@contextlib.contextmanager
+def runtime_directory(user: str) -> Iterator[Path]:
+    """A directory in memory, as systemd gives one to a service: gone with the run."""
+    account = pwd.getpwnam(user)
+    with tempfile.TemporaryDirectory(prefix=IDENTIFIER + "-", dir="/run") as directory:
+        os.chown(directory, account.pw_uid, account.pw_gid)
+        yield Path(directory)
+
+
+def last_start(settings: Settings, job: str) -> datetime.datetime:
+    """When the job ran last, or was installed, in local time."""
+    started = read_status(settings, job).get("started")
+    if started:
+        return datetime.datetime.fromisoformat(started.replace("Z", "+00:00")).astimezone().replace(tzinfo=None)
+    return datetime.datetime.fromtimestamp((settings.job_directory(job) / "job.json").stat().st_mtime)
+
+
+def missed(cron: str | None, since: datetime.datetime, now: datetime.datetime) -> bool:
+    """Whether the five fields of ``cron`` name a time after ``since``, up to ``now`` (crontab(5)).
+
+    The minute of ``now`` counts: a cron that starts with the host waits for the next one.
+    """
+    if not cron:
+        return False
+    minutes, hours, days, months, weekdays = (_numbers(*each) for each in zip(cron.lower().split(), _RANGES))
+    fields = cron.split()
+    either = not (fields[2].startswith("*") or fields[4].startswith("*"))
+    # Looking back further than this is pointless: every expression that ever fits does so in four years.
+    day = max(since.date(), (now - datetime.timedelta(days=1500)).date())
+    while day <= now.date():
+        fits = [day.day in days, day.isoweekday() % 7 in weekdays or (7 in weekdays and day.isoweekday() == 7)]
+        if day.month in months and (any(fits) if either else all(fits)):
+            for hour in sorted(hours):
+                for minute in sorted(minutes):
+                    moment = datetime.datetime.combine(day, datetime.time(hour, minute))
+                    if since < moment <= now:
+                        return True
+        day += datetime.timedelta(days=1)
+    return False
+
+
+_RANGES = [(0, 59, ""), (0, 23, ""), (1, 31, ""), (1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"),
+           (0, 7, "sunmontuewedthufrisat")]
+
+
+def _numbers(text: str, limits: tuple[int, int, str]) -> set[int]:
+    low, high, names = limits
+    text = re.sub("[a-z]{3}", lambda name: str(names.index(name.group()) // 3 + low), text)
+    numbers: set[int] = set()
+    for item in text.split(","):
+        span, dummy, step = item.partition("/")
+        first, dummy, last = (f"{low}-{high}" if span == "*" else span).partition("-")
+        numbers.update(range(int(first), int(last or first) + 1, int(step or 1)))
+    return numbers
+
+
+# --- As the unprivileged user: one run
+
+
+def run(settings: Settings, job: str, time_limit: int) -> int:
+    """Run the job and tell of it; return 0 when it succeeded, or when another run of it is under way."""
+    with lock(settings.job_directory(job)) as held:
+        if not held:
+            tell(f"{job}: not started, since a run of it is under way")
+            return 0
+        before = read_status(settings, job)
+        result_file = _runtime() / "result.json"
+        result_file.unlink(missing_ok=True)
+        start = time.time()
+        with open_log(settings.log_file(job)) as log:
+            log.write(f"\n=== {_utc(start)} {job}\n")
+            log.flush()
+            rc = call_ansible(settings, job, output=log, result_file=result_file, time_limit=time_limit)
+        said = _end_of(settings.log_file(job))
+        result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
+        result_file.unlink(missing_ok=True)
+        record = make_record(job, rc, result, said, start, time.time(), time_limit, before)
+        write_atomically(settings.status_file(job), json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n")
+        write_atomically(settings.metrics_file(job), metrics(record))
+    failed = record["outcome"] != "succeeded"
+    tell(sentence(record), json.dumps(record, ensure_ascii=False, sort_keys=True), failed=failed)
+    return int(failed)
+
+
+def call_ansible(
+    settings: Settings, job: str, *, dry: bool = False, output: Any = None, result_file: Path | None = None,
+    time_limit: int = 0,
+) -> int:
+    """Run the job's playbook; return the exit status of ansible-playbook, or -1 when the time was up."""
+    directory, runtime = settings.job_directory(job), _runtime()
+    environment = {
+        **_environment(runtime),
+        "PATH": f"{settings.venv}/bin:/usr/local/bin:/usr/bin:/bin",
+        "ANSIBLE_CONFIG": f"{settings.config_directory}/ansible.cfg",
+        "ANSIBLE_HOME": str(runtime / "ansible"),
+    }
+    if result_file:
+        environment["USER_SYNCHRONIZATION_RESULT"] = str(result_file)
+    playbook = str(directory / "playbook.yml")
+    command = [f"{settings.venv}/bin/ansible-playbook", "--inventory=localhost,", "--diff", playbook]
+    if dry:
+        command.insert(1, "--check")
+    if (directory / "vault.yml").exists():
+        command += ["--vault-id", f"{IDENTIFIER}@{PROGRAMS}/vault-key-client"]
+    process = subprocess.Popen(
+        command, cwd=directory, env=environment, stdin=_key_reader(), stdout=output,
+        stderr=subprocess.STDOUT if output else None, start_new_session=bool(output),
+    )
+    signal.signal(signal.SIGTERM, lambda *dummy: _end(process))
+    try:
+        return process.wait(time_limit or None)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        return -1
+
+
+def _key_reader() -> Any:
+    """What vault-key-client reads the key from, through the standard input that ansible-playbook passes on to it."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and Path(credentials, CREDENTIAL).exists():
+        return open(Path(credentials, CREDENTIAL), "rb")  # the child's
+    return sys.stdin
+
+
+def _end(process: subprocess.Popen) -> None:
+    # ansible-playbook leads a group of its own; its workers and the module belong to it.
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+            return
+
+
+def _runtime() -> Path:
+    """A directory of this run in memory: systemd makes it, or the root that called."""
+    directory = os.environ.get("RUNTIME_DIRECTORY")
+    if not directory:
+        raise Failure("this needs the rights of root, which it drops: run it as root")
+    return Path(directory)
+
+
+def _environment(runtime: Path) -> dict[str, str]:
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(runtime), "TMPDIR": str(runtime)}
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[bool]:
+    """Hold the job, whoever runs it; false when somebody else does. The lock is on the directory: no file is left."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+# --- What comes of a run
+
+
+def make_record(
+    job: str, rc: int, result: dict[str, Any], said: str, start: float, end: float, time_limit: int,
+    before: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what is known of a run, in plain data: counts and reasons, no names of users.
+
+    ``result`` is the module's, empty when the run did not get so far; ``said`` is the end of what was printed.
+    ``before`` is the record of the run before: the counters go on from it.
+    """
+    shown = ("limit", "about", "would_remove", "of", "option")
+    refused = [{key: each.get(key) for key in shown} for each in result.get("refused") or []]
+    outcome, message = "succeeded", None
+    if rc == -1:
+        outcome, message = "failed", f"time_limit: the run was ended after {time_limit} seconds: raise it"
+    elif rc or result.get("failed"):
+        outcome = "refused" if refused else "failed"
+        message = " ".join(str(result.get("msg") or _error_in(said) or f"ansible-playbook ended with {rc}").split())
+    record = {
+        "job": job,
+        "outcome": outcome,
+        "message": message,
+        "started": _utc(start),
+        "finished": _utc(end),
+        "seconds": round(end - start, 3),
+        "last_success": _utc(end) if outcome == "succeeded" else before.get("last_success"),
+        "changed": bool(result.get("changed")) if outcome == "succeeded" else False,
+        "summary": result.get("summary") or {},
+        "refused": refused,
+        "warnings": [str(each) for each in result.get("warnings") or []],
+        "collisions": len(result.get("collisions") or []),
+        "unresolved_members": len(result.get("unresolved_members") or []),
+        "held": sum(map(len, (result.get("held") or {}).values())),
+        "plan_digest": result.get("plan_digest"),
+        "removals_digest": result.get("removals_digest"),
+        "server": (result.get("read") or {}).get("server"),
+    }
+    counted = before.get("runs") or {}
+    record["runs"] = {each: counted.get(each, 0) + (each == outcome) for each in OUTCOMES}
+    return record
+
+
+_CHANGES = {
+    "users": ("created", "updated", "renamed", "moved", "enabled", "disabled", "extinct", "deleted"),
+    "user_groups": ("created", "updated", "renamed", "moved", "extinct", "deleted"),
+    "memberships": ("added", "removed"),
+}
+
+
+def sentence(record: dict[str, Any]) -> str:
+    """Return one line about a run that a person can read."""
+    if record["outcome"] != "succeeded":
+        return f"{record['job']}: {record['outcome']}: {record['message']}"
+    parts = []
+    for kind, changes in _CHANGES.items():
+        counts = record["summary"].get(kind, {})
+        told = ", ".join(f"{counts[each]} {each}" for each in changes if counts.get(each))
+        if told:
+            parts.append(f"{kind.replace('_', ' ')}: {told}")
+    told = "; ".join(parts) if parts else "nothing to do"
+    return f"{record['job']}: succeeded in {record['seconds']:.1f} s: {told}"
+
+
+def metrics(record: dict[str, Any]) -> str:
+    """Return the record as the textfile collector of Prometheus's node exporter reads it."""
+    name = record["job"]
+    lines = []
+
+    def family(metric: str, kind: str, description: str, samples: list[tuple[str, Any]]) -> None:
+        lines.append(f"# HELP user_synchronization_{metric} {description}")
+        lines.append(f"# TYPE user_synchronization_{metric} {kind}")
+        lines.extend(
+            f'user_synchronization_{metric}{{name="{name}"{labels}}} {value}' for labels, value in samples
+        )
+
+    family("last_run_timestamp_seconds", "gauge", "When the last run ended.", [("", _epoch(record["finished"]))])
+    if record["last_success"]:
+        family("last_success_timestamp_seconds", "gauge", "When the last run that succeeded ended.",
+               [("", _epoch(record["last_success"]))])
+    family("last_run_success", "gauge", "Whether the last run succeeded.",
+           [("", int(record["outcome"] == "succeeded"))])
+    family("last_run_duration_seconds", "gauge", "How long the last run took.", [("", record["seconds"])])
+    family("last_run_objects", "gauge", "What the last run counted, by kind and by what became of it.", [
+        (f',kind="{kind}",count="{count}"', number)
+        for kind, counts in sorted(record["summary"].items()) for count, number in sorted(counts.items())
+    ])
+    family("runs_total", "counter", "Runs, by how they ended; a limit that was exceeded makes a refused run.",
+           [(f',outcome="{outcome}"', record["runs"][outcome]) for outcome in OUTCOMES])
+    return "\n".join(lines) + "\n"
+
+
+def read_status(settings: Settings, job: str) -> dict[str, Any]:
+    """Return the record of the last run, or an empty one."""
+    try:
+        return json.loads(settings.status_file(job).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def tell(text: str, data: str | None = None, *, failed: bool = False) -> None:
+    """Say lines where they are found: in the journal, or in the system's log and on the terminal."""
+    lines, priority = [text] + ([data] if data else []), syslog.LOG_ERR if failed else syslog.LOG_INFO
+    if "JOURNAL_STREAM" in os.environ:
+        # systemd takes the priority off again (sd-daemon(3)).
+        print("\n".join(f"<{priority}>{line}" for line in lines), flush=True)
+        return
+    syslog.openlog(IDENTIFIER, syslog.LOG_PID, syslog.LOG_DAEMON)
+    for line in lines:
+        syslog.syslog(priority, line)
+    if sys.stdout.isatty():
+        print(text)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that others may read, whole or not at all."""
+    descriptor, name = tempfile.mkstemp(prefix="." + path.name, dir=path.parent)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        os.fchmod(descriptor, 0o644)
+    os.replace(name, path)
+
+
+def open_log(path: Path) -> Any:
+    """Open a log at its end; one that has grown too large is put aside first."""
+    if path.exists() and path.stat().st_size > LOG_SIZE:
+        for number in range(LOGS_KEPT, 1, -1):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{path}.{number - 1}", f"{path}.{number}")
+        shutil.move(path, f"{path}.1")
+    return open(path, "a", encoding="utf-8")
+
+
+def _end_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 20000))
+        return file.read().decode("utf-8", "replace").rpartition("\n=== ")[2]
+
+
+def _error_in(said: str) -> str | None:
+    """What ansible-playbook gave as the reason when it came to no result of the module."""
+    found = re.search(r"^\[?ERROR\]?[:!] (.+)$", said, re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def _utc(moment: float) -> str:
+    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _epoch(text: str) -> int:
+    return int(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,280 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole Debian system, booted by systemd-nspawn and reached by SSH on loopback, with a slapd beside it. Needs root.
+
+    python -m support.machine root               make the system's files, unless they are there
+    python -m support.machine start DIRECTORY    boot a copy; DIRECTORY/facts.json says how to reach it
+    python -m support.machine stop DIRECTORY     shut it down and remove everything
+
+The machine shares the network with the host, and what the host knows about reaching package registries. Shut down from
+within, it stays off as long as DIRECTORY/off exists, and boots again when that is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .process import Server, find_program, free_port, run
+from .slapd import Slapd
+
+PACKAGES = "debootstrap systemd-container openssh-client"
+SUITE = "bookworm"
+# What a minimal server has. What the role needs beyond that, it must install.
+INCLUDED = (
+    "systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-apt", "ca-certificates", "iproute2",
+    "procps",
+)
+# Fetched into the system's package cache, so that installing them takes no network and no time.
+FETCHED = ("python3-venv", "cron", "prometheus-node-exporter")
+# A machine that nobody stops ends by itself, after so many seconds.
+LIFETIME = 3600
+CACHE = Path(os.environ.get("USERSYNC_TEST_CACHE") or Path.home() / ".cache" / "usersync-tests")
+
+READER = ("cn=reader,dc=example,dc=org", "Sedge-3-lantern-Wy58")
+COMPANY = f"""\
+dn: dc=example,dc=org
+objectClass: dcObject
+objectClass: organization
+o: Example
+dc: example
+
+dn: {READER[0]}
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+cn: reader
+userPassword: {READER[1]}
+
+dn: ou=people,dc=example,dc=org
+objectClass: organizationalUnit
+ou: people
+
+dn: ou=groups,dc=example,dc=org
+objectClass: organizationalUnit
+ou: groups
+
+""" + "\n".join(f"""\
+dn: uid={name},ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: {name}
+cn: {name.capitalize()}
+sn: {name.capitalize()}
+""" for name in ("anna", "bert", "cleo")) + """
+dn: cn=nurses,ou=groups,dc=example,dc=org
+objectClass: groupOfNames
+cn: nurses
+member: uid=anna,ou=people,dc=example,dc=org
+member: uid=bert,ou=people,dc=example,dc=org
+"""
+
+
+# --- The files of the system
+
+
+def make_root() -> Path:
+    """Return the directory of a Debian system that was never booted, made once for each recipe."""
+    recipe = hashlib.sha256("\n".join([SUITE, *INCLUDED, *FETCHED]).encode()).hexdigest()[:12]
+    root = CACHE / f"root-{SUITE}-{recipe}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "root.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            unfinished = root.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _debootstrap(unfinished)
+            unfinished.rename(root)
+    return root
+
+
+def _debootstrap(root: Path) -> None:
+    command = [find_program("debootstrap", PACKAGES), "--variant=minbase", f"--include={','.join(INCLUDED)}"]
+    run([*command, SUITE, str(root), *_mirror()])
+    shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
+    (root / "etc/apt/apt.conf.d/99host").write_text(_apt_settings(), encoding="utf-8")
+    apt = ["chroot", str(root), "apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
+    run([*apt, "update"])
+    run([*apt, "--download-only", "--yes", "--no-install-recommends", "install", *FETCHED])
+    run(["systemctl", f"--root={root}", "mask", "systemd-networkd.service", "systemd-resolved.service"])
+    # Nothing of the host's belongs to a machine that is to become many.
+    (root / "etc/machine-id").write_text("", encoding="ascii")
+    for key in (root / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+
+
+def _mirror() -> list[str]:
+    """Where the host gets this release from; nothing, for debootstrap's own choice, where it is another one."""
+    listed = run(["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages"])
+    return [line.split()[1] for line in listed.splitlines() if line.split()[0] == SUITE][:1]
+
+
+def _apt_settings() -> str:
+    """How the host reaches its packages: proxies, certificates, time-outs."""
+    lines = run(["apt-config", "dump"]).splitlines()
+    return "\n".join(line for line in lines if re.match(r'Acquire::(https?|Retries)\b.*"[^"]+";', line)) + "\n"
+
+
+# --- What the host knows about registries
+
+
+def pip_settings() -> tuple[str, list[Path]]:
+    """Return a pip.conf that says what the host's pip is told, and the files and directories that it names."""
+    lines, named = ["[global]"], []
+    for line in run([sys.executable, "-m", "pip", "config", "list"]).splitlines():
+        match = re.fullmatch(r"(?:global|install|:env:)\.([a-z-]+)='(.*)'", line)
+        if match and match.group(1) not in ("target", "prefix", "user", "require-virtualenv", "cache-dir"):
+            lines.append(f"{match.group(1)} = {match.group(2)}")
+            named += [Path(word) for word in match.group(2).split() if word.startswith("/")]
+            # An index in the file system refers to files beside it.
+            named += [Path(word[7:]).parent for word in match.group(2).split() if word.startswith("file:///")]
+    # A setting that is both in a file and in the environment is listed twice, and the latter wins.
+    settings = {line.partition(" = ")[0]: line for line in lines}
+    return "\n".join(settings.values()) + "\n", [path for path in dict.fromkeys(named) if path.exists()]
+
+
+# --- The machine
+
+
+def keep(directory: Path) -> None:
+    """Run the machine and the server of the directory until told to end."""
+    signal.signal(signal.SIGTERM, lambda *dummy: sys.exit())
+    signal.signal(signal.SIGALRM, lambda *dummy: sys.exit("nobody stopped this machine"))
+    signal.alarm(LIFETIME)
+    root = directory / "root"
+    run(["cp", "-a", "--reflink=auto", str(make_root()), str(root)])
+    port = free_port()
+    key = _prepare(root, directory, port)
+    with Slapd(ldif=COMPANY, anonymous_read=True) as slapd:
+        client = slapd.ca.issue("synchronizer", client=True)
+        machine = _boot(root, directory, port)
+        try:
+            write(directory / "facts.json", json.dumps({
+                "port": port,
+                "key": str(key),
+                "ldaps_url": slapd.ldaps_url,
+                "ldapi_url": slapd.ldapi_url,
+                "admin_dn": slapd.admin_dn,
+                "admin_password_file": str(slapd.directory / "password"),
+                "ca_cert": str(slapd.ca.cert),
+                "slapd_pid": slapd._server.process.pid,
+                "reader_dn": READER[0],
+                "reader_password": READER[1],
+                "client_cert": str(client.cert),
+                "client_key": str(client.key),
+                "spare_ports": [free_port(), free_port()],
+                "off": str(directory / "off"),
+            }))
+            # Who removes the directory has no use for the machine any more.
+            while (directory / "keeper.pid").exists():
+                if machine.process.poll() is not None and not (directory / "off").exists():
+                    machine = _boot(root, directory, port)
+                time.sleep(0.2)
+        finally:
+            machine.stop()
+
+
+def _prepare(root: Path, directory: Path, port: int) -> Path:
+    """Give the system its identity: keys, the port of its SSH server, the host's ways to registries."""
+    key = directory / "key"
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
+    (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+    shutil.copyfile(f"{key}.pub", root / "root/.ssh/authorized_keys")
+    settings = f"ListenAddress 127.0.0.1\nPort {port}\n"
+    (root / "etc/ssh/sshd_config.d/machine.conf").write_text(settings, encoding="ascii")
+    run(["ssh-keygen", "-A", "-f", str(root)])
+    (root / "etc/pip.conf").write_text(pip_settings()[0], encoding="utf-8")
+    proxies = [item for item in os.environ.items() if re.fullmatch(r"(?i)(https?|no|all)_proxy", item[0])]
+    settings = "".join(f'{name}="{value}"\n' for name, value in proxies)
+    (root / "etc/environment").write_text(settings, encoding="utf-8")
+    return key
+
+
+def _boot(root: Path, directory: Path, port: int) -> Server:
+    pip_cache = CACHE / "pip"
+    pip_cache.mkdir(exist_ok=True)
+    machine = Server(
+        [
+            find_program("systemd-nspawn", PACKAGES), "--quiet", f"--directory={root}",
+            "--boot", "--register=no", "--keep-unit", "--console=pipe",
+            f"--machine=usersync-{port}", "--hostname=sync", "--resolv-conf=copy-host",
+            f"--bind={pip_cache}:/root/.cache/pip", *(f"--bind-ro={path}" for path in pip_settings()[1]),
+        ],
+        directory / "console.log",
+    )
+    machine.wait_until(lambda: _answers(port), 60)
+    return machine
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.rename(path)
+
+
+def start(directory: Path) -> None:
+    """Have a process of its own keep the machine; return when it answers."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "keeper.log", "wb") as log:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "support.machine", "keep", str(directory)],
+            cwd=Path(__file__).resolve().parents[1], start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )
+    write(directory / "keeper.pid", str(keeper.pid))
+    while not (directory / "facts.json").exists():
+        if keeper.poll() is not None:
+            said = (directory / "keeper.log").read_text(encoding="utf-8", errors="replace")
+            sys.exit("The machine does not start:\n" + said)
+        time.sleep(0.2)
+
+
+def stop(directory: Path) -> None:
+    """End the machine, if there is one, and remove its files."""
+    try:
+        pid = int((directory / "keeper.pid").read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return
+    (directory / "off").unlink(missing_ok=True)
+    if f"keep\0{directory}" in _command_line(pid):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 60
+        while _command_line(pid):
+            if time.monotonic() > deadline:
+                sys.exit(f"The machine of process {pid} does not end")
+            time.sleep(0.1)
+    shutil.rmtree(directory)
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+if __name__ == "__main__":
+    try:
+        if sys.argv[1:] == ["root"]:
+            print(make_root())
+        else:
+            {"keep": keep, "start": start, "stop": stop}[sys.argv[1]](Path(sys.argv[2]).resolve())
+    except RuntimeError as failure:
+        sys.exit(str(failure))
