@@ -415,7 +415,7 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
             people = _Comparison([], sorted(state.members.get(key, {})), {})
             nested = _Comparison([], sorted(stored_groups), {})
         elif group is None:  # extinct and kept, or not read: it keeps its members, but those that end
-            joined = present.intersection(snapshot.joined.get(key, ())).difference(state.members.get(key, ()))
+            joined = set(snapshot.joined.get(key, ())).difference(absent, state.members.get(key, ()))
             people = _Comparison(sorted(joined), sorted(ended_in.get(key, ())), {})
             nested = _Comparison([], sorted(child for child in stored_groups if child not in groups), {})
         else:
