@@ -227,8 +227,7 @@ def refusals(plan: _model.Plan, unheld: _model.Plan, snapshot: _model.Snapshot, 
     first) and of this one; ``digests`` are those of the plan and of its removals.
     """
     found = []
-    nobody = not snapshot.users and (snapshot.complete or state.user_count <= len(snapshot.lost_users))
-    if nobody and not settings.allow_empty:
+    if not snapshot.users and snapshot.complete and not settings.allow_empty:
         found.append(Refusal("allow_empty", sum(change.removes for change in plan.users), owned.users, "allow_empty",
                              None, "allow_empty: the read found no user at all"))
     for kind, entries, what in (("collisions", plan.collisions, "collisions"),

@@ -27,7 +27,7 @@ from ._settings import Settings, public_settings
 from ._store import sqlite
 
 # Digests of another generation are not comparable: count up when what they cover changes.
-_DIGEST_GENERATION = 2
+_DIGEST_GENERATION = 3
 
 
 def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -144,17 +144,12 @@ def _why_full(settings, store, preset, mark, circumstances, now) -> str:
         return _FIRST
     if settings.read_mode == "full":
         return "read_mode: full"
-    reason = changes.why_not(preset, settings)
-    if not reason and "unresolved_members" in settings.fail_on:
-        reason = "fail_on: unresolved_members looks at all members"
-    reason = reason or partial.why_not(mark)
+    reason = changes.why_not(preset, settings) or partial.why_not(mark, now)
     if reason:
         return reason
     differing = [name for name, value in circumstances.items() if mark.said["circumstances"].get(name) != value]
     if differing:
         return "another %s than at the last run" % " and ".join(differing)
-    if now < mark.said["time"]:
-        return "the clock was set back since the last run"
     if settings.read_mode == "auto" and now - mark.said["read_fully"] >= settings.full_every:
         return "full_every: everything was last read %d minutes ago" % ((now - mark.said["read_fully"]) // 60)
     return ""

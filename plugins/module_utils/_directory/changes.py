@@ -31,7 +31,9 @@ from .wire import (
     DONE,
     ENTRY,
     INTERMEDIATE,
+    ProtocolError,
     SHOW_DELETED,
+    SHOW_RECYCLED,
     SYNC_DONE,
     SYNC_STATE,
     control,
@@ -53,6 +55,7 @@ _UUID, _HASH = 16, 8  # bytes of a version: of the key, and of a hash over DN an
 _VERSION = _UUID + _HASH
 
 _DELETED = 3  # the state in a sync state control, RFC 4533, 2.3
+_ENDLESS = 10_000_000  # messages in an answer, after which it is taken for one without end
 _STALE = 4096  # e-syncRefreshRequired, RFC 4533, 2.6
 
 # In Active Directory entries of these classes have nobody below them.
@@ -105,8 +108,9 @@ def position(session: Any, place: Place) -> Optional[Dict[str, Any]]:
         return _position_of_controller(session, place)
     for _dn, entry, _raw in list(search(session, place.context, "base", "(objectClass=*)",
                                         ("contextCSN", "entryCSN"), missing_ok=True)):
-        if entry.get("contextcsn"):
-            return {"way": SYNCREPL, "csn": sorted(value.decode("ascii", "replace") for value in entry["contextcsn"])}
+        csn = sorted(value.decode("ascii", "replace") for value in entry.get("contextcsn", ()))
+        if csn and not _ask(session, place, csn).problem:
+            return {"way": SYNCREPL, "csn": csn}
         if entry.get("entrycsn"):
             return {"way": SWEEP}
     return None
@@ -127,10 +131,16 @@ def _position_of_controller(session: Any, place: Place) -> Optional[Dict[str, An
 
 
 def _shows_deleted(session: Any, place: Place) -> bool:
-    if SHOW_DELETED.encode("ascii") not in session.root_dse.get("supportedcontrol", ()):
-        return False
-    return bool(list(search(session, "CN=Deleted Objects," + place.context, "base", "(objectClass=*)", ("objectGUID",),
-                            missing_ok=True, controls=(control(SHOW_DELETED),))))
+    controls = _show_deleted(session)
+    return bool(controls) and bool(list(search(
+        session, "CN=Deleted Objects," + place.context, "base", "(objectClass=*)", ("objectGUID",), missing_ok=True,
+        controls=controls)))
+
+
+def _show_deleted(session: Any) -> Tuple[bytes, ...]:
+    """Return the control that shows most of what is deleted, of those that the server has."""
+    supported = session.root_dse.get("supportedcontrol", ())
+    return tuple(control(oid) for oid in (SHOW_RECYCLED, SHOW_DELETED) if oid.encode("ascii") in supported)[:1]
 
 
 # --- what changed ----------------------------------------------------------------------------------------------------
@@ -181,12 +191,32 @@ def _by_syncrepl(session: Any, place: Place, before: List[str], now: List[str], 
     if before == now:
         return Changes({}, set())
     _refuse_going_back(before, now)
+    answer = _ask(session, place, before)
+    if not answer.problem and len(answer.changed) > MANY:
+        answer.problem = "more than %d entries changed, or the server does not know the mark" % MANY
+    if answer.problem:
+        raise ReadFully(answer.problem)
+    if answer.present:
+        answer.gone.update(map(_uuid_bytes, known.keys()))
+    for dn in answer.above:
+        _look_below(session, place, dn, answer.changed)
+    return Changes(answer.changed, set(map(_uuid_text, answer.gone - answer.named)))
+
+
+def _ask(session: Any, place: Place, csn: List[str]) -> _Answer:
+    """Return what the server says to a cookie made of these contextCSN: nothing new, where they are the present ones."""
     answer = _Answer()
     session.asked.add("hassubordinates")
-    cookie = ("rid=000,csn=%s" % ";".join(before)).encode("ascii")
+    cookie = ("rid=000,csn=%s" % ";".join(csn)).encode("ascii", "replace")
+    session.unusable = "another search is not read to its end"
     asked = session.channel.ask(search_operation(place.context, "sub", "(objectClass=*)", ("hasSubordinates",)),
                                 sync_control(cookie))
+    came = 0
     for tag, operation, controls in session.channel.answers(asked):
+        came += 1
+        if came > _ENDLESS:
+            raise ProtocolError("server: it was asked for what changed and does not stop sending: name another server, "
+                                "or set read_mode: full")
         if tag == ENTRY:
             session.entries += 1
             _take_entry(session, answer, operation, controls)
@@ -197,15 +227,8 @@ def _by_syncrepl(session: Any, place: Place, before: List[str], now: List[str], 
         elif tag == DONE:
             session.pages += 1
             _take_end(answer, operation, controls)
-    if not answer.problem and len(answer.changed) > MANY:
-        answer.problem = "more than %d entries changed, or the server does not know the mark" % MANY
-    if answer.problem:
-        raise ReadFully(answer.problem)
-    if answer.present:
-        answer.gone.update(map(_uuid_bytes, known.keys()))
-    for dn in answer.above:
-        _look_below(session, place, dn, answer.changed)
-    return Changes(answer.changed, set(map(_uuid_text, answer.gone - answer.named)))
+    session.unusable = ""
+    return answer
 
 
 def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: Dict[str, bytes]) -> None:
@@ -293,7 +316,7 @@ def _by_usn(session: Any, place: Place, before: int, now: int) -> Changes:
         raise ReadFully(problem or "more than %d entries changed" % MANY)
     gone: Set[str] = set()
     for _dn, entry, _raw in search(session, place.context, "sub", "(&(isDeleted=TRUE)%s)" % since_then, (key,),
-                                   controls=(control(SHOW_DELETED),)):
+                                   controls=_show_deleted(session)):
         gone.update(value_text(key, value) for value in entry.get(key.lower(), ()))
     for dn in above:
         _look_below(session, place, dn, changed)

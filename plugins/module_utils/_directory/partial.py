@@ -34,15 +34,29 @@ from .wire import ServerLost
 
 Found = Tuple[bytes, Entry, bytes]
 
+# Who left is looked up once more, by key, and yet: what would hurt is done by a read that has seen everything.
+MANY_LOST = 200
+
+# Seconds that a mark is good for. Directories forget what was deleted, at the earliest after days (in Active Directory
+# tombstoneLifetime, MS-ADTS 6.1.1.2.4.1.1).
+LASTS = 7 * 86400
+
 
 def read(settings: Any, session: Session, preset: Preset, directory: Directory, known: Any, mark: Mark,
          now: int) -> Snapshot:
     """Read what changed since the mark, and what that concerns. See `reader.read`.
 
     ``known`` answers who is stored: see `Known` in `_store/sqlite.py`. Raises ReadFully where only a read of everything
-    can tell the outcome.
+    can tell the outcome, or what is wrong.
     """
-    return complete_or_error(_PartialReading(settings, session, preset, directory, known, mark, now).snapshot)
+    try:
+        return complete_or_error(_PartialReading(settings, session, preset, directory, known, mark, now).snapshot)
+    except ServerLost:
+        raise
+    except ReadError as error:
+        if session.unusable:
+            raise
+        raise ReadFully("what changed cannot be told (%s)" % error) from None
 
 
 class _PartialReading(Reading):
@@ -87,14 +101,14 @@ class _PartialReading(Reading):
 
     def _snapshot(self, user_groups: Dict[str, UserGroup], joined: Dict[str, List[str]]) -> Snapshot:
         preset = self.preset
-        try:
-            lost_users = self._lost(self.stored_users, self.users, [(preset.user_key, preset.user_filter)])
-            lost_user_groups = self._lost(self.looked.intersection(self.stored_groups), user_groups,
-                                          [(preset.group_key, preset.group_filter)])
-        except ServerLost:
-            raise
-        except ReadError as error:
-            raise ReadFully("what changed and what is there contradict each other (%s)" % error) from None
+        lost_users = self._lost(self.stored_users, self.users, [(preset.user_key, preset.user_filter)])
+        lost_user_groups = self._lost(self.looked.intersection(self.stored_groups), user_groups,
+                                      [(preset.group_key, preset.group_filter)])
+        if len(lost_users) + len(lost_user_groups) > MANY_LOST:
+            raise ReadFully("more than %d users and user groups left: only a read of everything removes so many"
+                            % MANY_LOST)
+        if lost_users and not self.users and len(lost_users) >= self.known.count_users():
+            raise ReadFully("nobody seems to be left")
         self.outside.update(key for key in self.before.said["outside"] if key not in lost_users
                             and key not in lost_user_groups)
         return Snapshot(
@@ -124,6 +138,8 @@ class _PartialReading(Reading):
         preset = self.preset
         users = self._fetch(self.looked, preset.user_key, preset.user_filter, self.user_attributes)
         groups = self._fetch(self.looked, preset.group_key, preset.group_filter, self.group_attributes)
+        if users.keys() & groups.keys():
+            raise ReadFully("an entry is a user and a group")
         return users, groups
 
     def _know(self, keys: Iterable[str]) -> None:
@@ -162,12 +178,14 @@ class _PartialReading(Reading):
         lists = {key: found for key, found in groups.items() if self._holds(key, found)}
         for batch in batches(sorted(dn.encode("utf-8") for dn in concerned)):
             tests = "(|%s)" % "".join(_tests(attribute, batch) for attribute in self.preset.group_members)
-            for found in search(self.session, self.subtree, "sub", _and(self.preset.group_filter, tests),
-                                self.group_attributes, page_size=min(_GROUPS_A_PAGE, self.session.page_size)):
+            for found in list(search(self.session, self.subtree, "sub", _and(self.preset.group_filter, tests),
+                                     self.group_attributes, page_size=min(_GROUPS_A_PAGE, self.session.page_size))):
                 key = self._key("group_key", self.preset.group_key, found[1], dn_text(found[0]))
                 if key not in lists and self._holds(key, found):
                     lists[key] = found
-        listing = {key for _member, key in self.known.listing(self.moved) + self.known.nesting(self.moved)}
+        listing = {key for _member, key in self.known.nesting(self.moved)}
+        if not self.ad:  # whose lists follow who moves, and let go of who is deleted: none has a DN that leads to nobody
+            listing.update(key for _member, key in self.known.listing(self.moved))
         more = self._fetch(listing.difference(lists, self.looked), self.preset.group_key, self.preset.group_filter,
                            self.group_attributes)
         lists.update((key, found) for key, found in more.items() if self._holds(key, found))
@@ -277,32 +295,30 @@ class _PartialReading(Reading):
         are out of scope."""
         if self.whole or not self.add_outside:
             return
-        leaving = {
-            user: dn for group, stored in self.lists.items() for user, dn in stored.items()
-            if user not in self.looked and user not in self.users and not self._lies_within(normal_dn(dn))
-            and not (group in user_groups and user in (self._members_of(user_groups[group], stored)))}
+        listed = {user for key, record in user_groups.items()
+                  for user in (self.lists.get(key, ()) if record.members is None else record.members)}
+        leaving = {user: dn for stored in self.lists.values() for user, dn in stored.items()
+                   if user not in listed and user not in self.looked and user not in self.users
+                   and not self._lies_within(normal_dn(dn))}
         self._know(leaving)
         waiting = {key: found for key, found in self.waiting.items() if key not in self.users}
-        listed: Set[str] = set()
-        for user, group in self.known.listing([*leaving, *waiting]):
-            if user not in self.moved and group not in self.groups and group not in self.looked:
-                listed.add(user)
-        unlisted = [key for key in [*leaving, *waiting] if key not in listed]
+        # Lists that were not read are as stored; who moved has none such. An extinct user may be in them, but is not
+        # in scope by that.
+        elsewhere = {user for user, group in self.known.listing([*leaving, *self.stored_users.keys() & waiting.keys()])
+                     if user not in self.moved and group not in self.groups and group not in self.looked}
+        unlisted = [key for key in [*leaving, *waiting] if key not in elsewhere]
         waiting.update(self._fetch([key for key in unlisted if key in leaving], self.preset.user_key,
                                    self.preset.user_filter, self.user_attributes))
         primary = self._groups_of_primary({found[1][attribute][0] for found in waiting.values()
                                            for _rule, attribute in self.primary_of_user if attribute in found[1]})
         for key in leaving:
-            if key in listed:  # as stored
+            if key in elsewhere:  # as stored
                 self.users.setdefault(key, None)
         for key, found in waiting.items():
             values = [found[1][attribute][0] for _rule, attribute in self.primary_of_user if attribute in found[1]]
-            if key in listed or any(self._is_group(primary.get(value, "")) for value in values):
+            if key in elsewhere or any(self._is_group(primary.get(value, "")) for value in values):
                 if not self._is_left_out(normal_dn(dn_text(found[0]))):
                     self._note_outside(self._add_user(*found), normal_dn(dn_text(found[0])))
-
-    def _members_of(self, record: UserGroup, stored: Dict[str, str]) -> Iterable[str]:
-        return stored if record.members is None else record.members
 
     # --- Active Directory's primary groups
 
@@ -316,9 +332,9 @@ class _PartialReading(Reading):
                 value = group.primary[rule]
                 if value is None:
                     continue
-                keys = [value_text(self.preset.user_key, found[1][self.user_key][0]) for found in search(
+                keys = [self._key("user_key", self.preset.user_key, found[1], dn_text(found[0])) for found in list(search(
                     self.session, self.subtree, "sub", _and(self.preset.user_filter, _tests(attribute, [value])),
-                    (self.preset.user_key,))]
+                    (self.preset.user_key,)))]
                 others = [key for key in keys if key not in self.users and key not in self.looked]
                 stored = self.known.users(others)
                 self.primary[rule].setdefault(value, []).extend(key for key in others if key in stored)
@@ -349,10 +365,12 @@ class _PartialReading(Reading):
                 and groups[value] not in self.looked}
 
 
-def why_not(mark: Optional[Mark]) -> str:
-    """Return why nothing can be read since this mark; empty where it can be tried."""
+def why_not(mark: Optional[Mark], now: int) -> str:
+    """Return why nothing can be read since this mark; empty where it can be tried. ``now``: seconds since 1970."""
     if mark is None:
         return "the last run left no mark"
+    if not 0 <= now - mark.said["time"] <= LASTS:
+        return "the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400)
     if len(mark.said["again"]) + len(mark.said["outside"]) > MANY:
         return "more than %d entries must be looked at in every run" % MANY
     return ""

@@ -446,7 +446,7 @@ def state_expires(preset: Preset, attributes: Entry, now: int) -> Optional[int]:
             times.append(None if int(values[0]) in (0, 0x7FFFFFFFFFFFFFFF) else filetime_seconds(values[0]))
         elif values and attribute == "shadowExpire" and not _shadow_expired(values, now):
             times.append(int(values[0]) * 86400 if int(values[0]) >= 0 else None)
-    return min((time for time in times if time is not None), default=None)
+    return min((time for time in times if time is not None and time < _AFTER_ALL), default=None)
 
 
 # --- values ----------------------------------------------------------------------------------------------------------

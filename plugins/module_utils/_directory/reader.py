@@ -60,7 +60,7 @@ from .values import (
     rdn_value,
     sid_text,
 )
-from .wire import attribute_header, decode_entry, entry_dn, find_values
+from .wire import ServerLost, attribute_header, decode_entry, entry_dn, find_values
 
 _GROUPS_A_PAGE = 100  # their member lists make them long
 
@@ -341,12 +341,18 @@ class Reading:
         """Note where the server stands, before anything else is read: what changes from now on is read twice at most."""
         if not self.marking or changes.why_not(self.preset, self.settings):
             return
-        self.position = changes.position(self.session, self._where(()))
-        if self.position and self.position["way"] == changes.SWEEP:
-            try:
+        try:
+            position = changes.position(self.session, self._where(()))
+            if position and position["way"] == changes.SWEEP:
                 self.versions = changes.versions(self.session, self._where(self._known_outside()))
-            except changes.ReadFully:
-                self.position = None
+            self.position = position
+        except ServerLost:
+            raise
+        except ReadError:  # which a read of everything may not meet
+            if self.session.unusable:
+                raise
+        except changes.ReadFully:
+            pass
 
     def _known_outside(self) -> Sequence[str]:
         return ()
@@ -1131,12 +1137,15 @@ class Reading:
         """Put a value that was not known when it was read where it belongs."""
         outcome = self.outcomes[value]
         if isinstance(outcome, str):
+            if outcome[:1] == "@":  # whom another synchronization gives, and may take
+                self.again.add(key)
             if outcome != key:  # a group that may not be empty lists itself
                 (user_groups if self._is_group(outcome) else members)[outcome] = None
             return
         text = (_BIT_STRING.sub(b"", value) if self.members_by == "dn" else value).decode("utf-8", "backslashreplace")
         kept_values.append(text)
-        if outcome.kind is None or not self.whole:  # outside of what is selected, nothing says when it leads to someone
+        # Nothing says when such a value leads to someone: outside of what is selected, or where no search finds it.
+        if outcome.kind is None or not self.whole or _BIT_STRING.search(value):
             self.again.add(key)
         if outcome.kind is None:
             self.unresolved.append((key, Unresolved(text, outcome.reason)))

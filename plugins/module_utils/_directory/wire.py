@@ -146,6 +146,7 @@ def paged_cookie(value: bytes) -> bytes:
 # RFC 4533, 2: the controls and the message of content synchronization.
 SYNC_REQUEST, SYNC_STATE, SYNC_DONE, SYNC_INFO = ("1.3.6.1.4.1.4203.1.9.1.%d" % number for number in (1, 2, 3, 4))
 SHOW_DELETED = "1.2.840.113556.1.4.417"     # MS-ADTS 3.1.1.3.4.1.14
+SHOW_RECYCLED = "1.2.840.113556.1.4.2064"   # also what is recycled, MS-ADTS 3.1.1.3.4.1.26
 _REFRESH_ONLY = 1
 _BOOLEAN = 0x01
 

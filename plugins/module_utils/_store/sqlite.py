@@ -1120,6 +1120,10 @@ class Known:
                                   (self._me,))
         return {key for key, in rows}
 
+    def count_users(self) -> int:
+        """Return how many users there are."""
+        return self._store._count_users(self._me)
+
     def foreign_users(self) -> dict[str, str]:
         """Return {SID: reference} of stored users of other directories: see Digests."""
         return self._store._foreign_users(self._directory)
