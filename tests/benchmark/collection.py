@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import conftest  # noqa: F401 - makes the checkout importable as a collection
+# It makes the checkout importable as a collection.
+import conftest  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize as way
 from ansible_collections.usersync.directory.plugins.module_utils._directory import search
 from ansible_collections.usersync.directory.plugins.module_utils._options import (

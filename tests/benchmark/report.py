@@ -87,19 +87,20 @@ def targets(result: dict[str, Any]) -> Iterator[tuple[str, float, float, str]]:
 def targets_table(result: dict[str, Any]) -> str:
     lines = ["| | at most | measured | |", "|---|--:|--:|---|"]
     for what, limit, measured, unit in targets(result):
-        lines.append("| {} | {:g}{} | {:.{}f}{} | {} |".format(
-            what, limit, unit, measured, 0 if unit else 2, unit, "met" if measured <= limit else "**missed**"))
+        outcome = "met" if measured <= limit else "**missed**"
+        lines.append(f"| {what} | {limit:g}{unit} | {measured:.{0 if unit else 2}f}{unit} | {outcome} |")
     return "\n".join(lines)
 
 
 def tables(result: dict[str, Any]) -> str:
     about = result["machine"]
-    parts = [
-        (f"Measured on {about['cores']} cores of {about['cpu']} with {about['memory_gb']} GB of memory, "
+    machine = (
+        f"Measured on {about['cores']} cores of {about['cpu']} with {about['memory_gb']} GB of memory, "
         f"{about['system']}, Linux {about['kernel']}, Python {about['python']} ({about['python_build']}), "
         f"SQLite {about['sqlite']}, OpenLDAP {about['openldap']} (server and `ldapsearch`), ansible-core "
-        f"{about['ansible-core']}, ldap3 {about['ldap3']}, python-ldap {about['python-ldap']}."),
-    ]
+        f"{about['ansible-core']}, ldap3 {about['ldap3']}, python-ldap {about['python-ldap']}. "
+        "All measurements are in [benchmarks.json](benchmarks.json).")
+    parts = [machine]
     if any(True for _target in targets(result)):
         parts += ["### Targets", targets_table(result)]
     for series in result["openldap"]:

@@ -6,6 +6,7 @@
 # To be sourced: finds and installs what tests and benchmarks need. The caller sets $checkout, and $work to a temporary
 # directory of its own.
 
+: "${checkout:?}" "${work:?}"
 cache=${USERSYNC_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/usersync-tests}
 mkdir -p "$cache"
 export PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -1159,8 +1159,8 @@ def test_as_many_members_are_stored_as_are_listed(tmp_path, count):
     people = {"u%03d" % number: user("user %d" % number) for number in range(count)}
     apply(path, make_plan(groups({}, {"g": group("all"), "h": group("more")}), users({}, people),
                           [members("g", added=people), members("h", added=list(people)[:1])]))
-    listed = "SELECT u.key FROM memberships m JOIN user_groups g ON g.id = m.user_group_id" \
-             " JOIN users u ON u.id = m.user_id WHERE g.key = '%s' AND m.run_id = 1 ORDER BY u.key"
+    listed = ("SELECT u.key FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
+              " JOIN users u ON u.id = m.user_id WHERE g.key = '%s' AND m.run_id = 1 ORDER BY u.key")
     assert [key for key, in rows(path, listed % "g")] == sorted(people)
     assert [key for key, in rows(path, listed % "h")] == ["u000"]
 

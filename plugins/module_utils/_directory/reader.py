@@ -73,8 +73,8 @@ _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
 
 # Naming contexts that hold no people.
-NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=schema", "cn=subschema", "o=ipaca",
-              "o=netscaperoot", "cn=deltalog", "cn=authdata")
+NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=deltalog", "cn=authdata", "cn=schema",
+             "cn=subschema", "o=ipaca", "o=netscaperoot")
 
 
 # --- which directory this is -----------------------------------------------------------------------------------------
