@@ -25,7 +25,7 @@ import uuid
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .presets import Preset, any_of, value_text
-from .search import NoSuchEntry, batches, search
+from .search import NoSuchEntry, batches, finds_any, search
 from .values import dn_text, normal_dn
 from .wire import (
     DONE,
@@ -131,10 +131,10 @@ def _position_of_controller(session: Any, place: Place) -> Optional[Dict[str, An
 
 
 def _shows_deleted(session: Any, place: Place) -> bool:
+    """Return whether the account sees who was deleted: it may see the container of theirs, and nobody in it."""
     controls = _show_deleted(session)
-    return bool(controls) and bool(list(search(
-        session, "CN=Deleted Objects," + place.context, "base", "(objectClass=*)", ("objectGUID",), missing_ok=True,
-        controls=controls)))
+    return bool(controls) and finds_any(
+        session, place.context, "sub", "(&(isDeleted=TRUE)(objectClass=*)(!(objectClass=container)))", controls)
 
 
 def _show_deleted(session: Any) -> Tuple[bytes, ...]:

@@ -276,10 +276,10 @@ class _PartialReading(Reading):
         selected = set(map(normal_dn, self.selected_groups))
         outside = {key for key, dn in self.stored_groups.items()
                    if not self._lies_within(normal_dn(dn)) and normal_dn(dn) not in selected} if not self.whole else set()
-        if not outside and not (self.selected_groups and self.moved.intersection(self.stored_groups)):
+        if not outside:
             return
-        if self.moved.intersection(self.stored_groups):
-            raise ReadFully("user groups moved, of which some are in scope only by being nested")
+        if self.moved & outside:
+            raise ReadFully("a user group outside the selected containers moved")
         before: Dict[str, Set[str]] = {}
         gone = [key for key in self.looked if key in self.stored_groups and key not in user_groups]
         for key, nested in self.known.nested([*user_groups, *gone]):
@@ -335,6 +335,9 @@ class _PartialReading(Reading):
                 keys = [self._key("user_key", self.preset.user_key, found[1], dn_text(found[0])) for found in list(search(
                     self.session, self.subtree, "sub", _and(self.preset.user_filter, _tests(attribute, [value])),
                     (self.preset.user_key,)))]
+                for key in keys if self.add_outside else ():  # who changed, and is in scope by this
+                    if key in self.waiting and key not in self.users:
+                        self._note_outside(self._add_user(*self.waiting[key]), normal_dn(dn_text(self.waiting[key][0])))
                 others = [key for key in keys if key not in self.users and key not in self.looked]
                 stored = self.known.users(others)
                 self.primary[rule].setdefault(value, []).extend(key for key in others if key in stored)

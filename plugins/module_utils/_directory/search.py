@@ -87,13 +87,13 @@ def encoded_entries(session: Session, base: str, scope: str, filter: str, attrib
                   controls)
 
 
-def finds_any(session: Session, base: str, scope: str, filter: str) -> bool:
+def finds_any(session: Session, base: str, scope: str, filter: str, controls: tuple[bytes, ...] = ()) -> bool:
     """Whether the server shows any entry of a search; it is asked for one only, so nothing follows for the others.
 
     :raises ReadError: when it cannot say.
     """
     _check_free(session)
-    page = session.channel.page(session.channel.ask(search_operation(base, scope, filter, ("1.1",), at_most=1)))
+    page = session.channel.page(session.channel.ask(search_operation(base, scope, filter, ("1.1",), at_most=1), *controls))
     session.entries += len(page.entries)
     session.pages += 1
     if page.result.code not in (0, 4, 10, 32):  # 4: there are more; 10, 32: it lies elsewhere, or is gone
