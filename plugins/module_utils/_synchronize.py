@@ -117,7 +117,7 @@ def _read(settings, store, session, now, started):
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
-    circumstances = _circumstances(settings, salt, session)
+    circumstances = _circumstances(settings, salt, session, directory)
     mark = store.mark(settings.name)
     reason, snapshot, read_fully = _why_full(settings, store, preset, mark, circumstances, now), None, now
     if not reason:
@@ -155,11 +155,11 @@ def _why_full(settings, store, preset, mark, circumstances, now) -> str:
     return ""
 
 
-def _circumstances(settings, salt, session):
+def _circumstances(settings, salt, session, directory):
     """Return under what a mark is worth anything: the words are for the reader."""
     scope = [settings.distinguished_name, settings.exclude_distinguished_name, settings.outside_members,
              settings.group_structure, settings.ignore_disabled_users, settings.user_collision]
-    return {"server": session.server, "mapping": salt.hex(), "scope": _fingerprint(scope).hexdigest(),
+    return {"directory": directory.identity, "server": session.server, "mapping": salt.hex(), "scope": _fingerprint(scope).hexdigest(),
             "account": _fingerprint([settings.authentication, settings.login]).hexdigest()}
 
 

@@ -505,4 +505,5 @@ def came_out(lab, result, happened, lied):
         for name, there in AFTER.items():
             assert there - (content[name] or set()) <= {"zoe"}, name
     else:
+        lab.server.behave()
         assert not lab.run(check_mode=True, read_mode="full")["changed"]
