@@ -733,8 +733,8 @@ read:
         - How the directory was read. V(full) is everything, V(incremental) only what changed. V(none) where the
           synchronization ended without reading it.
         - After an incremental read, RV(not_stored), RV(unresolved_members), RV(collisions) and the counts of them speak
-          of what is open, as after a full one; counts of members that are no users, such as computers, only of what
-          was read.
+          of what is open, as after a full one; counts of what the store has nothing of, such as computers and ignored
+          users, only of what was read.
       type: str
       sample: full
     reason:
