@@ -151,9 +151,9 @@ class UserGroup(NamedTuple):
 class Mark(NamedTuple):
     """Up to where a read goes, so that the next one may ask for what changed since. Taken before anything is read.
 
-    ``said`` is plain data for JSON: what the server said of itself and where it stood, what was selected, and ``again``,
-    the stable keys that the next read must look at whatever changed. ``versions`` has a fixed number of bytes for each
-    entry where the server cannot tell what changed: see `_directory/changes.py`.
+    ``said`` is plain data for JSON: what the server said of itself and where it stood, what was selected, and
+    ``again``, the stable keys that the next read must look at whatever changed. ``versions`` has a fixed number of
+    bytes for each entry where the server cannot tell what changed: see `_directory/changes.py`.
     """
 
     said: Dict[str, Any]

@@ -159,7 +159,8 @@ def _circumstances(settings, salt, session, directory):
     """Return under what a mark is worth anything: the words are for the reader."""
     scope = [settings.distinguished_name, settings.exclude_distinguished_name, settings.outside_members,
              settings.group_structure, settings.ignore_disabled_users, settings.user_collision]
-    return {"directory": directory.identity, "server": session.server, "mapping": salt.hex(), "scope": _fingerprint(scope).hexdigest(),
+    return {"directory": directory.identity, "server": session.server, "mapping": salt.hex(),
+            "scope": _fingerprint(scope).hexdigest(),
             "account": _fingerprint([settings.authentication, settings.login]).hexdigest()}
 
 

@@ -124,8 +124,8 @@ def tables(result: dict[str, Any]) -> str:
 
 _COLOURS = {
     "ldapsearch": "#000000", "python_ldap": "#7f7f7f", "ldap3": "#8c564b", "ldap_search": "#d62728",
-    "read": "#2ca02c", "first_run": "#ff7f0e", "nothing_to_do": "#1f77b4", "changed": "#17becf", "incremental_changed": "#bcbd22",
-    "incremental_nothing": "#e377c2", "playbook": "#9467bd",
+    "read": "#2ca02c", "first_run": "#ff7f0e", "nothing_to_do": "#1f77b4", "changed": "#17becf",
+    "incremental_changed": "#bcbd22", "incremental_nothing": "#e377c2", "playbook": "#9467bd",
 }
 
 

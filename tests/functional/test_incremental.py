@@ -13,8 +13,9 @@ import json
 import os
 import random
 import sqlite3
-import time
 from contextlib import closing
+from time import monotonic
+from time import time as seconds_since_1970
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
@@ -117,10 +118,10 @@ class Pair:
 class Clock:
     """Stands in for the module `time` where runs ask what time it is, so that both see the same."""
 
-    monotonic = staticmethod(time.monotonic)
+    monotonic = staticmethod(monotonic)
 
     def __init__(self):
-        self.now = int(time.time())
+        self.now = int(seconds_since_1970())
 
     def time(self):
         return self.now
@@ -371,7 +372,8 @@ class OpenLDAP(Company):
 def test_random_changes_of_openldap(tmp_path, clock, overlays, scope, steps, seed):
     people = (unit("staff") + unit("others") + unit("ward", below=STAFF)
               + "".join(expirable(name, below=STAFF) for name in Company.NAMES[:4])
-              + "dn: cn=nurses,%s\nobjectClass: groupOfNames\ncn: nurses\nmember: %s\n\n" % (STAFF, dn_of("ann", STAFF)))
+              + "dn: cn=nurses,%s\nobjectClass: groupOfNames\ncn: nurses\nmember: %s\n\n" % (
+                  STAFF, dn_of("ann", STAFF)))
     with Slapd(ldif=ROOT + people, overlays=("ppolicy", *overlays)) as server:
         go_through(OpenLDAP(server, random.Random(seed), clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
 

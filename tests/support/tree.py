@@ -152,7 +152,8 @@ class Tree:
             self._missing(base)
         found = (
             (place, dn, entry) for place, (dn, entry) in self._below(start)
-            if (hidden or place not in self._hidden) and len(place) - len(start) in (range(1), range(1, 2), range(1000000))[scope] and matches(entry, test)
+            if (hidden or place not in self._hidden)
+            and len(place) - len(start) in (range(1), range(1, 2), range(1000000))[scope] and matches(entry, test)
         )
         return sorted(found, key=lambda each: each[0])
 

@@ -31,11 +31,11 @@ from .wire import (
     DONE,
     ENTRY,
     INTERMEDIATE,
-    ProtocolError,
     SHOW_DELETED,
     SHOW_RECYCLED,
     SYNC_DONE,
     SYNC_STATE,
+    ProtocolError,
     control,
     decode_done,
     decode_entry,
@@ -204,16 +204,14 @@ def _by_syncrepl(session: Any, place: Place, before: List[str], now: List[str], 
 
 
 def _ask(session: Any, place: Place, csn: List[str]) -> _Answer:
-    """Return what the server says to a cookie made of these contextCSN: nothing new, where they are the present ones."""
+    """Return what the server says to a cookie made of these contextCSN: nothing new, where they are the present."""
     answer = _Answer()
     session.asked.add("hassubordinates")
     cookie = ("rid=000,csn=%s" % ";".join(csn)).encode("ascii", "replace")
     session.unusable = "another search is not read to its end"
     asked = session.channel.ask(search_operation(place.context, "sub", "(objectClass=*)", ("hasSubordinates",)),
                                 sync_control(cookie))
-    came = 0
-    for tag, operation, controls in session.channel.answers(asked):
-        came += 1
+    for came, (tag, operation, controls) in enumerate(session.channel.answers(asked)):
         if came > _ENDLESS:
             raise ProtocolError("server: it was asked for what changed and does not stop sending: name another server, "
                                 "or set read_mode: full")

@@ -12,7 +12,8 @@ An entry that did not change can still come to mean something else, and only by 
   longer: so all lists are read that say the old or the new DN of anybody who came, went, was renamed or moved.
 - The store knows who was in a list. Who leaves one and lies outside the selected containers is in scope only as long as
   another list, or a primary group, has him.
-- What nobody could be found for, and who has to wait for a name, is looked at again in every read (`again` in the mark).
+- What nobody could be found for, and who has to wait for a name, is looked at again in every read (`again` in the
+  mark).
 
 Nobody is lost because a list of changes says so: who is missing is looked up by key, in the whole directory, as after
 a full read. Where a change reaches further, ReadFully says so.
@@ -27,9 +28,9 @@ from . import changes
 from .changes import MANY, ReadFully
 from .connection import Session
 from .presets import Entry, Preset, any_of, value_text
-from .reader import _GROUPS_A_PAGE, Outcome, Reading, _and, _known, _tests, complete_or_error, _OUT_OF_SCOPE, _AMBIGUOUS
+from .reader import _AMBIGUOUS, _GROUPS_A_PAGE, _OUT_OF_SCOPE, Outcome, Reading, _and, _known, _tests, complete_or_error
 from .search import ReadError, batches, search
-from .values import dn_is_within, dn_text, normal_dn
+from .values import dn_text, normal_dn
 from .wire import ServerLost
 
 Found = Tuple[bytes, Entry, bytes]
@@ -126,7 +127,6 @@ class _PartialReading(Reading):
 
     def _look(self) -> Tuple[Dict[str, Found], Dict[str, Found]]:
         """Read all that may be other than stored; return the users and the groups among it that match the filters."""
-        assert self.position is not None
         found = changes.since(self.session, self._where(self._known_outside()), self.before.said, self.position,
                               self.before.versions, self.versions, self.known)
         self.looked = set(found.changed) | found.gone | set(self.before.said["again"])
@@ -178,13 +178,13 @@ class _PartialReading(Reading):
         lists = {key: found for key, found in groups.items() if self._holds(key, found)}
         for batch in batches(sorted(dn.encode("utf-8") for dn in concerned)):
             tests = "(|%s)" % "".join(_tests(attribute, batch) for attribute in self.preset.group_members)
-            for found in list(search(self.session, self.subtree, "sub", _and(self.preset.group_filter, tests),
-                                     self.group_attributes, page_size=min(_GROUPS_A_PAGE, self.session.page_size))):
-                key = self._key("group_key", self.preset.group_key, found[1], dn_text(found[0]))
-                if key not in lists and self._holds(key, found):
-                    lists[key] = found
+            for one in list(search(self.session, self.subtree, "sub", _and(self.preset.group_filter, tests),
+                                   self.group_attributes, page_size=min(_GROUPS_A_PAGE, self.session.page_size))):
+                key = self._key("group_key", self.preset.group_key, one[1], dn_text(one[0]))
+                if key not in lists and self._holds(key, one):
+                    lists[key] = one
         listing = {key for _member, key in self.known.nesting(self.moved)}
-        if not self.ad:  # whose lists follow who moves, and let go of who is deleted: none has a DN that leads to nobody
+        if not self.ad:  # whose lists follow who moves, and let go of who is deleted
             listing.update(key for _member, key in self.known.listing(self.moved))
         more = self._fetch(listing.difference(lists, self.looked), self.preset.group_key, self.preset.group_filter,
                            self.group_attributes)
@@ -275,7 +275,7 @@ class _PartialReading(Reading):
             raise ReadFully("a user group outside the selected containers came into scope ('%s')" % self.comes_in)
         selected = set(map(normal_dn, self.selected_groups))
         outside = {key for key, dn in self.stored_groups.items()
-                   if not self._lies_within(normal_dn(dn)) and normal_dn(dn) not in selected} if not self.whole else set()
+                   if not self.whole and not self._lies_within(normal_dn(dn)) and normal_dn(dn) not in selected}
         if not outside:
             return
         if self.moved & outside:
@@ -316,9 +316,10 @@ class _PartialReading(Reading):
                 self.users.setdefault(key, None)
         for key, found in waiting.items():
             values = [found[1][attribute][0] for _rule, attribute in self.primary_of_user if attribute in found[1]]
-            if key in elsewhere or any(self._is_group(primary.get(value, "")) for value in values):
-                if not self._is_left_out(normal_dn(dn_text(found[0]))):
-                    self._note_outside(self._add_user(*found), normal_dn(dn_text(found[0])))
+            normal = normal_dn(dn_text(found[0]))
+            in_scope = key in elsewhere or any(self._is_group(primary.get(value, "")) for value in values)
+            if in_scope and not self._is_left_out(normal):
+                self._note_outside(self._add_user(*found), normal)
 
     # --- Active Directory's primary groups
 
@@ -332,9 +333,9 @@ class _PartialReading(Reading):
                 value = group.primary[rule]
                 if value is None:
                     continue
-                keys = [self._key("user_key", self.preset.user_key, found[1], dn_text(found[0])) for found in list(search(
-                    self.session, self.subtree, "sub", _and(self.preset.user_filter, _tests(attribute, [value])),
-                    (self.preset.user_key,)))]
+                found = list(search(self.session, self.subtree, "sub", _and(
+                    self.preset.user_filter, _tests(attribute, [value])), (self.preset.user_key,)))
+                keys = [self._key("user_key", self.preset.user_key, one[1], dn_text(one[0])) for one in found]
                 for key in keys if self.add_outside else ():  # who changed, and is in scope by this
                     if key in self.waiting and key not in self.users:
                         self._note_outside(self._add_user(*self.waiting[key]), normal_dn(dn_text(self.waiting[key][0])))

@@ -338,7 +338,7 @@ class Reading:
     # --- the mark
 
     def _note_position(self) -> None:
-        """Note where the server stands, before anything else is read: what changes from now on is read twice at most."""
+        """Note where the server stands, before anything else is read: what changes from now on is read twice."""
         if not self.marking or changes.why_not(self.preset, self.settings):
             return
         try:

@@ -93,7 +93,8 @@ def finds_any(session: Session, base: str, scope: str, filter: str, controls: tu
     :raises ReadError: when it cannot say.
     """
     _check_free(session)
-    page = session.channel.page(session.channel.ask(search_operation(base, scope, filter, ("1.1",), at_most=1), *controls))
+    operation = search_operation(base, scope, filter, ("1.1",), at_most=1)
+    page = session.channel.page(session.channel.ask(operation, *controls))
     session.entries += len(page.entries)
     session.pages += 1
     if page.result.code not in (0, 4, 10, 32):  # 4: there are more; 10, 32: it lies elsewhere, or is gone

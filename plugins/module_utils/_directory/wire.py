@@ -171,7 +171,7 @@ def sync_state(value: bytes) -> tuple[int, bytes]:
 
 
 def sync_done(value: bytes) -> tuple[bytes, bool]:
-    """(cookie, refreshDeletes) of a sync done control (RFC 4533, 2.4); both may be left out, hence told by their tags."""
+    """(cookie, refreshDeletes) of a sync done control (RFC 4533, 2.4): both may be left out, so told by their tags."""
     (tag, start, end), = _only(value)
     if tag != _SEQUENCE:
         raise ProtocolError("server: it sent a sync done control that cannot be read")
@@ -201,7 +201,8 @@ def sync_info(operation: bytes) -> tuple[str, bool, list[bytes]]:
         return kind, False, []
     _cookie, flag = _cookie_and_flag(value, start, end, kind != "ids")
     sets = [part for part in _elements(value, start, end) if part[0] == _SET]
-    return kind, flag, [value[first:last] for _set, at, stop in sets for _tag, first, last in _elements(value, at, stop)]
+    return kind, flag, [value[first:last] for _set, at, stop in sets
+                        for _tag, first, last in _elements(value, at, stop)]
 
 
 def _only(data: bytes) -> list[tuple[int, int, int]]:

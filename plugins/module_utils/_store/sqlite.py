@@ -889,7 +889,7 @@ class Store:
         self._many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", unclaimed)
         self._many("UPDATE users SET synchronization_id = ?, digest = ? WHERE id = ?",
                    ((work.me, digest, number) for number, digest in written.items()))
-        expires = {number: None for number, in released}
+        expires: dict[int, Optional[int]] = {number: None for number, in released}
         expires.update((work.users[reference], when)
                        for reference, when in work.plan.bookkeeping.user_expires.items() if reference in work.users)
         self._many("UPDATE users SET expires = ?1 WHERE id = ?2 AND expires IS NOT ?1",
