@@ -164,7 +164,7 @@ def test_the_role_takes_what_the_pages_about_it_give_it(run_playbook):
     assert len(plays) > 3
     run = run_playbook([
         {"name": play["name"], "ansible.builtin.validate_argument_spec": {
-            "argument_spec": arguments, "provided_arguments": play["vars"]}} for play in plays])
+            "argument_spec": arguments, "provided_arguments": play.get("vars", {})}} for play in plays])
     assert run.rc == 0 and len(run.results) == len(plays), run.output
 
 

@@ -239,18 +239,18 @@ def test_the_history_of_a_user_and_of_a_user_group(company, run_playbook, tmp_pa
     ])
     kim, night, short, both, newest, none, removed, nobody = run.results
     assert [(each["event"], each["path"], each["member"]) for each in kim["history"]] == [
-        ("member_removed", "All/Staff/Short", "kim"), ("deleted", "All/Staff/kim", None),
-        ("changed", "All/Staff/kim", None), ("member_removed", "All/Staff/Night", "kim"),
+        ("deleted", "All/Staff/kim", None), ("member_removed", "All/Staff/Short", "kim"),
+        ("member_removed", "All/Staff/Night", "kim"), ("changed", "All/Staff/kim", None),
         ("member_added", "All/Staff/Night", "kim"), ("member_added", "All/Staff/Short", "kim")]
-    change = kim["history"][2]
+    change = kim["history"][3]
     assert (change["before"], change["after"]) == ({"attributes": {"email": None}},
                                                    {"attributes": {"email": "kim@example.org"}})
     assert change["synchronization"] == "staff" and change["time"].endswith("Z")
-    assert kim["history"][1]["before"]["attributes"]["email"] == "kim@example.org" and kim["users"] == []
+    assert kim["history"][0]["before"]["attributes"]["email"] == "kim@example.org" and kim["users"] == []
     assert [(each["event"], each["member"]) for each in night["history"]] == [
-        ("member_removed", "kim"), ("member_added", "kim"), ("created", None), ("member_added", "bert")]
+        ("member_removed", "kim"), ("member_added", "kim"), ("member_added", "bert"), ("created", None)]
     assert [(each["event"], each["member"]) for each in short["history"]] == [
-        ("member_removed", "kim"), ("deleted", None), ("member_added", "kim")]
+        ("deleted", None), ("member_removed", "kim"), ("member_added", "kim")]
     assert short["user_groups"] == short["users"] == []
     assert [each["event"] for each in both["history"]] == ["member_removed", "member_added"]
     assert newest["history"] == kim["history"][:1] and none["history"] == []

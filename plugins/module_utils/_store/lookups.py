@@ -245,7 +245,7 @@ def runs(store: Store, synchronization: Optional[str], most: int) -> List[Dict[s
 
 # --- history ---------------------------------------------------------------------------------------------------------
 
-_ORDER = ("created", "changed", "member_added", "member_removed", "deleted")  # of what one run did
+_ORDER = ("created", "changed", "member_added", "member_removed", "deleted")  # what one run does, in this order
 
 
 class _Event(NamedTuple):

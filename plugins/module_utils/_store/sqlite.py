@@ -41,6 +41,8 @@ _WANTED = (
 
 _IDLE_RUNS_KEPT = 1000
 
+_CACHE = 262144  # KiB; so that a first run does not spill into the WAL
+
 _ROWS_AT_ONCE = 50  # in one INSERT; with ten columns still below the 999 values that older SQLites take
 
 _decode = json.JSONDecoder().raw_decode
@@ -722,9 +724,8 @@ class Store:
         ``run`` has time (seconds since 1970), seconds, server, mode, counts, changed, plan_digest, history_days, and
         what is kept of the synchronization: salt, selected, scope, settings (without secrets).
         """
-        # KiB; so that a first run does not spill into the WAL. Not earlier: loading the digests goes through all users,
-        # and would keep them all in memory.
-        self._run("PRAGMA cache_size = -262144")
+        # Not earlier: loading the digests goes through all users, and would keep them all in memory.
+        self._run("PRAGMA cache_size = -%d" % _CACHE)
         target = self.make_user_groups(_model.split_path(plan.target), as_target=True)
         me, directory, old_target = self._bind(plan, run, target)
         tree = self._tree(me)
