@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 import test_plan
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
-from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups, schema, sqlite
+from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups, schema
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import (
     StoreChanged,
@@ -542,9 +542,10 @@ def test_a_store_that_changed_while_it_was_looked_at(path):
 
 
 KILLED = """
+    from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
     stop_after = sys.argv[2]
     store = t.open_store(sys.argv[1])
-    t.sqlite._CACHE = 8  # KiB; so that SQLite writes long before the commit
+    sqlite._CACHE = 8  # KiB; so that SQLite writes long before the commit
     before = {"u%d" % n: t.user("name%d" % n) for n in range(2000)} if sys.argv[3] == "again" else {}
     after = {"u%d" % n: t.user("name%d" % (n + 1)) for n in range(2000)}
     store.apply(t.make_plan(users=t.users(before, after)), t.run_record())
