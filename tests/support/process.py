@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -46,10 +48,16 @@ def run(command: list[str], *, text: str | None = None, env: dict[str, str] | No
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of 127.0.0.1 that nothing listened on a moment ago.
+
+    It lies below those that Linux gives to outgoing connections (ip_local_port_range, 32768 and up): one of them could
+    take it until the server listens.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20000, 32768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ClosedAtExit:
