@@ -30,3 +30,5 @@ for name, path in (
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=25, help="how many runs test_crashes.py kills (default: %(default)s)")
+    parser.addoption("--changes", type=int, default=5,
+                     help="how many times things change in each random history (default: %(default)s)")

@@ -227,7 +227,7 @@ def refusals(plan: _model.Plan, unheld: _model.Plan, snapshot: _model.Snapshot, 
     first) and of this one; ``digests`` are those of the plan and of its removals.
     """
     found = []
-    if not snapshot.users and not settings.allow_empty:
+    if not snapshot.users and snapshot.complete and not settings.allow_empty:
         found.append(Refusal("allow_empty", sum(change.removes for change in plan.users), owned.users, "allow_empty",
                              None, "allow_empty: the read found no user at all"))
     for kind, entries, what in (("collisions", plan.collisions, "collisions"),

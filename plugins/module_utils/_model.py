@@ -118,6 +118,7 @@ class User(NamedTuple):
     attributes: Attributes
     digest: bytes  # of the entry as read, of enabled and of home; empty: compare in the next run in any case
     known_as: str = ""  # names by which member lists may know it besides its DN, name and key: joined by KNOWN_AS
+    expires: int | None = None  # seconds since 1970, when time alone will disable it; None: never, or it has
 
 
 KNOWN_AS = "\x1f"  # joins several values that a member list may have for one user
@@ -147,8 +148,23 @@ class UserGroup(NamedTuple):
     members_digest: bytes
 
 
+class Mark(NamedTuple):
+    """Up to where a read goes, so that the next one may ask for what changed since. Taken before anything is read.
+
+    ``said`` is plain data for JSON: what the server said of itself and where it stood, what was selected, and
+    ``again``, the stable keys that the next read must look at whatever changed. ``versions`` has a fixed number of
+    bytes for each entry where the server cannot tell what changed: see `_directory/changes.py`.
+    """
+
+    said: Dict[str, Any]
+    versions: bytes = b""
+
+
 class Snapshot(NamedTuple):
-    """What the directory said in one complete read."""
+    """What the directory said in one complete read: of everything, or of all that may have changed.
+
+    In the latter case (``complete`` is false) whoever is not in it, and is not lost either, is as stored.
+    """
 
     directory: Directory
     users: Dict[str, Optional[User]]  # by stable key; None: it is as stored
@@ -162,6 +178,9 @@ class Snapshot(NamedTuple):
     warnings: List[str]
     dangling: Dict[str, List[str]] = {}  # group that users list and that does not exist -> keys of these users
     whole_tree: bool = False  # everything was selected that the directory has
+    complete: bool = True
+    joined: Dict[str, List[str]] = {}  # user group that was not read -> users who are among its members now
+    mark: Optional[Mark] = None  # None: there is nothing to which a next read could refer
 
 
 # --- what the store holds --------------------------------------------------------------------------------------------
@@ -240,6 +259,7 @@ class StoredState(NamedTuple):
     memberships: Dict[str, List[str]]  # user reference -> owned groups that list it; of lost and of extinct users
     membership_count: int = 0  # own members of owned groups, users and user groups
     extinct_membership_count: int = 0  # those among them whose group is extinct
+    user_count: int = 0  # users that it claims and that are not extinct; only where the snapshot is not complete
 
 
 # What a removal is known by from one run to the next: ('user', key), ('user_group', key), ('member', key of the group,
@@ -340,6 +360,7 @@ class Bookkeeping(NamedTuple):
     group_digests: Dict[str, bytes]
     group_dns: Dict[str, str]
     listed_as: Dict[Tuple[str, str], str]  # (group key, member reference) -> value it is listed as
+    user_expires: Dict[str, Optional[int]] = {}  # reference -> see User
 
 
 class Plan(NamedTuple):
@@ -361,6 +382,7 @@ class Plan(NamedTuple):
     ignored: int = 0  # disabled newcomers that ignore_disabled_users keeps out
     held: FrozenSet[Removal] = frozenset()
     leaving: str = ""
+    again: FrozenSet[str] = frozenset()  # whom the next read must look at, since somebody else has what they want
 
     @property
     def is_empty(self) -> bool:

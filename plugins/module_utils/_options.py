@@ -114,6 +114,8 @@ SYNCHRONIZATION = {
             "choices": ["collisions", "unresolved_members"],
             "default": [],
         },
+        "read_mode": {"type": "str", "choices": ["auto", "full", "incremental"], "default": "auto"},
+        "full_every": {"type": "str", "default": "24h"},
         "history_days": {"type": "int", "default": 365},
         "store_backups": {"type": "int", "default": 5},
         "store_timeout": {"type": "int", "default": 60},

@@ -109,9 +109,10 @@ def _plan_user_groups(snapshot, state, target, held):
         ))
     for key, stored in state.user_groups.items():
         if key not in snapshot.user_groups:
+            as_stored = not (snapshot.complete or stored.extinct or key in snapshot.lost_user_groups)
             if stored.parent not in state.user_groups:  # the target may be another now
                 stored = stored._replace(parent=target)
-            if ("user_group", key) in held:
+            if as_stored or ("user_group", key) in held:
                 wanted[key] = stored
                 claimants.append(Claimant(key, [(stored.parent, stored.name)],
                                           place_of(state.user_groups[key]), (STORED, 0, key)))
@@ -413,8 +414,9 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
         if key not in groups:  # deleted, and all its memberships with it
             people = _Comparison([], sorted(state.members.get(key, {})), {})
             nested = _Comparison([], sorted(stored_groups), {})
-        elif group is None:  # extinct and kept: it keeps its members, but those that end
-            people = _Comparison([], sorted(ended_in.get(key, ())), {})
+        elif group is None:  # extinct and kept, or not read: it keeps its members, but those that end
+            joined = set(snapshot.joined.get(key, ())).difference(absent, state.members.get(key, ()))
+            people = _Comparison(sorted(joined), sorted(ended_in.get(key, ())), {})
             nested = _Comparison([], sorted(child for child in stored_groups if child not in groups), {})
         else:
             if group.members is None:
@@ -483,7 +485,7 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
                 "user_group", record.name, path_of(record.parent, groups), record.dn,
                 "the name is taken, it is called '%s'" % name))
 
-    bookkeeping = _model.Bookkeeping({}, {}, {}, {}, {})
+    bookkeeping = _model.Bookkeeping({}, {}, {}, {}, {}, {})
     memberships = _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping)
     return _model.Plan(
         directory=snapshot.directory,
@@ -497,6 +499,7 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
         bookkeeping=bookkeeping,
         ignored=users.ignored,
         held=held,
+        again=frozenset(users.losers).union(key for key, _record, _name in group_collisions),
     )
 
 
@@ -533,6 +536,7 @@ def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_mo
         body = snapshot.users.get(reference)
         if body is not None and (stored is None or stored.given):
             bookkeeping.user_digests[reference] = b"" if reference in users.losers else body.digest
+            bookkeeping.user_expires[reference] = body.expires
 
 
 # --- digests ---------------------------------------------------------------------------------------------------------
@@ -663,7 +667,7 @@ def plan_release(name: str, directory: _model.Directory, state: _model.StoredSta
             after = stored.record._replace(claimed=False, extinct=None if last else stored.record.extinct)
             changes.append(_model.UserChange(key, stored.record, after, released=last))
     return _model.Plan(directory, name, state.target, False, [], changes, [], [],
-                       _model.Bookkeeping({}, {}, {}, {}, {}), leaving="released")
+                       _model.Bookkeeping({}, {}, {}, {}, {}, {}), leaving="released")
 
 
 def plan_absence(settings, snapshot, state, same_value) -> _model.Plan:

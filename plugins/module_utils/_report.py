@@ -315,7 +315,7 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
     group_verbs = Counter(chain.from_iterable(entry[0] for entry in changed.values()))
     user_verbs = Counter(chain.from_iterable(changes for dummy, changes in verbs))
     created = {change.reference for change in plan.users}
-    total = sum(1 for key, user in snapshot.users.items() if user is None or key in state.users or key in created)
+    total = _users_in_scope(snapshot, state, created)
     touched = sum(1 for change in plan.users if change.reference in snapshot.users)
     added = sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships)
     removed = sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
@@ -340,6 +340,15 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
             unchanged=state.membership_count - removed, total=state.membership_count - removed + added,
         ),
     }
+
+
+def _users_in_scope(snapshot, state, created) -> int:
+    """Return how many users there are in scope now."""
+    if snapshot.complete:
+        return sum(1 for key, user in snapshot.users.items() if user is None or key in state.users or key in created)
+    new = [key for key, user in snapshot.users.items() if user is not None and (key in state.users or key in created)
+           and not (key in state.users and state.users[key].record.claimed and not state.users[key].record.extinct)]
+    return state.user_count + len(new) - len(snapshot.lost_users)
 
 
 # --- the diff --------------------------------------------------------------------------------------------------------

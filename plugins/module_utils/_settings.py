@@ -79,6 +79,8 @@ class Settings(NamedTuple):
     approved_plan: str | None
     approved_removals: str | None
     fail_on: list[str]
+    read_mode: str
+    full_every: int  # seconds
     store: str
     history_days: int
     store_backups: int
@@ -135,6 +137,8 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         approved_plan=_digest("approved_plan", options["approved_plan"]),
         approved_removals=_digest("approved_removals", options["approved_removals"]),
         fail_on=sorted(set(options["fail_on"])),
+        read_mode=options["read_mode"],
+        full_every=_judged("full_every", _seconds, options["full_every"].strip()),
         store=_store(options["store"]),
         history_days=_number("history_days", options["history_days"], least=0),
         store_backups=_number("store_backups", options["store_backups"], least=0),
@@ -161,10 +165,16 @@ def public_settings(settings: Settings, preset: Any = None) -> dict[str, Any]:
     public["user_group"] = path
     del public["target"]
     public["server"] = list(public.pop("servers"))
+    public["full_every"] = _time(settings.full_every)
     if settings.state != "present":
         return {option: public[option] for option in _OF_THE_STORE}
     public["preset"] = _plain(preset._asdict()) if preset is not None else None
     return public
+
+
+def _time(seconds: int) -> str:
+    unit, size = next((unit, size) for unit, size in (("d", 86400), ("h", 3600), ("m", 60)) if seconds % size == 0)
+    return "24h" if seconds == 86400 else "%d%s" % (seconds // size, unit)
 
 
 def _plain(value: Any) -> Any:
@@ -357,6 +367,15 @@ def _number(option: str, number: int, most: int | None = None, least: int = 1) -
         up_to = "" if most is None else " to %d" % most
         raise SynchronizationError("%s: %d is out of range: write a number from %d%s" % (option, number, least, up_to))
     return number
+
+
+def _seconds(text: str) -> int:
+    """Return the seconds of a time such as '24h'. Raises ValueError, with a sentence for the reader, if it is none."""
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text)
+    if not match:
+        raise ValueError("'%s' is no time: write a number with m for minutes, h for hours or d for days, such as 24h"
+                         % text)
+    return int(match.group(1)) * {"m": 60, "h": 3600, "d": 86400}[match.group(2)]
 
 
 def _limits_given(limits: dict[str, str | None]) -> dict[str, str]:

@@ -20,14 +20,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from . import _limits, _model, _report
-from ._directory import connection, presets, reader, values
+from ._directory import changes, connection, partial, presets, reader, values
 from ._errors import Refused, SynchronizationError
 from ._plan import make_plan, plan_absence, plan_digest, plan_release, removals, removals_digest
 from ._settings import Settings, public_settings
 from ._store import sqlite
 
 # Digests of another generation are not comparable: count up when what they cover changes.
-_DIGEST_GENERATION = 2
+_DIGEST_GENERATION = 3
 
 
 def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -94,8 +94,10 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
         raise SynchronizationError(
             "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
             % public_settings(settings)["user_group"])
-    preset, salt, digests, snapshot, read = connection.read_from_first(
-        settings, warn, lambda session: _read_all(settings, store, session, now, started))
+    preset, salt, snapshot, read = connection.read_from_first(
+        settings, warn, lambda session: _read(settings, store, session, now, started))
+    if settings.read_mode == "incremental" and snapshot.complete and read["reason"] != _FIRST:
+        warn("read_mode: everything was read, since %s" % read["reason"])
     for warning in snapshot.warnings + _doubts(settings, snapshot):
         warn(warning)
 
@@ -105,19 +107,61 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     plan = _hold(settings, unheld, snapshot, state, last, read["server"], now, warn)
     both = plan_digest(plan), removals_digest(plan)
     scope = _scope(settings, preset, snapshot)
-    owned = _owned(settings, store, preset, digests, state, plan)
+    owned = _owned(settings, store, preset, snapshot, state, unheld)
     refusals = _limits.refusals(plan, unheld, snapshot, state, settings, owned, (last.scope, scope), both)
     return _Planned(plan, snapshot, state, refusals, both, read, preset, salt, scope)
 
 
-def _read_all(settings, store, session, now, started):
-    """Return what one server says: (preset, salt, digests that it was read with, snapshot, `read` of the result)."""
+def _read(settings, store, session, now, started):
+    """Return what one server says: (preset, salt, snapshot, `read` of the result)."""
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
-    digests = store.digests(settings.name, salt)
-    snapshot = reader.read(settings, session, preset, directory, digests, now)
-    return preset, salt, digests, snapshot, _read(session, directory, time.monotonic() - started)
+    circumstances = _circumstances(settings, salt, session, directory)
+    mark = store.mark(settings.name)
+    reason, snapshot, read_fully = _why_full(settings, store, preset, mark, circumstances, now), None, now
+    if not reason:
+        try:
+            snapshot = partial.read(settings, session, preset, directory, store.known(settings.name, salt), mark, now)
+            reason, read_fully = "the last run left a mark", mark.said["read_fully"]
+        except changes.ReadFully as why:
+            reason = str(why)
+    if snapshot is None:
+        snapshot = reader.read(settings, session, preset, directory, store.digests(settings.name, salt), now,
+                               settings.read_mode != "full")
+    if snapshot.mark:
+        snapshot = snapshot._replace(mark=snapshot.mark._replace(said=dict(
+            snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)))
+    return preset, salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
+
+
+_FIRST = "it is the first run"
+
+
+def _why_full(settings, store, preset, mark, circumstances, now) -> str:
+    """Return why everything is to be read; empty where reading what changed will do."""
+    if store.directory_of(settings.name) is None:
+        return _FIRST
+    if settings.read_mode == "full":
+        return "read_mode: full"
+    reason = changes.why_not(preset, settings) or partial.why_not(mark, now)
+    if reason:
+        return reason
+    differing = [name for name, value in circumstances.items() if mark.said["circumstances"].get(name) != value]
+    if differing:
+        return "another %s than at the last run" % " and ".join(differing)
+    if settings.read_mode == "auto" and now - mark.said["read_fully"] >= settings.full_every:
+        return "full_every: everything was last read %d minutes ago" % ((now - mark.said["read_fully"]) // 60)
+    return ""
+
+
+def _circumstances(settings, salt, session, directory):
+    """Return under what a mark is worth anything: the words are for the reader."""
+    scope = [settings.distinguished_name, settings.exclude_distinguished_name, settings.outside_members,
+             settings.group_structure, settings.ignore_disabled_users, settings.user_collision]
+    return {"directory": directory.identity, "server": session.server, "mapping": salt.hex(),
+            "scope": _fingerprint(scope).hexdigest(),
+            "account": _fingerprint([settings.authentication, settings.login]).hexdigest()}
 
 
 def _bound_directory(settings, store, directory):
@@ -196,8 +240,11 @@ def _scope(settings, preset, snapshot):
     }
 
 
-def _owned(settings, store, preset, digests, state, plan):
-    """Return how much is owned; values are counted only where some are lost, for that takes a look at each record."""
+def _owned(settings, store, preset, snapshot, state, plan):
+    """Return how much is owned; counted only where it is asked for, for that takes a look at each record."""
+    if plan.is_empty and not (snapshot.complete and not snapshot.users):
+        return _limits.Owned(0, 0, 0, {})
+    users, user_groups = store.count_owned(settings.name)
     mapped = {"user": [*preset.user_fields, *preset.user_lists],
               "user_group": [*preset.group_fields, *preset.group_lists]}
     lost: dict[str, set] = {}
@@ -207,8 +254,8 @@ def _owned(settings, store, preset, digests, state, plan):
     for kind, fields in lost.items():
         values_owned.update(store.count_values(settings.name, kind, fields))
     return _limits.Owned(
-        users=sum(digest is not None for digest in digests.users.values()),
-        user_groups=len(digests.user_groups),
+        users=users,
+        user_groups=user_groups,
         memberships=state.membership_count - state.extinct_membership_count,
         values=values_owned,
     )
@@ -222,11 +269,12 @@ def _same_value(value: str) -> str:
         return value.casefold()
 
 
-def _read(session, directory, seconds):
+def _about_read(session, directory, snapshot, reason, seconds):
     return {
         "server": session.server,
         "directory_type": directory.directory_type,
-        "mode": "full",
+        "mode": "full" if snapshot.complete else "incremental",
+        "reason": reason,
         "entries": session.entries,
         "pages": session.pages,
         "seconds": round(seconds, 3),
@@ -253,7 +301,7 @@ def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Pla
         plan = plan_absence(settings, snapshot, state, _same_value)
     else:
         plan = plan_release(settings.name, snapshot.directory, state)
-    read = {"server": "", "directory_type": "", "mode": "none", "entries": 0, "pages": 0, "seconds": 0.0,
+    read = {"server": "", "directory_type": "", "mode": "none", "reason": "", "entries": 0, "pages": 0, "seconds": 0.0,
             "not_read": []}
     return _Planned(plan, snapshot, state, [], (plan_digest(plan), removals_digest(plan)), read,
                     is_nothing=identity is None)
@@ -290,7 +338,16 @@ def _record(settings, planned, result, now, started):
     return {
         "time": now, "salt": planned.salt, "selected": planned.snapshot.selected, "scope": planned.scope,
         "settings": result["settings"], "settings_digest": _fingerprint(lasting).hexdigest(),
-        "server": planned.read["server"], "mode": planned.read["mode"], "counts": result["summary"],
+        "server": planned.read["server"], "mode": planned.read["mode"], "reason": planned.read["reason"],
+        "mark": _mark(planned), "counts": result["summary"],
         "plan_digest": planned.digests[0], "changed": result["changed"],
         "seconds": round(time.monotonic() - started, 3), "history_days": settings.history_days,
     }
+
+
+def _mark(planned):
+    """Return up to where the directory is read, once the plan is applied; None where the next run must read it all."""
+    mark = planned.snapshot.mark
+    if mark is None or planned.plan.held:  # what is held must be seen once more
+        return None
+    return mark._replace(said=dict(mark.said, again=sorted(planned.plan.again.union(mark.said["again"]))))

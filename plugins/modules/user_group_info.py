@@ -243,6 +243,9 @@ runs:
     mode:
       description: How the directory was read.
       type: str
+    reason:
+      description: Why it was read so.
+      type: str
     changed:
       description: Whether it changed anything.
       type: bool

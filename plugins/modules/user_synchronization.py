@@ -241,6 +241,27 @@ options:
       collisions: There are RV(collisions).
       unresolved_members: There are RV(unresolved_members).
     default: []
+  read_mode:
+    description:
+      - Whether a run reads everything, or only what changed since the run before. Both come to the same outcome.
+      - RV(read.mode) and RV(read.reason) say what a run did, and why.
+      - A run reads everything where only that leaves no doubt, whatever is set here; the first run always does.
+    type: str
+    choices:
+      auto: Read only what changed where the directory can tell that, and everything at least every O(full_every).
+      full: Read everything.
+      incremental: As V(auto), but whatever O(full_every) says, and with a warning where everything must be read.
+    default: auto
+    version_added: 0.2.0
+  full_every:
+    description:
+      - How long after a run that read everything the next one does so at the latest, with O(read_mode=auto). A number
+        with V(m) for minutes, V(h) for hours or V(d) for days.
+      - It bounds how long a change may be missed that the directory does not tell, such as new access rights of the
+        account, or a directory that was restored from a backup.
+    type: str
+    default: 24h
+    version_added: 0.2.0
   history_days:
     description:
       - How many days the store keeps what runs changed. It tells who joined or left which user group, when, and by
@@ -708,9 +729,18 @@ read:
       type: str
       sample: active_directory
     mode:
-      description: How the directory was read. V(none) where the synchronization ended without reading it.
+      description:
+        - How the directory was read. V(full) is everything, V(incremental) only what changed. V(none) where the
+          synchronization ended without reading it.
+        - After an incremental read, RV(not_stored), RV(unresolved_members), RV(collisions) and the counts of them speak
+          of what is open, as after a full one; counts of what the store has nothing of, such as computers and ignored
+          users, only of what was read.
       type: str
       sample: full
+    reason:
+      description: Why it was read so.
+      type: str
+      sample: it is the first run
     entries:
       description: How many entries it sent.
       type: int

@@ -51,7 +51,7 @@ def decode(settings) -> None:
         preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
         directory = way.reader.identify(settings, session, preset)
         nothing = way.reader.Digests({}, {}, {}, {})
-        reading = way.reader._Reading(settings, session, preset, directory, nothing, int(time.time()))
+        reading = way.reader.Reading(settings, session, preset, directory, nothing, int(time.time()), False)
         for filter, attributes, page_size in (
             (preset.user_filter, reading.user_attributes, session.page_size),
             (preset.group_filter, reading.group_attributes, min(way.reader._GROUPS_A_PAGE, session.page_size)),
@@ -65,9 +65,9 @@ def requests(settings) -> list[dict]:
     found = []
     searching = way.reader.encoded_entries
 
-    def recording(session, base, scope, filter, attributes, missing_ok=False, page_size=None):
+    def recording(session, base, scope, filter, attributes, missing_ok=False, page_size=None, controls=()):
         entries = 0
-        for part in searching(session, base, scope, filter, attributes, missing_ok, page_size):
+        for part in searching(session, base, scope, filter, attributes, missing_ok, page_size, controls):
             entries += len(part)
             yield part
         if scope == "sub" and entries > 1:
@@ -90,7 +90,9 @@ def main(what: str, options: str) -> None:
     elif what == "read":
         read(settings)
     else:
-        print(json.dumps(way.synchronize(settings, False, False, _warn)))
+        started = time.perf_counter()
+        result = way.synchronize(settings, False, False, _warn)
+        print(json.dumps({**result, "engine_seconds": time.perf_counter() - started}))
 
 
 if __name__ == "__main__":

@@ -83,8 +83,10 @@ def measure(command: list[str], environment: dict[str, str], folder: Path) -> di
 def rows(server: Server, users: int, folder: Path, change: Callable[[int], None] | None) -> Iterator[Row]:
     """The rows in the order in which they are measured in each round. ``change`` changes the directory."""
     python, programs = sys.executable, Path(sys.executable).parent
-    (folder / "options.json").write_text(json.dumps({**server.options, "store": str(folder / "users.db")}))
-    (folder / "first.json").write_text(json.dumps({**server.options, "store": str(folder / "first.db")}))
+    for file, store, mode in (("options", "users", "full"), ("first", "first", "full"),
+                              ("incremental", "incremental", "incremental")):
+        (folder / f"{file}.json").write_text(json.dumps(
+            {**server.options, "store": str(folder / f"{store}.db"), "read_mode": mode}))
     (folder / "password").touch(0o600)
     (folder / "password").write_text(server.password)
     requests = json.loads(_output([python, str(HERE / "collection.py"), "requests", str(folder / "options.json")]))
@@ -114,7 +116,8 @@ def rows(server: Server, users: int, folder: Path, change: Callable[[int], None]
         command = [str(programs / "ansible-playbook"), "-i", "localhost,", "-c", "local", str(folder / f"{name}.json")]
         return row(name, command, nothing, _ansible_environment(folder), slow)
 
-    _output([python, str(HERE / "collection.py"), "run", str(folder / "options.json")])  # later rounds leave it so
+    for file in ("options", "incremental"):  # later rounds leave them so
+        _output([python, str(HERE / "collection.py"), "run", str(folder / f"{file}.json")])
     tls = {"LDAPTLS_CACERT": server.ca} if server.ca else {}
     yield row("ldapsearch", ["sh", str(folder / "ldapsearch.sh")], environment=tls)
     yield reader("python_ldap")
@@ -125,8 +128,12 @@ def rows(server: Server, users: int, folder: Path, change: Callable[[int], None]
     yield collection("first_run", "run", "first.json", forget,
                      lambda result: result["summary"]["users"]["created"] >= users)
     yield collection("nothing_to_do", "run", expected=lambda result: not result["changed"])
+    yield collection("incremental_nothing", "run", "incremental.json", expected=lambda result: not result["changed"]
+                     and result["read"]["mode"] == "incremental")
     if change:
         yield collection("changed", "run", prepare=change, expected=_is_small_change)
+        yield collection("incremental_changed", "run", "incremental.json", expected=lambda result: _is_small_change(
+            result) and result["read"]["mode"] == "incremental")
     yield playbook("playbook")
 
 
@@ -197,8 +204,11 @@ def measure_rows(server: Server, counts: dict, rounds: int, folder: Path,
         for row in chosen:
             row.prepare(turn)
             taken[row.name].append(measure(row.command, row.environment, folder))
-            if row.expected and not row.expected(json.loads((folder / "output").read_text(encoding="utf-8"))):
-                raise SystemExit(f"{row.name} did not do what it is measured for")
+            if row.expected:
+                result = json.loads((folder / "output").read_text(encoding="utf-8"))
+                if not row.expected(result):
+                    raise SystemExit(f"{row.name} did not do what it is measured for")
+                taken[row.name][-1]["engine_seconds"] = round(result["engine_seconds"], 4)
             print(f"  round {turn}  {row.name:14} {taken[row.name][-1]['seconds']:8.2f} s", file=sys.stderr, flush=True)
     reference = statistics.median(each["seconds"] for each in taken["ldapsearch"])
     return {**counts, "rounds": rounds, "rows": {
@@ -207,6 +217,8 @@ def measure_rows(server: Server, counts: dict, rounds: int, folder: Path,
             "spread": [min(each["seconds"] for each in several), max(each["seconds"] for each in several)],
             "cpu_seconds": statistics.median(each["cpu_seconds"] for each in several),
             "peak_mb": max(each["peak_mb"] for each in several),
+            **({"engine_seconds": statistics.median(each["engine_seconds"] for each in several)}
+               if "engine_seconds" in several[0] else {}),
             "ratio": round(statistics.median(each["seconds"] for each in several) / reference, 2),
             "measured": several,
         } for name, several in taken.items()
@@ -230,7 +242,8 @@ def _generate(kind: str, users: int, rounds: int, folder: Path) -> dict[str, int
 def openldap(users: int, rounds: int) -> dict[str, Any]:
     with _folder() as folder:
         counts = _generate("openldap", users, rounds, folder)
-        with Slapd(ldif=folder / "load.ldif") as slapd:
+        # It keeps a log of its changes, so that it can say quickly what changed.
+        with Slapd(ldif=folder / "load.ldif", overlays=("syncprov\nsyncprov-sessionlog 10000",)) as slapd:
             (folder / "load.ldif").unlink()
             server = Server(slapd.ldap_url, None, slapd.admin_dn, slapd.password, {
                 "name": NAME, "user_group": "All/Benchmark", "server": [slapd.ldap_url], "use_ldap": True,

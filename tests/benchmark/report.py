@@ -27,6 +27,8 @@ LABELS = {
     "first_run": "**this collection**: first run, everything written",
     "nothing_to_do": "**this collection**: run with nothing to do",
     "changed": "**this collection**: run with 0.1 % changed",
+    "incremental_nothing": "**this collection**: incremental run with nothing to do",
+    "incremental_changed": "**this collection**: incremental run with 0.1 % changed",
     "playbook": "**this collection**: in a playbook, nothing to do",
 }
 
@@ -73,6 +75,11 @@ def targets(result: dict[str, Any]) -> Iterator[tuple[str, float, float, str]]:
         for name in ("decode", "read"):
             yield (f"{LABELS[name].split(': ')[1]}, × python-ldap", 1.0,
                    rows[name]["seconds"] / rows["python_ldap"]["seconds"], "")
+        full = rows["nothing_to_do"].get("engine_seconds")
+        for name, limit in (("incremental_nothing", 0.05), ("incremental_changed", 0.15)):
+            if full and name in rows:
+                yield (f"{LABELS[name].split(': ')[1]}, × full run with nothing to do, without starting Python", limit,
+                       rows[name]["engine_seconds"] / full, "")
         yield "run with nothing to do, peak memory", 160, rows["nothing_to_do"]["peak_mb"], " MB"
         yield ("in a playbook, nothing to do, × `ldap_search`", 0.25,
                rows["playbook"]["seconds"] / rows["ldap_search"]["seconds"], "")
@@ -117,7 +124,8 @@ def tables(result: dict[str, Any]) -> str:
 
 _COLOURS = {
     "ldapsearch": "#000000", "python_ldap": "#7f7f7f", "ldap3": "#8c564b", "ldap_search": "#d62728",
-    "read": "#2ca02c", "first_run": "#ff7f0e", "nothing_to_do": "#1f77b4", "changed": "#17becf", "playbook": "#9467bd",
+    "read": "#2ca02c", "first_run": "#ff7f0e", "nothing_to_do": "#1f77b4", "changed": "#17becf",
+    "incremental_changed": "#bcbd22", "incremental_nothing": "#e377c2", "playbook": "#9467bd",
 }
 
 

@@ -54,7 +54,7 @@ PERMITTED = {"removal_limits": dict.fromkeys(("users", "memberships", "user_grou
              "user_extinction": "delete", "distinguished_name": PEOPLE}
 
 
-VARYING = ("time", "seconds", "extinct_since", "settings", "settings_digest")
+VARYING = ("time", "seconds", "extinct_since", "settings", "settings_digest", "mark")  # a mark has times in it
 
 
 def essence(path):

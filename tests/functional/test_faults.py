@@ -97,8 +97,8 @@ def ca(tmp_path_factory):
     return CertificateAuthority(tmp_path_factory.mktemp("tls"))
 
 
-def company():
-    domain = tree.ActiveDirectory()
+def company(domain=None):
+    domain = domain or tree.ActiveDirectory()
     domain.unit("Staff")
     domain.unit("Away")
     names = ("anna", "bert", "carl", "dora", "emil", "finn", "gina", "nina", "olaf")
@@ -390,3 +390,120 @@ def test_the_real_limits_of_active_directory(tmp_path):
         result = lab.run(page_size=5000)
         assert result["summary"]["users"]["created"] == result["summary"]["memberships"]["added"] == 3200
         assert len([request for request in server.received if STAGES["ranges"](request)]) == 2
+
+
+# --- incremental reads -----------------------------------------------------------------------------------------------
+
+BY_NUMBER, BY_SWEEP = "by uSNChanged", "by a sweep of keys"
+STAGES_OF_CHANGES = {
+    # name: (how changes are told, the requests)
+    "position": (BY_NUMBER, lambda request: "highestCommittedUSN" in request.attributes),
+    "invocation": (BY_NUMBER, lambda request: "invocationId" in request.attributes),
+    "changes": (BY_NUMBER, lambda request: request.filter.startswith("(uSNChanged>=")),
+    "deleted": (BY_NUMBER, lambda request: request.page_size is not None and request.shows_deleted),
+    "sweep": (BY_SWEEP, lambda request: "uSNChanged" in request.attributes),
+    "by key": (BY_NUMBER, lambda request: request.scope == 2 and "objectGUID=" in request.filter
+               and ("objectClass=user" in request.filter or "objectClass=group" in request.filter)),
+    "lists": (BY_NUMBER, lambda request: "(member=" in request.filter),
+    "long lists": (BY_NUMBER, STAGES["ranges"]),
+    "members": (BY_NUMBER, STAGES["outside"]),
+    "who left": (BY_NUMBER, lambda request: request.scope == 2 and request.filter.startswith("(|(|(objectGUID=")),
+}
+FIRST_OF_CHANGES = {"changes": 2, "deleted": 2, "sweep": 2, "by key": 2, "long lists": 2}
+PAGED_OF_CHANGES = ("changes", "deleted", "sweep", "by key", "lists", "members")
+# What takes no time, or not for ever, makes no other difference.
+FAULTS_OF_CHANGES = {name: fault for name, fault in FAULTS.items() if name not in (
+    "invalidCredentials", "BER of indefinite length", "a message of 2 GiB", "trickles, a byte at a time")}
+
+
+@pytest.fixture(scope="module")
+def marked_stores(tmp_path_factory):
+    """By how changes are told: the store as the first run leaves it, with a mark, and the name of the server."""
+    stores = {}
+    for way in (BY_NUMBER, BY_SWEEP):
+        store = tmp_path_factory.mktemp("marked") / "users.db"
+        with MisbehavingDirectory(company(tree.Controller(way == BY_NUMBER)), max_page=2, max_values=2) as server:
+            Lab(server, store, None).run()
+            stores[way] = store, server.port
+    return stores
+
+
+@pytest.fixture
+def marked(marked_stores, tmp_path, ca):
+    """A function: a lab with a mark, whose directory has changed since. It is still the same server."""
+    servers = []
+
+    def begin(way):
+        store, port = marked_stores[way]
+        shutil.copy(store, tmp_path / "users.db")
+        domain = company(tree.Controller(way == BY_NUMBER))
+        change(domain)
+        servers.append(MisbehavingDirectory(domain, ca=ca, max_page=2, max_values=2))
+        server = servers[0].__enter__()
+        with closing(sqlite3.connect(tmp_path / "users.db")) as connection:
+            for table, column in (("runs", "server"), ("marks", "mark")):
+                connection.execute("UPDATE %s SET %s = replace(%s, '127.0.0.1:%d', '127.0.0.1:%d')" % (
+                    table, column, column, port, server.port))
+            connection.commit()
+        return Lab(server, tmp_path / "users.db", ca)
+
+    yield begin
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("way", [BY_NUMBER, BY_SWEEP])
+def test_an_incremental_read_comes_out_right(marked, way):
+    lab = marked(way)
+    result = lab.run()
+    assert result["read"]["mode"] == "incremental", result["read"]
+    assert lab.content() == AFTER
+    assert not [request for request in lab.server.received if STAGES["users"](request) or STAGES["groups"](request)]
+    full = lab.run(check_mode=True, read_mode="full")
+    assert not full["changed"], full["diff"]
+
+
+@pytest.mark.parametrize(("name", "stage"), [
+    (name, stage) for name, fault in FAULTS_OF_CHANGES.items() for stage in STAGES_OF_CHANGES
+    if fault.stages != PAGED or stage in PAGED_OF_CHANGES])
+def test_a_fault_of_an_incremental_read_takes_nothing_from_anybody(marked, cell, name, stage):
+    """It comes out right, by reading everything if need be, or fails with one sentence and the store as it was."""
+    fault, (way, requests) = FAULTS_OF_CHANGES[name], STAGES_OF_CHANGES[stage]
+    lab, hit = marked(way), []
+
+    def fits(request):
+        if requests(request):
+            hit.append(request)
+        return requests(request)
+
+    with MisbehavingDirectory(company()) as collector, cell(name, stage) as happened:
+        does = fault.does
+        if does == "referral":
+            does = ends_with(10, referrals=["ldap://127.0.0.1:%d/%s" % (collector.port, tree.DOMAIN)])
+        lied = does is misbehaving.finds_nothing  # once: who left is looked up once more, by another search
+        lab.server.fail(fits, does, FIRST_OF_CHANGES.get(stage, 1), 1 if lied else float("inf"))
+        before = lab.dump()
+        try:
+            result = lab.run(timeout=fault.timeout)
+        except SynchronizationError:
+            assert lab.dump() == before
+            happened.append(refused(lab, timeout=fault.timeout))
+        else:
+            came_out(lab, result, happened, lied)
+        assert len(hit) >= FIRST_OF_CHANGES.get(stage, 1), "the fault was never met"
+        assert collector.connections == 0
+        lab.server.behave()
+        good(lab, read_mode="full")
+
+
+def came_out(lab, result, happened, lied):
+    content = lab.content()
+    happened.append("right" if result["read"]["mode"] == "incremental" else "full")
+    if content != AFTER:  # then the server has said that nothing changed: nobody can know, and nobody may be lost
+        assert lied and happened == ["right"]
+        happened[:] = ["unseen"]
+        for name, there in AFTER.items():
+            assert there - (content[name] or set()) <= {"zoe"}, name
+    else:
+        lab.server.behave()
+        assert not lab.run(check_mode=True, read_mode="full")["changed"]

@@ -38,6 +38,7 @@ LOGIN, PASSWORD = "CORP\\SVC-SYNC", "Quartz-5-lantern-Wd28"
 
 _START_TLS = "1.3.6.1.4.1.1466.20037"
 _PAGED_RESULTS = "1.2.840.113556.1.4.319"
+_SHOW_DELETED = ("1.2.840.113556.1.4.417", "1.2.840.113556.1.4.2064")    # MS-ADTS 3.1.1.3.4.1.14 and .26
 _AT_MOST = 20.0    # seconds that anything here may wait: a test that hangs must end
 _PACKING = PackingOptions()
 
@@ -56,6 +57,7 @@ class Request(NamedTuple):
     attributes: tuple[str, ...] = ()
     page_size: Optional[int] = None    # None: not paged
     cookie: bytes = b""
+    shows_deleted: bool = False    # whether it asks for deleted entries, too
     text: str = ""    # of what must not come
     message_id: int = 0
 
@@ -272,10 +274,10 @@ class MisbehavingDirectory(ClosedAtExit):
 
     def _find(self, request: Request) -> list:
         """All that match; kept for the next page, unless the tree has changed."""
-        question = (self.tree.version, request.base, request.scope, request.filter)
+        question = (self.tree.version, request.base, request.scope, request.filter, request.shows_deleted)
         if self._found[0] != question:
             test = sansldap.LDAPFilter.from_string(request.filter)
-            self._found = question, self.tree.find(request.base, request.scope, test)
+            self._found = question, self.tree.find(request.base, request.scope, test, request.shows_deleted)
         return self._found[1]
 
     def _encoded(self, request: Request, found: Sequence) -> list[bytes]:
@@ -323,7 +325,8 @@ def _request(data: bytes, line: Line) -> Request:
         return Request(
             "search", base=message.base_object, scope=int(message.scope), filter=str(message.filter),
             attributes=tuple(message.attributes), page_size=paged[0].size if paged else None,
-            cookie=paged[0].cookie if paged else b"", **common)
+            cookie=paged[0].cookie if paged else b"",
+            shows_deleted=any(control.control_type in _SHOW_DELETED for control in message.controls), **common)
     return Request("other", text=repr(message), **common)
 
 

@@ -113,6 +113,7 @@ class Tree:
         self.root_dse = _entry(root_dse)
         self.version = 0    # counts the changes
         self._entries: dict[tuple[str, ...], tuple[str, Entry]] = {}
+        self._hidden: set[tuple[str, ...]] = set()    # places that are there only for those who ask for them
 
     def add(self, dn: str, attributes: dict[str, Value | list[Value]]) -> str:
         """Add an entry, or replace it; its DN."""
@@ -143,12 +144,16 @@ class Tree:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, base: str, scope: int, test: sansldap.LDAPFilter) -> list[tuple[tuple[str, ...], str, Entry]]:
+    def find(self, base: str, scope: int, test: sansldap.LDAPFilter,
+             hidden: bool = False) -> list[tuple[tuple[str, ...], str, Entry]]:
         """(place in the order, DN, entry) of all that match. :raises KeyError: when there is no such base."""
         start = self._base(base)
+        if start in self._hidden and not hidden:
+            self._missing(base)
         found = (
             (place, dn, entry) for place, (dn, entry) in self._below(start)
-            if len(place) - len(start) in (range(1), range(1, 2), range(1000000))[scope] and matches(entry, test)
+            if (hidden or place not in self._hidden)
+            and len(place) - len(start) in (range(1), range(1, 2), range(1000000))[scope] and matches(entry, test)
         )
         return sorted(found, key=lambda each: each[0])
 
@@ -262,6 +267,63 @@ class ActiveDirectory(Tree):
     def _new_sid(self) -> bytes:
         self._number += 1
         return sid(*DOMAIN_SID, self._number)
+
+
+class Controller(ActiveDirectory):
+    """A domain as one of its controllers has it: it counts what changes, and keeps who was deleted.
+
+    :param shows_deleted: whether the account may see these.
+    """
+
+    _SETTINGS = "CN=NTDS Settings,CN=DC1,CN=Configuration," + DOMAIN
+    _DELETED = "CN=Deleted Objects," + DOMAIN
+
+    def __init__(self, shows_deleted: bool = True) -> None:
+        self.usn = 12000
+        super().__init__()
+        self.root_dse["dsservicename"] = [self._SETTINGS.encode()]
+        self.root_dse["supportedcontrol"] += [b"1.2.840.113556.1.4.417", b"1.2.840.113556.1.4.2064"]
+        self.add(self._SETTINGS, {"objectClass": ["top", "nTDSDSA"], "invocationId": key("a life").bytes,
+                                  **self._about("settings")})
+        if shows_deleted:
+            self.add(self._DELETED, {"objectClass": ["top", "container"], "isDeleted": "TRUE",
+                                     **self._about("deleted")})
+            self._hidden.add(rdns(self._DELETED))
+            self.remove(self.add("CN=who was there before," + DOMAIN, {"objectClass": ["top", "user"],
+                                                                       **self._about("who was there before")}))
+
+    def be_restored(self, usn: int) -> None:
+        """Be what a restore leaves: another life, whose count begins earlier."""
+        self.set(self._SETTINGS, "invocationId", key("another life").bytes)
+        self.count_from(usn)
+
+    def count_from(self, usn: int) -> None:
+        self.usn = usn
+        self.root_dse["highestcommittedusn"] = [b"%d" % usn]
+
+    def add(self, dn: str, attributes: dict[str, Value | list[Value]]) -> str:
+        return self._count(super().add(dn, attributes))
+
+    def move(self, dn: str, new_dn: str) -> None:
+        super().move(dn, new_dn)
+        self._count(new_dn)
+
+    def set(self, dn: str, attribute: str, *values: Value) -> None:
+        super().set(dn, attribute, *values)
+        self._count(dn)
+
+    def remove(self, dn: str) -> None:
+        guid = self[dn]["objectguid"]
+        super().remove(dn)
+        if rdns(self._DELETED) in self._hidden:
+            left = self.add("CN=%s,%s" % (uuid.UUID(bytes_le=guid[0]), self._DELETED),
+                            {"objectClass": ["top"], "isDeleted": "TRUE", "objectGUID": guid[0]})
+            self._hidden.add(rdns(left))
+
+    def _count(self, dn: str) -> str:
+        self.count_from(self.usn + 1)
+        self[dn]["usnchanged"] = [b"%d" % self.usn]
+        return dn
 
 
 # --- OpenLDAP --------------------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ OWN_OPTIONS = [
     "user_extinction_grace_days", "user_group_extinction", "distinguished_name", "exclude_distinguished_name",
     "outside_members", "scope_change", "user_filter", "group_filter", "group_structure", "group_types",
     "ignore_disabled_users", "user_attributes", "group_attributes", "removal_limits", "allow_empty", "required_entries",
-    "approved_plan", "approved_removals", "fail_on", "history_days", "store_backups", "store_timeout", "report_limit",
+    "approved_plan", "approved_removals", "fail_on", "read_mode", "full_every", "history_days", "store_backups",
+    "store_timeout", "report_limit",
 ]
 CONNECTION_OPTIONS = [
     "server", "tls_server_name", "login", "password", "keytab", "normalize_login", "authentication", "encryption",

@@ -13,11 +13,11 @@ name of an attribute. Entries are dicts: attribute name in lower case -> list of
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from .._errors import SynchronizationError
 from .._model import Attributes, name_key
-from .values import check_filter, filetime_seconds, guid_bytes, guid_text, parse_dn, sid_text
+from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, parse_dn, sid_text
 
 Entry = Dict[str, List[bytes]]
 
@@ -437,6 +437,18 @@ def state_is_lasting(preset: Preset, attributes: Entry) -> bool:
     return True
 
 
+def state_expires(preset: Preset, attributes: Entry, now: int) -> Optional[int]:
+    """Return when time alone will disable a user who is enabled, in seconds since 1970; None where it will not."""
+    times = []
+    for attribute in preset.state:
+        values = attributes.get(_STATE[attribute][0])
+        if values and attribute == "accountExpires" and not _account_expired(values, now):
+            times.append(None if int(values[0]) in (0, 0x7FFFFFFFFFFFFFFF) else filetime_seconds(values[0]))
+        elif values and attribute == "shadowExpire" and not _shadow_expired(values, now):
+            times.append(int(values[0]) * 86400 if int(values[0]) >= 0 else None)
+    return min((time for time in times if time is not None and time < _AFTER_ALL), default=None)
+
+
 # --- values ----------------------------------------------------------------------------------------------------------
 
 _TEXT_OF = {"objectguid": guid_text, "objectsid": sid_text}
@@ -457,6 +469,11 @@ def value_text(attribute: str, value: bytes) -> str:
 def key_value(attribute: str, key: str) -> str | bytes:
     """Return what to ask a server for, to find the entry with this stable key."""
     return guid_bytes(key) if attribute.lower() == "objectguid" else key
+
+
+def any_of(attribute: str, keys: Iterable[str]) -> str:
+    """Return the filter that matches the entries with one of these stable keys."""
+    return "(|%s)" % "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for key in keys)
 
 
 def _one_value(attribute: str, values: List[bytes], dn: str) -> bytes:

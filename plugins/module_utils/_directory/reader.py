@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from .._errors import SynchronizationError
 from .._model import (
@@ -24,6 +24,7 @@ from .._model import (
     OUT_OF_SCOPE,
     Digests,
     Directory,
+    Mark,
     Snapshot,
     Unresolved,
     User,
@@ -31,20 +32,22 @@ from .._model import (
     name_key,
     printable,
 )
+from . import changes
 from .connection import Session
 from .presets import (
     Entry,
     Preset,
+    any_of,
     entry_name,
     field_reader,
-    key_value,
     name_problem,
+    state_expires,
     state_is_lasting,
     text_of,
     user_enabled,
     value_text,
 )
-from .search import ReadError, encoded_entries, ranged, read_ranges, search
+from .search import ReadError, batches, encoded_entries, ranged, read_ranges, search
 from .values import (
     dn_is_within,
     dn_parent,
@@ -57,9 +60,8 @@ from .values import (
     rdn_value,
     sid_text,
 )
-from .wire import attribute_header, decode_entry, entry_dn, find_values
+from .wire import ServerLost, attribute_header, decode_entry, entry_dn, find_values
 
-_BATCH = 200  # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
 _GROUPS_A_PAGE = 100  # their member lists make them long
 
 # A user's digest: so many bytes of a hash over the entry as it came and its home, and one of these marks. "Now" is for
@@ -155,14 +157,19 @@ def same_directory(one: str, other: str) -> bool:
 # --- one read --------------------------------------------------------------------------------------------------------
 
 
-def read(settings: Any, session: Session, preset: Preset, directory: Directory, digests: Digests, now: int) -> Snapshot:
+def read(settings: Any, session: Session, preset: Preset, directory: Directory, digests: Digests, now: int,
+         marking: bool = False) -> Snapshot:
     """Read everything in scope and return it, or raise: ReadError for an incomplete read, SynchronizationError else.
 
     `settings` has distinguished_name, exclude_distinguished_name, outside_members and group_structure; `now` is in
-    seconds since 1970.
+    seconds since 1970; `marking` asks for a mark to which the next read may refer.
     """
+    return complete_or_error(Reading(settings, session, preset, directory, digests, now, marking).snapshot)
+
+
+def complete_or_error(take_snapshot: Callable[[], Snapshot]) -> Snapshot:
     try:
-        return _Reading(settings, session, preset, directory, digests, now).snapshot()
+        return take_snapshot()
     except ValueError as error:
         raise ReadError("server: the read is not complete, since the directory sent something that cannot be read "
                         "(%s): correct it there" % error) from None
@@ -202,10 +209,11 @@ class _Group:
         self.primary = primary  # what a user's primary group attribute says who belongs here, by rule
 
 
-class _Reading:
+class Reading:
     """One read. The methods stand in the order in which they run."""
 
-    def __init__(self, settings, session, preset: Preset, directory, digests: Digests, now: int) -> None:
+    def __init__(self, settings, session, preset: Preset, directory, digests: Digests, now: int,
+                 marking: bool) -> None:
         self.settings, self.session, self.preset, self.directory = settings, session, preset, directory
         self.digests, self.now = digests, now
         self.context = naming_context(settings, session, preset)
@@ -213,6 +221,7 @@ class _Reading:
         self.subtree = "%s,%s" % (preset.subtree, self.context) if preset.subtree else self.context
         self.subtree_normal = normal_dn(self.subtree)
         self.ad = preset.directory_type == "active_directory"
+        self.marking = marking
         self.warnings: List[str] = []
         self.not_stored: List[Tuple[str, str]] = []
 
@@ -252,6 +261,11 @@ class _Reading:
         self.other_members: Dict[str, int] = {}
         self.dangling: Dict[str, List[str]] = {}
 
+        self.position: Optional[Dict[str, Any]] = None  # where the server stood before anything was read
+        self.versions = b""
+        self.again: Set[str] = set()  # keys of what must be looked at in the next read, whatever changes
+        self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
+
         self.user_key = preset.user_key.lower()
         self.user_groups = (preset.user_groups or "").lower()
         self.listed_name = preset.listed_name.lower()
@@ -285,6 +299,7 @@ class _Reading:
     def snapshot(self) -> Snapshot:
         self._exclude()
         self._select()
+        self._note_position()
         if self.containers_are_groups:
             self._read_containers()
         self._read_users()
@@ -317,7 +332,44 @@ class _Reading:
             warnings=[printable(warning) for warning in self.warnings],
             dangling=self.dangling,
             whole_tree=self.whole,
+            mark=self._position_as_mark(),
         )
+
+    # --- the mark
+
+    def _note_position(self) -> None:
+        """Note where the server stands, before anything else is read: what changes from now on is read twice."""
+        if not self.marking or changes.why_not(self.preset, self.settings):
+            return
+        try:
+            position = changes.position(self.session, self._where(()))
+            if position and position["way"] == changes.SWEEP:
+                self.versions = changes.versions(self.session, self._where(self._known_outside()))
+            self.position = position
+        except ServerLost:
+            raise
+        except ReadError:  # which a read of everything may not meet
+            if self.session.unusable:
+                raise
+        except changes.ReadFully:
+            pass
+
+    def _known_outside(self) -> Sequence[str]:
+        return ()
+
+    def _where(self, outside: Sequence[str]) -> changes.Place:
+        return changes.Place(self.preset, self.context, self.roots, outside)
+
+    def _selection(self) -> Dict[str, Any]:
+        """Return what is selected and excluded, as it lies now."""
+        return {"containers": sorted(self.roots), "groups": sorted(map(normal_dn, self.selected_groups)),
+                "keys": self.selected, "excluded": sorted(self.excluded), "excluded_keys": sorted(self.excluded_keys)}
+
+    def _position_as_mark(self) -> Optional[Mark]:
+        if self.position is None:
+            return None
+        return Mark(dict(self.position, selection=self._selection(), again=sorted(self.again),
+                         outside=sorted(self.outside)), self.versions)
 
     # --- what is selected and what is excluded
 
@@ -393,7 +445,7 @@ class _Reading:
     def _dn_of(self, key: str) -> Optional[str]:
         """Return the DN of the group or container that has the key now."""
         attributes = _attributes(self.preset.group_key, self.preset.container_key)
-        tests = "".join(_any_of(attribute, [key]) for attribute in attributes)
+        tests = "".join(any_of(attribute, [key]) for attribute in attributes)
         found = list(search(self.session, self.context, "sub", "(|%s)" % tests, attributes))
         return dn_text(found[0][0]) if found else None
 
@@ -602,6 +654,8 @@ class _Reading:
         name, problem = entry_name(self.preset.user_name, entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
         self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
+        if problem or problems:
+            self.again.add(key)
         sid = entry.get((self.preset.sid or "").lower())
         listed: List[str] = []
         if self.members_by == "name":
@@ -611,6 +665,7 @@ class _Reading:
             sid=value_text(self.preset.sid, sid[0]) if sid else None, attributes=fields,
             digest=b"" if problem or problems else digest,  # reported in every run
             known_as=KNOWN_AS.join(listed),
+            expires=state_expires(self.preset, entry, self.now) if enabled else None,
         )
 
     def _created(self, entry: Entry, dn: str) -> int:
@@ -638,10 +693,10 @@ class _Reading:
 
     def _check_unique(self, parameter: str, attribute: str, filter: str, keys: Set[str]) -> None:
         """An entry that moves while it is read comes twice; two entries with one key are no key at all."""
-        for batch in _batches(sorted(keys)):
+        for batch in batches(sorted(keys)):
             dns: Dict[str, bytes] = {}
             for dn, entry, _raw in search(self.session, self.context, "sub",
-                                          _and(filter, _any_of(attribute, batch)), (attribute,)):
+                                          _and(filter, any_of(attribute, batch)), (attribute,)):
                 key = value_text(attribute, entry[attribute.lower()][0])
                 if dns.setdefault(key, dn) != dn:
                     raise ReadError("ldap_parameters.%s: '%s' and '%s' have one %s, so it is no stable key: name "
@@ -651,7 +706,6 @@ class _Reading:
         """Refuse a read that did not see an entry that must be there. Of a container that is no node, being there will
         do."""
         option = "required_entries"
-        seen = (self.users, self.groups, self.containers, set(self.selected.values()))
         for dn in self.settings.required_entries:
             self._check_within(option, dn, self.settings.required_entries)
             found = self._base(dn, "(objectClass=*)")
@@ -660,11 +714,15 @@ class _Reading:
                                 "account cannot read it: look what happened to it, or remove it from the option"
                                 % (option, dn))
             keys = _keys_of(found, self.preset.user_key, self.preset.group_key, self.preset.container_key)
-            if any(key in several for key in keys for several in seen):
+            if any(map(self._is_seen, keys)):
                 continue
             if self._base(dn, "(|%s%s)" % (self.preset.is_user, self.preset.is_group)) is not None:
                 raise ReadError("%s: the read is not complete, since it did not come across '%s', which exists: select "
                                 "it, or remove it from the option" % (option, dn))
+
+    def _is_seen(self, key: str) -> bool:
+        return (key in self.users or key in self.groups or key in self.containers
+                or key in self.selected.values())
 
     # --- groups
 
@@ -681,7 +739,7 @@ class _Reading:
                 self._add_group(*found)
         for dn in self.selected_groups:
             for found in list(search(self.session, dn, "base", self.preset.group_filter, self.group_attributes)):
-                self._add_group(*found)
+                self._note_outside(self._add_group(*found), normal_dn(dn))
         self._read_ranges()
 
     def _add_group(self, raw_dn: bytes, entry: Entry, raw: bytes) -> Outcome:
@@ -703,6 +761,7 @@ class _Reading:
         fields, problems = self.read_group_fields(entry, dn)
         if self.groups_are_groups:
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
+            self.again.update([key] if problem or problems else ())
         record = UserGroup(
             key=key, dn=dn, name=name, parent=home if self.containers_are_groups else None,
             created=self._created(entry, dn), type=self._type(entry), container=rdn_value(dn_parent(dn)),
@@ -878,7 +937,7 @@ class _Reading:
                 elif entries:
                     known = _known(keys[0], self.users, entries[0][1])
                     self.twice.update([known] if known else ())
-                    found[token] = known or self._add_user(*entries[0])
+                    found[token] = known or self._note_outside(self._add_user(*entries[0]), token)
                 else:
                     found[token] = _OUT_OF_SCOPE
         return found
@@ -892,8 +951,17 @@ class _Reading:
             for token, entries in matches.items():
                 known = _known(keys[0], self.groups, entries[0][1])
                 self.groups_twice.update([known] if known else ())
-                found[token] = known or self._add_group(*entries[0])
+                found[token] = known or self._note_outside(self._add_group(*entries[0]), token)
         return found
+
+    def _note_outside(self, outcome: Outcome, normal: str) -> Outcome:
+        """Note who is in scope though it lies outside the selected containers."""
+        if isinstance(outcome, str) and not self._lies_within(normal):
+            self.outside.add(outcome)
+        return outcome
+
+    def _lies_within(self, normal: str) -> bool:
+        return any(dn_is_within(normal, root) for root in self.roots)
 
     def _not_read(self, pending: Dict[str, List[bytes]]) -> Dict[str, List[bytes]]:
         return {token: values for token, values in pending.items() if not self._is_read(token)}
@@ -952,11 +1020,11 @@ class _Reading:
                     token: dn_text(_BIT_STRING.sub(b"", values[0])) for token, values in pending.items()}):
                 yield base, "one", tests
         elif self.members_by == "name":
-            for batch in _batches([value for values in pending.values() for value in values]):
+            for batch in batches([value for values in pending.values() for value in values]):
                 yield self.subtree, "sub", "(|%s)" % _tests(self.preset.listed_name, batch)
         else:
-            for batch in _batches(list(pending)):
-                yield self.subtree, "sub", "(|%s)" % "".join(_any_of(attribute, batch) for attribute in keys)
+            for batch in batches(list(pending)):
+                yield self.subtree, "sub", "(|%s)" % "".join(any_of(attribute, batch) for attribute in keys)
 
     # --- members by what the users say
 
@@ -964,12 +1032,12 @@ class _Reading:
         """Bring in the users outside the selected containers whose attribute has one of the values."""
         if not values or not self.add_outside or self.whole:
             return
-        for batch in _batches(values):
+        for batch in batches(values):
             tests = "(|%s)" % _tests(attribute, batch)
             for found in search(self.session, self.subtree, "sub", _and(self.preset.user_filter, tests),
                                 self.user_attributes):
                 if not _known(self.preset.user_key, self.users, found[1]) and wanted(found[1]):
-                    self._add_user(*found)
+                    self._note_outside(self._add_user(*found), normal_dn(dn_text(found[0])))
 
     def _add_by_primary_group(self) -> None:
         for rule, (user_attribute, dummy) in enumerate(self.preset.primary_group):
@@ -1069,15 +1137,23 @@ class _Reading:
         """Put a value that was not known when it was read where it belongs."""
         outcome = self.outcomes[value]
         if isinstance(outcome, str):
+            if outcome[:1] == "@":  # whom another synchronization gives, and may take
+                self.again.add(key)
             if outcome != key:  # a group that may not be empty lists itself
-                (user_groups if outcome in self.groups else members)[outcome] = None
+                (user_groups if self._is_group(outcome) else members)[outcome] = None
             return
         text = (_BIT_STRING.sub(b"", value) if self.members_by == "dn" else value).decode("utf-8", "backslashreplace")
         kept_values.append(text)
+        # Nothing says when such a value leads to someone: outside of what is selected, or where no search finds it.
+        if outcome.kind is None or not self.whole or _BIT_STRING.search(value):
+            self.again.add(key)
         if outcome.kind is None:
             self.unresolved.append((key, Unresolved(text, outcome.reason)))
         else:
             self.other_members[outcome.kind] = self.other_members.get(outcome.kind, 0) + 1
+
+    def _is_group(self, key: str) -> bool:
+        return key in self.groups
 
     def _finished_containers(self) -> Dict[str, UserGroup]:
         finished = {}
@@ -1098,8 +1174,8 @@ class _Reading:
         attributes = _attributes(*(attribute for attribute, _filter in kinds))
         unseen: Set[str] = set()
         missed = self._missed() if lost else set()
-        for batch in _batches([key for key in lost if not key.startswith("name:")]):
-            tests = "(|%s)" % "".join(_any_of(attribute, batch) for attribute in attributes)
+        for batch in batches([key for key in lost if not key.startswith("name:")]):
+            tests = "(|%s)" % "".join(any_of(attribute, batch) for attribute in attributes)
             for dn, entry, _raw in search(self.session, self.context, "sub", tests, attributes):
                 for key in lost.keys() & set(_keys_of(entry, *attributes)):
                     lost[key] = OUT_OF_SCOPE
@@ -1125,9 +1201,9 @@ class _Reading:
     def _refuse_unseen(self, attribute: str, filter: str, unseen: Set[str], missed: Set[str]) -> None:
         """What lies where everything was read, or is listed, and matches, was kept back by the server, or moved there
         meanwhile."""
-        for batch in _batches(sorted(unseen)):
+        for batch in batches(sorted(unseen)):
             for dn, _entry, _raw in search(self.session, self.context, "sub",
-                                           _and(filter, _any_of(attribute, batch)), (attribute,)):
+                                           _and(filter, any_of(attribute, batch)), (attribute,)):
                 if self._was_asked_for(dn, missed):
                     raise ReadError("server: the read is not complete, since '%s' did not come although it is "
                                     "selected: run again, since it may have moved meanwhile" % dn_text(dn))
@@ -1143,11 +1219,6 @@ def _attributes(*names: Optional[str]) -> Tuple[str, ...]:
 
 def _spelled(attribute: str, names: Iterable[str]) -> str:
     return next(name for name in names if name.lower() == attribute)
-
-
-def _batches(items: Sequence) -> Iterator[Sequence]:
-    for at in range(0, len(items), _BATCH):
-        yield items[at:at + _BATCH]
 
 
 def _and(*filters: str) -> str:
@@ -1168,12 +1239,8 @@ def _below_parents(dns: Dict[str, str]) -> Iterator[Tuple[str, str]]:
     for normal, dn in dns.items():
         by_parent.setdefault(_parent(normal), []).append(dn)
     for _normal, siblings in sorted(by_parent.items()):
-        for batch in _batches(siblings):
+        for batch in batches(siblings):
             yield dn_parent(batch[0]), "(|%s)" % "".join(map(_rdn_test, batch))
-
-
-def _any_of(attribute: str, keys: Iterable[str]) -> str:
-    return "(|%s)" % "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for key in keys)
 
 
 def _tests(attribute: str, values: Iterable[bytes]) -> str:

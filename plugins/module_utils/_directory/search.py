@@ -30,6 +30,15 @@ _PART = 8 * 1024 * 1024     # bytes of a page before it is handed on in parts: a
 _TOO_MANY = 10000       # entries in a page beyond those asked for, after which it is taken for one without end
 
 
+_BATCH = 200    # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
+
+
+def batches(items: Sequence) -> Iterator[Sequence]:
+    """Items in lists of as many as one filter may ask for."""
+    for at in range(0, len(items), _BATCH):
+        yield items[at:at + _BATCH]
+
+
 class NoSuchEntry(ReadError):
     """The base of a search does not exist (or is hidden from this login)."""
 
@@ -49,39 +58,43 @@ class Session(Protocol):
 
 
 def search(session: Session, base: str, scope: str, filter: str, attributes: Sequence[str],
-           missing_ok: bool = False, page_size: int | None = None) -> Iterator[Entry]:
+           missing_ok: bool = False, page_size: int | None = None, controls: tuple[bytes, ...] = ()) -> Iterator[Entry]:
     """The entries of a search: (DN, values by lower-case attribute name, encoded entry).
 
     :param scope: 'base', 'one' or 'sub'. A search with scope 'base' is not paged.
     :param missing_ok: a base that does not exist on this server gives nothing instead of an error.
     :param page_size: entries a page, if not the session's: fewer for entries with many values.
+    :param controls: further controls of the request, encoded.
     :raises ReadError: unless the read is complete. References to other servers are never followed; they are
         collected in `session.not_read`.
 
     Read it to its end before the next search: OpenLDAP keeps the state of one paged search per connection
     (ITS#7698), and the next page is already on its way. Starting another one raises RuntimeError.
     """
-    parts = encoded_entries(session, base, scope, filter, attributes, missing_ok, page_size)
+    parts = encoded_entries(session, base, scope, filter, attributes, missing_ok, page_size, controls)
     names = session.names
     return (decode_entry(raw, names) for part in parts for raw in part)
 
 
 def encoded_entries(session: Session, base: str, scope: str, filter: str, attributes: Sequence[str],
-                    missing_ok: bool = False, page_size: int | None = None) -> Iterator[list[bytes]]:
+                    missing_ok: bool = False, page_size: int | None = None,
+                    controls: tuple[bytes, ...] = ()) -> Iterator[list[bytes]]:
     """The same as `search`, in lists of entries that are not decoded: for who knows many of them by their bytes."""
     _check_free(session)
     session.asked.update(name.lower().partition(";")[0] for name in attributes)
     operation = search_operation(base, scope, filter, attributes)
-    return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size)
+    return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size,
+                  controls)
 
 
-def finds_any(session: Session, base: str, scope: str, filter: str) -> bool:
+def finds_any(session: Session, base: str, scope: str, filter: str, controls: tuple[bytes, ...] = ()) -> bool:
     """Whether the server shows any entry of a search; it is asked for one only, so nothing follows for the others.
 
     :raises ReadError: when it cannot say.
     """
     _check_free(session)
-    page = session.channel.page(session.channel.ask(search_operation(base, scope, filter, ("1.1",), at_most=1)))
+    operation = search_operation(base, scope, filter, ("1.1",), at_most=1)
+    page = session.channel.page(session.channel.ask(operation, *controls))
     session.entries += len(page.entries)
     session.pages += 1
     if page.result.code not in (0, 4, 10, 32):  # 4: there are more; 10, 32: it lies elsewhere, or is gone
@@ -95,7 +108,7 @@ def _check_free(session: Session) -> None:
 
 
 def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool,
-           size: int) -> Iterator[list[bytes]]:
+           size: int, others: tuple[bytes, ...]) -> Iterator[list[bytes]]:
     _check_free(session)
     session.unusable = "another search is not read to its end"
     channel = session.channel
@@ -103,7 +116,7 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
     came = before = 0       # entries in all, and in the pages before this one
     ends: tuple[bytes, ...] = ()        # the first entry of this page and the last one
     pages: set[int | None] = set()
-    message_id = channel.ask(operation, *_controls(paged, size, cookie))
+    message_id = channel.ask(operation, *_controls(paged, size, cookie), *others)
     while True:
         entries, references, result = channel.page(message_id, _PART)
         came += len(entries)
@@ -124,7 +137,7 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
             next_cookie = b""
         if next_cookie:
             # Before this page is decoded, so that the server works while we do.
-            message_id = channel.ask(operation, *_controls(paged, size, next_cookie))
+            message_id = channel.ask(operation, *_controls(paged, size, next_cookie), *others)
         else:
             session.unusable = ""
             if result.code in (10, 32) and missing_ok and not cookie:  # 10: it lies on another server

@@ -13,7 +13,7 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from .._errors import SynchronizationError
 from .values import parse_filter
@@ -28,8 +28,9 @@ _RECEIVE = 64 * 1024
 _RECEIVE_AT_MOST = 1024 * 1024
 
 # Tags of RFC 4511, 4.
+ENTRY, DONE, REFERENCE, INTERMEDIATE = 0x64, 0x65, 0x73, 0x79
 _INTEGER, _OCTETS, _ENUMERATED, _SEQUENCE, _SET, _CONTROLS = 0x02, 0x04, 0x0A, 0x30, 0x31, 0xA0
-_ENTRY, _DONE, _REFERENCE, _EXTENDED, _INTERMEDIATE = 0x64, 0x65, 0x73, 0x78, 0x79
+_ENTRY, _DONE, _REFERENCE, _EXTENDED, _INTERMEDIATE = ENTRY, DONE, REFERENCE, 0x78, INTERMEDIATE
 
 # RFC 4511, 4.1.9
 _RESULT_NAMES = {
@@ -140,6 +141,85 @@ def paged_cookie(value: bytes) -> bytes:
     if tag != _SEQUENCE or cookie_tag != _OCTETS:
         raise ProtocolError("server: it sent a paged results control that cannot be read")
     return value[cookie_start:cookie_end]
+
+
+# RFC 4533, 2: the controls and the message of content synchronization.
+SYNC_REQUEST, SYNC_STATE, SYNC_DONE, SYNC_INFO = ("1.3.6.1.4.1.4203.1.9.1.%d" % number for number in (1, 2, 3, 4))
+SHOW_DELETED = "1.2.840.113556.1.4.417"     # MS-ADTS 3.1.1.3.4.1.14
+SHOW_RECYCLED = "1.2.840.113556.1.4.2064"   # also what is recycled, MS-ADTS 3.1.1.3.4.1.26
+_REFRESH_ONLY = 1
+_BOOLEAN = 0x01
+
+
+def control(oid: str, value: bytes | None = None) -> bytes:
+    """A critical control (RFC 4511, 4.1.11)."""
+    return _element(_SEQUENCE, _string(oid), _TRUE, b"" if value is None else _string(value))
+
+
+def sync_control(cookie: bytes) -> bytes:
+    """A critical sync request control (RFC 4533, 2.2) for what changed since the cookie, and no more."""
+    return control(SYNC_REQUEST, _element(_SEQUENCE, _integer(_REFRESH_ONLY, _ENUMERATED), _string(cookie)))
+
+
+def sync_state(value: bytes) -> tuple[int, bytes]:
+    """(state, entryUUID) of a sync state control (RFC 4533, 2.3); state 3 is "delete"."""
+    (tag, start, end), = _only(value)
+    parts = _elements(value, start, end)
+    if tag != _SEQUENCE or [part[0] for part in parts[:2]] != [_ENUMERATED, _OCTETS]:
+        raise ProtocolError("server: it sent a sync state control that cannot be read")
+    return int.from_bytes(value[parts[0][1]:parts[0][2]], "big"), value[parts[1][1]:parts[1][2]]
+
+
+def sync_done(value: bytes) -> tuple[bytes, bool]:
+    """(cookie, refreshDeletes) of a sync done control (RFC 4533, 2.4): both may be left out, so told by their tags."""
+    (tag, start, end), = _only(value)
+    if tag != _SEQUENCE:
+        raise ProtocolError("server: it sent a sync done control that cannot be read")
+    return _cookie_and_flag(value, start, end, False)
+
+
+def sync_info(operation: bytes) -> tuple[str, bool, list[bytes]]:
+    """What an intermediate response says of a synchronization (RFC 4533, 2.5): (kind, its flag, UUIDs).
+
+    The kind is 'cookie', 'delete' or 'present' (the end of a phase; the flag tells whether the refresh is done), or
+    'ids' (the flag tells that they are deleted ones); '' for a message about something else.
+    """
+    (_tag, start, end), = _only(operation)
+    name = value = b""
+    for tag, first, last in _elements(operation, start, end):
+        if tag == 0x80:
+            name = operation[first:last]
+        elif tag == 0x81:
+            value = operation[first:last]
+    if name != SYNC_INFO.encode("ascii"):
+        return "", False, []
+    (tag, start, end), = _only(value)
+    kind = {0x80: "cookie", 0xA1: "delete", 0xA2: "present", 0xA3: "ids"}.get(tag)
+    if kind is None:
+        raise ProtocolError("server: it sent a sync info message that cannot be read")
+    if kind == "cookie":
+        return kind, False, []
+    _cookie, flag = _cookie_and_flag(value, start, end, kind != "ids")
+    sets = [part for part in _elements(value, start, end) if part[0] == _SET]
+    return kind, flag, [value[first:last] for _set, at, stop in sets
+                        for _tag, first, last in _elements(value, at, stop)]
+
+
+def _only(data: bytes) -> list[tuple[int, int, int]]:
+    elements = _elements(data, 0, len(data))
+    if len(elements) != 1:
+        raise ProtocolError(_NOT_BER)
+    return elements
+
+
+def _cookie_and_flag(data: bytes, at: int, end: int, flag: bool) -> tuple[bytes, bool]:
+    cookie = b""
+    for tag, first, last in _elements(data, at, end):
+        if tag == _OCTETS:
+            cookie = data[first:last]
+        elif tag == _BOOLEAN:
+            flag = any(data[first:last])
+    return cookie, flag
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
@@ -342,6 +422,12 @@ def decode_result(data: bytes, at: int, end: int, controls: dict[str, bytes]) ->
                   message.decode("utf-8", "replace").strip("\0 \r\n"), referrals, controls)
 
 
+def decode_done(operation: bytes, controls: dict[str, bytes]) -> Result:
+    """The result in a SearchResultDone, as `Channel.answers` gives it."""
+    (_tag, start, end), = _only(operation)
+    return decode_result(operation, start, end, controls)
+
+
 def _strings(data: bytes, at: int, end: int) -> list[str]:
     return [data[start:stop].decode("utf-8", "replace") for _tag, start, stop in _elements(data, at, end)]
 
@@ -433,6 +519,29 @@ class Channel:
             elif tag != _INTERMEDIATE:      # RFC 4511, 4.13: an intermediate one not asked for is ignored
                 raise ProtocolError("server: it answered a search with an operation that is no answer to it")
         return Page(entries, references, None)
+
+    def answers(self, message_id: int) -> Iterator[tuple[int, bytes, dict[str, bytes]]]:
+        """(tag, operation, controls) of each answer to a search up to its SearchResultDone, which is the last.
+
+        For answers whose controls matter, entry by entry; `page` is the fast way.
+        """
+        expected = _integer(message_id)
+        tag = 0
+        while tag != _DONE:
+            data, at, end = self._message()
+            if not data.startswith(expected, at):
+                self._refuse_message(data, at, end)
+            elements = _elements(data, at + len(expected), end)
+            if not elements:
+                raise ProtocolError(_NOT_BER)
+            tag, _start, stop = elements[0]
+            if tag not in (_ENTRY, _DONE, _REFERENCE, _INTERMEDIATE):
+                raise ProtocolError("server: it answered a search with an operation that is no answer to it")
+            controls: dict[str, bytes] = {}
+            for control_tag, first, last in elements[1:]:
+                if control_tag == _CONTROLS:
+                    controls = _decode_controls(data, first, last)
+            yield tag, data[at + len(expected):stop], controls
 
     def _refuse_message(self, data: bytes, at: int, end: int) -> None:
         """Say why a message that does not carry the id of the search ends the read."""

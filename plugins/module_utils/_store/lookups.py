@@ -235,9 +235,10 @@ def runs(store: Store, synchronization: Optional[str], most: int) -> List[Dict[s
     me = _synchronization(store, synchronization)
     return [
         {"synchronization": name, "time": time_text(time), "seconds": seconds, "server": server, "mode": mode,
+         "reason": reason,
          "changed": bool(changed), "summary": json.loads(counts), "plan_digest": digest}
-        for name, time, seconds, server, mode, changed, counts, digest in store._rows(
-            "SELECT synchronization, time, seconds, server, mode, changed, counts, plan_digest FROM runs"
+        for name, time, seconds, server, mode, reason, changed, counts, digest in store._rows(
+            "SELECT synchronization, time, seconds, server, mode, reason, changed, counts, plan_digest FROM runs"
             " WHERE (? IS NULL OR synchronization_id = ?) ORDER BY id DESC LIMIT ?", (me, me, most))
     ]
 

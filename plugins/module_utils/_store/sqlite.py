@@ -384,16 +384,40 @@ class Store:
         groups = self._rows(
             "SELECT key, CASE WHEN :same THEN digest ELSE x'' END FROM user_groups"
             " WHERE synchronization_id = :me AND extinct IS NULL", {"me": me, "same": same})
-        foreign = self._rows(
-            "SELECT u.sid, d.identity, u.key FROM directories d CROSS JOIN users u"
-            " WHERE d.id <> ? AND u.directory_id = d.id AND u.sid IS NOT NULL ORDER BY u.extinct IS NULL, u.id DESC",
-            (directory,))
         return _model.Digests(
             users=dict(users),
             user_groups=dict(groups),
-            foreign_users={sid: _foreign_reference(identity, key) for sid, identity, key in foreign},
+            foreign_users=self._foreign_users(directory),
             selected=_from_json(selected),
         )
+
+    def _foreign_users(self, directory: int) -> dict:
+        rows = self._rows(
+            "SELECT u.sid, d.identity, u.key FROM directories d CROSS JOIN users u"
+            " WHERE d.id <> ? AND u.directory_id = d.id AND u.sid IS NOT NULL ORDER BY u.extinct IS NULL, u.id DESC",
+            (directory,))
+        return {sid: _foreign_reference(identity, key) for sid, identity, key in rows}
+
+    def count_owned(self, synchronization: str) -> tuple[int, int]:
+        """Return how many users and user groups the synchronization writes that are not extinct."""
+        me = self._synchronization(synchronization)
+        users = self._row(
+            "SELECT count(*) FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1 AND u.id = c.user_id"
+            " AND u.extinct IS NULL AND (u.synchronization_id IS ?1 OR NOT EXISTS ("
+            "     SELECT 1 FROM claims o WHERE o.user_id = u.id AND o.synchronization_id = u.synchronization_id))",
+            (me,))[0]
+        groups = self._row("SELECT count(*) FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL", (me,))
+        return users, groups[0]
+
+    def mark(self, synchronization: str) -> Optional[_model.Mark]:
+        """Return up to where the last applied run has read the directory; None where nothing tells."""
+        row = self._row("SELECT m.mark, m.versions FROM synchronizations s JOIN marks m ON m.synchronization_id = s.id"
+                        " WHERE s.name = ?", (synchronization,))
+        return _model.Mark(_from_json(row[0]), row[1]) if row else None
+
+    def known(self, synchronization: str, salt: bytes) -> Known:
+        """Return what a reader may ask about who is stored, when it reads only what changed."""
+        return Known(self, synchronization, salt)
 
     def directory_of(self, synchronization: str) -> Optional[str]:
         """Return the identity of the directory that the synchronization is bound to; None before its first run."""
@@ -456,7 +480,9 @@ class Store:
             path = _model.join_path(path, name)
 
         groups = self._load_user_groups(me, tree)
-        occupied = self._occupied(me, directory, snapshot, tree)
+        ended = [key for key, group in groups.items() if key not in snapshot.user_groups
+                 and (snapshot.complete or group.extinct or key in snapshot.lost_user_groups)]
+        occupied = self._occupied(me, directory, ended, tree)
         self._find_users(me, directory, snapshot, tree, target_id)
         users, ids = self._load_users(me, directory, snapshot, tree)
         lost = {number: reference for reference, number in ids.items()
@@ -476,10 +502,18 @@ class Store:
             occupied=occupied,
             users=users,
             memberships={lost[number]: keys for number, keys in self._groups_that_list_wanted_ids(me).items()},
-            members=self._load_members(directory, snapshot, groups, tree),
+            members=self._load_members(directory, snapshot, ended, tree),
             membership_count=self._count_members(me, "g.synchronization_id = :me"),
             extinct_membership_count=self._count_members(me, "g.synchronization_id = :me AND g.extinct IS NOT NULL"),
+            user_count=0 if snapshot.complete else self._count_users(me),
         )
+
+    def _count_users(self, me: int) -> int:
+        """Return how many users the synchronization claims that are not extinct."""
+        return self._row(
+            "SELECT (SELECT count(*) FROM claims WHERE synchronization_id = ?1)"
+            " - (SELECT count(*) FROM users u CROSS JOIN claims c WHERE u.extinct IS NOT NULL AND c.user_id = u.id"
+            "    AND c.synchronization_id = ?1)", (me,))[0]
 
     def _count_members(self, me: int, which: str) -> int:
         """Return how many own members these user groups ``g`` have, users and user groups."""
@@ -497,9 +531,9 @@ class Store:
             for key, name, parent, extinct, attributes, dn in rows
         }
 
-    def _occupied(self, me: int, directory: int, snapshot: _model.Snapshot, tree: _Tree) -> dict[str, frozenset]:
-        """Return who, not written by this synchronization, sits in the owned groups that the snapshot lacks."""
-        missing = {number: key for key, number in tree.owned.items() if key not in snapshot.user_groups}
+    def _occupied(self, me: int, directory: int, ended: Iterable[str], tree: _Tree) -> dict[str, frozenset]:
+        """Return who, not written by this synchronization, sits in the owned groups that are lost or extinct."""
+        missing = {tree.owned[key]: key for key in ended}
         self._want("wanted_groups", ((number,) for number in missing))
         # A user whom this synchronization gave, and lost while another still claims him, is not its own any more.
         rows = self._rows(
@@ -604,10 +638,10 @@ class Store:
             nestings[key][tree.reference(nested)] = known_by
         return nestings
 
-    def _load_members(self, directory, snapshot, groups, tree) -> dict:
+    def _load_members(self, directory, snapshot, ended, tree) -> dict:
         """Return the users in the groups whose member lists the snapshot gives, and in lost or extinct groups."""
         given = [key for key, group in snapshot.user_groups.items() if group.members is not None]
-        given += [key for key, group in groups.items() if key not in snapshot.user_groups]
+        given += ended
         members: dict = {key: {} for key in given}
         groups_of = {tree.owned[key]: members[key] for key in given if key in tree.owned}
 
@@ -627,7 +661,19 @@ class Store:
                 " FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
                 " WHERE m.user_group_id = w.id AND u.id = m.user_id"):
             groups_of[group][references[user]] = _known_by(listed_as, *known)
+        self._load_joined(directory, snapshot, tree, members)
         return members
+
+    def _load_joined(self, directory, snapshot, tree, members: dict) -> None:
+        """Add which of the users that are found to be in a group, which was not read itself, are stored in it."""
+        for key, joined in snapshot.joined.items():
+            if key in tree.owned:
+                ids = self._user_ids(joined, directory, tree)
+                self._want("wanted_ids", ((number,) for number in ids.values()))
+                stored = {user for user, in self._rows(
+                    "SELECT w.id FROM wanted_ids w CROSS JOIN memberships m WHERE m.user_group_id = ? AND"
+                    " m.user_id = w.id", (tree.owned[key],))}
+                members[key] = {reference: () for reference, number in ids.items() if number in stored}
 
     def _groups_that_list_wanted_ids(self, me) -> dict:
         listing: dict = {number: [] for number, in self._rows("SELECT id FROM wanted_ids")}
@@ -710,22 +756,36 @@ class Store:
         directory = self._directory(plan.directory.identity)
         row = self._row("SELECT id, directory_id, target_id, salt FROM synchronizations WHERE name = ?",
                         (plan.synchronization,))
+        mark = run.get("mark")
         kept = (target, run["salt"], _to_json(run["selected"]), _to_json(run["settings"]), _to_json(run["scope"]),
                 _to_json(sorted(plan.held)))
         if row is None:
             self._run("INSERT INTO synchronizations (name, directory_id, target_id, salt, selected, settings, scope,"
                       " held) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (plan.synchronization, directory) + kept)
-            return self._synchronization(plan.synchronization), directory, None
+            me = self._synchronization(plan.synchronization)
+            self._write_mark(me, mark)
+            return me, directory, None
         me, bound_to, old_target, salt = row
         if bound_to != directory:
             raise StoreError("name: the synchronization '%s' belongs to another directory: write another name"
                              % plan.synchronization)
         self._run("UPDATE synchronizations SET target_id = ?, salt = ?, selected = ?, settings = ?, scope = ?, held = ?"
                   " WHERE id = ?", kept + (me,))
+        self._write_mark(me, mark)
         if salt != run["salt"]:  # no digest may outlive the settings that it was made under
             self._run("UPDATE users SET digest = x'' WHERE synchronization_id = ?", (me,))
             self._run("UPDATE user_groups SET digest = x'' WHERE synchronization_id = ?", (me,))
         return me, directory, old_target
+
+    def _write_mark(self, me: int, mark: Optional[_model.Mark]) -> None:
+        if mark is None:
+            self._run("DELETE FROM marks WHERE synchronization_id = ?", (me,))
+            return
+        said = _to_json(mark.said)
+        if not self._run("UPDATE marks SET mark = ?1 WHERE synchronization_id = ?2 AND versions = ?3",
+                         (said, me, mark.versions)).rowcount:  # which are large, and mostly the same
+            self._run("INSERT OR REPLACE INTO marks (synchronization_id, mark, versions) VALUES (?, ?, ?)",
+                      (me, said, mark.versions))
 
     def _tell_others(self, work: _Work) -> None:
         """Keep what the lists of other synchronizations may know a user by, whose DN or names are about to change.
@@ -830,6 +890,11 @@ class Store:
         self._many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", unclaimed)
         self._many("UPDATE users SET synchronization_id = ?, digest = ? WHERE id = ?",
                    ((work.me, digest, number) for number, digest in written.items()))
+        expires: dict[int, Optional[int]] = {number: None for number, in released}
+        expires.update((work.users[reference], when)
+                       for reference, when in work.plan.bookkeeping.user_expires.items() if reference in work.users)
+        self._many("UPDATE users SET expires = ?1 WHERE id = ?2 AND expires IS NOT ?1",
+                   ((when, number) for number, when in expires.items() if number not in fresh or when is not None))
 
     def _write_memberships(self, work: _Work) -> None:
         # Removals first: a record made by hand that leaves a list, and comes back to it as the user who adopts it, is
@@ -871,9 +936,9 @@ class Store:
         """Write the record of the run. Return its id."""
         return self._run(
             "INSERT INTO runs (synchronization_id, synchronization, time, seconds, server, mode, changed, counts,"
-            " plan_digest, settings_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " plan_digest, settings_digest, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (me, plan.synchronization, run["time"], run["seconds"], run["server"], run["mode"], int(run["changed"]),
-             _to_json(run["counts"]), run["plan_digest"], run["settings_digest"])).lastrowid
+             _to_json(run["counts"]), run["plan_digest"], run["settings_digest"], run.get("reason", ""))).lastrowid
 
     def _keep_memberships(self, work: _Work, tree: _Tree) -> None:
         """Write down who is about to leave which user group: by the plan, or with a record that ends anywhere."""
@@ -964,6 +1029,111 @@ class Store:
                 "INSERT INTO user_groups (parent_id, name, name_key, made_as_target) VALUES (?, ?, ?, ?)",
                 (number, name, name_key(name), int(as_target))).lastrowid
         return number
+
+
+class Known:
+    """Who is stored, for a reader that reads only what changed: answers by key, and nothing that takes a look at all.
+
+    Users are those that the synchronization claims, user groups those that it owns, and none of them is extinct.
+    """
+
+    def __init__(self, store: Store, synchronization: str, salt: bytes):
+        self._store = store
+        row = store._row("SELECT id, directory_id, salt, selected FROM synchronizations WHERE name = ?",
+                         (synchronization,))
+        self._me, self._directory, stored_salt, selected = row or (0, 0, b"", "{}")
+        self._same = stored_salt == salt
+        self.selected: dict[str, str] = _from_json(selected)
+
+    def users(self, keys: Iterable[str]) -> dict[str, tuple]:
+        """Return {stable key: (digest as in Digests, DN)}."""
+        self._store._want("wanted_keys", ((key, self._directory, key) for key in keys))
+        return {key: (digest, dn) for key, digest, dn in self._store._rows(
+            "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
+            " WHEN EXISTS (SELECT 1 FROM claims o WHERE o.user_id = u.id"
+            "              AND o.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END, u.dn"
+            " FROM wanted_keys w CROSS JOIN users u CROSS JOIN claims c"
+            " WHERE u.directory_id = w.directory_id AND u.key = w.key AND u.extinct IS NULL"
+            " AND c.synchronization_id = :me AND c.user_id = u.id", {"me": self._me, "same": self._same})}
+
+    def to_look_at(self, now: int) -> set[str]:
+        """Return the users that must be compared whatever changed: since nothing says what they are compared with,
+        since their time has come (``now``, in seconds since 1970), or since the claim of who wrote them has ended."""
+        rows = self._store._rows("SELECT key FROM users WHERE synchronization_id = ? AND digest = x''"
+                                 " AND extinct IS NULL AND key IS NOT NULL", (self._me,))
+        rows += self._store._rows("SELECT key FROM users WHERE expires <= ? AND synchronization_id = ?"
+                                  " AND extinct IS NULL AND key IS NOT NULL", (now, self._me))
+        if self._store._row("SELECT 1 FROM synchronizations WHERE id <> ? AND directory_id = ?",
+                            (self._me, self._directory)) or self._store._row(
+                "SELECT 1 FROM users WHERE synchronization_id IS NULL AND digest = x'' AND directory_id = ?",
+                (self._directory,)):  # one that has ended leaves them so
+            rows += self._store._rows(
+                "SELECT u.key FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1 AND u.id = c.user_id"
+                " AND u.synchronization_id IS NOT ?1 AND u.extinct IS NULL AND NOT EXISTS ("
+                "     SELECT 1 FROM claims o WHERE o.user_id = u.id"
+                "     AND o.synchronization_id = u.synchronization_id)", (self._me,))
+        return {key for key, in rows}
+
+    def user_groups(self) -> dict[str, tuple[bytes, str]]:
+        """Return {stable key: (digest, DN)} of all user groups."""
+        return {key: (digest, dn) for key, digest, dn in self._store._rows(
+            "SELECT key, CASE WHEN ? THEN digest ELSE x'' END, dn FROM user_groups"
+            " WHERE synchronization_id = ? AND extinct IS NULL", (self._same, self._me))}
+
+    def members(self, keys: Iterable[str]) -> list[tuple[str, str, str]]:
+        """Return (key of the user group, key of the user, DN of the user) of all members of these user groups."""
+        self._want_groups(keys)
+        return self._store._rows(
+            "SELECT g.key, u.key, u.dn FROM wanted_groups w CROSS JOIN user_groups g CROSS JOIN memberships m"
+            " CROSS JOIN users u CROSS JOIN claims c"
+            " WHERE g.id = w.id AND m.user_group_id = w.id AND u.id = m.user_id AND u.directory_id = ?2"
+            " AND u.extinct IS NULL AND c.synchronization_id = ?1 AND c.user_id = u.id", (self._me, self._directory))
+
+    def nested(self, keys: Iterable[str]) -> list[tuple[str, str]]:
+        """Return (key of the user group, key of a user group in it) for these user groups."""
+        self._want_groups(keys)
+        return self._store._rows(
+            "SELECT g.key, n.key FROM wanted_groups w CROSS JOIN user_groups g CROSS JOIN nestings c"
+            " CROSS JOIN user_groups n WHERE g.id = w.id AND c.user_group_id = w.id AND n.id = c.nested_id"
+            " AND n.synchronization_id = ?", (self._me,))
+
+    def listing(self, keys: Iterable[str]) -> list[tuple[str, str]]:
+        """Return (key of the user, key of a user group that has it as a member) for these users."""
+        self._store._want("wanted_keys", ((key, self._directory, key) for key in keys))
+        return self._store._rows(
+            "SELECT u.key, g.key FROM wanted_keys w CROSS JOIN users u CROSS JOIN memberships m"
+            " CROSS JOIN user_groups g WHERE u.directory_id = w.directory_id AND u.key = w.key AND m.user_id = u.id"
+            " AND g.id = m.user_group_id AND g.synchronization_id = ? AND g.extinct IS NULL", (self._me,))
+
+    def nesting(self, keys: Iterable[str]) -> list[tuple[str, str]]:
+        """Return (key of the user group, key of a user group that it is nested in) for these user groups."""
+        self._want_groups(keys)
+        return self._store._rows(
+            "SELECT n.key, g.key FROM wanted_groups w CROSS JOIN nestings c CROSS JOIN user_groups g"
+            " CROSS JOIN user_groups n WHERE c.nested_id = w.id AND n.id = w.id AND g.id = c.user_group_id"
+            " AND g.synchronization_id = ? AND g.extinct IS NULL", (self._me,))
+
+    def keys(self) -> set[str]:
+        """Return the stable keys of all users and user groups."""
+        rows = self._store._rows("SELECT u.key FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?"
+                                 " AND u.id = c.user_id AND u.extinct IS NULL", (self._me,))
+        rows += self._store._rows("SELECT key FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL",
+                                  (self._me,))
+        return {key for key, in rows}
+
+    def count_users(self) -> int:
+        """Return how many users there are."""
+        return self._store._count_users(self._me)
+
+    def foreign_users(self) -> dict[str, str]:
+        """Return {SID: reference} of stored users of other directories: see Digests."""
+        return self._store._foreign_users(self._directory)
+
+    def _want_groups(self, keys: Iterable[str]) -> None:
+        self._store._want("wanted_keys", ((key, self._me, key) for key in keys))
+        self._store._run("DELETE FROM wanted_groups")
+        self._store._run("INSERT INTO wanted_groups SELECT g.id FROM wanted_keys w CROSS JOIN user_groups g"
+                         " WHERE g.synchronization_id = w.directory_id AND g.key = w.key")
 
 
 class _Work(NamedTuple):

@@ -1,0 +1,386 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""What changed in a directory since a mark: the stable keys of entries that changed, and of those that are gone.
+
+Three ways, of which the directory decides:
+
+syncrepl  OpenLDAP with the syncprov overlay: RFC 4533, refreshOnly, with a cookie made of contextCSN.
+usn       Active Directory whose deleted objects the account may read: uSNChanged of one domain controller.
+sweep     Else: the key, the DN and the version (entryCSN, uSNChanged) of every entry in scope, compared with those of
+          the last time. No clock and no order of numbers is trusted, and an entry below a container that was moved
+          has another DN. It costs the server a look at every entry, but sends little of each.
+
+Nothing here decides what becomes of anybody: the entries themselves are read after this, and who is said to be gone is
+looked up once more. So what is said twice, or too much, does no harm. What cannot be told raises ReadFully.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from .presets import Preset, any_of, value_text
+from .search import NoSuchEntry, batches, finds_any, search
+from .values import dn_text, normal_dn
+from .wire import (
+    DONE,
+    ENTRY,
+    INTERMEDIATE,
+    SHOW_DELETED,
+    SHOW_RECYCLED,
+    SYNC_DONE,
+    SYNC_STATE,
+    ProtocolError,
+    control,
+    decode_done,
+    decode_entry,
+    search_operation,
+    sync_control,
+    sync_done,
+    sync_info,
+    sync_state,
+)
+
+SYNCREPL, USN, SWEEP = "syncrepl", "usn", "sweep"
+
+# More changes than this are read faster with everything else, page by page, than looked up key by key.
+MANY = 5000
+
+_UUID, _HASH = 16, 8  # bytes of a version: of the key, and of a hash over DN and version
+_VERSION = _UUID + _HASH
+
+_DELETED = 3  # the state in a sync state control, RFC 4533, 2.3
+_ENDLESS = 10_000_000  # messages in an answer, after which it is taken for one without end
+_STALE = 4096  # e-syncRefreshRequired, RFC 4533, 2.6
+
+# In Active Directory entries of these classes have nobody below them.
+_LEAVES = {b"user", b"group", b"contact", b"foreignsecurityprincipal", b"dnsnode", b"msds-groupmanagedserviceaccount"}
+
+
+class ReadFully(Exception):
+    """Why only a read of everything will do; the text completes "everything is read, since ..."."""
+
+
+class Changes(NamedTuple):
+    """What changed. ``changed``: stable key -> DN now; ``gone``: stable keys. Either may say too much."""
+
+    changed: Dict[str, str]
+    gone: Set[str]
+
+
+class Place(NamedTuple):
+    """Where changes are looked for."""
+
+    preset: Preset
+    context: str  # DN of the naming context
+    roots: Dict[str, str]  # what is selected: normal DN -> DN
+    outside: Sequence[str]  # stable keys of those in scope who lie outside of it
+
+
+# --- where a server stands -------------------------------------------------------------------------------------------
+
+
+def why_not(preset: Preset, settings: Any) -> str:
+    """Return why changes in such a directory, read so, cannot be told; empty where they can."""
+    if settings.group_structure != "groups":
+        return "group_structure: %s is always read in full" % settings.group_structure
+    if preset.user_groups:
+        return "members by what users list (ldap_parameters.user_groups) are always read in full"
+    if preset.member_value != "dn":
+        return "members by %s (ldap_parameters.member_value) are always read in full" % preset.member_value
+    wanted = {"active_directory": "objectguid", "openldap": "entryuuid"}.get(preset.directory_type)
+    if wanted is None:
+        return "a directory of the type %s is always read in full" % preset.directory_type
+    if preset.user_key.lower() != wanted or preset.group_key.lower() != wanted:
+        return "ldap_parameters.user_key, ldap_parameters.group_key: with other keys everything is always read"
+    return ""
+
+
+def position(session: Any, place: Place) -> Optional[Dict[str, Any]]:
+    """Return where the server stands now, as plain data, and by which way changes from here on can be told; None where
+    they cannot. To be called before anything else is read."""
+    if place.preset.directory_type == "active_directory":
+        return _position_of_controller(session, place)
+    for _dn, entry, _raw in list(search(session, place.context, "base", "(objectClass=*)",
+                                        ("contextCSN", "entryCSN"), missing_ok=True)):
+        csn = sorted(value.decode("ascii", "replace") for value in entry.get("contextcsn", ()))
+        if csn and not _ask(session, place, csn).problem:
+            return {"way": SYNCREPL, "csn": csn}
+        if entry.get("entrycsn"):
+            return {"way": SWEEP}
+    return None
+
+
+def _position_of_controller(session: Any, place: Place) -> Optional[Dict[str, Any]]:
+    """Microsoft, "Polling for Changes Using USNChanged": a number means something on one controller only, and only
+    until its database is restored, which gives it another invocationId."""
+    settings = session.root_dse.get("dsservicename")
+    if not settings:
+        return None
+    root = list(search(session, "", "base", "(objectClass=*)", ("highestCommittedUSN",)))
+    found = list(search(session, dn_text(settings[0]), "base", "(objectClass=*)", ("invocationId",), missing_ok=True))
+    if not root or "highestcommittedusn" not in root[0][1] or not found or "invocationid" not in found[0][1]:
+        return None
+    return {"way": USN if _shows_deleted(session, place) else SWEEP, "usn": int(root[0][1]["highestcommittedusn"][0]),
+            "invocation": found[0][1]["invocationid"][0].hex()}
+
+
+def _shows_deleted(session: Any, place: Place) -> bool:
+    """Return whether the account sees who was deleted: it may see the container of theirs, and nobody in it."""
+    controls = _show_deleted(session)
+    return bool(controls) and finds_any(
+        session, place.context, "sub", "(&(isDeleted=TRUE)(objectClass=*)(!(objectClass=container)))", controls)
+
+
+def _show_deleted(session: Any) -> Tuple[bytes, ...]:
+    """Return the control that shows most of what is deleted, of those that the server has."""
+    supported = session.root_dse.get("supportedcontrol", ())
+    return tuple(control(oid) for oid in (SHOW_RECYCLED, SHOW_DELETED) if oid.encode("ascii") in supported)[:1]
+
+
+# --- what changed ----------------------------------------------------------------------------------------------------
+
+
+def versions(session: Any, place: Place) -> bytes:
+    """Return the versions of all entries in scope, in a fixed order: see `sweep` above."""
+    return b"".join(sorted(_swept(session, place)))
+
+
+def since(session: Any, place: Place, before: Dict[str, Any], now: Dict[str, Any], versions_before: bytes,
+          versions_now: bytes, known: Any) -> Changes:
+    """Return what changed between two positions. Raises ReadFully where that cannot be told.
+
+    ``known.keys()`` are the stable keys of all that are stored and in scope.
+    """
+    if before["way"] != now["way"]:
+        raise ReadFully("the server tells changes in another way than at the last run")
+    if now["way"] == SYNCREPL:
+        return _by_syncrepl(session, place, before["csn"], now["csn"], known)
+    if "usn" in now:
+        if before["invocation"] != now["invocation"]:
+            raise ReadFully("another domain controller answers, or it was restored from a backup (invocationId)")
+        if now["usn"] < before["usn"]:
+            raise ReadFully("the numbers of the domain controller went backwards (highestCommittedUSN): it was "
+                            "restored")
+    if now["way"] == USN:
+        return _by_usn(session, place, before["usn"], now["usn"])
+    return _by_sweep(versions_before, versions_now, place.outside)
+
+
+# --- RFC 4533 --------------------------------------------------------------------------------------------------------
+
+
+class _Answer:
+    """What a server says in a refresh."""
+
+    def __init__(self) -> None:
+        self.changed: Dict[str, str] = {}
+        self.above: List[str] = []  # DNs of changed entries that have others below them
+        self.named: Set[bytes] = set()  # entryUUIDs of those that are there
+        self.gone: Set[bytes] = set()
+        self.present = False  # whether who is not named is gone
+        self.problem = ""  # raised at the end: an answer must be read to its end before anything else is asked
+
+
+def _by_syncrepl(session: Any, place: Place, before: List[str], now: List[str], known: Any) -> Changes:
+    if before == now:
+        return Changes({}, set())
+    _refuse_going_back(before, now)
+    answer = _ask(session, place, before)
+    if not answer.problem and len(answer.changed) > MANY:
+        answer.problem = "more than %d entries changed, or the server does not know the mark" % MANY
+    if answer.problem:
+        raise ReadFully(answer.problem)
+    if answer.present:
+        answer.gone.update(map(_uuid_bytes, known.keys()))
+    for dn in answer.above:
+        _look_below(session, place, dn, answer.changed)
+    return Changes(answer.changed, set(map(_uuid_text, answer.gone - answer.named)))
+
+
+def _ask(session: Any, place: Place, csn: List[str]) -> _Answer:
+    """Return what the server says to a cookie made of these contextCSN: nothing new, where they are the present."""
+    answer = _Answer()
+    session.asked.add("hassubordinates")
+    cookie = ("rid=000,csn=%s" % ";".join(csn)).encode("ascii", "replace")
+    session.unusable = "another search is not read to its end"
+    asked = session.channel.ask(search_operation(place.context, "sub", "(objectClass=*)", ("hasSubordinates",)),
+                                sync_control(cookie))
+    for came, (tag, operation, controls) in enumerate(session.channel.answers(asked)):
+        if came > _ENDLESS:
+            raise ProtocolError("server: it was asked for what changed and does not stop sending: name another server, "
+                                "or set read_mode: full")
+        if tag == ENTRY:
+            session.entries += 1
+            _take_entry(session, answer, operation, controls)
+        elif tag == INTERMEDIATE:
+            kind, flag, identities = sync_info(operation)
+            (answer.gone if flag else answer.named).update(identities if kind == "ids" else ())
+            answer.present = answer.present or kind == "present"
+        elif tag == DONE:
+            session.pages += 1
+            _take_end(answer, operation, controls)
+    session.unusable = ""
+    return answer
+
+
+def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: Dict[str, bytes]) -> None:
+    if SYNC_STATE not in controls:
+        answer.problem = "the server answered without saying what happened to an entry (RFC 4533, 2.3)"
+        return
+    state, identity = sync_state(controls[SYNC_STATE])
+    if len(identity) != _UUID:
+        answer.problem = "the server sent an entryUUID of %d bytes" % len(identity)
+    elif state == _DELETED:
+        answer.gone.add(identity)
+    else:
+        answer.named.add(identity)
+        if len(answer.changed) <= MANY:
+            dn, entry, _raw = decode_entry(operation, session.names)
+            answer.changed[_uuid_text(identity)] = dn_text(dn)
+            if entry.get("hassubordinates", [b""])[0].upper() == b"TRUE":
+                answer.above.append(dn_text(dn))
+
+
+def _take_end(answer: _Answer, operation: bytes, controls: Dict[str, bytes]) -> None:
+    result = decode_done(operation, controls)
+    if result.code:
+        answer.problem = ("the server says that the mark of the last run is stale" if result.code == _STALE
+                          else "the server cannot tell what changed since the last run (%s)" % result)
+    elif SYNC_DONE not in controls:
+        answer.problem = "the server did not say how its answer ends (RFC 4533, 2.4)"
+    else:  # RFC 4533, 3.3: unless it deletes by name, whoever was not named is gone
+        answer.present = answer.present or not sync_done(controls[SYNC_DONE])[1]
+
+
+def _refuse_going_back(before: List[str], now: List[str]) -> None:
+    """A CSN is a time, a count, the number of the server that wrote it, and another count, with '#' between them."""
+    then, later = _by_server(before), _by_server(now)
+    for server, csn in then.items():
+        if later.get(server, "") < csn:
+            raise ReadFully("what the server has (contextCSN) is older than at the last run: it was restored, or it is "
+                            "another one")
+
+
+def _by_server(csns: Iterable[str]) -> Dict[str, str]:
+    return {(csn.split("#") + ["", "", ""])[2]: csn for csn in csns}
+
+
+def _look_below(session: Any, place: Place, dn: str, changed: Dict[str, str]) -> None:
+    """Count as changed who lies below a container that changed: where it was moved, they were, and nothing says so."""
+    if normal_dn(dn) == normal_dn(place.context):  # which can move nowhere
+        return
+    try:
+        changed.update(_keys_below(session, place, dn))
+    except NoSuchEntry:
+        raise ReadFully("a container was moved while it was read") from None
+    if len(changed) > MANY:
+        raise ReadFully("more than %d entries lie below containers that changed" % MANY)
+
+
+def _keys_below(session: Any, place: Place, dn: str) -> Iterator[Tuple[str, str]]:
+    preset = place.preset
+    tests = "(|%s%s)" % (preset.is_user, preset.is_group)
+    for raw_dn, entry, _raw in search(session, dn, "sub", tests, (preset.user_key,)):
+        for value in entry.get(preset.user_key.lower(), ()):
+            yield value_text(preset.user_key, value), dn_text(raw_dn)
+
+
+# --- Active Directory ------------------------------------------------------------------------------------------------
+
+
+def _by_usn(session: Any, place: Place, before: int, now: int) -> Changes:
+    if before == now:
+        return Changes({}, set())
+    since_then = "(uSNChanged>=%d)" % (before + 1)
+    changed: Dict[str, str] = {}
+    above: List[str] = []
+    problem = ""
+    key = place.preset.user_key
+    for raw_dn, entry, _raw in search(session, place.context, "sub", since_then, (key, "objectClass")):
+        dn = dn_text(raw_dn)
+        if not entry.get(key.lower()):
+            problem = "the %s of '%s', which changed, cannot be read" % (key, dn)
+            continue
+        changed[value_text(key, entry[key.lower()][0])] = dn
+        if not _LEAVES.intersection(value.lower() for value in entry.get("objectclass", ())):
+            above.append(dn)
+    if problem or len(changed) > MANY:
+        raise ReadFully(problem or "more than %d entries changed" % MANY)
+    gone: Set[str] = set()
+    for _dn, entry, _raw in search(session, place.context, "sub", "(&(isDeleted=TRUE)%s)" % since_then, (key,),
+                                   controls=_show_deleted(session)):
+        gone.update(value_text(key, value) for value in entry.get(key.lower(), ()))
+    for dn in above:
+        _look_below(session, place, dn, changed)
+    return Changes(changed, gone)
+
+
+# --- key, DN and version of everything -------------------------------------------------------------------------------
+
+
+def _by_sweep(before: bytes, now: bytes, outside: Iterable[str]) -> Changes:
+    then, later = _pieces(before), _pieces(now)
+    different = later - then
+    if len(different) > MANY:
+        raise ReadFully("more than %d entries changed" % MANY)
+    # Who lies outside of what is selected is known by the last run, but its versions may not be.
+    gone = {each[:_UUID] for each in then - later}.union(map(_uuid_bytes, outside))
+    if gone:
+        gone -= {each[:_UUID] for each in later}
+    return Changes({_uuid_text(each[:_UUID]): "" for each in different}, set(map(_uuid_text, gone)))
+
+
+def _pieces(all_versions: bytes) -> Set[bytes]:
+    return {all_versions[at:at + _VERSION] for at in range(0, len(all_versions), _VERSION)}
+
+
+def _swept(session: Any, place: Place) -> Iterator[bytes]:
+    preset = place.preset
+    version = "uSNChanged" if preset.directory_type == "active_directory" else "entryCSN"
+    tests = "(|%s%s)" % (preset.user_filter, preset.group_filter)
+    key_name, version_name = preset.user_key.lower(), version.lower()
+    unreadable = ""
+    for base, filter in _searches(place, tests):
+        for dn, entry, _raw in search(session, base, "sub", filter, (preset.user_key, version)):
+            keys = entry.get(key_name, ())
+            identity = _identity(value_text(preset.user_key, keys[0])) if len(keys) == 1 else None
+            if identity is None or version_name not in entry:
+                unreadable = unreadable or dn_text(dn)
+            else:
+                yield identity + hashlib.sha256(dn + b"\0" + entry[version_name][0]).digest()[:_HASH]
+    if unreadable:
+        raise ReadFully("the %s or the %s of '%s' cannot be read" % (preset.user_key, version, unreadable))
+
+
+def _searches(place: Place, tests: str) -> Iterator[Tuple[str, str]]:
+    for base in place.roots.values():
+        yield base, tests
+    for batch in batches(sorted(place.outside)):
+        yield place.context, "(&%s%s)" % (tests, any_of(place.preset.user_key, batch))
+
+
+def _uuid_text(identity: bytes) -> str:
+    return str(uuid.UUID(bytes=identity))
+
+
+def _identity(key: str) -> Optional[bytes]:
+    """Return the bytes of a UUID in its usual spelling; None of any other text."""
+    try:
+        identity = bytes.fromhex(key.replace("-", ""))
+    except ValueError:
+        return None
+    spelled = "-".join((key[:8], key[9:13], key[14:18], key[19:23], key[24:]))
+    return identity if len(identity) == _UUID and spelled == key and key.lower() == key else None
+
+
+def _uuid_bytes(key: str) -> bytes:
+    identity = _identity(key)
+    if identity is None:
+        raise ReadFully("the stable key '%s' is no UUID" % key)
+    return identity

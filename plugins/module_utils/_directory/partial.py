@@ -1,0 +1,380 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""What changed -> a snapshot of all that may be other than stored, which makes the plan that a full read would make.
+
+An entry that did not change can still come to mean something else, and only by a way that is followed here:
+
+- A member list says DNs. Whom it leads to is another matter as soon as somebody comes to have that DN, or has it no
+  longer: so all lists are read that say the old or the new DN of anybody who came, went, was renamed or moved.
+- The store knows who was in a list. Who leaves one and lies outside the selected containers is in scope only as long as
+  another list, or a primary group, has him.
+- What nobody could be found for, and who has to wait for a name, is looked at again in every read (`again` in the
+  mark).
+
+Nobody is lost because a list of changes says so: who is missing is looked up by key, in the whole directory, as after
+a full read. Where a change reaches further, ReadFully says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+
+from .._model import Digests, Directory, Mark, Snapshot, UserGroup, printable
+from . import changes
+from .changes import MANY, ReadFully
+from .connection import Session
+from .presets import Entry, Preset, any_of, value_text
+from .reader import _AMBIGUOUS, _GROUPS_A_PAGE, _OUT_OF_SCOPE, Outcome, Reading, _and, _known, _tests, complete_or_error
+from .search import ReadError, batches, search
+from .values import dn_text, normal_dn
+from .wire import ServerLost
+
+Found = Tuple[bytes, Entry, bytes]
+
+# Who left is looked up once more, by key, and yet: what would hurt is done by a read that has seen everything.
+MANY_LOST = 200
+
+# Seconds that a mark is good for. Directories forget what was deleted, at the earliest after days (in Active Directory
+# tombstoneLifetime, MS-ADTS 6.1.1.2.4.1.1).
+LASTS = 7 * 86400
+
+
+def read(settings: Any, session: Session, preset: Preset, directory: Directory, known: Any, mark: Mark,
+         now: int) -> Snapshot:
+    """Read what changed since the mark, and what that concerns. See `reader.read`.
+
+    ``known`` answers who is stored: see `Known` in `_store/sqlite.py`. Raises ReadFully where only a read of everything
+    can tell the outcome, or what is wrong.
+    """
+    try:
+        return complete_or_error(_PartialReading(settings, session, preset, directory, known, mark, now).snapshot)
+    except ServerLost:
+        raise
+    except ReadError as error:
+        if session.unusable:
+            raise
+        raise ReadFully("what changed cannot be told (%s)" % error) from None
+
+
+class _PartialReading(Reading):
+    def __init__(self, settings, session, preset, directory, known, mark: Mark, now: int) -> None:
+        stored = known.user_groups()
+        digests = Digests({}, {key: digest for key, (digest, _dn) in stored.items()}, known.foreign_users(),
+                          known.selected)
+        super().__init__(settings, session, preset, directory, digests, now, True)
+        self.known, self.before = known, mark
+        self.all_as_stored = False
+        self.stored_groups: Dict[str, str] = {key: dn for key, (_digest, dn) in stored.items()}
+        self.stored_users: Dict[str, str] = {}  # key -> DN, of those that were looked at
+        self.looked: Set[str] = set()  # keys that were asked for: nothing of them is as stored until it is read
+        self.moved: Set[str] = set()  # keys of those who are not where the store has them
+        self.lists: Dict[str, Dict[str, str]] = {}  # key of a group -> stored members, key -> DN
+        self.waiting: Dict[str, Found] = {}  # users outside the selected containers: in scope if anybody lists them
+
+    def snapshot(self) -> Snapshot:
+        self._exclude()
+        self._select()
+        self._note_position()
+        if self.position is None:
+            raise ReadFully("the server does not tell any more what changed")
+        if self._selection() != self.before.said["selection"]:
+            raise ReadFully("what is selected or excluded lies elsewhere than at the last run")
+        users, groups = self._look()
+        lists = self._lists_to_read(users, groups)
+        self._take_users(users)
+        self._take_lists(lists)
+        self._follow_members()
+        self._add_primary_members()
+        user_groups = self._finished_groups()
+        self._check_nesting(user_groups)
+        self._settle_outside(user_groups)
+        joined = self._joined()
+        for record in user_groups.values():
+            for member in record.members or ():
+                if member[:1] not in "@#":
+                    self.users.setdefault(member, None)
+        self._check_required()
+        return self._snapshot(user_groups, joined)
+
+    def _snapshot(self, user_groups: Dict[str, UserGroup], joined: Dict[str, List[str]]) -> Snapshot:
+        preset = self.preset
+        lost_users = self._lost(self.stored_users, self.users, [(preset.user_key, preset.user_filter)])
+        lost_user_groups = self._lost(self.looked.intersection(self.stored_groups), user_groups,
+                                      [(preset.group_key, preset.group_filter)])
+        if len(lost_users) + len(lost_user_groups) > MANY_LOST:
+            raise ReadFully("more than %d users and user groups left: only a read of everything removes so many"
+                            % MANY_LOST)
+        if lost_users and not self.users and len(lost_users) >= self.known.count_users():
+            raise ReadFully("nobody seems to be left")
+        self.outside.update(key for key in self.before.said["outside"] if key not in lost_users
+                            and key not in lost_user_groups)
+        return Snapshot(
+            directory=self.directory, users=self.users, user_groups=user_groups, lost_users=lost_users,
+            lost_user_groups=lost_user_groups, unresolved=self.unresolved, not_stored=self.not_stored,
+            other_members=self.other_members, selected=self.selected,
+            warnings=[printable(warning) for warning in self.warnings], whole_tree=self.whole,
+            complete=False, joined=joined, mark=self._position_as_mark(),
+        )
+
+    # --- whom to look at
+
+    def _known_outside(self) -> Sequence[str]:
+        return self.before.said["outside"]
+
+    def _look(self) -> Tuple[Dict[str, Found], Dict[str, Found]]:
+        """Read all that may be other than stored; return the users and the groups among it that match the filters."""
+        found = changes.since(self.session, self._where(self._known_outside()), self.before.said, self.position,
+                              self.before.versions, self.versions, self.known)
+        self.looked = set(found.changed) | found.gone | set(self.before.said["again"])
+        self.looked |= self.known.to_look_at(self.now)
+        self.looked.update(key for key, digest in self.digests.user_groups.items() if not digest)
+        if len(self.looked) > 2 * MANY:
+            raise ReadFully("more than %d entries changed, or wait for somebody else's name" % MANY)
+        self._know(self.looked)
+        preset = self.preset
+        users = self._fetch(self.looked, preset.user_key, preset.user_filter, self.user_attributes)
+        groups = self._fetch(self.looked, preset.group_key, preset.group_filter, self.group_attributes)
+        if users.keys() & groups.keys():
+            raise ReadFully("an entry is a user and a group")
+        return users, groups
+
+    def _know(self, keys: Iterable[str]) -> None:
+        """Learn what the store has of these users."""
+        for key, (digest, dn) in self.known.users(keys).items():
+            self.digests.users[key] = digest
+            self.stored_users[key] = dn
+
+    def _fetch(self, keys: Iterable[str], attribute: str, filter: str, attributes: Sequence[str]) -> Dict[str, Found]:
+        """Return the entries with these keys that match, wherever they are: key -> entry."""
+        found: Dict[str, Found] = {}
+        twice = ""
+        size = min(_GROUPS_A_PAGE, self.session.page_size) if filter == self.preset.group_filter else None
+        for batch in batches(sorted(keys)):
+            for each in search(self.session, self.subtree, "sub", _and(filter, any_of(attribute, batch)), attributes,
+                               page_size=size):
+                key = value_text(attribute, each[1][attribute.lower()][0])
+                twice = twice or (key if key in found and found[key][0] != each[0] else "")
+                found[key] = each
+        if twice:
+            raise ReadFully("the stable key '%s' came with two DNs" % twice)
+        return found
+
+    # --- what lists are concerned
+
+    def _lists_to_read(self, users: Dict[str, Found], groups: Dict[str, Found]) -> Dict[str, Found]:
+        """Return the groups in scope that changed, or whose lists may lead to others than before: key -> entry."""
+        concerned: Set[str] = set()  # DNs
+        for stored, found in ((self.stored_users, users), (self.stored_groups, groups)):
+            for key in self.looked:
+                before = stored.get(key)
+                now = dn_text(found[key][0]) if key in found else None
+                if before != now:
+                    concerned.update(dn for dn in (before, now) if dn)
+                    self.moved.update([key] if before else ())
+        lists = {key: found for key, found in groups.items() if self._holds(key, found)}
+        for batch in batches(sorted(dn.encode("utf-8") for dn in concerned)):
+            tests = "(|%s)" % "".join(_tests(attribute, batch) for attribute in self.preset.group_members)
+            for one in list(search(self.session, self.subtree, "sub", _and(self.preset.group_filter, tests),
+                                   self.group_attributes, page_size=min(_GROUPS_A_PAGE, self.session.page_size))):
+                key = self._key("group_key", self.preset.group_key, one[1], dn_text(one[0]))
+                if key not in lists and self._holds(key, one):
+                    lists[key] = one
+        listing = {key for _member, key in self.known.nesting(self.moved)}
+        if not self.ad:  # whose lists follow who moves, and let go of who is deleted
+            listing.update(key for _member, key in self.known.listing(self.moved))
+        more = self._fetch(listing.difference(lists, self.looked), self.preset.group_key, self.preset.group_filter,
+                           self.group_attributes)
+        lists.update((key, found) for key, found in more.items() if self._holds(key, found))
+        for key in listing.difference(lists, self.looked):  # stored, and there no longer, though nothing said so
+            raise ReadFully("the user group with the stable key '%s' is not there any more" % key)
+        return lists
+
+    def _holds(self, key: str, found: Found) -> bool:
+        """Return whether the group is in scope: by where it lies, or since it was and neither moved."""
+        dn = dn_text(found[0])
+        return self._lies_within(normal_dn(dn)) or self.stored_groups.get(key) == dn
+
+    # --- users and lists
+
+    def _take_users(self, users: Dict[str, Found]) -> None:
+        for key, found in users.items():
+            normal = normal_dn(dn_text(found[0]))
+            if self._lies_within(normal):
+                self._add_user(*found)
+            elif self.add_outside and not self._is_left_out(normal):
+                self.waiting[key] = found
+
+    def _take_lists(self, lists: Dict[str, Found]) -> None:
+        gone = [key for key in self.looked if key in self.stored_groups and key not in lists]
+        for group, user, dn in self.known.members([*lists, *gone]):
+            self.lists.setdefault(group, {})[user] = dn
+            if user not in self.looked:
+                self.by_value[dn.encode("utf-8")] = user
+        if lists:
+            self.by_token.update((normal_dn(dn), key) for key, dn in self.stored_groups.items()
+                                 if key not in self.looked)
+        for found in lists.values():
+            self._add_group(*found)
+        self._read_ranges()
+
+    def _find_users(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+        """Find the users who are listed and are not among the changed ones, nor stored as members of what was read."""
+        found: Dict[str, Outcome] = {}
+        attribute = self.preset.user_key
+        wanted = {token: values for token, values in pending.items() if self.add_outside or self._lies_within(token)}
+        for matches in self._look_up(wanted, self.preset.user_filter, self.user_attributes, [attribute]):
+            self._know([value_text(attribute, value) for entries in matches.values() for each in entries
+                        for value in each[1].get(attribute.lower(), ())])
+            for token, entries in matches.items():
+                entries = [each for each in entries if not self._is_left_out(normal_dn(dn_text(each[0])))]
+                if len({each[0] for each in entries}) > 1:
+                    found[token] = _AMBIGUOUS
+                elif entries:
+                    known = _known(attribute, self.users, entries[0][1])
+                    found[token] = known or self._note_outside(self._add_user(*entries[0]), token)
+                else:
+                    found[token] = _OUT_OF_SCOPE
+        return found
+
+    def _find_groups(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+        found: Dict[str, Outcome] = {}
+        attribute = self.preset.group_key
+        for matches in self._look_up(pending, self.preset.group_filter, self.group_attributes, [attribute]):
+            for token, entries in matches.items():
+                key = self._key("group_key", attribute, entries[0][1], token)
+                if key in self.groups or key in self.stored_groups and key not in self.looked:
+                    found[token] = key
+                elif self._lies_within(token):
+                    found[token] = self._add_group(*entries[0])
+                else:
+                    self.comes_in = token
+                    found[token] = _OUT_OF_SCOPE
+        return found
+
+    comes_in = ""  # a group outside the selected containers that is in scope from now on
+
+    def _is_group(self, key: str) -> bool:
+        return key in self.groups or key in self.stored_groups and key not in self.looked
+
+    def _is_seen(self, key: str) -> bool:
+        if super()._is_seen(key):
+            return True
+        if key in self.looked:
+            return False
+        return key in self.stored_groups or key in self.known.users([key])
+
+    # --- scope that depends on others
+
+    def _check_nesting(self, user_groups: Dict[str, UserGroup]) -> None:
+        """Groups outside the selected containers are in scope by being nested: that may end far from where it began."""
+        if self.comes_in:
+            raise ReadFully("a user group outside the selected containers came into scope ('%s')" % self.comes_in)
+        selected = set(map(normal_dn, self.selected_groups))
+        outside = {key for key, dn in self.stored_groups.items()
+                   if not self.whole and not self._lies_within(normal_dn(dn)) and normal_dn(dn) not in selected}
+        if not outside:
+            return
+        if self.moved & outside:
+            raise ReadFully("a user group outside the selected containers moved")
+        before: Dict[str, Set[str]] = {}
+        gone = [key for key in self.looked if key in self.stored_groups and key not in user_groups]
+        for key, nested in self.known.nested([*user_groups, *gone]):
+            if nested in outside:
+                before.setdefault(key, set()).add(nested)
+        for key in [*user_groups, *gone]:
+            now = outside.intersection(user_groups[key].user_groups) if key in user_groups else set()
+            if now != before.get(key, set()):
+                raise ReadFully("a user group outside the selected containers came into scope or left it")
+
+    def _settle_outside(self, user_groups: Dict[str, UserGroup]) -> None:
+        """Bring in the users outside the selected containers whom any list, or their primary group, has; the others
+        are out of scope."""
+        if self.whole or not self.add_outside:
+            return
+        listed = {user for key, record in user_groups.items()
+                  for user in (self.lists.get(key, ()) if record.members is None else record.members)}
+        leaving = {user: dn for stored in self.lists.values() for user, dn in stored.items()
+                   if user not in listed and user not in self.looked and user not in self.users
+                   and not self._lies_within(normal_dn(dn))}
+        self._know(leaving)
+        waiting = {key: found for key, found in self.waiting.items() if key not in self.users}
+        # Lists that were not read are as stored; who moved has none such. An extinct user may be in them, but is not
+        # in scope by that.
+        elsewhere = {user for user, group in self.known.listing([*leaving, *self.stored_users.keys() & waiting.keys()])
+                     if user not in self.moved and group not in self.groups and group not in self.looked}
+        unlisted = [key for key in [*leaving, *waiting] if key not in elsewhere]
+        waiting.update(self._fetch([key for key in unlisted if key in leaving], self.preset.user_key,
+                                   self.preset.user_filter, self.user_attributes))
+        primary = self._groups_of_primary({found[1][attribute][0] for found in waiting.values()
+                                           for _rule, attribute in self.primary_of_user if attribute in found[1]})
+        for key in leaving:
+            if key in elsewhere:  # as stored
+                self.users.setdefault(key, None)
+        for key, found in waiting.items():
+            values = [found[1][attribute][0] for _rule, attribute in self.primary_of_user if attribute in found[1]]
+            normal = normal_dn(dn_text(found[0]))
+            in_scope = key in elsewhere or any(self._is_group(primary.get(value, "")) for value in values)
+            if in_scope and not self._is_left_out(normal):
+                self._note_outside(self._add_user(*found), normal)
+
+    # --- Active Directory's primary groups
+
+    def _add_primary_members(self) -> None:
+        """Complete the lists that were read by those whose primary group they are of; users who changed are there."""
+        for rule, (attribute, _of_group) in enumerate(self.preset.primary_group):
+            new = [group.primary[rule] for key, group in self.groups.items()
+                   if group.primary[rule] is not None and key not in self.stored_groups]
+            self._add_outside(attribute, sorted(new), lambda entry: True)
+            for group in self.groups.values():
+                value = group.primary[rule]
+                if value is None:
+                    continue
+                found = list(search(self.session, self.subtree, "sub", _and(
+                    self.preset.user_filter, _tests(attribute, [value])), (self.preset.user_key,)))
+                keys = [self._key("user_key", self.preset.user_key, one[1], dn_text(one[0])) for one in found]
+                for key in keys if self.add_outside else ():  # who changed, and is in scope by this
+                    if key in self.waiting and key not in self.users:
+                        self._note_outside(self._add_user(*self.waiting[key]), normal_dn(dn_text(self.waiting[key][0])))
+                others = [key for key in keys if key not in self.users and key not in self.looked]
+                stored = self.known.users(others)
+                self.primary[rule].setdefault(value, []).extend(key for key in others if key in stored)
+
+    def _groups_of_primary(self, values: Iterable[bytes]) -> Dict[bytes, str]:
+        """Return {primaryGroupID: stable key of the group}."""
+        found: Dict[bytes, str] = {}
+        for batch in batches(sorted(values)):
+            tests = "(|%s)" % "".join("(objectSid=%s-%s)" % (self.directory.identity, value.decode("ascii"))
+                                      for value in batch)
+            for _dn, entry, _raw in search(self.session, self.context, "sub", tests,
+                                           (self.preset.group_key, "objectSid")):
+                value = self._primary_value("objectSid", entry)
+                if value is not None:
+                    found[value] = value_text(self.preset.group_key, entry[self.preset.group_key.lower()][0])
+        return found
+
+    def _joined(self) -> Dict[str, List[str]]:
+        """Return those who changed, by their primary groups that were not read: they may be new there."""
+        if not self.preset.primary_group:
+            return {}
+        changed = {value: [key for key in keys if self.users.get(key) is not None]
+                   for value, keys in self.primary[0].items()}
+        changed = {value: keys for value, keys in changed.items() if keys}
+        groups = self._groups_of_primary(changed)
+        return {groups[value]: sorted(keys) for value, keys in changed.items()
+                if value in groups and groups[value] in self.stored_groups and groups[value] not in self.groups
+                and groups[value] not in self.looked}
+
+
+def why_not(mark: Optional[Mark], now: int) -> str:
+    """Return why nothing can be read since this mark; empty where it can be tried. ``now``: seconds since 1970."""
+    if mark is None:
+        return "the last run left no mark"
+    if not 0 <= now - mark.said["time"] <= LASTS:
+        return "the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400)
+    if len(mark.said["again"]) + len(mark.said["outside"]) > MANY:
+        return "more than %d entries must be looked at in every run" % MANY
+    return ""
