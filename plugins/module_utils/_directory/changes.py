@@ -56,7 +56,7 @@ MANY = 5000
 _UUID, _HASH = 16, 8  # bytes of a version: of the key, and of a hash over DN and version
 _VERSION = _UUID + _HASH
 
-_DELETED = 3  # the state in a sync state control, RFC 4533, 2.3
+_PRESENT, _DELETED = 0, 3  # states in a sync state control, RFC 4533, 2.3
 _ENDLESS = 10_000_000  # messages in an answer, after which it is taken for one without end
 _STALE = 4096  # e-syncRefreshRequired, RFC 4533, 2.6
 
@@ -152,9 +152,9 @@ def _follow_others(session: Any, preset: Preset) -> Set[str]:
     return found
 
 
-def position(session: Any, place: Place) -> Optional[Dict[str, Any]]:
-    """Return where the server stands now, as plain data, and by which way changes from here on can be told; None where
-    they cannot. To be called before anything else is read."""
+def position(session: Any, place: Place) -> Dict[str, Any]:
+    """Return where the server stands now, as plain data, and by which way changes from here on can be told. To be
+    called before anything else is read."""
     if place.preset.directory_type == "active_directory":
         return _position_of_controller(session, place)
     for _dn, entry, _raw in list(search(session, place.context, "base", "(objectClass=*)",
@@ -164,19 +164,19 @@ def position(session: Any, place: Place) -> Optional[Dict[str, Any]]:
             return {"way": SYNCREPL, "csn": csn}
         if entry.get("entrycsn"):
             return {"way": SWEEP}
-    return None
+    raise ReadFully("the contextCSN and the entryCSN of '%s' cannot be read" % place.context)
 
 
-def _position_of_controller(session: Any, place: Place) -> Optional[Dict[str, Any]]:
+def _position_of_controller(session: Any, place: Place) -> Dict[str, Any]:
     """Microsoft, "Polling for Changes Using USNChanged": a number means something on one controller only, and only
     until its database is restored, which gives it another invocationId."""
     settings = session.root_dse.get("dsservicename")
     if not settings:
-        return None
+        raise ReadFully("the domain controller does not say which it is (dsServiceName)")
     root = list(search(session, "", "base", "(objectClass=*)", ("highestCommittedUSN",)))
     found = list(search(session, dn_text(settings[0]), "base", "(objectClass=*)", ("invocationId",), missing_ok=True))
     if not root or "highestcommittedusn" not in root[0][1] or not found or "invocationid" not in found[0][1]:
-        return None
+        raise ReadFully("the highestCommittedUSN or the invocationId of the domain controller cannot be read")
     return {"way": USN if _shows_deleted(session, place) else SWEEP, "usn": int(root[0][1]["highestcommittedusn"][0]),
             "invocation": found[0][1]["invocationid"][0].hex()}
 
@@ -298,7 +298,7 @@ def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: Dict[
         answer.gone.add(identity)
     else:
         answer.named.add(identity)
-        if len(answer.changed) <= MANY:
+        if state != _PRESENT and len(answer.changed) <= MANY:
             dn, entry, _raw = decode_entry(operation, session.names)
             answer.changed[_uuid_text(identity)] = dn_text(dn)
             if entry.get("hassubordinates", [b""])[0].upper() != b"FALSE":  # it may have, if that cannot be read
