@@ -153,8 +153,8 @@ class Mark(NamedTuple):
 
     ``said`` is plain data for JSON: what the server said of itself and where it stood, what was selected, and
     ``again``, the stable keys that the next read must look at whatever changed. ``versions`` has a fixed number of
-    bytes for each entry where the server cannot tell what changed: see `_directory/changes.py`. Where nothing can tell, it
-    only says why: ``none``.
+    bytes for each entry where the server cannot tell what changed: see `_directory/changes.py`. Where nothing can tell,
+    it only says why: ``none``.
     """
 
     said: Dict[str, Any]
@@ -180,7 +180,8 @@ class Snapshot(NamedTuple):
     dangling: Dict[str, List[str]] = {}  # group that users list and that does not exist -> keys of these users
     whole_tree: bool = False  # everything was selected that the directory has
     complete: bool = True
-    joined: Dict[str, List[str]] = {}  # user group that was not read -> users who are among its members now
+    joined: Dict[str, List[str]] = {}  # user group whose list was not read -> users who are among its members now
+    left: Dict[str, List[str]] = {}  # likewise: users who are not
     mark: Optional[Mark] = None  # None: there is nothing to which a next read could refer
 
 

@@ -384,6 +384,14 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept, still
     return _Comparison(sorted(listed.difference(stored)), sorted(removed), still_listed)
 
 
+def _compare_changes(snapshot, state, key, absent, ended_in, kept, held_in):
+    """Compare a list that was not read, or is as stored, by what is known to have come to it and to have left it."""
+    stored = state.members.get(key, {})
+    joined = set(snapshot.joined.get(key, ())).difference(absent, stored)
+    left = set(snapshot.left.get(key, ())).intersection(stored).difference(kept, held_in.get(("member", key), ()))
+    return _Comparison(sorted(joined), sorted(left.union(ended_in.get(key, ()))), {})
+
+
 def _still_listing(snapshot, group, stored, same_value):
     """Return {user: value} of those who list a group that does not exist, and mean this one by it."""
     still: Dict[str, str] = {}
@@ -415,12 +423,13 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
             people = _Comparison([], sorted(state.members.get(key, {})), {})
             nested = _Comparison([], sorted(stored_groups), {})
         elif group is None:  # extinct and kept, or not read: it keeps its members, but those that end
-            joined = set(snapshot.joined.get(key, ())).difference(absent, state.members.get(key, ()))
-            people = _Comparison(sorted(joined), sorted(ended_in.get(key, ())), {})
+            people = _compare_changes(snapshot, state, key, absent, ended_in, kept, held_in)
             nested = _Comparison([], sorted(child for child in stored_groups if child not in groups), {})
         else:
             if group.members is None:
-                people = _Comparison([], sorted(ended_in.get(key, ())), {})
+                people = _compare_changes(snapshot, state, key, absent, ended_in, kept, held_in)
+                if snapshot.joined.get(key) or snapshot.left.get(key):
+                    bookkeeping.group_digests[key] = group.members_digest
             else:
                 listed = group.members
                 if absent:

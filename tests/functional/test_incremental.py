@@ -466,3 +466,36 @@ def test_random_changes_of_active_directory(tmp_path, clock, samba, reader, way,
         samba.modify(company.new_user(name, AD_STAFF))
     jobs = [{**account.options, **job} for job in ACTIVE_DIRECTORY[scope]]
     go_through(company, Pair(account, tmp_path, *jobs), steps, seed)
+
+
+@pytest.mark.parametrize("way", ["usn", "sweep"])
+def test_a_long_list_that_changed_is_not_read(tmp_path, samba, reader, way):
+    """Active Directory tells what came to a list and what left it: only that is asked for, and confirmed."""
+    account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else reader))
+    remove_company(samba)
+    company = ActiveDirectory(samba, random.Random(0), None)
+    samba.modify("".join("dn: %s\nobjectClass: organizationalUnit\n\n" % dn for dn in (COMPANY, AD_STAFF, AD_OTHERS)))
+    people = [company.dn_of("u%02d" % number, AD_STAFF) for number in range(40)]
+    group = company.dn_of("all", AD_STAFF)
+    samba.modify("".join(company.new_user("u%02d" % number, AD_STAFF) for number in range(40))
+                 + company.new_group("all", AD_STAFF, people[0]))
+    samba.modify(modified(group, "add", "member", *people[1:30]))
+    samba.modify("dn: %s\nchangetype: delete\n\n" % people[39])  # one who shows whether it sees the deleted
+    pair = Pair(account, tmp_path, {**account.options, "distinguished_name": [AD_STAFF]})
+    pair.step()
+
+    for step, (how, which) in enumerate((("add", people[30:33]), ("delete", people[:2]), ("add", people[:1]),
+                                         ("delete", people[5:6]))):
+        samba.modify(modified(group, how, "member", *which))
+        if step == 2:  # and something else changes with it
+            samba.modify(modified(group, "replace", "description", "x"))
+            samba.modify("dn: %s\nchangetype: delete\n\n" % people[20])
+        pair.step()
+        assert pair.modes[-1] == "incremental", pair.reasons
+        assert pair.incremental.rows("SELECT digest FROM user_groups WHERE name = 'all'") == [(bytes(32),)]
+    nested = company.dn_of("nested", AD_OTHERS)
+    samba.modify(company.new_group("nested", AD_OTHERS, people[7]) + modified(group, "add", "member", nested))
+    pair.step()
+    full = pair.incremental.once(read_mode="full", **pair.jobs[0])
+    assert not full["changed"]
+    assert pair.incremental.rows("SELECT digest FROM user_groups WHERE name = 'all'") != [(bytes(32),)]

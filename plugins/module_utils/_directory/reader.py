@@ -353,7 +353,10 @@ class Reading:
             self.versions = changes.versions(self.session, self._where(self._known_outside()))
         else:
             self._prove_changes()
-        return position
+        return dict(position, lists=self._ask_for_lists().hex())
+
+    def _ask_for_lists(self) -> bytes:
+        return changes.lists_since(self.session, self._where(()), b"")[0]
 
     def _prove_changes(self) -> None:
         changes.prove(self.session, self._where(()))

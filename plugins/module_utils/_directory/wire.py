@@ -147,7 +147,11 @@ def paged_cookie(value: bytes) -> bytes:
 SYNC_REQUEST, SYNC_STATE, SYNC_DONE, SYNC_INFO = ("1.3.6.1.4.1.4203.1.9.1.%d" % number for number in (1, 2, 3, 4))
 SHOW_DELETED = "1.2.840.113556.1.4.417"     # MS-ADTS 3.1.1.3.4.1.14
 SHOW_RECYCLED = "1.2.840.113556.1.4.2064"   # also what is recycled, MS-ADTS 3.1.1.3.4.1.26
+DIR_SYNC = "1.2.840.113556.1.4.841"     # MS-ADTS 3.1.1.3.4.1.3
 _REFRESH_ONLY = 1
+# LDAP_DIRSYNC_OBJECT_SECURITY: what the account may read, and no special right. LDAP_DIRSYNC_INCREMENTAL_VALUES: of a
+# list only what came to it and left. Together they fit into four bytes, as Active Directory wants them.
+_DIR_SYNC_FLAGS = 0x1 - 0x80000000
 _BOOLEAN = 0x01
 
 
@@ -159,6 +163,21 @@ def control(oid: str, value: bytes | None = None) -> bytes:
 def sync_control(cookie: bytes) -> bytes:
     """A critical sync request control (RFC 4533, 2.2) for what changed since the cookie, and no more."""
     return control(SYNC_REQUEST, _element(_SEQUENCE, _integer(_REFRESH_ONLY, _ENUMERATED), _string(cookie)))
+
+
+def dir_sync_control(cookie: bytes) -> bytes:
+    """A critical DirSync control for what changed since the cookie; an empty one is the beginning of time."""
+    return control(DIR_SYNC, _element(_SEQUENCE, _integer(_DIR_SYNC_FLAGS), _integer(_RECEIVE_AT_MOST),
+                                      _string(cookie)))
+
+
+def dir_sync_answer(value: bytes) -> tuple[bool, bytes]:
+    """(whether there is more, cookie) in a server's DirSync control."""
+    (tag, start, end), = _only(value)
+    parts = _elements(value, start, end)
+    if tag != _SEQUENCE or [part[0] for part in parts] != [_INTEGER, _INTEGER, _OCTETS]:
+        raise ProtocolError("server: it sent a DirSync control that cannot be read")
+    return any(value[parts[0][1]:parts[0][2]]), value[parts[2][1]:parts[2][2]]
 
 
 def sync_state(value: bytes) -> tuple[int, bytes]:

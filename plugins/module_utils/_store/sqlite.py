@@ -401,11 +401,11 @@ class Store:
     def count_owned(self, synchronization: str) -> tuple[int, int]:
         """Return how many users and user groups the synchronization writes that are not extinct."""
         me = self._synchronization(synchronization)
-        users = self._row(
-            "SELECT count(*) FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1 AND u.id = c.user_id"
-            " AND u.extinct IS NULL AND (u.synchronization_id IS ?1 OR NOT EXISTS ("
-            "     SELECT 1 FROM claims o WHERE o.user_id = u.id AND o.synchronization_id = u.synchronization_id))",
-            (me,))[0]
+        of_others = self._row(
+            "SELECT count(*) FROM synchronizations s CROSS JOIN claims o CROSS JOIN users u CROSS JOIN claims c"
+            " WHERE s.id <> ?1 AND o.synchronization_id = s.id AND u.id = o.user_id AND u.synchronization_id = s.id"
+            " AND u.extinct IS NULL AND c.synchronization_id = ?1 AND c.user_id = u.id", (me,))[0]
+        users = self._count_users(me) - of_others
         groups = self._row("SELECT count(*) FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL", (me,))
         return users, groups[0]
 
@@ -504,7 +504,7 @@ class Store:
             users=users,
             memberships=memberships,
             members=self._load_members(directory, snapshot, ended, tree),
-            sizes=self._sizes({*itertools.chain(*memberships.values()), *snapshot.joined}, tree),
+            sizes=self._sizes({*itertools.chain(*memberships.values()), *snapshot.joined, *snapshot.left}, tree),
             membership_count=self._count_members(me),
             extinct_membership_count=self._count_members_of(me, "g.synchronization_id = :me AND g.extinct IS NOT NULL"),
             user_count=0 if snapshot.complete else self._count_users(me),
@@ -680,10 +680,11 @@ class Store:
         return members
 
     def _load_joined(self, directory, snapshot, tree, members: dict) -> None:
-        """Add which of the users that are found to be in a group, which was not read itself, are stored in it."""
-        for key, joined in snapshot.joined.items():
+        """Add which of the users who joined or left a group, whose list was not read, are stored in it."""
+        for key in snapshot.joined.keys() | snapshot.left.keys():
             if key in tree.owned:
-                ids = self._user_ids(joined, directory, tree)
+                concerned = {*snapshot.joined.get(key, ()), *snapshot.left.get(key, ())}
+                ids = self._user_ids(concerned, directory, tree)
                 self._want("wanted_ids", ((number,) for number in ids.values()))
                 stored = {user for user, in self._rows(
                     "SELECT w.id FROM wanted_ids w CROSS JOIN memberships m WHERE m.user_group_id = ? AND"
@@ -1085,7 +1086,7 @@ class Known:
                                   " AND extinct IS NULL AND key IS NOT NULL", (now, self._me))
         if self._store._row("SELECT 1 FROM synchronizations WHERE id <> ? AND directory_id = ?",
                             (self._me, self._directory)) or self._store._row(
-                "SELECT 1 FROM users WHERE synchronization_id IS NULL AND digest = x'' AND directory_id = ?",
+                "SELECT 1 FROM users WHERE synchronization_id IS NULL AND digest = x'' AND +directory_id = ?",
                 (self._directory,)):  # one that has ended leaves them so
             rows += self._store._rows(
                 "SELECT u.key FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1 AND u.id = c.user_id"
@@ -1104,12 +1105,12 @@ class Known:
         """Return (key, DN) of all users who are members of these user groups: each once, however many have him."""
         self._want_groups(keys)
         self._store._run("DELETE FROM wanted_ids")
-        self._store._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id FROM wanted_groups w CROSS JOIN memberships m"
-                         " WHERE m.user_group_id = w.id")
+        self._store._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id"
+                         " FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id")
         return self._store._rows(
             "SELECT u.key, " + _OWN_DN + " FROM wanted_ids w CROSS JOIN users u CROSS JOIN claims c WHERE u.id = w.id"
-            " AND u.directory_id = :directory AND u.extinct IS NULL AND c.synchronization_id = :me AND c.user_id = u.id",
-            {"me": self._me, "directory": self._directory})
+            " AND u.directory_id = :directory AND u.extinct IS NULL"
+            " AND c.synchronization_id = :me AND c.user_id = u.id", {"me": self._me, "directory": self._directory})
 
     def members(self, keys: Iterable[str]) -> list[tuple[str, str, str]]:
         """Return (key of the user group, key of the user, DN of the user) of all members of these user groups."""
