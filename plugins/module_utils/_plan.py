@@ -371,12 +371,11 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept, still
         return _Comparison(sorted(listed), [], {})
     listed = set(listed)
     values = {same_value(value): value for value in kept_values}
-    removed, still_listed = [], {}
-    for reference, known_by in stored.items():
-        if reference in ended:
-            removed.append(reference)
-        elif reference not in listed and reference not in kept:
-            value = next((values[form] for form in map(same_value, known_by) if form in values), still.get(reference))
+    removed, still_listed = list(stored.keys() & ended), {}
+    for reference in itertools.filterfalse(listed.__contains__, stored):  # of tens of thousands, few are not listed
+        if reference not in ended and reference not in kept:
+            value = next((values[form] for form in map(same_value, stored[reference]) if form in values),
+                         still.get(reference))
             if value is None:
                 removed.append(reference)
             else:

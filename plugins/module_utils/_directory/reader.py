@@ -282,6 +282,8 @@ class Reading:
         self.listed_by = [(name.lower(), attribute_header(name)) for name in _attributes(
             {"name": preset.listed_name, "key": preset.user_key}.get(self.members_by), preset.user_groups,
             *(pair[0] for pair in preset.primary_group))]
+        # Most lists are as stored, and are not looked at then: so they are decoded apart from the rest of their entries.
+        self.lists = frozenset(map(attribute_header, preset.group_members))
         # The digests themselves, since a million parts of them would take fifty megabytes.
         self.as_stored = {digest: key for key, digest in digests.users.items()
                           if digest and digest[_HASH:] in (_ENABLED, _DISABLED)}
@@ -734,16 +736,17 @@ class Reading:
         if self.names_are_groups:
             return
         for base in self.roots.values():
-            for found in search(self.session, base, "sub", self.preset.group_filter, self.group_attributes,
-                                page_size=min(_GROUPS_A_PAGE, self.session.page_size)):
-                self._add_group(*found)
+            for part in encoded_entries(self.session, base, "sub", self.preset.group_filter, self.group_attributes,
+                                        page_size=min(_GROUPS_A_PAGE, self.session.page_size)):
+                for raw in part:
+                    self._add_group(*decode_entry(raw, self.session.names, self.lists))
         for dn in self.selected_groups:
             for found in list(search(self.session, dn, "base", self.preset.group_filter, self.group_attributes)):
                 self._note_outside(self._add_group(*found), normal_dn(dn))
         self._read_ranges()
 
     def _add_group(self, raw_dn: bytes, entry: Entry, raw: bytes) -> Outcome:
-        """Take a group into scope and return its key; or return why not."""
+        """Take a group into scope and return its key; or return why not. ``entry`` may be without its members."""
         preset, dn = self.preset, dn_text(raw_dn)
         key = self._key("group_key", preset.group_key, entry, dn)
         home = None
@@ -774,13 +777,14 @@ class Reading:
         group.as_stored = (self.all_as_stored and self.digests.user_groups.get(key, b"")[_HASH:] == group.hashed
                            and (self.whole or not any(primary)))
         if not group.as_stored:
-            self._list_members(group, entry)
+            self._list_members(group, raw)
         if self.members_by != "name":
             self.by_token[key if self.members_by == "key" else normal_dn(dn)] = key
         return key
 
-    def _list_members(self, group: _Group, entry: Entry) -> None:
+    def _list_members(self, group: _Group, raw: bytes) -> None:
         """Turn the values that the group lists into keys, as far as they are known, and let go of them."""
+        _dn, entry, _raw = decode_entry(raw, self.session.names)
         get = self.by_value.get
         for attribute in self.preset.group_members:
             part = ranged(entry, attribute) if self.ad else None

@@ -363,6 +363,15 @@ class Store:
                 " LEFT JOIN directories d ON d.id = u.directory_id WHERE u.id = w.id")
         }
 
+    def _references(self, users: set, directory: int, tree: _Tree, many: bool) -> dict:
+        """Return {id: reference} of the users; ``many``: they may be a large part of all."""
+        references: dict = {}
+        if users and many:  # all of the directory are faster to get, by an index, than to ask for one by one
+            references.update(self._rows("SELECT id, key FROM users WHERE directory_id = ?", (directory,)))
+        self._want("wanted_ids", ((number,) for number in users.difference(references)))
+        references.update(self._references_of_wanted_ids(directory, tree))
+        return references
+
     # --- what a run needs to know ---
 
     def digests(self, synchronization: str, salt: bytes) -> _model.Digests:
@@ -643,15 +652,17 @@ class Store:
         given = [key for key, group in snapshot.user_groups.items() if group.members is not None]
         given += ended
         members: dict = {key: {} for key in given}
-        groups_of = {tree.owned[key]: members[key] for key in given if key in tree.owned}
+        owned = {tree.owned[key]: key for key in given if key in tree.owned}
 
-        self._want("wanted_groups", ((number,) for number in groups_of))
-        rows = self._rows("SELECT m.user_group_id, m.user_id FROM wanted_groups w CROSS JOIN memberships m"
-                          " WHERE m.user_group_id = w.id")
-        self._want("wanted_ids", ((number,) for number in {user for dummy, user in rows}))
-        references = self._references_of_wanted_ids(directory, tree)
-        for group, user in rows:
-            groups_of[group][references[user]] = ()
+        self._want("wanted_groups", ((number,) for number in owned))
+        # A text for each group: a row for each of hundreds of thousands of memberships takes three times as long.
+        lists = {number: list(map(int, text.split(","))) for number, text in self._rows(
+            "SELECT w.id, (SELECT group_concat(m.user_id) FROM memberships m WHERE m.user_group_id = w.id)"
+            " FROM wanted_groups w") if text}
+        references = self._references(set(itertools.chain.from_iterable(lists.values())), directory, tree,
+                                      snapshot.complete)
+        for number, users in lists.items():
+            members[owned[number]] = dict.fromkeys(map(references.__getitem__, users), ())
 
         self._want("wanted_groups", ((tree.owned[key],) for key, group in snapshot.user_groups.items()
                                      if group.members is not None and (group.kept_values or snapshot.dangling)
@@ -660,7 +671,7 @@ class Store:
                 "SELECT m.user_group_id, m.user_id, m.listed_as, u.dn, u.name, u.key, u.known_as"
                 " FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
                 " WHERE m.user_group_id = w.id AND u.id = m.user_id"):
-            groups_of[group][references[user]] = _known_by(listed_as, *known)
+            members[owned[group]][references[user]] = _known_by(listed_as, *known)
         self._load_joined(directory, snapshot, tree, members)
         return members
 
