@@ -198,13 +198,12 @@ def _plan_users(settings, snapshot, state, target, now):
                 user.sid, None, user.attributes, user.dn, True, user.known_as)
 
     losers: Dict[str, str] = {}
-    rank = {key: (STORED if key in state.users else NEWCOMER, bodies[key].created, key) for key in wanted}
     can_adopt = set()  # records made by hand, and those that become so again in this run
     if settings.user_collision != "skip":
         can_adopt = released.union(reference for reference in state.users if reference[:1] == "#")
-    adopts, reserved = _settle_sids(state, wanted, rank, after, losers, can_adopt)
+    adopts, reserved = _settle_sids(state, wanted, bodies, after, losers, can_adopt)
     while True:
-        given, sitting = _settle_places(state, wanted, rank, after, adopts, can_adopt - reserved)
+        given, sitting = _settle_places(state, wanted, bodies, after, adopts, can_adopt - reserved)
         lost_adopters = [key for key in adopts if given[key] is None]
         if not lost_adopters:
             break
@@ -274,7 +273,7 @@ def _grace_is_over(settings, stored, now):
     return bool(disabled) and now - stored.extinct_since >= days * _DAY
 
 
-def _settle_sids(state, wanted, rank, after, losers, can_adopt):
+def _settle_sids(state, wanted, bodies, after, losers, can_adopt):
     """See that no two users get one SID: who is stored keeps it, then the older.
 
     Return who adopts which record made by hand, and the records made by hand whose SID someone has: only he may take
@@ -292,7 +291,7 @@ def _settle_sids(state, wanted, rank, after, losers, can_adopt):
             # An extinct record holds no SID: somebody else may have got it since.
             before = stored.record.sid if stored is not None and not stored.record.extinct else None
             claimants.append(Claimant(key, [("sid", sid) for sid in (record.sid, before) if sid],
-                                      before and _sid_place(before), rank[key]))
+                                      before and _sid_place(before), _rank(state, bodies[key])))
 
     def may_take(claimant, place):
         holder = holders.get(place)
@@ -315,11 +314,15 @@ def _settle_sids(state, wanted, rank, after, losers, can_adopt):
     return adopts, reserved
 
 
+def _rank(state, user):
+    return STORED if user.key in state.users else NEWCOMER, user.created, user.key
+
+
 def _sid_place(sid: str) -> Place:
     return "sid", name_key(sid)
 
 
-def _settle_places(state, wanted, rank, after, adopts, can_adopt):
+def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
     """Return the place of each user that wants one, and who sits where whatever others want.
 
     A newcomer may take the place of a record made by hand, if the policy lets it take over the record.
@@ -335,12 +338,29 @@ def _settle_places(state, wanted, rank, after, adopts, can_adopt):
             claimants.append(_extinct_claimant(reference, record))
         else:
             sitting[place_of(record)] = reference
+    newcomers = []
     for key, record in wanted.items():
         stored = state.users.get(key)
-        places = [(record.home, record.name)]
-        if stored is not None:
-            places.append((stored.record.home, stored.record.name))
-        claimants.append(Claimant(key, places, place_of(stored.record) if stored else None, rank[key]))
+        if stored is None:
+            newcomers.append(key)
+        else:
+            places = [(record.home, record.name), (stored.record.home, stored.record.name)]
+            claimants.append(Claimant(key, places, place_of(stored.record), _rank(state, bodies[key])))
+    # In a first run everybody is a newcomer, and hardly two want one place: who is alone there has it.
+    contested = set(sitting)
+    contested.update((home, name_key(name)) for claimant in claimants for home, name in claimant.wanted)
+    alone: Dict[Place, str] = {}
+    for key in newcomers:
+        place = place_of(wanted[key])
+        if alone.setdefault(place, key) != key:
+            contested.add(place)
+    given = {}
+    for key in newcomers:
+        record = wanted[key]
+        if contested and place_of(record) in contested:
+            claimants.append(Claimant(key, [(record.home, record.name)], None, _rank(state, bodies[key])))
+        else:
+            given[key] = record.home, record.name
 
     def may_take(claimant, place):
         sitter = sitting.get(place)
@@ -348,7 +368,8 @@ def _settle_places(state, wanted, rank, after, adopts, can_adopt):
             return True
         return claimant.rank[0] == NEWCOMER and claimant.reference not in adopts and sitter in can_adopt
 
-    return assign_places(claimants, may_take), sitting
+    given.update(assign_places(claimants, may_take))
+    return given, sitting
 
 
 # --- memberships -----------------------------------------------------------------------------------------------------
@@ -535,7 +556,8 @@ def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_mo
         body = snapshot.users.get(reference)
         if body is not None and (stored is None or stored.given):
             bookkeeping.user_digests[reference] = b"" if reference in users.losers else body.digest
-            bookkeeping.user_expires[reference] = body.expires
+            if stored is not None or body.expires is not None:
+                bookkeeping.user_expires[reference] = body.expires
 
 
 # --- digests ---------------------------------------------------------------------------------------------------------
@@ -584,7 +606,7 @@ _AT_ONCE = 100  # changes: one by one, the calls would take as long as the work
 
 def _digest(plan, changes, counts):
     digest = hashlib.sha256()
-    encode = json.JSONEncoder(sort_keys=True).encode
+    encode = json.JSONEncoder(sort_keys=True, default=_model.fields_of).encode
     items = itertools.chain([[plan.synchronization, plan.directory.identity, plan.target]], changes)
     for several in iter(lambda: list(itertools.islice(items, _AT_ONCE)), []):
         digest.update(encode(several).encode("ascii") + b"\n")

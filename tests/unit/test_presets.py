@@ -162,16 +162,16 @@ def test_state(preset, attribute, value, enabled):
 
 def test_the_value_in_the_dn_is_the_name_else_the_smallest():
     for values in ([b"bob", b"aaa"], [b"aaa", b"bob"]):
-        assert presets.entry_name("uid", {"uid": values}, "uid=bob,dc=x") == ("bob", None)
-        assert presets.entry_name("uid", {"uid": values}, "cn=bob,dc=x") == ("aaa", None)
-        assert presets.entry_name("uid", {"uid": values}, "cn=x+UID=BOB,dc=x") == ("bob", None)
+        assert presets.name_reader("uid")({"uid": values}, "uid=bob,dc=x") == ("bob", None)
+        assert presets.name_reader("uid")({"uid": values}, "cn=bob,dc=x") == ("aaa", None)
+        assert presets.name_reader("uid")({"uid": values}, "cn=x+UID=BOB,dc=x") == ("bob", None)
 
 
 @pytest.mark.parametrize(("entry", "why"), [
     ({}, "has no uid"), ({"uid": [b" "]}, "blank"), ({"uid": [b"\xff"]}, "not UTF-8"),
 ])  # fmt: skip
 def test_a_name_that_cannot_be_used(entry, why):
-    name, reason = presets.entry_name("uid", entry, "cn=x")
+    name, reason = presets.name_reader("uid")(entry, "cn=x")
     assert name is None and why in reason
 
 

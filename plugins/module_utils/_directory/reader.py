@@ -24,6 +24,7 @@ from .._model import (
     OUT_OF_SCOPE,
     Digests,
     Directory,
+    EncodedAttributes,
     Mark,
     Snapshot,
     Unresolved,
@@ -38,9 +39,9 @@ from .presets import (
     Entry,
     Preset,
     any_of,
-    entry_name,
     field_reader,
     name_problem,
+    name_reader,
     state_expires,
     state_is_lasting,
     text_of,
@@ -266,7 +267,7 @@ class Reading:
         self.again: Set[str] = set()  # keys of what must be looked at in the next read, whatever changes
         self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
 
-        self.user_key = preset.user_key.lower()
+        self.user_key, self.created = preset.user_key.lower(), preset.created.lower()
         self.user_groups = (preset.user_groups or "").lower()
         self.listed_name = preset.listed_name.lower()
         self.key_text = text_of(preset.user_key)
@@ -274,6 +275,7 @@ class Reading:
         # RFC 4519, 3.5 and 3.6: a group that has no member has members that are hidden. Other servers relax that.
         self.never_empty = {b"groupofnames", b"groupofuniquenames"} if preset.directory_type == "openldap" and set(
             preset.group_members) >= {"member", "uniqueMember"} else set()
+        self.read_user_name, self.read_group_name = name_reader(preset.user_name), name_reader(preset.group_name)
         self.read_user_fields = field_reader(preset.user_fields, preset.user_lists)
         self.read_group_fields = field_reader(preset.group_fields, preset.group_lists)
         self.required = [attribute.lower() for attribute in preset.required]
@@ -508,7 +510,7 @@ class Reading:
         self.containers[key] = UserGroup(
             key=key, dn=dn, name=name, parent=self._home(_parent(normal)), created=self._created(entry, dn),
             type="organizational_unit" if unit else "container", container=rdn_value(dn_parent(dn)),
-            attributes=fields, members=None, user_groups=[], kept_values=[], members_digest=b"",
+            attributes=EncodedAttributes.of(fields), members=None, user_groups=[], kept_values=[], members_digest=b"",
         )
 
     def _home(self, normal: str) -> Optional[str]:
@@ -653,7 +655,7 @@ class Reading:
                 self.by_name[folded] = _AMBIGUOUS
 
     def _user(self, key: str, dn: str, entry: Entry, home: Optional[str], enabled: bool, digest: bytes) -> User:
-        name, problem = entry_name(self.preset.user_name, entry, dn)
+        name, problem = self.read_user_name(entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
         self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
         if problem or problems:
@@ -664,14 +666,15 @@ class Reading:
             listed = sorted(map(_folded, entry.get(self.listed_name, ())))
         return User(
             key=key, dn=dn, name=name, home=home, enabled=enabled, created=self._created(entry, dn),
-            sid=value_text(self.preset.sid, sid[0]) if sid else None, attributes=fields,
+            sid=value_text(self.preset.sid, sid[0]) if sid else None,
+            attributes=EncodedAttributes.of(fields),
             digest=b"" if problem or problems else digest,  # reported in every run
             known_as=KNOWN_AS.join(listed),
-            expires=state_expires(self.preset, entry, self.now) if enabled else None,
+            expires=state_expires(self.preset, entry, self.now) if digest[_HASH:] == _ENABLED_NOW else None,
         )
 
     def _created(self, entry: Entry, dn: str) -> int:
-        values = entry.get(self.preset.created.lower())
+        values = entry.get(self.created)
         try:
             return generalized_time_seconds(values[0]) if values else 0
         except ValueError as error:
@@ -760,7 +763,7 @@ class Reading:
             return key
         if known:
             self.groups_twice.add(key)
-        name, problem = entry_name(preset.group_name, entry, dn)
+        name, problem = self.read_group_name(entry, dn)
         fields, problems = self.read_group_fields(entry, dn)
         if self.groups_are_groups:
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
@@ -768,7 +771,7 @@ class Reading:
         record = UserGroup(
             key=key, dn=dn, name=name, parent=home if self.containers_are_groups else None,
             created=self._created(entry, dn), type=self._type(entry), container=rdn_value(dn_parent(dn)),
-            attributes=fields, members=None, user_groups=[], kept_values=[], members_digest=b"",
+            attributes=EncodedAttributes.of(fields), members=None, user_groups=[], kept_values=[], members_digest=b"",
         )
         primary = [self._primary_value(attribute, entry) for _of_user, attribute in preset.primary_group]
         group = self.groups[key] = _Group(record, primary, hashlib.sha256(raw).digest()[:_HASH])

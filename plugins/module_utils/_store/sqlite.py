@@ -43,10 +43,14 @@ _IDLE_RUNS_KEPT = 1000
 
 _CACHE = 262144  # KiB; so that a first run does not spill into the WAL
 
-_ROWS_AT_ONCE = 50  # in one INSERT; with ten columns still below the 999 values that older SQLites take
+_ROWS_AT_ONCE = 50  # in one INSERT; with sixteen columns still below the 999 values that older SQLites take
+
+_NEW_USER = ("id", "directory_id", "key", "synchronization_id", "digest", "run_id", "name", "name_key", "home_id",
+             "enabled", "sid", "extinct", "extinct_since", "attributes", "dn", "known_as")
 
 _decode = json.JSONDecoder().raw_decode
-_to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"),
+                            default=_model.fields_of).encode
 
 
 # --- opening ---------------------------------------------------------------------------------------------------------
@@ -536,7 +540,7 @@ class Store:
         rows = self._rows("SELECT key, name, parent_id, extinct, attributes, dn FROM user_groups"
                           " WHERE synchronization_id = ?", (me,))
         return {
-            key: _model.UserGroupRecord(name, tree.reference(parent), extinct, _from_json(attributes), dn)
+            key: _model.UserGroupRecord(name, tree.reference(parent), extinct, _model.EncodedAttributes(attributes), dn)
             for key, name, parent, extinct, attributes, dn in rows
         }
 
@@ -625,7 +629,7 @@ class Store:
             users[references[number]] = _model.StoredUser(
                 reference=references[number],
                 record=_model.UserRecord(name, tree.reference(home), bool(enabled), sid, extinct,
-                                         _from_json(attributes), dn, me in claimed_by, known_as),
+                                         _model.EncodedAttributes(attributes), dn, me in claimed_by, known_as),
                 given=writer == me or claims_it and writer not in claimed_by,
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -847,44 +851,41 @@ class Store:
     def _write_users(self, work: _Work) -> None:
         digests = work.plan.bookkeeping.user_digests
         new_id = self._next_id("users")
-        new, changed, adopted, released, ended, claims, unclaimed = [], [], [], [], [], [], []
+        created, changed, adopted, released, ended, claims, unclaimed = [], [], [], [], [], [], []
         written = {}  # id -> digest: the records that this synchronization writes from now on
         for change in work.plan.users:
             if change.after is None:
                 ended.append((work.users[change.reference],))
                 continue
-            row = _user_row(work, change.after)
             if change.before is None and not change.adopts:
-                number = work.users[change.reference] = new_id
-                new_id += 1
-                new.append((number, work.directory, change.reference, work.me, digests.get(change.reference, b""),
-                            work.run) + row)
-            else:
-                number = work.users[change.adopts or change.reference]
-                changed.append(row + (number,))
-                if change.adopts:
-                    work.users[change.reference] = number
-                    adopted.append((work.directory, change.reference, change.policy == "merge",
-                                    change.policy == "merge", number))
-                if change.released:
-                    released.append((number,))
-                elif change.adopts or change.after.claimed and change.before._replace(claimed=True) != change.after:
-                    written[number] = b""
-                elif change.before.claimed and change.after.extinct:
-                    written[number] = b""  # whose claim was the last, its policy goes on to act
+                work.users[change.reference] = new_id + len(created)
+                created.append(change)
+                continue
+            number = work.users[change.adopts or change.reference]
+            changed.append(_user_row(work, change.after) + (number,))
+            if change.adopts:
+                work.users[change.reference] = number
+                adopted.append((work.directory, change.reference, change.policy == "merge",
+                                change.policy == "merge", number))
+            if change.released:
+                released.append((number,))
+            elif change.adopts or change.after.claimed and change.before._replace(claimed=True) != change.after:
+                written[number] = b""
+            elif change.before.claimed and change.after.extinct:
+                written[number] = b""  # whose claim was the last, its policy goes on to act
             if change.after.claimed and not (change.before and change.before.claimed):
                 claims.append((work.me, number))
             elif change.before and change.before.claimed and not change.after.claimed:
                 unclaimed.append((work.me, number))
-        fresh = {row[0] for row in new}
         for reference, digest in digests.items():
-            if reference in work.users and work.users[reference] not in fresh:
-                written[work.users[reference]] = digest
+            number = work.users.get(reference, new_id)
+            if number < new_id:
+                written[number] = digest
 
         self._many("DELETE FROM users WHERE id = ?", ended)
-        self._many("INSERT INTO users (id, directory_id, key, synchronization_id, digest, run_id, name, name_key,"
-                   " home_id, enabled, sid, extinct, extinct_since, attributes, dn, known_as)"
-                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+        self._insert("users", _NEW_USER, (
+            (number, work.directory, change.reference, work.me, digests.get(change.reference, b""), work.run,
+             *_user_row(work, change.after)) for number, change in enumerate(created, new_id)))
         # The grace of an extinct user begins when the record is disabled (on the right, enabled is the value before).
         self._many("UPDATE users SET name = ?1, name_key = ?2, home_id = ?3, enabled = ?4, sid = ?5, extinct = ?6,"
                    " extinct_since = CASE WHEN enabled > ?4 THEN ?7 ELSE coalesce(extinct_since, ?7) END,"
@@ -897,7 +898,13 @@ class Store:
         self._many("UPDATE users SET directory_id = NULL, key = NULL, synchronization_id = NULL, digest = x'',"
                    " adopted = 0, extinct = NULL, extinct_since = NULL WHERE id = ?", released)
         self._many("DELETE FROM claims WHERE user_id = ?", released)
-        self._many("INSERT INTO claims (synchronization_id, user_id) VALUES (?, ?)", claims)
+        claims += [(work.me, number) for number, change in enumerate(created, new_id) if change.after.claimed]
+        many = len(claims) > self._row("SELECT count(*) FROM claims")[0]
+        if many:
+            self._run("DROP INDEX claims_user")
+        self._insert("claims", ("synchronization_id", "user_id"), claims)
+        if many:
+            self._run(schema.INDEX_OF_CLAIMS)
         self._many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", unclaimed)
         self._many("UPDATE users SET synchronization_id = ?, digest = ? WHERE id = ?",
                    ((work.me, digest, number) for number, digest in written.items()))
@@ -905,7 +912,7 @@ class Store:
         expires.update((work.users[reference], when)
                        for reference, when in work.plan.bookkeeping.user_expires.items() if reference in work.users)
         self._many("UPDATE users SET expires = ?1 WHERE id = ?2 AND expires IS NOT ?1",
-                   ((when, number) for number, when in expires.items() if number not in fresh or when is not None))
+                   ((when, number) for number, when in expires.items()))
 
     def _write_memberships(self, work: _Work) -> None:
         # Removals first: a record made by hand that leaves a list, and comes back to it as the user who adopts it, is
@@ -923,7 +930,7 @@ class Store:
                 for change in work.plan.memberships for reference in getattr(change, removed)))
             self._insert(table, ("user_group_id", column, "run_id"), itertools.chain.from_iterable(
                 zip(itertools.repeat(work.groups[change.key]),
-                    sorted(set(map(ids.__getitem__, getattr(change, added)))), itertools.repeat(work.run))
+                    dict.fromkeys(sorted(map(ids.__getitem__, getattr(change, added)))), itertools.repeat(work.run))
                 for change in work.plan.memberships))
             self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (value or None, work.groups.get(key), ids.get(reference))
@@ -1227,9 +1234,9 @@ def _records(plan, tree, which) -> dict:
 def _group_row(work, change) -> tuple:
     after = change.after
     return (after.name, name_key(after.name), work.groups[after.parent], after.extinct,
-            work.time if after.extinct else None, _to_json(after.attributes), after.dn)
+            work.time if after.extinct else None, _model.text_of(after.attributes), after.dn)
 
 
 def _user_row(work, after) -> tuple:
     return (after.name, name_key(after.name), work.groups[after.home], int(after.enabled), after.sid, after.extinct,
-            work.time if after.extinct else None, _to_json(after.attributes), after.dn, after.known_as)
+            work.time if after.extinct else None, _model.text_of(after.attributes), after.dn, after.known_as)
