@@ -13,6 +13,7 @@ Its tables are in `schema`, the file under it is the matter of `sqlite_file`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -728,10 +729,10 @@ class Store:
 
     # --- applying a plan ---
 
-    def back_up(self, keep: int) -> None:
-        """Keep a copy of the store as it was last committed, and ``keep`` - 1 earlier ones; none at all with 0."""
-        if keep:
-            backups.back_up(self._path, keep)
+    def backing_up(self, keep: int) -> contextlib.AbstractContextManager:
+        """Meanwhile, make a copy of the store as it was last committed, and keep ``keep`` - 1 earlier ones; none at all
+        with 0. Whoever leaves it without an error has the copy."""
+        return backups.backing_up(self._path, keep) if keep else contextlib.nullcontext()
 
     def apply(self, plan: _model.Plan, run: dict) -> None:
         """Write the plan, its history and the record of the run, inside the open transaction.
@@ -898,11 +899,11 @@ class Store:
         self._many("UPDATE users SET directory_id = NULL, key = NULL, synchronization_id = NULL, digest = x'',"
                    " adopted = 0, extinct = NULL, extinct_since = NULL WHERE id = ?", released)
         self._many("DELETE FROM claims WHERE user_id = ?", released)
-        claims += [(work.me, number) for number, change in enumerate(created, new_id) if change.after.claimed]
-        many = len(claims) > self._row("SELECT count(*) FROM claims")[0]
-        if many:
+        many = len(claims) + len(created) > self._row("SELECT count(*) FROM claims")[0]
+        if many:  # filling an index at once takes half the time of filling it row by row
             self._run("DROP INDEX claims_user")
-        self._insert("claims", ("synchronization_id", "user_id"), claims)
+        self._insert("claims", ("synchronization_id", "user_id"), itertools.chain(claims, (
+            (work.me, number) for number, change in enumerate(created, new_id) if change.after.claimed)))
         if many:
             self._run(schema.INDEX_OF_CLAIMS)
         self._many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", unclaimed)
@@ -922,7 +923,7 @@ class Store:
         listed_as = work.plan.bookkeeping.listed_as
         stored = self._row("SELECT count(*) FROM memberships")[0]
         many = sum(len(change.users_added) for change in work.plan.memberships) > stored
-        if many:  # filling an index at once takes half the time of filling it row by row
+        if many:  # as with claims
             self._run("DROP INDEX memberships_user")
         for table, column, ids, added, removed in kinds:
             self._many("DELETE FROM %s WHERE user_group_id = ? AND %s = ?" % (table, column), (
