@@ -431,6 +431,9 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
     for key in sorted(set(groups) | set(state.user_groups)):
         group = snapshot.user_groups.get(key)
         stored_groups = state.nestings.get(key, {})
+        if (group is not None and group.members is None and key in groups
+                and not (stored_groups or group.user_groups or key in ended_in)):
+            continue  # as stored, and nobody ends: nearly all, in nearly all runs
         if key not in groups:  # deleted, and all its memberships with it
             people = _Comparison([], sorted(state.members.get(key, {})), {})
             nested = _Comparison([], sorted(stored_groups), {})

@@ -183,6 +183,19 @@ def test_fields():
     assert [problem.split(":")[0] for problem in problems] == ["its mail is not UTF-8", "its photo is not UTF-8"]
 
 
+def test_fields_of_entries_that_have_other_attributes():
+    read = presets.field_reader({"department": ("departmentNumber", "ou"), "title": ("title",)}, {})
+    for _again in range(2):
+        assert read({"ou": [b"b"], "title": [b"t"]}, "uid=x") == ({"department": "b", "title": "t"}, [])
+        assert read({"ou": [b"b"]}, "uid=x") == ({"department": "b"}, [])
+        assert read({"ou": [b"b"], "departmentnumber": [b"1"]}, "uid=x") == ({"department": "1"}, [])
+        assert read({"ou": [b"b"], "departmentnumber": []}, "uid=x") == ({"department": "b"}, [])
+        assert read({"departmentnumber": [], "ou": [b"c"]}, "uid=x") == ({"department": "c"}, [])
+        assert read({"uid": [b"x"]}, "uid=x") == ({}, [])
+    for number in range(3 * presets._KINDS_OF_ENTRIES):
+        assert read({"a%d" % number: [b"x"], "ou": [b"b"]}, "uid=x") == ({"department": "b"}, [])
+
+
 def test_a_guid_is_text_and_is_asked_for_as_bytes():
     raw = bytes(range(16))
     text = presets.value_text("objectGUID", raw)

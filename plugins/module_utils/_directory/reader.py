@@ -268,6 +268,7 @@ class Reading:
         self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
 
         self.user_key, self.created = preset.user_key.lower(), preset.created.lower()
+        self.sid = (preset.sid or "").lower()
         self.user_groups = (preset.user_groups or "").lower()
         self.listed_name = preset.listed_name.lower()
         self.key_text = text_of(preset.user_key)
@@ -580,8 +581,8 @@ class Reading:
 
     def _mark(self, entry: Entry, raw: bytes, enabled: bool) -> bytes:
         """Return what follows the hash in a user's digest: the state, and whether `_changed` may act on it."""
-        lasting = state_is_lasting(self.preset, entry) and all(
-            find_values(raw, header) == entry.get(name) for name, header in self.listed_by)
+        lasting = state_is_lasting(self.preset, entry) and (not self.listed_by or all(
+            find_values(raw, header) == entry.get(name) for name, header in self.listed_by))
         return (_ENABLED if enabled else _DISABLED) if lasting else (_ENABLED_NOW if enabled else _DISABLED_NOW)
 
     def _came_twice(self, key: str) -> None:
@@ -655,23 +656,21 @@ class Reading:
                 self.by_name[folded] = _AMBIGUOUS
 
     def _user(self, key: str, dn: str, entry: Entry, home: Optional[str], enabled: bool, digest: bytes) -> User:
+        """Runs once per user in a first run: keep it lean."""
         name, problem = self.read_user_name(entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
-        self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
+        expires = state_expires(self.preset, entry, self.now) if digest[_HASH:] == _ENABLED_NOW else None
         if problem or problems:
+            self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
             self.again.add(key)
-        sid = entry.get((self.preset.sid or "").lower())
-        listed: List[str] = []
+            digest = b""  # reported in every run
+        sid = entry.get(self.sid)
+        known_as = ""
         if self.members_by == "name":
-            listed = sorted(map(_folded, entry.get(self.listed_name, ())))
-        return User(
-            key=key, dn=dn, name=name, home=home, enabled=enabled, created=self._created(entry, dn),
-            sid=value_text(self.preset.sid, sid[0]) if sid else None,
-            attributes=EncodedAttributes.of(fields),
-            digest=b"" if problem or problems else digest,  # reported in every run
-            known_as=KNOWN_AS.join(listed),
-            expires=state_expires(self.preset, entry, self.now) if digest[_HASH:] == _ENABLED_NOW else None,
-        )
+            known_as = KNOWN_AS.join(sorted(map(_folded, entry.get(self.listed_name, ()))))
+        return User(key, dn, name, home, enabled, self._created(entry, dn),
+                    value_text(self.preset.sid, sid[0]) if sid else None, EncodedAttributes.of(fields), digest,
+                    known_as, expires)
 
     def _created(self, entry: Entry, dn: str) -> int:
         values = entry.get(self.created)

@@ -42,7 +42,7 @@ _WANTED = (
 
 _IDLE_RUNS_KEPT = 1000
 
-_CACHE = 262144  # KiB; so that a first run does not spill into the WAL
+_CACHE = 65536  # KiB; so that a first run does not spill into the WAL
 
 _ROWS_AT_ONCE = 50  # in one INSERT; with sixteen columns still below the 999 values that older SQLites take
 
@@ -238,6 +238,7 @@ class Store:
         self._path = path
         self._leave = leave
         self._committed = False
+        self._trees: dict = {}
         for statement in _WANTED:
             self._run(statement)
 
@@ -333,8 +334,15 @@ class Store:
         return row[0] if row else 0
 
     def _tree(self, synchronization: int = 0) -> _Tree:
+        """Return the tree as it is now."""
         rows = self._rows("SELECT id, parent_id, name, name_key, synchronization_id, key FROM user_groups")
         return _Tree(rows, synchronization)
+
+    def _tree_before(self, synchronization: int) -> _Tree:
+        """Return the tree as it was when this was first asked: before a plan is applied it is asked for several times."""
+        if synchronization not in self._trees:
+            self._trees[synchronization] = self._tree(synchronization)
+        return self._trees[synchronization]
 
     def _user_ids(self, references, directory: int, tree: _Tree) -> dict:
         """Return {reference: id} of those users that are stored."""
@@ -486,7 +494,7 @@ class Store:
         """Return what the planner needs to know: see StoredState. ``target`` are the names in the path."""
         me = self._synchronization(synchronization)
         directory = self._directory(snapshot.directory.identity)
-        tree = self._tree(me)
+        tree = self._tree_before(me)
         found = tree.find(target)
         target_id = found[-1] if len(found) == len(target) else None
         path = tree.path(found[-1])
@@ -704,7 +712,7 @@ class Store:
         """Return, for each of the users, the keys of the groups owned by the synchronization that list it directly."""
         references = list(references)
         me, directory = self._ids(synchronization)
-        ids = self._user_ids(references, directory, self._tree(me))
+        ids = self._user_ids(references, directory, self._tree_before(me))
         self._want("wanted_ids", ((number,) for number in set(ids.values())))
         listing = self._groups_that_list_wanted_ids(me)
         return {reference: listing.get(ids.get(reference), []) for reference in references}
@@ -712,7 +720,7 @@ class Store:
     def direct_members(self, keys: Iterable[str], synchronization: str) -> set[str]:
         """Return the users that at least one of the groups owned by the synchronization lists directly."""
         me, directory = self._ids(synchronization)
-        tree = self._tree(me)
+        tree = self._tree_before(me)
         self._want("wanted_groups", ((tree.owned[key],) for key in keys if key in tree.owned))
         self._run("DELETE FROM wanted_ids")
         self._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id FROM wanted_groups w CROSS JOIN memberships m"
@@ -722,7 +730,7 @@ class Store:
     def names(self, references: Iterable[str], synchronization: str) -> dict[str, str]:
         """Return the names of those of the users that are stored."""
         me, directory = self._ids(synchronization)
-        ids = self._user_ids(references, directory, self._tree())
+        ids = self._user_ids(references, directory, self._tree_before(me))
         self._want("wanted_ids", ((number,) for number in set(ids.values())))
         names = dict(self._rows("SELECT u.id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"))
         return {reference: names[number] for reference, number in ids.items()}
@@ -1041,6 +1049,7 @@ class Store:
 
     def make_user_groups(self, names: list, as_target: bool = False) -> int:
         """Make the user groups along the path that do not exist. Return the id of the last."""
+        self._trees.clear()
         found = self._tree().find(names)
         number = found[-1]
         for name in names[len(found):]:
