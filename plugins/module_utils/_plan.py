@@ -204,7 +204,7 @@ def _plan_users(settings, snapshot, state, target, now):
     adopts, reserved = _settle_sids(state, wanted, bodies, after, losers, can_adopt)
     while True:
         given, sitting = _settle_places(state, wanted, bodies, after, adopts, can_adopt - reserved)
-        lost_adopters = [key for key in adopts if given[key] is None]
+        lost_adopters = [key for key in adopts if key in given and given[key] is None]
         if not lost_adopters:
             break
         for key in lost_adopters:  # its record made by hand stays where it is after all: settle again without it
@@ -212,18 +212,19 @@ def _plan_users(settings, snapshot, state, target, now):
             del adopts[key], wanted[key]
 
     for key, record in wanted.items():
-        place = given[key]
-        if place is None:
-            losers[key] = "the name is taken"
-            continue
-        if place != (record.home, record.name):
-            record = record._replace(home=place[0], name=place[1])
-            if key in state.users:
-                losers[key] = "the name is taken, it keeps its place"
+        if key in given:
+            place = given[key]
+            if place is None:
+                losers[key] = "the name is taken"
+                continue
+            if place != (record.home, record.name):
+                record = record._replace(home=place[0], name=place[1])
+                if key in state.users:
+                    losers[key] = "the name is taken, it keeps its place"
+            sitter = sitting.get(place_of(record))
+            if sitter:
+                adopts[key] = sitter
         after[key] = record
-        sitter = sitting and sitting.get(place_of(record))
-        if sitter:
-            adopts[key] = sitter
     for reference in released.intersection(adopts.values()):  # handed over to a newcomer on its way out
         released.discard(reference)
         del after[reference]
@@ -323,7 +324,7 @@ def _sid_place(sid: str) -> Place:
 
 
 def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
-    """Return the place of each user that wants one, and who sits where whatever others want.
+    """Return the place of each user that wants one that others want, and who sits where whatever others want.
 
     A newcomer may take the place of a record made by hand, if the policy lets it take over the record.
     """
@@ -349,18 +350,17 @@ def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
     # In a first run everybody is a newcomer, and hardly two want one place: who is alone there has it.
     contested = set(sitting)
     contested.update((home, name_key(name)) for claimant in claimants for home, name in claimant.wanted)
-    alone: Dict[Place, str] = {}
+    wanted_in: Dict[str, set] = {}
     for key in newcomers:
-        place = place_of(wanted[key])
-        if alone.setdefault(place, key) != key:
-            contested.add(place)
-    given = {}
-    for key in newcomers:
+        home, name = place_of(wanted[key])
+        names = wanted_in.setdefault(home, set())
+        if name in names:
+            contested.add((home, name))
+        names.add(name)
+    for key in newcomers if contested else ():
         record = wanted[key]
-        if contested and place_of(record) in contested:
+        if place_of(record) in contested:
             claimants.append(Claimant(key, [(record.home, record.name)], None, _rank(state, bodies[key])))
-        else:
-            given[key] = record.home, record.name
 
     def may_take(claimant, place):
         sitter = sitting.get(place)
@@ -368,8 +368,7 @@ def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
             return True
         return claimant.rank[0] == NEWCOMER and claimant.reference not in adopts and sitter in can_adopt
 
-    given.update(assign_places(claimants, may_take))
-    return given, sitting
+    return assign_places(claimants, may_take), sitting
 
 
 # --- memberships -----------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ _WANTED = (
 
 _IDLE_RUNS_KEPT = 1000
 
-_CACHE = 65536  # KiB; so that a first run does not spill into the WAL
+_CACHE = 65536  # KiB; a first run of a million users takes no longer with it than with four times as much
 
 _ROWS_AT_ONCE = 50  # in one INSERT; with sixteen columns still below the 999 values that older SQLites take
 
