@@ -524,10 +524,10 @@ def field_reader(
     """Return the function that returns the fields of an entry, given its DN as well, and for each field that it leaves
     out since its value is no text, why.
     """
-    # What is asked for many times for each entry is asked once. Of the dozens of attributes that fields may come from an
-    # entry has a few, and most entries have the same.
+    # What is asked for many times for each entry is asked once. Of the dozens of attributes that fields may come from,
+    # an entry has a few, and most entries have the same.
     all_first_of = [(field, [(attribute.lower(), attribute, text_of(attribute)) for attribute in attributes])
-                for field, attributes in sorted(fields.items())]  # as JSON will want them
+                    for field, attributes in sorted(fields.items())]  # as JSON will want them
     all_of = [(field, attribute.lower(), attribute, text_of(attribute)) for field, attribute in lists.items()]
     by_attributes: Dict[Tuple[str, ...], list] = {}
 

@@ -285,8 +285,8 @@ class Reading:
         self.listed_by = [(name.lower(), attribute_header(name)) for name in _attributes(
             {"name": preset.listed_name, "key": preset.user_key}.get(self.members_by), preset.user_groups,
             *(pair[0] for pair in preset.primary_group))]
-        # Most lists are as stored, and are not looked at then: so they are decoded apart from the rest of their entries.
-        self.lists = frozenset(map(attribute_header, preset.group_members))
+        # Most lists are as stored, and are not looked at then: so they are decoded apart from the rest of an entry.
+        self.list_headers = frozenset(map(attribute_header, preset.group_members))
         # The digests themselves, since a million parts of them would take fifty megabytes.
         self.as_stored = {digest: key for key, digest in digests.users.items()
                           if digest and digest[_HASH:] in (_ENABLED, _DISABLED)}
@@ -741,7 +741,7 @@ class Reading:
             for part in encoded_entries(self.session, base, "sub", self.preset.group_filter, self.group_attributes,
                                         page_size=min(_GROUPS_A_PAGE, self.session.page_size)):
                 for raw in part:
-                    self._add_group(*decode_entry(raw, self.session.names, self.lists))
+                    self._add_group(*decode_entry(raw, self.session.names, self.list_headers))
         for dn in self.selected_groups:
             for found in list(search(self.session, dn, "base", self.preset.group_filter, self.group_attributes)):
                 self._note_outside(self._add_group(*found), normal_dn(dn))

@@ -339,7 +339,7 @@ class Store:
         return _Tree(rows, synchronization)
 
     def _tree_before(self, synchronization: int) -> _Tree:
-        """Return the tree as it was when this was first asked: before a plan is applied it is asked for several times."""
+        """Return the tree as it was when first asked for: before a plan is applied that happens several times."""
         if synchronization not in self._trees:
             self._trees[synchronization] = self._tree(synchronization)
         return self._trees[synchronization]
@@ -860,7 +860,8 @@ class Store:
     def _write_users(self, work: _Work) -> None:
         digests = work.plan.bookkeeping.user_digests
         new_id = self._next_id("users")
-        created, changed, adopted, released, ended, claims, unclaimed = [], [], [], [], [], [], []
+        created: list[_model.UserChange] = []
+        changed, adopted, released, ended, claims, unclaimed = [], [], [], [], [], []
         written = {}  # id -> digest: the records that this synchronization writes from now on
         for change in work.plan.users:
             if change.after is None:
