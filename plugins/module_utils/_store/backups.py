@@ -4,7 +4,7 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""Copies of the store beside it, made before a run that removes anything: 'users.db.backup-20261125T093000.000000Z'.
+"""Copies of the store beside it, made before what a run removes is gone: 'users.db.backup-20261125T093000.000000Z'.
 
 Each is a whole database, so that restoring one means putting it in the store's place (docs/reliability.md).
 """
