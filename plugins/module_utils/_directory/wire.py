@@ -271,11 +271,12 @@ def _elements(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
     return found
 
 
-def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
+def decode_entry(raw: bytes, names: dict[bytes, str], without: frozenset[bytes] = frozenset()) -> Entry:
     """(DN, values by attribute name in lower case with its options, raw) of a SearchResultEntry.
 
     :param raw: the protocolOp with its tag and length. It comes back so that a digest can be made of it.
     :param names: a cache, filled here, of attribute names as the server writes them.
+    :param without: headers (see `attribute_header`) of attributes whose values, if there are many, are passed over.
 
     No offset is checked by itself: offsets only grow, every inner end must meet its outer end exactly, and what runs
     over the last byte raises IndexError. A tag that is not the expected one ends the walk.
@@ -318,7 +319,7 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
                     attributes[key] = [raw[start:stop]]
                     at = stop
                     continue
-            at = _decode_attribute(raw, at, names, attributes)
+            at = _decode_attribute(raw, at, names, attributes, without)
         if at != end:
             raise ProtocolError(_NOT_BER)
     except IndexError:
@@ -326,7 +327,8 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
     return dn, attributes, raw
 
 
-def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: dict[str, list[bytes]]) -> int:
+def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: dict[str, list[bytes]],
+                      without: frozenset[bytes]) -> int:
     """Add the PartialAttribute at `at` to the attributes, whatever it looks like; return where it ends."""
     size = raw[at + 1]
     at += 2
@@ -351,6 +353,8 @@ def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: 
         size, at = _long_length(raw, at, size)
     if at + size != stop:
         raise ProtocolError(_NOT_BER)
+    if header in without:
+        return stop
     values: list[bytes] = []
     take = values.append
     while at < stop:
