@@ -107,9 +107,14 @@ def _plan_user_groups(snapshot, state, target, held):
             place_of(stored) if stored else None,
             (STORED if stored else NEWCOMER, group.created, key),
         ))
+    sitting = set()
     for key, stored in state.user_groups.items():
         if key not in snapshot.user_groups:
             as_stored = not (snapshot.complete or stored.extinct or key in snapshot.lost_user_groups)
+            if as_stored and (stored.parent in state.user_groups or stored.parent == target):
+                wanted[key] = stored  # where it sits nobody else can, so it need not claim its place
+                sitting.add(place_of(stored))
+                continue
             if stored.parent not in state.user_groups:  # the target may be another now
                 stored = stored._replace(parent=target)
             if as_stored or ("user_group", key) in held:
@@ -120,7 +125,7 @@ def _plan_user_groups(snapshot, state, target, held):
             wanted[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
             claimants.append(_extinct_claimant(key, stored))
 
-    given = assign_places(claimants, lambda claimant, place: place not in state.neighbours)
+    given = assign_places(claimants, lambda claimant, place: place not in state.neighbours and place not in sitting)
     collisions = []
     for key, place in given.items():
         record = wanted[key]
@@ -438,9 +443,9 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
     for key in sorted(set(groups) | set(state.user_groups)):
         group = snapshot.user_groups.get(key)
         stored_groups = state.nestings.get(key, {})
-        if (group is not None and group.members is None and key in groups
-                and not (stored_groups or group.user_groups or key in ended_in)):
-            continue  # as stored, and nobody ends: nearly all, in nearly all runs
+        as_stored = key in groups and (group is None or group.members is None and not group.user_groups)
+        if as_stored and not (stored_groups or key in ended_in or key in snapshot.joined or key in snapshot.left):
+            continue  # nearly all, in nearly all runs
         if key not in groups:  # deleted, and all its memberships with it
             people = _Comparison([], sorted(state.members.get(key, {})), {})
             nested = _Comparison([], sorted(stored_groups), {})
@@ -493,8 +498,9 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
     Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
     target = path_reference(state.target)
-    for key in state.user_groups:
-        if (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
+    names = set(_model.split_path(state.target))
+    for key, record in state.user_groups.items():
+        if record.name in names and (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
             raise ValueError("user_group: '%s' lies in a user group that this synchronization keeps itself: "
                              "name another" % state.target)
     snapshot = _with_held_users(snapshot, held)
@@ -547,6 +553,8 @@ def _with_held_users(snapshot, held):
 def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChange]:
     for key in sorted(set(groups) | set(state.user_groups)):
         before, after = state.user_groups.get(key), groups.get(key)
+        if before is after:
+            continue
         if before is None or after is None or before._replace(dn=after.dn) != after:
             yield _model.UserGroupChange(key, before, after)
         elif before.dn != after.dn:

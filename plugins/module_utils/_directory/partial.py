@@ -297,11 +297,11 @@ class _PartialReading(Reading):
             any_of(self.preset.group_key, [key]), _tests(attribute, sorted(change.added)),
             *("(!%s)" % _tests(attribute, [value]) for value in sorted(change.removed))))
 
-    def _list_members(self, group: _Group, entry: Entry) -> None:
+    def _list_members(self, group: _Group, raw: bytes) -> None:
         if group.record.key in self.unread:
             group.as_stored = True
         else:
-            super()._list_members(group, entry)
+            super()._list_members(group, raw)
 
     def _finished_groups(self) -> Dict[str, UserGroup]:
         finished = super()._finished_groups()

@@ -768,7 +768,7 @@ class Store:
         self._run("PRAGMA cache_size = -%d" % _CACHE)
         target = self.make_user_groups(_model.split_path(plan.target), as_target=True)
         me, directory, old_target = self._bind(plan, run, target)
-        tree = self._tree(me)
+        tree = self._tree_before(me)
         work = _Work(plan, run["time"], self._note_run(me, plan, run), me, directory, {}, {})
         work.groups.update(_group_ids(plan, tree))
         if self._row("SELECT 1 FROM users LIMIT 1"):
@@ -1066,13 +1066,16 @@ class Store:
 
     def make_user_groups(self, names: list, as_target: bool = False) -> int:
         """Make the user groups along the path that do not exist. Return the id of the last."""
-        self._trees.clear()
-        found = self._tree().find(names)
-        number = found[-1]
-        for name in names[len(found):]:
-            number = self._run(
-                "INSERT INTO user_groups (parent_id, name, name_key, made_as_target) VALUES (?, ?, ?, ?)",
-                (number, name, name_key(name), int(as_target))).lastrowid
+        number = None
+        for name in names:
+            row = self._row("SELECT id FROM user_groups WHERE parent_id IS ? AND name_key = ?", (number, name_key(name)))
+            if row:
+                number = row[0]
+            else:
+                self._trees.clear()
+                number = self._run(
+                    "INSERT INTO user_groups (parent_id, name, name_key, made_as_target) VALUES (?, ?, ?, ?)",
+                    (number, name, name_key(name), int(as_target))).lastrowid
         return number
 
 
