@@ -339,7 +339,7 @@ class Store:
         return _Tree(rows, synchronization)
 
     def _tree_before(self, synchronization: int) -> _Tree:
-        """Return the tree as it was when first asked for: before a plan is applied that happens several times."""
+        """Return the tree as it is while nothing is written, which is asked for several times in a run."""
         if synchronization not in self._trees:
             self._trees[synchronization] = self._tree(synchronization)
         return self._trees[synchronization]
@@ -789,6 +789,7 @@ class Store:
         elif old_target not in (None, target):
             self._remove_old_target(old_target, plan.collisions)
         self._forget_old_runs(work, run["history_days"])
+        self._trees.clear()
 
     def _bind(self, plan, run, target: int) -> tuple:
         """Write the row of the synchronization. Return its id, that of its directory, and its target before."""
@@ -1068,7 +1069,8 @@ class Store:
         """Make the user groups along the path that do not exist. Return the id of the last."""
         number = None
         for name in names:
-            row = self._row("SELECT id FROM user_groups WHERE parent_id IS ? AND name_key = ?", (number, name_key(name)))
+            row = self._row("SELECT id FROM user_groups WHERE parent_id IS ? AND name_key = ?",
+                            (number, name_key(name)))
             if row:
                 number = row[0]
             else:
