@@ -183,13 +183,14 @@ def _next_cookie(result: Result, cookie: bytes, ends: tuple[bytes, ...], pages: 
 
 
 _HIGHER_LIMIT = ("ask the administrator of the directory for a higher limit for this account "
-                 "(in OpenLDAP size.pr and size.prtotal count, in 389 Directory Server nsPagedSizeLimit)")
+                 "(in OpenLDAP size.pr and size.prtotal count, in 389 Directory Server %s)")
 # Result code -> the option that can change it ("" for the one that says who reads), and what to do.
 _ADVICE = {
     1: ("authentication", "choose one with a login, if the server wants one first"),
-    3: ("", _HIGHER_LIMIT),
-    4: ("", _HIGHER_LIMIT),
-    11: ("page_size", "lower it, or " + _HIGHER_LIMIT),
+    3: ("", _HIGHER_LIMIT % "nsTimeLimit"),
+    # 389 Directory Server counts the entries of a page only. What it looks through counts for all pages together.
+    4: ("", _HIGHER_LIMIT % "nsPagedSizeLimit, or a lower page_size"),
+    11: ("page_size", "lower it, or " + _HIGHER_LIMIT % "nsPagedLookThroughLimit"),
     12: ("server", "run again, since it lost its place in paged results, or name one that supports them"),
     34: ("distinguished_name", "correct it"),
     48: ("authentication", "choose one with a login"),

@@ -1,0 +1,211 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""389 Directory Server, read by an ordinary account over TLS."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
+from support.dirsrv import DirectoryServer
+from support.lab import BASE, Lab, dn_of, person, renamed, unit
+
+READER, PASSWORD = dn_of("reader", "ou=accounts," + BASE), "Quill-5-harbour-Zt38"
+LIMIT = 2000  # nsslapd-sizelimit, unless it was changed
+CROWD = {"distinguished_name": ["ou=crowd," + BASE], "page_size": 500}
+
+
+def group(name, below, *members, kind="groupOfNames", attribute="member"):
+    return "\n".join(["dn: cn=%s,%s" % (name, below), "objectClass: " + kind, "cn: " + name,
+                      *("%s: %s" % (attribute, member) for member in members), "", ""])
+
+
+def modified(dn, how, attribute, *values):
+    return "dn: %s\nchangetype: modify\n%s: %s\n%s\n" % (
+        dn, how, attribute, "".join("%s: %s\n" % (attribute, value) for value in values))
+
+
+def rule(name, target, account=READER):
+    """An aci that keeps an account from something."""
+    return '(targetattr="%s")(version 3.0; acl "%s"; deny (read, search, compare) userdn="ldap:///%s";)' % (
+        target, name, account)
+
+
+@pytest.fixture(scope="module")
+def server():
+    accounts = unit("accounts") + person("reader", "userPassword: " + PASSWORD, below="ou=accounts," + BASE)
+    crowd = unit("crowd") + "".join(person("c%04d" % number, below="ou=crowd," + BASE) for number in range(LIMIT + 1))
+    with DirectoryServer(ldif=accounts + crowd) as server:
+        yield server
+
+
+class Place(NamedTuple):
+    """A part of the directory that is a test's own, and synchronizations of it."""
+
+    base: str
+    lab: Lab
+    options: dict
+
+    def run(self, **more):
+        return self.lab.run(**{**self.options, **more})
+
+    def once(self, check_mode=False, **more):
+        return self.lab.once(check_mode, **{**self.options, **more})
+
+    def fails(self, **more):
+        """A run that fails, dry and real, and leaves the store as it was; what it says."""
+        before, said = self.lab.contents(), set()
+        for check_mode in (True, False):
+            with pytest.raises(SynchronizationError) as failure:
+                self.once(check_mode, **more)
+            said.add(str(failure.value))
+        assert self.lab.contents() == before
+        return said.pop()
+
+    def users(self):
+        return self.lab.rows("SELECT name, enabled, key FROM users WHERE extinct IS NULL")
+
+
+@pytest.fixture
+def place(server, tmp_path, request):
+    name = re.sub("[^a-z0-9]", "-", request.node.name.lower())
+    base = "ou=%s,%s" % (name, BASE)
+    server.modify(unit(name) + unit("people", base) + unit("former", base))
+    options = {"server": ["localhost:%d" % server.tls_port], "encryption": "ldaps", "ca_path": str(server.ca.cert),
+               "authentication": "simple", "login": READER, "password": PASSWORD, "distinguished_name": [base]}
+    return Place(base, Lab(server, tmp_path / "store.db"), options)
+
+
+def test_users_and_groups_of_both_kinds_are_read(server, place):
+    people = "ou=people," + place.base
+    ann, bob, cyd = (dn_of(name, people) for name in ("ann", "bob", "cyd"))
+    server.modify(
+        person("ann", "mail: ann@example.org", below=people) + person("bob", "nsAccountLock: true", below=people)
+        + person("cyd", below=people)
+        + group("nurses", people, ann, bob) + group("empty", people)
+        + group("ward", people, cyd, "cn=nurses,%s" % people, kind="groupOfUniqueNames", attribute="uniqueMember"))
+    place.run()
+    keys = {dn: entry["nsUniqueId"][0] for dn, entry in server.search("(uid=*)", "nsUniqueId", base=people).items()}
+    assert place.users() == [("ann", 1, keys[ann]), ("bob", 0, keys[bob]), ("cyd", 1, keys[cyd])]
+    assert place.lab.members() == [("nurses", "ann"), ("nurses", "bob"), ("ward", "cyd")]
+    assert place.lab.rows("SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
+                          " JOIN user_groups n ON n.id = m.nested_id") == [("ward", "nurses")]
+
+
+def test_a_renamed_and_a_moved_user_is_the_same_one(server, place):
+    people, former = "ou=people," + place.base, "ou=former," + place.base
+    ann, bob = dn_of("ann", people), dn_of("bob", people)
+    server.modify(person("ann", below=people) + person("bob", below=people) + group("nurses", people, ann, bob))
+    place.run(distinguished_name=[people])
+    keys = {name: key for name, _enabled, key in place.users()}
+    server.modify(renamed(ann, "uid=anna") + "dn: %s\nchangetype: modrdn\nnewrdn: uid=bob\ndeleteoldrdn: 1\n"
+                  "newsuperior: %s\n\n" % (bob, former))
+    nurses = "cn=nurses," + people  # the server does not follow, unless its plugin for that is on
+    server.modify(modified(nurses, "replace", "member", dn_of("anna", people), dn_of("bob", former)))
+    result = place.run(distinguished_name=[people])
+    assert place.users() == [("anna", 1, keys["ann"]), ("bob", 1, keys["bob"])]
+    assert place.lab.members() == [("nurses", "anna"), ("nurses", "bob")]
+    assert result["summary"]["users"]["extinct"] == 0
+
+
+def test_who_is_deleted_is_gone_and_the_next_of_that_name_is_another(server, place):
+    people = "ou=people," + place.base
+    server.modify(person("ann", below=people) + person("bob", below=people)
+                  + group("nurses", people, dn_of("ann", people), dn_of("bob", people)))
+    place.run()
+    before = place.users()
+    server.modify("dn: %s\nchangetype: delete\n\n" % dn_of("ann", people))
+    server.modify(modified("cn=nurses," + people, "delete", "member", dn_of("ann", people)))
+    place.run()
+    assert place.users() == before[1:] and place.lab.members() == [("nurses", "bob")]
+    server.modify(person("ann", below=people))
+    place.run()
+    assert len(place.users()) == 2 and place.users() != before
+
+
+def test_disabled_by_a_role(server, place):
+    """As the server's tools do it for many at once: it adds nsAccountLock to who has the role, and no entry changes."""
+    people, base = "ou=people," + place.base, place.base
+    role = "dn: cn=%s,%s\nobjectClass: nsRoleDefinition\nobjectClass: %s\nobjectClass: %s\n"
+    server.modify(
+        role % ("leavers", base, "nsSimpleRoleDefinition", "nsManagedRoleDefinition") + "\n"
+        + role % ("disabled", base, "nsComplexRoleDefinition", "nsNestedRoleDefinition")
+        + "nsRoleDN: cn=leavers,%s\n\n" % base
+        + "dn: cn=templates,%s\nobjectClass: nsContainer\n\n" % base
+        + 'dn: cn="cn=disabled,%s",cn=templates,%s\nobjectClass: extensibleObject\nobjectClass: cosTemplate\n'
+          "cosPriority: 1\nnsAccountLock: true\n\n" % (base, base)
+        + person("ann", below=people) + person("bob", "nsRoleDN: cn=leavers,%s" % base, below=people))
+    place.run()
+    assert [user[:2] for user in place.users()] == [("ann", 1), ("bob", 1)]
+    server.modify("dn: cn=lock,%s\nobjectClass: cosSuperDefinition\nobjectClass: cosClassicDefinition\n"
+                  "cosTemplateDn: cn=templates,%s\ncosSpecifier: nsRole\ncosAttribute: nsAccountLock operational\n\n"
+                  % (base, base))
+    place.run()
+    assert [user[:2] for user in place.users()] == [("ann", 1), ("bob", 0)]
+
+
+@pytest.fixture
+def limited(server):
+    """A function that gives the account limits of its own, until the test ends: limited(nsPagedSizeLimit=100)."""
+    given = {}
+
+    def limit(**limits):
+        given.update(limits)
+        for attribute, value in limits.items():
+            server.modify(modified(READER, "replace", attribute, value))
+
+    yield limit
+    for attribute in given:
+        server.modify(modified(READER, "replace", attribute))
+
+
+def test_an_account_reads_more_than_its_size_limit(server, place):
+    """nsslapd-sizelimit counts for each page."""
+    assert place.run(**CROWD)["summary"]["users"]["created"] == LIMIT + 1
+
+
+@pytest.mark.parametrize(("limits", "said"), [
+    ({"nsPagedSizeLimit": 100}, ["login: ", "sizeLimitExceeded", "nsPagedSizeLimit", "page_size"]),
+    ({"nsPagedLookThroughLimit": LIMIT}, ["page_size: ", "adminLimitExceeded", "nsPagedLookThroughLimit"]),
+])
+def test_a_read_that_ends_at_a_limit_is_none(server, place, limited, limits, said):
+    place.run(**CROWD)
+    limited(**limits)
+    message = place.fails(**CROWD)
+    assert not [part for part in said if part not in message], message
+    assert len(place.users()) == LIMIT + 1
+
+
+@pytest.mark.parametrize(("attribute", "said"), [
+    ("nsUniqueId", "has no single nsUniqueId that the account can read"),
+    ("member", "the members of 'cn=nurses,.*' cannot be read"),
+    ("*", "does not exist in the directory, or the account cannot read it"),
+])
+def test_what_the_account_may_not_read_ends_no_membership(server, place, attribute, said):
+    people = "ou=people," + place.base
+    server.modify(person("ann", below=people) + group("nurses", people, dn_of("ann", people)) + group("empty", people))
+    place.run()
+    server.modify(modified(place.base, "add", "aci", rule("hidden", attribute)))
+    anything_goes = {"allow_empty": True, "removal_limits": {"users": "100%", "memberships": "100%"}}
+    assert re.search(said, place.fails(**anything_goes))
+
+
+def test_members_that_may_be_found_and_not_seen_are_hidden_too(server, place):
+    people = "ou=people," + place.base
+    server.modify(person("ann", below=people) + group("nurses", people, dn_of("ann", people)))
+    place.run()
+    server.modify(modified(place.base, "add", "aci", rule("hidden", "member").replace("read, search", "read")))
+    assert "the members of 'cn=nurses," in place.fails(removal_limits={"memberships": "100%"})
+
+
+def test_the_changelog_is_no_place_for_people(tmp_path):
+    """It is a database, too, and the default one, where it was there first."""
+    with DirectoryServer(ldif=person("ann", below=BASE), plugins=("Retro Changelog Plugin",)) as server:
+        assert server.search("(objectClass=*)", "defaultNamingContext", base="", scope="base")[""] == {
+            "defaultNamingContext": ["cn=changelog"]}
+        lab = Lab(server, tmp_path / "store.db")
+        lab.run()
+        assert lab.rows("SELECT name FROM users") == [("ann",)]
