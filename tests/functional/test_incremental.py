@@ -19,6 +19,8 @@ from time import time as seconds_since_1970
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
+from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from support.dirsrv import DirectoryServer
 from support.lab import BASE, ROOT, Lab, dn_of, person, unit
 from support.slapd import Slapd
 
@@ -376,6 +378,44 @@ def test_random_changes_of_openldap(tmp_path, clock, overlays, scope, steps, see
                   STAFF, dn_of("ann", STAFF)))
     with Slapd(ldif=ROOT + people, overlays=("ppolicy", *overlays)) as server:
         go_through(OpenLDAP(server, random.Random(seed), clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
+
+
+# --- 389 Directory Server --------------------------------------------------------------------------------------------
+
+
+class DirectoryServer389(OpenLDAP):
+    user, group = "(objectClass=inetOrgPerson)", "(objectClass=groupOfNames)"
+    things = tuple(thing for thing in THINGS if thing is not expire)  # it has nothing of that kind
+
+    def new_user(self, name, below):
+        return person(name, "mail: %d@x.org" % self.dice.randrange(9), below=below)
+
+    def disabled(self, dn, yes):
+        if yes:
+            return modified(dn, "replace", "nsAccountLock", "TRUE")
+        return modified(dn, "delete", "nsAccountLock")
+
+
+@pytest.fixture(scope="module", params=[(), ("MemberOf Plugin", "referential integrity postoperation")],
+                ids=["plain", "referint"])
+def dirsrv(request):
+    with DirectoryServer(plugins=request.param) as server:
+        yield server
+
+
+@pytest.mark.parametrize("scope", OPENLDAP)
+def test_random_changes_of_389_directory_server(tmp_path, clock, monkeypatch, dirsrv, scope, steps, seed):
+    # What the test does within an hour would all be looked at in every read; so, only what changes in the same second.
+    monkeypatch.setattr(changes, "_FRESH", 2)
+    for dn in sorted(dirsrv.search("(objectClass=*)", "1.1"), key=len, reverse=True):
+        if dn != BASE:
+            dirsrv.modify("dn: %s\nchangetype: delete\n\n" % dn)
+    dirsrv.modify(unit("staff") + unit("others") + unit("ward", below=STAFF)
+                  + "".join(person(name, below=STAFF) for name in Company.NAMES[:4])
+                  + "dn: cn=nurses,%s\nobjectClass: groupOfNames\ncn: nurses\nmember: %s\n\n" % (
+                      STAFF, dn_of("ann", STAFF)))
+    company = DirectoryServer389(dirsrv, random.Random(seed), clock)
+    go_through(company, Pair(dirsrv, tmp_path, *OPENLDAP[scope]), steps, seed)
 
 
 # --- Active Directory ------------------------------------------------------------------------------------------------
