@@ -179,6 +179,20 @@ def test_a_read_that_ends_at_a_limit_is_none(server, place, limited, limits, sai
     assert len(place.users()) == LIMIT + 1
 
 
+def test_members_below_a_container_that_is_gone(server, place):
+    """The server says of a paged search there that it succeeded."""
+    people, former = "ou=people," + place.base, "ou=former," + place.base
+    ann, bob = dn_of("ann", people), dn_of("bob", former)
+    server.modify(person("ann", below=people) + person("bob", below=former) + group("nurses", people, ann, bob))
+    place.run(distinguished_name=[people])
+    assert place.lab.members() == [("nurses", "ann"), ("nurses", "bob")]
+    server.modify("dn: %s\nchangetype: delete\n\ndn: %s\nchangetype: delete\n\n" % (bob, former))
+    result = place.run(distinguished_name=[people], removal_limits={"users": "100%", "memberships": "100%"})
+    assert place.lab.members() == [("nurses", "ann")]
+    assert len(result["users"]["extinct"]) == 1
+    assert "does not exist" in place.fails(distinguished_name=[people, former])
+
+
 @pytest.mark.parametrize(("attribute", "said"), [
     ("nsUniqueId", "has no single nsUniqueId that the account can read"),
     ("member", "the members of 'cn=nurses,.*' cannot be read"),

@@ -396,26 +396,19 @@ class DirectoryServer389(OpenLDAP):
         return modified(dn, "delete", "nsAccountLock")
 
 
-@pytest.fixture(scope="module", params=[(), ("MemberOf Plugin", "referential integrity postoperation")],
-                ids=["plain", "referint"])
-def dirsrv(request):
-    with DirectoryServer(plugins=request.param) as server:
-        yield server
-
-
 @pytest.mark.parametrize("scope", OPENLDAP)
-def test_random_changes_of_389_directory_server(tmp_path, clock, monkeypatch, dirsrv, scope, steps, seed):
+# With its plugin MemberOf it crashes within some hundred changes (2.3.1, in revert_cache).
+@pytest.mark.parametrize("plugins", [(), ("referential integrity postoperation",)], ids=["plain", "referint"])
+def test_random_changes_of_389_directory_server(tmp_path, clock, monkeypatch, plugins, scope, steps, seed):
     # What the test does within an hour would all be looked at in every read; so, only what changes in the same second.
     monkeypatch.setattr(changes, "_FRESH", 2)
-    for dn in sorted(dirsrv.search("(objectClass=*)", "1.1"), key=len, reverse=True):
-        if dn != BASE:
-            dirsrv.modify("dn: %s\nchangetype: delete\n\n" % dn)
-    dirsrv.modify(unit("staff") + unit("others") + unit("ward", below=STAFF)
-                  + "".join(person(name, below=STAFF) for name in Company.NAMES[:4])
-                  + "dn: cn=nurses,%s\nobjectClass: groupOfNames\ncn: nurses\nmember: %s\n\n" % (
-                      STAFF, dn_of("ann", STAFF)))
-    company = DirectoryServer389(dirsrv, random.Random(seed), clock)
-    go_through(company, Pair(dirsrv, tmp_path, *OPENLDAP[scope]), steps, seed)
+    people = (unit("staff") + unit("others") + unit("ward", below=STAFF)
+              + "".join(person(name, below=STAFF) for name in Company.NAMES[:4])
+              + "dn: cn=nurses,%s\nobjectClass: groupOfNames\ncn: nurses\nmember: %s\n\n" % (
+                  STAFF, dn_of("ann", STAFF)))
+    with DirectoryServer(ldif=people, plugins=plugins) as server:
+        company = DirectoryServer389(server, random.Random(seed), clock)
+        go_through(company, Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
 
 
 # --- Active Directory ------------------------------------------------------------------------------------------------

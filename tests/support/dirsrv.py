@@ -86,6 +86,8 @@ class DirectoryServer(ClosedAtExit):
 
     def close(self) -> None:
         """Stop the server and remove everything."""
+        if self._server:
+            self._server.process.kill()  # it would take seconds to write down what is removed now
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 

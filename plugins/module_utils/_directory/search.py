@@ -131,6 +131,8 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
             yield entries
             continue
         session.pages += 1
+        if paged and not came and not cookie and result.code == 0 and PAGED_RESULTS not in result.controls:
+            result = _if_missing(channel, base) or result
         if result.code == 0 and paged:
             next_cookie = _next_cookie(result, cookie, ends, pages)
         else:
@@ -150,6 +152,16 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
             _refuse_other_names(session)
             return
         cookie, before, ends = next_cookie, came, ()
+
+
+def _if_missing(channel: Channel, base: str) -> Result | None:
+    """What the server says of a base that does not exist; None where it exists.
+
+    389 Directory Server (2.3.1) answers a paged search there with success, and without the control.
+    """
+    asked = channel.ask(search_operation(base, "base", "(objectClass=*)", ("1.1",)))
+    result = channel.page(asked).result
+    return result if result and result.code else None
 
 
 def _refuse_other_names(session: Session) -> None:
