@@ -115,7 +115,8 @@ def _literal(text):
 
 
 def _size(state, key):
-    return len(state.members.get(key, ())) + len(state.nestings.get(key, ()))
+    users = state.sizes.get(key, len(state.members.get(key, ())))
+    return users + len(state.nestings.get(key, ()))
 
 
 def _ending_groups(plan, state):

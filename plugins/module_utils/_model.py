@@ -257,6 +257,7 @@ class StoredState(NamedTuple):
     users: Dict[str, StoredUser]  # by reference
     members: Dict[str, Members]  # users in groups whose member lists the snapshot gives, and in lost or extinct groups
     memberships: Dict[str, List[str]]  # user reference -> owned groups that list it; of lost and of extinct users
+    sizes: Dict[str, int] = {}  # how many users there are in the groups of whose users ``members`` may not have all
     membership_count: int = 0  # own members of owned groups, users and user groups
     extinct_membership_count: int = 0  # those among them whose group is extinct
     user_count: int = 0  # users that it claims and that are not extinct; only where the snapshot is not complete

@@ -118,8 +118,10 @@ def _read(settings, store, session, now, started):
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
     circumstances = _circumstances(settings, salt, session, directory)
-    mark = store.mark(settings.name)
-    reason, snapshot, read_fully = _why_full(settings, store, preset, mark, circumstances, now), None, now
+    mark, never = store.mark(settings.name), ""
+    if settings.read_mode != "full":
+        never = changes.why_not(session, preset, settings)
+    reason, snapshot, read_fully = _why_full(settings, store, never, mark, circumstances, now), None, now
     if not reason:
         try:
             snapshot = partial.read(settings, session, preset, directory, store.known(settings.name, salt), mark, now)
@@ -128,7 +130,7 @@ def _read(settings, store, session, now, started):
             reason = str(why)
     if snapshot is None:
         snapshot = reader.read(settings, session, preset, directory, store.digests(settings.name, salt), now,
-                               settings.read_mode != "full")
+                               settings.read_mode != "full" and not never)
     if snapshot.mark:
         snapshot = snapshot._replace(mark=snapshot.mark._replace(said=dict(
             snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)))
@@ -138,13 +140,13 @@ def _read(settings, store, session, now, started):
 _FIRST = "it is the first run"
 
 
-def _why_full(settings, store, preset, mark, circumstances, now) -> str:
+def _why_full(settings, store, never, mark, circumstances, now) -> str:
     """Return why everything is to be read; empty where reading what changed will do."""
     if store.directory_of(settings.name) is None:
         return _FIRST
     if settings.read_mode == "full":
         return "read_mode: full"
-    reason = changes.why_not(preset, settings) or partial.why_not(mark, now)
+    reason = never or partial.why_not(mark, now)
     if reason:
         return reason
     differing = [name for name, value in circumstances.items() if mark.said["circumstances"].get(name) != value]
@@ -193,7 +195,8 @@ def _doubts(settings, snapshot):
         doubts.append("not_stored: %d times an entry, or a part of it, could not be stored: see there which and why"
                       % len(snapshot.not_stored))
     bodies = [user for user in snapshot.users.values() if user is not None]
-    if bodies and len(bodies) == len(snapshot.users):  # so it is in the first run with another mapping
+    # So it is in the first run with another mapping.
+    if bodies and snapshot.complete and len(bodies) == len(snapshot.users):
         doubts += [
             "user_attributes: no user that was read has a value for '%s' (%s)" % (field, attribute)
             for field, attribute in settings.user_attributes.items()

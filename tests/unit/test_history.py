@@ -25,7 +25,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite i
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
 
 DAY = 86400
-VERSION_1 = (Path(__file__).parent / "stores" / "version_1.sql").read_text(encoding="ascii")
+VERSIONS = sorted((Path(__file__).parent / "stores").glob("version_*.sql"))
 
 
 @pytest.fixture
@@ -243,10 +243,10 @@ def tables(path):
         return {name: connection.execute("PRAGMA table_info(%s)" % name).fetchall() for name in names}
 
 
-@pytest.fixture
-def old(path):
+@pytest.fixture(params=VERSIONS, ids=lambda version: version.stem)
+def old(path, request):
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_1)
+        connection.executescript(request.param.read_text(encoding="ascii"))
     return path
 
 

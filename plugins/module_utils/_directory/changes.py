@@ -25,13 +25,14 @@ looked up once more. So what is said twice, or too much, does no harm. What cann
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import time
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .presets import Preset, any_of, value_text
-from .search import NoSuchEntry, batches, finds_any, search
-from .values import dn_text, generalized_time_seconds, normal_dn
+from .search import NoSuchEntry, ReadError, batches, finds_any, search
+from .values import dn_text, escape_filter, filter_attributes, generalized_time_seconds, normal_dn
 from .wire import (
     DONE,
     ENTRY,
@@ -41,6 +42,7 @@ from .wire import (
     SYNC_DONE,
     SYNC_STATE,
     ProtocolError,
+    ServerLost,
     control,
     decode_done,
     decode_entry,
@@ -74,8 +76,35 @@ _STALE = 4096  # e-syncRefreshRequired, RFC 4533, 2.6
 _LEAVES = {b"user", b"group", b"contact", b"foreignsecurityprincipal", b"dnsnode", b"msds-groupmanagedserviceaccount"}
 
 
+# Back links, what servers compute, and DNs that follow whom they name: Active Directory changes these without another
+# uSNChanged, and OpenLDAP's overlays memberof and refint change them without another entryCSN.
+_FOLLOW_OTHERS = {
+    "*", "assistant", "directreports", "hassubordinates", "ismemberof", "managedby", "managedobjects", "manager",
+    "member", "memberof", "nsrole", "numsubordinates", "owner", "roleoccupant", "secretary", "seealso", "tokengroups",
+    "uniquemember"}
+# A class of the schema, and where the entry lies, which is looked at.
+_FOLLOW_NOBODY = {"objectcategory", "distinguishedname"}
+# In the schema of Active Directory: links, references by DN, and what is constructed (MS-ADTS 2.2.9, 3.1.1.2.2.2,
+# 3.1.1.2.4).
+_FOLLOWING = ("(|(linkID=*)(attributeSyntax=2.5.5.1)(attributeSyntax=2.5.5.7)(attributeSyntax=2.5.5.14)"
+              "(systemFlags:1.2.840.113556.1.4.803:=4))")
+
+
 class ReadFully(Exception):
     """Why only a read of everything will do; the text completes "everything is read, since ..."."""
+
+
+def attempt(session: Any, ask: Callable[[], Any]) -> Any:
+    """Return what ``ask`` returns. Raise ReadFully where the server refuses it: a read of everything may not meet that.
+    """
+    try:
+        return ask()
+    except ServerLost:
+        raise
+    except (ReadError, ValueError) as error:
+        if session.unusable:
+            raise
+        raise ReadFully("what changed cannot be told (%s)" % error) from None
 
 
 class Changes(NamedTuple):
@@ -97,7 +126,7 @@ class Place(NamedTuple):
 # --- where a server stands -------------------------------------------------------------------------------------------
 
 
-def why_not(preset: Preset, settings: Any) -> str:
+def why_not(session: Any, preset: Preset, settings: Any) -> str:
     """Return why changes in such a directory, read so, cannot be told; empty where they can."""
     if settings.group_structure != "groups":
         return "group_structure: %s is always read in full" % settings.group_structure
@@ -110,7 +139,29 @@ def why_not(preset: Preset, settings: Any) -> str:
         return "a directory of the type %s is always read in full" % preset.directory_type
     if preset.user_key.lower() != wanted or preset.group_key.lower() != wanted:
         return "ldap_parameters.user_key, ldap_parameters.group_key: with other keys everything is always read"
+    try:
+        follow = sorted(attempt(session, lambda: _follow_others(session, preset)))
+    except ReadFully as why:
+        return str(why)
+    if follow:
+        return "%s (in a filter or mapped) changes with other entries: everything is always read" % follow[0]
     return ""
+
+
+def _follow_others(session: Any, preset: Preset) -> Set[str]:
+    """Return the attributes in filters and mappings whose values change without the entry that has them."""
+    fields = itertools.chain(*preset.user_fields.values(), *preset.group_fields.values())
+    names = {name.lower() for name in (*fields, *preset.user_lists.values(), *preset.group_lists.values())}
+    names |= filter_attributes(preset.user_filter) | filter_attributes(preset.group_filter)
+    names -= _FOLLOW_NOBODY
+    found = names & _FOLLOW_OTHERS
+    schema = session.root_dse.get("schemanamingcontext")
+    if schema:
+        tests = "".join("(lDAPDisplayName=%s)" % escape_filter(name) for name in sorted(names))
+        for _dn, entry, _raw in search(session, dn_text(schema[0]), "one", "(&(|%s)%s)" % (tests, _FOLLOWING),
+                                       ("lDAPDisplayName",)):
+            found.update(value.decode("utf-8", "replace").lower() for value in entry.get("ldapdisplayname", ()))
+    return found
 
 
 def position(session: Any, place: Place) -> Optional[Dict[str, Any]]:
@@ -163,6 +214,13 @@ def _show_deleted(session: Any) -> Tuple[bytes, ...]:
 def versions(session: Any, place: Place) -> bytes:
     """Return the versions of all entries in scope, in a fixed order: see `sweep` above."""
     return b"".join(sorted(_swept(session, place)))
+
+
+def prove(session: Any, place: Place) -> None:
+    """Raise ReadFully unless the account sees the versions of all in scope, and of containers: who hides his is never
+    told to have changed, where a filter asks for it (as OpenLDAP's syncprov does, in the name of the account)."""
+    for _version in _swept(session, place, place.preset.is_container):
+        pass
 
 
 def since(session: Any, place: Place, before: Dict[str, Any], now: Dict[str, Any], versions_before: bytes,
@@ -257,7 +315,7 @@ def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: Dict[
         if len(answer.changed) <= MANY:
             dn, entry, _raw = decode_entry(operation, session.names)
             answer.changed[_uuid_text(identity)] = dn_text(dn)
-            if entry.get("hassubordinates", [b""])[0].upper() == b"TRUE":
+            if entry.get("hassubordinates", [b""])[0].upper() != b"FALSE":  # it may have, if that cannot be read
                 answer.above.append(dn_text(dn))
 
 
@@ -329,7 +387,11 @@ def _by_usn(session: Any, place: Place, before: int, now: int) -> Changes:
     gone: Set[str] = set()
     for _dn, entry, _raw in search(session, place.context, "sub", "(&(isDeleted=TRUE)%s)" % since_then, (key,),
                                    controls=_show_deleted(session)):
+        if not entry.get(key.lower()):
+            problem = "the %s of somebody who was deleted cannot be read" % key
         gone.update(value_text(key, value) for value in entry.get(key.lower(), ()))
+    if problem:
+        raise ReadFully(problem)
     for dn in above:
         _look_below(session, place, dn, changed)
     return Changes(changed, gone)
@@ -355,12 +417,12 @@ def _pieces(all_versions: bytes) -> Set[bytes]:
     return {all_versions[at:at + _VERSION] for at in range(0, len(all_versions), _VERSION)}
 
 
-def _swept(session: Any, place: Place) -> Iterator[bytes]:
+def _swept(session: Any, place: Place, also: str = "") -> Iterator[bytes]:
     preset = place.preset
     version = _version_attribute(session, place)
     # What is in no entry, but is made of roles while it is read, changes without a time (nsAccountLock).
     attributes = (version, *preset.state) if version == _TIME else (version,)
-    tests = "(|%s%s)" % (preset.user_filter, preset.group_filter)
+    tests = "(|%s%s%s)" % (preset.user_filter, preset.group_filter, also)
     key_name, version_name = preset.user_key.lower(), version.lower()
     unreadable = ""
     for base, filter in _searches(place, tests):

@@ -23,24 +23,37 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-from .._model import Digests, Directory, Mark, Snapshot, UserGroup, printable
+from .._model import GONE, Digests, Directory, Mark, Snapshot, UserGroup, printable
 from . import changes
 from .changes import MANY, ReadFully
 from .connection import Session
 from .presets import Entry, Preset, any_of, value_text
-from .reader import _AMBIGUOUS, _GROUPS_A_PAGE, _OUT_OF_SCOPE, Outcome, Reading, _and, _known, _tests, complete_or_error
-from .search import ReadError, batches, search
+from .reader import (
+    _AMBIGUOUS,
+    _GROUPS_A_PAGE,
+    _OUT_OF_SCOPE,
+    Outcome,
+    Reading,
+    _and,
+    _below_parents,
+    _keys_of,
+    _known,
+    _tests,
+    complete_or_error,
+)
+from .search import batches, search
 from .values import dn_text, normal_dn
-from .wire import ServerLost
 
 Found = Tuple[bytes, Entry, bytes]
+
+_NOT_BY_KEY = "the server does not find '%s' by its key"
 
 # Who left is looked up once more, by key, and yet: what would hurt is done by a read that has seen everything.
 MANY_LOST = 200
 
-# Seconds that a mark is good for. Directories forget what was deleted, at the earliest after days (in Active Directory
-# tombstoneLifetime, MS-ADTS 6.1.1.2.4.1.1).
-LASTS = 7 * 86400
+# Seconds that a mark is good for. Directories forget what was deleted: Active Directory after tombstoneLifetime, which
+# is two days at least (MS-ADTS 6.1.1.2.4.1.1).
+LASTS = 2 * 86400
 
 
 def read(settings: Any, session: Session, preset: Preset, directory: Directory, known: Any, mark: Mark,
@@ -50,14 +63,8 @@ def read(settings: Any, session: Session, preset: Preset, directory: Directory, 
     ``known`` answers who is stored: see `Known` in `_store/sqlite.py`. Raises ReadFully where only a read of everything
     can tell the outcome, or what is wrong.
     """
-    try:
-        return complete_or_error(_PartialReading(settings, session, preset, directory, known, mark, now).snapshot)
-    except ServerLost:
-        raise
-    except ReadError as error:
-        if session.unusable:
-            raise
-        raise ReadFully("what changed cannot be told (%s)" % error) from None
+    reading = _PartialReading(settings, session, preset, directory, known, mark, now)
+    return changes.attempt(session, lambda: complete_or_error(reading.snapshot))
 
 
 class _PartialReading(Reading):
@@ -69,7 +76,8 @@ class _PartialReading(Reading):
         self.known, self.before = known, mark
         self.all_as_stored = False
         self.stored_groups: Dict[str, str] = {key: dn for key, (_digest, dn) in stored.items()}
-        self.stored_users: Dict[str, str] = {}  # key -> DN, of those that were looked at
+        self.stored_users: Dict[str, str] = {}  # key -> DN (see Known), of those that were looked at
+        self.changed: Dict[str, str] = {}  # key -> DN now: see Changes
         self.looked: Set[str] = set()  # keys that were asked for: nothing of them is as stored until it is read
         self.moved: Set[str] = set()  # keys of those who are not where the store has them
         self.lists: Dict[str, Dict[str, str]] = {}  # key of a group -> stored members, key -> DN
@@ -83,6 +91,8 @@ class _PartialReading(Reading):
             raise ReadFully("the server does not tell any more what changed")
         if self._selection() != self.before.said["selection"]:
             raise ReadFully("what is selected or excluded lies elsewhere than at the last run")
+        if not self.stored_groups.keys() >= set(self.selected_groups.values()):
+            raise ReadFully("a selected group is none in the store")
         users, groups = self._look()
         lists = self._lists_to_read(users, groups)
         self._take_users(users)
@@ -110,6 +120,8 @@ class _PartialReading(Reading):
                             % MANY_LOST)
         if lost_users and not self.users and len(lost_users) >= self.known.count_users():
             raise ReadFully("nobody seems to be left")
+        for lost, stored in ((lost_users, self.stored_users), (lost_user_groups, self.stored_groups)):
+            self._check_gone({key: stored[key] for key, reason in lost.items() if reason == GONE})
         self.outside.update(key for key in self.before.said["outside"] if key not in lost_users
                             and key not in lost_user_groups)
         return Snapshot(
@@ -122,6 +134,9 @@ class _PartialReading(Reading):
 
     # --- whom to look at
 
+    def _prove_changes(self) -> None:
+        """The read of everything that this one goes on from has."""
+
     def _known_outside(self) -> Sequence[str]:
         return self.before.said["outside"]
 
@@ -129,6 +144,7 @@ class _PartialReading(Reading):
         """Read all that may be other than stored; return the users and the groups among it that match the filters."""
         found = changes.since(self.session, self._where(self._known_outside()), self.before.said, self.position,
                               self.before.versions, self.versions, self.known)
+        self.changed = found.changed
         self.looked = set(found.changed) | found.gone | set(self.before.said["again"])
         self.looked |= self.known.to_look_at(self.now)
         self.looked.update(key for key, digest in self.digests.user_groups.items() if not digest)
@@ -140,7 +156,41 @@ class _PartialReading(Reading):
         groups = self._fetch(self.looked, preset.group_key, preset.group_filter, self.group_attributes)
         if users.keys() & groups.keys():
             raise ReadFully("an entry is a user and a group")
+        self._check_not_found({key: dn for key, dn in found.changed.items() if key not in users and key not in groups})
         return users, groups
+
+    # An equality index that was added, and not built, answers with nothing for what was there before (OpenLDAP,
+    # slapindex(8); 389 Directory Server, db2index): so what is not found by key is looked for by DN as well.
+
+    def _check_not_found(self, changed: Dict[str, str]) -> None:
+        """Refuse to believe that of what changed somebody is no user and no group, if he is found to be one by DN.
+
+        ``changed``: stable key -> DN, empty where what changed was asked for by the filters.
+        """
+        if "" in changed.values():
+            raise ReadFully(_NOT_BY_KEY % min(key for key, dn in changed.items() if not dn))
+        either = "(|%s%s)" % (self.preset.user_filter, self.preset.group_filter)
+        dns = {normal_dn(dn): dn for dn in changed.values()}
+        dns.pop(self.context_normal, None)
+        for base, tests in _below_parents(dns):
+            for dn, entry, _raw in search(self.session, base, "one", _and(either, tests), (self.preset.user_key,),
+                                          missing_ok=True):
+                if changed.keys() & set(_keys_of(entry, self.preset.user_key)) and not self._is_left_out(
+                        normal_dn(dn_text(dn))):
+                    raise ReadFully(_NOT_BY_KEY % dn_text(dn))
+
+    def _check_gone(self, gone: Dict[str, str]) -> None:
+        """Refuse to believe that somebody is gone who is where he was, or is said to have changed.
+
+        ``gone``: stable key -> DN as stored, empty where it is not known.
+        """
+        for key, dn in gone.items():
+            if key in self.changed or not dn:
+                raise ReadFully(_NOT_BY_KEY % key)
+            for _dn, entry, _raw in search(self.session, dn, "base", "(objectClass=*)", (self.preset.user_key,),
+                                           missing_ok=True):
+                if key in _keys_of(entry, self.preset.user_key):
+                    raise ReadFully(_NOT_BY_KEY % dn)
 
     def _know(self, keys: Iterable[str]) -> None:
         """Learn what the store has of these users."""
@@ -156,7 +206,7 @@ class _PartialReading(Reading):
         for batch in batches(sorted(keys)):
             for each in search(self.session, self.subtree, "sub", _and(filter, any_of(attribute, batch)), attributes,
                                page_size=size):
-                key = value_text(attribute, each[1][attribute.lower()][0])
+                key = self._key("user_key", attribute, each[1], dn_text(each[0]))
                 twice = twice or (key if key in found and found[key][0] != each[0] else "")
                 found[key] = each
         if twice:
@@ -174,7 +224,7 @@ class _PartialReading(Reading):
                 now = dn_text(found[key][0]) if key in found else None
                 if before != now:
                     concerned.update(dn for dn in (before, now) if dn)
-                    self.moved.update([key] if before else ())
+                    self.moved.update([key] if key in stored else ())
         lists = {key: found for key, found in groups.items() if self._holds(key, found)}
         for batch in batches(sorted(dn.encode("utf-8") for dn in concerned)):
             tests = "(|%s)" % "".join(_tests(attribute, batch) for attribute in self.preset.group_members)
@@ -212,8 +262,8 @@ class _PartialReading(Reading):
         gone = [key for key in self.looked if key in self.stored_groups and key not in lists]
         for group, user, dn in self.known.members([*lists, *gone]):
             self.lists.setdefault(group, {})[user] = dn
-            if user not in self.looked:
-                self.by_value[dn.encode("utf-8")] = user
+            if dn and user not in self.looked:
+                self.by_value.setdefault(dn.encode("utf-8"), user)
         if lists:
             self.by_token.update((normal_dn(dn), key) for key, dn in self.stored_groups.items()
                                  if key not in self.looked)
@@ -235,10 +285,28 @@ class _PartialReading(Reading):
                     found[token] = _AMBIGUOUS
                 elif entries:
                     known = _known(attribute, self.users, entries[0][1])
-                    found[token] = known or self._note_outside(self._add_user(*entries[0]), token)
+                    found[token] = known or self._note_outside(self._add_found(entries[0], token), token)
                 else:
                     found[token] = _OUT_OF_SCOPE
         return found
+
+    def _add_found(self, found: Found, normal: str) -> Outcome:
+        """Take a user into scope who is listed, and of whom nothing says that he changed.
+
+        So he has been there before: where the store has him, or outside of what is selected, or left out as a disabled
+        newcomer. Else he came or moved after the read began, and what other lists say of him was read before that.
+        """
+        key = self._add_user(*found)
+        if isinstance(key, str):
+            body = self.users[key]
+            if key in self.stored_users:
+                changed = self.stored_users[key] not in ("", dn_text(found[0]))
+            else:
+                changed = (key not in self.looked and self._lies_within(normal) and body is not None
+                           and (body.enabled or not self.settings.ignore_disabled_users))
+            if changed:
+                raise ReadFully("'%s' came or moved while what changed was read" % dn_text(found[0]))
+        return key
 
     def _find_groups(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
         found: Dict[str, Outcome] = {}
@@ -317,7 +385,8 @@ class _PartialReading(Reading):
         for key, found in waiting.items():
             values = [found[1][attribute][0] for _rule, attribute in self.primary_of_user if attribute in found[1]]
             normal = normal_dn(dn_text(found[0]))
-            in_scope = key in elsewhere or any(self._is_group(primary.get(value, "")) for value in values)
+            in_scope = (key in elsewhere or self._lies_within(normal)
+                        or any(self._is_group(primary.get(value, "")) for value in values))
             if in_scope and not self._is_left_out(normal):
                 self._note_outside(self._add_user(*found), normal)
 
@@ -349,11 +418,11 @@ class _PartialReading(Reading):
         for batch in batches(sorted(values)):
             tests = "(|%s)" % "".join("(objectSid=%s-%s)" % (self.directory.identity, value.decode("ascii"))
                                       for value in batch)
-            for _dn, entry, _raw in search(self.session, self.context, "sub", tests,
-                                           (self.preset.group_key, "objectSid")):
+            for raw_dn, entry, _raw in search(self.session, self.context, "sub", tests,
+                                              (self.preset.group_key, "objectSid")):
                 value = self._primary_value("objectSid", entry)
                 if value is not None:
-                    found[value] = value_text(self.preset.group_key, entry[self.preset.group_key.lower()][0])
+                    found[value] = self._key("group_key", self.preset.group_key, entry, dn_text(raw_dn))
         return found
 
     def _joined(self) -> Dict[str, List[str]]:

@@ -60,7 +60,7 @@ from .values import (
     rdn_value,
     sid_text,
 )
-from .wire import ServerLost, attribute_header, decode_entry, entry_dn, find_values
+from .wire import attribute_header, decode_entry, entry_dn, find_values
 
 _GROUPS_A_PAGE = 100  # their member lists make them long
 
@@ -236,7 +236,7 @@ class Reading:
         self.excluded_keys: Set[str] = set()  # of the excluded entries themselves, which may be users or groups
         self.selected: Dict[str, str] = {}  # DN as written in the option -> stable key
         self.selected_containers: Dict[str, str] = {}  # normal DN -> DN, nested ones too
-        self.selected_groups: List[str] = []  # DNs
+        self.selected_groups: Dict[str, str] = {}  # DN -> stable key
         self.roots: Dict[str, str] = {}  # bases that are searched, no one inside another: normal DN -> DN
         self.whole = False  # they cover all there is
         self.places: Dict[bytes, Tuple[Optional[str], bool]] = {}  # DN as read -> (home, excluded) of what is below it
@@ -343,20 +343,23 @@ class Reading:
 
     def _note_position(self) -> None:
         """Note where the server stands, before anything else is read: what changes from now on is read twice."""
-        if not self.marking or changes.why_not(self.preset, self.settings):
+        if not self.marking:
             return
         try:
-            position = changes.position(self.session, self._where(()))
-            if position and position["way"] == changes.SWEEP:
-                self.versions = changes.versions(self.session, self._where(self._known_outside()))
-            self.position = position
-        except ServerLost:
-            raise
-        except ReadError:  # which a read of everything may not meet
-            if self.session.unusable:
-                raise
+            self.position = changes.attempt(self.session, self._asked_position)
         except changes.ReadFully:
             pass
+
+    def _asked_position(self) -> Optional[Dict[str, Any]]:
+        position = changes.position(self.session, self._where(()))
+        if position and position["way"] == changes.SWEEP:
+            self.versions = changes.versions(self.session, self._where(self._known_outside()))
+        elif position:
+            self._prove_changes()
+        return position
+
+    def _prove_changes(self) -> None:
+        changes.prove(self.session, self._where(()))
 
     def _known_outside(self) -> Sequence[str]:
         return ()
@@ -408,8 +411,8 @@ class Reading:
             self._check_readable(written, dn)
             group = self._base(dn, self.preset.is_group)
             if group:
-                self.selected[written] = self._key("group_key", self.preset.group_key, group, dn)
-                self.selected_groups.append(dn)
+                self.selected[written] = self.selected_groups[dn] = self._key(
+                    "group_key", self.preset.group_key, group, dn)
                 if self._base(dn, self.preset.group_filter) is None:
                     self.warnings.append("distinguished_name: the group '%s' is left out by group_filter or "
                                          "group_types" % written)
@@ -1166,7 +1169,8 @@ class Reading:
         text = (_BIT_STRING.sub(b"", value) if self.members_by == "dn" else value).decode("utf-8", "backslashreplace")
         kept_values.append(text)
         # Nothing says when such a value leads to someone: outside of what is selected, or where no search finds it.
-        if outcome.kind is None or not self.whole or _BIT_STRING.search(value):
+        # Nor when it leads to no one any more who was never in scope, but in Active Directory, whose lists follow.
+        if outcome.kind is None or not (self.whole and self.ad) or _BIT_STRING.search(value):
             self.again.add(key)
         if outcome.kind is None:
             self.unresolved.append((key, Unresolved(text, outcome.reason)))

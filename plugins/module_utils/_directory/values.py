@@ -360,6 +360,23 @@ def parse_filter(text: str) -> tuple:
     return tree
 
 
+def filter_attributes(text: str) -> set[str]:
+    """The attributes that an RFC 4515 filter asks about, in lower case and without options.
+
+    Of an extensible match without one nothing can be told: it stands for '*'.
+    """
+    found, trees = set(), [parse_filter(text)]
+    while trees:
+        kind, *rest = trees.pop()
+        if kind in ("&", "|"):
+            trees += rest[0]
+        elif kind == "!":
+            trees += rest
+        else:
+            found.add((rest[1] if kind == ":=" else rest[0]) or "*")
+    return {name.lower().partition(";")[0] for name in found}
+
+
 def check_filter(text: str) -> None:
     """Refuse what is not an RFC 4515 filter."""
     parse_filter(text)

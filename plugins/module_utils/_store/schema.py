@@ -19,7 +19,7 @@ import sqlite3
 from .._model import ROOT, name_key
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
-VERSION = 2
+VERSION = 3
 
 INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
 
@@ -40,21 +40,20 @@ _RUNS = (
         changed INTEGER NOT NULL,
         counts TEXT NOT NULL,
         plan_digest TEXT NOT NULL,
-        settings_digest TEXT NOT NULL,
-        reason TEXT NOT NULL DEFAULT '')""",
+        settings_digest TEXT NOT NULL)""",
     "CREATE INDEX runs_synchronization ON runs (synchronization_id)",
 )
 
-# Up to where a synchronization has read the directory: see Mark. Apart from its row, which is written in every run.
-_MARKS = (
+# What incremental reads need, in a new store and in an older one: up to where a synchronization has read the directory
+# (see Mark), apart from its row, which is written in every run; why a run read as it did; and when time alone disables
+# a user. By the indexes a read finds, without looking at all users, whom it must look at whatever changed.
+_INCREMENTAL = (
     """CREATE TABLE marks (
         synchronization_id INTEGER PRIMARY KEY REFERENCES synchronizations ON DELETE CASCADE,
         mark TEXT NOT NULL,
         versions BLOB NOT NULL)""",
-)
-
-# By these an incremental read finds, without looking at all users, whom it must look at whatever changed.
-_INDEXES_OF_OPEN = (
+    "ALTER TABLE runs ADD COLUMN reason TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE users ADD COLUMN expires INTEGER",
     "CREATE INDEX users_expires ON users (expires) WHERE expires IS NOT NULL",
     "CREATE INDEX users_to_compare ON users (synchronization_id) WHERE digest = x''",
 )
@@ -137,7 +136,6 @@ _SCHEMA = (
         attributes TEXT NOT NULL DEFAULT '{}',
         local_attributes TEXT NOT NULL DEFAULT '{}',
         run_id INTEGER,
-        expires INTEGER,
         UNIQUE (home_id, name_key),
         UNIQUE (directory_id, key))""",
     "CREATE INDEX users_sid ON users (sid) WHERE sid IS NOT NULL",
@@ -166,8 +164,7 @@ _SCHEMA = (
     "CREATE INDEX nestings_nested ON nestings (nested_id)",
     *_RUNS,
     *_HISTORY,
-    *_MARKS,
-    *_INDEXES_OF_OPEN,
+    *_INCREMENTAL,
     "PRAGMA application_id = %d" % APPLICATION_ID,
     "PRAGMA user_version = %d" % VERSION,
 )
@@ -184,15 +181,16 @@ _UPGRADES = {
         "DROP TABLE runs",
         *_RUNS,
         """INSERT INTO runs SELECT r.id, r.synchronization_id, s.name, r.time, r.seconds, r.server, r.mode, r.changed,
-            r.counts, r.plan_digest, '', ''
+            r.counts, r.plan_digest, ''
             FROM runs_of_version_1 r JOIN synchronizations s ON s.id = r.synchronization_id""",
         "DROP TABLE runs_of_version_1",
         *_HISTORY,
-        "ALTER TABLE users ADD COLUMN expires INTEGER",
-        *_MARKS,
-        *_INDEXES_OF_OPEN,
         _END_OF_USERS,  # beside the foreign key that version 1 has
         "PRAGMA user_version = 2",
+    ),
+    2: (
+        *_INCREMENTAL,
+        "PRAGMA user_version = 3",
     ),
 }
 

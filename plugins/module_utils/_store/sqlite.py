@@ -488,6 +488,7 @@ class Store:
         lost = {number: reference for reference, number in ids.items()
                 if reference in snapshot.lost_users or users[reference].record.extinct}
         self._want("wanted_ids", ((number,) for number in lost))
+        memberships = {lost[number]: keys for number, keys in self._groups_that_list_wanted_ids(me).items()}
         return _model.StoredState(
             target=path,
             target_missing=target_id is None,
@@ -501,10 +502,11 @@ class Store:
             },
             occupied=occupied,
             users=users,
-            memberships={lost[number]: keys for number, keys in self._groups_that_list_wanted_ids(me).items()},
+            memberships=memberships,
             members=self._load_members(directory, snapshot, ended, tree),
-            membership_count=self._count_members(me, "g.synchronization_id = :me"),
-            extinct_membership_count=self._count_members(me, "g.synchronization_id = :me AND g.extinct IS NOT NULL"),
+            sizes=self._sizes({*itertools.chain(*memberships.values()), *snapshot.joined}, tree),
+            membership_count=self._count_members(me),
+            extinct_membership_count=self._count_members_of(me, "g.synchronization_id = :me AND g.extinct IS NOT NULL"),
             user_count=0 if snapshot.complete else self._count_users(me),
         )
 
@@ -515,13 +517,26 @@ class Store:
             " - (SELECT count(*) FROM users u CROSS JOIN claims c WHERE u.extinct IS NOT NULL AND c.user_id = u.id"
             "    AND c.synchronization_id = ?1)", (me,))[0]
 
-    def _count_members(self, me: int, which: str) -> int:
+    def _count_members(self, me: int) -> int:
+        """Return how many own members the owned user groups have: all, which SQLite counts without a look at each, less
+        those of others, which are few in most stores."""
+        everybody = self._row("SELECT (SELECT count(*) FROM memberships) + (SELECT count(*) FROM nestings)")[0]
+        return everybody - self._count_members_of(me, "g.synchronization_id IS NOT :me")
+
+    def _count_members_of(self, me: int, which: str) -> int:
         """Return how many own members these user groups ``g`` have, users and user groups."""
         return self._row(
             "SELECT (SELECT count(*) FROM user_groups g CROSS JOIN memberships m"
             "        WHERE {0} AND m.user_group_id = g.id)"
             " + (SELECT count(*) FROM user_groups g CROSS JOIN nestings n"
             "    WHERE {0} AND n.user_group_id = g.id)".format(which), {"me": me})[0]
+
+    def _sizes(self, keys: Iterable[str], tree: _Tree) -> dict[str, int]:
+        """Return how many users these owned groups have."""
+        self._want("wanted_groups", ((tree.owned[key],) for key in keys if key in tree.owned))
+        return {tree.groups[number].key: size for number, size in self._rows(
+            "SELECT w.id, count(*) FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id"
+            " GROUP BY w.id")}
 
     def _load_user_groups(self, me: int, tree: _Tree) -> dict:
         rows = self._rows("SELECT key, name, parent_id, extinct, attributes, dn FROM user_groups"
@@ -1031,10 +1046,15 @@ class Store:
         return number
 
 
+_OWN_DN = "CASE WHEN u.synchronization_id = :me THEN u.dn ELSE '' END"
+
+
 class Known:
     """Who is stored, for a reader that reads only what changed: answers by key, and nothing that takes a look at all.
 
-    Users are those that the synchronization claims, user groups those that it owns, and none of them is extinct.
+    Users are those that the synchronization claims, user groups those that it owns, and none of them is extinct. A DN
+    is that of the last run, and is empty where another synchronization writes the user: it may have followed him
+    since, or not yet.
     """
 
     def __init__(self, store: Store, synchronization: str, salt: bytes):
@@ -1051,7 +1071,7 @@ class Known:
         return {key: (digest, dn) for key, digest, dn in self._store._rows(
             "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
             " WHEN EXISTS (SELECT 1 FROM claims o WHERE o.user_id = u.id"
-            "              AND o.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END, u.dn"
+            "              AND o.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END, " + _OWN_DN +
             " FROM wanted_keys w CROSS JOIN users u CROSS JOIN claims c"
             " WHERE u.directory_id = w.directory_id AND u.key = w.key AND u.extinct IS NULL"
             " AND c.synchronization_id = :me AND c.user_id = u.id", {"me": self._me, "same": self._same})}
@@ -1084,10 +1104,12 @@ class Known:
         """Return (key of the user group, key of the user, DN of the user) of all members of these user groups."""
         self._want_groups(keys)
         return self._store._rows(
-            "SELECT g.key, u.key, u.dn FROM wanted_groups w CROSS JOIN user_groups g CROSS JOIN memberships m"
-            " CROSS JOIN users u CROSS JOIN claims c"
-            " WHERE g.id = w.id AND m.user_group_id = w.id AND u.id = m.user_id AND u.directory_id = ?2"
-            " AND u.extinct IS NULL AND c.synchronization_id = ?1 AND c.user_id = u.id", (self._me, self._directory))
+            "SELECT g.key, u.key, " + _OWN_DN +
+            " FROM wanted_groups w CROSS JOIN user_groups g CROSS JOIN memberships m CROSS JOIN users u"
+            " CROSS JOIN claims c"
+            " WHERE g.id = w.id AND m.user_group_id = w.id AND u.id = m.user_id AND u.directory_id = :directory"
+            " AND u.extinct IS NULL AND c.synchronization_id = :me AND c.user_id = u.id",
+            {"me": self._me, "directory": self._directory})
 
     def nested(self, keys: Iterable[str]) -> list[tuple[str, str]]:
         """Return (key of the user group, key of a user group in it) for these user groups."""
