@@ -9,9 +9,10 @@ import re
 from typing import NamedTuple
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.dirsrv import DirectoryServer
-from support.lab import BASE, Lab, dn_of, person, renamed, unit
+from support.lab import BASE, Lab, dn_of, person, posix, renamed, unit
 
 READER, PASSWORD = dn_of("reader", "ou=accounts," + BASE), "Quill-5-harbour-Zt38"
 LIMIT = 2000  # nsslapd-sizelimit, unless it was changed
@@ -32,6 +33,24 @@ def rule(name, target, account=READER):
     """An aci that keeps an account from something."""
     return '(targetattr="%s")(version 3.0; acl "%s"; deny (read, search, compare) userdn="ldap:///%s";)' % (
         target, name, account)
+
+
+def role_that_disables(below):
+    """What disables who has the role `leavers`, once it is switched on: as the server's tools do it for many at once."""
+    role = "dn: cn=%s,%s\nobjectClass: nsRoleDefinition\nobjectClass: %s\nobjectClass: %s\n"
+    return (
+        role % ("leavers", below, "nsSimpleRoleDefinition", "nsManagedRoleDefinition") + "\n"
+        + role % ("disabled", below, "nsComplexRoleDefinition", "nsNestedRoleDefinition")
+        + "nsRoleDN: cn=leavers,%s\n\n" % below
+        + "dn: cn=templates,%s\nobjectClass: nsContainer\n\n" % below
+        + 'dn: cn="cn=disabled,%s",cn=templates,%s\nobjectClass: extensibleObject\nobjectClass: cosTemplate\n'
+          "cosPriority: 1\nnsAccountLock: true\n\n" % (below, below))
+
+
+def switched_on(below):
+    return ("dn: cn=lock,%s\nobjectClass: cosSuperDefinition\nobjectClass: cosClassicDefinition\n"
+            "cosTemplateDn: cn=templates,%s\ncosSpecifier: nsRole\ncosAttribute: nsAccountLock operational\n\n"
+            % (below, below))
 
 
 @pytest.fixture(scope="module")
@@ -127,22 +146,13 @@ def test_who_is_deleted_is_gone_and_the_next_of_that_name_is_another(server, pla
 
 
 def test_disabled_by_a_role(server, place):
-    """As the server's tools do it for many at once: it adds nsAccountLock to who has the role, and no entry changes."""
+    """The server adds nsAccountLock to who has it."""
     people, base = "ou=people," + place.base, place.base
-    role = "dn: cn=%s,%s\nobjectClass: nsRoleDefinition\nobjectClass: %s\nobjectClass: %s\n"
-    server.modify(
-        role % ("leavers", base, "nsSimpleRoleDefinition", "nsManagedRoleDefinition") + "\n"
-        + role % ("disabled", base, "nsComplexRoleDefinition", "nsNestedRoleDefinition")
-        + "nsRoleDN: cn=leavers,%s\n\n" % base
-        + "dn: cn=templates,%s\nobjectClass: nsContainer\n\n" % base
-        + 'dn: cn="cn=disabled,%s",cn=templates,%s\nobjectClass: extensibleObject\nobjectClass: cosTemplate\n'
-          "cosPriority: 1\nnsAccountLock: true\n\n" % (base, base)
-        + person("ann", below=people) + person("bob", "nsRoleDN: cn=leavers,%s" % base, below=people))
+    server.modify(role_that_disables(base) + person("ann", below=people)
+                  + person("bob", "nsRoleDN: cn=leavers,%s" % base, below=people))
     place.run()
     assert [user[:2] for user in place.users()] == [("ann", 1), ("bob", 1)]
-    server.modify("dn: cn=lock,%s\nobjectClass: cosSuperDefinition\nobjectClass: cosClassicDefinition\n"
-                  "cosTemplateDn: cn=templates,%s\ncosSpecifier: nsRole\ncosAttribute: nsAccountLock operational\n\n"
-                  % (base, base))
+    server.modify(switched_on(base))
     place.run()
     assert [user[:2] for user in place.users()] == [("ann", 1), ("bob", 0)]
 
@@ -164,7 +174,7 @@ def limited(server):
 
 def test_an_account_reads_more_than_its_size_limit(server, place):
     """nsslapd-sizelimit counts for each page."""
-    assert place.run(**CROWD)["summary"]["users"]["created"] == LIMIT + 1
+    assert place.once(**CROWD)["summary"]["users"]["created"] == LIMIT + 1
 
 
 @pytest.mark.parametrize(("limits", "said"), [
@@ -172,7 +182,7 @@ def test_an_account_reads_more_than_its_size_limit(server, place):
     ({"nsPagedLookThroughLimit": LIMIT}, ["page_size: ", "adminLimitExceeded", "nsPagedLookThroughLimit"]),
 ])
 def test_a_read_that_ends_at_a_limit_is_none(server, place, limited, limits, said):
-    place.run(**CROWD)
+    place.once(**CROWD)
     limited(**limits)
     message = place.fails(**CROWD)
     assert not [part for part in said if part not in message], message
@@ -223,3 +233,90 @@ def test_the_changelog_is_no_place_for_people(tmp_path):
         lab = Lab(server, tmp_path / "store.db")
         lab.run()
         assert lab.rows("SELECT name FROM users") == [("ann",)]
+
+
+# --- only what changed
+
+
+@pytest.fixture
+def nothing_is_fresh(monkeypatch):
+    """So that what the test does counts as old, and is looked at only if it changes."""
+    monkeypatch.setattr(changes, "_FRESH", -10)
+
+
+def test_disabled_by_a_role_and_only_what_changed_is_read(server, place, nothing_is_fresh):
+    """Nobody's entry changes, and yet somebody is disabled."""
+    people, base = "ou=people," + place.base, place.base
+    server.modify(role_that_disables(base) + person("ann", below=people)
+                  + person("bob", "nsRoleDN: cn=leavers,%s" % base, below=people))
+    place.run()
+    before = server.search("(uid=*)", "modifyTimestamp", base=people)
+    server.modify(switched_on(base))
+    assert server.search("(uid=*)", "modifyTimestamp", base=people) == before
+    result = place.run(read_mode="incremental")
+    assert result["read"]["mode"] == "incremental" and place.lab.warnings == []
+    assert [user[:2] for user in place.users()] == [("ann", 1), ("bob", 0)]
+
+
+def test_a_change_that_leaves_the_time_as_it_is(tmp_path, nothing_is_fresh):
+    """As one does that another server took, that lost in part against a later one, and comes late: the plugin USN tells.
+    """
+    with DirectoryServer(ldif=unit("people") + person("ann"), plugins=("USN",)) as server:
+        lab = Lab(server, tmp_path / "store.db")
+        lab.run()
+        before = server.search("(uid=ann)", "modifyTimestamp")
+        server.modify(modified("cn=config", "replace", "nsslapd-lastmod", "off"))
+        server.modify(modified(dn_of("ann"), "replace", "title", "late"))
+        assert server.search("(uid=ann)", "modifyTimestamp") == before
+        result = lab.run(read_mode="incremental")
+    assert result["read"]["mode"] == "incremental"
+    assert result["users"]["updated"] == ["ann"]
+
+
+def test_an_account_that_cannot_see_when_anybody_changed_reads_everything(server, place):
+    people = "ou=people," + place.base
+    server.modify(person("ann", below=people) + modified(place.base, "add", "aci", rule("hidden", "modifyTimestamp")))
+    place.run()
+    server.modify(person("bob", below=people))
+    result = place.run()
+    assert (result["read"]["mode"], result["read"]["reason"]) == ("full", "the last run left no mark")
+    assert [user[0] for user in place.users()] == ["ann", "bob"]
+
+
+FREEIPA = """\
+attributeTypes: ( 2.16.840.1.113730.3.8.3.1 NAME 'ipaUniqueID' SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
+objectClasses: ( 2.16.840.1.113730.3.8.4.3 NAME 'nestedGroup' SUP groupOfNames STRUCTURAL )
+objectClasses: ( 2.16.840.1.113730.3.8.4.4 NAME 'ipaUserGroup' SUP nestedGroup STRUCTURAL )
+objectClasses: ( 2.16.840.1.113730.3.8.4.12 NAME 'ipaObject' SUP top AUXILIARY MUST ( ipaUniqueID ) )
+"""
+
+
+def test_freeipa_is_read_by_what_changed(tmp_path, nothing_is_fresh):
+    """What it is made of, with entries as it has them."""
+    users, groups = "cn=users,cn=accounts," + BASE, "cn=groups,cn=accounts," + BASE
+
+    def ipa(number):
+        return "objectClass: ipaObject", "ipaUniqueID: 6b3d7a1c-0f5e-11ef-9c1d-%012d" % number
+
+    def user(name, number):
+        return posix(name, number, users, *ipa(number))
+
+    def container(dn):
+        return "dn: %s\nobjectClass: nsContainer\n\n" % dn
+
+    staff = group("staff", groups, dn_of("ann", users), dn_of("bob", users), kind="ipaUserGroup")
+    ldif = (container("cn=accounts," + BASE) + container(users) + container(groups) + user("ann", 1) + user("bob", 2)
+            + staff.replace("\ncn: ", "\n%s\n%s\ncn: " % ipa(3)))
+    with DirectoryServer(ldif=ldif, schema=FREEIPA) as server:
+        lab = Lab(server, tmp_path / "store.db")
+        preset = {"ldap_parameters": {"preset": "freeipa"}, "removal_limits": {"users": "1", "memberships": "1"}}
+        lab.run(**preset)
+        server.modify("dn: %s\nchangetype: delete\n\n" % dn_of("bob", users) + user("cyd", 4)
+                      + modified("cn=staff," + groups, "add", "member", dn_of("cyd", users))
+                      + renamed(dn_of("ann", users), "uid=anna"))
+        server.modify(modified("cn=staff," + groups, "replace", "member", dn_of("anna", users), dn_of("cyd", users)))
+        result = lab.run(read_mode="incremental", **preset)
+        assert result["read"]["mode"] == "incremental" and lab.warnings == []
+    assert lab.members() == [("staff", "anna"), ("staff", "cyd")]
+    assert lab.rows("SELECT name, key FROM users WHERE extinct IS NULL") == [
+        ("anna", "6b3d7a1c-0f5e-11ef-9c1d-000000000001"), ("cyd", "6b3d7a1c-0f5e-11ef-9c1d-000000000004")]

@@ -37,6 +37,7 @@ class DirectoryServer(ClosedAtExit):
     :param ldif: entries to load after the start; the suffix is there.
     :param plugins: names of plugins that are off unless named here, such as ``USN`` or ``MemberOf Plugin``.
     :param settings: further attributes of cn=config.
+    :param schema: attribute types and object classes beside the packaged ones, as in cn=schema.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class DirectoryServer(ClosedAtExit):
         *,
         plugins: tuple[str, ...] = (),
         settings: dict[str, str] | None = None,
+        schema: str = "",
     ) -> None:
         self._program = find_program("ns-slapd", PACKAGES)
         for name in ("ldapsearch", "certutil"):
@@ -63,6 +65,8 @@ class DirectoryServer(ClosedAtExit):
         self._config = self.directory / "config"
         # Where else it lies is read only after the schema is.
         shutil.copytree(_ETC / "schema", self._config / "schema")
+        with open(self._config / "schema" / "99user.ldif", "a", encoding="utf-8") as file:
+            file.write(schema)
         for name in ("slapd-collations.conf", "certmap.conf"):
             shutil.copy(_ETC / "config" / name, self._config)
         self._make_certificates()
