@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+import ldap3
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from ansible_collections.usersync.directory.plugins.module_utils._directory import changes, wire
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.dirsrv import DirectoryServer
 from support.lab import BASE, Lab, dn_of, person, posix, renamed, unit
@@ -320,3 +321,43 @@ def test_freeipa_is_read_by_what_changed(tmp_path, nothing_is_fresh):
     assert lab.members() == [("staff", "anna"), ("staff", "cyd")]
     assert lab.rows("SELECT name, key FROM users WHERE extinct IS NULL") == [
         ("anna", "6b3d7a1c-0f5e-11ef-9c1d-000000000001"), ("cyd", "6b3d7a1c-0f5e-11ef-9c1d-000000000004")]
+
+
+def refreshed(server, cookie):
+    """What the server says in a refresh (RFC 4533): names of changed entries, how many deleted ones, the next cookie."""
+    connection = ldap3.Connection(ldap3.Server("127.0.0.1", server.port, get_info=ldap3.NONE), server.admin_dn,
+                                  server.password, auto_bind=True)
+    channel = wire.Channel(connection.socket, 30)
+    names, gone, end = [], set(), b""
+    asked = channel.ask(wire.search_operation(BASE, "sub", "(objectClass=*)", ("uid",)), wire.sync_control(cookie))
+    for tag, operation, controls in channel.answers(asked):
+        if tag == wire.ENTRY:
+            names.append(wire.decode_entry(operation, {})[1].get("uid", [b""])[0].decode())
+        elif tag == wire.INTERMEDIATE:
+            gone.update(wire.sync_info(operation)[2])
+        elif tag == wire.DONE:
+            assert wire.decode_done(operation, controls).code == 0
+            end = wire.sync_done(controls[wire.SYNC_DONE])[0]
+    connection.unbind()
+    return names, len(gone), end
+
+
+def test_why_its_content_synchronization_is_not_used():
+    """It leaves changes out and says that it succeeded. Where this fails, the server has learned to tell."""
+    changelog = "cn=Retro Changelog Plugin,cn=plugins,cn=config"
+    people = [person("p%02d" % number) for number in range(60)]
+    with DirectoryServer(ldif=unit("people") + "".join(people),
+                         plugins=("Retro Changelog Plugin", "Content Synchronization")) as server:
+        server.modify(modified(changelog, "add", "nsslapd-attribute", "nsuniqueid:targetUniqueId"))
+        server.stop()
+        server.start()
+        everybody, _gone, cookie = refreshed(server, b"")
+        assert len(everybody) == 62
+        server.modify("".join("dn: %s\nchangetype: delete\n\n" % dn_of("p%02d" % number) for number in range(55)))
+        changed, gone, cookie = refreshed(server, cookie)
+        assert (changed, gone) == ([], 54)  # not 55
+        server.modify("".join(modified(dn_of("p%02d" % number), "replace", "title", "x") for number in (57, 58, 59)))
+        entries = server.search("(changeNumber=*)", "1.1", base="cn=changelog", scope="one")
+        old = sorted(entries, key=lambda dn: int(dn.partition("=")[2].partition(",")[0]))[:-1]
+        server.modify("".join("dn: %s\nchangetype: delete\n\n" % dn for dn in old))  # as trimming does
+        assert refreshed(server, cookie)[:2] == (["p59"], 0)

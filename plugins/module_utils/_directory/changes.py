@@ -15,8 +15,8 @@ sweep     Else: the key, the DN and the version (entryCSN, uSNChanged, modifyTim
           was moved has another DN. It costs the server a look at every entry, but sends little of each.
 
 389 Directory Server has syncrepl, too, if its plugins Retro Changelog and Content Synchronization are on. It is not
-used: what the changelog has lost, by trimming or since it was off for a while, is left out with result code 0, so is
-every 51st deletion, and nothing tells (sync_cookie_isvalid and sync_send_deleted_entries in its sources; version 2.3.1).
+used: what the changelog has lost, by trimming or since it was off for a while, is left out, so is every 51st deletion,
+and the result code is 0 (sync_cookie_isvalid and sync_send_deleted_entries in its sources; seen with version 2.3.1).
 
 Nothing here decides what becomes of anybody: the entries themselves are read after this, and who is said to be gone is
 looked up once more. So what is said twice, or too much, does no harm. What cannot be told raises ReadFully.
