@@ -353,4 +353,4 @@ def _mark(planned):
     mark = planned.snapshot.mark
     if mark is None or planned.plan.held:  # what is held must be seen once more
         return None
-    return mark._replace(said=dict(mark.said, again=sorted(planned.plan.again.union(mark.said["again"]))))
+    return mark._replace(said=dict(mark.said, again=sorted(planned.plan.again.union(mark.said.get("again", ())))))

@@ -319,6 +319,9 @@ def scopes(staff, others):
         "deleting": [{"user_extinction": "delete", "user_group_extinction": "delete", "distinguished_name": [staff]}],
         "grace": [{"user_extinction": "delete", "user_extinction_grace_days": 2, "distinguished_name": [staff]}],
         "a filter": [{"user_filter": "(!(employeeType=robot))", "ignore_disabled_users": True}],
+        "the same twice": [{"user_extinction": "delete"}, {"name": "second", "user_group": "All/Second",
+                                                           "user_extinction": "delete"}],
+        "sharing": [{"distinguished_name": [staff]}, {"name": "second", "user_group": "All/Second"}],
         "two synchronizations": [{"distinguished_name": [staff]},
                                  {"name": "second", "user_group": "All/Second", "distinguished_name": [others]}],
     }

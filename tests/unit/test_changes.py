@@ -1,15 +1,153 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What changed since a mark: what can be told of it without a server."""
+"""What a server may answer that is asked for what changed (RFC 4533), what attributes follow other entries, and what is
+told by versions.
+
+The server here is a socket with prepared answers. What real ones answer, tests/functional/test_incremental.py shows.
+"""
 
 from __future__ import annotations
 
 import time
 import uuid
+from types import SimpleNamespace
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from ansible_collections.usersync.directory.plugins.module_utils._directory import changes, wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory.search import ReadError
+from ansible_collections.usersync.directory.plugins.module_utils._directory.values import filter_attributes
+from test_search import Server, done, entry
+
+BASE = "dc=example,dc=org"
+EARLIER, LATER = ["20260101000000.000000Z#000000#000#000000"], ["20260102000000.000000Z#000000#000#000000"]
+ADD, MODIFY, DELETE, PRESENT = 1, 2, 3, 0
+COOKIE, END_OF_DELETES, END_OF_PRESENT, IDS = 0x80, 0xA1, 0xA2, 0xA3
+
+
+def number(name):
+    return uuid.uuid5(uuid.NAMESPACE_OID, name)
+
+
+ANN, BOB, CYD = "ann", "bob", "cyd"
+TRUE = wire._element(0x01, b"\xff")
+
+
+def with_control(operation, oid, *parts):
+    control = wire._element(0x30, wire._string(oid), wire._string(wire._element(0x30, *parts)))
+    return operation + wire._element(0xA0, control)
+
+
+def said(name, state, **attributes):
+    """An entry, and what happened to it."""
+    parts = wire._integer(state, 0x0A), wire._string(number(name).bytes)
+    return with_control(entry("cn=%s,%s" % (name, BASE), **attributes), wire.SYNC_STATE, *parts)
+
+
+def info(kind, *parts):
+    """An intermediate message."""
+    value = wire._element(kind, *parts)
+    return wire._element(0x79, wire._string(wire.SYNC_INFO, 0x80), wire._string(value, 0x81))
+
+
+def ids(*names, deleted=False):
+    members = wire._element(0x31, *(wire._string(number(name).bytes) for name in names))
+    return info(IDS, *([TRUE] if deleted else []), members)
+
+
+def end(deletes=False, cookie=b"rid=000,csn=later"):
+    """The end of a refresh. OpenLDAP leaves the cookie out where nothing changed."""
+    parts = *([wire._string(cookie)] if cookie else []), *([TRUE] if deletes else [])
+    return with_control(done(), wire.SYNC_DONE, *parts)
+
+
+def asked(*answer, known=(ANN, BOB, CYD), before=EARLIER, now=LATER):
+    server = Server(list(answer))
+    place = changes.Place(SimpleNamespace(), BASE, {}, ())
+    stored = SimpleNamespace(keys=lambda: {str(number(name)) for name in known})
+    server.root_dse = {}
+    found = changes.since(server, place, {"way": changes.SYNCREPL, "csn": before},
+                          {"way": changes.SYNCREPL, "csn": now}, b"", b"", stored)
+    names = {str(number(name)): name for name in (ANN, BOB, CYD, "dan")}
+    return sorted(names[key] for key in found.changed), sorted(names[key] for key in found.gone)
+
+
+def leaf(name, state=MODIFY):
+    return said(name, state, hasSubordinates=["FALSE"])
+
+
+def test_who_is_not_named_at_the_end_of_a_present_phase_is_gone():
+    assert asked(leaf(ANN), ids(BOB), end()) == ([ANN], [CYD])
+    assert asked(leaf(ANN), ids(BOB), info(END_OF_PRESENT, TRUE), end(deletes=True)) == ([ANN], [CYD])
+
+
+def test_who_is_not_named_in_a_delete_phase_is_there():
+    assert asked(leaf(ANN), ids(BOB, deleted=True), end(deletes=True)) == ([ANN], [BOB])
+    assert asked(leaf(ANN), said(BOB, DELETE), info(END_OF_DELETES, TRUE), end(deletes=True)) == ([ANN], [BOB])
+    assert asked(end(deletes=True, cookie=b"")) == ([], [])
+
+
+def test_who_is_unchanged_is_not_gone():
+    assert asked(said(ANN, PRESENT), ids(BOB, CYD), end()) == ([], [])
+
+
+def test_an_answer_that_nobody_asked_for_takes_nobody_away():
+    """A server that does not know the mark may send everything: RFC 4533, 3.3.2."""
+    assert asked(*(leaf(name, ADD) for name in (ANN, BOB, CYD, "dan")), end()) == ([ANN, BOB, CYD, "dan"], [])
+
+
+def test_nothing_is_asked_where_nothing_changed():
+    assert asked(now=EARLIER) == ([], [])
+
+
+@pytest.mark.parametrize(("answer", "why"), [
+    ([done(4096, text="sync cookie is stale")], "the server says that the mark of the last run is stale"),
+    ([done(53, text="consumer state is newer than provider")], "cannot tell what changed since the last run"),
+    ([leaf(ANN), done(4)], "cannot tell what changed since the last run"),
+    ([done()], "did not say how its answer ends"),
+    ([entry("cn=ann," + BASE), end()], "without saying what happened to an entry"),
+    ([with_control(entry("cn=ann," + BASE), wire.SYNC_STATE, wire._integer(ADD, 0x0A), wire._string(b"1")), end()],
+     "an entryUUID of 1 bytes")])
+def test_an_answer_that_tells_nothing_for_sure_asks_for_everything(answer, why):
+    with pytest.raises(changes.ReadFully, match=why):
+        asked(*answer)
+
+
+@pytest.mark.parametrize("answer", [
+    [wire._element(0x79, wire._string(wire.SYNC_INFO, 0x80), wire._string(b"\x99\x00", 0x81)), end()],
+    [entry("cn=ann," + BASE) + wire._element(0xA0, wire._element(
+        0x30, wire._string(wire.SYNC_STATE), wire._string(b"\x04\x00"))), end()],
+    [leaf(ANN)],  # and then it hangs up
+])
+def test_an_answer_that_cannot_be_read_is_an_error(answer):
+    with pytest.raises(ReadError):
+        asked(*answer)
+
+
+@pytest.mark.parametrize("now", [
+    ["20251231000000.000000Z#000000#000#000000"],  # a copy from before the mark
+    ["20260102000000.000000Z#000000#001#000000"],  # another server, which knows nothing of this one
+    [],
+])
+def test_a_server_whose_state_is_older_than_the_mark_asks_for_everything(now):
+    with pytest.raises(changes.ReadFully, match="older than at the last run"):
+        asked(end(deletes=True), now=now)
+
+
+def test_a_server_that_joins_others_is_no_other_server():
+    now = [*LATER, "20260102000000.000000Z#000000#001#000000"]
+    assert asked(ids(BOB, deleted=True), end(deletes=True), now=now) == ([], [BOB])
+
+
+# --- what follows other entries --------------------------------------------------------------------------------------
+
+
+def test_attributes_of_a_filter():
+    assert filter_attributes("(&(|(a=1)(b;lang-de=*))(!(c>=2))(D~=x)(e=*y*)(f:2.5.13.2:=z)(:dn:2.5.13.2:=w))") == {
+        "a", "b", "c", "d", "e", "f", "*"}
+
+
+# --- versions and keys -----------------------------------------------------------------------------------------------
 
 KEYS = [("entryUUID", "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"), ("nsUniqueId", "0a1b2c3d-4e5f6071-8293a4b5-c6d7e8f9")]
 
@@ -21,7 +159,8 @@ def test_a_key_is_sixteen_bytes_and_comes_back_as_it_is_spelled(attribute, key):
 
 
 @pytest.mark.parametrize(("attribute", "key"), [
-    *((attribute, other) for attribute, key in KEYS for other in (key.upper(), key[:-1], key + "0", key.replace("-", ""))),
+    *((attribute, other) for attribute, key in KEYS
+      for other in (key.upper(), key[:-1], key + "0", key.replace("-", ""))),
     *((attribute, key) for (attribute, _own), (_other, key) in zip(KEYS, reversed(KEYS))),
     ("entryUUID", "ann"), ("entryUUID", ""),
 ])

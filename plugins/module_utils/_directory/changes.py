@@ -68,7 +68,7 @@ _FRESH = 3600
 # The stable keys, by type of directory, that are sixteen bytes as text.
 _KEYS = {"active_directory": "objectguid", "openldap": "entryuuid", "389ds": "nsuniqueid", "freeipa": "ipauniqueid"}
 
-_DELETED = 3  # the state in a sync state control, RFC 4533, 2.3
+_PRESENT, _DELETED = 0, 3  # states in a sync state control, RFC 4533, 2.3
 _ENDLESS = 10_000_000  # messages in an answer, after which it is taken for one without end
 _STALE = 4096  # e-syncRefreshRequired, RFC 4533, 2.6
 
@@ -164,13 +164,15 @@ def _follow_others(session: Any, preset: Preset) -> Set[str]:
     return found
 
 
-def position(session: Any, place: Place) -> Optional[Dict[str, Any]]:
-    """Return where the server stands now, as plain data, and by which way changes from here on can be told; None where
-    they cannot. To be called before anything else is read."""
+def position(session: Any, place: Place) -> Dict[str, Any]:
+    """Return where the server stands now, as plain data, and by which way changes from here on can be told. To be
+    called before anything else is read."""
     if place.preset.directory_type == "active_directory":
         return _position_of_controller(session, place)
     if _version_attribute(session, place) == _TIME:
-        return {"way": SWEEP} if _shows_times(session, place) else None
+        if not _shows_times(session, place):
+            raise ReadFully("the account sees of nobody when he was changed (%s)" % _TIME)
+        return {"way": SWEEP}
     for _dn, entry, _raw in list(search(session, place.context, "base", "(objectClass=*)",
                                         ("contextCSN", "entryCSN"), missing_ok=True)):
         csn = sorted(value.decode("ascii", "replace") for value in entry.get("contextcsn", ()))
@@ -178,19 +180,19 @@ def position(session: Any, place: Place) -> Optional[Dict[str, Any]]:
             return {"way": SYNCREPL, "csn": csn}
         if entry.get("entrycsn"):
             return {"way": SWEEP}
-    return None
+    raise ReadFully("the contextCSN and the entryCSN of '%s' cannot be read" % place.context)
 
 
-def _position_of_controller(session: Any, place: Place) -> Optional[Dict[str, Any]]:
+def _position_of_controller(session: Any, place: Place) -> Dict[str, Any]:
     """Microsoft, "Polling for Changes Using USNChanged": a number means something on one controller only, and only
     until its database is restored, which gives it another invocationId."""
     settings = session.root_dse.get("dsservicename")
     if not settings:
-        return None
+        raise ReadFully("the domain controller does not say which it is (dsServiceName)")
     root = list(search(session, "", "base", "(objectClass=*)", ("highestCommittedUSN",)))
     found = list(search(session, dn_text(settings[0]), "base", "(objectClass=*)", ("invocationId",), missing_ok=True))
     if not root or "highestcommittedusn" not in root[0][1] or not found or "invocationid" not in found[0][1]:
-        return None
+        raise ReadFully("the highestCommittedUSN or the invocationId of the domain controller cannot be read")
     return {"way": USN if _shows_deleted(session, place) else SWEEP, "usn": int(root[0][1]["highestcommittedusn"][0]),
             "invocation": found[0][1]["invocationid"][0].hex()}
 
@@ -312,7 +314,7 @@ def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: Dict[
         answer.gone.add(identity)
     else:
         answer.named.add(identity)
-        if len(answer.changed) <= MANY:
+        if state != _PRESENT and len(answer.changed) <= MANY:
             dn, entry, _raw = decode_entry(operation, session.names)
             answer.changed[_uuid_text(identity)] = dn_text(dn)
             if entry.get("hassubordinates", [b""])[0].upper() != b"FALSE":  # it may have, if that cannot be read

@@ -86,9 +86,7 @@ class _PartialReading(Reading):
     def snapshot(self) -> Snapshot:
         self._exclude()
         self._select()
-        self._note_position()
-        if self.position is None:
-            raise ReadFully("the server does not tell any more what changed")
+        self.position = self._asked_position()
         if self._selection() != self.before.said["selection"]:
             raise ReadFully("what is selected or excluded lies elsewhere than at the last run")
         if not self.stored_groups.keys() >= set(self.selected_groups.values()):
@@ -442,6 +440,8 @@ def why_not(mark: Optional[Mark], now: int) -> str:
     """Return why nothing can be read since this mark; empty where it can be tried. ``now``: seconds since 1970."""
     if mark is None:
         return "the last run left no mark"
+    if "none" in mark.said:
+        return mark.said["none"]
     if not 0 <= now - mark.said["time"] <= LASTS:
         return "the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400)
     if len(mark.said["again"]) + len(mark.said["outside"]) > MANY:

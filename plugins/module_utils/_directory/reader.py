@@ -264,6 +264,7 @@ class Reading:
         self.dangling: Dict[str, List[str]] = {}
 
         self.position: Optional[Dict[str, Any]] = None  # where the server stood before anything was read
+        self.no_position = ""  # why nothing tells where it stood
         self.versions = b""
         self.again: Set[str] = set()  # keys of what must be looked at in the next read, whatever changes
         self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
@@ -347,14 +348,14 @@ class Reading:
             return
         try:
             self.position = changes.attempt(self.session, self._asked_position)
-        except changes.ReadFully:
-            pass
+        except changes.ReadFully as why:
+            self.no_position = str(why)
 
-    def _asked_position(self) -> Optional[Dict[str, Any]]:
+    def _asked_position(self) -> Dict[str, Any]:
         position = changes.position(self.session, self._where(()))
-        if position and position["way"] == changes.SWEEP:
+        if position["way"] == changes.SWEEP:
             self.versions = changes.versions(self.session, self._where(self._known_outside()))
-        elif position:
+        else:
             self._prove_changes()
         return position
 
@@ -374,7 +375,7 @@ class Reading:
 
     def _position_as_mark(self) -> Optional[Mark]:
         if self.position is None:
-            return None
+            return Mark({"none": self.no_position}) if self.no_position else None
         return Mark(dict(self.position, selection=self._selection(), again=sorted(self.again),
                          outside=sorted(self.outside)), self.versions)
 

@@ -1,0 +1,352 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a mark: lost, replayed, old, of another server or directory; and what must not be read by one.
+
+Whatever a run decides to read, it comes to what a run comes to that reads everything: `went` compares the two.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
+from support import misbehaving, tree
+from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, synchronize, unit
+from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.process import run
+from support.slapd import Slapd
+from test_incremental import LIMITS, Clock, held_by, must_be_equal, said_by
+
+LEFT = "the last run left a mark"
+READER, READER_PASSWORD = "uid=reader," + BASE, "Gravel-6-lantern-Tb93"
+ALWAYS = {"removal_limits": LIMITS, "allow_empty": True, "store_backups": 0}
+OTHERS = "ou=others," + BASE
+WAYS = {"syncrepl": ("syncprov",), "sweep": ()}
+PEOPLE_THERE = (unit("people") + unit("others") + "".join(map(person, ("ann", "bob", "cyd", "dan")))
+                + group("nurses", *map(dn_of, ("ann", "bob", "cyd"))) + group("doctors", dn_of("ann"))
+                + person("reader", "userPassword: " + READER_PASSWORD, below=BASE))
+
+
+@pytest.fixture(params=WAYS)
+def way(request):
+    return request.param
+
+
+@pytest.fixture
+def slapd(way):
+    with Slapd(ldif=ROOT + PEOPLE_THERE, overlays=WAYS[way]) as server:
+        yield server
+
+
+@pytest.fixture
+def lab(slapd, tmp_path):
+    """With a mark, and changes since: one of each kind."""
+    lab = Lab(slapd, tmp_path / "users.db")
+    lab.once(**ALWAYS)
+    lab.modify("dn: %s\nchangetype: delete\n\n" % dn_of("bob")
+               + "dn: cn=nurses,%s\nchangetype: modify\ndelete: member\nmember: %s\nmember: %s\n\n" % (
+                   PEOPLE, dn_of("bob"), dn_of("cyd")))
+    return lab
+
+
+def went(lab, **more):
+    """A run, beside one that reads everything into a copy of the store; how it read, and why."""
+    copy = type(lab)(lab.server, lab.store.with_name("copy.db"))
+    shutil.copy(lab.store, copy.store)
+    options = {**ALWAYS, **more}
+    full = copy.once(**{**options, "read_mode": "full"})
+    result = lab.once(**options)
+    must_be_equal(held_by(lab.store), held_by(copy.store))
+    must_be_equal(said_by(result), said_by(full))
+    return result["read"]["mode"], result["read"]["reason"]
+
+
+def marks(lab):
+    with closing(sqlite3.connect(lab.store)) as connection:
+        return connection.execute("SELECT mark, versions FROM marks").fetchall()
+
+
+def put_back(lab, kept):
+    with closing(sqlite3.connect(lab.store)) as connection:
+        connection.execute("DELETE FROM marks")
+        connection.executemany("INSERT INTO marks SELECT id, ?, ? FROM synchronizations", kept)
+        connection.commit()
+
+
+# --- marks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_mark_is_good_for_what_changed(lab):
+    assert went(lab) == ("incremental", LEFT)
+    assert lab.members() == [("doctors", "ann"), ("nurses", "ann")]
+    assert went(lab) == ("incremental", LEFT)
+
+
+def test_without_a_mark_everything_is_read(lab):
+    put_back(lab, [])
+    assert went(lab) == ("full", "the last run left no mark")
+    assert went(lab) == ("incremental", LEFT)
+
+
+def test_a_mark_that_is_replayed_takes_nothing_away(lab):
+    earlier = marks(lab)
+    lab.once(**ALWAYS)
+    lab.modify(person("bob") + "dn: cn=nurses,%s\nchangetype: modify\nadd: member\nmember: %s\n\n" % (
+        PEOPLE, dn_of("bob")))
+    lab.once(**ALWAYS)
+    put_back(lab, earlier)
+    assert went(lab) == ("incremental", LEFT)
+    assert ("nurses", "bob") in lab.members()
+
+
+def test_a_mark_of_another_directory_is_none(lab, tmp_path, way):
+    with Slapd(ldif=ROOT + PEOPLE_THERE, overlays=WAYS[way]) as other:
+        others = Lab(other, tmp_path / "others.db")
+        others.once(**ALWAYS)
+        put_back(lab, marks(others))
+    mode, reason = went(lab)
+    assert mode == "full" and reason.startswith("another directory")
+
+
+@pytest.mark.parametrize(("days", "reads"), [(1, "incremental"), (3, "full"), (-1, "full")])
+def test_a_mark_ages_and_a_clock_may_be_set_back(lab, monkeypatch, days, reads):
+    clock = Clock()
+    monkeypatch.setattr("%s.time" % synchronize.__globals__["_synchronize"].__name__, clock)
+    clock.now += days * 86400
+    mode, reason = went(lab, full_every="30d")
+    assert mode == reads
+    assert reads == "incremental" or "or the clock was set back" in reason
+
+
+def test_everything_is_read_every_so_often(lab, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("%s.time" % synchronize.__globals__["_synchronize"].__name__, clock)
+    clock.now += 3600
+    assert went(lab, full_every="61m")[0] == "incremental"
+    clock.now += 60
+    mode, reason = went(lab, full_every="61m")
+    assert mode == "full" and reason == "full_every: everything was last read 61 minutes ago"
+    clock.now += 7200
+    assert went(lab, full_every="1h", read_mode="incremental")[0] == "incremental"
+
+
+@pytest.mark.parametrize(("what", "settings"), [
+    ("mapping", {"user_attributes": {"desk": "roomNumber"}}),
+    ("scope", {"exclude_distinguished_name": [OTHERS]}),
+    ("server and account", {"authentication": "simple", "login": READER, "password": READER_PASSWORD}),
+])
+def test_other_settings_ask_for_everything(lab, what, settings):
+    lab.once(**ALWAYS)  # else what another server does not show is held
+    more = {**settings, "scope_change": True}
+    if "login" in settings:
+        more["server"] = [lab.server.ldap_url]
+    assert went(lab, **more) == ("full", "another %s than at the last run" % what)
+    assert went(lab, **more) == ("incremental", LEFT)
+
+
+def test_a_server_that_was_restored_takes_nothing_away(lab, slapd, tmp_path, way):
+    """A copy of its database from before the mark. By a sweep nothing but what differs counts."""
+    slapd.stop()
+    run(["cp", "-r", "--sparse=always", str(slapd.directory / "db"), str(tmp_path / "db")])
+    slapd.start()
+    lab.modify(person("eve"))
+    assert went(lab)[0] == "incremental"
+    slapd.stop()
+    shutil.rmtree(slapd.directory / "db")
+    (tmp_path / "db").rename(slapd.directory / "db")
+    slapd.start()
+    mode, reason = went(lab)
+    assert mode == "incremental" if way == "sweep" else "it was restored" in reason
+    assert lab.rows("SELECT name FROM users WHERE extinct IS NULL") == [("ann",), ("cyd",), ("dan",), ("reader",)]
+
+
+def test_a_dry_run_and_a_refused_one_leave_the_mark_as_it_was(lab):
+    before = marks(lab)
+    lab.once(True, **ALWAYS)
+    with pytest.raises(Refused):
+        lab.once(**{**ALWAYS, "removal_limits": {"users": "0"}})
+    assert marks(lab) == before
+    assert went(lab) == ("incremental", LEFT)
+
+
+# --- what a run judges by --------------------------------------------------------------------------------------------
+
+
+def test_an_approved_plan_is_the_same_by_any_read(lab):
+    full = lab.once(True, read_mode="full", **ALWAYS)
+    result = lab.once(read_mode="incremental", approved_plan=full["plan_digest"], removal_limits={"users": "0"})
+    assert result["read"]["mode"] == "incremental" and result["plan_digest"] == full["plan_digest"]
+
+
+def test_required_entries_are_looked_for(lab):
+    assert went(lab, required_entries=[dn_of("dan"), "cn=doctors," + PEOPLE, PEOPLE])[0] == "incremental"
+    lab.modify("dn: %s\nchangetype: delete\n\n" % dn_of("dan"))
+    for mode in ("incremental", "full"):
+        with pytest.raises(Exception, match="^required_entries: .*uid=dan"):
+            lab.once(read_mode=mode, required_entries=[dn_of("dan")], **ALWAYS)
+
+
+def test_removals_that_were_held_are_seen_again(lab):
+    simple = {"authentication": "simple", "login": READER, "password": READER_PASSWORD}
+    assert lab.once(server=[lab.server.ldap_url], **simple, **ALWAYS)["held"]
+    assert ("nurses", "cyd") in lab.members()
+    assert went(lab, server=[lab.server.ldap_url], **simple) == ("full", "the last run left no mark")
+    assert ("nurses", "cyd") not in lab.members()
+
+
+# --- what must be read in full ---------------------------------------------------------------------------------------
+
+
+def test_who_may_not_see_versions_reads_everything(tmp_path, way):
+    hidden = "access to attrs=entryCSN by dn.exact=%s none by * read" % READER
+    with Slapd(ldif=ROOT + PEOPLE_THERE, overlays=WAYS[way], settings=hidden) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        login = {"server": [server.ldap_url], "authentication": "simple", "login": READER, "password": READER_PASSWORD}
+        lab.once(**login, **ALWAYS)
+        lab.modify("dn: %s\nchangetype: delete\n\n" % dn_of("bob"))
+        mode, reason = went(lab, **login)
+        assert mode == "full" and "entryCSN" in reason and reason.endswith("cannot be read")
+
+
+def test_a_filter_by_a_back_link_reads_everything(tmp_path, way):
+    """The overlay memberof changes entries, and says nothing of it."""
+    with Slapd(ldif=ROOT, overlays=("memberof", *WAYS[way])) as server:
+        server.modify(PEOPLE_THERE)
+        lab = Lab(server, tmp_path / "users.db")
+        options = {"user_filter": "(memberOf=cn=nurses,%s)" % PEOPLE, "read_mode": "incremental"}
+        lab.once(**options, **ALWAYS)
+        lab.modify("dn: cn=nurses,%s\nchangetype: modify\ndelete: member\nmember: %s\n\n" % (PEOPLE, dn_of("ann")))
+        mode, reason = went(lab, **options)
+        assert mode == "full" and reason.startswith("memberof (in a filter or mapped)")
+        assert lab.warnings == ["read_mode: everything was read, since " + reason]
+        assert ("doctors", "ann") not in lab.members()
+
+
+def test_a_selected_group_that_begins_to_match(slapd, tmp_path):
+    lab = Lab(slapd, tmp_path / "users.db")
+    slapd.modify(person("eve", below=OTHERS) + group("club", dn_of("eve", OTHERS)).replace(PEOPLE, OTHERS, 1))
+    options = {"distinguished_name": [PEOPLE, "cn=club," + OTHERS], "group_filter": "(!(description=closed))"}
+    slapd.modify("dn: cn=club,%s\nchangetype: modify\nreplace: description\ndescription: closed\n\n" % OTHERS)
+    lab.once(**options, **ALWAYS)
+    assert went(lab, **options) == ("full", "a selected group is none in the store")
+    slapd.modify("dn: cn=club,%s\nchangetype: modify\nreplace: description\ndescription: open\n\n" % OTHERS)
+    went(lab, **options)
+    assert ("club", "eve") in lab.members()
+    assert went(lab, **options) == ("incremental", LEFT)
+
+
+# --- Active Directory, as nobody can make a real one behave ----------------------------------------------------------
+
+STAFF = "OU=Staff," + tree.DOMAIN
+
+
+@pytest.fixture
+def domain():
+    domain = tree.Controller()
+    domain.unit("Staff")
+    staff = [domain.user(name, STAFF) for name in ("anna", "bert", "carl")]
+    domain.group("Nurses", STAFF, *staff)
+    return domain
+
+
+class AsMisbehaving(Lab):
+    def once(self, check_mode=False, **more):
+        self.warnings = []
+        return synchronize(check_mode, self.warnings, **{
+            "name": "staff", "user_group": "All/Staff", "server": [self.server.ldap_url], "encryption": "none",
+            "login": LOGIN, "password": PASSWORD, "store": str(self.store), "user_extinction": "delete", **more})
+
+
+@pytest.fixture
+def controller(domain, tmp_path):
+    with MisbehavingDirectory(domain) as server:
+        server.modify = None
+        lab = AsMisbehaving(server, tmp_path / "users.db")
+        lab.once(**ALWAYS)
+        domain.remove("CN=bert," + STAFF)
+        domain.set("CN=Nurses," + STAFF, "member", "CN=anna," + STAFF, "CN=carl," + STAFF)
+        yield lab
+
+
+def test_a_restored_controller_is_read_in_full(controller, domain):
+    domain.be_restored(500)
+    mode, reason = went(controller)
+    assert mode == "full" and "invocationId" in reason
+    assert controller.members() == [("Nurses", "anna"), ("Nurses", "carl")]
+
+
+def test_a_controller_whose_numbers_went_back_is_read_in_full(controller, domain):
+    domain.count_from(500)
+    mode, reason = went(controller)
+    assert mode == "full" and "highestCommittedUSN" in reason
+
+
+def test_a_tombstone_without_a_key_asks_for_everything(controller, domain):
+    deleted = [dn for dn, entry in domain._entries.values() if entry.get("isdeleted")]
+    del domain[deleted[-1]]["objectguid"]
+    mode, reason = went(controller)
+    assert mode == "full" and reason == "the objectGUID of somebody who was deleted cannot be read"
+
+
+def test_a_server_that_finds_nobody_by_key_takes_nobody_away(controller, domain):
+    controller.once(**ALWAYS)
+    domain.set("CN=anna," + STAFF, "mail", "new@corp.example")
+    controller.server.fail(lambda request: "objectGUID=" in request.filter, misbehaving.finds_nothing)
+    mode, reason = went(controller)
+    assert mode == "full" and "does not find" in reason
+    assert controller.members() == [("Nurses", "anna"), ("Nurses", "carl")]
+
+
+def test_who_is_deleted_and_still_there_is_not_removed(controller, domain):
+    """It names somebody among the deleted, and has no index by which to find him."""
+    emil = domain.user("emil", STAFF)
+    controller.once(**ALWAYS)
+    domain.add("CN=a lie," + domain._DELETED, {"objectClass": ["top"], "isDeleted": "TRUE",
+                                               "objectGUID": domain[emil]["objectguid"]})
+    domain._hidden.add(tree.rdns("CN=a lie," + domain._DELETED))
+    controller.server.fail(lambda request: "objectGUID=" in request.filter, misbehaving.finds_nothing)
+    mode, reason = went(controller)
+    assert mode == "full" and "does not find 'CN=emil" in reason
+    assert ("emil",) in controller.rows("SELECT name FROM users")
+
+
+def test_who_moves_while_what_changed_is_read(controller, domain):
+    """He was told unchanged; then a list names him where the store does not have him."""
+    domain.unit("Away")
+    controller.once(**ALWAYS)
+    domain.set("CN=Nurses," + STAFF, "member", "CN=anna," + STAFF, "CN=carl," + STAFF, "CN=dora," + STAFF)
+
+    def moves(line, request, answer):
+        if "CN=carl," + STAFF in [dn for dn, _entry in domain._entries.values()]:
+            domain.move("CN=carl," + STAFF, "CN=dora," + STAFF)
+            domain.set("CN=dora," + STAFF, "cn", "dora")
+        misbehaving.behave(line, request, answer)
+
+    controller.server.fail(lambda request: request.filter.startswith("(uSNChanged"), moves)
+    read = controller.once(**ALWAYS)["read"]
+    assert read["mode"] == "full" and "came or moved while" in read["reason"]
+    controller.server.behave()
+    went(controller)
+    assert ("Nurses", "carl") in controller.members()
+
+
+def test_limits_judge_an_incremental_read_as_a_full_one(controller, domain):
+    """Active Directory takes who is deleted out of lists, and does not count that as a change of the list."""
+    names = ["u%03d" % number for number in range(120)]
+    domain.group("All", STAFF, *(domain.user(name, STAFF) for name in names))
+    controller.once(**ALWAYS)
+    for name in names[:30]:
+        domain.remove("CN=%s,%s" % (name, STAFF))
+    domain["CN=All," + STAFF]["member"] = domain["CN=All," + STAFF]["member"][30:]
+    found = []
+    for mode in ("incremental", "full"):
+        with pytest.raises(Refused) as refused:
+            controller.once(read_mode=mode)
+        found.append(refused.value.result)
+        assert found[-1]["read"]["mode"] == mode
+    assert ["All/Staff/All"] == [refusal["about"] for refusal in found[0]["refused"] if refusal["about"]]
+    must_be_equal(said_by(found[0]), said_by(found[1]))
