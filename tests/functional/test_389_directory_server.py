@@ -37,7 +37,7 @@ def rule(name, target, account=READER):
 
 
 def role_that_disables(below):
-    """What disables who has the role `leavers`, once it is switched on: as the server's tools do it for many at once."""
+    """What disables who has the role `leavers`, once switched on: as the server's tools do it for many at once."""
     role = "dn: cn=%s,%s\nobjectClass: nsRoleDefinition\nobjectClass: %s\nobjectClass: %s\n"
     return (
         role % ("leavers", below, "nsSimpleRoleDefinition", "nsManagedRoleDefinition") + "\n"
@@ -260,8 +260,7 @@ def test_disabled_by_a_role_and_only_what_changed_is_read(server, place, nothing
 
 
 def test_a_change_that_leaves_the_time_as_it_is(tmp_path, nothing_is_fresh):
-    """As one does that another server took, that lost in part against a later one, and comes late: the plugin USN tells.
-    """
+    """As one does that another server took, and that comes late: the plugin USN tells."""
     with DirectoryServer(ldif=unit("people") + person("ann"), plugins=("USN",)) as server:
         lab = Lab(server, tmp_path / "store.db")
         lab.run()
@@ -325,7 +324,7 @@ def test_freeipa_is_read_by_what_changed(tmp_path, nothing_is_fresh):
 
 
 def refreshed(server, cookie):
-    """What the server says in a refresh (RFC 4533): names of changed entries, how many deleted ones, the next cookie."""
+    """What the server says in a refresh: names of changed entries, how many deleted ones, the next cookie."""
     connection = ldap3.Connection(ldap3.Server("127.0.0.1", server.port, get_info=ldap3.NONE), server.admin_dn,
                                   server.password, auto_bind=True)
     channel = wire.Channel(connection.socket, 30)

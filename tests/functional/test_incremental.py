@@ -388,7 +388,7 @@ def test_random_changes_of_openldap(tmp_path, clock, overlays, scope, steps, see
 
 @pytest.fixture
 def little_is_fresh(monkeypatch):
-    """What a test does within an hour would all be looked at in every read; so, only what changes in the same second."""
+    """All that a test does is done within an hour, and would be looked at in every read; so, it is two seconds here."""
     monkeypatch.setattr(changes, "_FRESH", 2)
 
 

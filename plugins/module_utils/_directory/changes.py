@@ -10,9 +10,9 @@ Three ways, of which the directory decides:
 
 syncrepl  OpenLDAP with the syncprov overlay: RFC 4533, refreshOnly, with a cookie made of contextCSN.
 usn       Active Directory whose deleted objects the account may read: uSNChanged of one domain controller.
-sweep     Else: the key, the DN and the version (entryCSN, uSNChanged, modifyTimestamp) of every entry in scope, compared
-          with those of the last time. No order of numbers or times is trusted, and an entry below a container that
-          was moved has another DN. It costs the server a look at every entry, but sends little of each.
+sweep     Else: the key, the DN and the version (entryCSN, uSNChanged, modifyTimestamp) of every entry in scope,
+          compared with those of the last time. No order of numbers or times is trusted, and an entry below a container
+          that was moved has another DN. It costs the server a look at every entry, but sends little of each.
 
 389 Directory Server has syncrepl, too, if its plugins Retro Changelog and Content Synchronization are on. It is not
 used: what the changelog has lost, by trimming or since it was off for a while, is left out, so is every 51st deletion,
@@ -442,9 +442,9 @@ def _swept(session: Any, place: Place, also: str = "") -> Iterator[bytes]:
 
 
 _TIME = "modifyTimestamp"
-# Other attributes may change without it: where the plugin USN of 389 Directory Server is on, this one does with each
-# write, also with one that another server took earlier and that comes late; and what disables a user may be in no entry,
-# but made of roles while it is read.
+# What may change without it, beside what disables a user, which may be in no entry, but made of roles while it is read.
+# Where the plugin USN of 389 Directory Server is on, this number is another one after each write, also after one that
+# another server took earlier and that comes late.
 _BESIDE_TIME = ("entryUSN",)
 
 
