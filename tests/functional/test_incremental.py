@@ -329,7 +329,18 @@ def scopes(staff, others):
 
 @pytest.fixture
 def steps(request):
-    return request.config.getoption("--changes")
+    return request.config.getoption("--changes") or 5
+
+
+def pytest_generate_tests(metafunc):
+    """Each scope in each way; without --changes, each scope in one of them."""
+    if "scope" in metafunc.fixturenames:
+        ways, scopes_of = (OVERLAYS, OPENLDAP) if "overlays" in metafunc.fixturenames else (WAYS, ACTIVE_DIRECTORY)
+        every = metafunc.config.getoption("--changes")
+        chosen = [(way, scope) for row, way in enumerate(ways) for column, scope in enumerate(scopes_of)
+                  if every or (row + column) % len(ways) == 0]
+        metafunc.parametrize(("overlays" if ways is OVERLAYS else "way", "scope"), [
+            (ways[way], scope) for way, scope in chosen], ids=["%s-%s" % both for both in chosen])
 
 
 @pytest.fixture
@@ -341,6 +352,7 @@ def seed():
 
 STAFF, OTHERS = "ou=staff,%s" % BASE, "ou=others,%s" % BASE
 OPENLDAP = scopes(STAFF, OTHERS)
+OVERLAYS = {"sweep": (), "syncrepl": ("syncprov",), "sessionlog": ("syncprov\nsyncprov-sessionlog 1000",)}
 
 
 def expirable(name, *lines, below):
@@ -378,9 +390,6 @@ class OpenLDAP(Company):
         return modified(dn, "replace", "shadowExpire", when // DAY)
 
 
-@pytest.mark.parametrize("scope", OPENLDAP)
-@pytest.mark.parametrize("overlays", [(), ("syncprov",), ("syncprov\nsyncprov-sessionlog 1000",)],
-                         ids=["sweep", "syncrepl", "sessionlog"])
 def test_random_changes_of_openldap(tmp_path, clock, overlays, scope, steps, seed):
     with Slapd(ldif=ROOT + small_company(expirable), overlays=("ppolicy", *overlays)) as server:
         go_through(OpenLDAP(server, random.Random(seed), clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
@@ -431,6 +440,7 @@ READER_PASSWORD = "Anvil-2-meadow-Kf67"
 COMPANY = "OU=company,DC=corp,DC=example"
 AD_STAFF, AD_OTHERS = "OU=staff,%s" % COMPANY, "OU=others,%s" % COMPANY
 ACTIVE_DIRECTORY = scopes(AD_STAFF, AD_OTHERS)
+WAYS = {"usn": "usn", "sweep": "sweep"}
 
 
 class ActiveDirectory(Company):
@@ -490,8 +500,6 @@ def remove_company(samba):
             samba.modify("dn: %s\nchangetype: delete\n\n" % dn)
 
 
-@pytest.mark.parametrize("scope", ACTIVE_DIRECTORY)
-@pytest.mark.parametrize("way", ["usn", "sweep"])
 def test_random_changes_of_active_directory(tmp_path, clock, samba, reader, way, scope, steps, seed):
     account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else reader))
     remove_company(samba)

@@ -80,7 +80,8 @@ class _PartialReading(Reading):
         self.changed: Dict[str, str] = {}  # key -> DN now: see Changes
         self.looked: Set[str] = set()  # keys that were asked for: nothing of them is as stored until it is read
         self.moved: Set[str] = set()  # keys of those who are not where the store has them
-        self.lists: Dict[str, Dict[str, str]] = {}  # key of a group -> stored members, key -> DN
+        # Key of a group -> stored members, key -> DN: where it matters who leaves a list.
+        self.lists: Dict[str, Dict[str, str]] = {}
         self.waiting: Dict[str, Found] = {}  # users outside the selected containers: in scope if anybody lists them
 
     def snapshot(self) -> Snapshot:
@@ -101,10 +102,9 @@ class _PartialReading(Reading):
         self._check_nesting(user_groups)
         self._settle_outside(user_groups)
         joined = self._joined()
-        for record in user_groups.values():
-            for member in record.members or ():
-                if member[:1] not in "@#":
-                    self.users.setdefault(member, None)
+        for member in set().union(*(record.members or () for record in user_groups.values())):
+            if member[:1] not in "@#":
+                self.users.setdefault(member, None)
         self._check_required()
         return self._snapshot(user_groups, joined)
 
@@ -258,16 +258,22 @@ class _PartialReading(Reading):
 
     def _take_lists(self, lists: Dict[str, Found]) -> None:
         gone = [key for key in self.looked if key in self.stored_groups and key not in lists]
-        for group, user, dn in self.known.members([*lists, *gone]):
-            self.lists.setdefault(group, {})[user] = dn
+        for user, dn in self.known.people(lists):
             if dn and user not in self.looked:
                 self.by_value.setdefault(dn.encode("utf-8"), user)
+        if self.add_outside and not self.whole:
+            for group, user, dn in self.known.members([*lists, *gone]):
+                self.lists.setdefault(group, {})[user] = dn
         if lists:
             self.by_token.update((normal_dn(dn), key) for key, dn in self.stored_groups.items()
                                  if key not in self.looked)
         for found in lists.values():
             self._add_group(*found)
         self._read_ranges()
+
+    def _spelled_otherwise(self, tokens: Set[str]) -> Dict[str, str]:
+        """Leave it to the server: few values are not known here, and many users are."""
+        return {}
 
     def _find_users(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
         """Find the users who are listed and are not among the changed ones, nor stored as members of what was read."""

@@ -1100,6 +1100,17 @@ class Known:
             "SELECT key, CASE WHEN ? THEN digest ELSE x'' END, dn FROM user_groups"
             " WHERE synchronization_id = ? AND extinct IS NULL", (self._same, self._me))}
 
+    def people(self, keys: Iterable[str]) -> list[tuple[str, str]]:
+        """Return (key, DN) of all users who are members of these user groups: each once, however many have him."""
+        self._want_groups(keys)
+        self._store._run("DELETE FROM wanted_ids")
+        self._store._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id FROM wanted_groups w CROSS JOIN memberships m"
+                         " WHERE m.user_group_id = w.id")
+        return self._store._rows(
+            "SELECT u.key, " + _OWN_DN + " FROM wanted_ids w CROSS JOIN users u CROSS JOIN claims c WHERE u.id = w.id"
+            " AND u.directory_id = :directory AND u.extinct IS NULL AND c.synchronization_id = :me AND c.user_id = u.id",
+            {"me": self._me, "directory": self._directory})
+
     def members(self, keys: Iterable[str]) -> list[tuple[str, str, str]]:
         """Return (key of the user group, key of the user, DN of the user) of all members of these user groups."""
         self._want_groups(keys)
