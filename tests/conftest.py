@@ -31,6 +31,6 @@ for name, path in (
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=25, help="how many runs test_crashes.py kills (default: %(default)s)")
     parser.addoption("--changes", type=int,
-                     help="how many times things change in each random history; without it, a few times in a few of them")
+                     help="how many times things change in each random history; without it, a few times in a few")
     parser.addoption("--every-fault", action="store_true",
                      help="try every fault at every stage of an incremental read, not a third of them")

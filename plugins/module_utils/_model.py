@@ -18,15 +18,68 @@ a plan means the same on every host and for every store file.
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Tuple, Union
+from collections.abc import Iterator
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 ROOT = "All"  # the root of the tree of user groups
 
 GONE = "gone"  # nowhere in the directory
 OUT_OF_SCOPE = "out_of_scope"  # in the directory, but no longer selected
 
-Attributes = Dict[str, Union[str, List[str]]]  # field -> text, or a sorted list of texts for the fields that users add
+Fields = Dict[str, Union[str, List[str]]]  # field -> text, or a sorted list of texts for the fields that users add
+Attributes = Mapping[str, Union[str, List[str]]]  # the same, as a dictionary or encoded
+
+_decode = json.JSONDecoder().raw_decode  # json.loads() looks for blanks around it, which takes as long again
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+class EncodedAttributes(Attributes):
+    """Attributes as one JSON text, as the store keeps them.
+
+    There are as many as users, and mostly they are carried along and compared: one text each takes a third of the
+    memory of a dictionary with its texts, and of the time to go through them all.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @classmethod
+    def of(cls, fields: Fields) -> EncodedAttributes:
+        return cls(_encode(fields))
+
+    def fields(self) -> Fields:
+        return _decode(self.text)[0]
+
+    def __getitem__(self, field: str) -> Union[str, List[str]]:
+        return self.fields()[field]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields())
+
+    def __len__(self) -> int:
+        return len(self.fields())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, EncodedAttributes):
+            return self.text == other.text or self.fields() == other.fields()
+        return self.fields() == other
+
+    def __repr__(self) -> str:
+        return repr(self.fields())
+
+
+def fields_of(attributes: Attributes) -> Fields:
+    """Return attributes as a dictionary."""
+    return attributes.fields() if isinstance(attributes, EncodedAttributes) else dict(attributes)
+
+
+def text_of(attributes: Attributes) -> str:
+    """Return attributes as JSON."""
+    return attributes.text if isinstance(attributes, EncodedAttributes) else _encode(attributes)
 
 
 # --- names and paths -------------------------------------------------------------------------------------------------
@@ -153,8 +206,8 @@ class Mark(NamedTuple):
 
     ``said`` is plain data for JSON: what the server said of itself and where it stood, what was selected, and
     ``again``, the stable keys that the next read must look at whatever changed. ``versions`` has a fixed number of
-    bytes for each entry where the server cannot tell what changed: see `_directory/changes.py`. Where nothing can tell, it
-    only says why: ``none``.
+    bytes for each entry where the server cannot tell what changed: see `_directory/changes.py`. Where nothing can tell,
+    it only says why: ``none``.
     """
 
     said: Dict[str, Any]
@@ -180,7 +233,8 @@ class Snapshot(NamedTuple):
     dangling: Dict[str, List[str]] = {}  # group that users list and that does not exist -> keys of these users
     whole_tree: bool = False  # everything was selected that the directory has
     complete: bool = True
-    joined: Dict[str, List[str]] = {}  # user group that was not read -> users who are among its members now
+    joined: Dict[str, List[str]] = {}  # user group whose list was not read -> users who are among its members now
+    left: Dict[str, List[str]] = {}  # likewise: users who are not
     mark: Optional[Mark] = None  # None: there is nothing to which a next read could refer
 
 
@@ -407,4 +461,5 @@ def _losses(kind: str, reference: str, change: Any) -> list[Loss]:
     before, after = change.before, change.after
     if before is None or after is None or after.extinct or before.attributes == after.attributes:
         return []
-    return [Loss(kind, reference, field) for field in sorted(before.attributes) if not after.attributes.get(field)]
+    staying = fields_of(after.attributes)
+    return [Loss(kind, reference, field) for field in sorted(before.attributes) if not staying.get(field)]

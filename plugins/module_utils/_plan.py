@@ -107,9 +107,14 @@ def _plan_user_groups(snapshot, state, target, held):
             place_of(stored) if stored else None,
             (STORED if stored else NEWCOMER, group.created, key),
         ))
+    sitting = set()
     for key, stored in state.user_groups.items():
         if key not in snapshot.user_groups:
             as_stored = not (snapshot.complete or stored.extinct or key in snapshot.lost_user_groups)
+            if as_stored and (stored.parent in state.user_groups or stored.parent == target):
+                wanted[key] = stored  # where it sits nobody else can, so it need not claim its place
+                sitting.add(place_of(stored))
+                continue
             if stored.parent not in state.user_groups:  # the target may be another now
                 stored = stored._replace(parent=target)
             if as_stored or ("user_group", key) in held:
@@ -120,7 +125,7 @@ def _plan_user_groups(snapshot, state, target, held):
             wanted[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
             claimants.append(_extinct_claimant(key, stored))
 
-    given = assign_places(claimants, lambda claimant, place: place not in state.neighbours)
+    given = assign_places(claimants, lambda claimant, place: place not in state.neighbours and place not in sitting)
     collisions = []
     for key, place in given.items():
         record = wanted[key]
@@ -198,14 +203,13 @@ def _plan_users(settings, snapshot, state, target, now):
                 user.sid, None, user.attributes, user.dn, True, user.known_as)
 
     losers: Dict[str, str] = {}
-    rank = {key: (STORED if key in state.users else NEWCOMER, bodies[key].created, key) for key in wanted}
     can_adopt = set()  # records made by hand, and those that become so again in this run
     if settings.user_collision != "skip":
         can_adopt = released.union(reference for reference in state.users if reference[:1] == "#")
-    adopts, reserved = _settle_sids(state, wanted, rank, after, losers, can_adopt)
+    adopts, reserved = _settle_sids(state, wanted, bodies, after, losers, can_adopt)
     while True:
-        given, sitting = _settle_places(state, wanted, rank, after, adopts, can_adopt - reserved)
-        lost_adopters = [key for key in adopts if given[key] is None]
+        given, sitting = _settle_places(state, wanted, bodies, after, adopts, can_adopt - reserved)
+        lost_adopters = [key for key in adopts if key in given and given[key] is None]
         if not lost_adopters:
             break
         for key in lost_adopters:  # its record made by hand stays where it is after all: settle again without it
@@ -213,18 +217,19 @@ def _plan_users(settings, snapshot, state, target, now):
             del adopts[key], wanted[key]
 
     for key, record in wanted.items():
-        place = given[key]
-        if place is None:
-            losers[key] = "the name is taken"
-            continue
-        if place != (record.home, record.name):
-            record = record._replace(home=place[0], name=place[1])
-            if key in state.users:
-                losers[key] = "the name is taken, it keeps its place"
+        if key in given:
+            place = given[key]
+            if place is None:
+                losers[key] = "the name is taken"
+                continue
+            if place != (record.home, record.name):
+                record = record._replace(home=place[0], name=place[1])
+                if key in state.users:
+                    losers[key] = "the name is taken, it keeps its place"
+            sitter = sitting.get(place_of(record))
+            if sitter:
+                adopts[key] = sitter
         after[key] = record
-        sitter = sitting and sitting.get(place_of(record))
-        if sitter:
-            adopts[key] = sitter
     for reference in released.intersection(adopts.values()):  # handed over to a newcomer on its way out
         released.discard(reference)
         del after[reference]
@@ -274,7 +279,7 @@ def _grace_is_over(settings, stored, now):
     return bool(disabled) and now - stored.extinct_since >= days * _DAY
 
 
-def _settle_sids(state, wanted, rank, after, losers, can_adopt):
+def _settle_sids(state, wanted, bodies, after, losers, can_adopt):
     """See that no two users get one SID: who is stored keeps it, then the older.
 
     Return who adopts which record made by hand, and the records made by hand whose SID someone has: only he may take
@@ -292,7 +297,7 @@ def _settle_sids(state, wanted, rank, after, losers, can_adopt):
             # An extinct record holds no SID: somebody else may have got it since.
             before = stored.record.sid if stored is not None and not stored.record.extinct else None
             claimants.append(Claimant(key, [("sid", sid) for sid in (record.sid, before) if sid],
-                                      before and _sid_place(before), rank[key]))
+                                      before and _sid_place(before), _rank(state, bodies[key])))
 
     def may_take(claimant, place):
         holder = holders.get(place)
@@ -315,12 +320,16 @@ def _settle_sids(state, wanted, rank, after, losers, can_adopt):
     return adopts, reserved
 
 
+def _rank(state, user):
+    return STORED if user.key in state.users else NEWCOMER, user.created, user.key
+
+
 def _sid_place(sid: str) -> Place:
     return "sid", name_key(sid)
 
 
-def _settle_places(state, wanted, rank, after, adopts, can_adopt):
-    """Return the place of each user that wants one, and who sits where whatever others want.
+def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
+    """Return the place of each user that wants one that others want, and who sits where whatever others want.
 
     A newcomer may take the place of a record made by hand, if the policy lets it take over the record.
     """
@@ -335,12 +344,28 @@ def _settle_places(state, wanted, rank, after, adopts, can_adopt):
             claimants.append(_extinct_claimant(reference, record))
         else:
             sitting[place_of(record)] = reference
+    newcomers = []
     for key, record in wanted.items():
         stored = state.users.get(key)
-        places = [(record.home, record.name)]
-        if stored is not None:
-            places.append((stored.record.home, stored.record.name))
-        claimants.append(Claimant(key, places, place_of(stored.record) if stored else None, rank[key]))
+        if stored is None:
+            newcomers.append(key)
+        else:
+            places = [(record.home, record.name), (stored.record.home, stored.record.name)]
+            claimants.append(Claimant(key, places, place_of(stored.record), _rank(state, bodies[key])))
+    # In a first run everybody is a newcomer, and hardly two want one place: who is alone there has it.
+    contested = set(sitting)
+    contested.update((home, name_key(name)) for claimant in claimants for home, name in claimant.wanted)
+    wanted_in: Dict[str, set] = {}
+    for key in newcomers:
+        home, name = place_of(wanted[key])
+        names = wanted_in.setdefault(home, set())
+        if name in names:
+            contested.add((home, name))
+        names.add(name)
+    for key in newcomers if contested else ():
+        record = wanted[key]
+        if place_of(record) in contested:
+            claimants.append(Claimant(key, [(record.home, record.name)], None, _rank(state, bodies[key])))
 
     def may_take(claimant, place):
         sitter = sitting.get(place)
@@ -371,17 +396,24 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept, still
         return _Comparison(sorted(listed), [], {})
     listed = set(listed)
     values = {same_value(value): value for value in kept_values}
-    removed, still_listed = [], {}
-    for reference, known_by in stored.items():
-        if reference in ended:
-            removed.append(reference)
-        elif reference not in listed and reference not in kept:
-            value = next((values[form] for form in map(same_value, known_by) if form in values), still.get(reference))
+    removed, still_listed = list(stored.keys() & ended), {}
+    for reference in itertools.filterfalse(listed.__contains__, stored):  # of tens of thousands, few are not listed
+        if reference not in ended and reference not in kept:
+            value = next((values[form] for form in map(same_value, stored[reference]) if form in values),
+                         still.get(reference))
             if value is None:
                 removed.append(reference)
             else:
                 still_listed[reference] = value
     return _Comparison(sorted(listed.difference(stored)), sorted(removed), still_listed)
+
+
+def _compare_changes(snapshot, state, key, absent, ended_in, kept, held_in):
+    """Compare a list that was not read, or is as stored, by what is known to have come to it and to have left it."""
+    stored = state.members.get(key, {})
+    joined = set(snapshot.joined.get(key, ())).difference(absent, stored)
+    left = set(snapshot.left.get(key, ())).intersection(stored).difference(kept, held_in.get(("member", key), ()))
+    return _Comparison(sorted(joined), sorted(left.union(ended_in.get(key, ()))), {})
 
 
 def _still_listing(snapshot, group, stored, same_value):
@@ -411,16 +443,20 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
     for key in sorted(set(groups) | set(state.user_groups)):
         group = snapshot.user_groups.get(key)
         stored_groups = state.nestings.get(key, {})
+        as_stored = key in groups and (group is None or group.members is None and not group.user_groups)
+        if as_stored and not (stored_groups or key in ended_in or key in snapshot.joined or key in snapshot.left):
+            continue  # nearly all, in nearly all runs
         if key not in groups:  # deleted, and all its memberships with it
             people = _Comparison([], sorted(state.members.get(key, {})), {})
             nested = _Comparison([], sorted(stored_groups), {})
         elif group is None:  # extinct and kept, or not read: it keeps its members, but those that end
-            joined = set(snapshot.joined.get(key, ())).difference(absent, state.members.get(key, ()))
-            people = _Comparison(sorted(joined), sorted(ended_in.get(key, ())), {})
+            people = _compare_changes(snapshot, state, key, absent, ended_in, kept, held_in)
             nested = _Comparison([], sorted(child for child in stored_groups if child not in groups), {})
         else:
             if group.members is None:
-                people = _Comparison([], sorted(ended_in.get(key, ())), {})
+                people = _compare_changes(snapshot, state, key, absent, ended_in, kept, held_in)
+                if snapshot.joined.get(key) or snapshot.left.get(key):
+                    bookkeeping.group_digests[key] = group.members_digest
             else:
                 listed = group.members
                 if absent:
@@ -462,8 +498,9 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
     Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
     target = path_reference(state.target)
-    for key in state.user_groups:
-        if (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
+    names = set(_model.split_path(state.target))
+    for key, record in state.user_groups.items():
+        if record.name in names and (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
             raise ValueError("user_group: '%s' lies in a user group that this synchronization keeps itself: "
                              "name another" % state.target)
     snapshot = _with_held_users(snapshot, held)
@@ -516,6 +553,8 @@ def _with_held_users(snapshot, held):
 def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChange]:
     for key in sorted(set(groups) | set(state.user_groups)):
         before, after = state.user_groups.get(key), groups.get(key)
+        if before is after:
+            continue
         if before is None or after is None or before._replace(dn=after.dn) != after:
             yield _model.UserGroupChange(key, before, after)
         elif before.dn != after.dn:
@@ -536,7 +575,8 @@ def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_mo
         body = snapshot.users.get(reference)
         if body is not None and (stored is None or stored.given):
             bookkeeping.user_digests[reference] = b"" if reference in users.losers else body.digest
-            bookkeeping.user_expires[reference] = body.expires
+            if stored is not None or body.expires is not None:
+                bookkeeping.user_expires[reference] = body.expires
 
 
 # --- digests ---------------------------------------------------------------------------------------------------------
@@ -585,7 +625,7 @@ _AT_ONCE = 100  # changes: one by one, the calls would take as long as the work
 
 def _digest(plan, changes, counts):
     digest = hashlib.sha256()
-    encode = json.JSONEncoder(sort_keys=True).encode
+    encode = json.JSONEncoder(sort_keys=True, default=_model.fields_of).encode
     items = itertools.chain([[plan.synchronization, plan.directory.identity, plan.target]], changes)
     for several in iter(lambda: list(itertools.islice(items, _AT_ONCE)), []):
         digest.update(encode(several).encode("ascii") + b"\n")

@@ -72,6 +72,9 @@ def _group_verbs(change: _model.UserGroupChange) -> list[str]:
     return verbs
 
 
+_CREATED = ["created"]  # most that is reported at once is that, a hundred thousand times
+
+
 def _user_verbs(change: _model.UserChange) -> list[str]:
     before, after = change.before, change.after
     verbs = _verbs_of_place(before, after, "home")
@@ -216,7 +219,7 @@ def make_report(plan: _model.Plan, snapshot: _model.Snapshot, state: _model.Stor
     changed = _changed_groups(plan, state, groups)
     affected = _affected(plan, state, groups, looked.direct_groups) - set(changed)
     unchanged = set(groups) - set(changed) - affected
-    verbs = [(change, _user_verbs(change)) for change in plan.users]
+    verbs = [(change, _CREATED if change.before is None else _user_verbs(change)) for change in plan.users]
     listed = _list_changed_groups(changed, groups, state, names, cut)
     result = {
         "changed_groups": [entry for _key, entry in listed],
@@ -394,7 +397,7 @@ def _write(before, after, heading, old, new, compared):
 def _fields(record):
     if record is None:
         return []
-    lines = ["%s: %s" % (field, value) for field, value in sorted(record.attributes.items())]
+    lines = ["%s: %s" % (field, value) for field, value in sorted(_model.fields_of(record.attributes).items())]
     if record.extinct:
         lines.append("extinct: %s" % record.extinct)
     if isinstance(record, _model.UserRecord):

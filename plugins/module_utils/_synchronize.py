@@ -45,13 +45,17 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
     with _without_collector(), opened as store:
         plan_run = _plan_synchronization if settings.state == "present" else _plan_leaving
         planned = plan_run(settings, store, now, started, warn)
-        result = _result(settings, store, planned, diff_mode)
-        if planned.refusals:
-            raise Refused(_limits.message(planned.refusals), result)
-        if not check_mode and not planned.is_nothing:
-            if planned.plan.leaving or not _limits.removes_nothing(planned.digests[1]):
-                store.back_up(settings.store_backups)
-            store.apply(planned.plan, _record(settings, planned, result, now, started))
+        applies = not (check_mode or planned.refusals or planned.is_nothing)
+        removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
+        with store.backing_up(settings.store_backups if applies and removes else 0):
+            result = _result(settings, store, planned, diff_mode)
+            if planned.refusals:
+                raise Refused(_limits.message(planned.refusals), result)
+            if applies:
+                plan, record = planned.plan, _record(settings, planned, result, now, started)
+                del planned  # what was read makes room for what is written
+                store.apply(plan, record)
+        if applies:
             store.commit()
     return result
 

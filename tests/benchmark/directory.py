@@ -26,6 +26,7 @@ MEMBERSHIPS_A_USER = 6.8
 _LARGEST = 0.4  # of all users
 _TAIL = 1.2  # size of the k-th largest group: proportional to k ** -_TAIL
 _NESTED = 20  # one group in so many has another one in it
+A_FEW = 100  # changes: of 60 users, 10 new ones, 10 who leave, and 20 lists
 CHANGED = 1000  # one user, and one membership, in so many changes from round to round
 
 _SYLLABLES = ("ba", "de", "fi", "go", "hu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "wy", "zé")
@@ -172,6 +173,40 @@ def write_changes(out: TextIO, groups: list[list[int]], users: int, turn: int) -
         _write(out, _user_dn(who), "changetype: delete")
 
 
+def write_few_changes(out: TextIO, groups: list[list[int]], users: int, turn: int) -> None:
+    """Write a hundred changes, and change ``groups`` accordingly.
+
+    Users get another value of an attribute, users who are in no group leave, as many are new, and lists, each as likely
+    as any other, are joined or left by somebody.
+    """
+    chosen = random.Random(f"few {users} {turn}")
+    order = list(range(users))
+    random.Random(users).shuffle(order)
+    lasting = order[len(order) // 2:]  # whom `write_changes` leaves alone
+    alone = sorted(set(lasting).difference(*groups))
+    leaving = alone[turn * A_FEW // 10:][:A_FEW // 10]
+    for index, who in enumerate(leaving):
+        _write_user(out, 2 * users + turn * A_FEW + index, "changetype: add")
+        _write(out, _user_dn(who), "changetype: delete")
+    staying = sorted(set(lasting).difference(alone))
+    for who in chosen.sample(staying, min(A_FEW * 6 // 10, len(staying))):
+        _write(out, _user_dn(who), "changetype: modify", "replace: title", f"title: {chosen.choice(_TITLES)}, {turn}",
+               "-")
+    stays = set(staying)
+    for number in chosen.sample(range(len(groups)), min(A_FEW // 5, len(groups))):
+        members, who = groups[number], chosen.choice(staying)
+        leaver = next((member for member in members if member in stays), None)
+        if number % 2 and leaver is not None and len(members) > 2:
+            members.remove(leaver)
+            verb, dn = "delete", _user_dn(leaver)
+        elif who not in members:
+            members.append(who)
+            verb, dn = "add", _user_dn(who)
+        else:
+            continue
+        _write(out, _group_dn(number), "changetype: modify", f"{verb}: member", f"member: {dn}", "-")
+
+
 # --- Active Directory ------------------------------------------------------------------------------------------------
 
 AD_SUFFIX = "DC=corp,DC=example"
@@ -206,6 +241,8 @@ def main(kind: str, users: int, rounds: int, folder: Path) -> None:
     counts = {"users": users, "groups": len(groups), "memberships": sum(map(len, groups))}
     (folder / "counts.json").write_text(json.dumps(counts), encoding="ascii")
     for turn in range(1, rounds + 1 if kind == "openldap" else 1):
+        with open(folder / f"few-{turn}.ldif", "w", encoding="utf-8") as out:
+            write_few_changes(out, groups, users, turn)
         with open(folder / f"changes-{turn}.ldif", "w", encoding="utf-8") as out:
             write_changes(out, groups, users, turn)
 

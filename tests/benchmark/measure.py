@@ -80,7 +80,7 @@ def measure(command: list[str], environment: dict[str, str], folder: Path) -> di
 # --- the rows --------------------------------------------------------------------------------------------------------
 
 
-def rows(server: Server, users: int, folder: Path, change: Callable[[int], None] | None) -> Iterator[Row]:
+def rows(server: Server, users: int, folder: Path, change: Callable[[str, int], None] | None) -> Iterator[Row]:
     """The rows in the order in which they are measured in each round. ``change`` changes the directory."""
     python, programs = sys.executable, Path(sys.executable).parent
     for file, store, mode in (("options", "users", "full"), ("first", "first", "full"),
@@ -101,6 +101,10 @@ def rows(server: Server, users: int, folder: Path, change: Callable[[int], None]
     def forget(_round: int) -> None:
         for path in folder.glob("first.db*"):
             path.unlink()
+
+    def forget_mark(_round: int) -> None:
+        statement = "sqlite3.connect(sys.argv[1], isolation_level=None).execute('DELETE FROM marks')"
+        _output([python, "-c", "import sqlite3, sys; " + statement, str(folder / "incremental.db")])
 
     def row(name, command, prepare=nothing, environment=None, slow=False, expected=None):
         return Row(name, command, prepare, environment or {}, slow, expected)
@@ -128,10 +132,15 @@ def rows(server: Server, users: int, folder: Path, change: Callable[[int], None]
     yield collection("first_run", "run", "first.json", forget,
                      lambda result: result["summary"]["users"]["created"] >= users)
     yield collection("nothing_to_do", "run", expected=lambda result: not result["changed"])
+    yield collection("marking", "run", "incremental.json", forget_mark, lambda result: not result["changed"]
+                     and result["read"]["mode"] == "full")
     yield collection("incremental_nothing", "run", "incremental.json", expected=lambda result: not result["changed"]
                      and result["read"]["mode"] == "incremental")
     if change:
-        yield collection("changed", "run", prepare=change, expected=_is_small_change)
+        yield collection("incremental_few", "run", "incremental.json", lambda turn: change("few", turn),
+                         lambda result: result["read"]["mode"] == "incremental"
+                         and result["summary"]["users"]["updated"] and result["summary"]["memberships"]["added"])
+        yield collection("changed", "run", prepare=lambda turn: change("changes", turn), expected=_is_small_change)
         yield collection("incremental_changed", "run", "incremental.json", expected=lambda result: _is_small_change(
             result) and result["read"]["mode"] == "incremental")
     yield playbook("playbook")
@@ -195,7 +204,7 @@ def _ansible_environment(folder: Path) -> dict[str, str]:
 
 
 def measure_rows(server: Server, counts: dict, rounds: int, folder: Path,
-                 change: Callable[[int], None] | None) -> dict[str, Any]:
+                 change: Callable[[str, int], None] | None) -> dict[str, Any]:
     """Measure every row once a round, one after the other, so that what disturbs the machine disturbs them all."""
     chosen = [row for row in rows(server, counts["users"], folder, change)
               if not row.slow or counts["users"] <= SLOW_ABOVE]
@@ -249,8 +258,8 @@ def openldap(users: int, rounds: int) -> dict[str, Any]:
                 "name": NAME, "user_group": "All/Benchmark", "server": [slapd.ldap_url], "use_ldap": True,
                 "encryption": "none", "login": slapd.admin_dn, "password": slapd.password})
 
-            def change(turn: int) -> None:
-                slapd.modify((folder / f"changes-{turn}.ldif").read_text(encoding="utf-8"))
+            def change(what: str, turn: int) -> None:
+                slapd.modify((folder / f"{what}-{turn}.ldif").read_text(encoding="utf-8"))
 
             return measure_rows(server, counts, rounds, folder, change)
 

@@ -334,13 +334,14 @@ def steps(request):
 
 def pytest_generate_tests(metafunc):
     """Each scope in each way; without --changes, each scope in one of them."""
-    if "scope" in metafunc.fixturenames:
-        ways, scopes_of = (OVERLAYS, OPENLDAP) if "overlays" in metafunc.fixturenames else (WAYS, ACTIVE_DIRECTORY)
-        every = metafunc.config.getoption("--changes")
-        chosen = [(way, scope) for row, way in enumerate(ways) for column, scope in enumerate(scopes_of)
-                  if every or (row + column) % len(ways) == 0]
-        metafunc.parametrize(("overlays" if ways is OVERLAYS else "way", "scope"), [
-            (ways[way], scope) for way, scope in chosen], ids=["%s-%s" % both for both in chosen])
+    for name, ways, scopes_of in (("overlays", OVERLAYS, OPENLDAP), ("plugins", PLUGINS, OPENLDAP),
+                                  ("way", WAYS, ACTIVE_DIRECTORY)):
+        if name in metafunc.fixturenames:
+            every = metafunc.config.getoption("--changes")
+            chosen = [(way, scope) for row, way in enumerate(ways) for column, scope in enumerate(scopes_of)
+                      if every or (row + column) % len(ways) == 0]
+            metafunc.parametrize((name, "scope"), [(ways[way], scope) for way, scope in chosen],
+                                 ids=["%s-%s" % both for both in chosen])
 
 
 @pytest.fixture
@@ -425,9 +426,10 @@ class DirectoryServer389(OpenLDAP):
         return modified(dn, "delete", "nsAccountLock")
 
 
-@pytest.mark.parametrize("scope", OPENLDAP)
 # With its plugin MemberOf it crashes within some hundred changes (2.3.1, in revert_cache).
-@pytest.mark.parametrize("plugins", [(), ("referential integrity postoperation",)], ids=["plain", "referint"])
+PLUGINS = {"plain": (), "referint": ("referential integrity postoperation",)}
+
+
 def test_random_changes_of_389_directory_server(tmp_path, clock, little_is_fresh, plugins, scope, steps, seed):
     with DirectoryServer(ldif=small_company(person), plugins=plugins) as server:
         company = DirectoryServer389(server, random.Random(seed), clock)
@@ -510,3 +512,36 @@ def test_random_changes_of_active_directory(tmp_path, clock, samba, reader, way,
         samba.modify(company.new_user(name, AD_STAFF))
     jobs = [{**account.options, **job} for job in ACTIVE_DIRECTORY[scope]]
     go_through(company, Pair(account, tmp_path, *jobs), steps, seed)
+
+
+@pytest.mark.parametrize("way", ["usn", "sweep"])
+def test_a_long_list_that_changed_is_not_read(tmp_path, samba, reader, way):
+    """Active Directory tells what came to a list and what left it: only that is asked for, and confirmed."""
+    account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else reader))
+    remove_company(samba)
+    company = ActiveDirectory(samba, random.Random(0), None)
+    samba.modify("".join("dn: %s\nobjectClass: organizationalUnit\n\n" % dn for dn in (COMPANY, AD_STAFF, AD_OTHERS)))
+    people = [company.dn_of("u%02d" % number, AD_STAFF) for number in range(40)]
+    group = company.dn_of("all", AD_STAFF)
+    samba.modify("".join(company.new_user("u%02d" % number, AD_STAFF) for number in range(40))
+                 + company.new_group("all", AD_STAFF, people[0]))
+    samba.modify(modified(group, "add", "member", *people[1:30]))
+    samba.modify("dn: %s\nchangetype: delete\n\n" % people[39])  # one who shows whether it sees the deleted
+    pair = Pair(account, tmp_path, {**account.options, "distinguished_name": [AD_STAFF]})
+    pair.step()
+
+    for step, (how, which) in enumerate((("add", people[30:33]), ("delete", people[:2]), ("add", people[:1]),
+                                         ("delete", people[5:6]))):
+        samba.modify(modified(group, how, "member", *which))
+        if step == 2:  # and something else changes with it
+            samba.modify(modified(group, "replace", "description", "x"))
+            samba.modify("dn: %s\nchangetype: delete\n\n" % people[20])
+        pair.step()
+        assert pair.modes[-1] == "incremental", pair.reasons
+        assert pair.incremental.rows("SELECT digest FROM user_groups WHERE name = 'all'") == [(bytes(32),)]
+    nested = company.dn_of("nested", AD_OTHERS)
+    samba.modify(company.new_group("nested", AD_OTHERS, people[7]) + modified(group, "add", "member", nested))
+    pair.step()
+    full = pair.incremental.once(read_mode="full", **pair.jobs[0])
+    assert not full["changed"]
+    assert pair.incremental.rows("SELECT digest FROM user_groups WHERE name = 'all'") != [(bytes(32),)]

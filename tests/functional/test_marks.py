@@ -13,6 +13,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
 from support import misbehaving, tree
 from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, synchronize, unit
@@ -350,3 +351,40 @@ def test_limits_judge_an_incremental_read_as_a_full_one(controller, domain):
         assert found[-1]["read"]["mode"] == mode
     assert ["All/Staff/All"] == [refusal["about"] for refusal in found[0]["refused"] if refusal["about"]]
     must_be_equal(said_by(found[0]), said_by(found[1]))
+
+
+@pytest.mark.parametrize(("added", "removed"), [
+    ((), ("carl",)),  # who is still there
+    (("dora",), ()),  # who is not
+    (("dora",), ("carl",)), (("nobody",), ()), ((), ("nobody",)), (("Staff",), ())])
+def test_a_lie_about_a_list_changes_nothing(controller, domain, monkeypatch, added, removed):
+    """Nothing is believed of a list that the server does not confirm of the list as it is."""
+    domain.user("dora", STAFF)
+    nurses = "CN=Nurses," + STAFF
+
+    def lists_since(_session, _place, cookie):
+        dns = [{("CN=%s,%s" % (name, STAFF)).encode() for name in names} for names in (added, removed)]
+        return b"cookie", {str(tree.key("group Nurses")): changes.ListChange(*dns)} if cookie else {}
+
+    monkeypatch.setattr(changes, "lists_since", lists_since)
+    controller.once(read_mode="full", **ALWAYS)
+    controller.once(**ALWAYS)
+    assert "63" in marks(controller)[0][0]
+    domain.set(nurses, "description", "changed")
+    assert went(controller) == ("incremental", LEFT)
+    assert controller.members() == [("Nurses", "anna"), ("Nurses", "carl")]
+
+
+def test_what_is_told_of_a_list_is_done_where_the_server_confirms_it(controller, domain, monkeypatch):
+    dora, carl = "CN=dora," + STAFF, "CN=carl," + STAFF
+    domain.user("dora", STAFF)
+    told = {str(tree.key("group Nurses")): changes.ListChange({dora.encode()}, {carl.encode()})}
+    monkeypatch.setattr(changes, "lists_since", lambda _session, _place, cookie: (b"cookie", told if cookie else {}))
+    controller.once(read_mode="full", **ALWAYS)
+    controller.once(**ALWAYS)
+    domain.set("CN=Nurses," + STAFF, "member", "CN=anna," + STAFF, dora)
+    controller.server.behave()
+    controller.once(**ALWAYS)
+    assert controller.members() == [("Nurses", "anna"), ("Nurses", "dora")]
+    assert not [request for request in controller.server.received if "member" in request.attributes]
+    assert went(controller, read_mode="full") == ("full", "read_mode: full")

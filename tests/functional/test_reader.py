@@ -402,13 +402,14 @@ def test_an_entry_created_again_is_somebody_else():
 
 
 def decoded(monkeypatch) -> list[bytes]:
-    """The DNs of the users that are decoded from now on."""
+    """The DNs of the entries that are decoded from now on, groups with their lists."""
     dns: list[bytes] = []
     real = reader.decode_entry
 
-    def decode_entry(raw, names):
-        found = real(raw, names)
-        dns.append(found[0])
+    def decode_entry(raw, names, without=frozenset()):
+        found = real(raw, names, without)
+        if not without:
+            dns.append(found[0])
         return found
 
     monkeypatch.setattr(reader, "decode_entry", decode_entry)
@@ -435,7 +436,8 @@ def test_users_that_are_as_stored_are_known_by_their_bytes(preset, structure, mo
                       "add: mail\nmail: bob@example.org\n\n"
                       f"dn: uid=carl,ou=people,{SUFFIX}\nchangetype: modify\nadd: shadowExpire\nshadowExpire: 9\n")
         changed = look(server, first.digests(), **options)
-        assert sorted(dns) == [f"uid={name},ou=people,{SUFFIX}".encode() for name in ("bob", "carl")]
+        users = [dn for dn in dns if dn.startswith(b"uid=")]
+        assert sorted(users) == [f"uid={name},ou=people,{SUFFIX}".encode() for name in ("bob", "carl")]
         assert not changed.user("carl").enabled and changed.user("bob").enabled
         if preset == "rfc2307":
             anna, = set(first.snapshot.users) - {changed.user("bob").key, changed.user("carl").key}
@@ -474,7 +476,7 @@ def test_a_text_that_looks_like_an_attribute_is_none(monkeypatch):
         assert (first.members("ten"), first.members("twenty")) == (["anna"], ["anna", "bob"])
         dns = decoded(monkeypatch)
         again = look(server, first.digests(), **options)
-        assert dns == [f"uid=anna,ou=people,{SUFFIX}".encode()]
+        assert [dn for dn in dns if dn.startswith(b"uid=")] == [f"uid=anna,ou=people,{SUFFIX}".encode()]
         assert again.group("ten").members is None and again.group("twenty").members is None
 
 

@@ -139,6 +139,56 @@ def test_a_server_that_joins_others_is_no_other_server():
     assert asked(ids(BOB, deleted=True), end(deletes=True), now=now) == ([], [BOB])
 
 
+# --- Active Directory's lists ----------------------------------------------------------------------------------------
+
+AD = SimpleNamespace(is_group="(objectClass=group)", group_key="entryUUID", group_members=("member",))
+
+
+def answer(*entries, more=False, cookie=b"later", code=0):
+    """What a server says to a DirSync control."""
+    parts = wire._integer(int(more)), wire._integer(0), wire._string(cookie)
+    return [*entries, with_control(done(code), wire.DIR_SYNC, *parts)]
+
+
+def changed_list(name, came=(), went=()):
+    values = {"entryUUID": [str(number(name))], "instanceType": ["4"], "member": [],
+              **({"member__1_1": came} if came else {}), **({"member__0_0": went} if went else {})}
+    return entry("cn=%s,%s" % (name, BASE), **values)
+
+
+def lists(*answers, cookie=b"before", supported=True):
+    server = Server(*answers)
+    server.root_dse = {"supportedcontrol": [wire.DIR_SYNC.encode()] if supported else []}
+    found = changes.lists_since(server, changes.Place(AD, BASE, {}, ()), cookie)
+    return server, found
+
+
+def test_what_came_to_lists_and_what_left_them():
+    server, (cookie, found) = lists(
+        answer(changed_list(ANN, came=["a", "b"], went=["c"]), changed_list(BOB), more=True, cookie=b"between"),
+        answer(changed_list(ANN, came=["c"], went=["b"])))
+    assert cookie == b"later"
+    assert found == {str(number(ANN)): ({b"a", b"c"}, {b"b"}), str(number(BOB)): (set(), set())}
+    assert b"before" in server.requests[0] and b"between" in server.requests[1]
+    assert server.unusable == "" and server.entries == 3
+
+
+def test_the_flags_fit_into_four_bytes():
+    """In five, as 32 bits without a sign need, Active Directory refuses them with result 12."""
+    server, _found = lists(answer())
+    assert b"\x02\x04\x80\x00\x00\x01" in server.requests[0]
+
+
+@pytest.mark.parametrize("answers", [[answer(code=50)], [answer(code=53)], [[done(12)]], [[done()]]])
+def test_a_server_that_tells_nothing_of_lists_has_them_read(answers):
+    assert lists(*answers)[1] == (b"", {})
+
+
+def test_a_server_without_the_control_is_not_asked():
+    server, found = lists(supported=False)
+    assert found == (b"", {}) and server.requests == []
+
+
 # --- what follows other entries --------------------------------------------------------------------------------------
 
 

@@ -157,8 +157,8 @@ def test_what_the_last_run_leaves_for_the_next(path):
 
 
 def back_up(path, keep=5):
-    with open_store(str(path)) as store:
-        store.back_up(keep)
+    with open_store(str(path)) as store, store.backing_up(keep):
+        pass
 
 
 def copies(path):
@@ -175,8 +175,9 @@ def test_a_copy_is_a_whole_store_with_the_mode_of_the_store(path):
     path.chmod(0o640)
     before = dump(path)
     with open_store(str(path)) as store:
-        store.back_up(5)
-        store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
+        with store.backing_up(5):
+            store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
+        assert copies(path), "made before anything is committed"
         store.commit()
     copy, = copies(path)
     assert sorted(each.name for each in path.parent.iterdir()) == ["users.db", copy.name], "and nothing else"
@@ -212,6 +213,17 @@ def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):
     with pytest.raises(StoreError, match="^store_backups: .*cannot be copied .*damaged.*: make room, or set store_b"):
         back_up(path)
     assert copies(path) == []
+
+
+def test_a_copy_that_fails_keeps_the_run_from_being_committed(path, monkeypatch):
+    first_run(path)
+    before = dump(path)
+    monkeypatch.setattr(backups, "_check", lambda copy: (_ for _ in ()).throw(sqlite3.DatabaseError("damaged")))
+    with pytest.raises(StoreError, match="^store_backups: "), open_store(str(path)) as store:
+        with store.backing_up(5):
+            store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
+        store.commit()
+    assert dump(path) == before and copies(path) == []
 
 
 def test_a_copy_that_does_not_fit(path, tmp_path):

@@ -10,6 +10,7 @@ of how plans are made, it only does what they say.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from types import SimpleNamespace
 
@@ -488,3 +489,52 @@ def test_the_digests():
     assert _plan.removals_digest(plan) == _plan.removals_digest(store.plan([], []))
     store.apply(plan)
     assert _plan.removals_digest(store.plan([], [])) != _plan.removals_digest(store.plan([user("u1")], []))
+
+
+def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
+    """An approved plan is approved whatever its attributes are kept as: by a reader, a store, or a test."""
+    fields = {"mail": "é\"\\\n\u2028@x", "phone": "1", "towns": ["Ä", "b"]}
+    encoded = _model.EncodedAttributes.of(fields)
+    spelled_otherwise = _model.EncodedAttributes(json.dumps(dict(reversed(fields.items())), indent=1))
+    assert encoded == fields == encoded == spelled_otherwise
+    assert encoded != _model.EncodedAttributes.of({**fields, "phone": "2"}) and encoded != {} and encoded != "x"
+    assert dict(encoded) == fields == _model.fields_of(encoded) and len(encoded) == 3 and encoded.get("phone") == "1"
+    digests = set()
+    for attributes in (fields, encoded, spelled_otherwise):
+        store = Store()
+        digests.add(_plan.plan_digest(store.run([user("u1", attributes=attributes)], [group("g", members=["u1"])])))
+        assert store.run([user("u1", attributes=fields)], [group("g", members=["u1"])]).is_empty
+        change = store.run([user("u1", attributes=_model.EncodedAttributes.of({"phone": "1"}))],
+                           [group("g", members=["u1"])])
+        digests.add(_plan.plan_digest(change))
+        digests.add(_plan.removals_digest(change))
+        assert [loss.field for loss in _model.losses(change)] == ["mail", "towns"]
+    assert digests == {
+        "users+1-0~0,user_groups+1-0~0,memberships+1-0:b2c0527e02dd2e3d86c1fc400c9914afc45cd44a890f19223a218a3f7d6912c7",
+        "users+0-0~1,user_groups+0-0~0,memberships+0-0:a38b4ecb6074794c36148e94158f45cd969126f4e252913ff7f96a4095ebdd13",
+        "users-0,user_groups-0,memberships-0,attributes-2:754220122c70efa21421cce187f8cb335460752c10b0996925fcf37c4770be49",
+    }, "the digests of a plan are the same in every version of this collection"
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcA"), st.sampled_from("xy"), st.integers(0, 2)), max_size=12),
+       st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=3), st.randoms())
+def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcomers, by_hand, shuffler):
+    """The short way gives the places that deferred acceptance among all of them gives."""
+    wanted = {"u%d" % number: _model.UserRecord(name, home, True, None, None, {}, "", True)
+              for number, (name, home, _created) in enumerate(newcomers)}
+    bodies = {key: user(key, created=newcomers[number][2]) for number, key in enumerate(wanted)}
+    store = Store()
+    for name, home in by_hand:
+        store.add_by_hand(name, "path:" + home)
+    store.users = {reference: record._replace(home=record.home[5:]) for reference, record in store.users.items()}
+    state = store.state()
+    order = list(wanted)
+    shuffler.shuffle(order)
+    given_places = {key: (record.home, record.name) for key, record in wanted.items()}
+    given_places.update(_plan._settle_places(state, {key: wanted[key] for key in order}, bodies, {}, {}, set())[0])
+    taken = {_plan.place_of(record) for record in store.users.values()}
+    expected = _plan.assign_places(
+        [_plan.Claimant(key, [(record.home, record.name)], None, _plan._rank(state, bodies[key]))
+         for key, record in wanted.items()], lambda _claimant, place: place not in taken)
+    assert given_places == expected

@@ -162,16 +162,16 @@ def test_state(preset, attribute, value, enabled):
 
 def test_the_value_in_the_dn_is_the_name_else_the_smallest():
     for values in ([b"bob", b"aaa"], [b"aaa", b"bob"]):
-        assert presets.entry_name("uid", {"uid": values}, "uid=bob,dc=x") == ("bob", None)
-        assert presets.entry_name("uid", {"uid": values}, "cn=bob,dc=x") == ("aaa", None)
-        assert presets.entry_name("uid", {"uid": values}, "cn=x+UID=BOB,dc=x") == ("bob", None)
+        assert presets.name_reader("uid")({"uid": values}, "uid=bob,dc=x") == ("bob", None)
+        assert presets.name_reader("uid")({"uid": values}, "cn=bob,dc=x") == ("aaa", None)
+        assert presets.name_reader("uid")({"uid": values}, "cn=x+UID=BOB,dc=x") == ("bob", None)
 
 
 @pytest.mark.parametrize(("entry", "why"), [
     ({}, "has no uid"), ({"uid": [b" "]}, "blank"), ({"uid": [b"\xff"]}, "not UTF-8"),
 ])  # fmt: skip
 def test_a_name_that_cannot_be_used(entry, why):
-    name, reason = presets.entry_name("uid", entry, "cn=x")
+    name, reason = presets.name_reader("uid")(entry, "cn=x")
     assert name is None and why in reason
 
 
@@ -181,6 +181,19 @@ def test_fields():
     found, problems = presets.field_reader(fields, {"towns": "l", "photo": "photo"})(entry, "uid=x")
     assert found == {"department": "a", "towns": ["A", "Ö"]}
     assert [problem.split(":")[0] for problem in problems] == ["its mail is not UTF-8", "its photo is not UTF-8"]
+
+
+def test_fields_of_entries_that_have_other_attributes():
+    read = presets.field_reader({"department": ("departmentNumber", "ou"), "title": ("title",)}, {})
+    for _again in range(2):
+        assert read({"ou": [b"b"], "title": [b"t"]}, "uid=x") == ({"department": "b", "title": "t"}, [])
+        assert read({"ou": [b"b"]}, "uid=x") == ({"department": "b"}, [])
+        assert read({"ou": [b"b"], "departmentnumber": [b"1"]}, "uid=x") == ({"department": "1"}, [])
+        assert read({"ou": [b"b"], "departmentnumber": []}, "uid=x") == ({"department": "b"}, [])
+        assert read({"departmentnumber": [], "ou": [b"c"]}, "uid=x") == ({"department": "c"}, [])
+        assert read({"uid": [b"x"]}, "uid=x") == ({}, [])
+    for number in range(3 * presets._KINDS_OF_ENTRIES):
+        assert read({"a%d" % number: [b"x"], "ou": [b"b"]}, "uid=x") == ({"department": "b"}, [])
 
 
 def test_a_guid_is_text_and_is_asked_for_as_bytes():

@@ -116,6 +116,18 @@ def test_an_entry_is_decoded_as_it_was_encoded(dn, attributes):
         assert wire.entry_dn(written) == dn.encode()
 
 
+@given(TEXT, ATTRIBUTES, st.data())
+def test_long_attributes_can_be_passed_over_and_all_else_is_there(dn, attributes, data):
+    raw = encoder.encode(entry_operation(dn, attributes))
+    left_out = data.draw(st.sets(st.sampled_from(sorted(attributes)))) if attributes else set()
+    names = {}
+    for written in (raw, as_microsoft_writes_it(raw), raw):
+        found = wire.decode_entry(written, names, frozenset(map(wire.attribute_header, left_out)))[1]
+        for name in attributes:
+            assert found.get(name) == attributes[name] or name in left_out and name not in found
+        assert found.keys() <= attributes.keys()
+
+
 def test_an_attribute_that_comes_twice_loses_nothing():
     part = wire._element(0x30, wire._string("cn"), wire._element(0x31, wire._string("a")))
     other = wire._element(0x30, wire._string("CN"), wire._element(0x31, wire._string("b")))

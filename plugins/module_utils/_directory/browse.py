@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 from .._errors import SynchronizationError
 from .._model import name_key
 from .connection import Session, read_from_first
-from .presets import Preset, directory_type, entry_name, resolve
+from .presets import Preset, directory_type, name_reader, resolve
 from .reader import NO_PEOPLE, naming_context
 from .search import ReadError, finds_any, search
 from .values import dn_text, escape_filter, normal_dn, rdn_value
@@ -186,7 +186,7 @@ def _entries(session: Session, kind: _Kind, rank: int, base: str, scope: str, fi
             if b"organizationalunit" in {value.lower() for value in entry.get("objectclass", ())}:
                 type_ = "organizational_unit"
         else:
-            name, dummy = entry_name(kind.name, entry, dn)
+            name, dummy = name_reader(kind.name)(entry, dn)
         name = name or rdn_value(dn)
         yield _Found(rank, name_key(name), dn, name, type_, may_hold)
 

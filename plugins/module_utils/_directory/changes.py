@@ -30,10 +30,11 @@ import os
 import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .presets import Preset, any_of, value_text
+from .presets import Entry, Preset, any_of, value_text
 from .search import NoSuchEntry, ReadError, batches, finds_any, search
 from .values import dn_text, escape_filter, filter_attributes, generalized_time_seconds, normal_dn
 from .wire import (
+    DIR_SYNC,
     DONE,
     ENTRY,
     INTERMEDIATE,
@@ -46,6 +47,8 @@ from .wire import (
     control,
     decode_done,
     decode_entry,
+    dir_sync_answer,
+    dir_sync_control,
     search_operation,
     sync_control,
     sync_done,
@@ -112,6 +115,13 @@ class Changes(NamedTuple):
 
     changed: Dict[str, str]
     gone: Set[str]
+
+
+class ListChange(NamedTuple):
+    """What came to a member list, and what left it: values as the server sends them."""
+
+    added: Set[bytes]
+    removed: Set[bytes]
 
 
 class Place(NamedTuple):
@@ -397,6 +407,57 @@ def _by_usn(session: Any, place: Place, before: int, now: int) -> Changes:
     for dn in above:
         _look_below(session, place, dn, changed)
     return Changes(changed, gone)
+
+
+# --- Active Directory's lists, value by value ------------------------------------------------------------------------
+
+_NOBODY = "(!(objectClass=*))"
+
+
+def lists_since(session: Any, place: Place, cookie: bytes) -> Tuple[bytes, Dict[str, ListChange]]:
+    """Return a cookie for the next time, and what came to lists and left them since this one: stable key -> change.
+
+    An empty cookie asks for another only. An empty one is returned where the server tells nothing of that sort: then
+    lists are read whole. Who is not told of may have changed nevertheless.
+    """
+    lists: Dict[str, ListChange] = {}
+    if DIR_SYNC.encode("ascii") not in session.root_dse.get("supportedcontrol", ()):
+        return b"", lists
+    operation = search_operation(place.context, "sub", place.preset.is_group if cookie else _NOBODY, ())
+    names: Dict[bytes, str] = {}  # apart: it sends more than it is asked for
+    for _answer in range(_ENDLESS):
+        session.unusable = "another search is not read to its end"
+        entries = []
+        for tag, encoded, controls in session.channel.answers(session.channel.ask(operation, dir_sync_control(cookie))):
+            if tag == ENTRY:
+                entries.append(decode_entry(encoded, names)[1])
+            elif tag == DONE:
+                result = decode_done(encoded, controls)
+        session.unusable = ""
+        session.entries += len(entries)
+        session.pages += 1
+        if result.code or DIR_SYNC not in result.controls:
+            return b"", {}
+        for entry in entries:
+            _take_list(place.preset, entry, lists)
+        more, cookie = dir_sync_answer(result.controls[DIR_SYNC])
+        if not more:
+            return cookie, lists
+    raise ProtocolError("server: it was asked for changes of lists and does not stop sending: name another server, or "
+                        "set read_mode: full")
+
+
+def _take_list(preset: Preset, entry: Entry, lists: Dict[str, ListChange]) -> None:
+    """Values that are there come as those of the range 1-1, values that are gone as those of the range 0-0."""
+    for key in entry.get(preset.group_key.lower(), ()):
+        change = lists.setdefault(value_text(preset.group_key, key), ListChange(set(), set()))
+        for attribute in preset.group_members:
+            came = entry.get("%s;range=1-1" % attribute.lower(), ())
+            gone = entry.get("%s;range=0-0" % attribute.lower(), ())
+            change.added.difference_update(gone)
+            change.removed.difference_update(came)
+            change.added.update(came)
+            change.removed.update(gone)
 
 
 # --- key, DN and version of everything -------------------------------------------------------------------------------

@@ -36,15 +36,22 @@ from .reader import (
     Reading,
     _and,
     _below_parents,
+    _Group,
     _keys_of,
     _known,
     _tests,
     complete_or_error,
 )
-from .search import batches, search
+from .search import batches, finds_any, search
 from .values import dn_text, normal_dn
 
 Found = Tuple[bytes, Entry, bytes]
+
+# More values than this are not told one by one.
+_MANY_VALUES = 200
+
+# The digest of a list that is stored without having been read: no other list has it, and it is not empty.
+_NOT_READ = bytes(32)
 
 _NOT_BY_KEY = "the server does not find '%s' by its key"
 
@@ -78,6 +85,10 @@ class _PartialReading(Reading):
         self.stored_groups: Dict[str, str] = {key: dn for key, (_digest, dn) in stored.items()}
         self.stored_users: Dict[str, str] = {}  # key -> DN (see Known), of those that were looked at
         self.changed: Dict[str, str] = {}  # key -> DN now: see Changes
+        self.list_changes: Dict[str, changes.ListChange] = {}  # key of a group -> what is told of its list
+        self.unread: Set[str] = set()  # keys of groups of which that will do
+        self.joined: Dict[str, List[str]] = {}  # key of such a group -> keys of users who are new in it
+        self.left: Dict[str, List[str]] = {}
         self.looked: Set[str] = set()  # keys that were asked for: nothing of them is as stored until it is read
         self.moved: Set[str] = set()  # keys of those who are not where the store has them
         # Key of a group -> stored members, key -> DN: where it matters who leaves a list.
@@ -95,13 +106,14 @@ class _PartialReading(Reading):
         users, groups = self._look()
         lists = self._lists_to_read(users, groups)
         self._take_users(users)
+        self._follow_list_changes(lists)
         self._take_lists(lists)
         self._follow_members()
         self._add_primary_members()
         user_groups = self._finished_groups()
         self._check_nesting(user_groups)
         self._settle_outside(user_groups)
-        joined = self._joined()
+        joined = {**self._joined(), **self.joined}
         for member in set().union(*(record.members or () for record in user_groups.values())):
             if member[:1] not in "@#":
                 self.users.setdefault(member, None)
@@ -127,7 +139,7 @@ class _PartialReading(Reading):
             lost_user_groups=lost_user_groups, unresolved=self.unresolved, not_stored=self.not_stored,
             other_members=self.other_members, selected=self.selected,
             warnings=[printable(warning) for warning in self.warnings], whole_tree=self.whole,
-            complete=False, joined=joined, mark=self._position_as_mark(),
+            complete=False, joined=joined, left=self.left, mark=self._position_as_mark(),
         )
 
     # --- whom to look at
@@ -151,7 +163,7 @@ class _PartialReading(Reading):
         self._know(self.looked)
         preset = self.preset
         users = self._fetch(self.looked, preset.user_key, preset.user_filter, self.user_attributes)
-        groups = self._fetch(self.looked, preset.group_key, preset.group_filter, self.group_attributes)
+        groups = self._fetch_groups(self.looked)
         if users.keys() & groups.keys():
             raise ReadFully("an entry is a user and a group")
         self._check_not_found({key: dn for key, dn in found.changed.items() if key not in users and key not in groups})
@@ -211,6 +223,95 @@ class _PartialReading(Reading):
             raise ReadFully("the stable key '%s' came with two DNs" % twice)
         return found
 
+    # --- lists of which is told, value by value, what came to them and what left them
+
+    def _ask_for_lists(self) -> bytes:
+        cookie = bytes.fromhex(self.before.said.get("lists", ""))
+        if cookie:
+            cookie, self.list_changes = changes.lists_since(self.session, self._where(()), cookie)
+        return cookie
+
+    def _fetch_groups(self, keys: Set[str]) -> Dict[str, Found]:
+        """Return the groups with these keys: without their lists those whose lists need not be read.
+
+        That is so where the list is stored as it was read, and the group is where it was.
+        """
+        preset = self.preset
+        again = self.before.said["again"]
+        told = {key for key in keys.intersection(self.changed, self.list_changes)
+                if self.digests.user_groups.get(key) and key not in again and len(preset.group_members) == 1}
+        lists = {name.lower() for name in preset.group_members}
+        without = self._fetch(told, preset.group_key, preset.group_filter,
+                              [name for name in self.group_attributes if name.lower() not in lists]) if told else {}
+        self.unread = {key for key, found in without.items() if dn_text(found[0]) == self.stored_groups[key]}
+        groups = self._fetch(keys - self.unread, preset.group_key, preset.group_filter, self.group_attributes)
+        return {**groups, **{key: without[key] for key in self.unread}}
+
+    def _follow_list_changes(self, lists: Dict[str, Found]) -> None:
+        """Turn what came to lists, and what left them, into users; where that cannot be told, read the list."""
+        self.unread &= lists.keys()
+        added = {value for key in self.unread for value in self.list_changes[key].added}
+        self._resolve(added.difference(self.outcomes))
+        keys_at = self._keys_at({value for key in self.unread for value in self.list_changes[key].removed})
+        for key in self.unread:
+            change = self.list_changes[key]
+            joined = [self.outcomes[value] for value in change.added]
+            left = [keys_at.get(value, "") for value in change.removed]
+            if (all(who in self.users for who in joined) and all(left) and not self.stored_groups.keys() & set(left)
+                    and self._confirms(key, lists[key], change)):
+                self.joined[key], self.left[key] = joined, left
+        told_nothing = self.unread - self.joined.keys()
+        self.unread -= told_nothing
+        for key in told_nothing:
+            self.groups.pop(key, None)
+            del lists[key]
+        lists.update(self._fetch(told_nothing, self.preset.group_key, self.preset.group_filter, self.group_attributes))
+        if not told_nothing <= lists.keys():
+            raise ReadFully("a user group vanished while it was read")
+
+    def _keys_at(self, values: Iterable[bytes]) -> Dict[bytes, str]:
+        """Return the stable keys of who is there now: DN -> key."""
+        tokens = {value: self._token(value) for value in values}
+        dns = {token: dn_text(value) for value, token in tokens.items() if isinstance(token, str)}
+        keys: Dict[str, str] = {}
+        for base, tests in _below_parents(dns):
+            for dn, entry, _raw in search(self.session, base, "one", tests, (self.preset.user_key,), missing_ok=True):
+                keys.update((normal_dn(dn_text(dn)), key) for key in _keys_of(entry, self.preset.user_key))
+        return {value: keys[token] for value, token in tokens.items() if token in keys}
+
+    def _confirms(self, key: str, found: Found, change: changes.ListChange) -> bool:
+        """Return whether the server finds the group as one whose list has all that came and nothing that left.
+
+        It must find it, so one that finds nothing confirms nothing. A group that is somebody's primary one has members
+        who are not in its list.
+        """
+        for of_user, of_group in self.preset.primary_group:
+            value = self._primary_value(of_group, found[1])
+            if value is not None and finds_any(self.session, self.subtree, "sub", _and(
+                    self.preset.user_filter, _tests(of_user, [value]))):
+                return False
+        if len(change.added) + len(change.removed) > _MANY_VALUES:
+            return False
+        attribute, = self.preset.group_members
+        return finds_any(self.session, self.subtree, "sub", _and(
+            any_of(self.preset.group_key, [key]), _tests(attribute, sorted(change.added)),
+            *("(!%s)" % _tests(attribute, [value]) for value in sorted(change.removed))))
+
+    def _list_members(self, group: _Group, raw: bytes) -> None:
+        if group.record.key in self.unread:
+            group.as_stored = True
+        else:
+            super()._list_members(group, raw)
+
+    def _finished_groups(self) -> Dict[str, UserGroup]:
+        finished = super()._finished_groups()
+        nested: Dict[str, List[str]] = {key: [] for key in self.unread}
+        for key, child in self.known.nested(self.unread):
+            nested[key].append(child)
+        finished.update((key, finished[key]._replace(user_groups=nested[key], members_digest=_NOT_READ))
+                        for key in self.unread)
+        return finished
+
     # --- what lists are concerned
 
     def _lists_to_read(self, users: Dict[str, Found], groups: Dict[str, Found]) -> Dict[str, Found]:
@@ -229,14 +330,16 @@ class _PartialReading(Reading):
             for one in list(search(self.session, self.subtree, "sub", _and(self.preset.group_filter, tests),
                                    self.group_attributes, page_size=min(_GROUPS_A_PAGE, self.session.page_size))):
                 key = self._key("group_key", self.preset.group_key, one[1], dn_text(one[0]))
-                if key not in lists and self._holds(key, one):
+                if (key not in lists or key in self.unread) and self._holds(key, one):
                     lists[key] = one
+                    self.unread.discard(key)
         listing = {key for _member, key in self.known.nesting(self.moved)}
         if not self.ad:  # whose lists follow who moves, and let go of who is deleted
             listing.update(key for _member, key in self.known.listing(self.moved))
-        more = self._fetch(listing.difference(lists, self.looked), self.preset.group_key, self.preset.group_filter,
-                           self.group_attributes)
+        unread = {key for key in listing if key in self.unread or key not in lists and key not in self.looked}
+        more = self._fetch(unread, self.preset.group_key, self.preset.group_filter, self.group_attributes)
         lists.update((key, found) for key, found in more.items() if self._holds(key, found))
+        self.unread.difference_update(more)
         for key in listing.difference(lists, self.looked):  # stored, and there no longer, though nothing said so
             raise ReadFully("the user group with the stable key '%s' is not there any more" % key)
         return lists
@@ -367,8 +470,8 @@ class _PartialReading(Reading):
         are out of scope."""
         if self.whole or not self.add_outside:
             return
-        listed = {user for key, record in user_groups.items()
-                  for user in (self.lists.get(key, ()) if record.members is None else record.members)}
+        listed = {user for key, record in user_groups.items() for user in (
+            self.lists.get(key, {}).keys() - set(self.left.get(key, ())) if record.members is None else record.members)}
         leaving = {user: dn for stored in self.lists.values() for user, dn in stored.items()
                    if user not in listed and user not in self.looked and user not in self.users
                    and not self._lies_within(normal_dn(dn))}

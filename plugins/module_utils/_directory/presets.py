@@ -16,7 +16,7 @@ import re
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from .._errors import SynchronizationError
-from .._model import Attributes, name_key
+from .._model import Fields, name_key
 from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, parse_dn, sid_text
 
 Entry = Dict[str, List[bytes]]
@@ -488,17 +488,22 @@ def _one_value(attribute: str, values: List[bytes], dn: str) -> bytes:
     return min(values)
 
 
-def entry_name(attribute: str, entry: Entry, dn: str) -> Tuple[Optional[str], Optional[str]]:
-    """Return (name, None), or (None, why there is none)."""
-    values = entry.get(attribute.lower())
-    if not values:
-        return None, "it has no %s that can be read" % attribute
-    try:
-        name = value_text(attribute, _one_value(attribute, values, dn))
-    except ValueError:
-        return None, "its %s is not UTF-8" % attribute
-    problem = name_problem(name, attribute)
-    return (None, problem) if problem else (name, None)
+def name_reader(attribute: str) -> Callable[[Entry, str], Tuple[Optional[str], Optional[str]]]:
+    """Return the function that returns (name, None) of an entry, given its DN as well; or (None, why there is none)."""
+    in_lower_case, to_text = attribute.lower(), text_of(attribute)
+
+    def read(entry: Entry, dn: str) -> Tuple[Optional[str], Optional[str]]:
+        values = entry.get(in_lower_case)
+        if not values:
+            return None, "it has no %s that can be read" % attribute
+        try:
+            name = to_text(values[0] if len(values) == 1 else _one_value(attribute, values, dn))
+        except ValueError:
+            return None, "its %s is not UTF-8" % attribute
+        problem = name_problem(name, attribute)
+        return (None, problem) if problem else (name, None)
+
+    return read
 
 
 def name_problem(name: str, attribute: str) -> Optional[str]:
@@ -510,23 +515,36 @@ def name_problem(name: str, attribute: str) -> Optional[str]:
     return None
 
 
+_KINDS_OF_ENTRIES = 1000  # by the attributes that they have: so many are remembered
+
+
 def field_reader(
     fields: Dict[str, Tuple[str, ...]], lists: Dict[str, str]
-) -> Callable[[Entry, str], Tuple[Attributes, List[str]]]:
+) -> Callable[[Entry, str], Tuple[Fields, List[str]]]:
     """Return the function that returns the fields of an entry, given its DN as well, and for each field that it leaves
     out since its value is no text, why.
     """
-    # What is asked for many times for each entry is asked once.
-    first_of = [(field, [(attribute.lower(), attribute, text_of(attribute)) for attribute in attributes])
-                for field, attributes in sorted(fields.items())]  # as JSON will want them
+    # What is asked for many times for each entry is asked once. Of the dozens of attributes that fields may come from,
+    # an entry has a few, and most entries have the same.
+    all_first_of = [(field, [(attribute.lower(), attribute, text_of(attribute)) for attribute in attributes])
+                    for field, attributes in sorted(fields.items())]  # as JSON will want them
     all_of = [(field, attribute.lower(), attribute, text_of(attribute)) for field, attribute in lists.items()]
+    by_attributes: Dict[Tuple[str, ...], list] = {}
 
-    def read(entry: Entry, dn: str) -> Tuple[Attributes, List[str]]:
-        found: Attributes = {}
+    def that_it_may_have(entry: Entry) -> list:
+        if len(by_attributes) >= _KINDS_OF_ENTRIES:
+            by_attributes.clear()
+        first_of = [(field, [source for source in sources if source[0] in entry]) for field, sources in all_first_of]
+        found = by_attributes[tuple(entry)] = [(field, sources) for field, sources in first_of if sources]
+        return found
+
+    def read(entry: Entry, dn: str) -> Tuple[Fields, List[str]]:
+        found: Fields = {}
         problems: List[str] = []
-        for field, attributes in first_of:
+        first_of = by_attributes.get(tuple(entry))
+        for field, attributes in that_it_may_have(entry) if first_of is None else first_of:
             for name, attribute, to_text in attributes:
-                values = entry.get(name)
+                values = entry[name]
                 if values:
                     try:
                         text = to_text(_one_value(attribute, values, dn) if len(values) > 1 else values[0])

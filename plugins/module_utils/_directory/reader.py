@@ -24,6 +24,7 @@ from .._model import (
     OUT_OF_SCOPE,
     Digests,
     Directory,
+    EncodedAttributes,
     Mark,
     Snapshot,
     Unresolved,
@@ -38,9 +39,9 @@ from .presets import (
     Entry,
     Preset,
     any_of,
-    entry_name,
     field_reader,
     name_problem,
+    name_reader,
     state_expires,
     state_is_lasting,
     text_of,
@@ -269,7 +270,8 @@ class Reading:
         self.again: Set[str] = set()  # keys of what must be looked at in the next read, whatever changes
         self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
 
-        self.user_key = preset.user_key.lower()
+        self.user_key, self.created = preset.user_key.lower(), preset.created.lower()
+        self.sid = (preset.sid or "").lower()
         self.user_groups = (preset.user_groups or "").lower()
         self.listed_name = preset.listed_name.lower()
         self.key_text = text_of(preset.user_key)
@@ -279,6 +281,7 @@ class Reading:
             preset.group_members) >= {"member", "uniqueMember"} else set()
         # In 389 Directory Server they may be empty, and no name tells which are.
         self.empty_or_hidden: Optional[Dict[str, str]] = {} if preset.directory_type in ("389ds", "freeipa") else None
+        self.read_user_name, self.read_group_name = name_reader(preset.user_name), name_reader(preset.group_name)
         self.read_user_fields = field_reader(preset.user_fields, preset.user_lists)
         self.read_group_fields = field_reader(preset.group_fields, preset.group_lists)
         self.required = [attribute.lower() for attribute in preset.required]
@@ -287,6 +290,8 @@ class Reading:
         self.listed_by = [(name.lower(), attribute_header(name)) for name in _attributes(
             {"name": preset.listed_name, "key": preset.user_key}.get(self.members_by), preset.user_groups,
             *(pair[0] for pair in preset.primary_group))]
+        # Most lists are as stored, and are not looked at then: so they are decoded apart from the rest of an entry.
+        self.list_headers = frozenset(map(attribute_header, preset.group_members))
         # The digests themselves, since a million parts of them would take fifty megabytes.
         self.as_stored = {digest: key for key, digest in digests.users.items()
                           if digest and digest[_HASH:] in (_ENABLED, _DISABLED)}
@@ -357,7 +362,10 @@ class Reading:
             self.versions = changes.versions(self.session, self._where(self._known_outside()))
         else:
             self._prove_changes()
-        return position
+        return dict(position, lists=self._ask_for_lists().hex())
+
+    def _ask_for_lists(self) -> bytes:
+        return changes.lists_since(self.session, self._where(()), b"")[0]
 
     def _prove_changes(self) -> None:
         changes.prove(self.session, self._where(()))
@@ -514,7 +522,7 @@ class Reading:
         self.containers[key] = UserGroup(
             key=key, dn=dn, name=name, parent=self._home(_parent(normal)), created=self._created(entry, dn),
             type="organizational_unit" if unit else "container", container=rdn_value(dn_parent(dn)),
-            attributes=fields, members=None, user_groups=[], kept_values=[], members_digest=b"",
+            attributes=EncodedAttributes.of(fields), members=None, user_groups=[], kept_values=[], members_digest=b"",
         )
 
     def _home(self, normal: str) -> Optional[str]:
@@ -584,8 +592,8 @@ class Reading:
 
     def _mark(self, entry: Entry, raw: bytes, enabled: bool) -> bytes:
         """Return what follows the hash in a user's digest: the state, and whether `_changed` may act on it."""
-        lasting = state_is_lasting(self.preset, entry) and all(
-            find_values(raw, header) == entry.get(name) for name, header in self.listed_by)
+        lasting = state_is_lasting(self.preset, entry) and (not self.listed_by or all(
+            find_values(raw, header) == entry.get(name) for name, header in self.listed_by))
         return (_ENABLED if enabled else _DISABLED) if lasting else (_ENABLED_NOW if enabled else _DISABLED_NOW)
 
     def _came_twice(self, key: str) -> None:
@@ -659,25 +667,24 @@ class Reading:
                 self.by_name[folded] = _AMBIGUOUS
 
     def _user(self, key: str, dn: str, entry: Entry, home: Optional[str], enabled: bool, digest: bytes) -> User:
-        name, problem = entry_name(self.preset.user_name, entry, dn)
+        """Runs once per user in a first run: keep it lean."""
+        name, problem = self.read_user_name(entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
-        self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
+        expires = state_expires(self.preset, entry, self.now) if digest[_HASH:] == _ENABLED_NOW else None
         if problem or problems:
+            self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
             self.again.add(key)
-        sid = entry.get((self.preset.sid or "").lower())
-        listed: List[str] = []
+            digest = b""  # reported in every run
+        sid = entry.get(self.sid)
+        known_as = ""
         if self.members_by == "name":
-            listed = sorted(map(_folded, entry.get(self.listed_name, ())))
-        return User(
-            key=key, dn=dn, name=name, home=home, enabled=enabled, created=self._created(entry, dn),
-            sid=value_text(self.preset.sid, sid[0]) if sid else None, attributes=fields,
-            digest=b"" if problem or problems else digest,  # reported in every run
-            known_as=KNOWN_AS.join(listed),
-            expires=state_expires(self.preset, entry, self.now) if enabled else None,
-        )
+            known_as = KNOWN_AS.join(sorted(map(_folded, entry.get(self.listed_name, ()))))
+        return User(key, dn, name, home, enabled, self._created(entry, dn),
+                    value_text(self.preset.sid, sid[0]) if sid else None, EncodedAttributes.of(fields), digest,
+                    known_as, expires)
 
     def _created(self, entry: Entry, dn: str) -> int:
-        values = entry.get(self.preset.created.lower())
+        values = entry.get(self.created)
         try:
             return generalized_time_seconds(values[0]) if values else 0
         except ValueError as error:
@@ -742,16 +749,17 @@ class Reading:
         if self.names_are_groups:
             return
         for base in self.roots.values():
-            for found in search(self.session, base, "sub", self.preset.group_filter, self.group_attributes,
-                                page_size=min(_GROUPS_A_PAGE, self.session.page_size)):
-                self._add_group(*found)
+            for part in encoded_entries(self.session, base, "sub", self.preset.group_filter, self.group_attributes,
+                                        page_size=min(_GROUPS_A_PAGE, self.session.page_size)):
+                for raw in part:
+                    self._add_group(*decode_entry(raw, self.session.names, self.list_headers))
         for dn in self.selected_groups:
             for found in list(search(self.session, dn, "base", self.preset.group_filter, self.group_attributes)):
                 self._note_outside(self._add_group(*found), normal_dn(dn))
         self._read_ranges()
 
     def _add_group(self, raw_dn: bytes, entry: Entry, raw: bytes) -> Outcome:
-        """Take a group into scope and return its key; or return why not."""
+        """Take a group into scope and return its key; or return why not. ``entry`` may be without its members."""
         preset, dn = self.preset, dn_text(raw_dn)
         key = self._key("group_key", preset.group_key, entry, dn)
         home = None
@@ -765,7 +773,7 @@ class Reading:
             return key
         if known:
             self.groups_twice.add(key)
-        name, problem = entry_name(preset.group_name, entry, dn)
+        name, problem = self.read_group_name(entry, dn)
         fields, problems = self.read_group_fields(entry, dn)
         if self.groups_are_groups:
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
@@ -773,7 +781,7 @@ class Reading:
         record = UserGroup(
             key=key, dn=dn, name=name, parent=home if self.containers_are_groups else None,
             created=self._created(entry, dn), type=self._type(entry), container=rdn_value(dn_parent(dn)),
-            attributes=fields, members=None, user_groups=[], kept_values=[], members_digest=b"",
+            attributes=EncodedAttributes.of(fields), members=None, user_groups=[], kept_values=[], members_digest=b"",
         )
         primary = [self._primary_value(attribute, entry) for _of_user, attribute in preset.primary_group]
         group = self.groups[key] = _Group(record, primary, hashlib.sha256(raw).digest()[:_HASH])
@@ -782,13 +790,14 @@ class Reading:
         group.as_stored = (self.all_as_stored and self.digests.user_groups.get(key, b"")[_HASH:] == group.hashed
                            and (self.whole or not any(primary)))
         if not group.as_stored:
-            self._list_members(group, entry)
+            self._list_members(group, raw)
         if self.members_by != "name":
             self.by_token[key if self.members_by == "key" else normal_dn(dn)] = key
         return key
 
-    def _list_members(self, group: _Group, entry: Entry) -> None:
+    def _list_members(self, group: _Group, raw: bytes) -> None:
         """Turn the values that the group lists into keys, as far as they are known, and let go of them."""
+        _dn, entry, _raw = decode_entry(raw, self.session.names)
         get = self.by_value.get
         for attribute in self.preset.group_members:
             part = ranged(entry, attribute) if self.ad else None

@@ -147,7 +147,11 @@ def paged_cookie(value: bytes) -> bytes:
 SYNC_REQUEST, SYNC_STATE, SYNC_DONE, SYNC_INFO = ("1.3.6.1.4.1.4203.1.9.1.%d" % number for number in (1, 2, 3, 4))
 SHOW_DELETED = "1.2.840.113556.1.4.417"     # MS-ADTS 3.1.1.3.4.1.14
 SHOW_RECYCLED = "1.2.840.113556.1.4.2064"   # also what is recycled, MS-ADTS 3.1.1.3.4.1.26
+DIR_SYNC = "1.2.840.113556.1.4.841"     # MS-ADTS 3.1.1.3.4.1.3
 _REFRESH_ONLY = 1
+# LDAP_DIRSYNC_OBJECT_SECURITY: what the account may read, and no special right. LDAP_DIRSYNC_INCREMENTAL_VALUES: of a
+# list only what came to it and left. Together they fit into four bytes, as Active Directory wants them.
+_DIR_SYNC_FLAGS = 0x1 - 0x80000000
 _BOOLEAN = 0x01
 
 
@@ -159,6 +163,21 @@ def control(oid: str, value: bytes | None = None) -> bytes:
 def sync_control(cookie: bytes) -> bytes:
     """A critical sync request control (RFC 4533, 2.2) for what changed since the cookie, and no more."""
     return control(SYNC_REQUEST, _element(_SEQUENCE, _integer(_REFRESH_ONLY, _ENUMERATED), _string(cookie)))
+
+
+def dir_sync_control(cookie: bytes) -> bytes:
+    """A critical DirSync control for what changed since the cookie; an empty one is the beginning of time."""
+    return control(DIR_SYNC, _element(_SEQUENCE, _integer(_DIR_SYNC_FLAGS), _integer(_RECEIVE_AT_MOST),
+                                      _string(cookie)))
+
+
+def dir_sync_answer(value: bytes) -> tuple[bool, bytes]:
+    """(whether there is more, cookie) in a server's DirSync control."""
+    (tag, start, end), = _only(value)
+    parts = _elements(value, start, end)
+    if tag != _SEQUENCE or [part[0] for part in parts] != [_INTEGER, _INTEGER, _OCTETS]:
+        raise ProtocolError("server: it sent a DirSync control that cannot be read")
+    return any(value[parts[0][1]:parts[0][2]]), value[parts[2][1]:parts[2][2]]
 
 
 def sync_state(value: bytes) -> tuple[int, bytes]:
@@ -252,11 +271,12 @@ def _elements(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
     return found
 
 
-def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
+def decode_entry(raw: bytes, names: dict[bytes, str], without: frozenset[bytes] = frozenset()) -> Entry:
     """(DN, values by attribute name in lower case with its options, raw) of a SearchResultEntry.
 
     :param raw: the protocolOp with its tag and length. It comes back so that a digest can be made of it.
     :param names: a cache, filled here, of attribute names as the server writes them.
+    :param without: headers (see `attribute_header`) of attributes whose values, if there are many, are passed over.
 
     No offset is checked by itself: offsets only grow, every inner end must meet its outer end exactly, and what runs
     over the last byte raises IndexError. A tag that is not the expected one ends the walk.
@@ -299,7 +319,7 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
                     attributes[key] = [raw[start:stop]]
                     at = stop
                     continue
-            at = _decode_attribute(raw, at, names, attributes)
+            at = _decode_attribute(raw, at, names, attributes, without)
         if at != end:
             raise ProtocolError(_NOT_BER)
     except IndexError:
@@ -307,7 +327,8 @@ def decode_entry(raw: bytes, names: dict[bytes, str]) -> Entry:
     return dn, attributes, raw
 
 
-def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: dict[str, list[bytes]]) -> int:
+def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: dict[str, list[bytes]],
+                      without: frozenset[bytes]) -> int:
     """Add the PartialAttribute at `at` to the attributes, whatever it looks like; return where it ends."""
     size = raw[at + 1]
     at += 2
@@ -332,6 +353,8 @@ def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: 
         size, at = _long_length(raw, at, size)
     if at + size != stop:
         raise ProtocolError(_NOT_BER)
+    if header in without:
+        return stop
     values: list[bytes] = []
     take = values.append
     while at < stop:

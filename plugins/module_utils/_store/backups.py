@@ -4,7 +4,7 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""Copies of the store beside it, made before a run that removes anything: 'users.db.backup-20261125T093000.000000Z'.
+"""Copies of the store beside it, made before what a run removes is gone: 'users.db.backup-20261125T093000.000000Z'.
 
 Each is a whole database, so that restoring one means putting it in the store's place (docs/reliability.md).
 """
@@ -15,6 +15,8 @@ import contextlib
 import glob
 import os
 import sqlite3
+import threading
+from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from . import sqlite_file
@@ -45,6 +47,30 @@ def back_up(path: str, keep: int) -> None:
     for old in sorted(_copies(path))[:-keep]:
         with contextlib.suppress(OSError):  # one too many does no harm
             os.unlink(old)
+
+
+@contextlib.contextmanager
+def backing_up(path: str, keep: int) -> Iterator[None]:
+    """Do `back_up` while something else is done that commits nothing: mostly the copy waits for the disk.
+
+    Raises StoreError at the end, where nothing else was raised: there is no new copy then.
+    """
+    failures: list[BaseException] = []
+
+    def copy() -> None:
+        try:
+            back_up(path, keep)
+        except BaseException as error:  # pylint: disable=broad-exception-caught
+            failures.append(error)
+
+    thread = threading.Thread(target=copy)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    for failure in failures:
+        raise failure
 
 
 def _copies(path: str) -> list[str]:

@@ -21,6 +21,7 @@ from .._model import ROOT, name_key
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
 VERSION = 3
 
+INDEX_OF_CLAIMS = "CREATE INDEX claims_user ON claims (user_id)"
 INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
 
 _END_OF_USERS = """CREATE TRIGGER users_end AFTER DELETE ON users BEGIN
@@ -144,7 +145,7 @@ _SCHEMA = (
         synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
         user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
         PRIMARY KEY (synchronization_id, user_id)) WITHOUT ROWID""",
-    "CREATE INDEX claims_user ON claims (user_id)",
+    INDEX_OF_CLAIMS,
     # No foreign key to users, which a trigger stands in for: each of hundreds of thousands of rows, in the order of
     # their user groups, would take a look at another corner of the largest table: half of a first run's time in SQLite.
     """CREATE TABLE memberships (

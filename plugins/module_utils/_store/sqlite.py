@@ -13,6 +13,7 @@ Its tables are in `schema`, the file under it is the matter of `sqlite_file`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -41,12 +42,16 @@ _WANTED = (
 
 _IDLE_RUNS_KEPT = 1000
 
-_CACHE = 262144  # KiB; so that a first run does not spill into the WAL
+_CACHE = 65536  # KiB; a first run of a million users takes no longer with it than with four times as much
 
-_ROWS_AT_ONCE = 50  # in one INSERT; with ten columns still below the 999 values that older SQLites take
+_ROWS_AT_ONCE = 50  # in one INSERT; with sixteen columns still below the 999 values that older SQLites take
+
+_NEW_USER = ("id", "directory_id", "key", "synchronization_id", "digest", "run_id", "name", "name_key", "home_id",
+             "enabled", "sid", "extinct", "extinct_since", "attributes", "dn", "known_as")
 
 _decode = json.JSONDecoder().raw_decode
-_to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"),
+                            default=_model.fields_of).encode
 
 
 # --- opening ---------------------------------------------------------------------------------------------------------
@@ -233,6 +238,7 @@ class Store:
         self._path = path
         self._leave = leave
         self._committed = False
+        self._trees: dict = {}
         for statement in _WANTED:
             self._run(statement)
 
@@ -328,8 +334,15 @@ class Store:
         return row[0] if row else 0
 
     def _tree(self, synchronization: int = 0) -> _Tree:
+        """Return the tree as it is now."""
         rows = self._rows("SELECT id, parent_id, name, name_key, synchronization_id, key FROM user_groups")
         return _Tree(rows, synchronization)
+
+    def _tree_before(self, synchronization: int) -> _Tree:
+        """Return the tree as it was when first asked for: before a plan is applied that happens several times."""
+        if synchronization not in self._trees:
+            self._trees[synchronization] = self._tree(synchronization)
+        return self._trees[synchronization]
 
     def _user_ids(self, references, directory: int, tree: _Tree) -> dict:
         """Return {reference: id} of those users that are stored."""
@@ -362,6 +375,15 @@ class Store:
                 "SELECT u.id, u.directory_id, d.identity, u.key, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u"
                 " LEFT JOIN directories d ON d.id = u.directory_id WHERE u.id = w.id")
         }
+
+    def _references(self, users: set, directory: int, tree: _Tree, many: bool) -> dict:
+        """Return {id: reference} of the users; ``many``: they may be a large part of all."""
+        references: dict = {}
+        if users and many:  # all of the directory are faster to get, by an index, than to ask for one by one
+            references.update(self._rows("SELECT id, key FROM users WHERE directory_id = ?", (directory,)))
+        self._want("wanted_ids", ((number,) for number in users.difference(references)))
+        references.update(self._references_of_wanted_ids(directory, tree))
+        return references
 
     # --- what a run needs to know ---
 
@@ -401,11 +423,11 @@ class Store:
     def count_owned(self, synchronization: str) -> tuple[int, int]:
         """Return how many users and user groups the synchronization writes that are not extinct."""
         me = self._synchronization(synchronization)
-        users = self._row(
-            "SELECT count(*) FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1 AND u.id = c.user_id"
-            " AND u.extinct IS NULL AND (u.synchronization_id IS ?1 OR NOT EXISTS ("
-            "     SELECT 1 FROM claims o WHERE o.user_id = u.id AND o.synchronization_id = u.synchronization_id))",
-            (me,))[0]
+        of_others = self._row(
+            "SELECT count(*) FROM synchronizations s CROSS JOIN claims o CROSS JOIN users u CROSS JOIN claims c"
+            " WHERE s.id <> ?1 AND o.synchronization_id = s.id AND u.id = o.user_id AND u.synchronization_id = s.id"
+            " AND u.extinct IS NULL AND c.synchronization_id = ?1 AND c.user_id = u.id", (me,))[0]
+        users = self._count_users(me) - of_others
         groups = self._row("SELECT count(*) FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL", (me,))
         return users, groups[0]
 
@@ -472,7 +494,7 @@ class Store:
         """Return what the planner needs to know: see StoredState. ``target`` are the names in the path."""
         me = self._synchronization(synchronization)
         directory = self._directory(snapshot.directory.identity)
-        tree = self._tree(me)
+        tree = self._tree_before(me)
         found = tree.find(target)
         target_id = found[-1] if len(found) == len(target) else None
         path = tree.path(found[-1])
@@ -504,7 +526,7 @@ class Store:
             users=users,
             memberships=memberships,
             members=self._load_members(directory, snapshot, ended, tree),
-            sizes=self._sizes({*itertools.chain(*memberships.values()), *snapshot.joined}, tree),
+            sizes=self._sizes({*itertools.chain(*memberships.values()), *snapshot.joined, *snapshot.left}, tree),
             membership_count=self._count_members(me),
             extinct_membership_count=self._count_members_of(me, "g.synchronization_id = :me AND g.extinct IS NOT NULL"),
             user_count=0 if snapshot.complete else self._count_users(me),
@@ -542,7 +564,7 @@ class Store:
         rows = self._rows("SELECT key, name, parent_id, extinct, attributes, dn FROM user_groups"
                           " WHERE synchronization_id = ?", (me,))
         return {
-            key: _model.UserGroupRecord(name, tree.reference(parent), extinct, _from_json(attributes), dn)
+            key: _model.UserGroupRecord(name, tree.reference(parent), extinct, _model.EncodedAttributes(attributes), dn)
             for key, name, parent, extinct, attributes, dn in rows
         }
 
@@ -631,7 +653,7 @@ class Store:
             users[references[number]] = _model.StoredUser(
                 reference=references[number],
                 record=_model.UserRecord(name, tree.reference(home), bool(enabled), sid, extinct,
-                                         _from_json(attributes), dn, me in claimed_by, known_as),
+                                         _model.EncodedAttributes(attributes), dn, me in claimed_by, known_as),
                 given=writer == me or claims_it and writer not in claimed_by,
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -658,15 +680,17 @@ class Store:
         given = [key for key, group in snapshot.user_groups.items() if group.members is not None]
         given += ended
         members: dict = {key: {} for key in given}
-        groups_of = {tree.owned[key]: members[key] for key in given if key in tree.owned}
+        owned = {tree.owned[key]: key for key in given if key in tree.owned}
 
-        self._want("wanted_groups", ((number,) for number in groups_of))
-        rows = self._rows("SELECT m.user_group_id, m.user_id FROM wanted_groups w CROSS JOIN memberships m"
-                          " WHERE m.user_group_id = w.id")
-        self._want("wanted_ids", ((number,) for number in {user for dummy, user in rows}))
-        references = self._references_of_wanted_ids(directory, tree)
-        for group, user in rows:
-            groups_of[group][references[user]] = ()
+        self._want("wanted_groups", ((number,) for number in owned))
+        # A text for each group: a row for each of hundreds of thousands of memberships takes three times as long.
+        lists = {number: list(map(int, text.split(","))) for number, text in self._rows(
+            "SELECT w.id, (SELECT group_concat(m.user_id) FROM memberships m WHERE m.user_group_id = w.id)"
+            " FROM wanted_groups w") if text}
+        references = self._references(set(itertools.chain.from_iterable(lists.values())), directory, tree,
+                                      snapshot.complete)
+        for number, users in lists.items():
+            members[owned[number]] = dict.fromkeys(map(references.__getitem__, users), ())
 
         self._want("wanted_groups", ((tree.owned[key],) for key, group in snapshot.user_groups.items()
                                      if group.members is not None and (group.kept_values or snapshot.dangling)
@@ -675,15 +699,16 @@ class Store:
                 "SELECT m.user_group_id, m.user_id, m.listed_as, u.dn, u.name, u.key, u.known_as"
                 " FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
                 " WHERE m.user_group_id = w.id AND u.id = m.user_id"):
-            groups_of[group][references[user]] = _known_by(listed_as, *known)
+            members[owned[group]][references[user]] = _known_by(listed_as, *known)
         self._load_joined(directory, snapshot, tree, members)
         return members
 
     def _load_joined(self, directory, snapshot, tree, members: dict) -> None:
-        """Add which of the users that are found to be in a group, which was not read itself, are stored in it."""
-        for key, joined in snapshot.joined.items():
+        """Add which of the users who joined or left a group, whose list was not read, are stored in it."""
+        for key in snapshot.joined.keys() | snapshot.left.keys():
             if key in tree.owned:
-                ids = self._user_ids(joined, directory, tree)
+                concerned = {*snapshot.joined.get(key, ()), *snapshot.left.get(key, ())}
+                ids = self._user_ids(concerned, directory, tree)
                 self._want("wanted_ids", ((number,) for number in ids.values()))
                 stored = {user for user, in self._rows(
                     "SELECT w.id FROM wanted_ids w CROSS JOIN memberships m WHERE m.user_group_id = ? AND"
@@ -703,7 +728,7 @@ class Store:
         """Return, for each of the users, the keys of the groups owned by the synchronization that list it directly."""
         references = list(references)
         me, directory = self._ids(synchronization)
-        ids = self._user_ids(references, directory, self._tree(me))
+        ids = self._user_ids(references, directory, self._tree_before(me))
         self._want("wanted_ids", ((number,) for number in set(ids.values())))
         listing = self._groups_that_list_wanted_ids(me)
         return {reference: listing.get(ids.get(reference), []) for reference in references}
@@ -711,7 +736,7 @@ class Store:
     def direct_members(self, keys: Iterable[str], synchronization: str) -> set[str]:
         """Return the users that at least one of the groups owned by the synchronization lists directly."""
         me, directory = self._ids(synchronization)
-        tree = self._tree(me)
+        tree = self._tree_before(me)
         self._want("wanted_groups", ((tree.owned[key],) for key in keys if key in tree.owned))
         self._run("DELETE FROM wanted_ids")
         self._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id FROM wanted_groups w CROSS JOIN memberships m"
@@ -721,17 +746,17 @@ class Store:
     def names(self, references: Iterable[str], synchronization: str) -> dict[str, str]:
         """Return the names of those of the users that are stored."""
         me, directory = self._ids(synchronization)
-        ids = self._user_ids(references, directory, self._tree())
+        ids = self._user_ids(references, directory, self._tree_before(me))
         self._want("wanted_ids", ((number,) for number in set(ids.values())))
         names = dict(self._rows("SELECT u.id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"))
         return {reference: names[number] for reference, number in ids.items()}
 
     # --- applying a plan ---
 
-    def back_up(self, keep: int) -> None:
-        """Keep a copy of the store as it was last committed, and ``keep`` - 1 earlier ones; none at all with 0."""
-        if keep:
-            backups.back_up(self._path, keep)
+    def backing_up(self, keep: int) -> contextlib.AbstractContextManager:
+        """Meanwhile, make a copy of the store as it was last committed, and keep ``keep`` - 1 earlier ones; none at all
+        with 0. Whoever leaves it without an error has the copy."""
+        return backups.backing_up(self._path, keep) if keep else contextlib.nullcontext()
 
     def apply(self, plan: _model.Plan, run: dict) -> None:
         """Write the plan, its history and the record of the run, inside the open transaction.
@@ -743,7 +768,7 @@ class Store:
         self._run("PRAGMA cache_size = -%d" % _CACHE)
         target = self.make_user_groups(_model.split_path(plan.target), as_target=True)
         me, directory, old_target = self._bind(plan, run, target)
-        tree = self._tree(me)
+        tree = self._tree_before(me)
         work = _Work(plan, run["time"], self._note_run(me, plan, run), me, directory, {}, {})
         work.groups.update(_group_ids(plan, tree))
         if self._row("SELECT 1 FROM users LIMIT 1"):
@@ -851,44 +876,42 @@ class Store:
     def _write_users(self, work: _Work) -> None:
         digests = work.plan.bookkeeping.user_digests
         new_id = self._next_id("users")
-        new, changed, adopted, released, ended, claims, unclaimed = [], [], [], [], [], [], []
+        created: list[_model.UserChange] = []
+        changed, adopted, released, ended, claims, unclaimed = [], [], [], [], [], []
         written = {}  # id -> digest: the records that this synchronization writes from now on
         for change in work.plan.users:
             if change.after is None:
                 ended.append((work.users[change.reference],))
                 continue
-            row = _user_row(work, change.after)
             if change.before is None and not change.adopts:
-                number = work.users[change.reference] = new_id
-                new_id += 1
-                new.append((number, work.directory, change.reference, work.me, digests.get(change.reference, b""),
-                            work.run) + row)
-            else:
-                number = work.users[change.adopts or change.reference]
-                changed.append(row + (number,))
-                if change.adopts:
-                    work.users[change.reference] = number
-                    adopted.append((work.directory, change.reference, change.policy == "merge",
-                                    change.policy == "merge", number))
-                if change.released:
-                    released.append((number,))
-                elif change.adopts or change.after.claimed and change.before._replace(claimed=True) != change.after:
-                    written[number] = b""
-                elif change.before.claimed and change.after.extinct:
-                    written[number] = b""  # whose claim was the last, its policy goes on to act
+                work.users[change.reference] = new_id + len(created)
+                created.append(change)
+                continue
+            number = work.users[change.adopts or change.reference]
+            changed.append(_user_row(work, change.after) + (number,))
+            if change.adopts:
+                work.users[change.reference] = number
+                adopted.append((work.directory, change.reference, change.policy == "merge",
+                                change.policy == "merge", number))
+            if change.released:
+                released.append((number,))
+            elif change.adopts or change.after.claimed and change.before._replace(claimed=True) != change.after:
+                written[number] = b""
+            elif change.before.claimed and change.after.extinct:
+                written[number] = b""  # whose claim was the last, its policy goes on to act
             if change.after.claimed and not (change.before and change.before.claimed):
                 claims.append((work.me, number))
             elif change.before and change.before.claimed and not change.after.claimed:
                 unclaimed.append((work.me, number))
-        fresh = {row[0] for row in new}
         for reference, digest in digests.items():
-            if reference in work.users and work.users[reference] not in fresh:
-                written[work.users[reference]] = digest
+            number = work.users.get(reference, new_id)
+            if number < new_id:
+                written[number] = digest
 
         self._many("DELETE FROM users WHERE id = ?", ended)
-        self._many("INSERT INTO users (id, directory_id, key, synchronization_id, digest, run_id, name, name_key,"
-                   " home_id, enabled, sid, extinct, extinct_since, attributes, dn, known_as)"
-                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+        self._insert("users", _NEW_USER, (
+            (number, work.directory, change.reference, work.me, digests.get(change.reference, b""), work.run,
+             *_user_row(work, change.after)) for number, change in enumerate(created, new_id)))
         # The grace of an extinct user begins when the record is disabled (on the right, enabled is the value before).
         self._many("UPDATE users SET name = ?1, name_key = ?2, home_id = ?3, enabled = ?4, sid = ?5, extinct = ?6,"
                    " extinct_since = CASE WHEN enabled > ?4 THEN ?7 ELSE coalesce(extinct_since, ?7) END,"
@@ -901,7 +924,13 @@ class Store:
         self._many("UPDATE users SET directory_id = NULL, key = NULL, synchronization_id = NULL, digest = x'',"
                    " adopted = 0, extinct = NULL, extinct_since = NULL WHERE id = ?", released)
         self._many("DELETE FROM claims WHERE user_id = ?", released)
-        self._many("INSERT INTO claims (synchronization_id, user_id) VALUES (?, ?)", claims)
+        many = len(claims) + len(created) > self._row("SELECT count(*) FROM claims")[0]
+        if many:  # filling an index at once takes half the time of filling it row by row
+            self._run("DROP INDEX claims_user")
+        self._insert("claims", ("synchronization_id", "user_id"), itertools.chain(claims, (
+            (work.me, number) for number, change in enumerate(created, new_id) if change.after.claimed)))
+        if many:
+            self._run(schema.INDEX_OF_CLAIMS)
         self._many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", unclaimed)
         self._many("UPDATE users SET synchronization_id = ?, digest = ? WHERE id = ?",
                    ((work.me, digest, number) for number, digest in written.items()))
@@ -909,7 +938,7 @@ class Store:
         expires.update((work.users[reference], when)
                        for reference, when in work.plan.bookkeeping.user_expires.items() if reference in work.users)
         self._many("UPDATE users SET expires = ?1 WHERE id = ?2 AND expires IS NOT ?1",
-                   ((when, number) for number, when in expires.items() if number not in fresh or when is not None))
+                   ((when, number) for number, when in expires.items()))
 
     def _write_memberships(self, work: _Work) -> None:
         # Removals first: a record made by hand that leaves a list, and comes back to it as the user who adopts it, is
@@ -919,7 +948,7 @@ class Store:
         listed_as = work.plan.bookkeeping.listed_as
         stored = self._row("SELECT count(*) FROM memberships")[0]
         many = sum(len(change.users_added) for change in work.plan.memberships) > stored
-        if many:  # filling an index at once takes half the time of filling it row by row
+        if many:  # as with claims
             self._run("DROP INDEX memberships_user")
         for table, column, ids, added, removed in kinds:
             self._many("DELETE FROM %s WHERE user_group_id = ? AND %s = ?" % (table, column), (
@@ -927,7 +956,7 @@ class Store:
                 for change in work.plan.memberships for reference in getattr(change, removed)))
             self._insert(table, ("user_group_id", column, "run_id"), itertools.chain.from_iterable(
                 zip(itertools.repeat(work.groups[change.key]),
-                    sorted(set(map(ids.__getitem__, getattr(change, added)))), itertools.repeat(work.run))
+                    dict.fromkeys(sorted(map(ids.__getitem__, getattr(change, added)))), itertools.repeat(work.run))
                 for change in work.plan.memberships))
             self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (value or None, work.groups.get(key), ids.get(reference))
@@ -1037,12 +1066,16 @@ class Store:
 
     def make_user_groups(self, names: list, as_target: bool = False) -> int:
         """Make the user groups along the path that do not exist. Return the id of the last."""
-        found = self._tree().find(names)
-        number = found[-1]
-        for name in names[len(found):]:
-            number = self._run(
-                "INSERT INTO user_groups (parent_id, name, name_key, made_as_target) VALUES (?, ?, ?, ?)",
-                (number, name, name_key(name), int(as_target))).lastrowid
+        number = None
+        for name in names:
+            row = self._row("SELECT id FROM user_groups WHERE parent_id IS ? AND name_key = ?", (number, name_key(name)))
+            if row:
+                number = row[0]
+            else:
+                self._trees.clear()
+                number = self._run(
+                    "INSERT INTO user_groups (parent_id, name, name_key, made_as_target) VALUES (?, ?, ?, ?)",
+                    (number, name, name_key(name), int(as_target))).lastrowid
         return number
 
 
@@ -1085,7 +1118,7 @@ class Known:
                                   " AND extinct IS NULL AND key IS NOT NULL", (now, self._me))
         if self._store._row("SELECT 1 FROM synchronizations WHERE id <> ? AND directory_id = ?",
                             (self._me, self._directory)) or self._store._row(
-                "SELECT 1 FROM users WHERE synchronization_id IS NULL AND digest = x'' AND directory_id = ?",
+                "SELECT 1 FROM users WHERE synchronization_id IS NULL AND digest = x'' AND +directory_id = ?",
                 (self._directory,)):  # one that has ended leaves them so
             rows += self._store._rows(
                 "SELECT u.key FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1 AND u.id = c.user_id"
@@ -1104,12 +1137,12 @@ class Known:
         """Return (key, DN) of all users who are members of these user groups: each once, however many have him."""
         self._want_groups(keys)
         self._store._run("DELETE FROM wanted_ids")
-        self._store._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id FROM wanted_groups w CROSS JOIN memberships m"
-                         " WHERE m.user_group_id = w.id")
+        self._store._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id"
+                         " FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id")
         return self._store._rows(
             "SELECT u.key, " + _OWN_DN + " FROM wanted_ids w CROSS JOIN users u CROSS JOIN claims c WHERE u.id = w.id"
-            " AND u.directory_id = :directory AND u.extinct IS NULL AND c.synchronization_id = :me AND c.user_id = u.id",
-            {"me": self._me, "directory": self._directory})
+            " AND u.directory_id = :directory AND u.extinct IS NULL"
+            " AND c.synchronization_id = :me AND c.user_id = u.id", {"me": self._me, "directory": self._directory})
 
     def members(self, keys: Iterable[str]) -> list[tuple[str, str, str]]:
         """Return (key of the user group, key of the user, DN of the user) of all members of these user groups."""
@@ -1249,9 +1282,9 @@ def _records(plan, tree, which) -> dict:
 def _group_row(work, change) -> tuple:
     after = change.after
     return (after.name, name_key(after.name), work.groups[after.parent], after.extinct,
-            work.time if after.extinct else None, _to_json(after.attributes), after.dn)
+            work.time if after.extinct else None, _model.text_of(after.attributes), after.dn)
 
 
 def _user_row(work, after) -> tuple:
     return (after.name, name_key(after.name), work.groups[after.home], int(after.enabled), after.sid, after.extinct,
-            work.time if after.extinct else None, _to_json(after.attributes), after.dn, after.known_as)
+            work.time if after.extinct else None, _model.text_of(after.attributes), after.dn, after.known_as)
