@@ -336,7 +336,7 @@ def pytest_generate_tests(metafunc):
     """Each scope in each way; without --changes, each scope in one of them."""
     for name, ways, scopes_of in (("overlays", OVERLAYS, OPENLDAP), ("plugins", PLUGINS, OPENLDAP),
                                   ("way", WAYS, ACTIVE_DIRECTORY)):
-        if name in metafunc.fixturenames:
+        if {name, "scope"} <= set(metafunc.fixturenames):
             every = metafunc.config.getoption("--changes")
             chosen = [(way, scope) for row, way in enumerate(ways) for column, scope in enumerate(scopes_of)
                       if every or (row + column) % len(ways) == 0]
