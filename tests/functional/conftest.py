@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 import pytest
+from support.dirsrv import DirectoryServer
 from support.samba import SambaDC
 from support.slapd import Slapd
 
@@ -53,6 +54,13 @@ def slapd() -> Iterator[Slapd]:
 def samba() -> Iterator[SambaDC]:
     """A fresh Active Directory domain; each test works in an organizational unit of its own."""
     with SambaDC() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dirsrv() -> Iterator[DirectoryServer]:
+    """A 389 Directory Server that holds only its suffix; each test works below an entry of its own."""
+    with DirectoryServer() as server:
         yield server
 
 

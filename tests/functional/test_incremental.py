@@ -19,6 +19,8 @@ from time import time as seconds_since_1970
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
+from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from support.dirsrv import DirectoryServer
 from support.lab import BASE, ROOT, Lab, dn_of, person, unit
 from support.slapd import Slapd
 
@@ -332,13 +334,14 @@ def steps(request):
 
 def pytest_generate_tests(metafunc):
     """Each scope in each way; without --changes, each scope in one of them."""
-    if "scope" in metafunc.fixturenames:
-        ways, scopes_of = (OVERLAYS, OPENLDAP) if "overlays" in metafunc.fixturenames else (WAYS, ACTIVE_DIRECTORY)
-        every = metafunc.config.getoption("--changes")
-        chosen = [(way, scope) for row, way in enumerate(ways) for column, scope in enumerate(scopes_of)
-                  if every or (row + column) % len(ways) == 0]
-        metafunc.parametrize(("overlays" if ways is OVERLAYS else "way", "scope"), [
-            (ways[way], scope) for way, scope in chosen], ids=["%s-%s" % both for both in chosen])
+    for name, ways, scopes_of in (("overlays", OVERLAYS, OPENLDAP), ("plugins", PLUGINS, OPENLDAP),
+                                  ("way", WAYS, ACTIVE_DIRECTORY)):
+        if {name, "scope"} <= set(metafunc.fixturenames):
+            every = metafunc.config.getoption("--changes")
+            chosen = [(way, scope) for row, way in enumerate(ways) for column, scope in enumerate(scopes_of)
+                      if every or (row + column) % len(ways) == 0]
+            metafunc.parametrize((name, "scope"), [(ways[way], scope) for way, scope in chosen],
+                                 ids=["%s-%s" % both for both in chosen])
 
 
 @pytest.fixture
@@ -356,6 +359,13 @@ OVERLAYS = {"sweep": (), "syncrepl": ("syncprov",), "sessionlog": ("syncprov\nsy
 def expirable(name, *lines, below):
     kind = "objectClass: inetOrgPerson\n"
     return person(name, *lines, below=below).replace(kind, kind + "objectClass: shadowAccount\n")
+
+
+def small_company(person):
+    return (unit("staff") + unit("others") + unit("ward", below=STAFF)
+            + "".join(person(name, below=STAFF) for name in Company.NAMES[:4])
+            + "dn: cn=nurses,%s\nobjectClass: groupOfNames\ncn: nurses\nmember: %s\n\n" % (
+                STAFF, dn_of("ann", STAFF)))
 
 
 class OpenLDAP(Company):
@@ -382,12 +392,48 @@ class OpenLDAP(Company):
 
 
 def test_random_changes_of_openldap(tmp_path, clock, overlays, scope, steps, seed):
-    people = (unit("staff") + unit("others") + unit("ward", below=STAFF)
-              + "".join(expirable(name, below=STAFF) for name in Company.NAMES[:4])
-              + "dn: cn=nurses,%s\nobjectClass: groupOfNames\ncn: nurses\nmember: %s\n\n" % (
-                  STAFF, dn_of("ann", STAFF)))
-    with Slapd(ldif=ROOT + people, overlays=("ppolicy", *overlays)) as server:
+    with Slapd(ldif=ROOT + small_company(expirable), overlays=("ppolicy", *overlays)) as server:
         go_through(OpenLDAP(server, random.Random(seed), clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
+
+
+@pytest.fixture
+def little_is_fresh(monkeypatch):
+    """All that a test does is done within an hour, and would be looked at in every read; so, it is two seconds here."""
+    monkeypatch.setattr(changes, "_FRESH", 2)
+
+
+@pytest.mark.parametrize("scope", ["the whole tree", "one container", "a filter"])
+def test_random_changes_of_a_server_that_tells_only_times(
+        tmp_path, clock, monkeypatch, little_is_fresh, scope, steps, seed):
+    """As others do that are read as OpenLDAP, which says of itself what it is."""
+    monkeypatch.setattr(changes, "_version_attribute", lambda _session, _place: changes._TIME)
+    with Slapd(ldif=ROOT + small_company(expirable), overlays=("ppolicy",)) as server:
+        go_through(OpenLDAP(server, random.Random(seed), clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
+
+
+# --- 389 Directory Server --------------------------------------------------------------------------------------------
+
+
+class DirectoryServer389(OpenLDAP):
+    things = tuple(thing for thing in THINGS if thing is not expire)  # it has nothing of that kind
+
+    def new_user(self, name, below):
+        return person(name, "mail: %d@x.org" % self.dice.randrange(9), below=below)
+
+    def disabled(self, dn, yes):
+        if yes:
+            return modified(dn, "replace", "nsAccountLock", "TRUE")
+        return modified(dn, "delete", "nsAccountLock")
+
+
+# With its plugin MemberOf it crashes within some hundred changes (2.3.1, in revert_cache).
+PLUGINS = {"plain": (), "referint": ("referential integrity postoperation",)}
+
+
+def test_random_changes_of_389_directory_server(tmp_path, clock, little_is_fresh, plugins, scope, steps, seed):
+    with DirectoryServer(ldif=small_company(person), plugins=plugins) as server:
+        company = DirectoryServer389(server, random.Random(seed), clock)
+        go_through(company, Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
 
 
 # --- Active Directory ------------------------------------------------------------------------------------------------

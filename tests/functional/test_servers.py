@@ -47,6 +47,26 @@ def test_slapd_takes_changes_and_shows_them(slapd):
     assert slapd.search("(ou=seen)") == {}
 
 
+@pytest.mark.parametrize("name", LOOPBACK_NAMES)
+def test_dirsrv_presents_a_certificate_that_verifies(dirsrv, name):
+    handshake(dirsrv.tls_port, dirsrv.ca, name)
+
+
+def test_dirsrv_binds_over_each_transport(dirsrv):
+    login = ["-x", "-D", dirsrv.admin_dn, "-w", dirsrv.password]
+    for transport in (["-H", dirsrv.ldap_url], ["-ZZ", "-H", dirsrv.ldap_url], ["-H", dirsrv.ldaps_url]):
+        assert ldap("ldapwhoami", *login, *transport, ca=dirsrv.ca) == "dn: cn=directory manager\n"
+
+
+def test_dirsrv_keeps_its_data_when_it_is_stopped(dirsrv):
+    dirsrv.modify("dn: ou=seen,dc=example,dc=org\nobjectClass: organizationalUnit\ndescription: Ünïcode\n")
+    dirsrv.stop()
+    dirsrv.start()
+    assert dirsrv.search("(ou=seen)")["ou=seen,dc=example,dc=org"]["description"] == ["Ünïcode"]
+    dirsrv.modify("dn: ou=seen,dc=example,dc=org\nchangetype: delete\n")
+    assert dirsrv.search("(ou=seen)") == {}
+
+
 @pytest.mark.parametrize("name", ["dc1.corp.example", *LOOPBACK_NAMES])
 def test_samba_presents_a_certificate_that_verifies(samba, name):
     handshake(636, samba.ca, name)

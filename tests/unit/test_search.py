@@ -107,7 +107,7 @@ def test_base_searches_are_not_paged():
             [[entry("cn=1"), done(4, "")]],
             ("login: the read of 'dc=x' is not complete, it ended after 1 entries (sizeLimitExceeded (4)): ask the "
              "administrator of the directory for a higher limit for this account (in OpenLDAP size.pr and "
-             "size.prtotal count, in 389 Directory Server nsPagedSizeLimit)"),
+             "size.prtotal count, in 389 Directory Server nsPagedSizeLimit, or a lower page_size)"),
         ),
         (
             [[entry("cn=1"), done(0, "a")], [entry("cn=2"), done(3)]],

@@ -10,9 +10,13 @@ Three ways, of which the directory decides:
 
 syncrepl  OpenLDAP with the syncprov overlay: RFC 4533, refreshOnly, with a cookie made of contextCSN.
 usn       Active Directory whose deleted objects the account may read: uSNChanged of one domain controller.
-sweep     Else: the key, the DN and the version (entryCSN, uSNChanged) of every entry in scope, compared with those of
-          the last time. No clock and no order of numbers is trusted, and an entry below a container that was moved
-          has another DN. It costs the server a look at every entry, but sends little of each.
+sweep     Else: the key, the DN and the version (entryCSN, uSNChanged, modifyTimestamp) of every entry in scope,
+          compared with those of the last time. No order of numbers or times is trusted, and an entry below a container
+          that was moved has another DN. It costs the server a look at every entry, but sends little of each.
+
+389 Directory Server has syncrepl, too, if its plugins Retro Changelog and Content Synchronization are on. It is not
+used: what the changelog has lost, by trimming or since it was off for a while, is left out, so is every 51st deletion,
+and the result code is 0 (sync_cookie_isvalid and sync_send_deleted_entries in its sources; seen with version 2.3.1).
 
 Nothing here decides what becomes of anybody: the entries themselves are read after this, and who is said to be gone is
 looked up once more. So what is said twice, or too much, does no harm. What cannot be told raises ReadFully.
@@ -22,12 +26,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import uuid
+import os
+import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .presets import Entry, Preset, any_of, value_text
 from .search import NoSuchEntry, ReadError, batches, finds_any, search
-from .values import dn_text, escape_filter, filter_attributes, normal_dn
+from .values import dn_text, escape_filter, filter_attributes, generalized_time_seconds, normal_dn
 from .wire import (
     DIR_SYNC,
     DONE,
@@ -59,6 +64,13 @@ MANY = 5000
 _UUID, _HASH = 16, 8  # bytes of a version: of the key, and of a hash over DN and version
 _VERSION = _UUID + _HASH
 
+# Seconds in which a modifyTimestamp may come to stand for another change, too: it counts whole seconds, by a clock that
+# is not ours. Until it is older, the entry is looked at in every read.
+_FRESH = 3600
+
+# The stable keys, by type of directory, that are sixteen bytes as text.
+_KEYS = {"active_directory": "objectguid", "openldap": "entryuuid", "389ds": "nsuniqueid", "freeipa": "ipauniqueid"}
+
 _PRESENT, _DELETED = 0, 3  # states in a sync state control, RFC 4533, 2.3
 _ENDLESS = 10_000_000  # messages in an answer, after which it is taken for one without end
 _STALE = 4096  # e-syncRefreshRequired, RFC 4533, 2.6
@@ -71,7 +83,7 @@ _LEAVES = {b"user", b"group", b"contact", b"foreignsecurityprincipal", b"dnsnode
 # uSNChanged, and OpenLDAP's overlays memberof and refint change them without another entryCSN.
 _FOLLOW_OTHERS = {
     "*", "assistant", "directreports", "hassubordinates", "ismemberof", "managedby", "managedobjects", "manager",
-    "member", "memberof", "numsubordinates", "owner", "roleoccupant", "secretary", "seealso", "tokengroups",
+    "member", "memberof", "nsrole", "numsubordinates", "owner", "roleoccupant", "secretary", "seealso", "tokengroups",
     "uniquemember"}
 # A class of the schema, and where the entry lies, which is looked at.
 _FOLLOW_NOBODY = {"objectcategory", "distinguishedname"}
@@ -132,7 +144,7 @@ def why_not(session: Any, preset: Preset, settings: Any) -> str:
         return "members by what users list (ldap_parameters.user_groups) are always read in full"
     if preset.member_value != "dn":
         return "members by %s (ldap_parameters.member_value) are always read in full" % preset.member_value
-    wanted = {"active_directory": "objectguid", "openldap": "entryuuid"}.get(preset.directory_type)
+    wanted = _KEYS.get(preset.directory_type)
     if wanted is None:
         return "a directory of the type %s is always read in full" % preset.directory_type
     if preset.user_key.lower() != wanted or preset.group_key.lower() != wanted:
@@ -167,6 +179,10 @@ def position(session: Any, place: Place) -> Dict[str, Any]:
     called before anything else is read."""
     if place.preset.directory_type == "active_directory":
         return _position_of_controller(session, place)
+    if _version_attribute(session, place) == _TIME:
+        if not _shows_times(session, place):
+            raise ReadFully("the account sees of nobody when he was changed (%s)" % _TIME)
+        return {"way": SWEEP}
     for _dn, entry, _raw in list(search(session, place.context, "base", "(objectClass=*)",
                                         ("contextCSN", "entryCSN"), missing_ok=True)):
         csn = sorted(value.decode("ascii", "replace") for value in entry.get("contextcsn", ()))
@@ -237,7 +253,7 @@ def since(session: Any, place: Place, before: Dict[str, Any], now: Dict[str, Any
                             "restored")
     if now["way"] == USN:
         return _by_usn(session, place, before["usn"], now["usn"])
-    return _by_sweep(versions_before, versions_now, place.outside)
+    return _by_sweep(versions_before, versions_now, place)
 
 
 # --- RFC 4533 --------------------------------------------------------------------------------------------------------
@@ -447,16 +463,17 @@ def _take_list(preset: Preset, entry: Entry, lists: Dict[str, ListChange]) -> No
 # --- key, DN and version of everything -------------------------------------------------------------------------------
 
 
-def _by_sweep(before: bytes, now: bytes, outside: Iterable[str]) -> Changes:
+def _by_sweep(before: bytes, now: bytes, place: Place) -> Changes:
+    key = place.preset.user_key
     then, later = _pieces(before), _pieces(now)
     different = later - then
     if len(different) > MANY:
         raise ReadFully("more than %d entries changed" % MANY)
     # Who lies outside of what is selected is known by the last run, but its versions may not be.
-    gone = {each[:_UUID] for each in then - later}.union(map(_uuid_bytes, outside))
+    gone = {each[:_UUID] for each in then - later}.union(_uuid_bytes(each, key) for each in place.outside)
     if gone:
         gone -= {each[:_UUID] for each in later}
-    return Changes({_uuid_text(each[:_UUID]): "" for each in different}, set(map(_uuid_text, gone)))
+    return Changes({_uuid_text(each[:_UUID], key): "" for each in different}, {_uuid_text(each, key) for each in gone})
 
 
 def _pieces(all_versions: bytes) -> Set[bytes]:
@@ -465,20 +482,52 @@ def _pieces(all_versions: bytes) -> Set[bytes]:
 
 def _swept(session: Any, place: Place, also: str = "") -> Iterator[bytes]:
     preset = place.preset
-    version = "uSNChanged" if preset.directory_type == "active_directory" else "entryCSN"
+    version = _version_attribute(session, place)
+    attributes = (version, *_BESIDE_TIME, *preset.state) if version == _TIME else (version,)
     tests = "(|%s%s%s)" % (preset.user_filter, preset.group_filter, also)
     key_name, version_name = preset.user_key.lower(), version.lower()
     unreadable = ""
     for base, filter in _searches(place, tests):
-        for dn, entry, _raw in search(session, base, "sub", filter, (preset.user_key, version)):
+        for dn, entry, _raw in search(session, base, "sub", filter, (preset.user_key, *attributes)):
             keys = entry.get(key_name, ())
-            identity = _identity(value_text(preset.user_key, keys[0])) if len(keys) == 1 else None
+            identity = _identity(value_text(preset.user_key, keys[0]), preset.user_key) if len(keys) == 1 else None
             if identity is None or version_name not in entry:
                 unreadable = unreadable or dn_text(dn)
+            elif version == _TIME and _is_fresh(entry[version_name][0]):
+                yield identity + os.urandom(_HASH)  # a version that it will not have the next time
             else:
-                yield identity + hashlib.sha256(dn + b"\0" + entry[version_name][0]).digest()[:_HASH]
+                said = b"\0".join(value for name in attributes for value in sorted(entry.get(name.lower(), ())))
+                yield identity + hashlib.sha256(dn + b"\0" + said).digest()[:_HASH]
     if unreadable:
         raise ReadFully("the %s or the %s of '%s' cannot be read" % (preset.user_key, version, unreadable))
+
+
+_TIME = "modifyTimestamp"
+# What may change without it, beside what disables a user, which may be in no entry, but made of roles while it is read.
+# Where the plugin USN of 389 Directory Server is on, this number is another one after each write, also after one that
+# another server took earlier and that comes late.
+_BESIDE_TIME = ("entryUSN",)
+
+
+def _version_attribute(session: Any, place: Place) -> str:
+    """Return the attribute that is another one after each change of an entry, a rename included."""
+    if place.preset.directory_type == "active_directory":
+        return "uSNChanged"
+    kinds = {value.lower() for value in session.root_dse.get("objectclass", ())}
+    return "entryCSN" if b"openldaprootdse" in kinds else _TIME
+
+
+def _shows_times(session: Any, place: Place) -> bool:
+    """Return whether the account sees when anybody was changed, which many may not in 389 Directory Server."""
+    tests = "(&(|%s%s)(%s=*))" % (place.preset.user_filter, place.preset.group_filter, _TIME)
+    return any(finds_any(session, base, "sub", tests) for base in place.roots.values())
+
+
+def _is_fresh(value: bytes) -> bool:
+    try:
+        return generalized_time_seconds(value) > time.time() - _FRESH
+    except ValueError:
+        return True
 
 
 def _searches(place: Place, tests: str) -> Iterator[Tuple[str, str]]:
@@ -488,22 +537,29 @@ def _searches(place: Place, tests: str) -> Iterator[Tuple[str, str]]:
         yield place.context, "(&%s%s)" % (tests, any_of(place.preset.user_key, batch))
 
 
-def _uuid_text(identity: bytes) -> str:
-    return str(uuid.UUID(bytes=identity))
+# How many hexadecimal digits stand between hyphens: in a UUID (RFC 4122, 3), and as 389 Directory Server has it.
+_SPELLING, _SPELLINGS = (8, 4, 4, 4, 12), {"nsuniqueid": (8, 8, 8, 8)}
 
 
-def _identity(key: str) -> Optional[bytes]:
-    """Return the bytes of a UUID in its usual spelling; None of any other text."""
+def _uuid_text(identity: bytes, attribute: str = "") -> str:
+    digits, parts = identity.hex(), []
+    for size in _SPELLINGS.get(attribute.lower(), _SPELLING):
+        parts.append(digits[:size])
+        digits = digits[size:]
+    return "-".join(parts)
+
+
+def _identity(key: str, attribute: str = "") -> Optional[bytes]:
+    """Return the bytes of a UUID in the usual spelling of such keys; None of any other text."""
     try:
         identity = bytes.fromhex(key.replace("-", ""))
     except ValueError:
         return None
-    spelled = "-".join((key[:8], key[9:13], key[14:18], key[19:23], key[24:]))
-    return identity if len(identity) == _UUID and spelled == key and key.lower() == key else None
+    return identity if len(identity) == _UUID and _uuid_text(identity, attribute) == key else None
 
 
-def _uuid_bytes(key: str) -> bytes:
-    identity = _identity(key)
+def _uuid_bytes(key: str, attribute: str = "") -> bytes:
+    identity = _identity(key, attribute)
     if identity is None:
         raise ReadFully("the stable key '%s' is no UUID" % key)
     return identity

@@ -88,6 +88,8 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
     """
     root = session.root_dse
     default = [value.decode("utf-8") for value in root.get("defaultnamingcontext", ())]
+    # 389 Directory Server calls its first database the default one: that may be its changelog.
+    default = [text for text in default if not normal_dn(text).startswith(NO_PEOPLE)]
     if preset.directory_type == "active_directory":
         if not default:
             raise ReadError("server: it does not say which domain it serves (defaultNamingContext): name another one")
@@ -277,6 +279,8 @@ class Reading:
         # RFC 4519, 3.5 and 3.6: a group that has no member has members that are hidden. Other servers relax that.
         self.never_empty = {b"groupofnames", b"groupofuniquenames"} if preset.directory_type == "openldap" and set(
             preset.group_members) >= {"member", "uniqueMember"} else set()
+        # In 389 Directory Server they may be empty, and no name tells which are.
+        self.empty_or_hidden: Optional[Dict[str, str]] = {} if preset.directory_type in ("389ds", "freeipa") else None
         self.read_user_name, self.read_group_name = name_reader(preset.user_name), name_reader(preset.group_name)
         self.read_user_fields = field_reader(preset.user_fields, preset.user_lists)
         self.read_group_fields = field_reader(preset.group_fields, preset.group_lists)
@@ -809,6 +813,22 @@ class Reading:
                 value.lower() for value in entry.get("objectclass", ())):
             raise ReadError("%s: the members of '%s' cannot be read, and such a group has at least one: give the "
                             "account the right to read them" % (self.session.account_option, group.record.dn))
+        if self.empty_or_hidden is not None and not group.listed and self.preset.group_members:
+            self.empty_or_hidden[group.record.key] = group.record.dn
+
+    def _refuse_hidden_members(self) -> None:
+        """Have the server say of each list that came empty that it is: for who may not see it, it is not (RFC 4511,
+        4.5.1.7: what cannot be told is "undefined", and so is the contrary)."""
+        asked = self.empty_or_hidden or {}
+        without = "".join("(!(%s=*))" % attribute for attribute in self.preset.group_members)
+        for batch in batches(sorted(asked)):
+            tests = "(&%s%s)" % (any_of(self.preset.group_key, batch), without)
+            found = {self._key("group_key", self.preset.group_key, entry, dn_text(dn)) for dn, entry, _raw in search(
+                self.session, self.context, "sub", _and(self.preset.group_filter, tests), (self.preset.group_key,))}
+            for key in batch:
+                if key not in found:
+                    raise ReadError("%s: the members of '%s' cannot be read, or have just come: give the account the "
+                                    "right to read them, or run again" % (self.session.account_option, asked[key]))
 
     def _type(self, entry: Entry) -> str:
         if self.ad:
@@ -851,6 +871,7 @@ class Reading:
                     values.update(value for value in group.listed if value.__class__ is bytes)
             self._resolve(values.difference(self.outcomes))
             self._read_ranges()
+        self._refuse_hidden_members()
 
     def _resolve(self, values: Iterable[bytes]) -> None:
         """Find out what values of member lists lead to; fills `outcomes`."""

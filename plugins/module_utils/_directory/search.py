@@ -131,6 +131,8 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
             yield entries
             continue
         session.pages += 1
+        if paged and not came and not cookie and result.code == 0 and PAGED_RESULTS not in result.controls:
+            result = _if_missing(channel, base) or result
         if result.code == 0 and paged:
             next_cookie = _next_cookie(result, cookie, ends, pages)
         else:
@@ -150,6 +152,16 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
             _refuse_other_names(session)
             return
         cookie, before, ends = next_cookie, came, ()
+
+
+def _if_missing(channel: Channel, base: str) -> Result | None:
+    """What the server says of a base that does not exist; None where it exists.
+
+    389 Directory Server (2.3.1) answers a paged search there with success, and without the control.
+    """
+    asked = channel.ask(search_operation(base, "base", "(objectClass=*)", ("1.1",)))
+    result = channel.page(asked).result
+    return result if result and result.code else None
 
 
 def _refuse_other_names(session: Session) -> None:
@@ -183,13 +195,14 @@ def _next_cookie(result: Result, cookie: bytes, ends: tuple[bytes, ...], pages: 
 
 
 _HIGHER_LIMIT = ("ask the administrator of the directory for a higher limit for this account "
-                 "(in OpenLDAP size.pr and size.prtotal count, in 389 Directory Server nsPagedSizeLimit)")
+                 "(in OpenLDAP size.pr and size.prtotal count, in 389 Directory Server %s)")
 # Result code -> the option that can change it ("" for the one that says who reads), and what to do.
 _ADVICE = {
     1: ("authentication", "choose one with a login, if the server wants one first"),
-    3: ("", _HIGHER_LIMIT),
-    4: ("", _HIGHER_LIMIT),
-    11: ("page_size", "lower it, or " + _HIGHER_LIMIT),
+    3: ("", _HIGHER_LIMIT % "nsTimeLimit"),
+    # 389 Directory Server counts the entries of a page only. What it looks through counts for all pages together.
+    4: ("", _HIGHER_LIMIT % "nsPagedSizeLimit, or a lower page_size"),
+    11: ("page_size", "lower it, or " + _HIGHER_LIMIT % "nsPagedLookThroughLimit"),
     12: ("server", "run again, since it lost its place in paged results, or name one that supports them"),
     34: ("distinguished_name", "correct it"),
     48: ("authentication", "choose one with a login"),
