@@ -130,6 +130,7 @@ class Store:
             children = self.nestings.setdefault(change.key, set())
             assert members.issuperset(change.users_removed) and members.isdisjoint(change.users_added)
             assert children.issuperset(change.user_groups_removed) and children.isdisjoint(change.user_groups_added)
+            assert all(len(set(several)) == len(several) for several in change[1:]), "nobody twice"
             members -= set(change.users_removed)
             members |= set(change.users_added)
             children -= set(change.user_groups_removed)
@@ -371,6 +372,14 @@ def test_a_group_that_users_list_by_its_old_name_keeps_them():
         assert store.members["g"] == {"u1"}, "u2 does not list it any more"
     store.run([user("u1"), user("u2")], renamed)
     assert store.members["g"] == set()
+
+
+def test_who_ends_leaves_the_lists_that_are_as_stored_too():
+    store = Store()
+    staff = group("g", members=["u1", "u2"])
+    store.run([user("u1"), user("u2")], [staff])
+    plan = store.run([user("u2")], [staff], leave_out=True)
+    assert [change.users_removed for change in plan.memberships] == [["u1"]] and store.members["g"] == {"u2"}
 
 
 def test_an_extinct_group_that_is_kept_keeps_its_members():

@@ -739,6 +739,15 @@ def test_the_target_is_made_and_spelled_as_stored(path):
     assert group_paths(path) == {"All": None, "All/Company": None}
 
 
+def test_what_was_made_meanwhile_is_there(path):
+    apply(path)
+    with open_store(str(path)) as store:
+        names = ["All", "Company", "Late"]
+        assert store.load_state("staff", names, make_snapshot()).target_missing
+        store.make_user_groups(names)
+        assert not store.load_state("staff", names, make_snapshot()).target_missing
+
+
 def moved(target, **more):
     before, after = {"g1": group("staff")}, {"g1": group("staff", "path:" + target)}
     return make_plan(groups(before, after), target=target, **more)
