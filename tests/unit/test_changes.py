@@ -61,13 +61,13 @@ def end(deletes=False, cookie=b"rid=000,csn=later"):
     return with_control(done(), wire.SYNC_DONE, *parts)
 
 
-def asked(*answer, known=(ANN, BOB, CYD), before=EARLIER, now=LATER):
+def asked(*answer, known=(ANN, BOB, CYD), before=tuple(EARLIER), now=tuple(LATER)):
     server = Server(list(answer))
     place = changes.Place(SimpleNamespace(), BASE, {}, ())
     stored = SimpleNamespace(keys=lambda: {str(number(name)) for name in known})
     server.root_dse = {}
-    found = changes.since(server, place, {"way": changes.SYNCREPL, "csn": before},
-                          {"way": changes.SYNCREPL, "csn": now}, b"", b"", stored)
+    found = changes.since(server, place, {"way": changes.SYNCREPL, "csn": list(before)},
+                          {"way": changes.SYNCREPL, "csn": list(now)}, b"", b"", stored)
     names = {str(number(name)): name for name in (ANN, BOB, CYD, "dan")}
     return sorted(names[key] for key in found.changed), sorted(names[key] for key in found.gone)
 

@@ -216,9 +216,12 @@ def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):
 
 
 def test_a_copy_that_fails_keeps_the_run_from_being_committed(path, monkeypatch):
+    def fails(_copy):
+        raise sqlite3.DatabaseError("damaged")
+
     first_run(path)
     before = dump(path)
-    monkeypatch.setattr(backups, "_check", lambda copy: (_ for _ in ()).throw(sqlite3.DatabaseError("damaged")))
+    monkeypatch.setattr(backups, "_check", fails)
     with pytest.raises(StoreError, match="^store_backups: "), open_store(str(path)) as store:
         with store.backing_up(5):
             store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())

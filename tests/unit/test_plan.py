@@ -112,7 +112,7 @@ class Store:
                 del self.users[change.reference]
             elif change.released:
                 del self.users[change.reference]
-                self.users["#%s/%s" % (change.after.home[5:], change.after.name)] = change.after
+                self.users["#" + change.reference] = change.after
             else:
                 self.users[change.reference] = change.after
             if change.after is None or not change.after.extinct:
@@ -125,6 +125,9 @@ class Store:
                 del self.groups[change.key]
             else:
                 self.groups[change.key] = change.after
+        # A record made by hand is known by its path, which changes with the user groups above it.
+        self.users = {reference if reference[0] != "#" else "#" + _model.join_path(
+            _model.path_of(record.home, self.groups), record.name): record for reference, record in self.users.items()}
         for change in plan.memberships:
             members = self.members.setdefault(change.key, set())
             children = self.nestings.setdefault(change.key, set())

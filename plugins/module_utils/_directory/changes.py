@@ -73,6 +73,8 @@ _KEYS = {"active_directory": "objectguid", "openldap": "entryuuid", "389ds": "ns
 
 _PRESENT, _DELETED = 0, 3  # states in a sync state control, RFC 4533, 2.3
 _ENDLESS = 10_000_000  # messages in an answer, after which it is taken for one without end
+_NO_END = ("server: it was asked for what changed and does not stop sending: name another server, or set read_mode: "
+           "full")
 _STALE = 4096  # e-syncRefreshRequired, RFC 4533, 2.6
 
 # In Active Directory entries of these classes have nobody below them.
@@ -292,25 +294,29 @@ def _ask(session: Any, place: Place, csn: List[str]) -> _Answer:
     answer = _Answer()
     session.asked.add("hassubordinates")
     cookie = ("rid=000,csn=%s" % ";".join(csn)).encode("ascii", "replace")
-    session.unusable = "another search is not read to its end"
-    asked = session.channel.ask(search_operation(place.context, "sub", "(objectClass=*)", ("hasSubordinates",)),
-                                sync_control(cookie))
-    for came, (tag, operation, controls) in enumerate(session.channel.answers(asked)):
-        if came > _ENDLESS:
-            raise ProtocolError("server: it was asked for what changed and does not stop sending: name another server, "
-                                "or set read_mode: full")
+    operation = search_operation(place.context, "sub", "(objectClass=*)", ("hasSubordinates",))
+    for tag, encoded, controls in _answers(session, operation, sync_control(cookie)):
         if tag == ENTRY:
-            session.entries += 1
-            _take_entry(session, answer, operation, controls)
+            _take_entry(session, answer, encoded, controls)
         elif tag == INTERMEDIATE:
-            kind, flag, identities = sync_info(operation)
+            kind, flag, identities = sync_info(encoded)
             (answer.gone if flag else answer.named).update(identities if kind == "ids" else ())
             answer.present = answer.present or kind == "present"
         elif tag == DONE:
-            session.pages += 1
-            _take_end(answer, operation, controls)
-    session.unusable = ""
+            _take_end(answer, encoded, controls)
     return answer
+
+
+def _answers(session: Any, operation: bytes, asking: bytes) -> Iterator[Tuple[int, bytes, Dict[str, bytes]]]:
+    """Yield all answers to a search with such a control; to be read to the end."""
+    session.unusable = "another search is not read to its end"
+    for came, answer in enumerate(session.channel.answers(session.channel.ask(operation, asking))):
+        if came > _ENDLESS:
+            raise ProtocolError(_NO_END)
+        session.entries += answer[0] == ENTRY
+        yield answer
+    session.pages += 1
+    session.unusable = ""
 
 
 def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: Dict[str, bytes]) -> None:
@@ -425,26 +431,19 @@ def lists_since(session: Any, place: Place, cookie: bytes) -> Tuple[bytes, Dict[
         return b"", lists
     operation = search_operation(place.context, "sub", place.preset.is_group if cookie else _NOBODY, ())
     names: Dict[bytes, str] = {}  # apart: it sends more than it is asked for
-    for _answer in range(_ENDLESS):
-        session.unusable = "another search is not read to its end"
-        entries = []
-        for tag, encoded, controls in session.channel.answers(session.channel.ask(operation, dir_sync_control(cookie))):
+    for _part in range(_ENDLESS):
+        told: Dict[str, bytes] = {}
+        for tag, encoded, controls in _answers(session, operation, dir_sync_control(cookie)):
             if tag == ENTRY:
-                entries.append(decode_entry(encoded, names)[1])
-            elif tag == DONE:
-                result = decode_done(encoded, controls)
-        session.unusable = ""
-        session.entries += len(entries)
-        session.pages += 1
-        if result.code or DIR_SYNC not in result.controls:
+                _take_list(place.preset, decode_entry(encoded, names)[1], lists)
+            elif tag == DONE and decode_done(encoded, controls).code == 0:
+                told = controls
+        if DIR_SYNC not in told:
             return b"", {}
-        for entry in entries:
-            _take_list(place.preset, entry, lists)
-        more, cookie = dir_sync_answer(result.controls[DIR_SYNC])
+        more, cookie = dir_sync_answer(told[DIR_SYNC])
         if not more:
             return cookie, lists
-    raise ProtocolError("server: it was asked for changes of lists and does not stop sending: name another server, or "
-                        "set read_mode: full")
+    raise ProtocolError(_NO_END)
 
 
 def _take_list(preset: Preset, entry: Entry, lists: Dict[str, ListChange]) -> None:

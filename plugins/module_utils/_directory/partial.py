@@ -255,10 +255,10 @@ class _PartialReading(Reading):
         keys_at = self._keys_at({value for key in self.unread for value in self.list_changes[key].removed})
         for key in self.unread:
             change = self.list_changes[key]
-            joined = [self.outcomes[value] for value in change.added]
+            joined = [who for who in map(self.outcomes.__getitem__, change.added) if isinstance(who, str)]
             left = [keys_at.get(value, "") for value in change.removed]
-            if (all(who in self.users for who in joined) and all(left) and not self.stored_groups.keys() & set(left)
-                    and self._confirms(key, lists[key], change)):
+            if (len(joined) == len(change.added) and all(who in self.users for who in joined) and all(left)
+                    and not self.stored_groups.keys() & set(left) and self._confirms(key, lists[key], change)):
                 self.joined[key], self.left[key] = joined, left
         told_nothing = self.unread - self.joined.keys()
         self.unread -= told_nothing
