@@ -199,6 +199,24 @@ def test_removals_that_were_held_are_seen_again(lab):
     assert ("nurses", "cyd") not in lab.members()
 
 
+def test_lists_with_a_placeholder_are_read_when_it_comes_to_be_somebody(slapd, tmp_path, way):
+    """A groupOfNames must have a member; an empty one has somebody who does not exist, or is no person."""
+    lab = Lab(slapd, tmp_path / "users.db")
+    names = ["g%02d" % number for number in range(30)]
+    slapd.modify("".join(group(name, dn_of("nobody"), OTHERS) for name in names))
+    lab.once(**ALWAYS)
+    result = lab.once(**ALWAYS)
+    assert result["read"]["mode"] == "incremental" and result["summary"]["memberships"]["unresolved"] == 30
+    assert way == "sweep" or result["read"]["entries"] < 10
+    slapd.modify(person("nobody"))
+    assert went(lab) == ("incremental", LEFT)
+    assert sorted(name for name, user in lab.members() if user == "nobody") == names
+    slapd.modify("dn: %s\nchangetype: delete\n\n" % dn_of("nobody"))
+    assert went(lab, user_extinction="delete")[0] == "incremental"
+    slapd.modify("dn: %s\nchangetype: delete\n\n" % OTHERS)
+    assert went(lab) == ("incremental", LEFT)
+
+
 # --- what must be read in full ---------------------------------------------------------------------------------------
 
 

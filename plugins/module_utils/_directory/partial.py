@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-from .._model import GONE, Digests, Directory, Mark, Snapshot, UserGroup, printable
+from .._model import GONE, Digests, Directory, Mark, Snapshot, Unresolved, UserGroup, printable
 from . import changes
 from .changes import MANY, ReadFully
 from .connection import Session
@@ -32,6 +32,7 @@ from .reader import (
     _AMBIGUOUS,
     _GROUPS_A_PAGE,
     _OUT_OF_SCOPE,
+    _UNKNOWN,
     Outcome,
     Reading,
     _and,
@@ -117,6 +118,7 @@ class _PartialReading(Reading):
         for member in set().union(*(record.members or () for record in user_groups.values())):
             if member[:1] not in "@#":
                 self.users.setdefault(member, None)
+        self._keep_open()
         self._check_required()
         return self._snapshot(user_groups, joined)
 
@@ -158,6 +160,7 @@ class _PartialReading(Reading):
         self.looked = set(found.changed) | found.gone | set(self.before.said["again"])
         self.looked |= self.known.to_look_at(self.now)
         self.looked.update(key for key, digest in self.digests.user_groups.items() if not digest)
+        self._look_at_what_is_open()
         if len(self.looked) > 2 * MANY:
             raise ReadFully("more than %d entries changed, or wait for somebody else's name" % MANY)
         self._know(self.looked)
@@ -168,6 +171,30 @@ class _PartialReading(Reading):
             raise ReadFully("an entry is a user and a group")
         self._check_not_found({key: dn for key, dn in found.changed.items() if key not in users and key not in groups})
         return users, groups
+
+    def _look_at_what_is_open(self) -> None:
+        """Look at the lists with a value that leads to somebody else than before, or may: its entry changed."""
+        before = self.before.said["open"]
+        there: Dict[str, str] = {}
+        for base, tests in _below_parents({token: next(iter(lists.values()))[0]
+                                           for token, (_key, lists) in before.items()}):
+            for dn, entry, _raw in search(self.session, base, "one", tests, (self.preset.user_key,), missing_ok=True):
+                there.update((normal_dn(dn_text(dn)), key) for key in _keys_of(entry, self.preset.user_key))
+        for token, (key, lists) in before.items():
+            if there.get(token, "") != key or key in self.looked:
+                self.looked.update(lists)
+
+    def _with_open_values(self) -> Set[str]:
+        return {group for _key, lists in self.before.said["open"].values() for group in lists}
+
+    def _keep_open(self) -> None:
+        """Keep what is open of lists that were not read."""
+        for token, (key, lists) in self.before.said["open"].items():
+            for group, (text, reported) in lists.items():
+                if group in self.stored_groups and group not in self.looked and group not in self.groups:
+                    self.open.setdefault(token, (key, {}))[1][group] = (text, reported)
+                    if reported:
+                        self.unresolved.append((group, Unresolved(text, _UNKNOWN.reason)))
 
     # An equality index that was added, and not built, answers with nothing for what was there before (OpenLDAP,
     # slapindex(8); 389 Directory Server, db2index): so what is not found by key is looked for by DN as well.
@@ -237,7 +264,7 @@ class _PartialReading(Reading):
         That is so where the list is stored as it was read, and the group is where it was.
         """
         preset = self.preset
-        again = self.before.said["again"]
+        again = {*self.before.said["again"], *self._with_open_values()}
         told = {key for key in keys.intersection(self.changed, self.list_changes)
                 if self.digests.user_groups.get(key) and key not in again and len(preset.group_members) == 1}
         lists = {name.lower() for name in preset.group_members}
@@ -553,6 +580,6 @@ def why_not(mark: Optional[Mark], now: int) -> str:
         return mark.said["none"]
     if not 0 <= now - mark.said["time"] <= LASTS:
         return "the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400)
-    if len(mark.said["again"]) + len(mark.said["outside"]) > MANY:
+    if len(mark.said["again"]) + len(mark.said["outside"]) + len(mark.said["open"]) > MANY:
         return "more than %d entries must be looked at in every run" % MANY
     return ""

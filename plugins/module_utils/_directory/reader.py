@@ -268,6 +268,10 @@ class Reading:
         self.no_position = ""  # why nothing tells where it stood
         self.versions = b""
         self.again: Set[str] = set()  # keys of what must be looked at in the next read, whatever changes
+        # Normal DN in lists that leads to no one in scope -> key of who is there, and by lists the value as listed, and
+        # whether it is reported.
+        self.open: Dict[str, Tuple[str, Dict[str, Tuple[str, bool]]]] = {}
+        self.there: Dict[str, str] = {}
         self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
 
         self.user_key, self.created = preset.user_key.lower(), preset.created.lower()
@@ -385,7 +389,7 @@ class Reading:
         if self.position is None:
             return Mark({"none": self.no_position}) if self.no_position else None
         return Mark(dict(self.position, selection=self._selection(), again=sorted(self.again),
-                         outside=sorted(self.outside)), self.versions)
+                         open=self.open, outside=sorted(self.outside)), self.versions)
 
     # --- what is selected and what is excluded
 
@@ -1009,6 +1013,7 @@ class Reading:
         for matches in self._look_up(pending, filter, attributes, keys):
             for token, entries in matches.items():
                 found[token] = self._other(entries[0])
+                self.there[token] = next(iter(_keys_of(entries[0][1], self.preset.user_key)), "")
         return found
 
     def _other(self, entry_found: Tuple[bytes, Entry, bytes]) -> Outcome:
@@ -1181,11 +1186,21 @@ class Reading:
         # Nothing says when such a value leads to someone: outside of what is selected, or where no search finds it.
         # Nor when it leads to no one any more who was never in scope, but in Active Directory, whose lists follow.
         if outcome.kind is None or not (self.whole and self.ad) or _BIT_STRING.search(value):
-            self.again.add(key)
+            self._leave_open(key, value, text, outcome)
         if outcome.kind is None:
             self.unresolved.append((key, Unresolved(text, outcome.reason)))
         else:
             self.other_members[outcome.kind] = self.other_members.get(outcome.kind, 0) + 1
+
+    def _leave_open(self, key: str, value: bytes, text: str, outcome: _Miss) -> None:
+        """Have the next read look what the value leads to then; at the whole list, where that would not do."""
+        token = self._token(value)
+        if self.members_by != "dn" or not isinstance(token, str) or _BIT_STRING.search(value) or (
+                outcome.kind is None and outcome is not _UNKNOWN):
+            self.again.add(key)
+        elif token != self.context_normal and not self._is_left_out(token):  # which no entry there changes
+            there, lists = self.open.setdefault(token, (self.there.get(token, ""), {}))
+            lists[key] = (text, outcome.kind is None)
 
     def _is_group(self, key: str) -> bool:
         return key in self.groups
