@@ -194,6 +194,7 @@ def test_the_newest_copies_are_kept(path):
     for _number in range(4):
         back_up(path, 3)
         made = (made + [copies(path)[-1]])[-3:]
+        assert copies(path) == made, "what is left of one is none, and goes"
     assert copies(path) == made
     back_up(path, 0)
     assert copies(path) == made, "0 makes none, and takes none away"

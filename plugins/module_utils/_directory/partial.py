@@ -173,7 +173,10 @@ class _PartialReading(Reading):
         return users, groups
 
     def _look_at_what_is_open(self) -> None:
-        """Look at the lists with a value that leads to somebody else than before, or may: its entry changed."""
+        """Look at the lists with a value that leads to somebody else than before.
+
+        Where his entry changed so that he is a user or a group now, he has come: see `_lists_to_read`.
+        """
         before = self.before.said["open"]
         there: Dict[str, str] = {}
         for base, tests in _below_parents({token: next(iter(lists.values()))[0]
@@ -181,7 +184,7 @@ class _PartialReading(Reading):
             for dn, entry, _raw in search(self.session, base, "one", tests, (self.preset.user_key,), missing_ok=True):
                 there.update((normal_dn(dn_text(dn)), key) for key in _keys_of(entry, self.preset.user_key))
         for token, (key, lists) in before.items():
-            if there.get(token, "") != key or key in self.looked:
+            if there.get(token, "") != key:
                 self.looked.update(lists)
 
     def _with_open_values(self) -> Set[str]:

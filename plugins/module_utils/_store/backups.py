@@ -44,7 +44,9 @@ def back_up(path: str, keep: int) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(unfinished)
-    for old in sorted(_copies(path))[:-keep]:
+    copies = sorted(_copies(path))
+    finished = [each for each in copies if not each.endswith(_UNFINISHED)]
+    for old in {*copies}.difference(finished[-keep:]):
         with contextlib.suppress(OSError):  # one too many does no harm
             os.unlink(old)
 
