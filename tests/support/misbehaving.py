@@ -210,7 +210,7 @@ class MisbehavingDirectory(ClosedAtExit):
                     return
                 (self._fault_for(request) or behave)(line, request, answer)
                 if request.kind == "bind":
-                    bound = not _code(answer[0])
+                    bound = not self._refuses(request)
                 elif request.kind == "start_tls":
                     self._encrypt(line)
 
@@ -237,8 +237,7 @@ class MisbehavingDirectory(ClosedAtExit):
     def _answer(self, request: Request, bound: bool) -> list[bytes]:
         """What a server that behaves well would send."""
         if request.kind == "bind":
-            wrong = request.login and self.logins.get(request.login) != request.password
-            return [bind_result(request, *(_WRONG_LOGIN if wrong else (0, "")))]
+            return [bind_result(request, *(_WRONG_LOGIN if self._refuses(request) else (0, "")))]
         if request.kind == "start_tls":
             return [start_tls_result(request, 0)]
         if request.kind != "search":
@@ -252,6 +251,9 @@ class MisbehavingDirectory(ClosedAtExit):
             return self._search(request)
         except KeyError:
             return [search_result(request, 32)]
+
+    def _refuses(self, request: Request) -> bool:
+        return bool(request.login) and self.logins.get(request.login) != request.password
 
     def _search(self, request: Request) -> list[bytes]:
         start, sent = self._pages.get(request.cookie, ((), 0)) if request.cookie else ((), 0)
@@ -366,11 +368,6 @@ def search_result(request: Request, code: int, message: str = "", referrals: Seq
 
 def _result_for(request: Request, *arguments: Any) -> bytes:
     return {"bind": bind_result, "start_tls": start_tls_result}.get(request.kind, search_result)(request, *arguments)
-
-
-def _code(message: bytes) -> int:
-    """The result code of a bind response: after the message id, in an ENUMERATED of one octet."""
-    return message[message.index(b"\x0a\x01") + 2]
 
 
 # --- the faults ------------------------------------------------------------------------------------------------------
