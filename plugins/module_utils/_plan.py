@@ -31,6 +31,10 @@ STORED, NEWCOMER, EXTINCT = 0, 1, 2
 
 _DAY = 86400  # seconds
 
+# The digest of a list whose stored members changed though it was not read: what it says when it is read next is
+# compared, whatever it is. It is not empty, for what is stored is what it says.
+_NOT_READ = bytes(32)
+
 
 class Claimant(NamedTuple):
     """Somebody who needs a place: takes the first of ``wanted`` that is not given to a better one."""
@@ -416,6 +420,13 @@ def _compare_changes(snapshot, state, key, absent, ended_in, kept, held_in):
     return _Comparison(sorted(joined), sorted(left.union(ended_in.get(key, ()))), {})
 
 
+def _says_all(people, snapshot, state, key):
+    """Return whether after these changes the store has who came to a list that was not read, and nobody who left."""
+    stored = state.members.get(key, {})
+    return set(people.added).issuperset(set(snapshot.joined.get(key, ())).difference(stored)) and set(
+        people.removed).issuperset(set(snapshot.left.get(key, ())).intersection(stored))
+
+
 def _still_listing(snapshot, group, stored, same_value):
     """Return {user: value} of those who list a group that does not exist, and mean this one by it."""
     still: Dict[str, str] = {}
@@ -455,8 +466,8 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
         else:
             if group.members is None:
                 people = _compare_changes(snapshot, state, key, absent, ended_in, kept, held_in)
-                if snapshot.joined.get(key) or snapshot.left.get(key):
-                    bookkeeping.group_digests[key] = group.members_digest
+                if not _says_all(people, snapshot, state, key):
+                    bookkeeping.group_digests[key] = b""
             else:
                 listed = group.members
                 if absent:
@@ -482,6 +493,8 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
         change = _model.MembershipChange(key, people.added, people.removed, nested.added, nested.removed)
         if any(change[1:]):
             changes.append(change)
+            if key in groups:
+                bookkeeping.group_digests.setdefault(key, _NOT_READ)
     return changes
 
 

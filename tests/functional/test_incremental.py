@@ -43,12 +43,15 @@ def held_by(path):
                           " u.attributes, u.adopted, u.expires FROM users u JOIN user_groups g ON g.id = u.home_id"),
             "claims": rows("SELECT s.name, u.key FROM claims c JOIN users u ON u.id = c.user_id"
                            " JOIN synchronizations s ON s.id = c.synchronization_id"),
-            "user_groups": rows("SELECT g.key, g.name, g.name_key, p.key, p.name, g.extinct, g.attributes, g.dn"
-                                " FROM user_groups g LEFT JOIN user_groups p ON p.id = g.parent_id"),
-            "memberships": rows("SELECT g.key, u.key, u.name, m.listed_as FROM memberships m"
-                                " JOIN user_groups g ON g.id = m.user_group_id JOIN users u ON u.id = m.user_id"),
-            "nestings": rows("SELECT g.key, n.key, m.listed_as FROM nestings m JOIN user_groups g"
-                             " ON g.id = m.user_group_id JOIN user_groups n ON n.id = m.nested_id"),
+            "user_groups": rows("SELECT s.name, g.key, g.name, g.name_key, p.key, p.name, g.extinct, g.attributes, g.dn"
+                                " FROM user_groups g LEFT JOIN user_groups p ON p.id = g.parent_id"
+                                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"),
+            "memberships": rows("SELECT s.name, g.key, u.key, u.name, m.listed_as FROM memberships m"
+                                " JOIN user_groups g ON g.id = m.user_group_id JOIN users u ON u.id = m.user_id"
+                                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"),
+            "nestings": rows("SELECT s.name, g.key, n.key, m.listed_as FROM nestings m JOIN user_groups g"
+                             " ON g.id = m.user_group_id JOIN user_groups n ON n.id = m.nested_id"
+                             " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"),
         }
 
 

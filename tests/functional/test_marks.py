@@ -231,16 +231,30 @@ def test_who_may_not_see_versions_reads_everything(tmp_path, way):
         assert mode == "full" and "entryCSN" in reason and reason.endswith("cannot be read")
 
 
-def test_a_filter_by_a_back_link_reads_everything(tmp_path, way):
+def test_who_may_not_see_versions_outside_reads_everything(tmp_path, way):
+    hidden = "access to dn.subtree=%s attrs=entryCSN by dn.exact=%s none by * read" % (OTHERS, READER)
+    there = PEOPLE_THERE + person("out", below=OTHERS) + group("club", dn_of("out", OTHERS))
+    with Slapd(ldif=ROOT + there, overlays=WAYS[way], settings=hidden) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        options = {"server": [server.ldap_url], "authentication": "simple", "login": READER,
+                   "password": READER_PASSWORD, "distinguished_name": [PEOPLE]}
+        lab.once(**options, **ALWAYS)
+        lab.modify("dn: %s\nchangetype: modify\nreplace: mail\nmail: new@x.org\n\n" % dn_of("out", OTHERS))
+        mode, reason = went(lab, **options)
+        assert mode == "full" and "entryCSN" in reason
+
+
+@pytest.mark.parametrize("name", ["memberOf", "1.2.840.113556.1.2.102"])
+def test_a_filter_by_a_back_link_reads_everything(tmp_path, way, name):
     """The overlay memberof changes entries, and says nothing of it."""
     with Slapd(ldif=ROOT, overlays=("memberof", *WAYS[way])) as server:
         server.modify(PEOPLE_THERE)
         lab = Lab(server, tmp_path / "users.db")
-        options = {"user_filter": "(memberOf=cn=nurses,%s)" % PEOPLE, "read_mode": "incremental"}
+        options = {"user_filter": "(%s=cn=nurses,%s)" % (name, PEOPLE), "read_mode": "incremental"}
         lab.once(**options, **ALWAYS)
         lab.modify("dn: cn=nurses,%s\nchangetype: modify\ndelete: member\nmember: %s\n\n" % (PEOPLE, dn_of("ann")))
         mode, reason = went(lab, **options)
-        assert mode == "full" and reason.startswith("memberof (in a filter or mapped)")
+        assert mode == "full" and reason.startswith(name.lower() + " (in a filter or mapped)")
         assert lab.warnings == ["read_mode: everything was read, since " + reason]
         assert ("doctors", "ann") not in lab.members()
 
@@ -382,7 +396,7 @@ def test_a_lie_about_a_list_changes_nothing(controller, domain, monkeypatch, add
 
     def lists_since(_session, _place, cookie):
         dns = [{("CN=%s,%s" % (name, STAFF)).encode() for name in names} for names in (added, removed)]
-        return b"cookie", {str(tree.key("group Nurses")): changes.ListChange(*dns)} if cookie else {}
+        return b"cookie", {str(tree.key("group Nurses")): changes.ListChange(*dns, set())} if cookie else {}
 
     monkeypatch.setattr(changes, "lists_since", lists_since)
     controller.once(read_mode="full", **ALWAYS)
@@ -393,10 +407,22 @@ def test_a_lie_about_a_list_changes_nothing(controller, domain, monkeypatch, add
     assert controller.members() == [("Nurses", "anna"), ("Nurses", "carl")]
 
 
+def test_a_lie_about_somebody_outside_brings_nobody_in(controller, domain, monkeypatch):
+    domain.unit("Away")
+    dora = domain.user("dora", "OU=Away," + tree.DOMAIN)
+    told = {str(tree.key("group Nurses")): changes.ListChange({dora.encode()}, set(), set())}
+    monkeypatch.setattr(changes, "lists_since", lambda _session, _place, cookie: (b"cookie", told if cookie else {}))
+    scope = {"distinguished_name": [STAFF], "scope_change": True}
+    controller.once(read_mode="full", **scope, **ALWAYS)
+    controller.once(**scope, **ALWAYS)
+    domain.set("CN=Nurses," + STAFF, "description", "changed")
+    assert went(controller, **scope) == ("incremental", LEFT)
+
+
 def test_what_is_told_of_a_list_is_done_where_the_server_confirms_it(controller, domain, monkeypatch):
     dora, carl = "CN=dora," + STAFF, "CN=carl," + STAFF
     domain.user("dora", STAFF)
-    told = {str(tree.key("group Nurses")): changes.ListChange({dora.encode()}, {carl.encode()})}
+    told = {str(tree.key("group Nurses")): changes.ListChange({dora.encode()}, {carl.encode()}, set())}
     monkeypatch.setattr(changes, "lists_since", lambda _session, _place, cookie: (b"cookie", told if cookie else {}))
     controller.once(read_mode="full", **ALWAYS)
     controller.once(**ALWAYS)

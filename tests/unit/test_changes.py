@@ -168,9 +168,15 @@ def test_what_came_to_lists_and_what_left_them():
         answer(changed_list(ANN, came=["a", "b"], went=["c"]), changed_list(BOB), more=True, cookie=b"between"),
         answer(changed_list(ANN, came=["c"], went=["b"])))
     assert cookie == b"later"
-    assert found == {str(number(ANN)): ({b"a", b"c"}, {b"b"}), str(number(BOB)): (set(), set())}
+    assert found == {str(number(ANN)): ({b"a", b"c"}, {b"b"}, set()), str(number(BOB)): (set(), set(), set())}
     assert b"before" in server.requests[0] and b"between" in server.requests[1]
     assert server.unusable == "" and server.entries == 3
+
+
+def test_a_list_that_comes_as_it_is_is_not_told():
+    """From a server that does not know INCREMENTAL_VALUES: nobody can see from it what left."""
+    values = {"entryUUID": [str(number(ANN))], "member": ["a", "b"]}
+    assert lists(answer(entry("cn=ann," + BASE, **values), changed_list(BOB)))[1][1].keys() == {str(number(BOB))}
 
 
 def test_the_flags_fit_into_four_bytes():

@@ -87,12 +87,13 @@ _FOLLOW_OTHERS = {
     "*", "assistant", "directreports", "hassubordinates", "ismemberof", "managedby", "managedobjects", "manager",
     "member", "memberof", "nsrole", "numsubordinates", "owner", "roleoccupant", "secretary", "seealso", "tokengroups",
     "uniquemember"}
-# A class of the schema, and where the entry lies, which is looked at.
-_FOLLOW_NOBODY = {"objectcategory", "distinguishedname"}
-# In the schema of Active Directory: links, references by DN, and what is constructed (MS-ADTS 2.2.9, 3.1.1.2.2.2,
-# 3.1.1.2.4).
+# A class of the schema; where the entry lies, which is looked at; and what a controller notes when the entry changes.
+_FOLLOW_NOBODY = {
+    "distinguishedname", "name", "objectcategory", "objectguid", "usnchanged", "usncreated", "whenchanged"}
+# In the schema of Active Directory: links, references by DN, what is constructed, and what is not replicated, such as
+# lastLogon, which changes without another uSNChanged (MS-ADTS 2.2.9, 3.1.1.2.2.2, 3.1.1.2.4).
 _FOLLOWING = ("(|(linkID=*)(attributeSyntax=2.5.5.1)(attributeSyntax=2.5.5.7)(attributeSyntax=2.5.5.14)"
-              "(systemFlags:1.2.840.113556.1.4.803:=4))")
+              "(systemFlags:1.2.840.113556.1.4.804:=5))")
 
 
 class ReadFully(Exception):
@@ -124,6 +125,7 @@ class ListChange(NamedTuple):
 
     added: Set[bytes]
     removed: Set[bytes]
+    whole: Set[bytes]  # values that came as the list itself does: then nothing tells what left it
 
 
 class Place(NamedTuple):
@@ -166,7 +168,7 @@ def _follow_others(session: Any, preset: Preset) -> Set[str]:
     names = {name.lower() for name in (*fields, *preset.user_lists.values(), *preset.group_lists.values())}
     names |= filter_attributes(preset.user_filter) | filter_attributes(preset.group_filter)
     names -= _FOLLOW_NOBODY
-    found = names & _FOLLOW_OTHERS
+    found = names & _FOLLOW_OTHERS | {name for name in names if name[0].isdigit()}  # an OID may be of any
     schema = session.root_dse.get("schemanamingcontext")
     if schema:
         tests = "".join("(lDAPDisplayName=%s)" % escape_filter(name) for name in sorted(names))
@@ -442,15 +444,16 @@ def lists_since(session: Any, place: Place, cookie: bytes) -> Tuple[bytes, Dict[
             return b"", {}
         more, cookie = dir_sync_answer(told[DIR_SYNC])
         if not more:
-            return cookie, lists
+            return cookie, {key: change for key, change in lists.items() if not change.whole}
     raise ProtocolError(_NO_END)
 
 
 def _take_list(preset: Preset, entry: Entry, lists: Dict[str, ListChange]) -> None:
     """Values that are there come as those of the range 1-1, values that are gone as those of the range 0-0."""
     for key in entry.get(preset.group_key.lower(), ()):
-        change = lists.setdefault(value_text(preset.group_key, key), ListChange(set(), set()))
+        change = lists.setdefault(value_text(preset.group_key, key), ListChange(set(), set(), set()))
         for attribute in preset.group_members:
+            change.whole.update(entry.get(attribute.lower(), ()))
             came = entry.get("%s;range=1-1" % attribute.lower(), ())
             gone = entry.get("%s;range=0-0" % attribute.lower(), ())
             change.added.difference_update(gone)

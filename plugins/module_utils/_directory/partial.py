@@ -51,9 +51,6 @@ Found = Tuple[bytes, Entry, bytes]
 # More values than this are not told one by one.
 _MANY_VALUES = 200
 
-# The digest of a list that is stored without having been read: no other list has it, and it is not empty.
-_NOT_READ = bytes(32)
-
 _NOT_BY_KEY = "the server does not find '%s' by its key"
 
 # Who left is looked up once more, by key, and yet: what would hurt is done by a read that has seen everything.
@@ -119,6 +116,7 @@ class _PartialReading(Reading):
             if member[:1] not in "@#":
                 self.users.setdefault(member, None)
         self._keep_open()
+        self._prove_outside(self.outside.difference(self.before.said["outside"]))
         self._check_required()
         return self._snapshot(user_groups, joined)
 
@@ -159,6 +157,7 @@ class _PartialReading(Reading):
         self.changed = found.changed
         self.looked = set(found.changed) | found.gone | set(self.before.said["again"])
         self.looked |= self.known.to_look_at(self.now)
+        self.looked.update(self.list_changes.keys() & self.stored_groups.keys())  # which is not told again
         self.looked.update(key for key, digest in self.digests.user_groups.items() if not digest)
         self._look_at_what_is_open()
         if len(self.looked) > 2 * MANY:
@@ -268,7 +267,7 @@ class _PartialReading(Reading):
         """
         preset = self.preset
         again = {*self.before.said["again"], *self._with_open_values()}
-        told = {key for key in keys.intersection(self.changed, self.list_changes)
+        told = {key for key in keys.intersection(self.list_changes)
                 if self.digests.user_groups.get(key) and key not in again and len(preset.group_members) == 1}
         lists = {name.lower() for name in preset.group_members}
         without = self._fetch(told, preset.group_key, preset.group_filter,
@@ -280,15 +279,16 @@ class _PartialReading(Reading):
     def _follow_list_changes(self, lists: Dict[str, Found]) -> None:
         """Turn what came to lists, and what left them, into users; where that cannot be told, read the list."""
         self.unread &= lists.keys()
-        added = {value for key in self.unread for value in self.list_changes[key].added}
+        confirmed = [key for key in self.unread if self._confirms(key, lists[key], self.list_changes[key])]
+        added = {value for key in confirmed for value in self.list_changes[key].added}
         self._resolve(added.difference(self.outcomes))
-        keys_at = self._keys_at({value for key in self.unread for value in self.list_changes[key].removed})
-        for key in self.unread:
+        keys_at = self._keys_at({value for key in confirmed for value in self.list_changes[key].removed})
+        for key in confirmed:
             change = self.list_changes[key]
             joined = [who for who in map(self.outcomes.__getitem__, change.added) if isinstance(who, str)]
             left = [keys_at.get(value, "") for value in change.removed]
             if (len(joined) == len(change.added) and all(who in self.users for who in joined) and all(left)
-                    and not self.stored_groups.keys() & set(left) and self._confirms(key, lists[key], change)):
+                    and not self.stored_groups.keys() & set(left)):
                 self.joined[key], self.left[key] = joined, left
         told_nothing = self.unread - self.joined.keys()
         self.unread -= told_nothing
@@ -338,8 +338,7 @@ class _PartialReading(Reading):
         nested: Dict[str, List[str]] = {key: [] for key in self.unread}
         for key, child in self.known.nested(self.unread):
             nested[key].append(child)
-        finished.update((key, finished[key]._replace(user_groups=nested[key], members_digest=_NOT_READ))
-                        for key in self.unread)
+        finished.update((key, finished[key]._replace(user_groups=nested[key])) for key in self.unread)
         return finished
 
     # --- what lists are concerned
@@ -364,6 +363,9 @@ class _PartialReading(Reading):
                     lists[key] = one
                     self.unread.discard(key)
         listing = {key for _member, key in self.known.nesting(self.moved)}
+        # Who comes back, whose memberships may have been kept (user_extinction: skip) though lists let go of him.
+        coming = [key for key in users if key not in self.stored_users]
+        listing.update(key for _member, key in self.known.listing(coming))
         if not self.ad:  # whose lists follow who moves, and let go of who is deleted
             listing.update(key for _member, key in self.known.listing(self.moved))
         unread = {key for key in listing if key in self.unread or key not in lists and key not in self.looked}
@@ -522,7 +524,7 @@ class _PartialReading(Reading):
         for key, found in waiting.items():
             values = [found[1][attribute][0] for _rule, attribute in self.primary_of_user if attribute in found[1]]
             normal = normal_dn(dn_text(found[0]))
-            in_scope = (key in elsewhere or self._lies_within(normal)
+            in_scope = (key in elsewhere or key in listed or self._lies_within(normal)
                         or any(self._is_group(primary.get(value, "")) for value in values))
             if in_scope and not self._is_left_out(normal):
                 self._note_outside(self._add_user(*found), normal)

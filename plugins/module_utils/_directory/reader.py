@@ -329,6 +329,7 @@ class Reading:
             raise SynchronizationError("ldap_parameters.user_key, ldap_parameters.group_key: '%s' is the key of a user "
                                        "and of a group: name attributes that tell them apart" % both[0])
         self._check_required()
+        self._prove_outside(self.outside)
         user_groups = self._finished_groups()
         user_groups.update(self._finished_containers())
         return Snapshot(
@@ -374,10 +375,21 @@ class Reading:
     def _prove_changes(self) -> None:
         changes.prove(self.session, self._where(()))
 
+    def _prove_outside(self, keys: Set[str]) -> None:
+        """See that changes of these are told as well, who were not known to be in scope when the others were proven."""
+        if self.position and self.position["way"] == changes.SYNCREPL and keys:
+            place = changes.Place(self.preset, self.context, {}, sorted(keys))
+            try:
+                changes.attempt(self.session, lambda: changes.prove(self.session, place))
+            except changes.ReadFully as why:
+                self.position, self.no_position = None, str(why)
+
     def _known_outside(self) -> Sequence[str]:
         return ()
 
     def _where(self, outside: Sequence[str]) -> changes.Place:
+        if self.ad and self.add_outside:  # whom his primary group brings in, nothing else tells of
+            return changes.Place(self.preset, self.context, {self.subtree_normal: self.subtree}, ())
         return changes.Place(self.preset, self.context, self.roots, outside)
 
     def _selection(self) -> Dict[str, Any]:

@@ -1,0 +1,173 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Histories of a real Active Directory that random ones seldom come to, by an account that sees who was deleted, and by
+one that does not: incremental runs come to what full ones come to."""
+
+from __future__ import annotations
+
+import base64
+import random
+import uuid
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from support.process import run
+from test_incremental import (  # noqa: F401 (a fixture)
+    AD_OTHERS,
+    AD_STAFF,
+    COMPANY,
+    ActiveDirectory,
+    ForLab,
+    Pair,
+    modified,
+    moved,
+    reader,
+    remove_company,
+)
+
+DOMAIN_USERS = "CN=Domain Users,CN=Users,DC=corp,DC=example"
+
+
+@pytest.fixture(params=["usn", "sweep"])
+def account(samba, reader, request):  # noqa: F811
+    account = ForLab(samba, *((samba.login, samba.password) if request.param == "usn" else reader))
+    remove_company(samba)
+    for dn in (COMPANY, AD_STAFF, AD_OTHERS):
+        samba.modify("dn: %s\nobjectClass: organizationalUnit\n\n" % dn)
+    return account
+
+
+@pytest.fixture
+def company(samba, account):
+    """With ann and bob, who are nurses, and with one who was deleted."""
+    company = ActiveDirectory(samba, random.Random(0), None)
+    ann, bob, gone = (company.dn_of(name, AD_STAFF) for name in ("ann", "bob", "gone"))
+    samba.modify("".join(company.new_user(name, AD_STAFF) for name in ("ann", "bob", "gone"))
+                 + company.new_group("nurses", AD_STAFF, ann) + modified(NURSES, "add", "member", bob)
+                 + "dn: %s\nchangetype: delete\n\n" % gone)
+    return company
+
+
+ANN, BOB, NURSES = ("CN=%s,%s" % (name, AD_STAFF) for name in ("ann", "bob", "nurses"))
+OUT = "CN=out,%s" % AD_OTHERS
+
+
+@pytest.fixture
+def pair(account, company, tmp_path):
+    """A function: two stores, one kept by incremental runs and one by full ones, after their first runs."""
+
+    def begin(*jobs, **options):
+        pair = Pair(account, tmp_path, *({**account.options, "distinguished_name": [AD_STAFF], **job}
+                                         for job in jobs or [options]))
+        pair.step()
+        return pair
+
+    return begin
+
+
+def restored(samba, guid, dn):
+    """Bring back who was deleted, as Active Directory's administrators do (MS-ADTS 3.1.1.5.3.7)."""
+    deleted = "CN=%s\\0ADEL:%s,CN=Deleted Objects,DC=corp,DC=example" % (dn.partition(",")[0][3:], guid)
+    run(["ldapmodify", "-x", "-H", samba.ldaps_url, "-D", samba.login, "-w", samba.password,
+         "-e", "!1.2.840.113556.1.4.417", "-o", "TLS_REQCERT=never"],
+        text="dn:: %s\nchangetype: modify\ndelete: isDeleted\n-\nreplace: distinguishedName\n"
+             "distinguishedName: %s\n-\n\n" % (base64.b64encode(deleted.encode()).decode(), dn))
+    samba.modify(modified(dn, "replace", "userAccountControl", 544))
+
+
+def test_who_lies_outside_changes_while_somebody_joins_his_list(samba, company, pair):
+    samba.modify(company.new_user("out", AD_OTHERS) + modified(NURSES, "delete", "member", BOB)
+                 + modified(NURSES, "add", "member", OUT))
+    both = pair()
+    samba.modify(modified(OUT, "replace", "title", "x") + modified(NURSES, "add", "member", BOB))
+    both.step()
+    assert ("nurses", "out") in both.incremental.members() and both.modes[-1] == "incremental"
+
+
+def test_who_is_deleted_and_restored_is_a_member_again(samba, company, pair):
+    both = pair(user_extinction="delete")
+    guid = samba.search("(cn=bob)", "objectGUID", base=AD_STAFF)[BOB]["objectGUID"][0]
+    samba.modify("dn: %s\nchangetype: delete\n\n" % BOB)
+    both.step()
+    assert both.incremental.members() == [("nurses", "ann")]
+    restored(samba, uuid.UUID(bytes_le=guid if isinstance(guid, bytes) else guid.encode("latin-1")), BOB)
+    samba.modify(modified(NURSES, "add", "member", BOB))
+    both.step()
+    assert ("nurses", "bob") in both.incremental.members()
+
+
+def test_a_list_is_what_it_was_before_somebody_joined_it_by_his_primary_group(samba, company, pair):
+    club = company.dn_of("club", AD_STAFF)
+    samba.modify(company.new_group("club", AD_STAFF, ANN))
+    both = pair(distinguished_name=[])
+    new = company.dn_of("new", AD_STAFF)
+    samba.modify(company.new_user("new", AD_STAFF))
+    both.step()
+    samba.modify(modified(club, "add", "member", new))
+    samba.modify(company.with_primary_group(new, club))
+    samba.modify(modified(DOMAIN_USERS, "delete", "member", new))
+    both.step()
+    assert ("club", "new") in both.incremental.members() and ("Domain Users", "new") not in both.incremental.members()
+
+
+def test_who_is_kept_and_comes_back_is_no_member_any_more(samba, company, pair):
+    both = pair(user_extinction="skip", outside_members="skip")
+    there = company.dn_of("bob", AD_OTHERS)
+    samba.modify(moved(BOB, "CN=bob", AD_OTHERS) + modified(NURSES, "delete", "member", there))
+    both.step()
+    samba.modify(moved(there, "CN=bob", AD_STAFF))
+    both.step()
+    assert both.incremental.members() == [("nurses", "ann")]
+
+
+def test_a_list_that_changes_just_before_its_cookie_is_taken(samba, company, pair, monkeypatch):
+    """Its version was taken before, and what changed will not be told again."""
+    samba.modify(company.new_user("cyd", AD_STAFF))
+    both = pair()
+    really = changes.lists_since
+
+    def lists_since(session, place, cookie):
+        if ("nurses", "bob") in both.full.members() and not happened:
+            samba.modify(modified(NURSES, "delete", "member", BOB))
+            happened.append(True)
+        return really(session, place, cookie)
+
+    happened: list[bool] = []
+    monkeypatch.setattr(changes, "lists_since", lists_since)
+    both.incremental.once(**{**both.jobs[0], "read_mode": "incremental"})
+    both.full.once(**{**both.jobs[0], "read_mode": "full"})
+    samba.modify(modified(NURSES, "add", "member", company.dn_of("cyd", AD_STAFF)))
+    both.incremental.once(**{**both.jobs[0], "read_mode": "incremental"})
+    both.full.once(**{**both.jobs[0], "read_mode": "full"})
+    assert both.incremental.members() == both.full.members() == [("nurses", "ann"), ("nurses", "cyd")]
+
+
+@pytest.mark.parametrize("select", ["Domain Users", "staff"])
+def test_who_lies_outside_comes_by_his_primary_group(samba, company, pair, select):
+    if select == "staff":
+        samba.modify(company.new_user("out", AD_OTHERS))
+        both = pair()
+        samba.modify(modified(NURSES, "add", "member", OUT))
+        samba.modify(company.with_primary_group(OUT, NURSES))
+    else:
+        both = pair(distinguished_name=[DOMAIN_USERS])
+        samba.modify(company.new_user("out", AD_OTHERS))
+    both.step()
+    assert "out" in {user for _group, user in both.incremental.members()}
+
+
+def test_who_belongs_to_another_synchronization_stops_matching_and_matches_again(samba, company, pair):
+    both = pair({}, {"name": "second", "user_group": "All/Second", "user_filter": "(!(title=robot))"})
+    for title in ("robot", "person"):
+        samba.modify(modified(BOB, "replace", "title", title))
+        both.step()
+    assert both.incremental.members().count(("nurses", "bob")) == 2
+
+
+def test_an_attribute_that_changes_with_nothing_else_is_read_in_full(samba, pair):
+    """It is no part of what is replicated, so uSNChanged stays."""
+    both = pair(user_attributes={"seen": "logonCount"})
+    samba.modify(modified(ANN, "replace", "logonCount", 5))
+    both.step()
+    assert both.modes[-1] == "full" and both.reasons[-1].startswith("logoncount ")
