@@ -12,8 +12,8 @@ An entry that did not change can still come to mean something else, and only by 
   longer: so all lists are read that say the old or the new DN of anybody who came, went, was renamed or moved.
 - The store knows who was in a list. Who leaves one and lies outside the selected containers is in scope only as long as
   another list, or a primary group, has him.
-- What nobody could be found for, and who has to wait for a name, is looked at again in every read (`again` in the
-  mark).
+- Who has to wait for a name is looked at again in every read, and so is what a listed value led to that led to no one
+  (`again` and `open` in the mark).
 
 Nobody is lost because a list of changes says so: who is missing is looked up by key, in the whole directory, as after
 a full read. Where a change reaches further, ReadFully says so.
