@@ -58,6 +58,14 @@ def samba() -> Iterator[SambaDC]:
 
 
 @pytest.fixture(scope="session")
+def ordinary_account(samba: SambaDC) -> tuple[str, str]:
+    """Login and password of an account that may read what anybody may: not who was deleted."""
+    password = "Anvil-2-meadow-Kf67"
+    samba.create_user("ORDINARY", password)
+    return "CORP\\ORDINARY", password
+
+
+@pytest.fixture(scope="session")
 def dirsrv() -> Iterator[DirectoryServer]:
     """A 389 Directory Server that holds only its suffix; each test works below an entry of its own."""
     with DirectoryServer() as server:

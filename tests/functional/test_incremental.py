@@ -441,7 +441,6 @@ def test_random_changes_of_389_directory_server(tmp_path, clock, little_is_fresh
 
 # --- Active Directory ------------------------------------------------------------------------------------------------
 
-READER_PASSWORD = "Anvil-2-meadow-Kf67"
 COMPANY = "OU=company,DC=corp,DC=example"
 AD_STAFF, AD_OTHERS = "OU=staff,%s" % COMPANY, "OU=others,%s" % COMPANY
 ACTIVE_DIRECTORY = scopes(AD_STAFF, AD_OTHERS)
@@ -490,13 +489,6 @@ class ForLab:
                         "ca_path": str(samba.ca.cert), "login": login, "password": password}
 
 
-@pytest.fixture(scope="module")
-def reader(samba):
-    """An account that may read what anybody may: not who was deleted."""
-    samba.create_user("INCREMENTAL", READER_PASSWORD)
-    return "CORP\\INCREMENTAL", READER_PASSWORD
-
-
 def remove_company(samba):
     """Remove what another test left: users first, since a primary group cannot be removed."""
     if samba.search("(ou=company)", "1.1"):
@@ -505,8 +497,8 @@ def remove_company(samba):
             samba.modify("dn: %s\nchangetype: delete\n\n" % dn)
 
 
-def test_random_changes_of_active_directory(tmp_path, clock, samba, reader, way, scope, steps, seed):
-    account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else reader))
+def test_random_changes_of_active_directory(tmp_path, clock, samba, ordinary_account, way, scope, steps, seed):
+    account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else ordinary_account))
     remove_company(samba)
     for dn in (COMPANY, AD_STAFF, AD_OTHERS, "OU=ward," + AD_STAFF):
         samba.modify("dn: %s\nobjectClass: organizationalUnit\n\n" % dn)
@@ -518,9 +510,9 @@ def test_random_changes_of_active_directory(tmp_path, clock, samba, reader, way,
 
 
 @pytest.mark.parametrize("way", ["usn", "sweep"])
-def test_a_long_list_that_changed_is_not_read(tmp_path, samba, reader, way):
+def test_a_long_list_that_changed_is_not_read(tmp_path, samba, ordinary_account, way):
     """Active Directory tells what came to a list and what left it: only that is asked for, and confirmed."""
-    account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else reader))
+    account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else ordinary_account))
     remove_company(samba)
     company = ActiveDirectory(samba, random.Random(0), None)
     samba.modify("".join("dn: %s\nobjectClass: organizationalUnit\n\n" % dn for dn in (COMPANY, AD_STAFF, AD_OTHERS)))

@@ -13,7 +13,7 @@ import uuid
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
 from support.process import run
-from test_incremental import (  # noqa: F401 (a fixture)
+from test_incremental import (
     AD_OTHERS,
     AD_STAFF,
     COMPANY,
@@ -22,7 +22,6 @@ from test_incremental import (  # noqa: F401 (a fixture)
     Pair,
     modified,
     moved,
-    reader,
     remove_company,
 )
 
@@ -30,8 +29,8 @@ DOMAIN_USERS = "CN=Domain Users,CN=Users,DC=corp,DC=example"
 
 
 @pytest.fixture(params=["usn", "sweep"])
-def account(samba, reader, request):  # noqa: F811
-    account = ForLab(samba, *((samba.login, samba.password) if request.param == "usn" else reader))
+def account(samba, ordinary_account, request):
+    account = ForLab(samba, *((samba.login, samba.password) if request.param == "usn" else ordinary_account))
     remove_company(samba)
     for dn in (COMPANY, AD_STAFF, AD_OTHERS):
         samba.modify("dn: %s\nobjectClass: organizationalUnit\n\n" % dn)
