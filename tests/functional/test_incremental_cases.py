@@ -39,16 +39,16 @@ def account(samba, ordinary_account, request):
 
 @pytest.fixture
 def company(samba, account):
-    """With ann and bob, who are nurses, and with one who was deleted."""
+    """With ann and bob, who are of a crew, and with one who was deleted."""
     company = ActiveDirectory(samba, random.Random(0), None)
     ann, bob, gone = (company.dn_of(name, AD_STAFF) for name in ("ann", "bob", "gone"))
     samba.modify("".join(company.new_user(name, AD_STAFF) for name in ("ann", "bob", "gone"))
-                 + company.new_group("nurses", AD_STAFF, ann) + modified(NURSES, "add", "member", bob)
+                 + company.new_group("crew", AD_STAFF, ann) + modified(CREW, "add", "member", bob)
                  + "dn: %s\nchangetype: delete\n\n" % gone)
     return company
 
 
-ANN, BOB, NURSES = ("CN=%s,%s" % (name, AD_STAFF) for name in ("ann", "bob", "nurses"))
+ANN, BOB, CREW = ("CN=%s,%s" % (name, AD_STAFF) for name in ("ann", "bob", "crew"))
 OUT = "CN=out,%s" % AD_OTHERS
 
 
@@ -76,12 +76,12 @@ def restored(samba, guid, dn):
 
 
 def test_who_lies_outside_changes_while_somebody_joins_his_list(samba, company, pair):
-    samba.modify(company.new_user("out", AD_OTHERS) + modified(NURSES, "delete", "member", BOB)
-                 + modified(NURSES, "add", "member", OUT))
+    samba.modify(company.new_user("out", AD_OTHERS) + modified(CREW, "delete", "member", BOB)
+                 + modified(CREW, "add", "member", OUT))
     both = pair()
-    samba.modify(modified(OUT, "replace", "title", "x") + modified(NURSES, "add", "member", BOB))
+    samba.modify(modified(OUT, "replace", "title", "x") + modified(CREW, "add", "member", BOB))
     both.step()
-    assert ("nurses", "out") in both.incremental.members() and both.modes[-1] == "incremental"
+    assert ("crew", "out") in both.incremental.members() and both.modes[-1] == "incremental"
 
 
 def test_who_is_deleted_and_restored_is_a_member_again(samba, company, pair):
@@ -89,35 +89,35 @@ def test_who_is_deleted_and_restored_is_a_member_again(samba, company, pair):
     guid = samba.search("(cn=bob)", "objectGUID", base=AD_STAFF)[BOB]["objectGUID"][0]
     samba.modify("dn: %s\nchangetype: delete\n\n" % BOB)
     both.step()
-    assert both.incremental.members() == [("nurses", "ann")]
+    assert both.incremental.members() == [("crew", "ann")]
     restored(samba, uuid.UUID(bytes_le=guid if isinstance(guid, bytes) else guid.encode("latin-1")), BOB)
-    samba.modify(modified(NURSES, "add", "member", BOB))
+    samba.modify(modified(CREW, "add", "member", BOB))
     both.step()
-    assert ("nurses", "bob") in both.incremental.members()
+    assert ("crew", "bob") in both.incremental.members()
 
 
 def test_a_list_is_what_it_was_before_somebody_joined_it_by_his_primary_group(samba, company, pair):
-    club = company.dn_of("club", AD_STAFF)
-    samba.modify(company.new_group("club", AD_STAFF, ANN))
+    rowers = company.dn_of("rowers", AD_STAFF)
+    samba.modify(company.new_group("rowers", AD_STAFF, ANN))
     both = pair(distinguished_name=[])
     new = company.dn_of("new", AD_STAFF)
     samba.modify(company.new_user("new", AD_STAFF))
     both.step()
-    samba.modify(modified(club, "add", "member", new))
-    samba.modify(company.with_primary_group(new, club))
+    samba.modify(modified(rowers, "add", "member", new))
+    samba.modify(company.with_primary_group(new, rowers))
     samba.modify(modified(DOMAIN_USERS, "delete", "member", new))
     both.step()
-    assert ("club", "new") in both.incremental.members() and ("Domain Users", "new") not in both.incremental.members()
+    assert ("rowers", "new") in both.incremental.members() and ("Domain Users", "new") not in both.incremental.members()
 
 
 def test_who_is_kept_and_comes_back_is_no_member_any_more(samba, company, pair):
     both = pair(user_extinction="skip", outside_members="skip")
     there = company.dn_of("bob", AD_OTHERS)
-    samba.modify(moved(BOB, "CN=bob", AD_OTHERS) + modified(NURSES, "delete", "member", there))
+    samba.modify(moved(BOB, "CN=bob", AD_OTHERS) + modified(CREW, "delete", "member", there))
     both.step()
     samba.modify(moved(there, "CN=bob", AD_STAFF))
     both.step()
-    assert both.incremental.members() == [("nurses", "ann")]
+    assert both.incremental.members() == [("crew", "ann")]
 
 
 def test_a_list_that_changes_just_before_its_cookie_is_taken(samba, company, pair, monkeypatch):
@@ -127,8 +127,8 @@ def test_a_list_that_changes_just_before_its_cookie_is_taken(samba, company, pai
     really = changes.lists_since
 
     def lists_since(session, place, cookie):
-        if ("nurses", "bob") in both.full.members() and not happened:
-            samba.modify(modified(NURSES, "delete", "member", BOB))
+        if ("crew", "bob") in both.full.members() and not happened:
+            samba.modify(modified(CREW, "delete", "member", BOB))
             happened.append(True)
         return really(session, place, cookie)
 
@@ -136,10 +136,10 @@ def test_a_list_that_changes_just_before_its_cookie_is_taken(samba, company, pai
     monkeypatch.setattr(changes, "lists_since", lists_since)
     both.incremental.once(**{**both.jobs[0], "read_mode": "incremental"})
     both.full.once(**{**both.jobs[0], "read_mode": "full"})
-    samba.modify(modified(NURSES, "add", "member", company.dn_of("cyd", AD_STAFF)))
+    samba.modify(modified(CREW, "add", "member", company.dn_of("cyd", AD_STAFF)))
     both.incremental.once(**{**both.jobs[0], "read_mode": "incremental"})
     both.full.once(**{**both.jobs[0], "read_mode": "full"})
-    assert both.incremental.members() == both.full.members() == [("nurses", "ann"), ("nurses", "cyd")]
+    assert both.incremental.members() == both.full.members() == [("crew", "ann"), ("crew", "cyd")]
 
 
 @pytest.mark.parametrize("select", ["Domain Users", "staff"])
@@ -147,8 +147,8 @@ def test_who_lies_outside_comes_by_his_primary_group(samba, company, pair, selec
     if select == "staff":
         samba.modify(company.new_user("out", AD_OTHERS))
         both = pair()
-        samba.modify(modified(NURSES, "add", "member", OUT))
-        samba.modify(company.with_primary_group(OUT, NURSES))
+        samba.modify(modified(CREW, "add", "member", OUT))
+        samba.modify(company.with_primary_group(OUT, CREW))
     else:
         both = pair(distinguished_name=[DOMAIN_USERS])
         samba.modify(company.new_user("out", AD_OTHERS))
@@ -161,7 +161,7 @@ def test_who_belongs_to_another_synchronization_stops_matching_and_matches_again
     for title in ("robot", "person"):
         samba.modify(modified(BOB, "replace", "title", title))
         both.step()
-    assert both.incremental.members().count(("nurses", "bob")) == 2
+    assert both.incremental.members().count(("crew", "bob")) == 2
 
 
 def test_an_attribute_that_changes_with_nothing_else_is_read_in_full(samba, pair):

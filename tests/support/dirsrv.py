@@ -75,8 +75,8 @@ class DirectoryServer(ClosedAtExit):
 
     def start(self) -> None:
         """Start the server, wait until it answers, and load what is to be loaded."""
-        # -d 0 keeps it in the foreground. Without a file for its number it takes /dev/null, and keeps others from writing
-        # to that.
+        # -d 0 keeps it in the foreground. Without a file for its number it takes /dev/null, which nobody else may write
+        # to then.
         self._server = Server([self._program, "-D", str(self._config), "-i", str(self.directory / "run" / "pid"),
                                "-d", "0"], self.directory / "output")
         self._server.wait_until(self._answers, 30)
