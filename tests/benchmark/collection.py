@@ -6,7 +6,8 @@
     python collection.py requests OPTIONS   prints the searches of a read that find more than one entry, as JSON
     python collection.py decode OPTIONS     reads and decodes these entries, and keeps nothing
     python collection.py read OPTIONS       reads: a snapshot, by the digests of the store that the options name
-    python collection.py run OPTIONS        synchronizes, and prints the result as the module would
+    python collection.py run OPTIONS        synchronizes, and prints the result as the module would, with the seconds
+                                            that it took once everything was imported (engine_seconds)
 
 OPTIONS is a JSON file with the options of user_synchronization.
 """
@@ -19,8 +20,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-# It makes the checkout importable as a collection.
+# The checkout becomes importable as a collection by the first, and the other is imported late: see `engine_seconds`.
 import conftest  # noqa: F401 # pylint: disable=unused-import
+import ldap3  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize as way
 from ansible_collections.usersync.directory.plugins.module_utils._directory import search
 from ansible_collections.usersync.directory.plugins.module_utils._options import (

@@ -57,6 +57,10 @@ class Row(NamedTuple):
     expected: Callable[[dict], bool] | None  # of the result that it prints
 
 
+# It keeps what it compiled, as usual, whatever the one does that measures.
+_PYTHON = {"PYTHONDONTWRITEBYTECODE": ""}
+
+
 # --- one measurement -------------------------------------------------------------------------------------------------
 
 
@@ -65,7 +69,7 @@ def measure(command: list[str], environment: dict[str, str], folder: Path) -> di
     with open(folder / "output", "wb") as output, open(folder / "errors", "wb") as errors:
         started = time.perf_counter()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
-                                 env={**os.environ, **environment}, cwd=folder)
+                                 env={**os.environ, **_PYTHON, **environment}, cwd=folder)
         _pid, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - started
     child.returncode = os.waitstatus_to_exitcode(status)

@@ -157,7 +157,7 @@ def _config(
         # A sparse file: a bound, not a cost.
         f"maxsize {8 * 1024**3}",
         "envflags nosync",
-        "index objectClass,uid,cn,member,uniqueMember,memberUid,gidNumber,entryUUID eq",
+        "index objectClass,uid,cn,member,uniqueMember,memberUid,gidNumber,entryUUID,entryCSN eq",
         f"sizelimit {'unlimited' if size_limit is None else size_limit}",
         settings,  # access rules among them come first, and the first that fits counts
         "access to attrs=userPassword by anonymous auth by * none",

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import test_store as t
 from ansible_collections.usersync.directory.plugins.module_utils import _model
-from ansible_collections.usersync.directory.plugins.module_utils._store import backups, schema
+from ansible_collections.usersync.directory.plugins.module_utils._store import backups, schema, sqlite_file
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as sqlite_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
@@ -204,8 +204,8 @@ def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):
     first_run(path)
     really_copy = backups._copy
 
-    def damage(path, copy):
-        really_copy(path, copy)
+    def damage(store, copy):
+        really_copy(store, copy)
         with open(copy, "r+b") as file:
             file.seek(4096)
             file.write(b"\xff" * 4096)
@@ -217,8 +217,8 @@ def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):
 
 
 def test_a_copy_that_fails_keeps_the_run_from_being_committed(path, monkeypatch):
-    def fails(_copy):
-        raise sqlite3.DatabaseError("damaged")
+    def fails(_store, _copy):
+        raise OSError("damaged")
 
     first_run(path)
     before = dump(path)
@@ -228,6 +228,62 @@ def test_a_copy_that_fails_keeps_the_run_from_being_committed(path, monkeypatch)
             store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
         store.commit()
     assert dump(path) == before and copies(path) == []
+
+
+def test_a_copy_has_what_a_killed_run_left_in_the_wal(path):
+    first_run(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("UPDATE users SET attributes = '{\"text\": \"Anna\"}'")
+        connection.commit()
+        left = {each.name: each.read_bytes() for each in path.parent.iterdir()}
+    for name, content in left.items():
+        (path.parent / name).write_bytes(content)
+    assert (path.parent / "users.db-wal").stat().st_size
+    with open_store(str(path)) as store, store.backing_up(5):
+        store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
+    copy, = copies(path)
+    assert dump(copy) == dump(path)
+    assert "Anna" in "".join(dump(copy))
+
+
+def test_a_store_that_another_program_reads_as_it_was(path):
+    """What was committed since cannot be brought into the file, which is what is copied."""
+    first_run(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader, \
+            contextlib.closing(sqlite3.connect(path)) as writer:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchone()
+        writer.execute("UPDATE users SET attributes = '{\"text\": \"Anna\"}'")
+        writer.commit()
+        with pytest.raises(StoreError, match=r"^store_backups: .* \(another program reads it\): end that program, or "):
+            back_up(path)
+        assert copies(path) == []
+        reader.execute("COMMIT")
+        back_up(path)
+    copy, = copies(path)
+    assert dump(copy) == dump(path)
+
+
+@pytest.mark.parametrize("parameters", ("", "&vfs=unix-none"), ids=("WAL", "a file system that has no WAL"))
+def test_what_is_not_committed_is_in_no_copy(path, monkeypatch, parameters):
+    """Not even where a large run has no room for it in memory: the cache of SQLite is made tiny."""
+    really_connect = sqlite_file.connect
+    monkeypatch.setattr(sqlite_file, "connect", lambda path, how, *wait: really_connect(path, how + parameters, *wait))
+    monkeypatch.setattr(sqlite_store, "_CACHE", 20)
+    first_run(path)
+    before = dump(path)
+    people = {"new%d" % number: t.user("name%d" % number, attributes={"text": "x" * 1000}) for number in range(500)}
+    with open_store(str(path)) as store:
+        store.apply(t.make_plan(users=t.users({}, people)), t.run_record())
+        grown = sum(each.stat().st_size for each in path.parent.iterdir())
+        with store.backing_up(5):
+            pass
+        copy, = copies(path)
+        assert dump(copy) == before
+        assert (grown > 500_000) == (not parameters), "so it is tested"
+        store.commit()
+    assert dump(path) != before
 
 
 def test_a_copy_that_does_not_fit(path, tmp_path):

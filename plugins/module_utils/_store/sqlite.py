@@ -73,7 +73,7 @@ def open_store(path: str, wait: int = 60) -> Store:
     except BaseException:
         sqlite_file.unlock(held, path, committed=False)
         raise
-    return Store(connection, path, functools.partial(sqlite_file.unlock, held, path))
+    return Store(connection, path, functools.partial(sqlite_file.unlock, held, path), held.descriptor)
 
 
 def look(path: str) -> Store:
@@ -107,7 +107,8 @@ def _begin(path: str, wait: float) -> sqlite3.Connection:
     look(path).close()
     connection = sqlite_file.connect(path, "mode=rw", wait)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":  # a file system may not allow it
+            connection.execute("PRAGMA cache_spill = OFF")  # so the file changes at the commit only: see `backups`
         connection.execute("BEGIN IMMEDIATE")
         if _is_empty(connection, path):
             schema.create(connection)
@@ -158,6 +159,10 @@ class _Group(NamedTuple):
     name_key: str
     synchronization: int | None
     key: str | None
+    extinct: str | None
+    attributes: str
+    dn: str
+    digest: bytes
 
 
 class _Tree:
@@ -190,6 +195,15 @@ class _Tree:
         if number not in self._references:
             self._references[number] = _model.path_reference(self.path(number))
         return self._references[number]
+
+    def records(self) -> dict:
+        """Return {stable key: record} of the owned user groups."""
+        owned = map(self.groups.__getitem__, self.owned.values())
+        return {
+            group.key: _model.UserGroupRecord(group.name, self.reference(group.parent), group.extinct,
+                                              _model.EncodedAttributes(group.attributes), group.dn)
+            for group in owned
+        }
 
     def find(self, names: list) -> tuple:
         """Return the ids of the user groups along the path, as far as they exist."""
@@ -233,9 +247,10 @@ class Store:
     Every method raises StoreError when the file cannot be read or written.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: str, leave):
+    def __init__(self, connection: sqlite3.Connection, path: str, leave, descriptor: int = -1):
         self._connection: Optional[sqlite3.Connection] = connection
         self._path = path
+        self._descriptor = descriptor  # of the file, while a run holds it
         self._leave = leave
         self._committed = False
         self._trees: dict = {}
@@ -335,7 +350,8 @@ class Store:
 
     def _tree(self, synchronization: int = 0) -> _Tree:
         """Return the tree as it is now."""
-        rows = self._rows("SELECT id, parent_id, name, name_key, synchronization_id, key FROM user_groups")
+        rows = self._rows("SELECT id, parent_id, name, name_key, synchronization_id, key, extinct, attributes, dn, digest"
+                          " FROM user_groups")
         return _Tree(rows, synchronization)
 
     def _tree_before(self, synchronization: int) -> _Tree:
@@ -501,7 +517,7 @@ class Store:
         for name in target[len(found):]:
             path = _model.join_path(path, name)
 
-        groups = self._load_user_groups(me, tree)
+        groups = tree.records()
         ended = [key for key, group in groups.items() if key not in snapshot.user_groups
                  and (snapshot.complete or group.extinct or key in snapshot.lost_user_groups)]
         occupied = self._occupied(me, directory, ended, tree)
@@ -559,14 +575,6 @@ class Store:
         return {tree.groups[number].key: size for number, size in self._rows(
             "SELECT w.id, count(*) FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id"
             " GROUP BY w.id")}
-
-    def _load_user_groups(self, me: int, tree: _Tree) -> dict:
-        rows = self._rows("SELECT key, name, parent_id, extinct, attributes, dn FROM user_groups"
-                          " WHERE synchronization_id = ?", (me,))
-        return {
-            key: _model.UserGroupRecord(name, tree.reference(parent), extinct, _model.EncodedAttributes(attributes), dn)
-            for key, name, parent, extinct, attributes, dn in rows
-        }
 
     def _occupied(self, me: int, directory: int, ended: Iterable[str], tree: _Tree) -> dict[str, frozenset]:
         """Return who, not written by this synchronization, sits in the owned groups that are lost or extinct."""
@@ -756,7 +764,7 @@ class Store:
     def backing_up(self, keep: int) -> contextlib.AbstractContextManager:
         """Meanwhile, make a copy of the store as it was last committed, and keep ``keep`` - 1 earlier ones; none at all
         with 0. Whoever leaves it without an error has the copy."""
-        return backups.backing_up(self._path, keep) if keep else contextlib.nullcontext()
+        return backups.backing_up(self._descriptor, self._path, keep) if keep else contextlib.nullcontext()
 
     def apply(self, plan: _model.Plan, run: dict) -> None:
         """Write the plan, its history and the record of the run, inside the open transaction.
@@ -1131,9 +1139,9 @@ class Known:
 
     def user_groups(self) -> dict[str, tuple[bytes, str]]:
         """Return {stable key: (digest, DN)} of all user groups."""
-        return {key: (digest, dn) for key, digest, dn in self._store._rows(
-            "SELECT key, CASE WHEN ? THEN digest ELSE x'' END, dn FROM user_groups"
-            " WHERE synchronization_id = ? AND extinct IS NULL", (self._same, self._me))}
+        tree = self._store._tree_before(self._me)
+        owned = map(tree.groups.__getitem__, tree.owned.values())
+        return {group.key: (group.digest if self._same else b"", group.dn) for group in owned if group.extinct is None}
 
     def people(self, keys: Iterable[str]) -> list[tuple[str, str]]:
         """Return (key, DN) of all users who are members of these user groups: each once, however many have him."""
