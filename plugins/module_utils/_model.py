@@ -21,7 +21,20 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterator
-from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+    Union,
+)
 
 ROOT = "All"  # the root of the tree of user groups
 
@@ -242,7 +255,7 @@ class Snapshot(NamedTuple):
 
 
 class Digests(NamedTuple):
-    """What the reader may leave out, since the store has it already: plain data for the reader.
+    """What the reader may leave out, since the store has it already.
 
     A user's digest is None where another synchronization writes the record (it is claimed, there is nothing to
     compare), and empty where it must be compared in any case.
@@ -252,6 +265,8 @@ class Digests(NamedTuple):
     user_groups: Dict[str, bytes]  # owned by this synchronization, not extinct: stable key -> members_digest
     foreign_users: Dict[str, str]  # SID -> reference: stored users of other directories
     selected: Dict[str, str]  # Snapshot.selected of the last applied run
+    # Stable keys of users -> those of the owned user groups that have any of them as a member. None: it cannot be told.
+    listing: Optional[Callable[[Iterable[str]], Set[str]]] = None
 
 
 class UserRecord(NamedTuple):

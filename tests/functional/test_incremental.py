@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reading only what changed comes to what reading everything comes to.
 
-Random histories of real directories. After each step one store takes an incremental run and another a full one; what
-the two hold, and what the two runs say, must be equal each time.
+Random histories of real directories. After each step one store takes an incremental run, or at times a full one that
+leaves out what it knows, and another one a full run that goes through everything; what the two hold, and what the two
+runs say, must be equal each time.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import json
 import os
 import random
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from time import monotonic
 from time import time as seconds_since_1970
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as store_of_runs
 from support.dirsrv import DirectoryServer
 from support.lab import BASE, ROOT, Lab, dn_of, person, unit
 from support.slapd import Slapd
@@ -87,8 +89,18 @@ def differences(one, other):
     return [] if one == other else ["incremental says %r, full %r" % (one, other)]
 
 
+@contextmanager
+def nothing_known():
+    """Have a full run compare all that it reads, as if it had never read it."""
+    digests = store_of_runs.Store.digests
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_of_runs.Store, "digests", lambda store, name, _salt: digests(store, name, b"another"))
+        yield
+
+
 class Pair:
-    """Two stores of one directory: one is kept by incremental runs, the other by full ones.
+    """Two stores of one directory: one is kept by incremental runs, and by full ones that leave out what they know. The
+    other one is kept by full runs that go through everything.
 
     :param jobs: the options of each synchronization.
     """
@@ -101,14 +113,18 @@ class Pair:
         self.modes: list[str] = []
         self.reasons: list[str] = []
 
-    def step(self):
+    def step(self, without_mark=False):
         """A run of each, and a dry one before: what they say and what they leave is equal."""
+        if without_mark:
+            with closing(sqlite3.connect(self.incremental.store, isolation_level=None)) as connection:
+                connection.execute("DELETE FROM marks")
         for job in self.jobs:
             before = self._bytes()
             dry = self.incremental.once(True, read_mode="incremental", **job)
             assert self._bytes() == before, "a dry run left a trace"
             incremental = self.incremental.once(read_mode="incremental", **job)
-            full = self.full.once(read_mode="full", **job)
+            with nothing_known():
+                full = self.full.once(read_mode="full", **job)
             self.modes.append(incremental["read"]["mode"])
             self.reasons.append(incremental["read"]["reason"])
             assert full["read"]["mode"] == "full"
@@ -304,7 +320,7 @@ def go_through(company, pair, steps, seed):
     for number in range(steps):
         history = [company.happen() for _one in range(company.any((0, 1, 1, 1, 2, 5)))]
         try:
-            pair.step()
+            pair.step(company.any((False, False, False, True)))
         except (Exception, pytest.fail.Exception) as error:
             pytest.fail("seed %d, step %d, mode %s (%s): %s\n\n%s" % (
                 seed, number, pair.modes[-1:], pair.reasons[-1:], error, "\n".join(history)))

@@ -79,7 +79,7 @@ class _PartialReading(Reading):
                           known.selected)
         super().__init__(settings, session, preset, directory, digests, now, True)
         self.known, self.before = known, mark
-        self.all_as_stored = False
+        self.concerned = None
         self.stored_groups: Dict[str, str] = {key: dn for key, (_digest, dn) in stored.items()}
         self.stored_users: Dict[str, str] = {}  # key -> DN (see Known), of those that were looked at
         self.changed: Dict[str, str] = {}  # key -> DN now: see Changes

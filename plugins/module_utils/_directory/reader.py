@@ -64,6 +64,7 @@ from .values import (
 from .wire import attribute_header, decode_entry, entry_dn, find_values
 
 _GROUPS_A_PAGE = 100  # their member lists make them long
+_MANY_CONCERNED = 5000  # users who are gone or others, beyond which it is faster to go through all lists
 
 # A user's digest: so many bytes of a hash over the entry as it came and its home, and one of these marks. "Now" is for
 # a state that time alone may change, and for entries that must be decoded to tell what lists need of them.
@@ -245,7 +246,9 @@ class Reading:
 
         self.users: Dict[str, Optional[User]] = {}
         self.twice: Set[str] = set()  # keys that came with two DNs
-        self.all_as_stored = True  # all stored users were read, as stored, and nobody else
+        # Keys of the stored groups whose lists may lead to others than when they were read. None: any may.
+        self.concerned: Optional[Set[str]] = set()
+        self.new_primary: List[Set[bytes]] = [set() for dummy in preset.primary_group]  # by rule: values of who changed
         self.by_value: Dict[bytes, str] = {}  # what a member list may say, as read -> key of the user
         self.by_name: Dict[str, Union[str, _Miss]] = {}  # folded name -> key of the user
         self.primary: List[Dict[bytes, List[str]]] = [{} for dummy in preset.primary_group]
@@ -567,14 +570,27 @@ class Reading:
     def _read_users(self) -> None:
         for base in self.roots.values():
             for part in encoded_entries(self.session, base, "sub", self.preset.user_filter, self.user_attributes):
-                changed = self._changed(part) if self.as_stored else part
-                self.all_as_stored = self.all_as_stored and not changed
-                for raw in changed:
+                for raw in self._changed(part) if self.as_stored else part:
                     self._add_user(*decode_entry(raw, self.session.names))
-        self.all_as_stored = self.all_as_stored and not self.twice and len(self.users) == len(self.digests.users)
+        self._note_concerned()
         if _AMBIGUOUS in self.by_name.values():
             self.by_value = {value: key for value, key in self.by_value.items()
                              if self.by_name[_folded(value)] is not _AMBIGUOUS}
+
+    def _note_concerned(self) -> None:
+        """Note which lists, though they be the same, may lead to others: see `_add_group`.
+
+        Such a list led to nobody but users, by their DNs, and all of them are stored as its members. So it leads to
+        somebody else only if one of these is gone or another one now: who is new cannot have the DN of one who is not.
+        """
+        stored = self.digests.users
+        changed = {key for key, user in self.users.items() if user is not None or stored.get(key) is None}
+        others = [key for key in stored if key in changed or key not in self.users]
+        if changed or others or self.twice:
+            self.new_primary = [{value for value, keys in users_of.items() if not changed.isdisjoint(keys)}
+                                for users_of in self.primary]
+            countable = self.members_by == "dn" and not self.twice and len(others) <= _MANY_CONCERNED
+            self.concerned = self.digests.listing(others) if countable and self.digests.listing else None
 
     def _changed(self, part: List[bytes]) -> List[bytes]:
         """Take the users into scope that are as stored, and return the other entries.
@@ -803,7 +819,9 @@ class Reading:
         group = self.groups[key] = _Group(record, primary, hashlib.sha256(raw).digest()[:_HASH])
         # The same list and the same users: it leads to whom it led when the digest was made. Most groups, in most runs.
         # But users outside the selected containers, whose primary group it is, come into scope only later.
-        group.as_stored = (self.all_as_stored and self.digests.user_groups.get(key, b"")[_HASH:] == group.hashed
+        group.as_stored = (self.concerned is not None and key not in self.concerned
+                           and self.digests.user_groups.get(key, b"")[_HASH:] == group.hashed
+                           and not any(value in new for value, new in zip(primary, self.new_primary))
                            and (self.whole or not any(primary)))
         if not group.as_stored:
             self._list_members(group, raw)

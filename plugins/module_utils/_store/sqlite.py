@@ -427,6 +427,7 @@ class Store:
             user_groups=dict(groups),
             foreign_users=self._foreign_users(directory),
             selected=_from_json(selected),
+            listing=lambda keys: {group for dummy, group in self.known(synchronization, salt).listing(keys)},
         )
 
     def _foreign_users(self, directory: int) -> dict:
