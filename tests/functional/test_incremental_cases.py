@@ -170,3 +170,17 @@ def test_an_attribute_that_changes_with_nothing_else_is_read_in_full(samba, pair
     samba.modify(modified(ANN, "replace", "logonCount", 5))
     both.step()
     assert both.modes[-1] == "full" and both.reasons[-1].startswith("logoncount ")
+
+
+def test_a_full_run_sees_who_is_new_in_a_list_by_his_primary_group(samba, company, pair):
+    """The list itself says nothing of him, and is the same."""
+    both = pair(distinguished_name=[])
+    samba.modify(company.new_user("new", AD_STAFF))
+    both.step(without_mark=True)
+    assert ("Domain Users", "new") in both.incremental.members()
+    rowers = company.dn_of("rowers", AD_STAFF)
+    samba.modify(company.new_group("rowers", AD_STAFF, BOB))
+    both.step(without_mark=True)
+    samba.modify(company.with_primary_group(BOB, rowers))
+    both.step(without_mark=True)
+    assert ("rowers", "bob") in both.incremental.members() and both.modes == ["full"] * 4

@@ -112,10 +112,13 @@ class Seen:
         return parent and self.snapshot.user_groups[parent].name
 
     def digests(self) -> _model.Digests:
+        """What a store would have of all that was read."""
+        groups = self.snapshot.user_groups
         return _model.Digests(
             {key: user.digest for key, user in self.snapshot.users.items()},
-            {key: each.members_digest for key, each in self.snapshot.user_groups.items()},
+            {key: each.members_digest for key, each in groups.items()},
             {}, self.snapshot.selected,
+            lambda users: {key for key, each in groups.items() if not set(users).isdisjoint(each.members)},
         )
 
 
@@ -390,6 +393,36 @@ def test_a_user_who_moves_while_the_users_are_read_is_there_once(monkeypatch):
     assert len(seen.snapshot.users) == 1 and seen.user("anna").dn == f"uid=anna,ou=people,{SUFFIX}"
     assert seen.place("anna") == "people"
     assert seen.members("people") == seen.members("staff") == ["anna"] and seen.members("groups") == []
+
+
+def test_of_lists_of_the_same_bytes_only_those_of_who_changed_are_gone_through(monkeypatch):
+    with directory(*map(person, ("anna", "bob", "carl")), group("ab", "uid=anna,ou=people", "uid=bob,ou=people"),
+                   group("b", "uid=bob,ou=people"), group("c", "uid=carl,ou=people")) as server:
+        first = look(server)
+        bob, carl = first.user("bob").key, first.user("carl").key
+        server.modify(f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modify\nadd: mail\nmail: bob@example.org\n")
+        dns = decoded(monkeypatch)
+        again = look(server, first.digests())
+        assert [dn.split(b",")[0] for dn in dns] == [b"uid=bob", b"cn=ab", b"cn=b"]
+        assert {each.members for each in again.snapshot.user_groups.values()} == {None}, "they lead to the same users"
+
+        server.modify(f"dn: uid=carl,ou=people,{SUFFIX}\nchangetype: moddn\nnewrdn: uid=cyd\ndeleteoldrdn: 1\n")
+        for given in (first.user("carl").digest, None):  # None: by another synchronization
+            digests = first.digests()
+            digests.users.update({bob: again.user("bob").digest, carl: given})
+            del dns[:]
+            moved = look(server, digests)
+            assert [dn.split(b",")[0] for dn in dns] == [b"uid=cyd", b"cn=c"]
+            assert moved.group("c").members == [] and moved.group("ab").members is None
+
+
+def test_a_list_of_names_leads_to_no_one_once_two_have_the_name():
+    with directory(posix("anna", 10), posix("bob", 10), unit("far"), posix_group("crew", 99, "memberUid: bob")) as server:
+        options = {"ldap_parameters": {"preset": "rfc2307"}}
+        first = look(server, **options)
+        server.modify(posix("bob", 10, below="ou=far"))
+        again = look(server, first.digests(), **options)
+        assert again.group("crew").members == [] and ("crew", "bob") in {found[:2] for found in again.unresolved()}
 
 
 def test_an_entry_created_again_is_somebody_else():

@@ -17,6 +17,8 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes, wire
 from ansible_collections.usersync.directory.plugins.module_utils._directory.search import ReadError
 from ansible_collections.usersync.directory.plugins.module_utils._directory.values import filter_attributes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_search import Server, done, entry
 
 BASE = "dc=example,dc=org"
@@ -234,3 +236,26 @@ def test_a_time_is_fresh_for_an_hour_and_when_it_is_still_to_come(ago, fresh):
 
 def test_what_is_no_time_never_counts_as_old():
     assert changes._is_fresh(b"yesterday")
+
+
+# --- a sweep -----------------------------------------------------------------------------------------------------------
+
+
+def place(*outside):
+    return changes.Place(SimpleNamespace(user_key="entryUUID"), BASE, {}, outside)
+
+
+WHO = st.integers(0, 3000).map(lambda one: one.to_bytes(16, "big"))
+VERSIONS = st.dictionaries(WHO, st.sampled_from([b"version1", b"version2"]), max_size=40)
+
+
+@settings(deadline=None)
+@given(VERSIONS, VERSIONS, st.integers(0, 2000), st.sets(WHO, max_size=5))
+def test_a_sweep_tells_what_sets_would_tell(before, now, unchanged, outside):
+    """With up to two thousand between them that did not change: they are passed over by the hundred."""
+    both = {number.to_bytes(16, "big"): b"version3" for number in range(1, unchanged)}
+    before, now = {**before, **both}, {**now, **both}
+    then, later = ({key + version for key, version in each.items()} for each in (before, now))
+    told = changes._by_sweep(b"".join(sorted(then)), b"".join(sorted(later)), place(*map(changes._uuid_text, outside)))
+    assert set(told.changed) == {changes._uuid_text(each[:16]) for each in later - then}
+    assert told.gone == {changes._uuid_text(each) for each in {*before, *outside} - now.keys()}

@@ -63,6 +63,7 @@ MANY = 5000
 
 _UUID, _HASH = 16, 8  # bytes of a version: of the key, and of a hash over DN and version
 _VERSION = _UUID + _HASH
+_MANY_VERSIONS = 256 * _VERSION  # compared at once: nearly all are equal
 
 # Seconds in which a modifyTimestamp may come to stand for another change, too: it counts whole seconds, by a clock that
 # is not ours. Until it is older, the entry is looked at in every read.
@@ -467,19 +468,46 @@ def _take_list(preset: Preset, entry: Entry, lists: Dict[str, ListChange]) -> No
 
 def _by_sweep(before: bytes, now: bytes, place: Place) -> Changes:
     key = place.preset.user_key
-    then, later = _pieces(before), _pieces(now)
-    different = later - then
-    if len(different) > MANY:
+    only_before, only_now = _differences(before, now)
+    if len(only_now) > MANY:
         raise ReadFully("more than %d entries changed" % MANY)
     # Who lies outside of what is selected is known by the last run, but its versions may not be.
-    gone = {each[:_UUID] for each in then - later}.union(_uuid_bytes(each, key) for each in place.outside)
-    if gone:
-        gone -= {each[:_UUID] for each in later}
-    return Changes({_uuid_text(each[:_UUID], key): "" for each in different}, {_uuid_text(each, key) for each in gone})
+    missing = {each[:_UUID] for each in only_before}.union(_uuid_bytes(each, key) for each in place.outside)
+    gone = {identity for identity in missing if not _is_among(now, identity)}
+    return Changes({_uuid_text(each[:_UUID], key): "" for each in only_now}, {_uuid_text(each, key) for each in gone})
 
 
-def _pieces(all_versions: bytes) -> Set[bytes]:
-    return {all_versions[at:at + _VERSION] for at in range(0, len(all_versions), _VERSION)}
+def _differences(one: bytes, other: bytes) -> Tuple[List[bytes], List[bytes]]:
+    """Return the versions that are only in the one, and only in the other; both are in order."""
+    only_one, only_other = [], []
+    at_one = at_other = 0
+    while at_one < len(one) or at_other < len(other):
+        if one[at_one:at_one + _MANY_VERSIONS] == other[at_other:at_other + _MANY_VERSIONS]:
+            at_one += _MANY_VERSIONS
+            at_other += _MANY_VERSIONS
+            continue
+        mine, theirs = one[at_one:at_one + _VERSION], other[at_other:at_other + _VERSION]
+        if not theirs or mine and mine < theirs:
+            only_one.append(mine)
+            at_one += _VERSION
+        elif not mine or theirs < mine:
+            only_other.append(theirs)
+            at_other += _VERSION
+        else:
+            at_one += _VERSION
+            at_other += _VERSION
+    return only_one, only_other
+
+
+def _is_among(versions_in_order: bytes, identity: bytes) -> bool:
+    low, high = 0, len(versions_in_order) // _VERSION
+    while low < high:
+        middle = (low + high) // 2
+        if versions_in_order[middle * _VERSION:middle * _VERSION + _UUID] < identity:
+            low = middle + 1
+        else:
+            high = middle
+    return versions_in_order[low * _VERSION:low * _VERSION + _UUID] == identity
 
 
 def _swept(session: Any, place: Place, also: str = "") -> Iterator[bytes]:
