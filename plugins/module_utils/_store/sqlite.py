@@ -169,7 +169,7 @@ class _Tree:
     """Where the user groups are at one moment, and how one synchronization refers to them."""
 
     def __init__(self, rows, synchronization: int):
-        self.groups = {row[0]: _Group(*row) for row in rows}
+        self.groups = {group.id: group for group in map(_Group._make, rows)}
         self.places = {(group.parent, group.name_key): group.id for group in self.groups.values()}
         self.owned = {group.key: group.id for group in self.groups.values() if group.synchronization == synchronization}
         self._paths: dict = {}
@@ -934,7 +934,8 @@ class Store:
         self._many("UPDATE users SET directory_id = NULL, key = NULL, synchronization_id = NULL, digest = x'',"
                    " adopted = 0, extinct = NULL, extinct_since = NULL WHERE id = ?", released)
         self._many("DELETE FROM claims WHERE user_id = ?", released)
-        many = len(claims) + len(created) > self._row("SELECT count(*) FROM claims")[0]
+        new = len(claims) + len(created)
+        many = new and new > self._row("SELECT count(*) FROM claims")[0]
         if many:  # filling an index at once takes half the time of filling it row by row
             self._run("DROP INDEX claims_user")
         self._insert("claims", ("synchronization_id", "user_id"), itertools.chain(claims, (
@@ -956,8 +957,8 @@ class Store:
         kinds = (("memberships", "user_id", work.users, "users_added", "users_removed"),
                  ("nestings", "nested_id", work.groups, "user_groups_added", "user_groups_removed"))
         listed_as = work.plan.bookkeeping.listed_as
-        stored = self._row("SELECT count(*) FROM memberships")[0]
-        many = sum(len(change.users_added) for change in work.plan.memberships) > stored
+        new = sum(len(change.users_added) for change in work.plan.memberships)
+        many = new and new > self._row("SELECT count(*) FROM memberships")[0]
         if many:  # as with claims
             self._run("DROP INDEX memberships_user")
         for table, column, ids, added, removed in kinds:
