@@ -417,7 +417,9 @@ def test_of_lists_of_the_same_bytes_only_those_of_who_changed_are_gone_through(m
 
 
 def test_a_list_of_names_leads_to_no_one_once_two_have_the_name():
-    with directory(posix("anna", 10), posix("bob", 10), unit("far"), posix_group("crew", 99, "memberUid: bob")) as server:
+    with directory(
+        posix("anna", 10), posix("bob", 10), unit("far"), posix_group("crew", 99, "memberUid: bob"),
+    ) as server:
         options = {"ldap_parameters": {"preset": "rfc2307"}}
         first = look(server, **options)
         server.modify(posix("bob", 10, below="ou=far"))

@@ -350,8 +350,8 @@ class Store:
 
     def _tree(self, synchronization: int = 0) -> _Tree:
         """Return the tree as it is now."""
-        rows = self._rows("SELECT id, parent_id, name, name_key, synchronization_id, key, extinct, attributes, dn, digest"
-                          " FROM user_groups")
+        rows = self._rows("SELECT id, parent_id, name, name_key, synchronization_id, key, extinct, attributes, dn,"
+                          " digest FROM user_groups")
         return _Tree(rows, synchronization)
 
     def _tree_before(self, synchronization: int) -> _Tree:
