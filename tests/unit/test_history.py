@@ -14,6 +14,8 @@ import os
 import sqlite3
 import stat
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -260,6 +262,32 @@ def test_a_store_that_another_program_reads_as_it_was(path):
             back_up(path)
         assert copies(path) == []
         reader.execute("COMMIT")
+        back_up(path)
+    copy, = copies(path)
+    assert dump(copy) == dump(path)
+
+
+def test_a_store_that_another_program_checks_in(path):
+    """It has the lock for that, and waits for the one of the run; nothing tells then what is in the WAL."""
+    first_run(path)
+
+    def check_in():
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as another:
+            while another.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]:
+                pass
+
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute("UPDATE users SET attributes = '{\"text\": \"Anna\"}'")
+        writer.commit()
+        with pytest.raises(StoreError, match=r"^store_backups: .* \(another program reads it\): end that program, or "), \
+                open_store(str(path)) as store:
+            waiting = threading.Thread(target=check_in)
+            waiting.start()
+            while writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone() != (1, -1, -1):
+                time.sleep(0.05)
+            with store.backing_up(5):
+                pass
+        waiting.join()
         back_up(path)
     copy, = copies(path)
     assert dump(copy) == dump(path)

@@ -103,8 +103,8 @@ def _check_in(path: str) -> None:
     file stays as it was last committed.
     """
     with contextlib.closing(sqlite_file.connect(path, "mode=rw")) as connection:
-        dummy_busy, in_wal, checked_in = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if in_wal != checked_in:
+        busy, in_wal, checked_in = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if busy or in_wal != checked_in:
         raise _ReadByAnother
 
 
