@@ -425,7 +425,8 @@ def little_is_fresh(monkeypatch):
 def test_random_changes_of_a_server_that_tells_only_times(
         tmp_path, clock, monkeypatch, little_is_fresh, scope, steps, seed):
     """As others do that are read as OpenLDAP, which says of itself what it is."""
-    monkeypatch.setattr(changes, "_version_attribute", lambda _session, _place: changes._TIME)
+    monkeypatch.setattr(changes, "_version_attributes", lambda _session, place: (
+        changes._TIME, *changes._BESIDE_TIME, *place.preset.state))
     with Slapd(ldif=ROOT + small_company(expirable), overlays=("ppolicy",)) as server:
         go_through(OpenLDAP(server, random.Random(seed), clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
 

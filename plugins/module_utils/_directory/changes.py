@@ -27,6 +27,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -184,7 +185,7 @@ def position(session: Any, place: Place) -> Dict[str, Any]:
     called before anything else is read."""
     if place.preset.directory_type == "active_directory":
         return _position_of_controller(session, place)
-    if _version_attribute(session, place) == _TIME:
+    if _version_attributes(session, place)[0] == _TIME:
         if not _shows_times(session, place):
             raise ReadFully("the account sees of nobody when he was changed (%s)" % _TIME)
         return {"way": SWEEP}
@@ -230,13 +231,22 @@ def _show_deleted(session: Any) -> Tuple[bytes, ...]:
 
 def versions(session: Any, place: Place) -> bytes:
     """Return the versions of all entries in scope, in a fixed order: see `sweep` above."""
-    return b"".join(sorted(_swept(session, place)))
+    version, *beside = _version_attributes(session, place)
+    names = [name.lower() for name in (version, *beside)]
+    found = []
+    for identity, dn, entry in _swept(session, place):
+        if version == _TIME and _is_fresh(entry[names[0]][0]):
+            found.append(identity + os.urandom(_HASH))  # a version that it will not have the next time
+        else:
+            said = b"\0".join([value for name in names for value in sorted(entry.get(name, ()))])
+            found.append(identity + hashlib.sha256(dn + b"\0" + said).digest()[:_HASH])
+    return b"".join(sorted(found))
 
 
 def prove(session: Any, place: Place) -> None:
     """Raise ReadFully unless the account sees the versions of all in scope, and of containers: who hides his is never
     told to have changed, where a filter asks for it (as OpenLDAP's syncprov does, in the name of the account)."""
-    for _version in _swept(session, place, place.preset.is_container):
+    for _entry in _swept(session, place, place.preset.is_container):
         pass
 
 
@@ -510,26 +520,24 @@ def _is_among(versions_in_order: bytes, identity: bytes) -> bool:
     return versions_in_order[low * _VERSION:low * _VERSION + _UUID] == identity
 
 
-def _swept(session: Any, place: Place, also: str = "") -> Iterator[bytes]:
+def _swept(session: Any, place: Place, also: str = "") -> Iterator[Tuple[bytes, bytes, Entry]]:
+    """Yield (key, DN, entry) of all in scope, with what makes their versions. Raises ReadFully at the end, unless each
+    has one that can be read."""
     preset = place.preset
-    version = _version_attribute(session, place)
-    attributes = (version, *_BESIDE_TIME, *preset.state) if version == _TIME else (version,)
+    attributes = _version_attributes(session, place)
     tests = "(|%s%s%s)" % (preset.user_filter, preset.group_filter, also)
-    key_name, version_name = preset.user_key.lower(), version.lower()
+    key_name, version_name = preset.user_key.lower(), attributes[0].lower()
     unreadable = ""
     for base, filter in _searches(place, tests):
         for dn, entry, _raw in search(session, base, "sub", filter, (preset.user_key, *attributes)):
             keys = entry.get(key_name, ())
-            identity = _identity(value_text(preset.user_key, keys[0]), preset.user_key) if len(keys) == 1 else None
+            identity = _identity(value_text(preset.user_key, keys[0]), key_name) if len(keys) == 1 else None
             if identity is None or version_name not in entry:
                 unreadable = unreadable or dn_text(dn)
-            elif version == _TIME and _is_fresh(entry[version_name][0]):
-                yield identity + os.urandom(_HASH)  # a version that it will not have the next time
             else:
-                said = b"\0".join(value for name in attributes for value in sorted(entry.get(name.lower(), ())))
-                yield identity + hashlib.sha256(dn + b"\0" + said).digest()[:_HASH]
+                yield identity, dn, entry
     if unreadable:
-        raise ReadFully("the %s or the %s of '%s' cannot be read" % (preset.user_key, version, unreadable))
+        raise ReadFully("the %s or the %s of '%s' cannot be read" % (preset.user_key, attributes[0], unreadable))
 
 
 _TIME = "modifyTimestamp"
@@ -539,12 +547,13 @@ _TIME = "modifyTimestamp"
 _BESIDE_TIME = ("entryUSN",)
 
 
-def _version_attribute(session: Any, place: Place) -> str:
-    """Return the attribute that is another one after each change of an entry, a rename included."""
+def _version_attributes(session: Any, place: Place) -> Tuple[str, ...]:
+    """Return the attribute that is another one after each change of an entry, a rename included, and what else may say
+    so."""
     if place.preset.directory_type == "active_directory":
-        return "uSNChanged"
+        return ("uSNChanged",)
     kinds = {value.lower() for value in session.root_dse.get("objectclass", ())}
-    return "entryCSN" if b"openldaprootdse" in kinds else _TIME
+    return ("entryCSN",) if b"openldaprootdse" in kinds else (_TIME, *_BESIDE_TIME, *place.preset.state)
 
 
 def _shows_times(session: Any, place: Place) -> bool:
@@ -569,6 +578,8 @@ def _searches(place: Place, tests: str) -> Iterator[Tuple[str, str]]:
 
 # How many hexadecimal digits stand between hyphens: in a UUID (RFC 4122, 3), and as 389 Directory Server has it.
 _SPELLING, _SPELLINGS = (8, 4, 4, 4, 12), {"nsuniqueid": (8, 8, 8, 8)}
+_SPELT = {attribute: re.compile("-".join("[0-9a-f]{%d}" % size for size in sizes))
+          for attribute, sizes in {"": _SPELLING, **_SPELLINGS}.items()}
 
 
 def _uuid_text(identity: bytes, attribute: str = "") -> str:
@@ -581,11 +592,8 @@ def _uuid_text(identity: bytes, attribute: str = "") -> str:
 
 def _identity(key: str, attribute: str = "") -> Optional[bytes]:
     """Return the bytes of a UUID in the usual spelling of such keys; None of any other text."""
-    try:
-        identity = bytes.fromhex(key.replace("-", ""))
-    except ValueError:
-        return None
-    return identity if len(identity) == _UUID and _uuid_text(identity, attribute) == key else None
+    spelt = _SPELT.get(attribute.lower(), _SPELT[""])
+    return bytes.fromhex(key.replace("-", "")) if spelt.fullmatch(key) else None
 
 
 def _uuid_bytes(key: str, attribute: str = "") -> bytes:
