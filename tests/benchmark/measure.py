@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,13 +84,19 @@ def measure(command: list[str], environment: dict[str, str], folder: Path) -> di
 # --- the rows --------------------------------------------------------------------------------------------------------
 
 
-def rows(server: Server, users: int, folder: Path, change: Callable[[str, int], None] | None) -> Iterator[Row]:
-    """The rows in the order in which they are measured in each round. ``change`` changes the directory."""
+def rows(server: Server, users: int, folder: Path, change: Callable[[str, int], None] | None,
+         swept: Server | None) -> Iterator[Row]:
+    """The rows in the order in which they are measured in each round.
+
+    :param change: changes the directory.
+    :param swept: has the same entries, and does not tell what changed: so their versions are compared.
+    """
     python, programs = sys.executable, Path(sys.executable).parent
-    for file, store, mode in (("options", "users", "full"), ("first", "first", "full"),
-                              ("incremental", "incremental", "incremental")):
+    for file, store, mode, asked in (("options", "users", "full", server), ("first", "first", "full", server),
+                                     ("incremental", "incremental", "incremental", server),
+                                     *([("swept", "swept", "incremental", swept)] if swept else [])):
         (folder / f"{file}.json").write_text(json.dumps(
-            {**server.options, "store": str(folder / f"{store}.db"), "read_mode": mode}))
+            {**asked.options, "store": str(folder / f"{store}.db"), "read_mode": mode}))
     (folder / "password").touch(0o600)
     (folder / "password").write_text(server.password)
     requests = json.loads(_output([python, str(HERE / "collection.py"), "requests", str(folder / "options.json")]))
@@ -124,7 +130,7 @@ def rows(server: Server, users: int, folder: Path, change: Callable[[str, int], 
         command = [str(programs / "ansible-playbook"), "-i", "localhost,", "-c", "local", str(folder / f"{name}.json")]
         return row(name, command, nothing, _ansible_environment(folder), slow)
 
-    for file in ("options", "incremental"):  # later rounds leave them so
+    for file in ("options", "incremental", *(["swept"] if swept else [])):  # later rounds leave them so
         _output([python, str(HERE / "collection.py"), "run", str(folder / f"{file}.json")])
     tls = {"LDAPTLS_CACERT": server.ca} if server.ca else {}
     yield row("ldapsearch", ["sh", str(folder / "ldapsearch.sh")], environment=tls)
@@ -140,6 +146,9 @@ def rows(server: Server, users: int, folder: Path, change: Callable[[str, int], 
                      and result["read"]["mode"] == "full")
     yield collection("incremental_nothing", "run", "incremental.json", expected=lambda result: not result["changed"]
                      and result["read"]["mode"] == "incremental")
+    if swept:
+        yield collection("swept_nothing", "run", "swept.json", expected=lambda result: not result["changed"]
+                         and result["read"]["mode"] == "incremental" and result["read"]["entries"] > users)
     if change:
         yield collection("incremental_few", "run", "incremental.json", lambda turn: change("few", turn),
                          lambda result: result["read"]["mode"] == "incremental"
@@ -208,9 +217,9 @@ def _ansible_environment(folder: Path) -> dict[str, str]:
 
 
 def measure_rows(server: Server, counts: dict, rounds: int, folder: Path,
-                 change: Callable[[str, int], None] | None) -> dict[str, Any]:
+                 change: Callable[[str, int], None] | None, swept: Server | None = None) -> dict[str, Any]:
     """Measure every row once a round, one after the other, so that what disturbs the machine disturbs them all."""
-    chosen = [row for row in rows(server, counts["users"], folder, change)
+    chosen = [row for row in rows(server, counts["users"], folder, change, swept)
               if not row.slow or counts["users"] <= SLOW_ABOVE]
     taken: dict[str, list[dict[str, float]]] = {row.name: [] for row in chosen}
     for turn in range(1, rounds + 1):
@@ -255,17 +264,21 @@ def _generate(kind: str, users: int, rounds: int, folder: Path) -> dict[str, int
 def openldap(users: int, rounds: int) -> dict[str, Any]:
     with _folder() as folder:
         counts = _generate("openldap", users, rounds, folder)
-        # It keeps a log of its changes, so that it can say quickly what changed.
-        with Slapd(ldif=folder / "load.ldif", overlays=("syncprov\nsyncprov-sessionlog 10000",)) as slapd:
+        # It keeps a log of its changes, so that it can say quickly what changed; and another one without.
+        with Slapd(ldif=folder / "load.ldif", overlays=("syncprov\nsyncprov-sessionlog 10000",)) as slapd, (
+                Slapd(ldif=folder / "load.ldif") if users <= SLOW_ABOVE else nullcontext()) as without_log:
             (folder / "load.ldif").unlink()
-            server = Server(slapd.ldap_url, None, slapd.admin_dn, slapd.password, {
-                "name": NAME, "user_group": "All/Benchmark", "server": [slapd.ldap_url], "use_ldap": True,
-                "encryption": "none", "login": slapd.admin_dn, "password": slapd.password})
 
             def change(what: str, turn: int) -> None:
                 slapd.modify((folder / f"{what}-{turn}.ldif").read_text(encoding="utf-8"))
 
-            return measure_rows(server, counts, rounds, folder, change)
+            return measure_rows(_server(slapd), counts, rounds, folder, change, without_log and _server(without_log))
+
+
+def _server(slapd: Slapd) -> Server:
+    return Server(slapd.ldap_url, None, slapd.admin_dn, slapd.password, {
+        "name": NAME, "user_group": "All/Benchmark", "server": [slapd.ldap_url], "use_ldap": True,
+        "encryption": "none", "login": slapd.admin_dn, "password": slapd.password})
 
 
 def active_directory(users: int, rounds: int) -> dict[str, Any]:

@@ -29,6 +29,7 @@ LABELS = {
     "marking": "**this collection**: run with nothing to do that leaves a first mark",
     "changed": "**this collection**: run with 0.1 % changed",
     "incremental_nothing": "**this collection**: incremental run with nothing to do",
+    "swept_nothing": "**this collection**: incremental run with nothing to do, by a sweep",
     "incremental_few": "**this collection**: incremental run with 100 changes",
     "incremental_changed": "**this collection**: incremental run with 0.1 % changed",
     "playbook": "**this collection**: in a playbook, nothing to do",
