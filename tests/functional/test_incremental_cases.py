@@ -120,6 +120,50 @@ def test_who_is_kept_and_comes_back_is_no_member_any_more(samba, company, pair):
     assert both.incremental.members() == [("crew", "ann")]
 
 
+@pytest.fixture
+def rowing_bob(samba, company):
+    """bob, whose primary group is rowers, in which ann is, too: its DN."""
+    rowers = company.dn_of("rowers", AD_STAFF)
+    samba.modify(company.new_group("rowers", AD_STAFF, ANN) + modified(rowers, "add", "member", BOB))
+    samba.modify(company.with_primary_group(BOB, rowers))
+    return rowers
+
+
+@pytest.mark.parametrize("then", ["full", "incremental"])
+def test_who_is_kept_and_made_again_is_a_member(samba, company, pair, then):
+    """His list is what it was before, byte for byte, and leads to another user."""
+    samba.modify(modified(CREW, "delete", "member", ANN))
+    both = pair(user_extinction="skip", distinguished_name=[])
+    samba.modify("dn: %s\nchangetype: delete\n\n" % BOB)
+    both.step()
+    samba.modify(company.new_user("bob", AD_STAFF) + modified(CREW, "add", "member", BOB))
+    both.step(without_mark=then == "full")
+    bob, = both.full.rows("SELECT key FROM users WHERE name = 'bob' AND extinct IS NULL")
+    assert bob in both.incremental.rows(
+        "SELECT u.key FROM memberships m JOIN users u ON u.id = m.user_id JOIN user_groups g ON g.id = m.user_group_id"
+        " WHERE g.name = 'crew'")
+
+
+@pytest.mark.parametrize("then", ["full", "incremental"])
+def test_who_is_kept_in_his_primary_group_and_comes_back_with_another(samba, company, pair, rowing_bob, then):
+    both = pair(user_extinction="skip", distinguished_name=[], user_filter="(!(title=robot))")
+    samba.modify(modified(BOB, "replace", "title", "robot"))
+    both.step()
+    samba.modify(company.with_primary_group(BOB, DOMAIN_USERS))
+    samba.modify(modified(rowing_bob, "delete", "member", BOB) + modified(BOB, "replace", "title", "person"))
+    both.step(without_mark=then == "full")
+    assert ("rowers", "bob") not in both.incremental.members()
+
+
+@pytest.mark.parametrize("then", ["full", "incremental"])
+def test_who_is_kept_and_belongs_to_another_synchronization_from_then_on(samba, company, pair, rowing_bob, then):
+    both = pair({"user_extinction": "skip", "distinguished_name": [], "exclude_distinguished_name": [AD_OTHERS]},
+                {"name": "second", "user_group": "All/Second", "distinguished_name": [AD_OTHERS]})
+    samba.modify(moved(BOB, "CN=bob", AD_OTHERS))
+    both.step()
+    both.step(without_mark=then == "full")
+
+
 def test_a_list_that_changes_just_before_its_cookie_is_taken(samba, company, pair, monkeypatch):
     """Its version was taken before, and what changed will not be told again."""
     samba.modify(company.new_user("cyd", AD_STAFF))
