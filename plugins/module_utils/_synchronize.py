@@ -47,6 +47,8 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
         planned = plan_run(settings, store, now, started, warn)
         applies = not (check_mode or planned.refusals or planned.is_nothing)
         removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
+        if removes:
+            store.begin_check()
         with store.backing_up(settings.store_backups if applies and removes else 0):
             result = _result(settings, store, planned, diff_mode)
             if planned.refusals:
@@ -55,6 +57,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
                 plan, record = planned.plan, _record(settings, planned, result, now, started)
                 del planned  # what was read makes room for what is written
                 store.apply(plan, record)
+        store.end_check()
         if applies:
             store.commit()
     return result
@@ -105,6 +108,8 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     for warning in snapshot.warnings + _doubts(settings, snapshot):
         warn(warning)
 
+    if _may_remove(snapshot):
+        store.begin_check()  # early, for it takes longer than what is left to do
     state = store.load_state(settings.name, settings.target, snapshot)
     last = store.left_by_last_run(settings.name)
     unheld = _make_plan(settings, snapshot, state, now)
@@ -207,6 +212,13 @@ def _doubts(settings, snapshot):
             if field != "name" and not any(field in user.attributes for user in bodies)
         ]
     return doubts
+
+
+def _may_remove(snapshot):
+    """Return whether there is anything in the snapshot that might remove something: time may, nevertheless."""
+    return bool(snapshot.lost_users or snapshot.lost_user_groups or snapshot.left
+                or any(user is not None for user in snapshot.users.values())
+                or any(group.members is not None for group in snapshot.user_groups.values()))
 
 
 def _make_plan(settings, snapshot, state, now, held=frozenset()):

@@ -271,7 +271,7 @@ options:
   store_backups:
     description:
       - How many copies of the store to keep beside it. One is made before each run that removes anything, and is
-        checked.
+        checked. It cannot be made while another program reads an earlier state of the store.
       - V(0) makes none.
     type: int
     default: 5

@@ -218,6 +218,22 @@ def test_what_the_account_may_not_read_ends_no_membership(server, place, attribu
     assert re.search(said, place.fails(**anything_goes))
 
 
+@pytest.mark.parametrize("somebody_changes", [False, True])
+def test_hidden_members_of_a_group_that_was_empty(server, place, somebody_changes):
+    """Its entry comes as it is stored, byte for byte: without members."""
+    people = "ou=people," + place.base
+    server.modify(person("ann", below=people) + person("bob", below=people)
+                  + group("nurses", people, dn_of("ann", people)) + group("empty", people))
+    place.run(read_mode="full")
+    server.modify(modified("cn=nurses," + people, "delete", "member", dn_of("ann", people)))
+    place.run(read_mode="full", removal_limits={"memberships": "100%"})
+    server.modify(modified(place.base, "add", "aci", rule("hidden", "member")))
+    server.modify(modified("cn=nurses," + people, "add", "member", dn_of("ann", people)))
+    if somebody_changes:
+        server.modify(modified(dn_of("bob", people), "replace", "mail", "bob@example.org"))
+    assert "the members of 'cn=nurses," in place.fails(read_mode="full")
+
+
 def test_members_that_may_be_found_and_not_seen_are_hidden_too(server, place):
     people = "ou=people," + place.base
     server.modify(person("ann", below=people) + group("nurses", people, dn_of("ann", people)))

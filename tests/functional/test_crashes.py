@@ -227,6 +227,27 @@ def test_a_file_that_is_no_store_is_left_as_it_is(changed_company, tmp_path, spo
     assert lab.store.read_bytes() == before and os.listdir(tmp_path) == ["users.db"]
 
 
+@pytest.mark.parametrize("backups", [0, 2])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_damage_that_the_run_itself_would_not_meet(changed_company, tmp_path, check_mode, backups):
+    """In an index that it does not use: nothing is removed, and no damaged copy takes the place of a good one."""
+    server, store, *dummy = changed_company
+    lab = Lab(server, tmp_path / "users.db")
+    shutil.copy(store, lab.store)
+    with contextlib.closing(sqlite3.connect(lab.store)) as connection:
+        page, = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'users_sid'").fetchone()
+        size, = connection.execute("PRAGMA page_size").fetchone()
+    with lab.store.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    before = lab.store.read_bytes()
+    (tmp_path / "users.db.backup-20260101T000000.000000Z").write_text("a good one")
+    there = sorted(tmp_path.iterdir())
+    with pytest.raises(SynchronizationError, match="^store: .* is no database or a damaged one "):
+        lab.once(check_mode, store_backups=backups, **PERMITTED)
+    assert lab.store.read_bytes() == before and sorted(tmp_path.iterdir()) == there
+
+
 def test_a_store_that_may_only_be_read(changed_company, tmp_path):
     server, store, *dummy = changed_company
     directory = tmp_path / "read-only"

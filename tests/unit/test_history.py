@@ -316,6 +316,43 @@ def test_what_is_not_committed_is_in_no_copy(path, monkeypatch, parameters):
     assert dump(path) != before
 
 
+def test_a_damaged_store_is_told_and_nothing_is_committed_to_it(path):
+    """Damage where a run does not look, such as in an index."""
+    first_run(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        page, = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'nestings_nested'").fetchone()
+        size, = connection.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    before = path.read_bytes()
+    said = r"^store: '.*' is no database or a damaged one \(.*\): name another file, or restore this one$"
+    for opened in (look, open_store):
+        with pytest.raises(StoreError, match=said), opened(str(path)) as store:
+            store.begin_check()
+            store.end_check()
+    with pytest.raises(StoreError, match=said):
+        back_up(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == ["users.db"]
+
+
+def test_a_check_that_nobody_waits_for_leaves_no_trace(path, monkeypatch):
+    def slow(connection, path):
+        connection.execute("SELECT count(*) FROM users").fetchone()  # it has the WAL open from here on
+        time.sleep(0.3)
+        really_check(connection, path)
+
+    really_check = sqlite_file.check
+    monkeypatch.setattr(sqlite_file, "check", slow)
+    first_run(path)
+    for opened in (look, open_store):
+        with opened(str(path)) as store:
+            store.begin_check()
+            time.sleep(0.1)
+        assert [each.name for each in path.parent.iterdir()] == ["users.db"]
+
+
 def test_a_copy_that_does_not_fit(path, tmp_path):
     small = tmp_path / "small"
     small.mkdir()

@@ -822,7 +822,8 @@ class Reading:
         group.as_stored = (self.concerned is not None and key not in self.concerned
                            and self.digests.user_groups.get(key, b"")[_HASH:] == group.hashed
                            and not any(value in new for value, new in zip(primary, self.new_primary))
-                           and (self.whole or not any(primary)))
+                           and (self.whole or not any(primary))
+                           and (self.empty_or_hidden is None or any(header in raw for header in self.list_headers)))
         if not group.as_stored:
             self._list_members(group, raw)
         if self.members_by != "name":

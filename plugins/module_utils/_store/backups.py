@@ -16,8 +16,10 @@ import glob
 import itertools
 import os
 import sqlite3
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
 from . import sqlite_file
@@ -25,22 +27,17 @@ from .sqlite_file import StoreError
 
 _UNFINISHED = ".unfinished"
 
-_PIECE = 256 * 1024  # bytes that are copied at once
+_PIECE = 1024 * 1024  # bytes that are read at once
+
+_TRIES = 20  # a twentieth of a second each, to see that no other program holds the store up
 
 
 class _ReadByAnother(Exception):
     """Another program reads an earlier state of the store, so what was written since cannot be checked in."""
 
 
-def back_up(store: int, path: str, keep: int) -> None:
-    """Copy the database as it was last committed, check the copy, and remove old copies beyond ``keep``.
-
-    ``store`` is an open descriptor of the file at ``path``, which no one else may write.
-
-    Raises StoreError; there is no new copy then.
-    """
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
-    copy = "%s.backup-%s" % (path, stamp)
+def _back_up(store: int, path: str, copy: str) -> None:
+    """Copy the database as it was last committed, and compare the copy. Raises StoreError; there is no copy then."""
     unfinished = copy + _UNFINISHED
     try:
         _check_in(path)
@@ -55,11 +52,6 @@ def back_up(store: int, path: str, keep: int) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(unfinished)
-    copies = sorted(_copies(path))
-    finished = [each for each in copies if not each.endswith(_UNFINISHED)]
-    for old in {*copies}.difference(finished[-keep:]):
-        with contextlib.suppress(OSError):  # one too many does no harm
-            os.unlink(old)
 
 
 def _not_copied(copy: str, why: object, advice: str) -> StoreError:
@@ -67,28 +59,60 @@ def _not_copied(copy: str, why: object, advice: str) -> StoreError:
                       "store_backups: 0" % (copy, why, advice))
 
 
-@contextlib.contextmanager
-def backing_up(store: int, path: str, keep: int) -> Iterator[None]:
-    """Do `back_up` while something else is done that commits nothing: mostly the copy waits for the disk.
-
-    Raises StoreError at the end, where nothing else was raised: there is no new copy then.
-    """
+def meanwhile(work: Callable[[], None]) -> Callable[[], None]:
+    """Begin the work in a thread of its own; return what waits for its end, and raises what it raised."""
     failures: list[BaseException] = []
 
-    def copy() -> None:
+    def do() -> None:
         try:
-            back_up(store, path, keep)
+            work()
         except BaseException as error:  # pylint: disable=broad-exception-caught
             failures.append(error)
 
-    thread = threading.Thread(target=copy)
+    thread = threading.Thread(target=do)
     thread.start()
+
+    def end() -> None:
+        thread.join()
+        for failure in failures:
+            raise failure
+
+    return end
+
+
+@contextlib.contextmanager
+def backing_up(store: int, path: str, keep: int, end_check: Callable[[], None]) -> Iterator[None]:
+    """Copy the database as it was last committed, while something else is done that commits nothing; at the end remove
+    old copies beyond ``keep``.
+
+    ``store`` is an open descriptor of the file at ``path``, which no one else may write. ``end_check`` raises StoreError
+    where the store is damaged: such a copy takes no other's place.
+
+    Raises StoreError at the end, where nothing else was raised: there is no new copy then.
+    """
+    copy = "%s.backup-%s" % (path, datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ"))
+    end = meanwhile(lambda: _back_up(store, path, copy))
     try:
         yield
-    finally:
-        thread.join()
-    for failure in failures:
-        raise failure
+    except BaseException:
+        with contextlib.suppress(BaseException):
+            end()
+        raise
+    end()
+    try:
+        end_check()
+    except BaseException:
+        os.unlink(copy)
+        raise
+    _forget_old(path, keep)
+
+
+def _forget_old(path: str, keep: int) -> None:
+    copies = sorted(_copies(path))
+    finished = [each for each in copies if not each.endswith(_UNFINISHED)]
+    for old in {*copies}.difference(finished[-keep:]):
+        with contextlib.suppress(OSError):  # one too many does no harm
+            os.unlink(old)
 
 
 def _copies(path: str) -> list[str]:
@@ -103,9 +127,13 @@ def _check_in(path: str) -> None:
     file stays as it was last committed.
     """
     with contextlib.closing(sqlite_file.connect(path, "mode=rw")) as connection:
-        busy, in_wal, checked_in = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if busy or in_wal != checked_in:
-        raise _ReadByAnother
+        for dummy in range(_TRIES):
+            # (1, -1, -1) while another program does the same
+            busy, in_wal, checked_in = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if not busy and in_wal == checked_in:
+                return
+            time.sleep(0.05)
+    raise _ReadByAnother
 
 
 def _copy(store: int, copy: str) -> None:
@@ -120,9 +148,13 @@ def _copy(store: int, copy: str) -> None:
         if os.geteuid() == 0:
             os.fchown(descriptor, of_store.st_uid, of_store.st_gid)
         os.fchmod(descriptor, of_store.st_mode & 0o777)
-        for piece in _pieces(store):
-            file.write(piece)
-        file.flush()
+        if sys.platform == "linux":  # elsewhere it copies to sockets only
+            at = 0
+            while at < of_store.st_size:  # in one call, since another thread makes each wait for its turn
+                at += os.sendfile(descriptor, store, at, of_store.st_size - at)
+        else:
+            file.writelines(_pieces(store))
+            file.flush()
         os.fsync(descriptor)
 
 

@@ -20,7 +20,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Optional
 
 from .. import _model
@@ -121,6 +121,11 @@ def _begin(path: str, wait: float) -> sqlite3.Connection:
             raise _not_written(path, error) from error
         raise
     return connection
+
+
+def _check_as_committed(path: str) -> None:
+    with contextlib.closing(sqlite_file.connect(path, "mode=ro")) as connection:
+        sqlite_file.check(connection, path)
 
 
 def _not_written(path: str, error: Exception) -> StoreError:
@@ -251,6 +256,7 @@ class Store:
         self._connection: Optional[sqlite3.Connection] = connection
         self._path = path
         self._descriptor = descriptor  # of the file, while a run holds it
+        self._end_check: Optional[Callable[[], None]] = None
         self._leave = leave
         self._committed = False
         self._trees: dict = {}
@@ -274,6 +280,9 @@ class Store:
         Raises StoreChanged where the store was looked at and a run changed it meanwhile.
         """
         if self._connection is not None:
+            if self._descriptor >= 0:
+                with contextlib.suppress(StoreError):
+                    self.end_check()  # or the last connection would be one that may not remove the WAL
             connection, self._connection = self._connection, None
             connection.close()  # rolls back; checks the WAL in and removes it
             self._leave(self._committed)
@@ -762,10 +771,28 @@ class Store:
 
     # --- applying a plan ---
 
+    def begin_check(self) -> None:
+        """Begin to look through the whole store for damage, unless that has begun: see `end_check`."""
+        if self._end_check is not None:
+            return
+        if self._descriptor < 0:  # only looked at: another connection would leave a trace
+            self._end_check = functools.partial(sqlite_file.check, self._connection, self._path)
+        else:
+            self._end_check = backups.meanwhile(functools.partial(_check_as_committed, self._path))
+
+    def end_check(self) -> None:
+        """Wait for the end of a check that has begun. Raises StoreError if the store is damaged."""
+        end, self._end_check = self._end_check, None
+        if end is not None:
+            end()
+
     def backing_up(self, keep: int) -> contextlib.AbstractContextManager:
         """Meanwhile, make a copy of the store as it was last committed, and keep ``keep`` - 1 earlier ones; none at all
         with 0. Whoever leaves it without an error has the copy."""
-        return backups.backing_up(self._descriptor, self._path, keep) if keep else contextlib.nullcontext()
+        if not keep:
+            return contextlib.nullcontext()
+        self.begin_check()
+        return backups.backing_up(self._descriptor, self._path, keep, self.end_check)
 
     def apply(self, plan: _model.Plan, run: dict) -> None:
         """Write the plan, its history and the record of the run, inside the open transaction.

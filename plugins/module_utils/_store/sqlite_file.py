@@ -74,6 +74,16 @@ def damaged(path: str, why: object) -> StoreError:
                       % (path, why))
 
 
+def check(connection: sqlite3.Connection, path: str) -> None:
+    """Read everything. Raises StoreError if it is damaged."""
+    try:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        found = error
+    if found != "ok":
+        raise damaged(path, found)
+
+
 def _refuse_what_is_no_file(path: str) -> os.stat_result | None:
     """Return what stat says of the file, or None if there is none."""
     try:
