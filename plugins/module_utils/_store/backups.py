@@ -85,8 +85,8 @@ def backing_up(store: int, path: str, keep: int, end_check: Callable[[], None]) 
     """Copy the database as it was last committed, while something else is done that commits nothing; at the end remove
     old copies beyond ``keep``.
 
-    ``store`` is an open descriptor of the file at ``path``, which no one else may write. ``end_check`` raises StoreError
-    where the store is damaged: such a copy takes no other's place.
+    ``store`` is an open descriptor of the file at ``path``, which no one else may write. ``end_check`` raises
+    StoreError where the store is damaged: such a copy takes no other's place.
 
     Raises StoreError at the end, where nothing else was raised: there is no new copy then.
     """
