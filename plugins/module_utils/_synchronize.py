@@ -47,8 +47,6 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
         planned = plan_run(settings, store, now, started, warn)
         applies = not (check_mode or planned.refusals or planned.is_nothing)
         removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
-        if removes:
-            store.begin_check()
         with store.backing_up(settings.store_backups if applies and removes else 0):
             result = _result(settings, store, planned, diff_mode)
             if planned.refusals:
@@ -108,8 +106,8 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     for warning in snapshot.warnings + _doubts(settings, snapshot):
         warn(warning)
 
-    if _may_remove(snapshot):
-        store.begin_check()  # early, for it takes longer than what is left to do
+    if snapshot.complete:
+        store.begin_check()  # it is waited for before anything is committed
     state = store.load_state(settings.name, settings.target, snapshot)
     last = store.left_by_last_run(settings.name)
     unheld = _make_plan(settings, snapshot, state, now)
@@ -214,13 +212,6 @@ def _doubts(settings, snapshot):
     return doubts
 
 
-def _may_remove(snapshot):
-    """Return whether there is anything in the snapshot that might remove something: time may, nevertheless."""
-    return bool(snapshot.lost_users or snapshot.lost_user_groups or snapshot.left
-                or any(user is not None for user in snapshot.users.values())
-                or any(group.members is not None for group in snapshot.user_groups.values()))
-
-
 def _make_plan(settings, snapshot, state, now, held=frozenset()):
     try:
         return make_plan(settings, snapshot, state, _same_value, now, held)
@@ -313,6 +304,7 @@ def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Pla
         dict.fromkeys(digests.users, _model.OUT_OF_SCOPE), dict.fromkeys(digests.user_groups, _model.OUT_OF_SCOPE),
         [], [], {}, {}, [])
     target = store.target_of(settings.name) or settings.target
+    store.begin_check()
     state = store.load_state(settings.name, target, snapshot)
     if identity is None:
         plan = plan_release(settings.name, snapshot.directory, state)._replace(leaving="")

@@ -227,10 +227,10 @@ def test_a_file_that_is_no_store_is_left_as_it_is(changed_company, tmp_path, spo
     assert lab.store.read_bytes() == before and os.listdir(tmp_path) == ["users.db"]
 
 
-@pytest.mark.parametrize("backups", [0, 2])
+@pytest.mark.parametrize("options", [{}, {"store_backups": 0}, {"state": "released"}, {"state": "absent"}])
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_damage_that_the_run_itself_would_not_meet(changed_company, tmp_path, check_mode, backups):
-    """In an index that it does not use: nothing is removed, and no damaged copy takes the place of a good one."""
+def test_damage_that_the_run_itself_would_not_meet(changed_company, tmp_path, check_mode, options):
+    """In an index that it does not use: a full run tells, and no copy of it takes the place of a good one."""
     server, store, *dummy = changed_company
     lab = Lab(server, tmp_path / "users.db")
     shutil.copy(store, lab.store)
@@ -244,7 +244,7 @@ def test_damage_that_the_run_itself_would_not_meet(changed_company, tmp_path, ch
     (tmp_path / "users.db.backup-20260101T000000.000000Z").write_text("a good one")
     there = sorted(tmp_path.iterdir())
     with pytest.raises(SynchronizationError, match="^store: .* is no database or a damaged one "):
-        lab.once(check_mode, store_backups=backups, **PERMITTED)
+        lab.once(check_mode, **{"store_backups": 1, "read_mode": "full", **options}, **PERMITTED)
     assert lab.store.read_bytes() == before and sorted(tmp_path.iterdir()) == there
 
 

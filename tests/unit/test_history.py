@@ -331,8 +331,10 @@ def test_a_damaged_store_is_told_and_nothing_is_committed_to_it(path):
         with pytest.raises(StoreError, match=said), opened(str(path)) as store:
             store.begin_check()
             store.end_check()
-    with pytest.raises(StoreError, match=said):
-        back_up(path)
+    with pytest.raises(StoreError, match=said), open_store(str(path)) as store:
+        store.begin_check()
+        with store.backing_up(5):
+            pass
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == ["users.db"]
 

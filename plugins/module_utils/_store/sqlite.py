@@ -791,7 +791,6 @@ class Store:
         with 0. Whoever leaves it without an error has the copy."""
         if not keep:
             return contextlib.nullcontext()
-        self.begin_check()
         return backups.backing_up(self._descriptor, self._path, keep, self.end_check)
 
     def apply(self, plan: _model.Plan, run: dict) -> None:
