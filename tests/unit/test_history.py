@@ -9,6 +9,7 @@ Files are looked at with plain sqlite3, never through the store itself.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
@@ -200,6 +201,17 @@ def test_the_newest_copies_are_kept(path):
     assert copies(path) == made
     back_up(path, 0)
     assert copies(path) == made, "0 makes none, and takes none away"
+
+
+def test_a_copy_where_the_system_cannot_send_from_file_to_file(path, monkeypatch):
+    def cannot(*_given):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    first_run(path)
+    monkeypatch.setattr(os, "sendfile", cannot)
+    back_up(path)
+    copy, = copies(path)
+    assert copy.read_bytes() == path.read_bytes()
 
 
 def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):

@@ -12,11 +12,11 @@ Each is a whole database, so that restoring one means putting it in the store's 
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import itertools
 import os
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +28,7 @@ from .sqlite_file import StoreError
 _UNFINISHED = ".unfinished"
 
 _PIECE = 1024 * 1024  # bytes that are read at once
+_AT_MOST = 1024 ** 3  # bytes that the system copies in one call
 
 _TRIES = 20  # a twentieth of a second each, to see that no other program holds the store up
 
@@ -148,14 +149,24 @@ def _copy(store: int, copy: str) -> None:
         if os.geteuid() == 0:
             os.fchown(descriptor, of_store.st_uid, of_store.st_gid)
         os.fchmod(descriptor, of_store.st_mode & 0o777)
-        if sys.platform == "linux":  # elsewhere it copies to sockets only
-            at = 0
-            while at < of_store.st_size:  # in one call, since another thread makes each wait for its turn
-                at += os.sendfile(descriptor, store, at, of_store.st_size - at)
-        else:
+        if not _is_sent(store, descriptor):
             file.writelines(_pieces(store))
             file.flush()
         os.fsync(descriptor)
+
+
+def _is_sent(store: int, descriptor: int) -> bool:
+    """Have the system copy all bytes, since each of many calls has to wait for its turn while the run works; return
+    whether it can: some file systems cannot, and systems other than Linux send to sockets only."""
+    at = 0
+    try:
+        while sent := os.sendfile(descriptor, store, at, _AT_MOST):
+            at += sent
+    except OSError as error:
+        if at or error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP):
+            raise
+        return False
+    return True
 
 
 def _check(store: int, copy: str) -> None:
