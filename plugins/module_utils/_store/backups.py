@@ -43,7 +43,11 @@ def _back_up(store: int, path: str, copy: str) -> None:
     try:
         _check_in(path)
         _copy(store, unfinished)
-        _check(store, unfinished)
+        on_disk = meanwhile(lambda: _sync(unfinished))
+        try:
+            _check(store, unfinished)
+        finally:
+            on_disk()
         os.rename(unfinished, copy)
         _sync(os.path.dirname(path))
     except _ReadByAnother:
@@ -151,8 +155,6 @@ def _copy(store: int, copy: str) -> None:
         os.fchmod(descriptor, of_store.st_mode & 0o777)
         if not _is_sent(store, descriptor):
             file.writelines(_pieces(store))
-            file.flush()
-        os.fsync(descriptor)
 
 
 def _is_sent(store: int, descriptor: int) -> bool:
@@ -184,8 +186,8 @@ def _pieces(descriptor: int) -> Iterator[bytes]:
         at += len(piece)
 
 
-def _sync(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -1051,7 +1051,9 @@ class Store:
         """Write down what the records that changed or ended were before, and what they are now."""
         if not before:
             return
-        after = _records(work.plan, self._tree(work.me), "after")
+        # Where no user group changes, none is elsewhere than before.
+        tree = self._tree(work.me) if work.plan.user_groups else self._tree_before(work.me)
+        after = _records(work.plan, tree, "after")
         self._many(
             "INSERT INTO past_records (run_id, kind, key, path, before, after) VALUES (?, ?, ?, ?, ?, ?)",
             ((work.run, *subject, (after.get(subject) or record)["path"], _to_json(record),
