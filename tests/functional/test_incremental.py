@@ -441,6 +441,15 @@ def test_random_changes_of_a_server_that_tells_only_times(
 class DirectoryServer389(OpenLDAP):
     things = tuple(thing for thing in THINGS if thing is not expire)  # it has nothing of that kind
 
+    def happen(self):
+        what = super().happen()
+        if self.server.answers():
+            return what
+        # 2.3.1 crashes, once in some hundred changes, while it takes back what a plugin was a part of (revert_cache).
+        self.server.stop()
+        self.server.start()
+        return what + "\n(the server crashed, and was started again)"
+
     def new_user(self, name, below):
         return person(name, "mail: %d@x.org" % self.dice.randrange(9), below=below)
 
@@ -450,7 +459,7 @@ class DirectoryServer389(OpenLDAP):
         return modified(dn, "delete", "nsAccountLock")
 
 
-# With its plugin MemberOf it crashes within some hundred changes (2.3.1, in revert_cache).
+# With its plugin MemberOf it crashes much more often.
 PLUGINS = {"plain": (), "referint": ("referential integrity postoperation",)}
 
 

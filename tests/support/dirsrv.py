@@ -79,7 +79,7 @@ class DirectoryServer(ClosedAtExit):
         # to then.
         self._server = Server([self._program, "-D", str(self._config), "-i", str(self.directory / "run" / "pid"),
                                "-d", "0"], self.directory / "output")
-        self._server.wait_until(self._answers, 30)
+        self._server.wait_until(self.answers, 30)
         if self._new_entries is not None:
             self.modify(self._new_entries)
             self._new_entries = None
@@ -115,7 +115,8 @@ class DirectoryServer(ClosedAtExit):
     def _as_admin(self) -> list[str]:
         return ["-Q", "-Y", "EXTERNAL", "-H", self.ldapi_url]
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it runs."""
         try:
             self.search(base="", scope="base")
         except RuntimeError:
