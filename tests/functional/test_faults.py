@@ -308,6 +308,12 @@ def moved_ahead(domain):
     domain.move("CN=anna," + STAFF, "CN=anna,OU=Z," + STAFF)
 
 
+def group_moved_ahead(domain):
+    domain.unit("Z", STAFF)
+    domain.move("CN=Doctors," + STAFF, "CN=Doctors,OU=Z," + STAFF)
+    domain.move("CN=Nurses," + STAFF, "CN=Nurses,OU=Z," + STAFF)
+
+
 def moved_behind(domain):
     domain.add("CN=A," + STAFF, {"objectClass": ["top", "container"], "objectGUID": tree.key("A").bytes_le})
     domain.move("CN=olaf," + STAFF, "CN=olaf,CN=A," + STAFF)
@@ -319,6 +325,7 @@ CHANGES = {
     "a user moves, does not come": (moved_behind, False),
     "a user is deleted": (lambda domain: domain.remove("CN=olaf," + STAFF), True),
     "a user is renamed": (lambda domain: domain.move("CN=gina," + STAFF, "CN=gabi," + STAFF), True),
+    "a group moves, comes twice": (group_moved_ahead, True),
     "a group is renamed": (lambda domain: domain.move("CN=Nurses," + STAFF, "CN=Zebras," + STAFF), True),
 }
 
@@ -349,6 +356,23 @@ def test_a_directory_that_changes_between_two_answers(lab, cell, name, stage):
         lab.run()
         assert not lab.run(check_mode=True)["changed"]
         assert {"anna", "gina", "nina"} <= lab.content()["users"]
+
+
+def test_a_long_list_whose_group_moves_while_it_is_read_is_there_once(tmp_path):
+    domain, moved = tree.ActiveDirectory(), []
+    domain.unit("Staff")
+    users = [domain.user("user%d" % number, STAFF) for number in range(5)]
+    for name in ("Everybody", "Others", "Third"):
+        domain.group(name, STAFF, *users)
+
+    def move():
+        domain.unit("Z", STAFF)
+        moved.append(domain.move("CN=Everybody," + STAFF, "CN=Everybody,OU=Z," + STAFF))
+
+    with MisbehavingDirectory(domain, max_page=2, max_values=2) as server:
+        server.fail(STAGES["groups"], misbehaving.changes(lambda: moved or move()), times=1)
+        summary = Lab(server, tmp_path / "users.db", None).run()["summary"]
+    assert moved and summary["memberships"]["added"] == 15
 
 
 # --- what a result code cannot say -----------------------------------------------------------------------------------

@@ -203,6 +203,62 @@ def test_the_newest_copies_are_kept(path):
     assert copies(path) == made, "0 makes none, and takes none away"
 
 
+def test_the_last_copy_of_a_store_that_was_looked_through_outlives_others(path):
+    first_run(path)
+
+    def back_up_checked():
+        with open_store(str(path)) as store:
+            store.begin_check()
+            with store.backing_up(2):
+                pass
+        return copies(path)[-1]
+
+    checked = back_up_checked()
+    for _number in range(4):
+        back_up(path, 2)
+        new = [each for each in copies(path) if each != checked]
+        assert len(copies(path)) == len(new) + 1 and {each.suffix for each in new} == {".unchecked"}
+    assert len(new) == 2
+    assert copies(path) == [checked, *new]
+    assert [new[-1], back_up_checked()] == copies(path), "another one takes its place"
+
+
+def test_a_check_that_cannot_open_the_store_is_said_and_hides_nothing_else(path, monkeypatch):
+    def cannot(*_given):
+        raise sqlite3.OperationalError("unable to open database file")
+
+    first_run(path)
+    with open_store(str(path)) as store, monkeypatch.context() as patch:
+        patch.setattr(sqlite_file, "connect", cannot)
+        store.begin_check()
+        with pytest.raises(StoreError, match=r"^store: .* cannot be read \(unable to open database file\): "):
+            store.end_check()
+    with pytest.raises(RuntimeError, match="another"), open_store(str(path)) as store, monkeypatch.context() as patch:
+        patch.setattr(sqlite_file, "connect", cannot)
+        store.begin_check()
+        raise RuntimeError("another")
+    assert [each.name for each in path.parent.iterdir()] == ["users.db"]
+
+
+def test_a_run_that_fails_leaves_no_copy_and_takes_none_that_counts(path):
+    first_run(path)
+    for number in range(4):  # of killed runs, say
+        (path.parent / ("users.db.backup-2020010%dT000000.000000Z" % (number + 1))).write_text("a copy")
+    for _again in range(3):
+        with pytest.raises(RuntimeError, match="no room"), open_store(str(path)) as store, store.backing_up(2):
+            raise RuntimeError("no room")
+        assert [each.name[16:24] for each in copies(path)] == ["20200103", "20200104"]
+
+
+def test_a_new_copy_is_kept_though_a_clock_was_set_back(path):
+    first_run(path)
+    later = [path.parent / ("users.db.backup-2999010%dT000000.000000Z" % number) for number in (1, 2)]
+    for each in later:
+        each.write_text("a copy")
+    back_up(path, 2)
+    assert len(copies(path)) == 3 and dump(copies(path)[0]) == dump(path)
+
+
 def test_a_copy_where_the_system_cannot_send_from_file_to_file(path, monkeypatch):
     def cannot(*_given):
         raise OSError(errno.EINVAL, "Invalid argument")

@@ -614,7 +614,7 @@ class Reading:
                 changed.append(raw)
                 continue
             if key in users:
-                self._came_twice(key)
+                self._came_twice(key, dn)
             users[key] = None
             if plain:
                 by_value[dn] = key
@@ -628,11 +628,18 @@ class Reading:
             find_values(raw, header) == entry.get(name) for name, header in self.listed_by))
         return (_ENABLED if enabled else _DISABLED) if lasting else (_ENABLED_NOW if enabled else _DISABLED_NOW)
 
-    def _came_twice(self, key: str) -> None:
+    def _came_twice(self, key: str, dn: bytes) -> None:
+        """Forget what was noted of a user who comes once more, since he may have moved meanwhile: a value that leads to
+        where he was leads to no one, and is kept as one, or the next read would take it for a membership that ended."""
         self.twice.add(key)
-        for keys in self.at_home.values():
-            if key in keys:
-                keys.remove(key)
+        for lists in (self.at_home, self.user_side, *self.primary):
+            for keys in lists.values():
+                if key in keys:
+                    keys.remove(key)
+        if self.by_value.get(dn) != key:  # he comes from elsewhere
+            for known in (self.by_value, self.by_name):
+                for value in [value for value, one in known.items() if one == key]:
+                    del known[value]
 
     def _add_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
         """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
@@ -663,7 +670,7 @@ class Reading:
         digest = hashlib.sha256(hashed).digest()[:_HASH] + self._mark(entry, raw, enabled)
         stored = self.digests.users.get(key, b"")
         if key in users:
-            self._came_twice(key)
+            self._came_twice(key, dn)
         if stored is None or stored == digest:
             users[key] = None
         else:
@@ -803,8 +810,10 @@ class Reading:
         known = self.groups.get(key)
         if known and known.record.dn == dn:
             return key
-        if known:
+        if known:  # from elsewhere: see `_came_twice`
             self.groups_twice.add(key)
+            self.by_token = {token: one for token, one in self.by_token.items() if one != key}
+            self.ranges = [part for part in self.ranges if part[0] != key]
         name, problem = self.read_group_name(entry, dn)
         fields, problems = self.read_group_fields(entry, dn)
         if self.groups_are_groups:

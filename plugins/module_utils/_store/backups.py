@@ -26,6 +26,7 @@ from . import sqlite_file
 from .sqlite_file import StoreError
 
 _UNFINISHED = ".unfinished"
+_UNCHECKED = ".unchecked"  # of a store that nobody looked through for damage
 
 _PIECE = 1024 * 1024  # bytes that are read at once
 _AT_MOST = 1024 ** 3  # bytes that the system copies in one call
@@ -86,36 +87,41 @@ def meanwhile(work: Callable[[], None]) -> Callable[[], None]:
 
 
 @contextlib.contextmanager
-def backing_up(store: int, path: str, keep: int, end_check: Callable[[], None]) -> Iterator[None]:
+def backing_up(store: int, path: str, keep: int, end_check: Callable[[], None] | None) -> Iterator[None]:
     """Copy the database as it was last committed, while something else is done that commits nothing; at the end remove
-    old copies beyond ``keep``.
+    old copies beyond ``keep``. Where something is raised, there is no new copy.
 
     ``store`` is an open descriptor of the file at ``path``, which no one else may write. ``end_check`` raises
-    StoreError where the store is damaged: such a copy takes no other's place.
+    StoreError where the store is damaged; None where nothing looks for that.
 
-    Raises StoreError at the end, where nothing else was raised: there is no new copy then.
+    Raises StoreError at the end, where nothing else was raised: there could be no copy.
     """
     copy = "%s.backup-%s" % (path, datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ"))
+    if end_check is None:
+        copy += _UNCHECKED
+    _forget_old(path, keep)  # runs that were killed may have left many
     end = meanwhile(lambda: _back_up(store, path, copy))
     try:
         yield
+        end()
+        if end_check is not None:
+            end_check()
     except BaseException:
         with contextlib.suppress(BaseException):
             end()
+        with contextlib.suppress(OSError):
+            os.unlink(copy)
         raise
-    end()
-    try:
-        end_check()
-    except BaseException:
-        os.unlink(copy)
-        raise
-    _forget_old(path, keep)
+    _forget_old(path, keep, copy)
 
 
-def _forget_old(path: str, keep: int) -> None:
+def _forget_old(path: str, keep: int, new: str = "") -> None:
+    """Remove all copies but the ``new`` one, the last ``keep``, and the last of a store that was looked through: damage
+    may have come since, and be in all others."""
     copies = sorted(_copies(path))
     finished = [each for each in copies if not each.endswith(_UNFINISHED)]
-    for old in {*copies}.difference(finished[-keep:]):
+    checked = [each for each in finished if not each.endswith(_UNCHECKED)]
+    for old in {*copies}.difference(finished[-keep:], checked[-1:], [new]):
         with contextlib.suppress(OSError):  # one too many does no harm
             os.unlink(old)
 

@@ -124,7 +124,11 @@ def _begin(path: str, wait: float) -> sqlite3.Connection:
 
 
 def _check_as_committed(path: str) -> None:
-    with contextlib.closing(sqlite_file.connect(path, "mode=ro")) as connection:
+    try:
+        connection = sqlite_file.connect(path, "mode=ro")
+    except sqlite3.Error as error:
+        raise sqlite_file.cannot_be_read(path, error) from error
+    with contextlib.closing(connection):
         sqlite_file.check(connection, path)
 
 
@@ -281,7 +285,7 @@ class Store:
         """
         if self._connection is not None:
             if self._descriptor >= 0:
-                with contextlib.suppress(StoreError):
+                with contextlib.suppress(Exception):
                     self.end_check()  # or the last connection would be one that may not remove the WAL
             connection, self._connection = self._connection, None
             connection.close()  # rolls back; checks the WAL in and removes it
@@ -324,8 +328,7 @@ class Store:
         try:
             return self._connection.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
-            raise StoreError("store: '%s' cannot be read (%s): repair it, or name another file"
-                             % (self._path, error)) from error
+            raise sqlite_file.cannot_be_read(self._path, error) from error
 
     def _row(self, statement: str, parameters=()) -> Optional[tuple]:
         return next(iter(self._rows(statement, parameters)), None)
@@ -791,7 +794,7 @@ class Store:
         with 0. Whoever leaves it without an error has the copy."""
         if not keep:
             return contextlib.nullcontext()
-        return backups.backing_up(self._descriptor, self._path, keep, self.end_check)
+        return backups.backing_up(self._descriptor, self._path, keep, self._end_check and self.end_check)
 
     def apply(self, plan: _model.Plan, run: dict) -> None:
         """Write the plan, its history and the record of the run, inside the open transaction.

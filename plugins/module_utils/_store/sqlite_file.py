@@ -74,10 +74,16 @@ def damaged(path: str, why: object) -> StoreError:
                       % (path, why))
 
 
+def cannot_be_read(path: str, why: object) -> StoreError:
+    return StoreError("store: '%s' cannot be read (%s): repair it, or name another file" % (path, why))
+
+
 def check(connection: sqlite3.Connection, path: str) -> None:
-    """Read everything. Raises StoreError if it is damaged."""
+    """Read everything. Raises StoreError if it is damaged, or cannot be read."""
     try:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:  # of the system rather than of the file
+        raise cannot_be_read(path, error) from error
     except sqlite3.Error as error:
         found = error
     if found != "ok":

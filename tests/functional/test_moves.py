@@ -1,0 +1,118 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who moves while he is read comes twice. A value that leads to where he was has not left its list: nothing ends by it,
+neither now nor in a later run."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import reader
+from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, posix, unit
+from support.slapd import Slapd
+
+TEMPS = "ou=temps,%s" % BASE
+FULL = {"distinguished_name": [PEOPLE, TEMPS], "read_mode": "full"}
+POSIX = {**FULL, "ldap_parameters": {"preset": "rfc2307"}}
+
+
+def moves(rdn, new_rdn):
+    return "dn: %s,%s\nchangetype: moddn\nnewrdn: %s\ndeleteoldrdn: 1\nnewsuperior: %s\n\n" % (
+        rdn, PEOPLE, new_rdn, TEMPS)
+
+
+def modifies(dn, *lines):
+    return "\n".join(["dn: " + dn, "changetype: modify", *lines, "", ""])
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """A function: change the directory before the second container is searched for users, or for groups."""
+
+    def change(server, ldif, of_groups=False):
+        searched, real = [], reader.encoded_entries
+
+        def watched(session, base, *rest, **options):
+            if base == TEMPS:
+                searched.append(base)
+                if len(searched) == 1 + of_groups:
+                    server.modify(ldif)
+            yield from real(session, base, *rest, **options)
+
+        monkeypatch.setattr(reader, "encoded_entries", watched)
+
+    return change
+
+
+@pytest.fixture
+def server():
+    with Slapd(ldif=ROOT + unit("people") + unit("temps")) as server:
+        yield server
+
+
+LISTS = {
+    "by DN": (FULL, person, group("nurses", dn_of("ann"), dn_of("bob")),
+              ["add: member", "member: " + dn_of("cyd")]),
+    "by name": (POSIX, lambda name: posix(name, 10),
+                "dn: cn=nurses,%s\nobjectClass: posixGroup\ncn: nurses\ngidNumber: 7\nmemberUid: ann\nmemberUid: bob\n\n"
+                % PEOPLE, ["add: memberUid", "memberUid: cyd"]),
+}
+LATER = {
+    "nothing": lambda joins: modifies(dn_of("bob"), "add: title", "title: x"),
+    "he changes": lambda joins: modifies(dn_of("ann2", TEMPS), "add: title", "title: x"),
+    "his list changes": lambda joins: modifies("cn=nurses," + PEOPLE, *joins),
+}
+
+
+@pytest.mark.parametrize("later", LATER)
+@pytest.mark.parametrize("lists", LISTS)
+def test_a_user_who_moves_while_he_is_read_stays_a_member(server, meanwhile, tmp_path, lists, later):
+    options, person, nurses, joins = LISTS[lists]
+    lab = Lab(server, tmp_path / "users.db")
+    server.modify("".join(map(person, ("ann", "bob", "cyd"))) + nurses)
+    lab.run(**options)
+    meanwhile(server, moves("uid=ann", "uid=ann2"))
+    result = lab.once(**options)
+    assert result["summary"]["users"]["renamed"] == 1 and ("nurses", "ann2") in lab.members()
+    assert [each["value"].split(",")[0] for each in result["unresolved_members"]] in (["uid=ann"], ["ann"])
+    server.modify(LATER[later](joins))
+    for _again in range(2):
+        assert not lab.once(**options)["summary"]["memberships"]["removed"]
+        assert ("nurses", "ann2") in lab.members()
+
+
+@pytest.mark.parametrize("lists", LISTS)
+def test_who_has_the_name_of_one_who_moved_is_the_member_then(server, meanwhile, tmp_path, lists):
+    options, person, nurses, _joins = LISTS[lists]
+    lab = Lab(server, tmp_path / "users.db")
+    server.modify("".join(map(person, ("ann", "bob"))) + nurses)
+    lab.run(**options)
+    meanwhile(server, moves("uid=ann", "uid=ann2"))
+    lab.once(**options)
+    server.modify(person("ann"))
+    lab.once(**options)
+    assert lab.members() == [("nurses", "ann"), ("nurses", "bob")]
+
+
+def test_a_user_whose_primary_group_becomes_another_while_he_is_read_leaves_the_first(server, meanwhile, tmp_path):
+    lab = Lab(server, tmp_path / "users.db")
+    server.modify(posix("ann", 10) + "".join(
+        "dn: cn=%s,%s\nobjectClass: posixGroup\ncn: %s\ngidNumber: %d\n\n" % (name, PEOPLE, name, number)
+        for name, number in (("crew", 1), ("staff", 2))))
+    lab.run(**POSIX)
+    assert lab.members() == [("crew", "ann")]
+    meanwhile(server, moves("uid=ann", "uid=ann2")
+              + modifies(dn_of("ann2", TEMPS), "replace: gidNumber", "gidNumber: 2"))
+    lab.once(**POSIX, removal_limits={"memberships": "100%"})
+    assert lab.members() == [("staff", "ann2")]
+
+
+def test_a_group_that_moves_while_it_is_read_stays_nested(server, meanwhile, tmp_path):
+    lab = Lab(server, tmp_path / "users.db")
+    server.modify(person("ann") + group("inner", dn_of("ann")) + group("outer", "cn=inner," + PEOPLE))
+    lab.run(**FULL)
+    meanwhile(server, moves("cn=inner", "cn=inner2"), of_groups=True)
+    for _again in range(3):
+        lab.once(**FULL)
+        assert lab.rows("SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
+                        " JOIN user_groups n ON n.id = m.nested_id") == [("outer", "inner2")]
