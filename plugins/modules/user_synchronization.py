@@ -272,8 +272,8 @@ options:
     description:
       - How many copies of the store to keep beside it. One is made before each run that removes anything, and is
         checked. It cannot be made while another program reads an earlier state of the store.
-      - Where all of these are of incremental runs, which do not look through the store for damage, one more is kept, the
-        last one of a run that did.
+      - Where all of these are of incremental runs, which do not look through the store for damage, one more is kept,
+        the last one of a run that did.
       - V(0) makes none.
     type: int
     default: 5

@@ -54,8 +54,8 @@ LISTS = {
     "by DN": (FULL, person, group("nurses", dn_of("ann"), dn_of("bob")),
               ["add: member", "member: " + dn_of("cyd")]),
     "by name": (POSIX, lambda name: posix(name, 10),
-                "dn: cn=nurses,%s\nobjectClass: posixGroup\ncn: nurses\ngidNumber: 7\nmemberUid: ann\nmemberUid: bob\n\n"
-                % PEOPLE, ["add: memberUid", "memberUid: cyd"]),
+                "dn: cn=nurses,%s\nobjectClass: posixGroup\ncn: nurses\ngidNumber: 7\nmemberUid: ann\n"
+                "memberUid: bob\n\n" % PEOPLE, ["add: memberUid", "memberUid: cyd"]),
 }
 LATER = {
     "nothing": lambda joins: modifies(dn_of("bob"), "add: title", "title: x"),

@@ -14,6 +14,7 @@ is not complete raises ReadError, and then there is no snapshot.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
@@ -632,14 +633,13 @@ class Reading:
         """Forget what was noted of a user who comes once more, since he may have moved meanwhile: a value that leads to
         where he was leads to no one, and is kept as one, or the next read would take it for a membership that ended."""
         self.twice.add(key)
-        for lists in (self.at_home, self.user_side, *self.primary):
-            for keys in lists.values():
-                if key in keys:
-                    keys.remove(key)
+        for keys in itertools.chain(self.at_home.values(), self.user_side.values(),
+                                    *(users_of.values() for users_of in self.primary)):
+            if key in keys:
+                keys.remove(key)
         if self.by_value.get(dn) != key:  # he comes from elsewhere
-            for known in (self.by_value, self.by_name):
-                for value in [value for value, one in known.items() if one == key]:
-                    del known[value]
+            _drop(self.by_value, key)
+            _drop(self.by_name, key)
 
     def _add_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
         """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
@@ -812,7 +812,7 @@ class Reading:
             return key
         if known:  # from elsewhere: see `_came_twice`
             self.groups_twice.add(key)
-            self.by_token = {token: one for token, one in self.by_token.items() if one != key}
+            _drop(self.by_token, key)
             self.ranges = [part for part in self.ranges if part[0] != key]
         name, problem = self.read_group_name(entry, dn)
         fields, problems = self.read_group_fields(entry, dn)
@@ -1300,6 +1300,12 @@ class Reading:
 
 
 # --- small things ----------------------------------------------------------------------------------------------------
+
+
+def _drop(known: Dict[Any, Any], meaning: str) -> None:
+    """Forget, in place, all that means this."""
+    for each in [each for each, means in known.items() if means == meaning]:
+        del known[each]
 
 
 def _attributes(*names: Optional[str]) -> Tuple[str, ...]:
