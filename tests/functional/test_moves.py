@@ -10,19 +10,19 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import reader
 from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, posix, unit
 from support.slapd import Slapd
+from test_incremental import modified, moved
 
 TEMPS = "ou=temps,%s" % BASE
 FULL = {"distinguished_name": [PEOPLE, TEMPS], "read_mode": "full"}
 POSIX = {**FULL, "ldap_parameters": {"preset": "rfc2307"}}
 
 
-def moves(rdn, new_rdn):
-    return "dn: %s,%s\nchangetype: moddn\nnewrdn: %s\ndeleteoldrdn: 1\nnewsuperior: %s\n\n" % (
-        rdn, PEOPLE, new_rdn, TEMPS)
+def posix_group(name, number, *lines):
+    return "\n".join(["dn: cn=%s,%s" % (name, PEOPLE), "objectClass: posixGroup", "cn: " + name,
+                      "gidNumber: %d" % number, *lines, "", ""])
 
 
-def modifies(dn, *lines):
-    return "\n".join(["dn: " + dn, "changetype: modify", *lines, "", ""])
+ANN_MOVES = moved(dn_of("ann"), "uid=ann2", TEMPS)
 
 
 @pytest.fixture
@@ -51,16 +51,14 @@ def server():
 
 
 LISTS = {
-    "by DN": (FULL, person, group("nurses", dn_of("ann"), dn_of("bob")),
-              ["add: member", "member: " + dn_of("cyd")]),
-    "by name": (POSIX, lambda name: posix(name, 10),
-                "dn: cn=nurses,%s\nobjectClass: posixGroup\ncn: nurses\ngidNumber: 7\nmemberUid: ann\n"
-                "memberUid: bob\n\n" % PEOPLE, ["add: memberUid", "memberUid: cyd"]),
+    "by DN": (FULL, person, group("nurses", dn_of("ann"), dn_of("bob")), ("member", dn_of("cyd"))),
+    "by name": (POSIX, lambda name: posix(name, 10), posix_group("nurses", 7, "memberUid: ann", "memberUid: bob"),
+                ("memberUid", "cyd")),
 }
 LATER = {
-    "nothing": lambda joins: modifies(dn_of("bob"), "add: title", "title: x"),
-    "he changes": lambda joins: modifies(dn_of("ann2", TEMPS), "add: title", "title: x"),
-    "his list changes": lambda joins: modifies("cn=nurses," + PEOPLE, *joins),
+    "somebody else changes": lambda joins: modified(dn_of("bob"), "add", "title", "x"),
+    "he changes": lambda joins: modified(dn_of("ann2", TEMPS), "add", "title", "x"),
+    "his list changes": lambda joins: modified("cn=nurses," + PEOPLE, "add", *joins),
 }
 
 
@@ -71,7 +69,7 @@ def test_a_user_who_moves_while_he_is_read_stays_a_member(server, meanwhile, tmp
     lab = Lab(server, tmp_path / "users.db")
     server.modify("".join(map(person, ("ann", "bob", "cyd"))) + nurses)
     lab.run(**options)
-    meanwhile(server, moves("uid=ann", "uid=ann2"))
+    meanwhile(server, ANN_MOVES)
     result = lab.once(**options)
     assert result["summary"]["users"]["renamed"] == 1 and ("nurses", "ann2") in lab.members()
     assert [each["value"].split(",")[0] for each in result["unresolved_members"]] in (["uid=ann"], ["ann"])
@@ -87,7 +85,7 @@ def test_who_has_the_name_of_one_who_moved_is_the_member_then(server, meanwhile,
     lab = Lab(server, tmp_path / "users.db")
     server.modify("".join(map(person, ("ann", "bob"))) + nurses)
     lab.run(**options)
-    meanwhile(server, moves("uid=ann", "uid=ann2"))
+    meanwhile(server, ANN_MOVES)
     lab.once(**options)
     server.modify(person("ann"))
     lab.once(**options)
@@ -96,13 +94,10 @@ def test_who_has_the_name_of_one_who_moved_is_the_member_then(server, meanwhile,
 
 def test_a_user_whose_primary_group_becomes_another_while_he_is_read_leaves_the_first(server, meanwhile, tmp_path):
     lab = Lab(server, tmp_path / "users.db")
-    server.modify(posix("ann", 10) + "".join(
-        "dn: cn=%s,%s\nobjectClass: posixGroup\ncn: %s\ngidNumber: %d\n\n" % (name, PEOPLE, name, number)
-        for name, number in (("crew", 1), ("staff", 2))))
+    server.modify(posix("ann", 10) + posix_group("crew", 1) + posix_group("staff", 2))
     lab.run(**POSIX)
     assert lab.members() == [("crew", "ann")]
-    meanwhile(server, moves("uid=ann", "uid=ann2")
-              + modifies(dn_of("ann2", TEMPS), "replace: gidNumber", "gidNumber: 2"))
+    meanwhile(server, ANN_MOVES + modified(dn_of("ann2", TEMPS), "replace", "gidNumber", 2))
     lab.once(**POSIX, removal_limits={"memberships": "100%"})
     assert lab.members() == [("staff", "ann2")]
 
@@ -111,7 +106,7 @@ def test_a_group_that_moves_while_it_is_read_stays_nested(server, meanwhile, tmp
     lab = Lab(server, tmp_path / "users.db")
     server.modify(person("ann") + group("inner", dn_of("ann")) + group("outer", "cn=inner," + PEOPLE))
     lab.run(**FULL)
-    meanwhile(server, moves("cn=inner", "cn=inner2"), of_groups=True)
+    meanwhile(server, moved("cn=inner," + PEOPLE, "cn=inner2", TEMPS), of_groups=True)
     for _again in range(3):
         lab.once(**FULL)
         assert lab.rows("SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
