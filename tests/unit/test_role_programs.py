@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -187,6 +188,22 @@ def test_a_job_is_held_by_one(tmp_path):
     with program.lock(tmp_path) as third:
         assert third is True
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_waits_has_the_job_after_the_other(tmp_path):
+    order = []
+
+    def wait():
+        with program.lock(tmp_path, wait=True) as held:
+            order.append(held)
+
+    waiting = threading.Thread(target=wait)
+    with program.lock(tmp_path):
+        waiting.start()
+        waiting.join(0.3)
+        order.append("the other")
+    waiting.join(10)
+    assert order == ["the other", True]
 
 
 def test_a_log_that_has_grown_is_put_aside(tmp_path, monkeypatch):

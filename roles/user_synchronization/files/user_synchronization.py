@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
             return run_as_root(settings, options, job)
         if options.command == "check":
             return call_ansible(settings, options.job, dry=True)
-        return run(settings, options.job, job["time_limit"])
+        return run(settings, options.job, job["time_limit"], options.wait)
     except PermissionError as error:
         print(f"{IDENTIFIER}: {error.filename}: not allowed: run it as root", file=sys.stderr)
     except Failure as error:
@@ -102,9 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     # How cron calls it: wait the random delay, call the failure command, and after a boot run only what was missed.
     running.add_argument("--scheduled", action="store_true", help=argparse.SUPPRESS)
     running.add_argument("--missed", action="store_true", help=argparse.SUPPRESS)
+    # How the role calls it: a run under way may have begun with what the job was before.
+    running.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)
     checking = commands.add_parser("check", help="show what a run would change, and change nothing")
     checking.add_argument("job")
-    checking.set_defaults(scheduled=False, missed=False)
+    checking.set_defaults(scheduled=False, missed=False, wait=False)
     commands.add_parser("status", help="show how the last runs ended").add_argument("job", nargs="?")
     return parser
 
@@ -134,7 +136,7 @@ def run_as_root(settings: Settings, options: argparse.Namespace, job: dict[str, 
         return 0
     if options.scheduled:
         time.sleep(random.uniform(0, job["random_delay"]))
-    command = [sys.executable, "-I", __file__, options.command, options.job]
+    command = [sys.executable, "-I", __file__, options.command, options.job] + ["--wait"] * options.wait
     with runtime_directory(settings.user) as runtime:
         try:
             done = as_user(settings.user, command, runtime, vault_key(settings) if job["secret"] else "")
@@ -234,9 +236,9 @@ def _numbers(text: str, limits: tuple[int, int, str]) -> set[int]:
 # --- As the unprivileged user: one run
 
 
-def run(settings: Settings, job: str, time_limit: int) -> int:
-    """Run the job and tell of it; return 0 when it succeeded, or when another run of it is under way."""
-    with lock(settings.job_directory(job)) as held:
+def run(settings: Settings, job: str, time_limit: int, wait: bool) -> int:
+    """Run the job and tell of it; return 0 when it succeeded, or when another run is under way and not waited for."""
+    with lock(settings.job_directory(job), wait) as held:
         if not held:
             tell(f"{job}: not started, since a run of it is under way")
             return 0
@@ -322,12 +324,15 @@ def _environment(runtime: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def lock(directory: Path) -> Iterator[bool]:
-    """Hold the job, whoever runs it; false when somebody else does. The lock is on the directory: no file is left."""
+def lock(directory: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold the job, whoever runs it; false when somebody else does and this is not to wait for them.
+
+    The lock is on the directory: no file is left.
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:
