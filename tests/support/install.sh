@@ -65,7 +65,8 @@ first_python() {
 make_venv() {
     local name=$1 python=$2 key venv
     shift 2
-    key=$({ "$python" -V; echo "$@"; cat "$checkout"/requirements.txt "$checkout"/tests/requirements*.txt; } | sha256sum | cut -c1-12)
+    # The same for each checkout of it, wherever that lies.
+    key=$({ "$python" -V; echo "${@//"$checkout"/}"; cat "$checkout"/requirements.txt "$checkout"/tests/requirements*.txt; } | sha256sum | cut -c1-12)
     venv=$cache/venv/$name-$key
     (
         flock 9

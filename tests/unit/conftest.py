@@ -1,7 +1,10 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Properties are tried on the same examples in every run of CI, and on new ones everywhere else."""
+"""Properties are tried on the same examples in every run of CI, and on new ones everywhere else.
+
+``--hypothesis-profile few`` tries an eighth of them: for one more Python, when another one tries them all.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,6 @@ import os
 
 from hypothesis import settings
 
-settings.register_profile("ci", derandomize=True, deadline=None)
-settings.register_profile("new examples", deadline=None)
-settings.load_profile("ci" if os.environ.get("CI") else "new examples")
+settings.register_profile("all", derandomize=bool(os.environ.get("CI")), deadline=None)
+settings.register_profile("few", settings.get_profile("all"), max_examples=settings.get_profile("all").max_examples // 8)
+settings.load_profile("all")

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes, wire
 from ansible_collections.usersync.directory.plugins.module_utils._directory.search import ReadError
 from ansible_collections.usersync.directory.plugins.module_utils._directory.values import filter_attributes
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_search import Server, done, entry
 
@@ -249,7 +249,6 @@ WHO = st.integers(0, 3000).map(lambda one: one.to_bytes(16, "big"))
 VERSIONS = st.dictionaries(WHO, st.sampled_from([b"version1", b"version2"]), max_size=40)
 
 
-@settings(deadline=None)
 @given(VERSIONS, VERSIONS, st.integers(0, 2000), st.sets(WHO, max_size=5))
 def test_a_sweep_tells_what_sets_would_tell(before, now, unchanged, outside):
     """With up to two thousand between them that did not change: they are passed over by the hundred."""

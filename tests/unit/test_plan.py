@@ -16,8 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 DIRECTORY = _model.Directory("S-1-5-21-1-2-3", "active_directory")
 TARGET = "path:All"
@@ -214,7 +215,7 @@ def places(records):
     return [_plan.place_of(record) for record in records.values()]
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(histories(), st.randoms(use_true_random=False))
 def test_laws(history, shuffler):
     store, steps = history
@@ -273,7 +274,7 @@ def assert_extinct(store, reference, before, policy):
         assert all(reference not in members for members in store.members.values())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.permutations(range(5)), st.integers(0, 2**32))
 def test_names_rotate_in_one_run(order, seed):
     """Whoever takes whose name: a permutation of names is a set of renames, whatever cycles it has."""
@@ -528,7 +529,6 @@ def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
     }, "the digests of a plan are the same in every version of this collection"
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcA"), st.sampled_from("xy"), st.integers(0, 2)), max_size=12),
        st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=3), st.randoms())
 def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcomers, by_hand, shuffler):

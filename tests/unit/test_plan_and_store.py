@@ -20,8 +20,9 @@ from ansible_collections.usersync.directory.plugins.module_utils import (
 )
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
 from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from test_plan import DIRECTORY, directories, group, policies, user
 
 OTHER_DIRECTORY = _model.Directory("dc=other#1", "openldap")
@@ -107,7 +108,7 @@ def effective_members(path):
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.booleans(), st.lists(st.tuples(
     st.sampled_from(sorted(SYNCHRONIZATIONS)), directories(), st.booleans(),
     st.fixed_dictionaries({
@@ -167,7 +168,7 @@ def leaving(path, name, state):
             store.commit()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.tuples(
     st.sampled_from(sorted(SYNCHRONIZATIONS)), directories(),
     st.sampled_from(("run", "run", "hold", "released", "absent")),

@@ -32,8 +32,9 @@ from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_f
     StoreError,
     check_writable,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DIRECTORY = _model.Directory("S-1-5-21-1-2-3", "active_directory")
@@ -701,7 +702,7 @@ def trees(draw):
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(people(), people())
 def test_any_users_become_any_others(tmp_path_factory, before, after):
     path = tmp_path_factory.mktemp("law") / "users.db"
@@ -714,7 +715,7 @@ def test_any_users_become_any_others(tmp_path_factory, before, after):
     assert rows(path, "SELECT 1 FROM users WHERE name_key IS NULL") == []
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(trees(), trees())
 def test_any_tree_becomes_any_other(tmp_path_factory, before, after):
     path = tmp_path_factory.mktemp("law") / "users.db"
@@ -1023,7 +1024,7 @@ def test_attributes_come_back_as_they_were(path):
     assert state.user_groups["g1"] == group("staff", attributes=attributes)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(test_plan.histories())
 def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_tests(tmp_path_factory, history):
     dictionaries, steps = history

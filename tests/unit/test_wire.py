@@ -14,8 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import values, wire
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from ldap3.operation.search import compile_filter, parse_filter
 from ldap3.protocol import rfc2696, rfc4511
 from pyasn1.codec.ber import decoder, encoder
@@ -165,7 +166,7 @@ def test_one_wrong_tag_or_length_is_seen_where_the_attribute_is_known(at):
             wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1:], names)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(TEXT, ATTRIBUTES.filter(bool), st.booleans())
 def test_a_truncated_entry_is_refused_at_every_byte(dn, attributes, microsoft):
     raw = encoder.encode(entry_operation(dn, attributes))
@@ -179,7 +180,7 @@ def test_a_truncated_entry_is_refused_at_every_byte(dn, attributes, microsoft):
                 wire.decode_entry(raw[:size], known)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(TEXT, ATTRIBUTES, st.data())
 def test_a_damaged_entry_is_refused_or_another_entry(dn, attributes, data):
     raw = bytearray(encoder.encode(entry_operation(dn, attributes)))
@@ -203,7 +204,7 @@ def decoded(raw, names):
         return None
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.binary(max_size=80), st.integers(1, 80))
 def test_arbitrary_bytes_end_in_a_read_error(data, size):
     for start in (b"", b"\x30", b"\x30\x30\x02\x01\x05\x64", b"\x30\x20\x02\x01\x05\x65", b"\x30\x20\x02\x01\x00\x78"):
@@ -221,7 +222,6 @@ def test_arbitrary_bytes_end_in_a_read_error(data, size):
             pass
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(TEXT, ATTRIBUTES), max_size=4),
     st.integers(1, 700),
