@@ -12,6 +12,7 @@ import os
 
 from hypothesis import settings
 
-settings.register_profile("all", derandomize=bool(os.environ.get("CI")), deadline=None)
-settings.register_profile("few", settings.get_profile("all"), max_examples=settings.get_profile("all").max_examples // 8)
+ALL = settings(derandomize=bool(os.environ.get("CI")), deadline=None)
+settings.register_profile("all", ALL)
+settings.register_profile("few", ALL, max_examples=ALL.max_examples // 8)
 settings.load_profile("all")

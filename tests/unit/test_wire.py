@@ -16,10 +16,10 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import values, wire
 from hypothesis import given
 from hypothesis import strategies as st
-from support.examples import examples
 from ldap3.operation.search import compile_filter, parse_filter
 from ldap3.protocol import rfc2696, rfc4511
 from pyasn1.codec.ber import decoder, encoder
+from support.examples import examples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUE = st.one_of(st.binary(max_size=20), st.binary(min_size=120, max_size=300))
