@@ -243,6 +243,8 @@ class Snapshot(NamedTuple):
     other_members: Dict[str, int]  # members that are no users: 'computers', 'contacts', 'out_of_scope', ... -> count
     selected: Dict[str, str]  # selected DN as written in the options -> stable key: a renamed one is found again
     warnings: List[str]
+    # (stable key of a group, member reference) -> the value that the list has for whoever was read elsewhere and moved.
+    listed_as: Dict[Tuple[str, str], str] = {}
     dangling: Dict[str, List[str]] = {}  # group that users list and that does not exist -> keys of these users
     whole_tree: bool = False  # everything was selected that the directory has
     complete: bool = True

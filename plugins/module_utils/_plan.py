@@ -495,6 +495,7 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
             changes.append(change)
             if key in groups:
                 bookkeeping.group_digests.setdefault(key, _NOT_READ)
+    bookkeeping.listed_as.update((member, value) for member, value in snapshot.listed_as.items() if member[0] in groups)
     # Who is lost stays a member, by the policy, of lists that were not read: they say less than the store has of them.
     for reference in kept.intersection(snapshot.lost_users, state.memberships):
         for key in state.memberships[reference]:

@@ -1,19 +1,20 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who moves while he is read comes twice. A value that leads to where he was has not left its list: nothing ends by it,
-neither now nor in a later run."""
+"""Who moves while he is read comes twice, or is listed where he was not read. A value that led to him has not left its
+list: nothing ends by it, neither now nor in a later run."""
 
 from __future__ import annotations
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import reader
-from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, posix, unit
+from ansible_collections.usersync.directory.plugins.module_utils._directory import partial, reader
+from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, posix, renamed, unit
 from support.slapd import Slapd
 from test_incremental import modified, moved
 
 TEMPS = "ou=temps,%s" % BASE
 FULL = {"distinguished_name": [PEOPLE, TEMPS], "read_mode": "full"}
+INCREMENTAL = {**FULL, "read_mode": "incremental"}
 POSIX = {**FULL, "ldap_parameters": {"preset": "rfc2307"}}
 
 
@@ -23,6 +24,25 @@ def posix_group(name, number, *lines):
 
 
 ANN_MOVES = moved(dn_of("ann"), "uid=ann2", TEMPS)
+NURSES = "cn=nurses," + PEOPLE
+INNER = "cn=inner," + PEOPLE
+
+
+def nested(lab):
+    return lab.rows("SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
+                    " JOIN user_groups n ON n.id = m.nested_id")
+
+
+def just_before(monkeypatch, where, name, change):
+    """Have the change made once, before this is called."""
+    real, made = getattr(where, name), []
+
+    def called(*arguments, **options):
+        if not made:
+            made.append(change())
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(where, name, called)
 
 
 @pytest.fixture
@@ -109,5 +129,89 @@ def test_a_group_that_moves_while_it_is_read_stays_nested(server, meanwhile, tmp
     meanwhile(server, moved("cn=inner," + PEOPLE, "cn=inner2", TEMPS), of_groups=True)
     for _again in range(3):
         lab.once(**FULL)
-        assert lab.rows("SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
-                        " JOIN user_groups n ON n.id = m.nested_id") == [("outer", "inner2")]
+        assert nested(lab) == [("outer", "inner2")]
+
+
+# Who moves after he was read, and is listed where he is now: the list leads to him, and his record tells where he was.
+FOLLOWS = {
+    "inside": (FULL, ("member", dn_of("ann2", TEMPS), dn_of("bob")), renamed(dn_of("ann2", TEMPS), "uid=ann3")),
+    "outside": ({**FULL, "distinguished_name": PEOPLE}, ("member", dn_of("ann2", TEMPS), dn_of("bob")),
+                moved(dn_of("ann2", TEMPS), "uid=ann3", PEOPLE)),
+    "by name": (POSIX, ("memberUid", "ann2", "bob"), renamed(dn_of("ann2", TEMPS), "uid=ann3")),
+}
+
+
+@pytest.mark.parametrize("case", FOLLOWS)
+def test_a_list_that_follows_a_move_once_and_not_twice_keeps_the_member(server, monkeypatch, tmp_path, case):
+    options, list_now, moves_again = FOLLOWS[case]
+    lists = LISTS["by name" if case == "by name" else "by DN"]
+    lab = Lab(server, tmp_path / "users.db")
+    server.modify("".join(map(lists[1], ("ann", "bob"))) + lists[2])
+    lab.run(**options)
+    just_before(monkeypatch, reader.Reading, "_read_groups",
+                lambda: server.modify(ANN_MOVES + modified(NURSES, "replace", *list_now)))
+    lab.once(**options)
+    assert lab.members() == [("nurses", "ann"), ("nurses", "bob")]  # as she was read
+    server.modify(moves_again)
+    for _again in range(2):
+        assert not lab.once(**options)["summary"]["memberships"]["removed"]
+        assert lab.members() == [("nurses", "ann3"), ("nurses", "bob")]
+    server.modify(modified(NURSES, "replace", *list_now[::2]))  # and without the value it ends
+    lab.once(**options, removal_limits={"memberships": "100%"})
+    assert lab.members() == [("nurses", "bob")]
+
+
+def test_a_list_that_follows_the_move_of_a_nested_group_once_and_not_twice_keeps_it(server, meanwhile, tmp_path):
+    lab = Lab(server, tmp_path / "users.db")
+    away = "ou=away," + BASE
+    server.modify(person("ann") + unit("away") + group("inner", dn_of("ann")) + group("outer", INNER)
+                  + moved("cn=outer," + PEOPLE, "cn=outer", TEMPS))
+    lab.run(**FULL)
+    meanwhile(server, moved(INNER, "cn=inner2", away)
+              + modified("cn=outer," + TEMPS, "replace", "member", "cn=inner2," + away), of_groups=True)
+    lab.once(**FULL)
+    assert nested(lab) == [("outer", "inner")]  # as it was read
+    server.modify(moved("cn=inner2," + away, "cn=inner3", PEOPLE))
+    for _again in range(2):
+        lab.once(**FULL)
+        assert nested(lab) == [("outer", "inner3")]
+
+
+# --- who moves while what changed is read
+
+
+@pytest.fixture(params=["plain", "syncprov"])
+def any_server(request):
+    overlays = ("syncprov",) if request.param == "syncprov" else ()
+    with Slapd(ldif=ROOT + unit("people") + unit("temps"), overlays=overlays) as server:
+        yield server
+
+
+def test_a_group_that_moves_after_it_was_asked_what_changed_stays_nested(any_server, monkeypatch, tmp_path):
+    lab = Lab(any_server, tmp_path / "users.db")
+    any_server.modify("".join(map(person, ("ann", "bob", "cyd", "dan"))) + group("inner", dn_of("ann"))
+                      + group("outer", dn_of("ann"), INNER))
+    lab.once(**INCREMENTAL)
+    any_server.modify(renamed(dn_of("ann"), "uid=ann2"))  # so that the lists with her are read
+    just_before(monkeypatch, partial._PartialReading, "_lists_to_read",
+                lambda: any_server.modify(moved(INNER, "cn=inner2", TEMPS)))
+    result = lab.once(**INCREMENTAL)
+    assert result["read"]["mode"] == "full" and "moved while what changed was read" in result["read"]["reason"]
+    for _again in range(2):
+        assert nested(lab) == [("outer", "inner2")]
+        lab.once(**INCREMENTAL)
+
+
+def test_a_user_who_moves_after_he_was_read_with_what_changed_stays_a_member(any_server, monkeypatch, tmp_path):
+    lab = Lab(any_server, tmp_path / "users.db")
+    any_server.modify(person("ann") + person("bob") + group("nurses", dn_of("ann"), dn_of("bob")))
+    lab.once(**INCREMENTAL)
+    any_server.modify(modified(dn_of("ann"), "add", "title", "x") + modified(NURSES, "add", "description", "x"))
+    just_before(monkeypatch, partial._PartialReading, "_fetch_groups", lambda: any_server.modify(
+        ANN_MOVES + modified(NURSES, "replace", "member", dn_of("ann2", TEMPS), dn_of("bob"))))
+    result = lab.once(**INCREMENTAL)
+    assert result["read"]["mode"] == "full" and "moved while what changed was read" in result["read"]["reason"]
+    any_server.modify(renamed(dn_of("ann2", TEMPS), "uid=ann3"))
+    for _again in range(2):
+        lab.once(**INCREMENTAL)
+        assert lab.members() == [("nurses", "ann3"), ("nurses", "bob")]

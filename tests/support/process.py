@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
+import functools
 import os
 import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 Entry = dict[str, list["str | bytes"]]
 T = TypeVar("T")
@@ -48,7 +51,7 @@ def run(command: list[str], *, text: str | None = None, env: dict[str, str] | No
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listened on a moment ago.
+    """A TCP port of 127.0.0.1 that nothing listens on, and that nobody else in these tests is given.
 
     It lies below those that Linux gives to outgoing connections (ip_local_port_range, 32768 and up): one of them could
     take it until the server listens.
@@ -56,8 +59,20 @@ def free_port() -> int:
     while True:
         port = random.SystemRandom().randrange(20000, 32768)
         with socket.socket() as probe, contextlib.suppress(OSError):
+            fcntl.lockf(_port_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
+
+
+_given: set[int] = set()
+
+
+@functools.cache
+def _port_locks() -> IO[bytes]:
+    """A file with a byte for each port: this process locks those of its ports, as long as it lives."""
+    return open(Path(tempfile.gettempdir(), f"usersync-ports-{os.getuid()}"), "ab")
 
 
 class ClosedAtExit:

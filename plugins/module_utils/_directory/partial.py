@@ -39,7 +39,6 @@ from .reader import (
     _below_parents,
     _Group,
     _keys_of,
-    _known,
     _tests,
     complete_or_error,
 )
@@ -402,9 +401,16 @@ class _PartialReading(Reading):
         if lists:
             self.by_token.update((normal_dn(dn), key) for key, dn in self.stored_groups.items()
                                  if key not in self.looked)
-        for found in lists.values():
+        for key, found in lists.items():
+            if key not in self.looked and self.stored_groups.get(key, dn_text(found[0])) != dn_text(found[0]):
+                self._moved(found[0], key)
             self._add_group(*found)
         self._read_ranges()
+
+    def _moved(self, dn: bytes, _token: str) -> None:
+        """Nothing said that whoever is found here has moved: so he did after that was asked, and what was read of lists
+        may be older, or newer."""
+        raise ReadFully("'%s' moved while what changed was read" % dn_text(dn))
 
     def _spelled_otherwise(self, tokens: Set[str]) -> Dict[str, str]:
         """Leave it to the server: few values are not known here, and many users are."""
@@ -423,7 +429,7 @@ class _PartialReading(Reading):
                 if len({each[0] for each in entries}) > 1:
                     found[token] = _AMBIGUOUS
                 elif entries:
-                    known = _known(attribute, self.users, entries[0][1])
+                    known = self._known(attribute, self.users, entries[0], token)
                     found[token] = known or self._note_outside(self._add_found(entries[0], token), token)
                 else:
                     found[token] = _OUT_OF_SCOPE
@@ -454,6 +460,9 @@ class _PartialReading(Reading):
             for token, entries in matches.items():
                 key = self._key("group_key", attribute, entries[0][1], token)
                 if key in self.groups or key in self.stored_groups and key not in self.looked:
+                    dn = self.groups[key].record.dn if key in self.groups else self.stored_groups[key]
+                    if self.members_by == "dn" and normal_dn(dn) != token:
+                        self._moved(entries[0][0], token)
                     found[token] = key
                 elif self._lies_within(token):
                     found[token] = self._add_group(*entries[0])

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+from collections.abc import Container
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from .._errors import SynchronizationError
@@ -247,6 +248,8 @@ class Reading:
 
         self.users: Dict[str, Optional[User]] = {}
         self.twice: Set[str] = set()  # keys that came with two DNs
+        # Users who came once more -> what `_list_user` was told the last time.
+        self.came_again: Dict[str, Tuple[bytes, Entry, Optional[str]]] = {}
         # Keys of the stored groups whose lists may lead to others than when they were read. None: any may.
         self.concerned: Optional[Set[str]] = set()
         self.new_primary: List[Set[bytes]] = [set() for dummy in preset.primary_group]  # by rule: values of who changed
@@ -276,6 +279,8 @@ class Reading:
         # whether it is reported.
         self.open: Dict[str, Tuple[str, Dict[str, Tuple[str, bool]]]] = {}
         self.there: Dict[str, str] = {}
+        self.moved_to: Set[str] = set()  # see `_moved`
+        self.listed_as: Dict[Tuple[str, str], str] = {}  # see Snapshot
         self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
 
         self.user_key, self.created = preset.user_key.lower(), preset.created.lower()
@@ -350,6 +355,7 @@ class Reading:
             selected=self.selected,
             warnings=[printable(warning) for warning in self.warnings],
             dangling=self.dangling,
+            listed_as=self.listed_as,
             whole_tree=self.whole,
             mark=self._position_as_mark(),
         )
@@ -573,6 +579,7 @@ class Reading:
             for part in encoded_entries(self.session, base, "sub", self.preset.user_filter, self.user_attributes):
                 for raw in self._changed(part) if self.as_stored else part:
                     self._add_user(*decode_entry(raw, self.session.names))
+        self._forget_where_they_were()
         self._note_concerned()
         if _AMBIGUOUS in self.by_name.values():
             self.by_value = {value: key for value, key in self.by_value.items()
@@ -615,7 +622,7 @@ class Reading:
                 changed.append(raw)
                 continue
             if key in users:
-                self._came_twice(key, dn)
+                self.came_again[key] = (dn, {name: find_values(raw, header) for name, header in self.listed_by}, home)
             users[key] = None
             if plain:
                 by_value[dn] = key
@@ -629,17 +636,23 @@ class Reading:
             find_values(raw, header) == entry.get(name) for name, header in self.listed_by))
         return (_ENABLED if enabled else _DISABLED) if lasting else (_ENABLED_NOW if enabled else _DISABLED_NOW)
 
-    def _came_twice(self, key: str, dn: bytes) -> None:
-        """Forget what was noted of a user who comes once more, since he may have moved meanwhile: a value that leads to
-        where he was leads to no one, and is kept as one, or the next read would take it for a membership that ended."""
-        self.twice.add(key)
+    def _forget_where_they_were(self) -> None:
+        """Keep of who came more than once what was noted the last time, since he may have moved meanwhile: a value that
+        leads to where he was leads to no one, and is kept as one, or the next read would take it for a membership that
+        ended. All at once: a whole container may have moved."""
+        again = self.came_again
+        self.twice.update(again)
+        if not again:
+            return
+        _drop(self.by_value, again)
+        _drop(self.by_name, again)
         for keys in itertools.chain(self.at_home.values(), self.user_side.values(),
                                     *(users_of.values() for users_of in self.primary)):
-            if key in keys:
-                keys.remove(key)
-        if self.by_value.get(dn) != key:  # he comes from elsewhere
-            _drop(self.by_value, key)
-            _drop(self.by_name, key)
+            if not again.keys().isdisjoint(keys):
+                keys[:] = [key for key in keys if key not in again]
+        for key, (dn, entry, home) in again.items():
+            self._list_user(key, dn, entry, home)
+        again.clear()
 
     def _add_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
         """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
@@ -670,7 +683,7 @@ class Reading:
         digest = hashlib.sha256(hashed).digest()[:_HASH] + self._mark(entry, raw, enabled)
         stored = self.digests.users.get(key, b"")
         if key in users:
-            self._came_twice(key, dn)
+            self.came_again[key] = (dn, {name: entry.get(name, []) for name, _header in self.listed_by}, home)
         if stored is None or stored == digest:
             users[key] = None
         else:
@@ -810,9 +823,9 @@ class Reading:
         known = self.groups.get(key)
         if known and known.record.dn == dn:
             return key
-        if known:  # from elsewhere: see `_came_twice`
+        if known:  # from elsewhere: see `_forget_where_they_were`
             self.groups_twice.add(key)
-            _drop(self.by_token, key)
+            _drop(self.by_token, (key,))
             self.ranges = [part for part in self.ranges if part[0] != key]
         name, problem = self.read_group_name(entry, dn)
         fields, problems = self.read_group_fields(entry, dn)
@@ -1013,7 +1026,7 @@ class Reading:
                 if len({each[0] for each in entries}) > 1:
                     found[token] = _AMBIGUOUS
                 elif entries:
-                    known = _known(keys[0], self.users, entries[0][1])
+                    known = self._known(keys[0], self.users, entries[0], token)
                     self.twice.update([known] if known else ())
                     found[token] = known or self._note_outside(self._add_user(*entries[0]), token)
                 else:
@@ -1027,7 +1040,7 @@ class Reading:
         for matches in self._look_up({} if self.members_by == "name" else self._not_read(pending),
                                      self.preset.group_filter, self.group_attributes, keys):
             for token, entries in matches.items():
-                known = _known(keys[0], self.groups, entries[0][1])
+                known = self._known(keys[0], self.groups, entries[0], token)
                 self.groups_twice.update([known] if known else ())
                 found[token] = known or self._note_outside(self._add_group(*entries[0]), token)
         return found
@@ -1052,15 +1065,15 @@ class Reading:
         filter = self.preset.is_user if self.members_by == "name" else "(objectClass=*)"
         for matches in self._look_up(pending, filter, attributes, keys):
             for token, entries in matches.items():
-                found[token] = self._other(entries[0])
+                found[token] = self._other(entries[0], token)
                 self.there[token] = next(iter(_keys_of(entries[0][1], self.preset.user_key)), "")
         return found
 
-    def _other(self, entry_found: Tuple[bytes, Entry, bytes]) -> Outcome:
+    def _other(self, entry_found: Tuple[bytes, Entry, bytes], token: str) -> Outcome:
         dn, entry, _raw = entry_found
-        known = (_known(self.preset.user_key, self.users, entry)
-                 or _known(self.preset.group_key, self.groups, entry))
-        if known:  # it was renamed while it was read
+        known = (self._known(self.preset.user_key, self.users, entry_found, token)
+                 or self._known(self.preset.group_key, self.groups, entry_found, token))
+        if known:
             return known
         classes = {value.lower() for value in entry.get("objectclass", ())}
         if b"foreignsecurityprincipal" in classes:
@@ -1069,6 +1082,25 @@ class Reading:
                 return _WELL_KNOWN
             return self.digests.foreign_users.get(sid, _FOREIGN)
         return next((miss for name, miss in _KIND_OF_CLASS.items() if name in classes), _OUT_OF_SCOPE)
+
+    def _known(self, attribute: str, seen: Dict[str, Any], found: Tuple[bytes, Entry, bytes], token: str) -> str:
+        """Return the key of whom a value leads to who was read before, or an empty string."""
+        key = _known(attribute, seen, found[1]) or ""
+        if self.members_by == "dn":
+            read = self.by_value.get(found[0]) or self.by_token.get(normal_dn(dn_text(found[0])))
+        else:
+            read = key if self.members_by == "key" else self.by_name.get(token)
+        if key and read != key:
+            self._moved(found[0], token)
+        return key
+
+    def _moved(self, _dn: bytes, token: str) -> None:
+        """Note a value that leads to somebody who was read elsewhere, or by another name, and moved since.
+
+        His record tells where he was read. If he moves once more before the next read, and the list does not follow,
+        nothing but the value itself tells then that it meant him.
+        """
+        self.moved_to.add(token)
 
     def _look_up(
         self, pending: Dict[str, List[bytes]], filter: str, attributes: Sequence[str], keys: Sequence[str]
@@ -1215,13 +1247,15 @@ class Reading:
     def _take(self, key: str, value: bytes, members: dict, user_groups: dict, kept_values: list) -> None:
         """Put a value that was not known when it was read where it belongs."""
         outcome = self.outcomes[value]
+        text = (_BIT_STRING.sub(b"", value) if self.members_by == "dn" else value).decode("utf-8", "backslashreplace")
         if isinstance(outcome, str):
             if outcome[:1] == "@":  # whom another synchronization gives, and may take
                 self.again.add(key)
             if outcome != key:  # a group that may not be empty lists itself
                 (user_groups if self._is_group(outcome) else members)[outcome] = None
+                if self.moved_to and self._token(value) in self.moved_to:
+                    self.listed_as[key, outcome] = text
             return
-        text = (_BIT_STRING.sub(b"", value) if self.members_by == "dn" else value).decode("utf-8", "backslashreplace")
         kept_values.append(text)
         # Nothing says when such a value leads to someone: outside of what is selected, or where no search finds it.
         # Nor when it leads to no one any more who was never in scope, but in Active Directory, whose lists follow.
@@ -1302,9 +1336,9 @@ class Reading:
 # --- small things ----------------------------------------------------------------------------------------------------
 
 
-def _drop(known: Dict[Any, Any], meaning: str) -> None:
-    """Forget, in place, all that means this."""
-    for each in [each for each, means in known.items() if means == meaning]:
+def _drop(known: Dict[Any, Any], meanings: Container[Any]) -> None:
+    """Forget, in place, all that means one of these."""
+    for each in [each for each, means in known.items() if means in meanings]:
         del known[each]
 
 
