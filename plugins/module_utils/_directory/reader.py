@@ -1247,15 +1247,15 @@ class Reading:
     def _take(self, key: str, value: bytes, members: dict, user_groups: dict, kept_values: list) -> None:
         """Put a value that was not known when it was read where it belongs."""
         outcome = self.outcomes[value]
-        text = (_BIT_STRING.sub(b"", value) if self.members_by == "dn" else value).decode("utf-8", "backslashreplace")
         if isinstance(outcome, str):
             if outcome[:1] == "@":  # whom another synchronization gives, and may take
                 self.again.add(key)
             if outcome != key:  # a group that may not be empty lists itself
                 (user_groups if self._is_group(outcome) else members)[outcome] = None
                 if self.moved_to and self._token(value) in self.moved_to:
-                    self.listed_as[key, outcome] = text
+                    self.listed_as[key, outcome] = self._text(value)
             return
+        text = self._text(value)
         kept_values.append(text)
         # Nothing says when such a value leads to someone: outside of what is selected, or where no search finds it.
         # Nor when it leads to no one any more who was never in scope, but in Active Directory, whose lists follow.
@@ -1265,6 +1265,9 @@ class Reading:
             self.unresolved.append((key, Unresolved(text, outcome.reason)))
         else:
             self.other_members[outcome.kind] = self.other_members.get(outcome.kind, 0) + 1
+
+    def _text(self, value: bytes) -> str:
+        return (_BIT_STRING.sub(b"", value) if self.members_by == "dn" else value).decode("utf-8", "backslashreplace")
 
     def _leave_open(self, key: str, value: bytes, text: str, outcome: _Miss) -> None:
         """Have the next read look what the value leads to then; at the whole list, where that would not do."""
