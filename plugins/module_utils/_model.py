@@ -243,8 +243,9 @@ class Snapshot(NamedTuple):
     other_members: Dict[str, int]  # members that are no users: 'computers', 'contacts', 'out_of_scope', ... -> count
     selected: Dict[str, str]  # selected DN as written in the options -> stable key: a renamed one is found again
     warnings: List[str]
-    # (stable key of a group, member reference) -> the value that the list has for whoever was read elsewhere and moved.
-    listed_as: Dict[Tuple[str, str], str] = {}
+    # (stable key of a group, member reference) -> values that the list has for whoever is recorded elsewhere, or by
+    # other names: he was read there, or another synchronization wrote it.
+    listed_as: Dict[Tuple[str, str], List[str]] = {}
     dangling: Dict[str, List[str]] = {}  # group that users list and that does not exist -> keys of these users
     whole_tree: bool = False  # everything was selected that the directory has
     complete: bool = True
@@ -269,6 +270,7 @@ class Digests(NamedTuple):
     selected: Dict[str, str]  # Snapshot.selected of the last applied run
     # Stable keys of users -> those of the owned user groups that have any of them as a member. None: it cannot be told.
     listing: Optional[Callable[[Iterable[str]], Set[str]]] = None
+    others: Dict[str, Tuple[str, str]] = {}  # users of digest None: stable key -> DN and known_as as stored
 
 
 class UserRecord(NamedTuple):
@@ -432,8 +434,9 @@ class Bookkeeping(NamedTuple):
     user_dns: Dict[str, Tuple[str, str]]  # reference -> DN, known_as
     group_digests: Dict[str, bytes]
     group_dns: Dict[str, str]
-    listed_as: Dict[Tuple[str, str], str]  # (group key, member reference) -> value it is listed as
+    listed_as: Dict[Tuple[str, str], str]  # (group key, member reference) -> values it is listed as: joined by KNOWN_AS
     user_expires: Dict[str, Optional[int]] = {}  # reference -> see User
+    also_listed_as: Dict[Tuple[str, str], List[str]] = {}  # likewise, beside those that are stored
 
 
 class Plan(NamedTuple):

@@ -386,7 +386,7 @@ def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
 class _Comparison(NamedTuple):
     added: list[str]
     removed: list[str]
-    kept: Dict[str, str]  # reference -> the value that it is still listed as
+    kept: Dict[str, Tuple[str, ...]]  # reference -> the values that it is still listed as
 
 
 def _compare_members(listed, stored, kept_values, same_value, ended, kept, still):
@@ -403,12 +403,11 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept, still
     removed, still_listed = list(stored.keys() & ended), {}
     for reference in itertools.filterfalse(listed.__contains__, stored):  # of tens of thousands, few are not listed
         if reference not in ended and reference not in kept:
-            value = next((values[form] for form in map(same_value, stored[reference]) if form in values),
-                         still.get(reference))
-            if value is None:
-                removed.append(reference)
+            known = dict.fromkeys(values[form] for form in map(same_value, stored[reference]) if form in values)
+            if known or reference in still:
+                still_listed[reference] = tuple(known) or (still[reference],)
             else:
-                still_listed[reference] = value
+                removed.append(reference)
     return _Comparison(sorted(listed.difference(stored)), sorted(removed), still_listed)
 
 
@@ -487,15 +486,15 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
                     held_in.get(("nested", key), ())), {},
             )
         for comparison, stored in ((people, state.members.get(key, {})), (nested, stored_groups)):
-            for reference, value in comparison.kept.items():
-                if stored[reference][0] != value:
-                    bookkeeping.listed_as[key, reference] = value
+            for reference, values in comparison.kept.items():
+                if stored[reference][:1] != values:  # of several, some may be known by the record only, as it was
+                    bookkeeping.listed_as[key, reference] = _model.KNOWN_AS.join(values)
         change = _model.MembershipChange(key, people.added, people.removed, nested.added, nested.removed)
         if any(change[1:]):
             changes.append(change)
             if key in groups:
                 bookkeeping.group_digests.setdefault(key, _NOT_READ)
-    bookkeeping.listed_as.update((member, value) for member, value in snapshot.listed_as.items() if member[0] in groups)
+    bookkeeping.also_listed_as.update(snapshot.listed_as)
     # Who is lost stays a member, by the policy, of lists that were not read: they say less than the store has of them.
     for reference in kept.intersection(snapshot.lost_users, state.memberships):
         for key in state.memberships[reference]:
@@ -541,7 +540,7 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
                 "user_group", record.name, path_of(record.parent, groups), record.dn,
                 "the name is taken, it is called '%s'" % name))
 
-    bookkeeping = _model.Bookkeeping({}, {}, {}, {}, {}, {})
+    bookkeeping = _model.Bookkeeping({}, {}, {}, {}, {}, {}, {})
     memberships = _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping)
     return _model.Plan(
         directory=snapshot.directory,

@@ -75,7 +75,7 @@ class _PartialReading(Reading):
     def __init__(self, settings, session, preset, directory, known, mark: Mark, now: int) -> None:
         stored = known.user_groups()
         digests = Digests({}, {key: digest for key, (digest, _dn) in stored.items()}, known.foreign_users(),
-                          known.selected)
+                          known.selected, others={})
         super().__init__(settings, session, preset, directory, digests, now, True)
         self.known, self.before = known, mark
         self.concerned = None
@@ -138,7 +138,7 @@ class _PartialReading(Reading):
             lost_user_groups=lost_user_groups, unresolved=self.unresolved, not_stored=self.not_stored,
             other_members=self.other_members, selected=self.selected,
             warnings=[printable(warning) for warning in self.warnings], whole_tree=self.whole,
-            complete=False, joined=joined, left=self.left, mark=self._position_as_mark(),
+            complete=False, listed_as=self.listed_as, joined=joined, left=self.left, mark=self._position_as_mark(),
         )
 
     # --- whom to look at
@@ -232,9 +232,11 @@ class _PartialReading(Reading):
 
     def _know(self, keys: Iterable[str]) -> None:
         """Learn what the store has of these users."""
-        for key, (digest, dn) in self.known.users(keys).items():
+        for key, (digest, dn, other) in self.known.users(keys).items():
             self.digests.users[key] = digest
             self.stored_users[key] = dn
+            if digest is None:
+                self.digests.others[key] = other
 
     def _fetch(self, keys: Iterable[str], attribute: str, filter: str, attributes: Sequence[str]) -> Dict[str, Found]:
         """Return the entries with these keys that match, wherever they are: key -> entry."""
@@ -389,6 +391,7 @@ class _PartialReading(Reading):
                 self._add_user(*found)
             elif self.add_outside and not self._is_left_out(normal):
                 self.waiting[key] = found
+        self._settle_values()
 
     def _take_lists(self, lists: Dict[str, Found]) -> None:
         gone = [key for key in self.looked if key in self.stored_groups and key not in lists]

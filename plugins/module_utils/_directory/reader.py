@@ -255,6 +255,7 @@ class Reading:
         self.new_primary: List[Set[bytes]] = [set() for dummy in preset.primary_group]  # by rule: values of who changed
         self.by_value: Dict[bytes, str] = {}  # what a member list may say, as read -> key of the user
         self.by_name: Dict[str, Union[str, _Miss]] = {}  # folded name -> key of the user
+        self.several: Dict[str, Set[str]] = {}  # folded name that is ambiguous -> keys of the users
         self.primary: List[Dict[bytes, List[str]]] = [{} for dummy in preset.primary_group]
         self.user_side: Dict[bytes, List[str]] = {}  # value of user_groups -> keys of users
         self.at_home: Dict[str, List[str]] = {}  # key of a container -> keys of users
@@ -279,8 +280,11 @@ class Reading:
         # whether it is reported.
         self.open: Dict[str, Tuple[str, Dict[str, Tuple[str, bool]]]] = {}
         self.there: Dict[str, str] = {}
-        self.moved_to: Set[str] = set()  # see `_moved`
-        self.listed_as: Dict[Tuple[str, str], str] = {}  # see Snapshot
+        self.otherwise: Set[str] = set()  # keys of users whom the store knows otherwise, as others wrote them
+        # What leads to somebody whose record will not tell so: in the next read nothing but a note that lists have it
+        # tells then that it meant him.
+        self.unrecorded: Set[str] = set()
+        self.listed_as: Dict[Tuple[str, str], List[str]] = {}  # see Snapshot
         self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
 
         self.user_key, self.created = preset.user_key.lower(), preset.created.lower()
@@ -579,7 +583,7 @@ class Reading:
             for part in encoded_entries(self.session, base, "sub", self.preset.user_filter, self.user_attributes):
                 for raw in self._changed(part) if self.as_stored else part:
                     self._add_user(*decode_entry(raw, self.session.names))
-        self._forget_where_they_were()
+        self._settle_values()
         self._note_concerned()
         if _AMBIGUOUS in self.by_name.values():
             self.by_value = {value: key for value, key in self.by_value.items()
@@ -636,23 +640,46 @@ class Reading:
             find_values(raw, header) == entry.get(name) for name, header in self.listed_by))
         return (_ENABLED if enabled else _DISABLED) if lasting else (_ENABLED_NOW if enabled else _DISABLED_NOW)
 
-    def _forget_where_they_were(self) -> None:
-        """Keep of who came more than once what was noted the last time, since he may have moved meanwhile: a value that
-        leads to where he was leads to no one, and is kept as one, or the next read would take it for a membership that
-        ended. All at once: a whole container may have moved."""
+    def _settle_values(self) -> None:
+        """Keep of who came more than once what was noted the last time: he may have moved meanwhile. What led to where
+        he was still does, unless it leads to somebody else now, and his record does not tell so."""
         again = self.came_again
         self.twice.update(again)
-        if not again:
-            return
-        _drop(self.by_value, again)
-        _drop(self.by_name, again)
-        for keys in itertools.chain(self.at_home.values(), self.user_side.values(),
-                                    *(users_of.values() for users_of in self.primary)):
-            if not again.keys().isdisjoint(keys):
-                keys[:] = [key for key in keys if key not in again]
-        for key, (dn, entry, home) in again.items():
-            self._list_user(key, dn, entry, home)
-        again.clear()
+        former: List[Tuple[bytes, str]] = []
+        if again:  # all at once: a whole container may have moved
+            former = [(value, key) for value, key in self.by_value.items() if key in again]
+            self._forget_values(again)
+            for keys in itertools.chain(self.at_home.values(), self.user_side.values(),
+                                        *(users_of.values() for users_of in self.primary)):
+                if not again.keys().isdisjoint(keys):
+                    keys[:] = [key for key in keys if key not in again]
+            for key, (dn, entry, home) in again.items():
+                self._list_user(key, dn, entry, home)
+            again.clear()
+        unrecorded = [(value, key) for value, key in former if value not in self.by_value]
+        if self.otherwise:
+            unrecorded += [(value, key) for value, key in self.by_value.items() if key in self.otherwise]
+        for value, key in unrecorded:
+            self._note_unrecorded(value, key)
+
+    def _forget_values(self, users: Container[str]) -> None:
+        for known in (self.by_value, self.by_name):
+            for value in [value for value, key in known.items() if key in users]:
+                del known[value]
+        for name, keys in list(self.several.items()):
+            keys.difference_update([key for key in keys if key in users])
+            if len(keys) < 2:
+                del self.several[name], self.by_name[name]
+                for key in keys:
+                    self.by_name[name] = key
+
+    def _note_unrecorded(self, value: bytes, key: str) -> None:
+        """Have the value lead to the user by its token, so that it is noted where it is listed: see `_take`."""
+        token = self._token(value)
+        if isinstance(token, str) and self.by_name.get(token, key) == key:
+            self.by_value.pop(value, None)
+            self.by_token[token] = key
+            self.unrecorded.add(token)
 
     def _add_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
         """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
@@ -689,7 +716,16 @@ class Reading:
         else:
             users[key] = self._user(key, dn_text(dn), entry, home, enabled, digest)
         self._list_user(key, dn, entry, home)
+        if stored is None and self._is_known_otherwise(key, dn, entry):
+            self.otherwise.add(key)
         return key
+
+    def _is_known_otherwise(self, key: str, dn: bytes, entry: Entry) -> bool:
+        """Return whether another synchronization has not yet written, or not any more, how lists know this user."""
+        its_dn, known_as = self.digests.others.get(key, ("", ""))
+        if self.members_by == "dn":
+            return its_dn != dn_text(dn)
+        return self.members_by == "name" and known_as != self._known_as(entry)
 
     def _list_user(self, key: str, dn: bytes, entry: Entry, home: Optional[str]) -> None:
         """Note by what the member lists may know the user, and what groups the user itself names."""
@@ -713,10 +749,19 @@ class Reading:
     def _add_names(self, key: str, entry: Entry) -> None:
         for value in entry.get(self.listed_name) or ():
             folded = _folded(value)
-            if self.by_name.setdefault(folded, key) == key:
+            holder = self.by_name.setdefault(folded, key)
+            if holder == key:
                 self.by_value[value] = key
             else:
+                if isinstance(holder, str):
+                    self.several[folded] = {holder}
+                self.several[folded].add(key)
                 self.by_name[folded] = _AMBIGUOUS
+
+    def _known_as(self, entry: Entry) -> str:
+        if self.members_by != "name":
+            return ""
+        return KNOWN_AS.join(sorted(map(_folded, entry.get(self.listed_name, ()))))
 
     def _user(self, key: str, dn: str, entry: Entry, home: Optional[str], enabled: bool, digest: bytes) -> User:
         """Runs once per user in a first run: keep it lean."""
@@ -728,12 +773,9 @@ class Reading:
             self.again.add(key)
             digest = b""  # reported in every run
         sid = entry.get(self.sid)
-        known_as = ""
-        if self.members_by == "name":
-            known_as = KNOWN_AS.join(sorted(map(_folded, entry.get(self.listed_name, ()))))
         return User(key, dn, name, home, enabled, self._created(entry, dn),
                     value_text(self.preset.sid, sid[0]) if sid else None, EncodedAttributes.of(fields), digest,
-                    known_as, expires)
+                    self._known_as(entry), expires)
 
     def _created(self, entry: Entry, dn: str) -> int:
         values = entry.get(self.created)
@@ -823,9 +865,9 @@ class Reading:
         known = self.groups.get(key)
         if known and known.record.dn == dn:
             return key
-        if known:  # from elsewhere: see `_forget_where_they_were`
+        if known:  # from elsewhere: see `_settle_values`
             self.groups_twice.add(key)
-            _drop(self.by_token, (key,))
+            self.unrecorded.add(normal_dn(known.record.dn))
             self.ranges = [part for part in self.ranges if part[0] != key]
         name, problem = self.read_group_name(entry, dn)
         fields, problems = self.read_group_fields(entry, dn)
@@ -946,6 +988,8 @@ class Reading:
                 for value in pending.pop(token):
                     self.outcomes[value] = outcome
                 self.by_token[token] = outcome
+                if outcome in self.otherwise:
+                    self.unrecorded.add(token)
         for several in pending.values():
             for value in several:
                 self.outcomes[value] = _UNKNOWN
@@ -1095,12 +1139,8 @@ class Reading:
         return key
 
     def _moved(self, _dn: bytes, token: str) -> None:
-        """Note a value that leads to somebody who was read elsewhere, or by another name, and moved since.
-
-        His record tells where he was read. If he moves once more before the next read, and the list does not follow,
-        nothing but the value itself tells then that it meant him.
-        """
-        self.moved_to.add(token)
+        """Note a value that leads to somebody who was read elsewhere, or by another name, and moved since."""
+        self.unrecorded.add(token)
 
     def _look_up(
         self, pending: Dict[str, List[bytes]], filter: str, attributes: Sequence[str], keys: Sequence[str]
@@ -1252,8 +1292,8 @@ class Reading:
                 self.again.add(key)
             if outcome != key:  # a group that may not be empty lists itself
                 (user_groups if self._is_group(outcome) else members)[outcome] = None
-                if self.moved_to and self._token(value) in self.moved_to:
-                    self.listed_as[key, outcome] = self._text(value)
+                if self.unrecorded and self._token(value) in self.unrecorded:
+                    self.listed_as.setdefault((key, outcome), []).append(self._text(value))
             return
         text = self._text(value)
         kept_values.append(text)
@@ -1337,12 +1377,6 @@ class Reading:
 
 
 # --- small things ----------------------------------------------------------------------------------------------------
-
-
-def _drop(known: Dict[Any, Any], meanings: Container[Any]) -> None:
-    """Forget, in place, all that means one of these."""
-    for each in [each for each, means in known.items() if means in meanings]:
-        del known[each]
 
 
 def _attributes(*names: Optional[str]) -> Tuple[str, ...]:

@@ -425,22 +425,29 @@ class Store:
                         (synchronization,))
         me, directory, stored_salt, selected = row or (0, 0, b"", "{}")
         same = stored_salt == salt
-        users = self._rows(
+        users = dict(self._rows(
             "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
             " WHEN EXISTS (SELECT 1 FROM claims w WHERE w.user_id = u.id"
             "              AND w.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END"
             " FROM claims c CROSS JOIN users u"
-            " WHERE c.synchronization_id = :me AND u.id = c.user_id AND u.extinct IS NULL", {"me": me, "same": same})
+            " WHERE c.synchronization_id = :me AND u.id = c.user_id AND u.extinct IS NULL", {"me": me, "same": same}))
         groups = self._rows(
             "SELECT key, CASE WHEN :same THEN digest ELSE x'' END FROM user_groups"
             " WHERE synchronization_id = :me AND extinct IS NULL", {"me": me, "same": same})
         return _model.Digests(
-            users=dict(users),
+            users=users,
             user_groups=dict(groups),
             foreign_users=self._foreign_users(directory),
+            others=self._written_by_others(me) if None in users.values() else {},
             selected=_from_json(selected),
             listing=lambda keys: {group for dummy, group in self.known(synchronization, salt).listing(keys)},
         )
+
+    def _written_by_others(self, me: int) -> dict:
+        """Return {stable key: (DN, known_as)} of the users that it claims and that another synchronization writes."""
+        return {key: tuple(known) for key, *known in self._rows(
+            "SELECT u.key, u.dn, u.known_as FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1"
+            " AND u.id = c.user_id AND u.synchronization_id IS NOT ?1", (me,))}
 
     def _foreign_users(self, directory: int) -> dict:
         rows = self._rows(
@@ -1001,6 +1008,13 @@ class Store:
             self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
                 (value or None, work.groups.get(key), ids.get(reference))
                 for (key, reference), value in listed_as.items()))
+            self._many(
+                "UPDATE %s SET listed_as = :value || coalesce(:mark || listed_as, '') WHERE user_group_id = :group"
+                " AND %s = :member AND instr(:mark || coalesce(listed_as, '') || :mark, :mark || :value || :mark) = 0"
+                % (table, column), (
+                    {"value": value, "mark": _model.KNOWN_AS, "group": work.groups.get(key),
+                     "member": ids.get(reference)}
+                    for (key, reference), values in work.plan.bookkeeping.also_listed_as.items() for value in values))
         if many:
             self._run(schema.INDEX_OF_MEMBERSHIPS)
 
@@ -1142,12 +1156,13 @@ class Known:
         self.selected: dict[str, str] = _from_json(selected)
 
     def users(self, keys: Iterable[str]) -> dict[str, tuple]:
-        """Return {stable key: (digest as in Digests, DN)}."""
+        """Return {stable key: (digest as in Digests, DN, and what Digests.others has)}."""
         self._store._want("wanted_keys", ((key, self._directory, key) for key in keys))
-        return {key: (digest, dn) for key, digest, dn in self._store._rows(
+        return {key: (digest, own_dn, (dn, known_as)) for key, digest, dn, known_as, own_dn in self._store._rows(
             "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
             " WHEN EXISTS (SELECT 1 FROM claims o WHERE o.user_id = u.id"
-            "              AND o.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END, " + _OWN_DN +
+            "              AND o.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END,"
+            " u.dn, u.known_as, " + _OWN_DN +
             " FROM wanted_keys w CROSS JOIN users u CROSS JOIN claims c"
             " WHERE u.directory_id = w.directory_id AND u.key = w.key AND u.extinct IS NULL"
             " AND c.synchronization_id = :me AND c.user_id = u.id", {"me": self._me, "same": self._same})}
@@ -1295,7 +1310,7 @@ def _user_references(plan) -> set:
     for change in plan.memberships:
         references.update(change.users_added, change.users_removed)
     references.update(plan.bookkeeping.user_digests, plan.bookkeeping.user_dns)
-    references.update(member for dummy, member in plan.bookkeeping.listed_as)
+    references.update(member for dummy, member in (*plan.bookkeeping.listed_as, *plan.bookkeeping.also_listed_as))
     return references
 
 
