@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import sqlite3
@@ -268,6 +269,38 @@ def test_a_copy_where_the_system_cannot_send_from_file_to_file(path, monkeypatch
     back_up(path)
     copy, = copies(path)
     assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_copy_and_a_check_where_the_system_allows_no_further_thread(path, monkeypatch):
+    def cannot(_thread):
+        raise RuntimeError("can't start new thread")
+
+    first_run(path)
+    monkeypatch.setattr(threading.Thread, "start", cannot)
+    with open_store(str(path)) as store:
+        store.begin_check()
+        with store.backing_up(5):
+            pass
+    copy, = copies(path)
+    assert copy.read_bytes() == path.read_bytes()
+    monkeypatch.setattr(backups, "_check", lambda *_given: os.stat("/nowhere"))
+    with pytest.raises(StoreError, match="^store_backups: "):
+        back_up(path)
+    assert copies(path) == [copy], "what fails at once is told at the end, too"
+
+
+def test_a_copy_is_brought_to_the_disk_by_a_descriptor_that_may_write(path, monkeypatch):
+    def note(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            names.append(os.readlink("/proc/self/fd/%d" % descriptor))
+            assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        really_sync(descriptor)
+
+    names, really_sync = [], os.fsync
+    first_run(path)
+    monkeypatch.setattr(os, "fsync", note)
+    back_up(path)
+    assert [os.path.basename(each) for each in names] == [copies(path)[0].name + ".unfinished"]
 
 
 def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):

@@ -44,13 +44,13 @@ def _back_up(store: int, path: str, copy: str) -> None:
     try:
         _check_in(path)
         _copy(store, unfinished)
-        on_disk = meanwhile(lambda: _sync(unfinished))
+        on_disk = meanwhile(lambda: _sync(unfinished, os.O_RDWR))
         try:
             _check(store, unfinished)
         finally:
             on_disk()
         os.rename(unfinished, copy)
-        _sync(os.path.dirname(path))
+        _sync(os.path.dirname(path), os.O_RDONLY)
     except _ReadByAnother:
         raise _not_copied(copy, "another program reads it", "end that program") from None
     except (OSError, sqlite3.Error) as error:
@@ -66,7 +66,10 @@ def _not_copied(copy: str, why: object, advice: str) -> StoreError:
 
 
 def meanwhile(work: Callable[[], None]) -> Callable[[], None]:
-    """Begin the work in a thread of its own; return what waits for its end, and raises what it raised."""
+    """Begin the work in a thread of its own; return what waits for its end, and raises what it raised.
+
+    Where the system allows no further thread, do the work at once.
+    """
     failures: list[BaseException] = []
 
     def do() -> None:
@@ -76,10 +79,14 @@ def meanwhile(work: Callable[[], None]) -> Callable[[], None]:
             failures.append(error)
 
     thread = threading.Thread(target=do)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        do()
 
     def end() -> None:
-        thread.join()
+        if thread.is_alive():
+            thread.join()
         for failure in failures:
             raise failure
 
@@ -192,8 +199,9 @@ def _pieces(descriptor: int) -> Iterator[bytes]:
         at += len(piece)
 
 
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _sync(path: str, access: int) -> None:
+    """Have it on the disk. A file is to be open for writing: SMB does nothing for one that is not."""
+    descriptor = os.open(path, access | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
