@@ -224,6 +224,31 @@ def test_the_last_copy_of_a_store_that_was_looked_through_outlives_others(path):
     assert [new[-1], back_up_checked()] == copies(path), "another one takes its place"
 
 
+@pytest.mark.parametrize("name", (
+    "users.db.backup-2025-before-merger", "users.db.backup-20250101T000000.000000Z.gz",
+    "users.db.backup-20250101T000000.000000Z-wal", "users.db.backup-29990101T000000.000000Z.unchecked-shm"))
+def test_what_somebody_has_beside_the_store_is_no_copy(path, name):
+    first_run(path)
+    (path.parent / name).write_text("made by hand")
+    for _number in range(3):
+        back_up(path, 2)
+    others = [each for each in copies(path) if each.name != name]
+    assert len(others) == len(copies(path)) - 1 == 2
+
+
+def test_a_copy_that_somebody_looks_at(path):
+    first_run(path)
+    back_up(path, 2)
+    first, = copies(path)
+    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % first, uri=True)) as reader:
+        reader.execute("SELECT count(*) FROM users").fetchall()
+        beside = [first.with_name(first.name + suffix) for suffix in ("-shm", "-wal")]
+        back_up(path, 2)
+        assert copies(path)[:3] == [first, *beside] and len(copies(path)) == 4, "all three count as one copy"
+        back_up(path, 2)
+        assert len(copies(path)) == 2 and not {first, *beside}.intersection(copies(path)), "and go together"
+
+
 def test_a_check_that_cannot_open_the_store_is_said_and_hides_nothing_else(path, monkeypatch):
     def cannot(*_given):
         raise sqlite3.OperationalError("unable to open database file")

@@ -16,6 +16,7 @@ import errno
 import glob
 import itertools
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -27,6 +28,7 @@ from .sqlite_file import StoreError
 
 _UNFINISHED = ".unfinished"
 _UNCHECKED = ".unchecked"  # of a store that nobody looked through for damage
+_NAME = re.compile(r"\.backup-[0-9]{8}T[0-9]{6}\.[0-9]{6}Z(\.unchecked)?(\.unfinished)?")
 
 _PIECE = 1024 * 1024  # bytes that are read at once
 _AT_MOST = 1024 ** 3  # bytes that the system copies in one call
@@ -129,13 +131,19 @@ def _forget_old(path: str, keep: int, new: str = "") -> None:
     finished = [each for each in copies if not each.endswith(_UNFINISHED)]
     checked = [each for each in finished if not each.endswith(_UNCHECKED)]
     for old in {*copies}.difference(finished[-keep:], checked[-1:], [new]):
+        _remove(old)
+
+
+def _remove(copy: str) -> None:
+    """Remove the copy, and what SQLite leaves beside it where somebody opened it."""
+    for each in (copy + "-wal", copy + "-shm", copy):
         with contextlib.suppress(OSError):  # one too many does no harm
-            os.unlink(old)
+            os.unlink(each)
 
 
 def _copies(path: str) -> list[str]:
-    """Return the copies beside the store, and what a killed run left of one."""
-    return glob.glob(glob.escape(path) + ".backup-*")
+    """Return the copies beside the store, and what a killed run left of one; no copies that somebody made by hand."""
+    return [each for each in glob.glob(glob.escape(path) + ".backup-*") if _NAME.fullmatch(each, len(path))]
 
 
 def _check_in(path: str) -> None:
