@@ -165,6 +165,14 @@ def back_up(path, keep=5):
         pass
 
 
+def back_up_checked(path, keep=5):
+    with open_store(str(path)) as store:
+        store.begin_check()
+        with store.backing_up(keep):
+            pass
+    return [each for each in copies(path) if each.name.endswith("Z")][-1]
+
+
 def copies(path):
     return sorted(each for each in path.parent.iterdir() if ".backup-" in each.name)
 
@@ -207,21 +215,45 @@ def test_the_newest_copies_are_kept(path):
 def test_the_last_copy_of_a_store_that_was_looked_through_outlives_others(path):
     first_run(path)
 
-    def back_up_checked():
-        with open_store(str(path)) as store:
-            store.begin_check()
-            with store.backing_up(2):
-                pass
-        return copies(path)[-1]
-
-    checked = back_up_checked()
+    checked = back_up_checked(path, 2)
     for _number in range(4):
         back_up(path, 2)
         new = [each for each in copies(path) if each != checked]
         assert len(copies(path)) == len(new) + 1 and {each.suffix for each in new} == {".unchecked"}
     assert len(new) == 2
     assert copies(path) == [checked, *new]
-    assert [new[-1], back_up_checked()] == copies(path), "another one takes its place"
+    assert [new[-1], back_up_checked(path, 2)] == copies(path), "another one takes its place"
+
+
+def test_a_copy_does_not_say_that_its_store_was_looked_through_while_it_is(path, monkeypatch):
+    """The run may be killed any time."""
+    def slow(connection, path):
+        if threading.current_thread() is not threading.main_thread():
+            while not (copies(Path(path)) and "unfinished" not in copies(Path(path))[-1].name):
+                time.sleep(0.01)
+            time.sleep(0.1)
+            meanwhile.extend(each.suffix for each in copies(Path(path)))
+        really_check(connection, path)
+
+    meanwhile, really_check = [], sqlite_file.check
+    first_run(path)
+    monkeypatch.setattr(sqlite_file, "check", slow)
+    assert [back_up_checked(path)] == copies(path)
+    assert meanwhile == [".unchecked"]
+
+
+def test_a_copy_that_cannot_be_given_its_name(path, monkeypatch):
+    def cannot(old, new):
+        if not new.endswith(".unchecked"):
+            raise OSError(errno.EIO, "Input/output error")
+        really_rename(old, new)
+
+    first_run(path)
+    really_rename = os.rename
+    monkeypatch.setattr(os, "rename", cannot)
+    with pytest.raises(StoreError, match=r"^store_backups: .* \(Input/output error\): make room, or set store_backups: 0$"):
+        back_up_checked(path)
+    assert copies(path) == []
 
 
 @pytest.mark.parametrize("name", (
@@ -230,10 +262,11 @@ def test_the_last_copy_of_a_store_that_was_looked_through_outlives_others(path):
 def test_what_somebody_has_beside_the_store_is_no_copy(path, name):
     first_run(path)
     (path.parent / name).write_text("made by hand")
+    back_up_checked(path, 2)
     for _number in range(3):
         back_up(path, 2)
     others = [each for each in copies(path) if each.name != name]
-    assert len(others) == len(copies(path)) - 1 == 2
+    assert len(others) == len(copies(path)) - 1 == 2 + 1, "two and the one of a store that was looked through"
 
 
 def test_a_copy_that_somebody_looks_at(path):
@@ -302,11 +335,7 @@ def test_a_copy_and_a_check_where_the_system_allows_no_further_thread(path, monk
 
     first_run(path)
     monkeypatch.setattr(threading.Thread, "start", cannot)
-    with open_store(str(path)) as store:
-        store.begin_check()
-        with store.backing_up(5):
-            pass
-    copy, = copies(path)
+    copy = back_up_checked(path)
     assert copy.read_bytes() == path.read_bytes()
     monkeypatch.setattr(backups, "_check", lambda *_given: os.stat("/nowhere"))
     with pytest.raises(StoreError, match="^store_backups: "):

@@ -106,8 +106,7 @@ def backing_up(store: int, path: str, keep: int, end_check: Callable[[], None] |
     Raises StoreError at the end, where nothing else was raised: there could be no copy.
     """
     copy = "%s.backup-%s" % (path, datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ"))
-    if end_check is None:
-        copy += _UNCHECKED
+    checked, copy = copy, copy + _UNCHECKED
     _forget_old(path, keep)  # runs that were killed may have left many
     end = meanwhile(lambda: _back_up(store, path, copy))
     try:
@@ -115,6 +114,8 @@ def backing_up(store: int, path: str, keep: int, end_check: Callable[[], None] |
         end()
         if end_check is not None:
             end_check()
+            _note_checked(copy)
+            copy = checked
     except BaseException:
         with contextlib.suppress(BaseException):
             end()
@@ -122,6 +123,15 @@ def backing_up(store: int, path: str, keep: int, end_check: Callable[[], None] |
             os.unlink(copy)
         raise
     _forget_old(path, keep, copy)
+
+
+def _note_checked(copy: str) -> None:
+    """Say in the copy's name that its store was looked through: not earlier, since a run can be killed."""
+    try:
+        os.rename(copy, copy[:-len(_UNCHECKED)])
+        _sync(os.path.dirname(copy), os.O_RDONLY)
+    except OSError as error:
+        raise _not_copied(copy, error.strerror, "make room") from error
 
 
 def _forget_old(path: str, keep: int, new: str = "") -> None:
