@@ -47,7 +47,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
         planned = plan_run(settings, store, now, started, warn)
         applies = not (check_mode or planned.refusals or planned.is_nothing)
         removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
-        with store.backing_up(settings.store_backups if applies and removes else 0):
+        with store.backing_up(settings.store_backups if applies and removes else 0) as be_ready:
             result = _result(settings, store, planned, diff_mode)
             if planned.refusals:
                 raise Refused(_limits.message(planned.refusals), result)
@@ -55,9 +55,9 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
                 plan, record = planned.plan, _record(settings, planned, result, now, started)
                 del planned  # what was read makes room for what is written
                 store.apply(plan, record)
-        store.end_check()
-        if applies:
-            store.commit()
+            be_ready()  # the copy is there, and the store was looked through
+            if applies:
+                store.commit()
     return result
 
 

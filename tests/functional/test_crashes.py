@@ -188,6 +188,23 @@ def test_a_full_disk(changed_company, small, left, backups):
     assert essence(lab.store) == after
 
 
+def test_a_commit_that_fails_takes_no_copy_away(changed_company, tmp_path, monkeypatch):
+    def fail(_store):
+        raise sqlite.StoreError("store: make room")
+
+    server, store, before, *dummy = changed_company
+    lab = Lab(server, tmp_path / "users.db")
+    shutil.copy(store, lab.store)
+    earlier = tmp_path / "users.db.backup-20260101T000000.000000Z"
+    earlier.write_text("a good one")
+    monkeypatch.setattr(sqlite.Store, "commit", fail)
+    for _again in range(3):
+        with pytest.raises(SynchronizationError, match="make room"):
+            lab.once(**PERMITTED, store_backups=1)
+        first, new = sorted(tmp_path.glob("*.backup-*"))
+        assert first == earlier and essence(new) == essence(lab.store) == before
+
+
 def test_a_first_run_on_a_full_disk(changed_company, small):
     server, *dummy = changed_company
     lab = Lab(server, small / "users.db")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import sqlite3
@@ -164,6 +165,19 @@ def back_up(path, keep=5):
         pass
 
 
+def run(path, keep=5, checks=False):
+    """Run as a synchronization does, so that the store is another one then; return the new copy."""
+    before = copies(path)
+    with open_store(str(path)) as store:
+        if checks:
+            store.begin_check()
+        with store.backing_up(keep) as be_ready:
+            store.apply(t.make_plan(), t.run_record())
+            be_ready()
+            store.commit()
+    return max({*copies(path)}.difference(before), default=None)
+
+
 def copies(path):
     return sorted(each for each in path.parent.iterdir() if ".backup-" in each.name)
 
@@ -195,32 +209,81 @@ def test_the_newest_copies_are_kept(path):
     (path.parent / "users.db.backup-20200101T000000.000000Z.unfinished").write_text("left by a killed run")
     made = []
     for _number in range(4):
-        back_up(path, 3)
-        made = (made + [copies(path)[-1]])[-3:]
+        made = [*made, run(path, 3)][-3:]
         assert copies(path) == made, "what is left of one is none, and goes"
     assert copies(path) == made
-    back_up(path, 0)
+    run(path, 0)
     assert copies(path) == made, "0 makes none, and takes none away"
 
 
 def test_the_last_copy_of_a_store_that_was_looked_through_outlives_others(path):
     first_run(path)
 
-    def back_up_checked():
-        with open_store(str(path)) as store:
-            store.begin_check()
-            with store.backing_up(2):
-                pass
-        return copies(path)[-1]
-
-    checked = back_up_checked()
+    checked = run(path, 2, checks=True)
     for _number in range(4):
-        back_up(path, 2)
+        run(path, 2)
         new = [each for each in copies(path) if each != checked]
         assert len(copies(path)) == len(new) + 1 and {each.suffix for each in new} == {".unchecked"}
     assert len(new) == 2
     assert copies(path) == [checked, *new]
-    assert [new[-1], back_up_checked()] == copies(path), "another one takes its place"
+    assert [new[-1], run(path, 2, checks=True)] == copies(path), "another one takes its place"
+
+
+def test_a_copy_does_not_say_that_its_store_was_looked_through_while_it_is(path, monkeypatch):
+    """The run may be killed any time."""
+    def slow(connection, path):
+        if threading.current_thread() is not threading.main_thread():
+            until = time.monotonic() + 60
+            while time.monotonic() < until and not list(Path(path).parent.glob("*Z.unchecked")):
+                time.sleep(0.01)
+            time.sleep(0.1)
+            meanwhile.extend(each.suffix for each in copies(Path(path)))
+        really_check(connection, path)
+
+    meanwhile, really_check = [], sqlite_file.check
+    first_run(path)
+    monkeypatch.setattr(sqlite_file, "check", slow)
+    assert [run(path, checks=True)] == copies(path)
+    assert meanwhile == [".unchecked"]
+
+
+def test_a_copy_that_cannot_be_given_its_name(path, monkeypatch):
+    def cannot(old, new):
+        if not new.endswith(".unchecked"):
+            raise OSError(errno.EIO, "Input/output error")
+        really_rename(old, new)
+
+    first_run(path)
+    really_rename = os.rename
+    monkeypatch.setattr(os, "rename", cannot)
+    with pytest.raises(StoreError, match=r"^store_backups: .* \(Input/output error\): make room, or set store_b"):
+        run(path, checks=True)
+    assert copies(path) == []
+
+
+@pytest.mark.parametrize("name", (
+    "users.db.backup-2025-before-merger", "users.db.backup-20250101T000000.000000Z.gz",
+    "users.db.backup-20250101T000000.000000Z-wal", "users.db.backup-29990101T000000.000000Z.unchecked-shm"))
+def test_what_somebody_has_beside_the_store_is_no_copy(path, name):
+    first_run(path)
+    (path.parent / name).write_text("made by hand")
+    run(path, 2, checks=True)
+    for _number in range(3):
+        run(path, 2)
+    others = [each for each in copies(path) if each.name != name]
+    assert len(others) == len(copies(path)) - 1 == 2 + 1, "two and the one of a store that was looked through"
+
+
+def test_a_copy_that_somebody_looks_at(path):
+    first_run(path)
+    first = run(path, 2)
+    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % first, uri=True)) as reader:
+        reader.execute("SELECT count(*) FROM users").fetchall()
+        beside = [first.with_name(first.name + suffix) for suffix in ("-shm", "-wal")]
+        run(path, 2)
+        assert copies(path)[:3] == [first, *beside] and len(copies(path)) == 4, "all three count as one copy"
+        run(path, 2)
+        assert len(copies(path)) == 2 and not {first, *beside}.intersection(copies(path)), "and go together"
 
 
 def test_a_check_that_cannot_open_the_store_is_said_and_hides_nothing_else(path, monkeypatch):
@@ -242,21 +305,88 @@ def test_a_check_that_cannot_open_the_store_is_said_and_hides_nothing_else(path,
 
 def test_a_run_that_fails_leaves_no_copy_and_takes_none_that_counts(path):
     first_run(path)
-    for number in range(4):  # of killed runs, say
-        (path.parent / ("users.db.backup-2020010%dT000000.000000Z" % (number + 1))).write_text("a copy")
+    there = [run(path) for _number in range(2)]
     for _again in range(3):
         with pytest.raises(RuntimeError, match="no room"), open_store(str(path)) as store, store.backing_up(2):
             raise RuntimeError("no room")
-        assert [each.name[16:24] for each in copies(path)] == ["20200103", "20200104"]
+        assert copies(path) == there
 
 
-def test_a_new_copy_is_kept_though_a_clock_was_set_back(path):
+def run_whose_commit_fails(path, keep, checks=False):
+    """As on a full disk: SQLite itself says it."""
+    with pytest.raises(StoreError, match="^store: .* cannot be written "), open_store(str(path)) as store:
+        if checks:
+            store.begin_check()
+        with store.backing_up(keep) as be_ready:
+            store.apply(t.make_plan(), t.run_record())
+            store._run("PRAGMA defer_foreign_keys = ON")
+            store._run("INSERT INTO memberships (user_group_id, user_id) VALUES (99, 1)")
+            be_ready()
+            store.commit()
+
+
+def test_runs_whose_commit_fails_take_no_copy_away_and_leave_one_altogether(path):
     first_run(path)
-    later = [path.parent / ("users.db.backup-2999010%dT000000.000000Z" % number) for number in (1, 2)]
-    for each in later:
-        each.write_text("a copy")
-    back_up(path, 2)
-    assert len(copies(path)) == 3 and dump(copies(path)[0]) == dump(path)
+    there = [run(path, 2) for _number in range(2)]
+    before = path.read_bytes()
+    for checks in (False, True, True, False):
+        run_whose_commit_fails(path, 2, checks)
+        assert path.read_bytes() == before
+        assert copies(path)[:2] == there and len(copies(path)) == 3
+        new = copies(path)[2]
+        assert new.read_bytes() == before
+    assert new.name.endswith("Z"), "one of these runs did look through the store"
+    run(path, 2)
+    assert copies(path) == [there[1], new], "which has a copy by then"
+
+
+def test_runs_whose_commit_fails_leave_few_copies_though_others_change_the_store(path):
+    first_run(path)
+    checked = run(path, 2, checks=True)
+    for _number in range(6):
+        run_whose_commit_fails(path, 2)
+        run(path, 0)
+        assert checked in copies(path) and len(copies(path)) <= 1 + 2 + 2
+    run(path, 2)
+    assert len(copies(path)) == 1 + 2
+
+
+def test_the_copy_stays_where_a_commit_that_fails_is_on_the_disk_nevertheless(path, monkeypatch):
+    def commit(store):
+        really_commit(store)
+        raise StoreError("an error of the disk")
+
+    first_run(path)
+    before, really_commit = path.read_bytes(), sqlite_store.Store.commit
+    monkeypatch.setattr(sqlite_store.Store, "commit", commit)
+    with pytest.raises(StoreError, match="of the disk"):
+        run(path, 1)
+    copy, = copies(path)
+    assert copy.read_bytes() == before != path.read_bytes()
+    monkeypatch.undo()
+    new = run(path, 1)
+    assert copies(path) == [new] and new != copy, "the store was another one"
+
+
+def test_earlier_copies_are_there_until_the_commit(path):
+    first_run(path)
+    there = [run(path, 2) for _number in range(2)]
+    with open_store(str(path)) as store, store.backing_up(2) as be_ready:
+        store.apply(t.make_plan(), t.run_record())
+        be_ready()
+        assert copies(path)[:-1] == there
+        store.commit()
+    assert copies(path)[0] == there[1] and len(copies(path)) == 2
+
+
+def test_copies_are_told_apart_by_when_they_were_made_though_a_clock_was_set_back(path):
+    """As by their names, so that a person knows it, too."""
+    first_run(path)
+    later = path.parent / "users.db.backup-29991231T235958.999999Z.unchecked"
+    later.write_text("a copy")
+    made = [run(path, 2) for _number in range(3)]
+    assert copies(path) == made[1:] and made == sorted(made)
+    assert all(backups._NAME.fullmatch(each.name, len(path.name)) for each in made)
 
 
 def test_a_copy_where_the_system_cannot_send_from_file_to_file(path, monkeypatch):
@@ -268,6 +398,35 @@ def test_a_copy_where_the_system_cannot_send_from_file_to_file(path, monkeypatch
     back_up(path)
     copy, = copies(path)
     assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_copy_and_a_check_where_the_system_allows_no_further_thread(path, monkeypatch):
+    def cannot(_thread):
+        raise RuntimeError("can't start new thread")
+
+    first_run(path)
+    monkeypatch.setattr(threading.Thread, "start", cannot)
+    before = path.read_bytes()
+    copy = run(path, checks=True)
+    assert copy.read_bytes() == before
+    monkeypatch.setattr(backups, "_check", lambda *_given: os.stat("/nowhere"))
+    with pytest.raises(StoreError, match="^store_backups: "):
+        back_up(path)
+    assert copies(path) == [copy], "what fails at once is told at the end, too"
+
+
+def test_a_copy_is_brought_to_the_disk_by_a_descriptor_that_may_write(path, monkeypatch):
+    def note(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            names.append(os.readlink("/proc/self/fd/%d" % descriptor))
+            assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        really_sync(descriptor)
+
+    names, really_sync = [], os.fsync
+    first_run(path)
+    monkeypatch.setattr(os, "fsync", note)
+    back_up(path)
+    assert [os.path.basename(each) for each in names] == [copies(path)[0].name + ".unfinished"]
 
 
 def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):

@@ -796,11 +796,12 @@ class Store:
         if end is not None:
             end()
 
-    def backing_up(self, keep: int) -> contextlib.AbstractContextManager:
+    def backing_up(self, keep: int) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Meanwhile, make a copy of the store as it was last committed, and keep ``keep`` - 1 earlier ones; none at all
-        with 0. Whoever leaves it without an error has the copy."""
+        with 0. Yield what waits for it and for the end of the check, and comes before a commit, which is made inside:
+        earlier copies go when that is done. Both may raise StoreError."""
         if not keep:
-            return contextlib.nullcontext()
+            return contextlib.nullcontext(self.end_check)
         return backups.backing_up(self._descriptor, self._path, keep, self._end_check and self.end_check)
 
     def apply(self, plan: _model.Plan, run: dict) -> None:
