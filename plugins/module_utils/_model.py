@@ -244,7 +244,7 @@ class Snapshot(NamedTuple):
     selected: Dict[str, str]  # selected DN as written in the options -> stable key: a renamed one is found again
     warnings: List[str]
     # (stable key of a group, member reference) -> values that the list has for whoever is recorded elsewhere, or by
-    # other names: he was read there, or another synchronization wrote it.
+    # other names, since he moved while he was read.
     listed_as: Dict[Tuple[str, str], List[str]] = {}
     dangling: Dict[str, List[str]] = {}  # group that users list and that does not exist -> keys of these users
     whole_tree: bool = False  # everything was selected that the directory has
@@ -270,7 +270,7 @@ class Digests(NamedTuple):
     selected: Dict[str, str]  # Snapshot.selected of the last applied run
     # Stable keys of users -> those of the owned user groups that have any of them as a member. None: it cannot be told.
     listing: Optional[Callable[[Iterable[str]], Set[str]]] = None
-    others: Dict[str, Tuple[str, str]] = {}  # users of digest None: stable key -> DN and known_as as stored
+    others: Dict[str, Tuple[str, str]] = {}  # users of digest None: stable key -> DN and names as stored
 
 
 class UserRecord(NamedTuple):

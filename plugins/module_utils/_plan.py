@@ -435,6 +435,18 @@ def _still_listing(snapshot, group, stored, same_value):
     return still
 
 
+def _unrecorded_values(snapshot, state) -> Iterator[Tuple[str, list]]:
+    """Yield the users whom another synchronization writes, with what lists may know them by that their records lack."""
+    for reference, user in snapshot.users.items():
+        stored = state.users.get(reference) if user is not None else None
+        if stored is not None and not stored.given:
+            record = stored.record
+            known = {"", record.dn, name_key(record.name), *record.known_as.split(_model.KNOWN_AS)}
+            values = [value for value in (user.dn, *user.known_as.split(_model.KNOWN_AS)) if value not in known]
+            if values:
+                yield reference, values
+
+
 def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping):
     """Return the membership changes of all owned groups that stay or end, in the order of their keys."""
     held_in: Dict[Tuple[str, str], set] = {}
@@ -449,6 +461,7 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
         for key in state.memberships.get(reference, ()):
             ended_in.setdefault(key, set()).add(reference)
 
+    values_of = dict(_unrecorded_values(snapshot, state))
     changes = []
     for key in sorted(set(groups) | set(state.user_groups)):
         group = snapshot.user_groups.get(key)
@@ -475,6 +488,8 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
                 still = _still_listing(snapshot, state.user_groups.get(key), stored, same_value)
                 staying = kept.union(held_in.get(("member", key), ()))
                 people = _compare_members(listed, stored, group.kept_values, same_value, users.ended, staying, still)
+                for reference in values_of.keys() & set(listed):
+                    bookkeeping.also_listed_as[key, reference] = [*values_of[reference]]
                 # Only a list that is stored as it was read may be left out of the next comparison.
                 exact = len(group.members) == len(listed) == len(stored) + len(people.added) - len(people.removed)
                 bookkeeping.group_digests[key] = group.members_digest if exact else b""
@@ -494,7 +509,8 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
             changes.append(change)
             if key in groups:
                 bookkeeping.group_digests.setdefault(key, _NOT_READ)
-    bookkeeping.also_listed_as.update(snapshot.listed_as)
+    for member, values in snapshot.listed_as.items():
+        bookkeeping.also_listed_as.setdefault(member, []).extend(values)
     # Who is lost stays a member, by the policy, of lists that were not read: they say less than the store has of them.
     for reference in kept.intersection(snapshot.lost_users, state.memberships):
         for key in state.memberships[reference]:

@@ -215,6 +215,40 @@ def test_a_name_that_somebody_had_before_he_came_again_is_its_new_owners(server,
     assert lab.rows("SELECT name FROM users WHERE dn = '%s'" % dn_of("ann", TEMPS)) == [("ann",)]
 
 
+@pytest.mark.parametrize("lists", LISTS)
+def test_who_is_where_somebody_was_before_he_came_again_is_the_one_who_is_listed(server, meanwhile, tmp_path, lists):
+    options, person, nurses, joins = LISTS[lists]
+    lab = Lab(server, tmp_path / "users.db")
+    listed = {"by DN": [dn_of("ann"), dn_of("bob")], "by name": ["ann", "bob"]}[lists]
+    server.modify("".join(map(person, ("ann", "bob", "cyd"))) + nurses.replace("ann", "cyd"))
+    lab.run(**options)
+    # He was read where he was, and nobody is read where he is now.
+    meanwhile(server, ANN_MOVES + renamed(dn_of("cyd"), "uid=ann") + modified(NURSES, "replace", joins[0], *listed))
+    memberships = lab.once(**options)["summary"]["memberships"]
+    assert (memberships["added"], memberships["removed"]) == (0, 0)
+    assert lab.members() == [("nurses", "bob"), ("nurses", "cyd")]
+
+
+def test_a_newcomer_where_somebody_was_before_he_came_again_is_the_one_who_is_listed(server, meanwhile, tmp_path):
+    lab = Lab(server, tmp_path / "users.db")
+    server.modify("".join(map(person, ("ann", "bob"))) + group("nurses", dn_of("bob")))
+    lab.run(**FULL)
+    meanwhile(server, ANN_MOVES + person("ann") + modified(NURSES, "add", "member", dn_of("ann")))
+    lab.once(**FULL)
+    assert ("nurses", "ann2") not in lab.members()
+
+
+def test_a_group_where_another_was_before_it_came_again_is_the_one_that_is_listed(server, meanwhile, tmp_path):
+    lab = Lab(server, tmp_path / "users.db")
+    server.modify(person("ann") + group("inner", dn_of("ann")) + group("other", dn_of("ann"))
+                  + group("outer", "cn=other," + PEOPLE) + moved("cn=outer," + PEOPLE, "cn=outer", TEMPS))
+    lab.run(**FULL)
+    meanwhile(server, moved(INNER, "cn=inner2", TEMPS) + renamed("cn=other," + PEOPLE, "cn=inner")
+              + modified("cn=outer," + TEMPS, "replace", "member", INNER), of_groups=True)
+    lab.once(**FULL)
+    assert nested(lab) == [("outer", "other")]
+
+
 def test_each_value_that_meant_somebody_keeps_him(server, tmp_path):
     """By DN: the list has where he was at first, and where he was then. It lets go of either, and at last of both."""
     lab = Lab(server, tmp_path / "users.db")
@@ -269,23 +303,63 @@ def test_what_a_list_had_before_it_followed_is_still_remembered(server, monkeypa
         assert lab.members() == [("nurses", "ann3"), ("nurses", "bob")]
 
 
-@pytest.mark.parametrize("mode", ["full", "incremental"])
-def test_where_a_list_had_somebody_when_another_synchronization_was_not_there_yet(server, tmp_path, mode):
-    """The other one writes the record, and was never told of the place between."""
+# --- two synchronizations: the one that writes a record was not there when a list followed, and is not told of it
+
+ANY = {"removal_limits": {"memberships": "100%", "renames": "100%"}}
+SECOND = {"name": "second", "user_group": "All/Second"}
+
+
+@pytest.mark.parametrize("has_run", [True, False], ids=["known", "new"])
+@pytest.mark.parametrize("options", [FULL, INCREMENTAL, POSIX], ids=["full", "incremental", "by name"])
+def test_where_a_list_had_somebody_when_the_other_was_not_there_yet(server, tmp_path, options, has_run):
+    lists = LISTS["by name" if options is POSIX else "by DN"]
     lab = Lab(server, tmp_path / "users.db")
-    first = {**FULL, "read_mode": mode}
-    second = {**first, "name": "second", "user_group": "All/Second"}
-    server.modify(person("ann") + person("bob") + group("nurses", dn_of("ann"), dn_of("bob")))
+    first, second = {**options, **ANY}, {**options, **ANY, **SECOND}
+    server.modify("".join(map(lists[1], ("ann", "bob"))) + lists[2])
     lab.once(**first)
-    lab.once(**second)
-    server.modify(renamed(dn_of("ann"), "uid=ann1")
-                  + modified(NURSES, "replace", "member", dn_of("ann1"), dn_of("bob")))
+    if has_run:
+        lab.once(**second)
+    listed = ["ann1", "bob"] if options is POSIX else [dn_of("ann1"), dn_of("bob")]
+    server.modify(renamed(dn_of("ann"), "uid=ann1") + modified(NURSES, "replace", lists[3][0], *listed))
     lab.once(**second)
     server.modify(renamed(dn_of("ann1"), "uid=ann2"))
-    lab.once(**first, removal_limits={"memberships": "100%"})  # which never saw that
+    lab.once(**first)  # which never saw that
     for _again in range(2):
         assert not lab.once(**second)["summary"]["memberships"]["removed"]
         assert ("nurses", "ann2") in lab.members()
+
+
+def test_the_same_of_a_user_outside_whom_a_nested_group_outside_has(server, tmp_path):
+    lab = Lab(server, tmp_path / "users.db")
+    away = "ou=away," + BASE
+    inner, extra, outer = "cn=inner," + away, "cn=extra," + PEOPLE, "cn=outer," + PEOPLE
+    everything, second = {**FULL, **ANY}, {**FULL, **ANY, **SECOND, "distinguished_name": PEOPLE}
+    was, then, now = (dn_of(name, TEMPS) for name in ("ann", "ann1", "ann2"))
+    server.modify(unit("away") + person("bob") + person("ann", below=TEMPS) + group("inner", was)
+                  + moved(INNER, "cn=inner", away) + group("extra", was) + group("outer", dn_of("bob"), was, inner))
+    lab.once(**everything)
+    lab.once(**second)
+    server.modify(renamed(was, "uid=ann1") + modified(outer, "replace", "member", then, dn_of("bob"), inner)
+                  + modified(inner, "replace", "member", then) + modified(extra, "replace", "member", then))
+    lab.once(**second)
+    server.modify(renamed(then, "uid=ann2") + modified(extra, "replace", "member", now))
+    lab.once(**everything)
+    for _again in range(2):
+        assert not lab.once(**second)["summary"]["memberships"]["removed"]
+
+
+def test_lists_of_names_and_of_dns_of_the_same_users_write_nothing_where_nothing_changes(server, tmp_path):
+    lab = Lab(server, tmp_path / "users.db")
+    server.modify(posix("ann", 10) + posix("bob", 11, PEOPLE, "uid: bobby") + posix_group("nurses", 7, "memberUid: ann")
+                  + group("crew", dn_of("ann"), dn_of("bob")))
+    by_name = {**POSIX, **SECOND}
+    lab.once(**FULL)
+    lab.once(**by_name)
+    lab.once(**by_name)
+    before = lab.rows("SELECT * FROM memberships ORDER BY 1, 2")
+    for options in (FULL, by_name):
+        assert lab.run(**options)["changed"] is False
+    assert lab.rows("SELECT * FROM memberships ORDER BY 1, 2") == before
 
 
 # --- who moves while what changed is read

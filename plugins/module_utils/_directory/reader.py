@@ -280,10 +280,11 @@ class Reading:
         # whether it is reported.
         self.open: Dict[str, Tuple[str, Dict[str, Tuple[str, bool]]]] = {}
         self.there: Dict[str, str] = {}
-        self.otherwise: Set[str] = set()  # keys of users whom the store knows otherwise, as others wrote them
-        # What leads to somebody whose record will not tell so: in the next read nothing but a note that lists have it
-        # tells then that it meant him.
+        self.former: Dict[str, str] = {}  # token of where somebody was who came again elsewhere -> his key
+        # Tokens of what leads to somebody whose record will not tell so: in the next read nothing but a note that lists
+        # have it tells then that it meant him.
         self.unrecorded: Set[str] = set()
+        self.otherwise: Set[str] = set()  # keys of users whom another synchronization writes, and has otherwise
         self.listed_as: Dict[Tuple[str, str], List[str]] = {}  # see Snapshot
         self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
 
@@ -641,45 +642,35 @@ class Reading:
         return (_ENABLED if enabled else _DISABLED) if lasting else (_ENABLED_NOW if enabled else _DISABLED_NOW)
 
     def _settle_values(self) -> None:
-        """Keep of who came more than once what was noted the last time: he may have moved meanwhile. What led to where
-        he was still does, unless it leads to somebody else now, and his record does not tell so."""
+        """Keep of who came more than once what was noted the last time: he may have moved meanwhile. All at once: so
+        may a whole container. What led to where he was means him where it leads to nobody else: see `_resolve`."""
         again = self.came_again
+        if not again:
+            return
         self.twice.update(again)
-        former: List[Tuple[bytes, str]] = []
-        if again:  # all at once: a whole container may have moved
-            former = [(value, key) for value, key in self.by_value.items() if key in again]
-            self._forget_values(again)
-            for keys in itertools.chain(self.at_home.values(), self.user_side.values(),
-                                        *(users_of.values() for users_of in self.primary)):
-                if not again.keys().isdisjoint(keys):
-                    keys[:] = [key for key in keys if key not in again]
-            for key, (dn, entry, home) in again.items():
-                self._list_user(key, dn, entry, home)
-            again.clear()
-        unrecorded = [(value, key) for value, key in former if value not in self.by_value]
-        if self.otherwise:
-            unrecorded += [(value, key) for value, key in self.by_value.items() if key in self.otherwise]
-        for value, key in unrecorded:
-            self._note_unrecorded(value, key)
+        former = [(value, key) for value, key in self.by_value.items() if key in again]
+        self._forget_values(again)
+        for keys in itertools.chain(self.at_home.values(), self.user_side.values(),
+                                    *(users_of.values() for users_of in self.primary)):
+            if not again.keys().isdisjoint(keys):
+                keys[:] = [key for key in keys if key not in again]
+        for key, (dn, entry, home) in again.items():
+            self._list_user(key, dn, entry, home)
+        again.clear()
+        for value, key in former:
+            token = self._token(value) if value not in self.by_value else None
+            if isinstance(token, str):
+                self.former[token] = key
 
     def _forget_values(self, users: Container[str]) -> None:
-        for known in (self.by_value, self.by_name):
-            for value in [value for value, key in known.items() if key in users]:
-                del known[value]
+        _drop(self.by_value, users)
+        _drop(self.by_name, users)
         for name, keys in list(self.several.items()):
             keys.difference_update([key for key in keys if key in users])
             if len(keys) < 2:
                 del self.several[name], self.by_name[name]
                 for key in keys:
                     self.by_name[name] = key
-
-    def _note_unrecorded(self, value: bytes, key: str) -> None:
-        """Have the value lead to the user by its token, so that it is noted where it is listed: see `_take`."""
-        token = self._token(value)
-        if isinstance(token, str) and self.by_name.get(token, key) == key:
-            self.by_value.pop(value, None)
-            self.by_token[token] = key
-            self.unrecorded.add(token)
 
     def _add_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
         """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
@@ -711,21 +702,22 @@ class Reading:
         stored = self.digests.users.get(key, b"")
         if key in users:
             self.came_again[key] = (dn, {name: entry.get(name, []) for name, _header in self.listed_by}, home)
-        if stored is None or stored == digest:
+        if stored is None and self._is_known_otherwise(key, dn, entry):
+            self.otherwise.add(key)
+        if stored == digest or stored is None and key not in self.otherwise:
             users[key] = None
         else:
             users[key] = self._user(key, dn_text(dn), entry, home, enabled, digest)
         self._list_user(key, dn, entry, home)
-        if stored is None and self._is_known_otherwise(key, dn, entry):
-            self.otherwise.add(key)
         return key
 
     def _is_known_otherwise(self, key: str, dn: bytes, entry: Entry) -> bool:
         """Return whether another synchronization has not yet written, or not any more, how lists know this user."""
-        its_dn, known_as = self.digests.others.get(key, ("", ""))
+        its_dn, its_names = self.digests.others.get(key, ("", ""))
         if self.members_by == "dn":
             return its_dn != dn_text(dn)
-        return self.members_by == "name" and known_as != self._known_as(entry)
+        return self.members_by == "name" and not set(map(_folded, entry.get(self.listed_name, ()))).issubset(
+            map(name_key, its_names.split(KNOWN_AS)))
 
     def _list_user(self, key: str, dn: bytes, entry: Entry, home: Optional[str]) -> None:
         """Note by what the member lists may know the user, and what groups the user itself names."""
@@ -867,7 +859,10 @@ class Reading:
             return key
         if known:  # from elsewhere: see `_settle_values`
             self.groups_twice.add(key)
-            self.unrecorded.add(normal_dn(known.record.dn))
+            former = normal_dn(known.record.dn)
+            self.former[former] = key
+            if self.by_token.get(former) == key:
+                del self.by_token[former]
             self.ranges = [part for part in self.ranges if part[0] != key]
         name, problem = self.read_group_name(entry, dn)
         fields, problems = self.read_group_fields(entry, dn)
@@ -988,11 +983,11 @@ class Reading:
                 for value in pending.pop(token):
                     self.outcomes[value] = outcome
                 self.by_token[token] = outcome
-                if outcome in self.otherwise:
-                    self.unrecorded.add(token)
-        for several in pending.values():
+        for token, several in pending.items():
+            if token in self.former:
+                self.unrecorded.add(token)
             for value in several:
-                self.outcomes[value] = _UNKNOWN
+                self.outcomes[value] = self.former.get(token, _UNKNOWN)
 
     def _token(self, value: bytes) -> Outcome:
         """Return the form in which two spellings of a value are equal; or why it can lead to no one."""
@@ -1280,7 +1275,7 @@ class Reading:
             members = list(once)
         digest = _members_digest(members, user_groups, kept_values) + group.hashed
         return record._replace(
-            members=None if digest == stored else members,
+            members=None if digest == stored and self.otherwise.isdisjoint(members) else members,
             user_groups=list(user_groups), kept_values=kept_values, members_digest=digest,
         )
 
@@ -1377,6 +1372,12 @@ class Reading:
 
 
 # --- small things ----------------------------------------------------------------------------------------------------
+
+
+def _drop(known: Dict[Any, Any], meanings: Container[Any]) -> None:
+    """Forget, in place, all that means one of these."""
+    for each in [each for each, means in known.items() if means in meanings]:
+        del known[each]
 
 
 def _attributes(*names: Optional[str]) -> Tuple[str, ...]:

@@ -444,9 +444,9 @@ class Store:
         )
 
     def _written_by_others(self, me: int) -> dict:
-        """Return {stable key: (DN, known_as)} of the users that it claims and that another synchronization writes."""
-        return {key: tuple(known) for key, *known in self._rows(
-            "SELECT u.key, u.dn, u.known_as FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1"
+        """Return what `Digests.others` has."""
+        return {key: (dn, names) for key, dn, names in self._rows(
+            "SELECT u.key, u.dn, " + _NAMES + " FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1"
             " AND u.id = c.user_id AND u.synchronization_id IS NOT ?1", (me,))}
 
     def _foreign_users(self, directory: int) -> dict:
@@ -1137,6 +1137,7 @@ class Store:
         return number
 
 
+_NAMES = "u.name || char(31) || u.known_as"  # KNOWN_AS
 _OWN_DN = "CASE WHEN u.synchronization_id = :me THEN u.dn ELSE '' END"
 
 
@@ -1159,11 +1160,11 @@ class Known:
     def users(self, keys: Iterable[str]) -> dict[str, tuple]:
         """Return {stable key: (digest as in Digests, DN, and what Digests.others has)}."""
         self._store._want("wanted_keys", ((key, self._directory, key) for key in keys))
-        return {key: (digest, own_dn, (dn, known_as)) for key, digest, dn, known_as, own_dn in self._store._rows(
+        return {key: (digest, own_dn, (dn, names)) for key, digest, dn, names, own_dn in self._store._rows(
             "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
             " WHEN EXISTS (SELECT 1 FROM claims o WHERE o.user_id = u.id"
             "              AND o.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END,"
-            " u.dn, u.known_as, " + _OWN_DN +
+            " u.dn, " + _NAMES + ", " + _OWN_DN +
             " FROM wanted_keys w CROSS JOIN users u CROSS JOIN claims c"
             " WHERE u.directory_id = w.directory_id AND u.key = w.key AND u.extinct IS NULL"
             " AND c.synchronization_id = :me AND c.user_id = u.id", {"me": self._me, "same": self._same})}
