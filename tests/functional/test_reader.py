@@ -359,11 +359,13 @@ def test_a_second_read_finds_nothing_new(structure):
             assert len(changed.group("staff").members) == 2 and changed.group("all").members is None
 
 
-def test_a_user_of_another_synchronization_has_no_body():
-    with directory(person("anna"), person("bob")) as server:
-        keys = list(look(server).snapshot.users)
-        seen = look(server, NOTHING._replace(users={keys[0]: None, keys[1]: b""}))
-        assert seen.snapshot.users[keys[0]] is None and seen.snapshot.users[keys[1]].digest
+def test_a_user_of_another_synchronization_has_a_body_only_where_that_has_him_elsewhere():
+    with directory(person("anna"), person("bob"), person("eve")) as server:
+        anna, bob, eve = (look(server).user(name) for name in ("anna", "bob", "eve"))
+        others = {anna.key: (anna.dn, "anna"), eve.key: ("uid=eva,ou=people," + SUFFIX, "eva")}
+        seen = look(server, NOTHING._replace(users={anna.key: None, bob.key: b"", eve.key: None}, others=others))
+        assert seen.snapshot.users[anna.key] is None and seen.snapshot.users[bob.key].digest
+        assert seen.snapshot.users[eve.key].dn == eve.dn
 
 
 def test_a_key_that_two_users_have_is_no_key():
