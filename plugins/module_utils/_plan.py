@@ -488,7 +488,7 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
                 still = _still_listing(snapshot, state.user_groups.get(key), stored, same_value)
                 staying = kept.union(held_in.get(("member", key), ()))
                 people = _compare_members(listed, stored, group.kept_values, same_value, users.ended, staying, still)
-                for reference in values_of.keys() & set(listed):
+                for reference in filter(values_of.__contains__, listed if values_of else ()):
                     bookkeeping.also_listed_as[key, reference] = [*values_of[reference]]
                 # Only a list that is stored as it was read may be left out of the next comparison.
                 exact = len(group.members) == len(listed) == len(stored) + len(people.added) - len(people.removed)

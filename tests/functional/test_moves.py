@@ -357,8 +357,10 @@ def test_lists_of_names_and_of_dns_of_the_same_users_write_nothing_where_nothing
     lab.once(**by_name)
     lab.once(**by_name)
     before = lab.rows("SELECT * FROM memberships ORDER BY 1, 2")
-    for options in (FULL, by_name):
+    nameless = {**by_name, "user_attributes": {"name": "street"}}
+    for options in (FULL, by_name, nameless):
         assert lab.run(**options)["changed"] is False
+    assert not lab.once(**nameless)["not_stored"], "that is for the one who writes the users to say"
     assert lab.rows("SELECT * FROM memberships ORDER BY 1, 2") == before
 
 

@@ -760,7 +760,7 @@ class Reading:
         name, problem = self.read_user_name(entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
         expires = state_expires(self.preset, entry, self.now) if digest[_HASH:] == _ENABLED_NOW else None
-        if problem or problems:
+        if (problem or problems) and key not in self.otherwise:  # else it is not this synchronization that stores it
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
             self.again.add(key)
             digest = b""  # reported in every run
