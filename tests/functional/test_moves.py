@@ -92,6 +92,7 @@ def test_a_user_who_moves_while_he_is_read_stays_a_member(server, meanwhile, tmp
     meanwhile(server, ANN_MOVES)
     result = lab.once(**options)
     assert result["summary"]["users"]["renamed"] == 1 and ("nurses", "ann2") in lab.members()
+    assert result["unresolved_members"] == [], "what led to where he was still leads to him"
     server.modify(LATER[later](joins))
     for _again in range(2):
         assert not lab.once(**options)["summary"]["memberships"]["removed"]
