@@ -391,7 +391,6 @@ class _PartialReading(Reading):
                 self._add_user(*found)
             elif self.add_outside and not self._is_left_out(normal):
                 self.waiting[key] = found
-        self._settle_values()
 
     def _take_lists(self, lists: Dict[str, Found]) -> None:
         gone = [key for key in self.looked if key in self.stored_groups and key not in lists]

@@ -627,13 +627,17 @@ class Reading:
                 changed.append(raw)
                 continue
             if key in users:
-                self.came_again[key] = (dn, {name: find_values(raw, header) for name, header in self.listed_by}, home)
+                self.came_again[key] = (dn, self._listed_values(raw), home)
             users[key] = None
             if plain:
                 by_value[dn] = key
             else:
-                self._list_user(key, dn, {name: find_values(raw, header) for name, header in self.listed_by}, home)
+                self._list_user(key, dn, self._listed_values(raw), home)
         return changed
+
+    def _listed_values(self, raw: bytes) -> Entry:
+        """Return what `_list_user` looks at, of an entry that is not decoded."""
+        return {name: find_values(raw, header) for name, header in self.listed_by}
 
     def _mark(self, entry: Entry, raw: bytes, enabled: bool) -> bytes:
         """Return what follows the hash in a user's digest: the state, and whether `_changed` may act on it."""

@@ -1007,15 +1007,15 @@ class Store:
                     dict.fromkeys(sorted(map(ids.__getitem__, getattr(change, added)))), itertools.repeat(work.run))
                 for change in work.plan.memberships))
             self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
-                (value or None, work.groups.get(key), ids.get(reference))
-                for (key, reference), value in listed_as.items()))
+                (value or None, work.groups.get(key), ids[reference])
+                for (key, reference), value in listed_as.items() if reference in ids))
             self._many(
                 "UPDATE %s SET listed_as = :value || coalesce(:mark || listed_as, '') WHERE user_group_id = :group"
                 " AND %s = :member AND instr(:mark || coalesce(listed_as, '') || :mark, :mark || :value || :mark) = 0"
                 % (table, column), (
-                    {"value": value, "mark": _model.KNOWN_AS, "group": work.groups.get(key),
-                     "member": ids.get(reference)}
-                    for (key, reference), values in work.plan.bookkeeping.also_listed_as.items() for value in values))
+                    {"value": value, "mark": _model.KNOWN_AS, "group": work.groups.get(key), "member": ids[reference]}
+                    for (key, reference), values in work.plan.bookkeeping.also_listed_as.items() if reference in ids
+                    for value in values))
         if many:
             self._run(schema.INDEX_OF_MEMBERSHIPS)
 
