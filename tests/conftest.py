@@ -30,13 +30,23 @@ for name, path in (
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=25, help="how many runs test_crashes.py kills (default: %(default)s)")
-    parser.addoption("--changes", type=int,
-                     help="how many times things change in each random history; without it, a few times in a few")
-    parser.addoption("--samba", choices=["all", "only", "none"], default="all",
-                     help="which tests to choose: those that ask for a Samba domain, of which there is one, or "
-                          "the others, so that both can run side by side (default: %(default)s)")
-    parser.addoption("--every-fault", action="store_true",
-                     help="try every fault at every stage of an incremental read, not a third of them")
+    parser.addoption(
+        "--changes",
+        type=int,
+        help="how many times things change in each random history; without it, a few times in a few",
+    )
+    parser.addoption(
+        "--samba",
+        choices=["all", "only", "none"],
+        default="all",
+        help="which tests to choose: those that ask for a Samba domain, of which there is one, or "
+        "the others, so that both can run side by side (default: %(default)s)",
+    )
+    parser.addoption(
+        "--every-fault",
+        action="store_true",
+        help="try every fault at every stage of an incremental read, not a third of them",
+    )
 
 
 def pytest_collection_modifyitems(config, items):

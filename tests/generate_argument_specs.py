@@ -35,7 +35,7 @@ def up_to_date(text: str) -> str:
     head, found, rest = text.partition(BEGIN)
     if not found or END not in rest:
         sys.exit(f"{SPECIFICATION}: the marks are missing: {BEGIN.strip()} ... {END.strip()}")
-    indent = head[head.rindex("\n") + 1:]
+    indent = head[head.rindex("\n") + 1 :]
     dumped = yaml.dump(role_options(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=75)
     body = "".join(indent + line + "\n" if line else "\n" for line in dumped.splitlines())
     return head + BEGIN + body + indent + END + rest.split(END, 1)[1]

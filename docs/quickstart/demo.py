@@ -31,8 +31,7 @@ def main() -> None:
     heading("The server is stopped and everything removed. Now your own directory: save this as staff.yml")
     print((HERE / "active_directory.yml").read_text(encoding="utf-8"))
     heading("and start with a dry run:")
-    print("   .venv/bin/ansible-galaxy collection install .\n"
-          "   .venv/bin/ansible-playbook --check --diff staff.yml")
+    print("   .venv/bin/ansible-galaxy collection install .\n   .venv/bin/ansible-playbook --check --diff staff.yml")
 
 
 def demonstrate(directory: Path) -> None:
@@ -40,13 +39,16 @@ def demonstrate(directory: Path) -> None:
     company = (HERE / "company.ldif").read_text(encoding="utf-8").replace("$password", password)
     with slapd.Slapd("dc=clinic,dc=example", company, password=secrets.token_urlsafe()) as server:
         heading(f"A directory: OpenLDAP on {server.ldaps_url}, with a clinic of twelve people in it")
-        environment = prepare(directory, {
-            "server": server.ldaps_url,
-            "ca_path": str(server.ca.cert),
-            "password": password,
-            "store": str(directory / "users.db"),
-            "ansible_python_interpreter": sys.executable,
-        })
+        environment = prepare(
+            directory,
+            {
+                "server": server.ldaps_url,
+                "ca_path": str(server.ca.cert),
+                "password": password,
+                "store": str(directory / "users.db"),
+                "ansible_python_interpreter": sys.executable,
+            },
+        )
 
         heading("1. A dry run: what would change? Nothing is written.")
         run_playbook(directory, environment, "--check", "--diff")
@@ -58,8 +60,10 @@ def demonstrate(directory: Path) -> None:
         run_playbook(directory, environment)
 
         heading("4. The directory changes, and the same task brings the changes over, and nothing else.")
-        print("   Zoë Lindqvist joins as a nurse. Tomáš Dvořák leaves. María Muñoz joins the night shift.\n"
-              "   Anna König of the reception is Anna Weiß since her wedding.\n")
+        print(
+            "   Zoë Lindqvist joins as a nurse. Tomáš Dvořák leaves. María Muñoz joins the night shift.\n"
+            "   Anna König of the reception is Anna Weiß since her wedding.\n"
+        )
         server.modify((HERE / "changes.ldif").read_text(encoding="utf-8"))
         run_playbook(directory, environment)
 
@@ -93,8 +97,18 @@ def prepare(directory: Path, variables: dict[str, str]) -> dict[str, str]:
 
 def run_playbook(directory: Path, environment: dict[str, str], *arguments: str) -> None:
     print("  ", " ".join(["$ ansible-playbook", *arguments, "docs/quickstart/playbook.yml\n"]), flush=True)
-    command = [sys.executable, "-m", "ansible", "playbook", "--inventory", "localhost,",
-               "--extra-vars", f"@{directory / 'variables.json'}", *arguments, str(HERE / "playbook.yml")]
+    command = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "playbook",
+        "--inventory",
+        "localhost,",
+        "--extra-vars",
+        f"@{directory / 'variables.json'}",
+        *arguments,
+        str(HERE / "playbook.yml"),
+    ]
     process = subprocess.Popen(command, env=environment)
     try:
         failed = process.wait()

@@ -81,11 +81,14 @@ def to_csv(users, columns, delimiter=",", heading=True):
     if not isinstance(users, (list, tuple)) or not all(isinstance(user, Mapping) for user in users):
         raise AnsibleFilterError("to_csv: the input is no list of users: give it 'users' of user_group_info")
     if not isinstance(columns, Mapping) or not columns:
-        raise AnsibleFilterError("to_csv: columns: write the heading of each column and its field, such as "
-                                 "{'E-mail': 'email'}")
+        raise AnsibleFilterError(
+            "to_csv: columns: write the heading of each column and its field, such as {'E-mail': 'email'}"
+        )
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
-        raise AnsibleFilterError("to_csv: delimiter: %r is not one character that can stand between values: write one "
-                                 "such as ';'" % (delimiter,))
+        raise AnsibleFilterError(
+            "to_csv: delimiter: %r is not one character that can stand between values: write one "
+            "such as ';'" % (delimiter,)
+        )
     table = io.StringIO()
     writer = csv.writer(table, delimiter=str(delimiter))
     if heading:

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE: for this collection only; may change in any release.
 """The forms of a login, judged before any packet leaves: a wrong form that is sent counts as a failed logon."""
+
 from __future__ import annotations
 
 import re
@@ -15,22 +16,43 @@ _LONGEST_NETBIOS_NAME = 15
 _NOT_IN_NETBIOS_NAME = '\\/:*?"<>|'
 
 # What the escapes of a YAML double-quoted text leave behind (YAML 1.2.2, 5.7), and the letter they swallowed.
-_SWALLOWED = {"\0": "0", "\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\f": "f", "\r": "r", "\x1b": "e",
-              "\x85": "N", "\xa0": "_", "\u2028": "L", "\u2029": "P"}
+_SWALLOWED = {
+    "\0": "0",
+    "\a": "a",
+    "\b": "b",
+    "\t": "t",
+    "\n": "n",
+    "\v": "v",
+    "\f": "f",
+    "\r": "r",
+    "\x1b": "e",
+    "\x85": "N",
+    "\xa0": "_",
+    "\u2028": "L",
+    "\u2029": "P",
+}
 
 
 class LoginError(SynchronizationError, ValueError):
     """The login, password or keytab cannot be right, whatever the directory says."""
 
 
-def check_login(login: str | None, password: str | None, authentication: str, use_ldap: bool,
-                normalize_login: bool, keytab: str | None) -> str | None:
+def check_login(
+    login: str | None,
+    password: str | None,
+    authentication: str,
+    use_ldap: bool,
+    normalize_login: bool,
+    keytab: str | None,
+) -> str | None:
     """The login to bind with; None when the authentication needs none. Raises LoginError."""
     if authentication in ("anonymous", "external"):
         for option, value in (("login", login), ("password", password), ("keytab", keytab)):
             if value is not None:
-                raise LoginError("%s: it is given, but authentication: %s uses none: remove it, or choose another "
-                                 "authentication" % (option, authentication))
+                raise LoginError(
+                    "%s: it is given, but authentication: %s uses none: remove it, or choose another "
+                    "authentication" % (option, authentication)
+                )
         return None
     _check_pairing(login, password, authentication, keytab)
     _check_characters(login)
@@ -45,17 +67,25 @@ def _check_pairing(login: str | None, password: str | None, authentication: str,
     if keytab is not None and password is not None:
         raise LoginError("password: it is given together with keytab: remove one of them")
     if login is None and password is None and keytab is None:
-        raise LoginError("login: it is missing with authentication: %s, and so is a %s: give both"
-                         % (authentication, "password or keytab" if authentication == "kerberos" else "password"))
+        raise LoginError(
+            "login: it is missing with authentication: %s, and so is a %s: give both"
+            % (authentication, "password or keytab" if authentication == "kerberos" else "password")
+        )
     if not login:
-        raise LoginError("login: it is %s, but a %s is given: give both" % (
-            "missing" if login is None else "empty", "password" if keytab is None else "keytab"))
+        raise LoginError(
+            "login: it is %s, but a %s is given: give both"
+            % ("missing" if login is None else "empty", "password" if keytab is None else "keytab")
+        )
     if password is None and keytab is None:
-        raise LoginError("password: is missing for the login '%s'%s" % (
-            login, ", and so is a keytab: give one of them" if authentication == "kerberos" else ": give it"))
+        raise LoginError(
+            "password: is missing for the login '%s'%s"
+            % (login, ", and so is a keytab: give one of them" if authentication == "kerberos" else ": give it")
+        )
     if password == "" or keytab == "":
-        raise LoginError("%s: it is empty, which a directory would take for an anonymous bind: give it"
-                         % ("password" if password == "" else "keytab"))
+        raise LoginError(
+            "%s: it is empty, which a directory would take for an anonymous bind: give it"
+            % ("password" if password == "" else "keytab")
+        )
 
 
 def _check_characters(login: str) -> None:
@@ -64,9 +94,11 @@ def _check_characters(login: str) -> None:
         raise LoginError("login: it begins or ends with a space: remove it")
     for char in login:
         if char in _SWALLOWED:
-            raise LoginError(r"login: it contains the character U+%04X, which '\%s' means in YAML double quotes: "
-                             r"write it in single quotes, with one backslash, '%s'"
-                             % (ord(char), _SWALLOWED[char], _unswallowed(login)))
+            raise LoginError(
+                r"login: it contains the character U+%04X, which '\%s' means in YAML double quotes: "
+                r"write it in single quotes, with one backslash, '%s'"
+                % (ord(char), _SWALLOWED[char], _unswallowed(login))
+            )
         if not char.isprintable():
             raise LoginError("login: it contains the character U+%04X, which no login has: remove it" % ord(char))
 
@@ -77,15 +109,18 @@ def _unswallowed(login: str) -> str:
 
 def _check_principal(login: str) -> str:
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", login):
-        raise LoginError("login: '%s' is no Kerberos principal: write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE"
-                         % login)
+        raise LoginError(
+            "login: '%s' is no Kerberos principal: write USERNAME@REALM, such as SVC-SYNC@CORP.EXAMPLE" % login
+        )
     return login
 
 
 def _check_bind_dn(login: str) -> str:
     if "=" not in login and ("\\" in login or "@" in login):
-        raise LoginError("login: '%s' is the form for Active Directory: with use_ldap write a bind DN such as "
-                         "cn=sync,dc=example,dc=org, or leave use_ldap out" % login)
+        raise LoginError(
+            "login: '%s' is the form for Active Directory: with use_ldap write a bind DN such as "
+            "cn=sync,dc=example,dc=org, or leave use_ldap out" % login
+        )
     try:
         parse_dn(login)
     except ValueError as error:
@@ -95,8 +130,9 @@ def _check_bind_dn(login: str) -> str:
 
 def _check_ad_login(login: str, normalize_login: bool) -> str:
     if _is_dn(login):
-        raise LoginError("login: '%s' is a DN: for Active Directory write %s (a bind DN goes with use_ldap)"
-                         % (login, _AD_FORMS))
+        raise LoginError(
+            "login: '%s' is a DN: for Active Directory write %s (a bind DN goes with use_ldap)" % (login, _AD_FORMS)
+        )
     if "\\" in login:
         _check_down_level_name(login)
     elif "@" in login:
@@ -121,15 +157,19 @@ def _check_down_level_name(login: str) -> None:
     if login.count("\\") > 1:
         if "\\" in user:
             raise LoginError(r"login: '%s' has more than one backslash: write 'DOMAIN\USERNAME'" % login)
-        raise LoginError(r"login: '%s' has %d backslashes, and only YAML double quotes need two of them: "
-                         r"write '%s\%s'" % (login, login.count("\\"), domain, user))
+        raise LoginError(
+            r"login: '%s' has %d backslashes, and only YAML double quotes need two of them: "
+            r"write '%s\%s'" % (login, login.count("\\"), domain, user)
+        )
     if not domain or not user:
-        raise LoginError(r"login: '%s' has no %s: write 'DOMAIN\USERNAME'"
-                         % (login, "username" if domain else "domain"))
+        raise LoginError(
+            r"login: '%s' has no %s: write 'DOMAIN\USERNAME'" % (login, "username" if domain else "domain")
+        )
     if len(domain) > _LONGEST_NETBIOS_NAME:
-        raise LoginError("login: '%s' has a NetBIOS domain of %d characters, and at most %d are possible: with the "
-                         "full name of the domain write '%s@FULL.DOMAIN'"
-                         % (login, len(domain), _LONGEST_NETBIOS_NAME, user))
+        raise LoginError(
+            "login: '%s' has a NetBIOS domain of %d characters, and at most %d are possible: with the "
+            "full name of the domain write '%s@FULL.DOMAIN'" % (login, len(domain), _LONGEST_NETBIOS_NAME, user)
+        )
     if domain.startswith("."):
         raise LoginError("login: '%s' begins with a dot, which no NetBIOS domain does: correct it" % login)
     for char in domain:
@@ -140,11 +180,14 @@ def _check_down_level_name(login: str) -> None:
 def _check_user_principal_name(login: str) -> None:
     user, _at, domain = login.rpartition("@")
     if not user or not domain:
-        raise LoginError("login: '%s' has no %s: write 'USERNAME@FULL.DOMAIN'"
-                         % (login, "domain" if user else "username"))
+        raise LoginError(
+            "login: '%s' has no %s: write 'USERNAME@FULL.DOMAIN'" % (login, "domain" if user else "username")
+        )
     if "." not in domain:
-        raise LoginError(r"login: '%s' has no full domain such as CORP.EXAMPLE: with the short name write '%s\%s'"
-                         % (login, domain, user))
+        raise LoginError(
+            r"login: '%s' has no full domain such as CORP.EXAMPLE: with the short name write '%s\%s'"
+            % (login, domain, user)
+        )
     if not re.fullmatch(r"[\w-]+(?:\.[\w-]+)+", domain):
         raise LoginError("login: '%s' has no full domain such as CORP.EXAMPLE: correct it" % login)
 

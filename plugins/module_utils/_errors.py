@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE: for this collection only; may change in any release.
 """The one ancestor of what this collection raises for a person to read."""
+
 from __future__ import annotations
 
 from ._model import printable

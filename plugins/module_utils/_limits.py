@@ -13,7 +13,7 @@ what it removes, and a change of scope. It never makes a doubtful read a complet
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from . import _model
 from ._model import path_of
@@ -27,10 +27,17 @@ _EMPTIED_FROM, _ONE_GROUP_FROM, _ONE_FIELD_FROM = 10, 100, 10
 # Settings by which it is decided who is in scope: option -> whether another value may also end memberships, or lose
 # everybody at once, while nobody left.
 SCOPE_SETTINGS = {
-    "distinguished_name": False, "exclude_distinguished_name": False, "outside_members": False,
-    "user_filter": False, "group_filter": False, "group_structure": False,
-    "ldap_parameters.user_key": True, "ldap_parameters.group_key": True, "ldap_parameters.group_members": True,
-    "ldap_parameters.member_value": True, "ldap_parameters.user_groups": True,
+    "distinguished_name": False,
+    "exclude_distinguished_name": False,
+    "outside_members": False,
+    "user_filter": False,
+    "group_filter": False,
+    "group_structure": False,
+    "ldap_parameters.user_key": True,
+    "ldap_parameters.group_key": True,
+    "ldap_parameters.group_members": True,
+    "ldap_parameters.member_value": True,
+    "ldap_parameters.user_groups": True,
     "ldap_parameters.user_groups_value": True,
 }
 
@@ -42,7 +49,7 @@ class Refusal(NamedTuple):
     would_remove: int
     of: int
     option: str  # the one that could allow it
-    about: Optional[str]  # path of the user group, or name of the field, where it is about one
+    about: str | None  # path of the user group, or name of the field, where it is about one
     why: str  # for the reader
 
 
@@ -52,7 +59,7 @@ class Owned(NamedTuple):
     users: int
     user_groups: int
     memberships: int
-    values: Dict[tuple[str, str], int]  # (kind of record, field) -> records with a value; empty where none is lost
+    values: dict[tuple[str, str], int]  # (kind of record, field) -> records with a value; empty where none is lost
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
@@ -72,7 +79,7 @@ def most(limit: str | None, of: int) -> int:
     return of * int(limit[:-1]) // 100 if limit.endswith("%") else int(limit)
 
 
-def _exceeded(plan, state, owned, limits) -> List[Refusal]:
+def _exceeded(plan, state, owned, limits) -> list[Refusal]:
     """Return a refusal for each limit that the plan exceeds."""
     groups = state.user_groups
     refusals = []
@@ -80,15 +87,24 @@ def _exceeded(plan, state, owned, limits) -> List[Refusal]:
     def judge(kind, count, of, what, about=None):
         allowed = most(limits.get(kind), of)
         if count > allowed:
-            refusals.append(Refusal(
-                kind, count, of, "removal_limits.%s" % kind, about,
-                "removal_limits.%s: the run would %s, and at most %d may go"
-                % (kind, what % (count, of), allowed)))
+            refusals.append(
+                Refusal(
+                    kind,
+                    count,
+                    of,
+                    "removal_limits.%s" % kind,
+                    about,
+                    "removal_limits.%s: the run would %s, and at most %d may go" % (kind, what % (count, of), allowed),
+                )
+            )
 
-    judge("users", sum(change.before is not None and change.removes and not change.was_announced
-                       for change in plan.users), owned.users, "remove, disable or overwrite %d of %d users")
-    judge("user_groups", len(_ending_groups(plan, state)), owned.user_groups,
-          "remove or empty %d of %d user groups")
+    judge(
+        "users",
+        sum(change.before is not None and change.removes and not change.was_announced for change in plan.users),
+        owned.users,
+        "remove, disable or overwrite %d of %d users",
+    )
+    judge("user_groups", len(_ending_groups(plan, state)), owned.user_groups, "remove or empty %d of %d user groups")
     removed = {change.key: len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships}
     judge("memberships", sum(removed.values()), owned.memberships, "end %d of %d memberships")
     for key, count in sorted(removed.items()):
@@ -96,17 +112,26 @@ def _exceeded(plan, state, owned, limits) -> List[Refusal]:
         if size >= _ONE_GROUP_FROM:
             path = path_of(key, groups)
             judge("memberships", count, size, "end %%d of %%d memberships in '%s'" % _literal(path), path)
-    losses: Dict[tuple, int] = {}
+    losses: dict[tuple, int] = {}
     for loss in _model.losses(plan):
         losses[loss.kind, loss.field] = losses.get((loss.kind, loss.field), 0) + 1
     judge("attributes", sum(losses.values()), sum(owned.values.values()), "empty %d of %d values")
     for (kind, field), count in sorted(losses.items()):
         of = max(owned.values.get((kind, field), 0), count)
         if of >= _ONE_FIELD_FROM:
-            judge("attributes", count, of, "empty the field %s of %%d out of %%d %ss"
-                  % (field, kind.replace("_", " ")), field)
-    judge("renames", sum(map(_is_renamed, plan.users)) + sum(map(_is_renamed, plan.user_groups)),
-          owned.users + owned.user_groups, "rename %d of %d users and user groups")
+            judge(
+                "attributes",
+                count,
+                of,
+                "empty the field %s of %%d out of %%d %ss" % (field, kind.replace("_", " ")),
+                field,
+            )
+    judge(
+        "renames",
+        sum(map(_is_renamed, plan.users)) + sum(map(_is_renamed, plan.user_groups)),
+        owned.users + owned.user_groups,
+        "rename %d of %d users and user groups",
+    )
     return refusals
 
 
@@ -121,8 +146,11 @@ def _size(state, key):
 
 def _ending_groups(plan, state):
     """Return the user groups that end, become extinct, or of many members keep none."""
-    ending = {change.key for change in plan.user_groups if change.before is not None and not change.before.extinct
-              and (change.after is None or change.after.extinct)}
+    ending = {
+        change.key
+        for change in plan.user_groups
+        if change.before is not None and not change.before.extinct and (change.after is None or change.after.extinct)
+    }
     for change in plan.memberships:
         removed = len(change.users_removed) + len(change.user_groups_removed)
         emptied = removed == _size(state, change.key) and not change.users_added and not change.user_groups_added
@@ -133,14 +161,19 @@ def _ending_groups(plan, state):
 
 def _is_renamed(change):
     before, after = change.before, change.after
-    return (before is not None and after is not None and not getattr(change, "adopts", None)
-            and before.name != after.name and not after.extinct)
+    return (
+        before is not None
+        and after is not None
+        and not getattr(change, "adopts", None)
+        and before.name != after.name
+        and not after.extinct
+    )
 
 
 # --- scope -----------------------------------------------------------------------------------------------------------
 
 
-def _scope_refusal(plan, snapshot, owned, scopes, removals_approved) -> List[Refusal]:
+def _scope_refusal(plan, snapshot, owned, scopes, removals_approved) -> list[Refusal]:
     """Return a refusal where the scope settings changed and that would end something, or widen to the whole tree."""
     before, after = scopes
     if before is None:
@@ -154,23 +187,29 @@ def _scope_refusal(plan, snapshot, owned, scopes, removals_approved) -> List[Ref
     if removals_approved:
         ending = 0
     elif any(SCOPE_SETTINGS[option] for option in changed):
-        ending = len(lost) + sum(len(change.users_removed) + len(change.user_groups_removed)
-                                 for change in plan.memberships)
+        ending = len(lost) + sum(
+            len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships
+        )
     else:
         ending = lost.count(_model.OUT_OF_SCOPE)
     if not ending and not widened:
         return []
-    what = "; ".join("%s was %s and is %s" % (option, _shown(before.get(option)), _shown(after.get(option)))
-                     for option in changed)
+    what = "; ".join(
+        "%s was %s and is %s" % (option, _shown(before.get(option)), _shown(after.get(option))) for option in changed
+    )
     why = "scope_change: the settings that say who is in scope changed since the last run (%s)" % (
-        what or "a selected container holds the whole tree now")
+        what or "a selected container holds the whole tree now"
+    )
     if widened:
         why += ", and now the whole tree is selected"
     if ending:
         why += ", by which the run would remove %d of %d users, user groups and their memberships" % (
-            ending, owned.users + owned.user_groups + owned.memberships)
-    return [Refusal("scope_change", ending, owned.users + owned.user_groups + owned.memberships, "scope_change", None,
-                    why)]
+            ending,
+            owned.users + owned.user_groups + owned.memberships,
+        )
+    return [
+        Refusal("scope_change", ending, owned.users + owned.user_groups + owned.memberships, "scope_change", None, why)
+    ]
 
 
 def _shown(value: Any) -> str:
@@ -181,16 +220,34 @@ def _shown(value: Any) -> str:
 
 # --- approval --------------------------------------------------------------------------------------------------------
 
-_PLAN_DIGEST = re.compile(r"users\+([0-9]+)-([0-9]+)~([0-9]+),user_groups\+([0-9]+)-([0-9]+)~([0-9]+),"
-                          r"memberships\+([0-9]+)-([0-9]+):[0-9a-f]{64}")
-_REMOVALS_DIGEST = re.compile(r"users-([0-9]+),user_groups-([0-9]+),memberships-([0-9]+),attributes-([0-9]+)"
-                              r":[0-9a-f]{64}")
+_PLAN_DIGEST = re.compile(
+    r"users\+([0-9]+)-([0-9]+)~([0-9]+),user_groups\+([0-9]+)-([0-9]+)~([0-9]+),"
+    r"memberships\+([0-9]+)-([0-9]+):[0-9a-f]{64}"
+)
+_REMOVALS_DIGEST = re.compile(
+    r"users-([0-9]+),user_groups-([0-9]+),memberships-([0-9]+),attributes-([0-9]+)"
+    r":[0-9a-f]{64}"
+)
 _DIGESTS = {
-    "approved_plan": (_PLAN_DIGEST, "plan_digest", (
-        "users created", "users removed", "users changed", "user groups created", "user groups removed",
-        "user groups changed", "memberships added", "memberships removed")),
-    "approved_removals": (_REMOVALS_DIGEST, "removals_digest", (
-        "users removed", "user groups removed", "memberships removed", "values emptied")),
+    "approved_plan": (
+        _PLAN_DIGEST,
+        "plan_digest",
+        (
+            "users created",
+            "users removed",
+            "users changed",
+            "user groups created",
+            "user groups removed",
+            "user groups changed",
+            "memberships added",
+            "memberships removed",
+        ),
+    ),
+    "approved_removals": (
+        _REMOVALS_DIGEST,
+        "removals_digest",
+        ("users removed", "user groups removed", "memberships removed", "values emptied"),
+    ),
 }
 
 
@@ -211,15 +268,30 @@ def _difference(option, approved, actual) -> str:
 
 
 def _not_approved(option, approved, actual) -> Refusal:
-    return Refusal(option, 0, 0, option, None, "%s: the run would do something else than what was approved (%s)"
-                   % (option, _difference(option, approved, actual)))
+    return Refusal(
+        option,
+        0,
+        0,
+        option,
+        None,
+        "%s: the run would do something else than what was approved (%s)"
+        % (option, _difference(option, approved, actual)),
+    )
 
 
 # --- all together ----------------------------------------------------------------------------------------------------
 
 
-def refusals(plan: _model.Plan, unheld: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState,
-             settings: Any, owned: Owned, scopes: tuple, digests: tuple[str, str]) -> List[Refusal]:
+def refusals(
+    plan: _model.Plan,
+    unheld: _model.Plan,
+    snapshot: _model.Snapshot,
+    state: _model.StoredState,
+    settings: Any,
+    owned: Owned,
+    scopes: tuple,
+    digests: tuple[str, str],
+) -> list[Refusal]:
     """Return why the run may not go on; empty where it may.
 
     ``unheld`` is the plan without what is held, by which a change of scope is judged: it may not slip through because
@@ -229,19 +301,38 @@ def refusals(plan: _model.Plan, unheld: _model.Plan, snapshot: _model.Snapshot, 
     """
     found = []
     if not snapshot.users and snapshot.complete and not settings.allow_empty:
-        found.append(Refusal("allow_empty", sum(change.removes for change in plan.users), owned.users, "allow_empty",
-                             None, "allow_empty: the read found no user at all"))
-    for kind, entries, what in (("collisions", plan.collisions, "collisions"),
-                                ("unresolved_members", snapshot.unresolved, "members that cannot be resolved")):
+        found.append(
+            Refusal(
+                "allow_empty",
+                sum(change.removes for change in plan.users),
+                owned.users,
+                "allow_empty",
+                None,
+                "allow_empty: the read found no user at all",
+            )
+        )
+    for kind, entries, what in (
+        ("collisions", plan.collisions, "collisions"),
+        ("unresolved_members", snapshot.unresolved, "members that cannot be resolved"),
+    ):
         if kind in settings.fail_on and entries:
-            found.append(Refusal(kind, len(entries), len(entries), "fail_on", None,
-                                 "fail_on: there are %d %s" % (len(entries), what)))
+            found.append(
+                Refusal(
+                    kind, len(entries), len(entries), "fail_on", None, "fail_on: there are %d %s" % (len(entries), what)
+                )
+            )
     if plan.is_empty and unheld.is_empty:
         return found
-    approved = [(option, getattr(settings, option), actual)
-                for option, actual in zip(("approved_plan", "approved_removals"), digests) if getattr(settings, option)]
-    wrong = [_not_approved(*each) for each in approved
-             if each[1] != each[2] and not (each[0] == "approved_removals" and removes_nothing(each[2]))]
+    approved = [
+        (option, getattr(settings, option), actual)
+        for option, actual in zip(("approved_plan", "approved_removals"), digests)
+        if getattr(settings, option)
+    ]
+    wrong = [
+        _not_approved(*each)
+        for each in approved
+        if each[1] != each[2] and not (each[0] == "approved_removals" and removes_nothing(each[2]))
+    ]
     if wrong:
         return found + wrong
     if settings.approved_plan:
@@ -249,8 +340,11 @@ def refusals(plan: _model.Plan, unheld: _model.Plan, snapshot: _model.Snapshot, 
     removals_approved = bool(settings.approved_removals)
     if not settings.scope_change:
         found += _scope_refusal(unheld, snapshot, owned, scopes, removals_approved)
-    return found + [refusal for refusal in _exceeded(plan, state, owned, settings.removal_limits)
-                    if not removals_approved or refusal.limit == "renames"]
+    return found + [
+        refusal
+        for refusal in _exceeded(plan, state, owned, settings.removal_limits)
+        if not removals_approved or refusal.limit == "renames"
+    ]
 
 
 def removes_nothing(digest: str) -> bool:
@@ -268,7 +362,7 @@ _WHAT_TO_DO = {
 }
 
 
-def message(found: List[Refusal]) -> str:
+def message(found: list[Refusal]) -> str:
     """Return one sentence that says why the run is refused, and what to do."""
     why = "; ".join(refusal.why for refusal in found[:_TOLD])
     if len(found) > _TOLD:
@@ -277,6 +371,7 @@ def message(found: List[Refusal]) -> str:
     advice = [_WHAT_TO_DO[option] for option in options if option in _WHAT_TO_DO]
     others = [option for option in options if option not in _WHAT_TO_DO]
     if others:
-        advice.append("look at a dry run, then approve its plan_digest with approved_plan, or change %s"
-                      % " and ".join(others))
+        advice.append(
+            "look at a dry run, then approve its plan_digest with approved_plan, or change %s" % " and ".join(others)
+        )
     return "%s: nothing was changed; %s" % (why, "; ".join(advice))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any, Dict, List, Optional, TypeVar
+from typing import Any, TypeVar
 
 from ._errors import SynchronizationError
 from ._model import ROOT, split_path
@@ -24,7 +24,7 @@ _TRIES = 10  # a run that ends while the store is looked at takes an instant; an
 T = TypeVar("T")
 
 
-def look_up(params: Dict[str, Any]) -> Dict[str, List[Dict[str, Any]]]:
+def look_up(params: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Return what the options of LOOKING_UP ask for; options that are missing have their defaults.
 
     Raises SynchronizationError, with a sentence for the reader.
@@ -49,16 +49,16 @@ def look_up(params: Dict[str, Any]) -> Dict[str, List[Dict[str, Any]]]:
     return _looking(options["store"], lambda store: _read(store, wanted, options["runs"], options["history"]))
 
 
-def _read(store: sqlite.Store, wanted: lookups.Wanted, runs: int, events: int) -> Dict[str, List[Dict[str, Any]]]:
+def _read(store: sqlite.Store, wanted: lookups.Wanted, runs: int, events: int) -> dict[str, list[dict[str, Any]]]:
     history = lookups.history(store, wanted, events) if events else []
     if wanted.include_extinct and history and not store.has_user_group(split_path(wanted.user_group or ROOT)):
-        found: Dict[str, List[Dict[str, Any]]] = {"user_groups": [], "users": []}  # it is removed, and has a history
+        found: dict[str, list[dict[str, Any]]] = {"user_groups": [], "users": []}  # it is removed, and has a history
     else:
         found = lookups.look_up(store, wanted)
     return dict(found, runs=lookups.runs(store, wanted.synchronization, runs), history=history)
 
 
-def _path(path: Optional[str]) -> Optional[str]:
+def _path(path: str | None) -> str | None:
     try:
         if path is not None:
             split_path(path)
@@ -71,8 +71,10 @@ def _looking(path: str, read: Callable[[sqlite.Store], T]) -> T:
     """Return what ``read`` reads of the store, from one moment: again, where a run changed it meanwhile."""
     for tried in range(_TRIES):
         if not os.path.exists(path):  # to a run it is an empty one
-            raise SynchronizationError("store: there is no file '%s' on the node where this is looked up: correct the "
-                                       "path, or run a synchronization first" % path)
+            raise SynchronizationError(
+                "store: there is no file '%s' on the node where this is looked up: correct the "
+                "path, or run a synchronization first" % path
+            )
         try:
             with sqlite.look(path) as store:
                 return read(store)

@@ -20,19 +20,11 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import (
     Any,
     Callable,
-    Dict,
-    FrozenSet,
-    Iterable,
-    List,
-    Mapping,
     NamedTuple,
-    Optional,
-    Set,
-    Tuple,
     Union,
 )
 
@@ -41,8 +33,8 @@ ROOT = "All"  # the root of the tree of user groups
 GONE = "gone"  # nowhere in the directory
 OUT_OF_SCOPE = "out_of_scope"  # in the directory, but no longer selected
 
-Fields = Dict[str, Union[str, List[str]]]  # field -> text, or a sorted list of texts for the fields that users add
-Attributes = Mapping[str, Union[str, List[str]]]  # the same, as a dictionary or encoded
+Fields = dict[str, Union[str, list[str]]]  # field -> text, or a sorted list of texts for the fields that users add
+Attributes = Mapping[str, Union[str, list[str]]]  # the same, as a dictionary or encoded
 
 _decode = json.JSONDecoder().raw_decode  # json.loads() looks for blanks around it, which takes as long again
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
@@ -67,7 +59,7 @@ class EncodedAttributes(Attributes):
     def fields(self) -> Fields:
         return _decode(self.text)[0]
 
-    def __getitem__(self, field: str) -> Union[str, List[str]]:
+    def __getitem__(self, field: str) -> str | list[str]:
         return self.fields()[field]
 
     def __iter__(self) -> Iterator[str]:
@@ -116,7 +108,7 @@ def join_path(parent: str, name: str) -> str:
 
 
 def split_path(path: str) -> list[str]:
-    """Return the names in a path such as ``All/Staff/Nurses``.
+    r"""Return the names in a path such as ``All/Staff/Nurses``.
 
     In a path ``/`` inside a name is written ``\\/``, and ``\\`` is ``\\\\``.
 
@@ -127,8 +119,10 @@ def split_path(path: str) -> list[str]:
     for character in path:
         if escaped:
             if character not in "/\\":
-                raise ValueError("the path '%s' has '\\%s', which is no escape: write '\\/' for a slash inside a name "
-                                 "and '\\\\' for a backslash" % (path, character))
+                raise ValueError(
+                    "the path '%s' has '\\%s', which is no escape: write '\\/' for a slash inside a name "
+                    "and '\\\\' for a backslash" % (path, character)
+                )
             name.append(character)
             escaped = False
         elif character == "\\":
@@ -142,8 +136,9 @@ def split_path(path: str) -> list[str]:
         raise ValueError("the path '%s' ends in a single backslash: write '\\\\' for a backslash" % path)
     names.append("".join(name))
     if not all(part.strip() for part in names):
-        raise ValueError("the path '%s' has an empty part: write names between single slashes, as in 'All/Staff'"
-                         % path)
+        raise ValueError(
+            "the path '%s' has an empty part: write names between single slashes, as in 'All/Staff'" % path
+        )
     if name_key(names[0]) != name_key(ROOT):
         raise ValueError("the path '%s' does not begin at the root: write '%s/%s'" % (path, ROOT, path))
     return [ROOT] + names[1:]
@@ -151,9 +146,12 @@ def split_path(path: str) -> list[str]:
 
 def printable(text: object) -> str:
     """Escape what would break out of a line, of a terminal or a page: control characters and those that turn text
-    around."""
-    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-                   for character in str(text))
+    around.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in str(text)
+    )
 
 
 def path_reference(path: str) -> str:
@@ -223,7 +221,7 @@ class Mark(NamedTuple):
     it only says why: ``none``.
     """
 
-    said: Dict[str, Any]
+    said: dict[str, Any]
     versions: bytes = b""
 
 
@@ -234,24 +232,24 @@ class Snapshot(NamedTuple):
     """
 
     directory: Directory
-    users: Dict[str, Optional[User]]  # by stable key; None: it is as stored
-    user_groups: Dict[str, UserGroup]  # by stable key
-    lost_users: Dict[str, str]  # stored and not extinct, but not in scope now: stable key -> GONE or OUT_OF_SCOPE
-    lost_user_groups: Dict[str, str]
-    unresolved: List[Tuple[str, Unresolved]]  # stable key of the group, and what it lists
-    not_stored: List[Tuple[str, str]]  # DN, and why the entry cannot be stored
-    other_members: Dict[str, int]  # members that are no users: 'computers', 'contacts', 'out_of_scope', ... -> count
-    selected: Dict[str, str]  # selected DN as written in the options -> stable key: a renamed one is found again
-    warnings: List[str]
+    users: dict[str, User | None]  # by stable key; None: it is as stored
+    user_groups: dict[str, UserGroup]  # by stable key
+    lost_users: dict[str, str]  # stored and not extinct, but not in scope now: stable key -> GONE or OUT_OF_SCOPE
+    lost_user_groups: dict[str, str]
+    unresolved: list[tuple[str, Unresolved]]  # stable key of the group, and what it lists
+    not_stored: list[tuple[str, str]]  # DN, and why the entry cannot be stored
+    other_members: dict[str, int]  # members that are no users: 'computers', 'contacts', 'out_of_scope', ... -> count
+    selected: dict[str, str]  # selected DN as written in the options -> stable key: a renamed one is found again
+    warnings: list[str]
     # (stable key of a group, member reference) -> values that the list has for whoever is recorded elsewhere, or by
     # other names, since he moved while he was read.
-    listed_as: Dict[Tuple[str, str], List[str]] = {}
-    dangling: Dict[str, List[str]] = {}  # group that users list and that does not exist -> keys of these users
+    listed_as: dict[tuple[str, str], list[str]] = {}
+    dangling: dict[str, list[str]] = {}  # group that users list and that does not exist -> keys of these users
     whole_tree: bool = False  # everything was selected that the directory has
     complete: bool = True
-    joined: Dict[str, List[str]] = {}  # user group whose list was not read -> users who are among its members now
-    left: Dict[str, List[str]] = {}  # likewise: users who are not
-    mark: Optional[Mark] = None  # None: there is nothing to which a next read could refer
+    joined: dict[str, list[str]] = {}  # user group whose list was not read -> users who are among its members now
+    left: dict[str, list[str]] = {}  # likewise: users who are not
+    mark: Mark | None = None  # None: there is nothing to which a next read could refer
 
 
 # --- what the store holds --------------------------------------------------------------------------------------------
@@ -264,13 +262,13 @@ class Digests(NamedTuple):
     compare), and empty where it must be compared in any case.
     """
 
-    users: Dict[str, Optional[bytes]]  # claimed by this synchronization: stable key -> User.digest as stored
-    user_groups: Dict[str, bytes]  # owned by this synchronization, not extinct: stable key -> members_digest
-    foreign_users: Dict[str, str]  # SID -> reference: stored users of other directories
-    selected: Dict[str, str]  # Snapshot.selected of the last applied run
+    users: dict[str, bytes | None]  # claimed by this synchronization: stable key -> User.digest as stored
+    user_groups: dict[str, bytes]  # owned by this synchronization, not extinct: stable key -> members_digest
+    foreign_users: dict[str, str]  # SID -> reference: stored users of other directories
+    selected: dict[str, str]  # Snapshot.selected of the last applied run
     # Stable keys of users -> those of the owned user groups that have any of them as a member. None: it cannot be told.
-    listing: Optional[Callable[[Iterable[str]], Set[str]]] = None
-    others: Dict[str, Tuple[str, str]] = {}  # users of digest None: stable key -> DN and names as stored
+    listing: Callable[[Iterable[str]], set[str]] | None = None
+    others: dict[str, tuple[str, str]] = {}  # users of digest None: stable key -> DN and names as stored
 
 
 class UserRecord(NamedTuple):
@@ -311,7 +309,7 @@ class UserGroupRecord(NamedTuple):
 # Members of one user group: reference -> the values that a member list may know it by: first the value that it was last
 # listed as while it led to no one (empty if it never was), then its DN, name and key. Empty as a whole where the
 # snapshot keeps no values of that group, so that nobody loads them.
-Members = Dict[str, Tuple[str, ...]]
+Members = dict[str, tuple[str, ...]]
 
 
 class StoredState(NamedTuple):
@@ -323,15 +321,15 @@ class StoredState(NamedTuple):
 
     target: str  # path of the synchronization's user group, spelled as stored where it exists
     target_missing: bool
-    user_groups: Dict[str, UserGroupRecord]  # owned by this synchronization, extinct ones too: by stable key
-    nestings: Dict[str, Members]  # nested groups of owned groups, all of them: by stable key
-    neighbours: Dict[Tuple[str, str], str]  # (parent reference, name_key) -> path: groups not owned, where ours may lie
-    occupied: Dict[str, frozenset]  # owned groups, lost or extinct, that hold what this synchronization does not own:
+    user_groups: dict[str, UserGroupRecord]  # owned by this synchronization, extinct ones too: by stable key
+    nestings: dict[str, Members]  # nested groups of owned groups, all of them: by stable key
+    neighbours: dict[tuple[str, str], str]  # (parent reference, name_key) -> path: groups not owned, where ours may lie
+    occupied: dict[str, frozenset]  # owned groups, lost or extinct, that hold what this synchronization does not own:
     # stable key -> references of the users; '' stands for a user group
-    users: Dict[str, StoredUser]  # by reference
-    members: Dict[str, Members]  # users in groups whose member lists the snapshot gives, and in lost or extinct groups
-    memberships: Dict[str, List[str]]  # user reference -> owned groups that list it; of lost and of extinct users
-    sizes: Dict[str, int] = {}  # how many users there are in the groups of whose users ``members`` may not have all
+    users: dict[str, StoredUser]  # by reference
+    members: dict[str, Members]  # users in groups whose member lists the snapshot gives, and in lost or extinct groups
+    memberships: dict[str, list[str]]  # user reference -> owned groups that list it; of lost and of extinct users
+    sizes: dict[str, int] = {}  # how many users there are in the groups of whose users ``members`` may not have all
     membership_count: int = 0  # own members of owned groups, users and user groups
     extinct_membership_count: int = 0  # those among them whose group is extinct
     user_count: int = 0  # users that it claims and that are not extinct; only where the snapshot is not complete
@@ -339,24 +337,24 @@ class StoredState(NamedTuple):
 
 # What a removal is known by from one run to the next: ('user', key), ('user_group', key), ('member', key of the group,
 # reference of the user) or ('nested', key of the group, key of the one in it).
-Removal = Tuple[str, ...]
+Removal = tuple[str, ...]
 
 
 class LastRun(NamedTuple):
     """What the last applied run of a synchronization leaves for the next one to judge by."""
 
     server: str
-    scope: Optional[Dict[str, Any]]  # the settings that decided who was in scope; None: not known
-    held: FrozenSet[Removal]  # removals that it saw and held back
+    scope: dict[str, Any] | None  # the settings that decided who was in scope; None: not known
+    held: frozenset[Removal]  # removals that it saw and held back
 
 
-def path_of(reference: str, groups: Dict[str, UserGroupRecord]) -> str:
+def path_of(reference: str, groups: dict[str, UserGroupRecord]) -> str:
     """Return the path of a user group, owned or not."""
     names = []
     while reference in groups:
         names.append(groups[reference].name)
         reference = groups[reference].parent
-    path = reference[len("path:"):]
+    path = reference[len("path:") :]
     for name in reversed(names):
         path = join_path(path, name)
     return path
@@ -413,10 +411,10 @@ class MembershipChange(NamedTuple):
     """Own members of one user group: references, sorted."""
 
     key: str
-    users_added: List[str]
-    users_removed: List[str]
-    user_groups_added: List[str]
-    user_groups_removed: List[str]
+    users_added: list[str]
+    users_removed: list[str]
+    user_groups_added: list[str]
+    user_groups_removed: list[str]
 
 
 class Collision(NamedTuple):
@@ -430,13 +428,13 @@ class Collision(NamedTuple):
 class Bookkeeping(NamedTuple):
     """What the store notes without anything changing for those who look at it: written only when a run is applied."""
 
-    user_digests: Dict[str, bytes]  # reference -> digest; empty: compare in any case
-    user_dns: Dict[str, Tuple[str, str]]  # reference -> DN, known_as
-    group_digests: Dict[str, bytes]
-    group_dns: Dict[str, str]
-    listed_as: Dict[Tuple[str, str], str]  # (group key, member reference) -> values it is listed as: joined by KNOWN_AS
-    user_expires: Dict[str, Optional[int]] = {}  # reference -> see User
-    also_listed_as: Dict[Tuple[str, str], List[str]] = {}  # likewise, beside those that are stored
+    user_digests: dict[str, bytes]  # reference -> digest; empty: compare in any case
+    user_dns: dict[str, tuple[str, str]]  # reference -> DN, known_as
+    group_digests: dict[str, bytes]
+    group_dns: dict[str, str]
+    listed_as: dict[tuple[str, str], str]  # (group key, member reference) -> values it is listed as: joined by KNOWN_AS
+    user_expires: dict[str, int | None] = {}  # reference -> see User
+    also_listed_as: dict[tuple[str, str], list[str]] = {}  # likewise, beside those that are stored
 
 
 class Plan(NamedTuple):
@@ -450,15 +448,15 @@ class Plan(NamedTuple):
     synchronization: str
     target: str
     target_missing: bool
-    user_groups: List[UserGroupChange]
-    users: List[UserChange]
-    memberships: List[MembershipChange]
-    collisions: List[Collision]
+    user_groups: list[UserGroupChange]
+    users: list[UserChange]
+    memberships: list[MembershipChange]
+    collisions: list[Collision]
     bookkeeping: Bookkeeping
     ignored: int = 0  # disabled newcomers that ignore_disabled_users keeps out
-    held: FrozenSet[Removal] = frozenset()
+    held: frozenset[Removal] = frozenset()
     leaving: str = ""
-    again: FrozenSet[str] = frozenset()  # whom the next read must look at, since somebody else has what they want
+    again: frozenset[str] = frozenset()  # whom the next read must look at, since somebody else has what they want
 
     @property
     def is_empty(self) -> bool:
@@ -468,7 +466,7 @@ class Plan(NamedTuple):
 
 def losses(plan: Plan) -> list[Loss]:
     """Return the values that records lose which stay."""
-    found: List[Loss] = []
+    found: list[Loss] = []
     for user in plan.users:
         if user.before is not None and not user.adopts:
             found += _losses("user", user.reference, user)

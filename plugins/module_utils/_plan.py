@@ -18,12 +18,12 @@ import itertools
 import json
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from . import _model
 from ._model import name_key, path_of, path_reference
 
-Place = Tuple[str, str]  # reference of the user group, name_key: where no two may sit
+Place = tuple[str, str]  # reference of the user group, name_key: where no two may sit
 
 # Among those who want a place that none of them holds: the stored, then the newcomers, then the extinct, who give
 # their name up.
@@ -53,7 +53,7 @@ def place_of(record: _model.UserRecord | _model.UserGroupRecord) -> Place:
 def assign_places(
     claimants: Iterable[Claimant],
     may_take: Callable[[Claimant, Place], bool],
-) -> Dict[str, Optional[Tuple[str, str]]]:
+) -> dict[str, tuple[str, str] | None]:
     """Give every claimant a place of its own, or None.
 
     Deferred acceptance (Gale and Shapley, 1962): everyone asks for its best place, a place keeps the best who asked so
@@ -61,8 +61,8 @@ def assign_places(
     not depend on the order of the claimants, a swap of names comes out as a swap, and whoever can fall back on the
     place where it sits is never left without one.
     """
-    holders: Dict[Place, Tuple[Claimant, int]] = {}
-    given: Dict[str, Optional[Tuple[str, str]]] = {}
+    holders: dict[Place, tuple[Claimant, int]] = {}
+    given: dict[str, tuple[str, str] | None] = {}
     asking = [(claimant, 0) for claimant in claimants]
     while asking:
         claimant, choice = asking.pop()
@@ -105,12 +105,14 @@ def _plan_user_groups(snapshot, state, target, held):
         parent = _container(group.parent, snapshot, state) or target
         wanted[key] = _model.UserGroupRecord(name, parent, None, group.attributes, group.dn)
         suffixes = (group.container, group.type, key)
-        claimants.append(Claimant(
-            key,
-            [(parent, name)] + [(parent, "%s (%s)" % (name, suffix)) for suffix in suffixes if suffix],
-            place_of(stored) if stored else None,
-            (STORED if stored else NEWCOMER, group.created, key),
-        ))
+        claimants.append(
+            Claimant(
+                key,
+                [(parent, name)] + [(parent, "%s (%s)" % (name, suffix)) for suffix in suffixes if suffix],
+                place_of(stored) if stored else None,
+                (STORED if stored else NEWCOMER, group.created, key),
+            )
+        )
     sitting = set()
     for key, stored in state.user_groups.items():
         if key not in snapshot.user_groups:
@@ -123,8 +125,9 @@ def _plan_user_groups(snapshot, state, target, held):
                 stored = stored._replace(parent=target)
             if as_stored or ("user_group", key) in held:
                 wanted[key] = stored
-                claimants.append(Claimant(key, [(stored.parent, stored.name)],
-                                          place_of(state.user_groups[key]), (STORED, 0, key)))
+                claimants.append(
+                    Claimant(key, [(stored.parent, stored.name)], place_of(state.user_groups[key]), (STORED, 0, key))
+                )
                 continue
             wanted[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
             claimants.append(_extinct_claimant(key, stored))
@@ -179,17 +182,17 @@ def _deletable(state, records, users):
 class _Users(NamedTuple):
     """What becomes of the users that are not as stored."""
 
-    after: Dict[str, Optional[_model.UserRecord]]  # reference -> record; None: ended, or not created
-    adopts: Dict[str, str]  # key -> reference of the record made by hand that it takes over
+    after: dict[str, _model.UserRecord | None]  # reference -> record; None: ended, or not created
+    adopts: dict[str, str]  # key -> reference of the record made by hand that it takes over
     released: set  # adopted records that go back to being made by hand
     ended: set  # references whose memberships end, whatever the member lists say
-    losers: Dict[str, str]  # key -> what was not done and why: must be compared in the next run too
+    losers: dict[str, str]  # key -> what was not done and why: must be compared in the next run too
     ignored: int  # disabled newcomers that ignore_disabled_users keeps out
 
 
 def _plan_users(settings, snapshot, state, target, now):
     bodies = {key: user for key, user in snapshot.users.items() if user is not None}
-    after: Dict[str, Optional[_model.UserRecord]] = {}
+    after: dict[str, _model.UserRecord | None] = {}
     released: set = set()
     ended: set = set()
     _end_lost_users(settings, snapshot, state, target, now, after, released, ended)
@@ -203,10 +206,18 @@ def _plan_users(settings, snapshot, state, target, now):
             ignored += 1
         elif user.name or stored is not None:
             wanted[key] = _model.UserRecord(
-                user.name or stored.record.name, _container(user.home, snapshot, state) or target, user.enabled,
-                user.sid, None, user.attributes, user.dn, True, user.known_as)
+                user.name or stored.record.name,
+                _container(user.home, snapshot, state) or target,
+                user.enabled,
+                user.sid,
+                None,
+                user.attributes,
+                user.dn,
+                True,
+                user.known_as,
+            )
 
-    losers: Dict[str, str] = {}
+    losers: dict[str, str] = {}
     can_adopt = set()  # records made by hand, and those that become so again in this run
     if settings.user_collision != "skip":
         can_adopt = released.union(reference for reference in state.users if reference[:1] == "#")
@@ -289,7 +300,7 @@ def _settle_sids(state, wanted, bodies, after, losers, can_adopt):
     Return who adopts which record made by hand, and the records made by hand whose SID someone has: only he may take
     them over.
     """
-    holders: Dict[Place, str] = {}
+    holders: dict[Place, str] = {}
     for reference, stored in state.users.items():
         record = after.get(reference, stored.record)
         if record is not None and record.sid and not record.extinct and reference not in wanted:
@@ -300,14 +311,20 @@ def _settle_sids(state, wanted, bodies, after, losers, can_adopt):
             stored = state.users.get(key)
             # An extinct record holds no SID: somebody else may have got it since.
             before = stored.record.sid if stored is not None and not stored.record.extinct else None
-            claimants.append(Claimant(key, [("sid", sid) for sid in (record.sid, before) if sid],
-                                      before and _sid_place(before), _rank(state, bodies[key])))
+            claimants.append(
+                Claimant(
+                    key,
+                    [("sid", sid) for sid in (record.sid, before) if sid],
+                    before and _sid_place(before),
+                    _rank(state, bodies[key]),
+                )
+            )
 
     def may_take(claimant, place):
         holder = holders.get(place)
         return holder is None or claimant.rank[0] == NEWCOMER and holder in can_adopt
 
-    adopts: Dict[str, str] = {}
+    adopts: dict[str, str] = {}
     reserved = {holders.get(_sid_place(record.sid), "") for record in wanted.values() if record.sid}
     for key, place in assign_places(claimants, may_take).items():
         sid = place and place[1]
@@ -337,7 +354,7 @@ def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
 
     A newcomer may take the place of a record made by hand, if the policy lets it take over the record.
     """
-    sitting: Dict[Place, str] = {}
+    sitting: dict[Place, str] = {}
     claimants = []
     adopted = set(adopts.values())
     for reference, stored in state.users.items():
@@ -359,7 +376,7 @@ def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
     # In a first run everybody is a newcomer, and hardly two want one place: who is alone there has it.
     contested = set(sitting)
     contested.update((home, name_key(name)) for claimant in claimants for home, name in claimant.wanted)
-    wanted_in: Dict[str, set] = {}
+    wanted_in: dict[str, set] = {}
     for key in newcomers:
         home, name = place_of(wanted[key])
         names = wanted_in.setdefault(home, set())
@@ -386,7 +403,7 @@ def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
 class _Comparison(NamedTuple):
     added: list[str]
     removed: list[str]
-    kept: Dict[str, Tuple[str, ...]]  # reference -> the values that it is still listed as
+    kept: dict[str, tuple[str, ...]]  # reference -> the values that it is still listed as
 
 
 def _compare_members(listed, stored, kept_values, same_value, ended, kept, still):
@@ -423,19 +440,20 @@ def _says_all(people, snapshot, state, key):
     """Return whether after these changes the store has who came to a list that was not read, and nobody who left."""
     stored = state.members.get(key, {})
     return set(people.added).issuperset(set(snapshot.joined.get(key, ())).difference(stored)) and set(
-        people.removed).issuperset(set(snapshot.left.get(key, ())).intersection(stored))
+        people.removed
+    ).issuperset(set(snapshot.left.get(key, ())).intersection(stored))
 
 
 def _still_listing(snapshot, group, stored, same_value):
     """Return {user: value} of those who list a group that does not exist, and mean this one by it."""
-    still: Dict[str, str] = {}
+    still: dict[str, str] = {}
     for value, users in snapshot.dangling.items():
         its_name = group is not None and same_value(value) == same_value(group.dn)
         still.update((user, value) for user in users if its_name or stored.get(user, ("",))[:1] == (value,))
     return still
 
 
-def _unrecorded_values(snapshot, state) -> Iterator[Tuple[str, list]]:
+def _unrecorded_values(snapshot, state) -> Iterator[tuple[str, list]]:
     """Yield the users whom another synchronization writes, with what lists may know them by that their records lack."""
     for reference, user in snapshot.users.items():
         stored = state.users.get(reference) if user is not None else None
@@ -449,14 +467,17 @@ def _unrecorded_values(snapshot, state) -> Iterator[Tuple[str, list]]:
 
 def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping):
     """Return the membership changes of all owned groups that stay or end, in the order of their keys."""
-    held_in: Dict[Tuple[str, str], set] = {}
+    held_in: dict[tuple[str, str], set] = {}
     for kind, key, *member in held:
         held_in.setdefault((kind, key), set()).update(member)
     absent = {key for key, user in snapshot.users.items() if user is not None and users.after.get(key) is None}
-    kept = {reference for reference, stored in state.users.items()
-            if (users.after.get(reference, stored.record) or stored.record).extinct} - users.ended
+    kept = {
+        reference
+        for reference, stored in state.users.items()
+        if (users.after.get(reference, stored.record) or stored.record).extinct
+    } - users.ended
     kept |= {key for kind, key, *member in held if kind == "user"}
-    ended_in: Dict[str, set] = {}
+    ended_in: dict[str, set] = {}
     for reference in users.ended:
         for key in state.memberships.get(reference, ()):
             ended_in.setdefault(key, set()).add(reference)
@@ -495,10 +516,14 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
                 bookkeeping.group_digests[key] = group.members_digest if exact else b""
             nested = _compare_members(
                 [child for child in group.user_groups if child in groups and not groups[child].extinct],
-                stored_groups, group.kept_values, same_value,
+                stored_groups,
+                group.kept_values,
+                same_value,
                 {child for child in stored_groups if child not in groups},
                 {child for child in stored_groups if ("user_group", child) in held}.union(
-                    held_in.get(("nested", key), ())), {},
+                    held_in.get(("nested", key), ())
+                ),
+                {},
             )
         for comparison, stored in ((people, state.members.get(key, {})), (nested, stored_groups)):
             for reference, values in comparison.kept.items():
@@ -535,8 +560,10 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
     names = set(_model.split_path(state.target))
     for key, record in state.user_groups.items():
         if record.name in names and (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
-            raise ValueError("user_group: '%s' lies in a user group that this synchronization keeps itself: "
-                             "name another" % state.target)
+            raise ValueError(
+                "user_group: '%s' lies in a user group that this synchronization keeps itself: "
+                "name another" % state.target
+            )
     snapshot = _with_held_users(snapshot, held)
     groups, group_collisions = _plan_user_groups(snapshot, state, target, held)
     users = _plan_users(settings, snapshot, state, target, now)
@@ -552,9 +579,15 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
             del groups[key]
     for key, record, name in group_collisions:
         if key in groups:
-            collisions.append(_model.Collision(
-                "user_group", record.name, path_of(record.parent, groups), record.dn,
-                "the name is taken, it is called '%s'" % name))
+            collisions.append(
+                _model.Collision(
+                    "user_group",
+                    record.name,
+                    path_of(record.parent, groups),
+                    record.dn,
+                    "the name is taken, it is called '%s'" % name,
+                )
+            )
 
     bookkeeping = _model.Bookkeeping({}, {}, {}, {}, {}, {}, {})
     memberships = _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping)
@@ -581,7 +614,8 @@ def _with_held_users(snapshot, held):
         return snapshot
     return snapshot._replace(
         users={**snapshot.users, **dict.fromkeys(users)},
-        lost_users={key: reason for key, reason in snapshot.lost_users.items() if key not in users})
+        lost_users={key: reason for key, reason in snapshot.lost_users.items() if key not in users},
+    )
 
 
 def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChange]:
@@ -602,8 +636,14 @@ def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_mo
         held = state.users[adopts] if adopts else stored
         before = held.record if held else None
         if adopts or before is None or after is None or before.differs(after):
-            yield _model.UserChange(reference, before, after, adopts, settings.user_collision if adopts else None,
-                                    reference in users.released)
+            yield _model.UserChange(
+                reference,
+                before,
+                after,
+                adopts,
+                settings.user_collision if adopts else None,
+                reference in users.released,
+            )
         elif before != after:
             bookkeeping.user_dns[reference] = (after.dn, after.known_as)
         body = snapshot.users.get(reference)
@@ -621,22 +661,33 @@ def plan_digest(plan: _model.Plan) -> str:
 
     Counts stand before it, so that a plan that is another than the approved one can be told by how it differs.
     """
-    return _digest(plan, _changes(plan), [
-        "users+%d-%d~%d" % _counts(plan.users),
-        "user_groups+%d-%d~%d" % _counts(plan.user_groups),
-        "memberships+%d-%d" % (sum(len(change.users_added) + len(change.user_groups_added)
-                                   for change in plan.memberships), _memberships_removed(plan)),
-    ])
+    return _digest(
+        plan,
+        _changes(plan),
+        [
+            "users+%d-%d~%d" % _counts(plan.users),
+            "user_groups+%d-%d~%d" % _counts(plan.user_groups),
+            "memberships+%d-%d"
+            % (
+                sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships),
+                _memberships_removed(plan),
+            ),
+        ],
+    )
 
 
 def removals_digest(plan: _model.Plan) -> str:
     """Return the digest of what a plan takes away: users, user groups, memberships, and values of those who stay."""
-    return _digest(plan, _removals(plan), [
-        "users-%d" % sum(change.removes for change in plan.users if change.before is not None),
-        "user_groups-%d" % sum(map(_group_ends, plan.user_groups)),
-        "memberships-%d" % _memberships_removed(plan),
-        "attributes-%d" % len(_model.losses(plan)),
-    ])
+    return _digest(
+        plan,
+        _removals(plan),
+        [
+            "users-%d" % sum(change.removes for change in plan.users if change.before is not None),
+            "user_groups-%d" % sum(map(_group_ends, plan.user_groups)),
+            "memberships-%d" % _memberships_removed(plan),
+            "attributes-%d" % len(_model.losses(plan)),
+        ],
+    )
 
 
 def _counts(changes):
@@ -717,15 +768,20 @@ _of_user, _of_user_group = (
 
 def removals(plan: _model.Plan, snapshot: _model.Snapshot) -> frozenset[_model.Removal]:
     """Return what a server that lags would make a plan remove by mistake: who is lost, and memberships that end though
-    nobody is lost."""
+    nobody is lost.
+    """
     found: set[_model.Removal] = {("user", key) for key in snapshot.lost_users}
     found.update(("user_group", key) for key in snapshot.lost_user_groups)
     for change in plan.memberships:
         if change.key in snapshot.user_groups:
-            found.update(("member", change.key, user) for user in change.users_removed
-                         if user not in snapshot.lost_users)
-            found.update(("nested", change.key, group) for group in change.user_groups_removed
-                         if group not in snapshot.lost_user_groups)
+            found.update(
+                ("member", change.key, user) for user in change.users_removed if user not in snapshot.lost_users
+            )
+            found.update(
+                ("nested", change.key, group)
+                for group in change.user_groups_removed
+                if group not in snapshot.lost_user_groups
+            )
     return frozenset(found)
 
 
@@ -740,8 +796,18 @@ def plan_release(name: str, directory: _model.Directory, state: _model.StoredSta
         if key[:1] not in "@#" and (last or stored.record.claimed):
             after = stored.record._replace(claimed=False, extinct=None if last else stored.record.extinct)
             changes.append(_model.UserChange(key, stored.record, after, released=last))
-    return _model.Plan(directory, name, state.target, False, [], changes, [], [],
-                       _model.Bookkeeping({}, {}, {}, {}, {}, {}), leaving="released")
+    return _model.Plan(
+        directory,
+        name,
+        state.target,
+        False,
+        [],
+        changes,
+        [],
+        [],
+        _model.Bookkeeping({}, {}, {}, {}, {}, {}),
+        leaving="released",
+    )
 
 
 def plan_absence(settings, snapshot, state, same_value) -> _model.Plan:
@@ -749,7 +815,10 @@ def plan_absence(settings, snapshot, state, same_value) -> _model.Plan:
 
     ``snapshot`` has everything of it as lost. A user group in which something of others lies stays as it is.
     """
-    plan = make_plan(settings._replace(user_extinction="delete", user_extinction_grace_days=0,
-                                       user_group_extinction="delete"), snapshot, state, same_value)
-    return plan._replace(user_groups=[change for change in plan.user_groups if change.after is None],
-                         leaving="absent")
+    plan = make_plan(
+        settings._replace(user_extinction="delete", user_extinction_grace_days=0, user_group_extinction="delete"),
+        snapshot,
+        state,
+        same_value,
+    )
+    return plan._replace(user_groups=[change for change in plan.user_groups if change.after is None], leaving="absent")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import chain, filterfalse
-from typing import Any, Dict, List, NamedTuple, Set
+from typing import Any, NamedTuple
 
 from . import _model
 from ._model import path_of
@@ -29,8 +29,8 @@ MEMBER_NAMES_PER_LIMIT = 10  # member names of all groups together: this times r
 class Looked(NamedTuple):
     """What was looked up in the store for the report."""
 
-    direct_groups: Dict[str, List[str]]  # user reference -> keys of the groups that list it, before the run
-    names: Dict[str, str]  # user reference -> name, of members that the plan does not touch
+    direct_groups: dict[str, list[str]]  # user reference -> keys of the groups that list it, before the run
+    names: dict[str, str]  # user reference -> name, of members that the plan does not touch
 
 
 def _groups_after(plan, state):
@@ -108,11 +108,10 @@ def _visible(record) -> bool:
 
 def members_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
     """Return the stored groups whose members come to be, or cease to be, members of another group by nesting."""
-    moving = {child for change in plan.memberships
-              for child in change.user_groups_added + change.user_groups_removed}
+    moving = {child for change in plan.memberships for child in change.user_groups_added + change.user_groups_removed}
     if not moving:
         return moving
-    found: Set[str] = set()
+    found: set[str] = set()
     for nestings in (state.nestings, _nestings_after(plan, state)):
         found |= _reach(moving, nestings)
     return found & set(state.user_groups)
@@ -125,8 +124,11 @@ def users_to_load(plan: _model.Plan, state: _model.StoredState, nested: Iterable
     users = set(nested)
     for change in plan.memberships:
         users.update(change.users_added, change.users_removed)
-    users.update(change.reference for change in plan.users
-                 if change.before is not None and _visible(change.before) != _visible(change.after))
+    users.update(
+        change.reference
+        for change in plan.users
+        if change.before is not None and _visible(change.before) != _visible(change.after)
+    )
     return users
 
 
@@ -142,7 +144,7 @@ def _reach(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]
 
 
 def _parents(nestings):
-    parents: Dict[str, list] = {}
+    parents: dict[str, list] = {}
     for key, children in nestings.items():
         for child in children:
             parents.setdefault(child, []).append(key)
@@ -161,7 +163,7 @@ def _affected(plan, state, groups, direct_before) -> set[str]:
         for user in change.users_added:
             direct_after[user].add(change.key)
     flipped = {change.reference for change in plan.users if _visible(change.before) != _visible(change.after)}
-    affected: Set[str] = set()
+    affected: set[str] = set()
     for user, keys in direct_before.items():
         before, after = _reach(keys, parents_before), _reach(direct_after[user], parents_after)
         affected |= before | after if user in flipped else before ^ after
@@ -174,7 +176,7 @@ def _affected(plan, state, groups, direct_before) -> set[str]:
 def names_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
     """Return the members whose names must be looked up to write the report."""
     known = {change.reference for change in plan.users}
-    members: Set[str] = set()
+    members: set[str] = set()
     for change in plan.memberships:  # of hundreds of thousands, few are not known
         members.update(filterfalse(known.__contains__, change.users_added))
         members.update(filterfalse(known.__contains__, change.users_removed))
@@ -192,10 +194,10 @@ class _Cut:
 
     def items(self, items: list) -> list:
         self.truncated = self.truncated or len(items) > self.limit
-        return items[:self.limit]
+        return items[: self.limit]
 
     def names(self, items: list) -> list:
-        kept = items[:self.names_left]
+        kept = items[: self.names_left]
         self.truncated = self.truncated or len(kept) < len(items)
         self.names_left -= len(kept)
         return kept
@@ -204,8 +206,9 @@ class _Cut:
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
-def make_report(plan: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState, looked: Looked,
-                limit: int, with_diff: bool) -> dict[str, Any]:
+def make_report(
+    plan: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState, looked: Looked, limit: int, with_diff: bool
+) -> dict[str, Any]:
     """Return the part of the result that speaks of the plan, with ``diff`` if asked for.
 
     Lists are cut at ``limit``, member names of all groups together at ten times that; counts never are.
@@ -228,10 +231,13 @@ def make_report(plan: _model.Plan, snapshot: _model.Snapshot, state: _model.Stor
         "users": _list_users(verbs, groups, state, cut),
         "summary": _summary(plan, snapshot, state, changed, affected, unchanged, verbs),
         "collisions": cut.items([collision._asdict() for collision in plan.collisions]),
-        "unresolved_members": cut.items([
-            {"user_group": path_of(key, groups), "value": listed.value, "reason": listed.reason}
-            for key, listed in sorted(snapshot.unresolved) if key in groups
-        ]),
+        "unresolved_members": cut.items(
+            [
+                {"user_group": path_of(key, groups), "value": listed.value, "reason": listed.reason}
+                for key, listed in sorted(snapshot.unresolved)
+                if key in groups
+            ]
+        ),
         "not_stored": cut.items([{"dn": dn, "reason": reason} for dn, reason in sorted(snapshot.not_stored)]),
         "held": _list_held(plan, groups, names, cut),
     }
@@ -257,12 +263,19 @@ def _list_changed_groups(changed, groups, state, names, cut):
         record = groups.get(key) or state.user_groups[key]
         path = path_of(key, groups if key in groups else state.user_groups)
         previous = path_of(key, state.user_groups) if key in state.user_groups else None
-        entries.append((path, key, {
-            "path": path,
-            "previous_path": previous if previous != path else None,
-            "dn": record.dn,
-            "changes": verbs,
-        }, members))
+        entries.append(
+            (
+                path,
+                key,
+                {
+                    "path": path,
+                    "previous_path": previous if previous != path else None,
+                    "dn": record.dn,
+                    "changes": verbs,
+                },
+                members,
+            )
+        )
     entries.sort(key=lambda entry: entry[:2])
     entries = cut.items(entries)
     empty = _model.MembershipChange("", [], [], [], [])
@@ -272,13 +285,14 @@ def _list_changed_groups(changed, groups, state, names, cut):
             entry[field] = sorted(names.get(user, user) for user in cut.names(users))
         entry["user_groups_added"] = sorted(path_of(key, groups) for key in cut.names(members.user_groups_added))
         entry["user_groups_removed"] = sorted(
-            path_of(key, state.user_groups) for key in cut.names(members.user_groups_removed))
+            path_of(key, state.user_groups) for key in cut.names(members.user_groups_removed)
+        )
     return [entry[1:3] for entry in entries]
 
 
 def _list_held(plan, groups, names, cut):
     """Return the removals that are held."""
-    held: Dict[str, list] = {"users": [], "user_groups": [], "memberships": []}
+    held: dict[str, list] = {"users": [], "user_groups": [], "memberships": []}
     for kind, key, *member in plan.held:
         if kind == "user":
             held["users"].append(names.get(key, key))
@@ -289,24 +303,30 @@ def _list_held(plan, groups, names, cut):
         else:
             held["memberships"].append({"user_group": path_of(key, groups), "member": names.get(member[0], member[0])})
     held["memberships"].sort(key=lambda entry: (entry["user_group"], entry["member"]))
-    return {"users": cut.items(sorted(held["users"])), "user_groups": cut.items(sorted(held["user_groups"])),
-            "memberships": cut.items(held["memberships"])}
+    return {
+        "users": cut.items(sorted(held["users"])),
+        "user_groups": cut.items(sorted(held["user_groups"])),
+        "memberships": cut.items(held["memberships"]),
+    }
 
 
 def _list_users(verbs, groups, state, cut):
-    lists: Dict[str, list] = {verb: [] for verb in (
-        "created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")}
+    lists: dict[str, list] = {
+        verb: [] for verb in ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")
+    }
     for change, changes in verbs:
         name = (change.after or change.before).name
         for verb in changes:
             if verb == "renamed":
                 lists[verb].append({"name": name, "previous_name": change.before.name})
             elif verb == "moved":
-                lists[verb].append({
-                    "name": name,
-                    "home": path_of(change.after.home, groups),
-                    "previous_home": path_of(change.before.home, state.user_groups),
-                })
+                lists[verb].append(
+                    {
+                        "name": name,
+                        "home": path_of(change.after.home, groups),
+                        "previous_home": path_of(change.before.home, state.user_groups),
+                    }
+                )
             else:
                 lists[verb].append(name)
     for verb, entries in lists.items():
@@ -322,25 +342,40 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
     touched = sum(1 for change in plan.users if change.reference in snapshot.users)
     added = sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships)
     removed = sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
-    claims = [change.after.claimed - change.before.claimed
-              for change in plan.users if change.before is not None and change.after is not None]
+    claims = [
+        change.after.claimed - change.before.claimed
+        for change in plan.users
+        if change.before is not None and change.after is not None
+    ]
     return {
         "user_groups": dict(
-            {verb: group_verbs[verb]
-             for verb in ("created", "renamed", "moved", "updated", "members", "extinct", "deleted")},
-            changed=len(changed), affected=len(affected), unchanged=len(unchanged),
+            {
+                verb: group_verbs[verb]
+                for verb in ("created", "renamed", "moved", "updated", "members", "extinct", "deleted")
+            },
+            changed=len(changed),
+            affected=len(affected),
+            unchanged=len(unchanged),
             total=len(affected) + len(unchanged) + len(changed) - group_verbs["deleted"],
         ),
         "users": dict(
-            {verb: user_verbs[verb]
-             for verb in ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")},
-            claimed=claims.count(1), released=claims.count(-1), ignored=plan.ignored,
-            unchanged=total - touched, total=total,
+            {
+                verb: user_verbs[verb]
+                for verb in ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")
+            },
+            claimed=claims.count(1),
+            released=claims.count(-1),
+            ignored=plan.ignored,
+            unchanged=total - touched,
+            total=total,
         ),
         "memberships": dict(
             {kind: snapshot.other_members.get(kind, 0) for kind in OTHER_MEMBERS},
-            added=added, removed=removed, unresolved=len(snapshot.unresolved),
-            unchanged=state.membership_count - removed, total=state.membership_count - removed + added,
+            added=added,
+            removed=removed,
+            unresolved=len(snapshot.unresolved),
+            unchanged=state.membership_count - removed,
+            total=state.membership_count - removed + added,
         ),
     }
 
@@ -349,8 +384,13 @@ def _users_in_scope(snapshot, state, created) -> int:
     """Return how many users there are in scope now."""
     if snapshot.complete:
         return sum(1 for key, user in snapshot.users.items() if user is None or key in state.users or key in created)
-    new = [key for key, user in snapshot.users.items() if user is not None and (key in state.users or key in created)
-           and not (key in state.users and state.users[key].record.claimed and not state.users[key].record.extinct)]
+    new = [
+        key
+        for key, user in snapshot.users.items()
+        if user is not None
+        and (key in state.users or key in created)
+        and not (key in state.users and state.users[key].record.claimed and not state.users[key].record.extinct)
+    ]
     return state.user_count + len(new) - len(snapshot.lost_users)
 
 
@@ -362,8 +402,8 @@ def _diff(plan, changed_groups, state, groups, limit):
 
     Written from the plan: comparing two whole trees as text takes minutes where they are large.
     """
-    before: List[str] = []
-    after: List[str] = []
+    before: list[str] = []
+    after: list[str] = []
     records = {change.key: change for change in plan.user_groups}
     for key, entry in changed_groups:
         change = records.get(key)
@@ -380,8 +420,7 @@ def _diff(plan, changed_groups, state, groups, limit):
             change.after and "%s in %s" % (change.after.name, path_of(change.after.home, groups)),
         )
         _write(before, after, heading, change.before, change.after, True)
-    return {"before": _text(before), "after": _text(after),
-            "before_header": plan.target, "after_header": plan.target}
+    return {"before": _text(before), "after": _text(after), "before_header": plan.target, "after_header": plan.target}
 
 
 def _write(before, after, heading, old, new, compared):

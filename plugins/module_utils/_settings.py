@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ._credentials import check_login
 from ._directory.connection import parse_server
@@ -115,7 +116,8 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         user_collision=options["user_collision"],
         user_extinction=options["user_extinction"],
         user_extinction_grace_days=_number(
-            "user_extinction_grace_days", options["user_extinction_grace_days"], least=0),
+            "user_extinction_grace_days", options["user_extinction_grace_days"], least=0
+        ),
         user_group_extinction=options["user_group_extinction"],
         **_connection(options),
         distinguished_name=_dns("distinguished_name", params["distinguished_name"], "synchronize the whole tree"),
@@ -280,8 +282,16 @@ def _connection(options: dict[str, Any]) -> dict[str, Any]:
 
 
 # What matters where no directory is read, since a synchronization ends.
-_OF_THE_STORE = ("name", "state", "user_group", "store", "store_timeout", "store_backups", "history_days",
-                 "report_limit")
+_OF_THE_STORE = (
+    "name",
+    "state",
+    "user_group",
+    "store",
+    "store_timeout",
+    "store_backups",
+    "history_days",
+    "report_limit",
+)
 
 
 def _without_directory(options: dict[str, Any]) -> dict[str, Any]:
@@ -373,15 +383,17 @@ def _seconds(text: str) -> int:
     """Return the seconds of a time such as '24h'. Raises ValueError, with a sentence for the reader, if it is none."""
     match = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text)
     if not match:
-        raise ValueError("'%s' is no time: write a number with m for minutes, h for hours or d for days, such as 24h"
-                         % text)
+        raise ValueError(
+            "'%s' is no time: write a number with m for minutes, h for hours or d for days, such as 24h" % text
+        )
     return int(match.group(1)) * {"m": 60, "h": 3600, "d": 86400}[match.group(2)]
 
 
 def _limits_given(limits: dict[str, str | None]) -> dict[str, str]:
     return {
         kind: _judged("removal_limits.%s" % kind, check_limit, limit.strip())
-        for kind, limit in limits.items() if limit is not None
+        for kind, limit in limits.items()
+        if limit is not None
     }
 
 
@@ -396,8 +408,9 @@ def _ldap_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
 def _dns(option: str, value: Any, effect_of_none: str) -> list[str]:
     """Return the DNs as written. ``effect_of_none`` says what an empty list does."""
     if value is None:  # only an explicit null is; a slip must not select everything, or exclude nothing
-        raise SynchronizationError("%s: it is null: remove the option, or write an empty list to %s"
-                                   % (option, effect_of_none))
+        raise SynchronizationError(
+            "%s: it is null: remove the option, or write an empty list to %s" % (option, effect_of_none)
+        )
     dns = [value] if isinstance(value, str) else value
     if not isinstance(dns, list):
         raise SynchronizationError("%s: %r is no DN: write a DN, or a list of DNs" % (option, value))
@@ -415,8 +428,9 @@ def _dns(option: str, value: Any, effect_of_none: str) -> list[str]:
 def _one_dn(value: Any) -> list[str]:
     dns = [] if value is None else _dns("distinguished_name", value, "see the naming contexts")
     if len(dns) > 1:
-        raise SynchronizationError("distinguished_name: it is a list of %d: name one DN; a DN with commas is one "
-                                   "string, not a list" % len(dns))
+        raise SynchronizationError(
+            "distinguished_name: it is a list of %d: name one DN; a DN with commas is one string, not a list" % len(dns)
+        )
     return dns
 
 

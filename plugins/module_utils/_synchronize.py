@@ -98,9 +98,11 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     if not settings.create_user_group and not store.has_user_group(settings.target):
         raise SynchronizationError(
             "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
-            % public_settings(settings)["user_group"])
+            % public_settings(settings)["user_group"]
+        )
     preset, salt, snapshot, read = connection.read_from_first(
-        settings, warn, lambda session: _read(settings, store, session, now, started))
+        settings, warn, lambda session: _read(settings, store, session, now, started)
+    )
     if settings.read_mode == "incremental" and snapshot.complete and read["reason"] != _FIRST:
         warn("read_mode: everything was read, since %s" % read["reason"])
     for warning in snapshot.warnings + _doubts(settings, snapshot):
@@ -136,11 +138,21 @@ def _read(settings, store, session, now, started):
         except changes.ReadFully as why:
             reason = str(why)
     if snapshot is None:
-        snapshot = reader.read(settings, session, preset, directory, store.digests(settings.name, salt), now,
-                               settings.read_mode != "full" and not never)
+        snapshot = reader.read(
+            settings,
+            session,
+            preset,
+            directory,
+            store.digests(settings.name, salt),
+            now,
+            settings.read_mode != "full" and not never,
+        )
     if snapshot.mark:
-        snapshot = snapshot._replace(mark=snapshot.mark._replace(said=dict(
-            snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)))
+        snapshot = snapshot._replace(
+            mark=snapshot.mark._replace(
+                said=dict(snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)
+            )
+        )
     return preset, salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
 
 
@@ -166,11 +178,21 @@ def _why_full(settings, store, never, mark, circumstances, now) -> str:
 
 def _circumstances(settings, salt, session, directory):
     """Return under what a mark is worth anything: the words are for the reader."""
-    scope = [settings.distinguished_name, settings.exclude_distinguished_name, settings.outside_members,
-             settings.group_structure, settings.ignore_disabled_users, settings.user_collision]
-    return {"directory": directory.identity, "server": session.server, "mapping": salt.hex(),
-            "scope": _fingerprint(scope).hexdigest(),
-            "account": _fingerprint([settings.authentication, settings.login]).hexdigest()}
+    scope = [
+        settings.distinguished_name,
+        settings.exclude_distinguished_name,
+        settings.outside_members,
+        settings.group_structure,
+        settings.ignore_disabled_users,
+        settings.user_collision,
+    ]
+    return {
+        "directory": directory.identity,
+        "server": session.server,
+        "mapping": salt.hex(),
+        "scope": _fingerprint(scope).hexdigest(),
+        "account": _fingerprint([settings.authentication, settings.login]).hexdigest(),
+    }
 
 
 def _bound_directory(settings, store, directory):
@@ -180,7 +202,8 @@ def _bound_directory(settings, store, directory):
         raise SynchronizationError(
             "name: the synchronization '%s' belongs to the directory %s, and server leads to %s: "
             "correct server, or give this synchronization a name of its own"
-            % (settings.name, bound, directory.identity))
+            % (settings.name, bound, directory.identity)
+        )
     known = [bound] if bound else store.directories()
     same = [identity for identity in known if reader.same_directory(identity, directory.identity)]
     return directory._replace(identity=same[0]) if same else directory
@@ -199,8 +222,10 @@ def _doubts(settings, snapshot):
     """Return warnings of what is no error and seldom meant."""
     doubts = []
     if snapshot.not_stored:
-        doubts.append("not_stored: %d times an entry, or a part of it, could not be stored: see there which and why"
-                      % len(snapshot.not_stored))
+        doubts.append(
+            "not_stored: %d times an entry, or a part of it, could not be stored: see there which and why"
+            % len(snapshot.not_stored)
+        )
     bodies = [user for user in snapshot.users.values() if user is not None]
     # So it is in the first run with another mapping.
     if bodies and snapshot.complete and len(bodies) == len(snapshot.users):
@@ -229,8 +254,10 @@ def _hold(settings, plan, snapshot, state, last, server, now, warn):
         return plan
     if settings.approved_plan == plan_digest(plan) or settings.approved_removals == removals_digest(plan):
         return plan
-    warn("held: the last run read %s and this one read %s, which may lag: what it would remove is held for one run"
-         % (last.server, server))
+    warn(
+        "held: the last run read %s and this one read %s, which may lag: what it would remove is held for one run"
+        % (last.server, server)
+    )
     return _make_plan(settings, snapshot, state, now, held)
 
 
@@ -244,8 +271,10 @@ def _scope(settings, preset, snapshot):
         "user_filter": preset.user_filter,
         "group_filter": preset.group_filter,
         "group_structure": settings.group_structure,
-        **{"ldap_parameters." + parameter: getattr(preset, parameter) for parameter in (
-            "user_key", "group_key", "member_value", "user_groups", "user_groups_value")},
+        **{
+            "ldap_parameters." + parameter: getattr(preset, parameter)
+            for parameter in ("user_key", "group_key", "member_value", "user_groups", "user_groups_value")
+        },
         "ldap_parameters.group_members": list(preset.group_members),
     }
 
@@ -255,8 +284,10 @@ def _owned(settings, store, preset, snapshot, state, plan):
     if plan.is_empty and not (snapshot.complete and not snapshot.users):
         return _limits.Owned(0, 0, 0, {})
     users, user_groups = store.count_owned(settings.name)
-    mapped = {"user": [*preset.user_fields, *preset.user_lists],
-              "user_group": [*preset.group_fields, *preset.group_lists]}
+    mapped = {
+        "user": [*preset.user_fields, *preset.user_lists],
+        "user_group": [*preset.group_fields, *preset.group_lists],
+    }
     lost: dict[str, set] = {}
     for loss in _model.losses(plan):
         lost.setdefault(loss.kind, set(mapped[loss.kind])).add(loss.field)
@@ -300,9 +331,17 @@ def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Pla
     identity = store.directory_of(settings.name)
     digests = store.digests(settings.name, b"")
     snapshot = _model.Snapshot(
-        _model.Directory(identity or "", ""), {}, {},
-        dict.fromkeys(digests.users, _model.OUT_OF_SCOPE), dict.fromkeys(digests.user_groups, _model.OUT_OF_SCOPE),
-        [], [], {}, {}, [])
+        _model.Directory(identity or "", ""),
+        {},
+        {},
+        dict.fromkeys(digests.users, _model.OUT_OF_SCOPE),
+        dict.fromkeys(digests.user_groups, _model.OUT_OF_SCOPE),
+        [],
+        [],
+        {},
+        {},
+        [],
+    )
     target = store.target_of(settings.name) or settings.target
     store.begin_check()
     state = store.load_state(settings.name, target, snapshot)
@@ -312,10 +351,19 @@ def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Pla
         plan = plan_absence(settings, snapshot, state, _same_value)
     else:
         plan = plan_release(settings.name, snapshot.directory, state)
-    read = {"server": "", "directory_type": "", "mode": "none", "reason": "", "entries": 0, "pages": 0, "seconds": 0.0,
-            "not_read": []}
-    return _Planned(plan, snapshot, state, [], (plan_digest(plan), removals_digest(plan)), read,
-                    is_nothing=identity is None)
+    read = {
+        "server": "",
+        "directory_type": "",
+        "mode": "none",
+        "reason": "",
+        "entries": 0,
+        "pages": 0,
+        "seconds": 0.0,
+        "not_read": [],
+    }
+    return _Planned(
+        plan, snapshot, state, [], (plan_digest(plan), removals_digest(plan)), read, is_nothing=identity is None
+    )
 
 
 # --- what a run says, and leaves -------------------------------------------------------------------------------------
@@ -324,15 +372,21 @@ def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Pla
 def _result(settings, store, planned, diff_mode):
     plan, snapshot, state = planned.plan, planned.snapshot, planned.state
     report = _report.make_report(
-        plan, snapshot, state, _look_up(settings, store, plan, state), settings.report_limit, diff_mode)
-    refused = [refusal._asdict() for refusal in planned.refusals[:settings.report_limit]]
+        plan, snapshot, state, _look_up(settings, store, plan, state), settings.report_limit, diff_mode
+    )
+    refused = [refusal._asdict() for refusal in planned.refusals[: settings.report_limit]]
     for refusal in refused:
         del refusal["why"]
     report["report_truncated"] = report["report_truncated"] or len(refused) < len(planned.refusals)
     return dict(
-        report, changed=not plan.is_empty and not refused, refused=refused, read=planned.read,
+        report,
+        changed=not plan.is_empty and not refused,
+        refused=refused,
+        read=planned.read,
         settings=public_settings(settings, planned.preset),
-        plan_digest=planned.digests[0], removals_digest=planned.digests[1])
+        plan_digest=planned.digests[0],
+        removals_digest=planned.digests[1],
+    )
 
 
 def _look_up(settings, store, plan, state):
@@ -344,15 +398,27 @@ def _look_up(settings, store, plan, state):
 
 def _record(settings, planned, result, now, started):
     """Return what the store keeps of the run."""
-    lasting = {option: value for option, value in result["settings"].items()
-               if option not in ("approved_plan", "approved_removals", "report_limit", "store")}
+    lasting = {
+        option: value
+        for option, value in result["settings"].items()
+        if option not in ("approved_plan", "approved_removals", "report_limit", "store")
+    }
     return {
-        "time": now, "salt": planned.salt, "selected": planned.snapshot.selected, "scope": planned.scope,
-        "settings": result["settings"], "settings_digest": _fingerprint(lasting).hexdigest(),
-        "server": planned.read["server"], "mode": planned.read["mode"], "reason": planned.read["reason"],
-        "mark": _mark(planned), "counts": result["summary"],
-        "plan_digest": planned.digests[0], "changed": result["changed"],
-        "seconds": round(time.monotonic() - started, 3), "history_days": settings.history_days,
+        "time": now,
+        "salt": planned.salt,
+        "selected": planned.snapshot.selected,
+        "scope": planned.scope,
+        "settings": result["settings"],
+        "settings_digest": _fingerprint(lasting).hexdigest(),
+        "server": planned.read["server"],
+        "mode": planned.read["mode"],
+        "reason": planned.read["reason"],
+        "mark": _mark(planned),
+        "counts": result["summary"],
+        "plan_digest": planned.digests[0],
+        "changed": result["changed"],
+        "seconds": round(time.monotonic() - started, 3),
+        "history_days": settings.history_days,
     }
 
 

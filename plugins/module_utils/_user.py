@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from ._errors import SynchronizationError
 from ._model import join_path, split_path
@@ -21,17 +21,17 @@ _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # as in the option user_attribute
 class _Wanted(NamedTuple):
     store: str
     state: str
-    home: List[str]  # the names in its path
+    home: list[str]  # the names in its path
     home_path: str
     name: str
     path: str
     create_user_group: bool
-    attributes: Dict[str, Any]  # field -> text, list of texts, or None to remove it; those that were given
-    local_attributes: Dict[str, Any]
-    sid: Optional[str]
+    attributes: dict[str, Any]  # field -> text, list of texts, or None to remove it; those that were given
+    local_attributes: dict[str, Any]
+    sid: str | None
 
 
-def set_user(params: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
+def set_user(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Make one user in the store as the options of USER ask; return changed, user (None: there is none) and diff.
 
     In check mode the store is only looked at.
@@ -58,14 +58,22 @@ def set_user(params: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
             else:
                 by_hand.change_user(store, number, after)
             store.commit()
-    return {"changed": changed, "user": after, "diff": {
-        "before_header": wanted.path, "after_header": wanted.path, "before": _shown(before), "after": _shown(after)}}
+    return {
+        "changed": changed,
+        "user": after,
+        "diff": {
+            "before_header": wanted.path,
+            "after_header": wanted.path,
+            "before": _shown(before),
+            "after": _shown(after),
+        },
+    }
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
 
 
-def _wanted(params: Dict[str, Any]) -> _Wanted:
+def _wanted(params: dict[str, Any]) -> _Wanted:
     try:
         home = split_path(params["user_group"])
     except ValueError as error:
@@ -76,19 +84,25 @@ def _wanted(params: Dict[str, Any]) -> _Wanted:
     for name in home[1:]:
         path = join_path(path, name)
     return _Wanted(
-        store=params["store"], state=params["state"], home=home, home_path=path, name=params["name"],
-        path=join_path(path, params["name"]), create_user_group=params["create_user_group"],
+        store=params["store"],
+        state=params["state"],
+        home=home,
+        home_path=path,
+        name=params["name"],
+        path=join_path(path, params["name"]),
+        create_user_group=params["create_user_group"],
         attributes=_fields("attributes", params["attributes"]),
         local_attributes=_fields("local_attributes", params["local_attributes"]),
         sid=params["sid"],
     )
 
 
-def _fields(option: str, fields: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+def _fields(option: str, fields: dict[str, Any] | None) -> dict[str, Any]:
     for field in fields or {}:
         if not isinstance(field, str) or not _FIELD.fullmatch(field):
-            raise SynchronizationError("%s: %r is no name of a field: use letters, digits and underscores, a letter "
-                                       "first" % (option, field))
+            raise SynchronizationError(
+                "%s: %r is no name of a field: use letters, digits and underscores, a letter first" % (option, field)
+            )
     return {field: _value(option, field, value) for field, value in (fields or {}).items()}
 
 
@@ -102,25 +116,38 @@ def _text(option: str, field: str, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise SynchronizationError("%s: the field '%s' is given %r: write a text in quotes, a list of texts, or null "
-                                   "to remove the field" % (option, field, value))
+        raise SynchronizationError(
+            "%s: the field '%s' is given %r: write a text in quotes, a list of texts, or null "
+            "to remove the field" % (option, field, value)
+        )
     return value
 
 
 # --- what is to be ---------------------------------------------------------------------------------------------------
 
 
-def _with(wanted: _Wanted, before: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+def _with(wanted: _Wanted, before: dict[str, Any] | None) -> dict[str, Any]:
     record = before or {
-        "name": wanted.name, "home": wanted.home_path, "user_groups": [], "enabled": True, "extinct": None,
-        "extinct_since": None, "attributes": {}, "local_attributes": {}, "sid": None, "key": None, "dn": None,
+        "name": wanted.name,
+        "home": wanted.home_path,
+        "user_groups": [],
+        "enabled": True,
+        "extinct": None,
+        "extinct_since": None,
+        "attributes": {},
+        "local_attributes": {},
+        "sid": None,
+        "key": None,
+        "dn": None,
         "synchronizations": [],
     }
     if record["key"] is not None:
         for option in ("attributes", "sid"):
             if getattr(wanted, option):
-                raise SynchronizationError("%s: '%s' comes from a directory, which says what they are: use "
-                                           "local_attributes, or change them there" % (option, wanted.path))
+                raise SynchronizationError(
+                    "%s: '%s' comes from a directory, which says what they are: use "
+                    "local_attributes, or change them there" % (option, wanted.path)
+                )
     return dict(
         record,
         attributes=_updated(record["attributes"], wanted.attributes),
@@ -129,26 +156,29 @@ def _with(wanted: _Wanted, before: Optional[Dict[str, Any]]) -> Dict[str, Any]:
     )
 
 
-def _check_removable(wanted: _Wanted, before: Optional[Dict[str, Any]]) -> None:
+def _check_removable(wanted: _Wanted, before: dict[str, Any] | None) -> None:
     if before is not None and before["key"] is not None:
-        raise SynchronizationError("name: '%s' comes from a directory: remove it there, or end its synchronization"
-                                   % wanted.path)
+        raise SynchronizationError(
+            "name: '%s' comes from a directory: remove it there, or end its synchronization" % wanted.path
+        )
 
 
-def _updated(fields: Dict[str, Any], wanted: Dict[str, Any]) -> Dict[str, Any]:
+def _updated(fields: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in {**fields, **wanted}.items() if value is not None}
 
 
-def _check_place(store: sqlite.Store, wanted: _Wanted, number: Optional[int]) -> None:
+def _check_place(store: sqlite.Store, wanted: _Wanted, number: int | None) -> None:
     if not wanted.create_user_group and not store.has_user_group(wanted.home):
-        raise SynchronizationError("user_group: there is no user group '%s' in the store: create it, or set "
-                                   "create_user_group: true" % wanted.home_path)
+        raise SynchronizationError(
+            "user_group: there is no user group '%s' in the store: create it, or set "
+            "create_user_group: true" % wanted.home_path
+        )
     other = by_hand.user_with_sid(store, wanted.sid, number) if wanted.sid else None
     if other is not None:
         raise SynchronizationError("sid: '%s' has it: no two users have one SID" % other)
 
 
-def _shown(record: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+def _shown(record: dict[str, Any] | None) -> dict[str, Any]:
     """Return what of a record is kept by hand, for the diff."""
     if record is None:
         return {}

@@ -174,8 +174,11 @@ def _day_number(schedule: str, text: str) -> int:
     for names in (_DAYS, _DAY_NAMES):
         if text in names:
             return names.index(text)
-    raise _error(schedule, "has %r where a word for a schedule or a day of the week is expected" % text,
-                 "see systemd.time(7), or write five fields as in crontab(5)")
+    raise _error(
+        schedule,
+        "has %r where a word for a schedule or a day of the week is expected" % text,
+        "see systemd.time(7), or write five fields as in crontab(5)",
+    )
 
 
 def _date(schedule: str, text: str) -> tuple[str, str]:

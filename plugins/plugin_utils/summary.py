@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment
 
@@ -22,8 +22,20 @@ from ..module_utils._model import printable, split_path
 
 VERBS = {
     "user_groups": ("created", "renamed", "moved", "updated", "members", "extinct", "deleted", "affected", "unchanged"),
-    "users": ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted", "claimed",
-              "released", "ignored", "unchanged"),
+    "users": (
+        "created",
+        "updated",
+        "renamed",
+        "moved",
+        "disabled",
+        "enabled",
+        "extinct",
+        "deleted",
+        "claimed",
+        "released",
+        "ignored",
+        "unchanged",
+    ),
     "memberships": ("added", "removed", "unresolved", "unchanged"),
 }
 _SAID = {"members": "with other members"}  # what a count is called, where its key says too little
@@ -34,25 +46,27 @@ class Node(NamedTuple):
 
     name: str
     kind: str  # for the colour: created, ended, moved, changed, affected, unchanged; empty where it only holds others
-    notes: List[str]  # what happened to it
+    notes: list[str]  # what happened to it
     was: str  # its path before, where that is another
-    added: List[str]
-    removed: List[str]
-    children: List[Node]
+    added: list[str]
+    removed: list[str]
+    children: list[Node]
 
 
 class Section(NamedTuple):
     """A list of what needs somebody's attention."""
 
     title: str
-    rows: List[Tuple[str, ...]]  # the first ones are values of the directory, the last says why
+    rows: list[tuple[str, ...]]  # the first ones are values of the directory, the last says why
 
 
 def check(result: Any) -> None:
     """Raise ValueError, with a sentence for the reader, for what is no result of user_synchronization."""
     if not isinstance(result, Mapping) or not ("summary" in result or "msg" in result):
-        raise ValueError("this is no result of usersync.directory.user_synchronization: register its result, and give "
-                         "that to the filter")
+        raise ValueError(
+            "this is no result of usersync.directory.user_synchronization: register its result, and give "
+            "that to the filter"
+        )
 
 
 # --- what is to be said ----------------------------------------------------------------------------------------------
@@ -70,34 +84,55 @@ def headline(result: Any) -> str:
     return "These changes:" if result.get("changed") else "Nothing to change."
 
 
-def counts(result: Any) -> Iterator[Tuple[str, List[Tuple[int, str]], int]]:
+def counts(result: Any) -> Iterator[tuple[str, list[tuple[int, str]], int]]:
     """Yield (what, [(how many, verb)], total), without zeros."""
     for what, verbs in VERBS.items():
         numbers = result.get("summary", {}).get(what)
         if numbers is not None:
-            yield what.replace("_", " "), [
-                (numbers[verb], _SAID.get(verb, verb)) for verb in verbs if numbers.get(verb)], numbers.get("total", 0)
+            yield (
+                what.replace("_", " "),
+                [(numbers[verb], _SAID.get(verb, verb)) for verb in verbs if numbers.get(verb)],
+                numbers.get("total", 0),
+            )
 
 
-def facts(result: Any) -> List[Tuple[str, str]]:
+def facts(result: Any) -> list[tuple[str, str]]:
     """Return (what, value) of what the page is about."""
     read = result.get("read") or {}
     found = []
     if read:
-        found.append(("Read", "%s entries of %s (%s) in %s s" % (
-            read.get("entries"), read.get("server"), read.get("directory_type"), read.get("seconds"))))
-    found += [(name, result[key]) for key, name in (
-        ("plan_digest", "Digest of the plan"), ("removals_digest", "Digest of its removals")) if result.get(key)]
+        found.append(
+            (
+                "Read",
+                "%s entries of %s (%s) in %s s"
+                % (read.get("entries"), read.get("server"), read.get("directory_type"), read.get("seconds")),
+            )
+        )
+    found += [
+        (name, result[key])
+        for key, name in (("plan_digest", "Digest of the plan"), ("removals_digest", "Digest of its removals"))
+        if result.get(key)
+    ]
     return [(what, printable(value)) for what, value in found]
 
 
-def refusals(result: Any) -> List[str]:
-    return [printable("%s%s: %s of %s, see %s" % (
-        each.get("limit"), " in %s" % each["about"] if each.get("about") else "", each.get("would_remove"),
-        each.get("of"), each.get("option"))) for each in result.get("refused") or []]
+def refusals(result: Any) -> list[str]:
+    return [
+        printable(
+            "%s%s: %s of %s, see %s"
+            % (
+                each.get("limit"),
+                " in %s" % each["about"] if each.get("about") else "",
+                each.get("would_remove"),
+                each.get("of"),
+                each.get("option"),
+            )
+        )
+        for each in result.get("refused") or []
+    ]
 
 
-def user_lists(result: Any) -> List[Tuple[str, List[str]]]:
+def user_lists(result: Any) -> list[tuple[str, list[str]]]:
     """Return (verb, users) of what happened to users."""
     found = []
     for verb, entries in result.get("users", {}).items():
@@ -113,27 +148,35 @@ def user_lists(result: Any) -> List[Tuple[str, List[str]]]:
     return found
 
 
-def sections(result: Any) -> List[Section]:
+def sections(result: Any) -> list[Section]:
     """Return what was not done, and why; and what was not read."""
     held = result.get("held") or {}
     found = [
-        Section("Held for one run, since another server was read than before", [
-            *((name, "user") for name in held.get("users", ())),
-            *((path, "user group") for path in held.get("user_groups", ())),
-            *((each["member"], each["user_group"], "membership") for each in held.get("memberships", ()))]),
+        Section(
+            "Held for one run, since another server was read than before",
+            [
+                *((name, "user") for name in held.get("users", ())),
+                *((path, "user group") for path in held.get("user_groups", ())),
+                *((each["member"], each["user_group"], "membership") for each in held.get("memberships", ())),
+            ],
+        ),
         Section("Collisions", [(each["name"], each["path"], each["reason"]) for each in result.get("collisions", ())]),
-        Section("Unresolved members", [
-            (each["value"], each["user_group"], each["reason"]) for each in result.get("unresolved_members", ())]),
+        Section(
+            "Unresolved members",
+            [(each["value"], each["user_group"], each["reason"]) for each in result.get("unresolved_members", ())],
+        ),
         Section("Not stored", [(each["dn"], each["reason"]) for each in result.get("not_stored", ())]),
-        Section("Not read, since it lies on other servers", [
-            (each, "not followed") for each in (result.get("read") or {}).get("not_read", ())]),
+        Section(
+            "Not read, since it lies on other servers",
+            [(each, "not followed") for each in (result.get("read") or {}).get("not_read", ())],
+        ),
     ]
     return [Section(name, [tuple(map(printable, row)) for row in rows]) for name, rows in found if rows]
 
 
-def tree(result: Any) -> List[Node]:
+def tree(result: Any) -> list[Node]:
     """Return the user groups as they lie in each other: those that end, too, where they were."""
-    roots: List[Node] = []
+    roots: list[Node] = []
     for path, node in sorted(_nodes(result), key=lambda pair: [name.casefold() for name in split_path(pair[0])]):
         names = split_path(path)
         level = roots
@@ -147,7 +190,7 @@ def tree(result: Any) -> List[Node]:
     return roots
 
 
-def _holder(level: List[Node], name: str) -> Node:
+def _holder(level: list[Node], name: str) -> Node:
     for node in level:
         if node.name == printable(name):
             return node
@@ -158,17 +201,20 @@ def _holder(level: List[Node], name: str) -> Node:
 _KINDS = (("deleted", "ended"), ("extinct", "ended"), ("created", "created"), ("renamed", "moved"), ("moved", "moved"))
 
 
-def _nodes(result: Any) -> Iterator[Tuple[str, Node]]:
+def _nodes(result: Any) -> Iterator[tuple[str, Node]]:
     for entry in result.get("changed_groups", ()):
         changes = list(entry["changes"])
-        yield entry["path"], Node(
-            name=printable(split_path(entry["path"])[-1]),
-            kind=next((kind for verb, kind in _KINDS if verb in changes), "changed"),
-            notes=changes,
-            was=printable(entry.get("previous_path") or ""),
-            added=[printable(name) for name in entry["members_added"] + entry["user_groups_added"]],
-            removed=[printable(name) for name in entry["members_removed"] + entry["user_groups_removed"]],
-            children=[],
+        yield (
+            entry["path"],
+            Node(
+                name=printable(split_path(entry["path"])[-1]),
+                kind=next((kind for verb, kind in _KINDS if verb in changes), "changed"),
+                notes=changes,
+                was=printable(entry.get("previous_path") or ""),
+                added=[printable(name) for name in entry["members_added"] + entry["user_groups_added"]],
+                removed=[printable(name) for name in entry["members_removed"] + entry["user_groups_removed"]],
+                children=[],
+            ),
         )
     for kind in ("affected", "unchanged"):
         for path in result.get(kind + "_groups", ()):
@@ -199,8 +245,9 @@ def markdown(result: Any) -> str:
         lines += ["", "**Users %s:** %s" % (verb, ", ".join(map(_code, _first(names))))]
     for section in sections(result):
         lines += ["", "**%s**" % section.title, ""]
-        lines += ["- %s: %s" % (" in ".join(map(_code, row[:-1])), _code(row[-1]))
-                  for row in section.rows[:_MOST_NAMES]]
+        lines += [
+            "- %s: %s" % (" in ".join(map(_code, row[:-1])), _code(row[-1])) for row in section.rows[:_MOST_NAMES]
+        ]
         if len(section.rows) > _MOST_NAMES:
             lines.append("- and %d more" % (len(section.rows) - _MOST_NAMES))
     if result.get("report_truncated"):
@@ -208,7 +255,7 @@ def markdown(result: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _first(names: List[str]) -> List[str]:
+def _first(names: list[str]) -> list[str]:
     """Return the first names, and how many more there are: a comment often may have no more than 65,536 bytes."""
     more = len(names) - _MOST_NAMES
     return names if more <= 0 else [*names[:_MOST_NAMES], "and %d more" % more]
@@ -365,10 +412,16 @@ dt { color: var(--soft); } dd { margin: 0; }
 def html(result: Any) -> str:
     """Return one page of HTML that needs nothing else: no script, no other file."""
     check(result)
-    values: Dict[str, Any] = {
-        "title": title(result), "headline": headline(result), "message": printable(result.get("msg") or ""),
-        "refusals": refusals(result), "counts": list(counts(result)), "tree": tree(result),
-        "users": user_lists(result), "sections": sections(result), "facts": facts(result),
+    values: dict[str, Any] = {
+        "title": title(result),
+        "headline": headline(result),
+        "message": printable(result.get("msg") or ""),
+        "refusals": refusals(result),
+        "counts": list(counts(result)),
+        "tree": tree(result),
+        "users": user_lists(result),
+        "sections": sections(result),
+        "facts": facts(result),
         "truncated": bool(result.get("report_truncated")),
     }
     return Environment(autoescape=True).from_string(_PAGE).render(values)

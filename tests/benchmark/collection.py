@@ -73,8 +73,15 @@ def requests(settings) -> list[dict]:
             entries += len(part)
             yield part
         if scope == "sub" and entries > 1:
-            found.append({"base": base, "filter": filter, "attributes": list(attributes),
-                          "page_size": page_size or session.page_size, "entries": entries})
+            found.append(
+                {
+                    "base": base,
+                    "filter": filter,
+                    "attributes": list(attributes),
+                    "page_size": page_size or session.page_size,
+                    "entries": entries,
+                }
+            )
 
     way.reader.encoded_entries = search.encoded_entries = recording
     read(settings)

@@ -39,7 +39,7 @@ def group_sizes(users: int) -> list[int]:
     low, high = 0.0, float(users * count)
     for _dummy in range(60):
         scale = (low + high) / 2
-        sizes = [max(1, min(int(_LARGEST * users), int(scale * rank ** -_TAIL))) for rank in range(1, count + 1)]
+        sizes = [max(1, min(int(_LARGEST * users), int(scale * rank**-_TAIL))) for rank in range(1, count + 1)]
         low, high = (low, scale) if sum(sizes) > MEMBERSHIPS_A_USER * users else (scale, high)
     return sizes
 
@@ -96,24 +96,39 @@ def _write(out: TextIO, dn: str, *lines: str) -> None:
 
 def _write_user(out: TextIO, number: int, *more: str) -> None:
     # Non-ASCII text stands as it is: slapadd and ldapmodify take UTF-8, whatever RFC 2849 says of base64.
-    _write(out, _user_dn(number), *more, "objectClass: inetOrgPerson",
-           *(f"{name}: {text}" for name, text in _user(number)))
+    _write(
+        out, _user_dn(number), *more, "objectClass: inetOrgPerson", *(f"{name}: {text}" for name, text in _user(number))
+    )
 
 
 def write_directory(out: TextIO, groups: list[list[int]], users: int) -> None:
     """Write the entries, with keys and times that slapadd would make otherwise."""
-    _write(out, SUFFIX, "objectClass: dcObject", "objectClass: organization", "dc: example", "o: Example",
-           f"entryUUID: {_key('suffix', 0)}")
+    _write(
+        out,
+        SUFFIX,
+        "objectClass: dcObject",
+        "objectClass: organization",
+        "dc: example",
+        "o: Example",
+        f"entryUUID: {_key('suffix', 0)}",
+    )
     for unit in ("people", "groups"):
         _write(out, f"ou={unit},{SUFFIX}", "objectClass: organizationalUnit", f"ou: {unit}")
     for number in range(users):
         _write_user(out, number, f"entryUUID: {_key('user', number)}", "createTimestamp: 20200101000000Z")
     for number, members in enumerate(groups):
         nested = [_group_dn((number + 1) % len(groups))] if number % _NESTED == 0 else []
-        _write(out, _group_dn(number), "objectClass: groupOfNames", f"cn: g{number:06d}",
-               f"description: Group {number} of {len(groups)}", f"entryUUID: {_key('group', number)}",
-               "createTimestamp: 20200101000000Z",
-               *(f"member: {dn}" for dn in nested), *(f"member: {_user_dn(member)}" for member in members))
+        _write(
+            out,
+            _group_dn(number),
+            "objectClass: groupOfNames",
+            f"cn: g{number:06d}",
+            f"description: Group {number} of {len(groups)}",
+            f"entryUUID: {_key('group', number)}",
+            "createTimestamp: 20200101000000Z",
+            *(f"member: {dn}" for dn in nested),
+            *(f"member: {_user_dn(member)}" for member in members),
+        )
 
 
 def write_changes(out: TextIO, groups: list[list[int]], users: int, turn: int) -> None:
@@ -126,15 +141,15 @@ def write_changes(out: TextIO, groups: list[list[int]], users: int, turn: int) -
     count = max(4, users // CHANGED)
     order = list(range(users))
     random.Random(users).shuffle(order)
-    touched = order[(turn - 1) * count:turn * count]
+    touched = order[(turn - 1) * count : turn * count]
     share = max(1, count // 7)
-    gone, renamed, changed = touched[:share], touched[share:2 * share], touched[2 * share:-share]
+    gone, renamed, changed = touched[:share], touched[share : 2 * share], touched[2 * share : -share]
     new = [users + turn * count + index for index in range(share)]
     joins: dict[int, list[str]] = {}
     leaves: dict[int, list[str]] = {}
     renames = {number: f"uid={_uid(number)}n,ou=people,{SUFFIX}" for number in renamed}
 
-    untouchable = set(order[:turn * count])  # their DNs are not what they were
+    untouchable = set(order[: turn * count])  # their DNs are not what they were
     sizes = [len(members) for members in groups]
     for number in chosen.choices(range(len(groups)), sizes, k=int(users * MEMBERSHIPS_A_USER / CHANGED / 2) or 1):
         members, who = groups[number], chosen.randrange(users)
@@ -182,16 +197,17 @@ def write_few_changes(out: TextIO, groups: list[list[int]], users: int, turn: in
     chosen = random.Random(f"few {users} {turn}")
     order = list(range(users))
     random.Random(users).shuffle(order)
-    lasting = order[len(order) // 2:]  # whom `write_changes` leaves alone
+    lasting = order[len(order) // 2 :]  # whom `write_changes` leaves alone
     alone = sorted(set(lasting).difference(*groups))
-    leaving = alone[turn * A_FEW // 10:][:A_FEW // 10]
+    leaving = alone[turn * A_FEW // 10 :][: A_FEW // 10]
     for index, who in enumerate(leaving):
         _write_user(out, 2 * users + turn * A_FEW + index, "changetype: add")
         _write(out, _user_dn(who), "changetype: delete")
     staying = sorted(set(lasting).difference(alone))
     for who in chosen.sample(staying, min(A_FEW * 6 // 10, len(staying))):
-        _write(out, _user_dn(who), "changetype: modify", "replace: title", f"title: {chosen.choice(_TITLES)}, {turn}",
-               "-")
+        _write(
+            out, _user_dn(who), "changetype: modify", "replace: title", f"title: {chosen.choice(_TITLES)}, {turn}", "-"
+        )
     stays = set(staying)
     for number in chosen.sample(range(len(groups)), min(A_FEW // 5, len(groups))):
         members, who = groups[number], chosen.choice(staying)
@@ -221,17 +237,33 @@ def write_active_directory(out: TextIO, groups: list[list[int]], users: int) -> 
     _write(out, AD_BASE, "objectClass: organizationalUnit")
     for number in range(users):
         given, surname = _name(number % 1000), _name(number // 7 % 5000)
-        _write(out, f"CN={_uid(number)},{AD_BASE}", "objectClass: user", f"sAMAccountName: {_uid(number)}",
-               f"userPrincipalName: {_uid(number)}@corp.example", "userAccountControl: 544",
-               f"givenName: {given}", f"sn: {surname}", f"displayName: {surname}, {given}",
-               f"mail: {_uid(number)}@corp.example", f"telephoneNumber: +49 30 {number:07d}",
-               f"title: {_TITLES[number % len(_TITLES)]}", f"department: {number % 311:04d}")
+        _write(
+            out,
+            f"CN={_uid(number)},{AD_BASE}",
+            "objectClass: user",
+            f"sAMAccountName: {_uid(number)}",
+            f"userPrincipalName: {_uid(number)}@corp.example",
+            "userAccountControl: 544",
+            f"givenName: {given}",
+            f"sn: {surname}",
+            f"displayName: {surname}, {given}",
+            f"mail: {_uid(number)}@corp.example",
+            f"telephoneNumber: +49 30 {number:07d}",
+            f"title: {_TITLES[number % len(_TITLES)]}",
+            f"department: {number % 311:04d}",
+        )
     for number, members in enumerate(groups):
         # A group that is nested comes first, since ldbadd adds one entry at a time.
         nested = [f"CN=g{number - 1:06d},{AD_BASE}"] if number % _NESTED == 1 else []
-        _write(out, f"CN=g{number:06d},{AD_BASE}", "objectClass: group", f"sAMAccountName: g{number:06d}",
-               f"description: Group {number} of {len(groups)}", *(f"member: {dn}" for dn in nested),
-               *(f"member: CN={_uid(member)},{AD_BASE}" for member in members))
+        _write(
+            out,
+            f"CN=g{number:06d},{AD_BASE}",
+            "objectClass: group",
+            f"sAMAccountName: g{number:06d}",
+            f"description: Group {number} of {len(groups)}",
+            *(f"member: {dn}" for dn in nested),
+            *(f"member: CN={_uid(member)},{AD_BASE}" for member in members),
+        )
 
 
 def main(kind: str, users: int, rounds: int, folder: Path) -> None:

@@ -68,35 +68,50 @@ def measure(command: list[str], environment: dict[str, str], folder: Path) -> di
     """Run the command; seconds from start to end, and the peak memory in MB of its largest process."""
     with open(folder / "output", "wb") as output, open(folder / "errors", "wb") as errors:
         started = time.perf_counter()
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
-                                 env={**os.environ, **_PYTHON, **environment}, cwd=folder)
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            env={**os.environ, **_PYTHON, **environment},
+            cwd=folder,
+        )
         _pid, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - started
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        said = "".join((folder / name).read_text(encoding="utf-8", errors="replace")[-3000:]
-                       for name in ("output", "errors"))
+        said = "".join(
+            (folder / name).read_text(encoding="utf-8", errors="replace")[-3000:] for name in ("output", "errors")
+        )
         raise SystemExit(f"{' '.join(command[:4])} ... ended with {child.returncode}:\n{said}")
-    return {"seconds": round(seconds, 4), "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 4),
-            "peak_mb": round(usage.ru_maxrss * 1024 / 1e6, 1)}
+    return {
+        "seconds": round(seconds, 4),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 4),
+        "peak_mb": round(usage.ru_maxrss * 1024 / 1e6, 1),
+    }
 
 
 # --- the rows --------------------------------------------------------------------------------------------------------
 
 
-def rows(server: Server, users: int, folder: Path, change: Callable[[str, int], None] | None,
-         swept: Server | None) -> Iterator[Row]:
+def rows(
+    server: Server, users: int, folder: Path, change: Callable[[str, int], None] | None, swept: Server | None
+) -> Iterator[Row]:
     """The rows in the order in which they are measured in each round.
 
     :param change: changes the directory.
     :param swept: has the same entries, and does not tell what changed: so their versions are compared.
     """
     python, programs = sys.executable, Path(sys.executable).parent
-    for file, store, mode, asked in (("options", "users", "full", server), ("first", "first", "full", server),
-                                     ("incremental", "incremental", "incremental", server),
-                                     *([("swept", "swept", "incremental", swept)] if swept else [])):
-        (folder / f"{file}.json").write_text(json.dumps(
-            {**asked.options, "store": str(folder / f"{store}.db"), "read_mode": mode}))
+    for file, store, mode, asked in (
+        ("options", "users", "full", server),
+        ("first", "first", "full", server),
+        ("incremental", "incremental", "incremental", server),
+        *([("swept", "swept", "incremental", swept)] if swept else []),
+    ):
+        (folder / f"{file}.json").write_text(
+            json.dumps({**asked.options, "store": str(folder / f"{store}.db"), "read_mode": mode})
+        )
     (folder / "password").touch(0o600)
     (folder / "password").write_text(server.password)
     requests = json.loads(_output([python, str(HERE / "collection.py"), "requests", str(folder / "options.json")]))
@@ -139,23 +154,47 @@ def rows(server: Server, users: int, folder: Path, change: Callable[[str, int], 
     yield playbook("ldap_search", slow=True)
     yield collection("decode", "decode")
     yield collection("read", "read")
-    yield collection("first_run", "run", "first.json", forget,
-                     lambda result: result["summary"]["users"]["created"] >= users)
+    yield collection(
+        "first_run", "run", "first.json", forget, lambda result: result["summary"]["users"]["created"] >= users
+    )
     yield collection("nothing_to_do", "run", expected=lambda result: not result["changed"])
-    yield collection("marking", "run", "incremental.json", forget_mark, lambda result: not result["changed"]
-                     and result["read"]["mode"] == "full")
-    yield collection("incremental_nothing", "run", "incremental.json", expected=lambda result: not result["changed"]
-                     and result["read"]["mode"] == "incremental")
+    yield collection(
+        "marking",
+        "run",
+        "incremental.json",
+        forget_mark,
+        lambda result: not result["changed"] and result["read"]["mode"] == "full",
+    )
+    yield collection(
+        "incremental_nothing",
+        "run",
+        "incremental.json",
+        expected=lambda result: not result["changed"] and result["read"]["mode"] == "incremental",
+    )
     if swept:
-        yield collection("swept_nothing", "run", "swept.json", expected=lambda result: not result["changed"]
-                         and result["read"]["mode"] == "incremental" and result["read"]["entries"] > users)
+        yield collection(
+            "swept_nothing",
+            "run",
+            "swept.json",
+            expected=lambda result: (
+                not result["changed"] and result["read"]["mode"] == "incremental" and result["read"]["entries"] > users
+            ),
+        )
     if change:
-        yield collection("incremental_few", "run", "incremental.json", lambda turn: change("few", turn),
-                         lambda result: result["read"]["mode"] == "incremental"
-                         and result["summary"]["users"]["updated"])
+        yield collection(
+            "incremental_few",
+            "run",
+            "incremental.json",
+            lambda turn: change("few", turn),
+            lambda result: result["read"]["mode"] == "incremental" and result["summary"]["users"]["updated"],
+        )
         yield collection("changed", "run", prepare=lambda turn: change("changes", turn), expected=_is_small_change)
-        yield collection("incremental_changed", "run", "incremental.json", expected=lambda result: _is_small_change(
-            result) and result["read"]["mode"] == "incremental")
+        yield collection(
+            "incremental_changed",
+            "run",
+            "incremental.json",
+            expected=lambda result: _is_small_change(result) and result["read"]["mode"] == "incremental",
+        )
     yield playbook("playbook")
 
 
@@ -174,24 +213,50 @@ def _output(command: list[str]) -> str:
 
 
 def _ldapsearch(server: Server, folder: Path, request: dict) -> str:
-    words = ["ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-x", "-H", server.url, "-D", server.login,
-             "-y", str(folder / "password"), "-b", request["base"], "-s", "sub",
-             "-E", f"pr={request['page_size']}/noprompt", request["filter"], *request["attributes"]]
+    words = [
+        "ldapsearch",
+        "-LLL",
+        "-o",
+        "ldif-wrap=no",
+        "-x",
+        "-H",
+        server.url,
+        "-D",
+        server.login,
+        "-y",
+        str(folder / "password"),
+        "-b",
+        request["base"],
+        "-s",
+        "sub",
+        "-E",
+        f"pr={request['page_size']}/noprompt",
+        request["filter"],
+        *request["attributes"],
+    ]
     quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
     return f"{quoted} > '{folder}/entries.ldif' || exit\n"
 
 
 def _write_playbooks(server: Server, folder: Path, requests: list[dict]) -> None:
     play = {"hosts": "localhost", "gather_facts": False, "vars": {"ansible_python_interpreter": sys.executable}}
-    reading = [{
-        "name": "Read",
-        "community.general.ldap_search": {
-            "server_uri": server.url, "bind_dn": server.login, "bind_pw": server.password,
-            "scope": "children",  # what others call the subtree
-            "dn": request["base"], "filter": request["filter"], "attrs": request["attributes"],
-            "page_size": request["page_size"], **({"ca_path": server.ca} if server.ca else {}),
-        },
-    } for request in requests]
+    reading = [
+        {
+            "name": "Read",
+            "community.general.ldap_search": {
+                "server_uri": server.url,
+                "bind_dn": server.login,
+                "bind_pw": server.password,
+                "scope": "children",  # what others call the subtree
+                "dn": request["base"],
+                "filter": request["filter"],
+                "attrs": request["attributes"],
+                "page_size": request["page_size"],
+                **({"ca_path": server.ca} if server.ca else {}),
+            },
+        }
+        for request in requests
+    ]
     options = json.loads((folder / "options.json").read_text())
     synchronizing = [{"name": "Synchronize", "usersync.directory.user_synchronization": options}]
     for name, tasks in (("ldap_search", reading), ("playbook", synchronizing)):
@@ -216,11 +281,20 @@ def _ansible_environment(folder: Path) -> dict[str, str]:
 # --- rounds ----------------------------------------------------------------------------------------------------------
 
 
-def measure_rows(server: Server, counts: dict, rounds: int, folder: Path,
-                 change: Callable[[str, int], None] | None, swept: Server | None = None) -> dict[str, Any]:
+def measure_rows(
+    server: Server,
+    counts: dict,
+    rounds: int,
+    folder: Path,
+    change: Callable[[str, int], None] | None,
+    swept: Server | None = None,
+) -> dict[str, Any]:
     """Measure every row once a round, one after the other, so that what disturbs the machine disturbs them all."""
-    chosen = [row for row in rows(server, counts["users"], folder, change, swept)
-              if not row.slow or counts["users"] <= SLOW_ABOVE]
+    chosen = [
+        row
+        for row in rows(server, counts["users"], folder, change, swept)
+        if not row.slow or counts["users"] <= SLOW_ABOVE
+    ]
     taken: dict[str, list[dict[str, float]]] = {row.name: [] for row in chosen}
     for turn in range(1, rounds + 1):
         for row in chosen:
@@ -233,18 +307,26 @@ def measure_rows(server: Server, counts: dict, rounds: int, folder: Path,
                 taken[row.name][-1]["engine_seconds"] = round(result["engine_seconds"], 4)
             print(f"  round {turn}  {row.name:14} {taken[row.name][-1]['seconds']:8.2f} s", file=sys.stderr, flush=True)
     reference = statistics.median(each["seconds"] for each in taken["ldapsearch"])
-    return {**counts, "rounds": rounds, "rows": {
-        name: {
-            "seconds": statistics.median(each["seconds"] for each in several),
-            "spread": [min(each["seconds"] for each in several), max(each["seconds"] for each in several)],
-            "cpu_seconds": statistics.median(each["cpu_seconds"] for each in several),
-            "peak_mb": max(each["peak_mb"] for each in several),
-            **({"engine_seconds": statistics.median(each["engine_seconds"] for each in several)}
-               if "engine_seconds" in several[0] else {}),
-            "ratio": round(statistics.median(each["seconds"] for each in several) / reference, 2),
-            "measured": several,
-        } for name, several in taken.items()
-    }}
+    return {
+        **counts,
+        "rounds": rounds,
+        "rows": {
+            name: {
+                "seconds": statistics.median(each["seconds"] for each in several),
+                "spread": [min(each["seconds"] for each in several), max(each["seconds"] for each in several)],
+                "cpu_seconds": statistics.median(each["cpu_seconds"] for each in several),
+                "peak_mb": max(each["peak_mb"] for each in several),
+                **(
+                    {"engine_seconds": statistics.median(each["engine_seconds"] for each in several)}
+                    if "engine_seconds" in several[0]
+                    else {}
+                ),
+                "ratio": round(statistics.median(each["seconds"] for each in several) / reference, 2),
+                "measured": several,
+            }
+            for name, several in taken.items()
+        },
+    }
 
 
 @contextmanager
@@ -265,8 +347,10 @@ def openldap(users: int, rounds: int) -> dict[str, Any]:
     with _folder() as folder:
         counts = _generate("openldap", users, rounds, folder)
         # It keeps a log of its changes, so that it can say quickly what changed; and another one without.
-        with Slapd(ldif=folder / "load.ldif", overlays=("syncprov\nsyncprov-sessionlog 10000",)) as slapd, (
-                Slapd(ldif=folder / "load.ldif") if users <= SLOW_ABOVE else nullcontext()) as without_log:
+        with (
+            Slapd(ldif=folder / "load.ldif", overlays=("syncprov\nsyncprov-sessionlog 10000",)) as slapd,
+            Slapd(ldif=folder / "load.ldif") if users <= SLOW_ABOVE else nullcontext() as without_log,
+        ):
             (folder / "load.ldif").unlink()
 
             def change(what: str, turn: int) -> None:
@@ -276,9 +360,21 @@ def openldap(users: int, rounds: int) -> dict[str, Any]:
 
 
 def _server(slapd: Slapd) -> Server:
-    return Server(slapd.ldap_url, None, slapd.admin_dn, slapd.password, {
-        "name": NAME, "user_group": "All/Benchmark", "server": [slapd.ldap_url], "use_ldap": True,
-        "encryption": "none", "login": slapd.admin_dn, "password": slapd.password})
+    return Server(
+        slapd.ldap_url,
+        None,
+        slapd.admin_dn,
+        slapd.password,
+        {
+            "name": NAME,
+            "user_group": "All/Benchmark",
+            "server": [slapd.ldap_url],
+            "use_ldap": True,
+            "encryption": "none",
+            "login": slapd.admin_dn,
+            "password": slapd.password,
+        },
+    )
 
 
 def active_directory(users: int, rounds: int) -> dict[str, Any]:
@@ -289,9 +385,20 @@ def active_directory(users: int, rounds: int) -> dict[str, Any]:
         with SambaDC() as samba:
             samba.add(folder / "load.ldif")
             # Not by name: OpenLDAP's library compares the certificate with the machine's name instead of "localhost".
-            server = Server("ldaps://127.0.0.1", str(samba.ca.cert), samba.login, samba.password, {
-                "name": NAME, "user_group": "All/Benchmark", "server": ["localhost"],
-                "login": samba.login, "password": samba.password, "ca_path": str(samba.ca.cert)})
+            server = Server(
+                "ldaps://127.0.0.1",
+                str(samba.ca.cert),
+                samba.login,
+                samba.password,
+                {
+                    "name": NAME,
+                    "user_group": "All/Benchmark",
+                    "server": ["localhost"],
+                    "login": samba.login,
+                    "password": samba.password,
+                    "ca_path": str(samba.ca.cert),
+                },
+            )
             return measure_rows(server, counts, rounds, folder, None)
 
 
@@ -302,18 +409,28 @@ def machine() -> dict[str, Any]:
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n")
     memory = Path("/proc/meminfo").read_text(encoding="ascii").split()[1]
     release = platform.freedesktop_os_release()
-    versions = _output([sys.executable, "-c", """if True:
+    versions = _output(
+        [
+            sys.executable,
+            "-c",
+            """if True:
         import importlib.metadata as metadata, json, sqlite3, sys
         names = ("ansible-core", "ldap3", "python-ldap")
         versions = {name: metadata.version(name) for name in names}
-        print(json.dumps({**versions, "sqlite": sqlite3.sqlite_version}))"""])
+        print(json.dumps({**versions, "sqlite": sqlite3.sqlite_version}))""",
+        ]
+    )
     slapd = subprocess.run([find_program("slapd", "slapd"), "-VV"], capture_output=True, text=True, check=False).stderr
     return {
         "cpu": next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), "unknown"),
-        "cores": len(os.sched_getaffinity(0)), "memory_gb": round(int(memory) * 1024 / 1e9),
-        "system": release.get("PRETTY_NAME", "unknown"), "kernel": platform.release(),
-        "python": platform.python_version(), "python_build": sys.base_prefix,
-        "openldap": slapd.split("slapd ")[1].split()[0], **json.loads(versions),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(int(memory) * 1024 / 1e9),
+        "system": release.get("PRETTY_NAME", "unknown"),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "python_build": sys.base_prefix,
+        "openldap": slapd.split("slapd ")[1].split()[0],
+        **json.loads(versions),
     }
 
 

@@ -28,8 +28,9 @@ def python_ldap(job: dict) -> int:
     for request in job["requests"]:
         control = SimplePagedResultsControl(True, size=request["page_size"], cookie="")
         while True:
-            number = connection.search_ext(request["base"], ldap.SCOPE_SUBTREE, request["filter"],
-                                           request["attributes"], serverctrls=[control])
+            number = connection.search_ext(
+                request["base"], ldap.SCOPE_SUBTREE, request["filter"], request["attributes"], serverctrls=[control]
+            )
             _kind, entries, _number, controls = connection.result3(number)
             count += sum(1 for dn, _attributes in entries if dn)
             cookies = [each.cookie for each in controls if each.controlType == SimplePagedResultsControl.controlType]
@@ -46,13 +47,18 @@ def ldap3(job: dict) -> int:
 
     tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=job["ca"]) if job["ca"] else None
     server = ldap3.Server(job["url"], get_info=ldap3.NONE, tls=tls)
-    connection = ldap3.Connection(server, job["login"], job["password"], check_names=False, auto_bind=True,
-                                  auto_referrals=False)
+    connection = ldap3.Connection(
+        server, job["login"], job["password"], check_names=False, auto_bind=True, auto_referrals=False
+    )
     count = 0
     for request in job["requests"]:
         for entry in connection.extend.standard.paged_search(
-                request["base"], request["filter"], attributes=request["attributes"], paged_size=request["page_size"],
-                generator=True):
+            request["base"],
+            request["filter"],
+            attributes=request["attributes"],
+            paged_size=request["page_size"],
+            generator=True,
+        ):
             count += entry["type"] == "searchResEntry"
     return count
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tables and a plot of what `measure.py` measured.
 
-    python report.py RESULT.json              prints the tables
-    python report.py RESULT.json FOLDER       and puts them and the plot into FOLDER/benchmarks.md and benchmarks.svg
+python report.py RESULT.json              prints the tables
+python report.py RESULT.json FOLDER       and puts them and the plot into FOLDER/benchmarks.md and benchmarks.svg
 """
 
 from __future__ import annotations
@@ -40,29 +40,40 @@ LABELS = {
 
 
 def table(series: dict[str, Any]) -> str:
-    lines = ["| who reads what | seconds (median) | from – to | × `ldapsearch` | peak memory |",
-             "|---|--:|--:|--:|--:|"]
+    lines = [
+        "| who reads what | seconds (median) | from – to | × `ldapsearch` | peak memory |",
+        "|---|--:|--:|--:|--:|",
+    ]
     for name, label in LABELS.items():
         row = series["rows"].get(name)
         if row:
-            lines.append("| {} | {:.2f} | {:.2f} – {:.2f} | {:.2f} | {:.0f} MB |".format(
-                label, row["seconds"], *row["spread"], row["ratio"], row["peak_mb"]))
+            lines.append(
+                "| {} | {:.2f} | {:.2f} – {:.2f} | {:.2f} | {:.0f} MB |".format(
+                    label, row["seconds"], *row["spread"], row["ratio"], row["peak_mb"]
+                )
+            )
     return "\n".join(lines)
 
 
 def heading(series: dict[str, Any]) -> str:
     rounds = "one round" if series["rounds"] == 1 else f"{series['rounds']} rounds"
-    return (f"{series['users']:,} users, {series['groups']:,} groups, {series['memberships']:,} memberships, "
-            f"{rounds} in turns")
+    return (
+        f"{series['users']:,} users, {series['groups']:,} groups, {series['memberships']:,} memberships, "
+        f"{rounds} in turns"
+    )
 
 
 def growth_table(many: list[dict[str, Any]]) -> str:
     names = [name for name in LABELS if any(name in series["rows"] for series in many)]
-    lines = ["| microseconds a user | " + " | ".join(f"{series['users']:,} users" for series in many) + " |",
-             "|---|" + "--:|" * len(many)]
+    lines = [
+        "| microseconds a user | " + " | ".join(f"{series['users']:,} users" for series in many) + " |",
+        "|---|" + "--:|" * len(many),
+    ]
     for name in names:
-        cells = (f"{series['rows'][name]['seconds'] / series['users'] * 1e6:.1f}" if name in series["rows"] else ""
-                 for series in many)
+        cells = (
+            f"{series['rows'][name]['seconds'] / series['users'] * 1e6:.1f}" if name in series["rows"] else ""
+            for series in many
+        )
         lines.append(f"| {LABELS[name]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -72,20 +83,37 @@ def targets(result: dict[str, Any]) -> Iterator[tuple[str, float, float, str]]:
     by_users = {series["users"]: series["rows"] for series in result["openldap"]}
     rows = by_users.get(100_000)
     if rows:
-        for name, limit in (("decode", 1.2), ("read", 1.2), ("nothing_to_do", 1.6), ("changed", 1.7),
-                            ("first_run", 4.5)):
+        for name, limit in (
+            ("decode", 1.2),
+            ("read", 1.2),
+            ("nothing_to_do", 1.6),
+            ("changed", 1.7),
+            ("first_run", 4.5),
+        ):
             yield f"{LABELS[name].split(': ')[1]}, × `ldapsearch`", limit, rows[name]["ratio"], ""
         for name in ("decode", "read"):
-            yield (f"{LABELS[name].split(': ')[1]}, × python-ldap", 1.0,
-                   rows[name]["seconds"] / rows["python_ldap"]["seconds"], "")
+            yield (
+                f"{LABELS[name].split(': ')[1]}, × python-ldap",
+                1.0,
+                rows[name]["seconds"] / rows["python_ldap"]["seconds"],
+                "",
+            )
         full = rows["nothing_to_do"].get("engine_seconds")
         for name, limit in (("incremental_nothing", 0.05), ("incremental_few", 0.15)):
             if full and name in rows:
-                yield (f"{LABELS[name].split(': ')[1]}, × full run with nothing to do, once all is imported", limit,
-                       rows[name]["engine_seconds"] / full, "")
+                yield (
+                    f"{LABELS[name].split(': ')[1]}, × full run with nothing to do, once all is imported",
+                    limit,
+                    rows[name]["engine_seconds"] / full,
+                    "",
+                )
         yield "run with nothing to do, peak memory", 160, rows["nothing_to_do"]["peak_mb"], " MB"
-        yield ("in a playbook, nothing to do, × `ldap_search`", 0.25,
-               rows["playbook"]["seconds"] / rows["ldap_search"]["seconds"], "")
+        yield (
+            "in a playbook, nothing to do, × `ldap_search`",
+            0.25,
+            rows["playbook"]["seconds"] / rows["ldap_search"]["seconds"],
+            "",
+        )
     if {10_000, 1_000_000} <= set(by_users):
         for name in ("first_run", "nothing_to_do"):
             few, many = by_users[10_000][name], by_users[1_000_000][name]
@@ -109,7 +137,8 @@ def tables(result: dict[str, Any]) -> str:
         f"{about['system']}, Linux {about['kernel']}, Python {about['python']} ({about['python_build']}), "
         f"SQLite {about['sqlite']}, OpenLDAP {about['openldap']} (server and `ldapsearch`), ansible-core "
         f"{about['ansible-core']}, ldap3 {about['ldap3']}, python-ldap {about['python-ldap']}. "
-        "All measurements are in [benchmarks.json](benchmarks.json).")
+        "All measurements are in [benchmarks.json](benchmarks.json)."
+    )
     parts = [machine]
     if any(True for _target in targets(result)):
         parts += ["### Targets", targets_table(result)]
@@ -126,10 +155,19 @@ def tables(result: dict[str, Any]) -> str:
 # --- the plot --------------------------------------------------------------------------------------------------------
 
 _COLOURS = {
-    "ldapsearch": "#000000", "python_ldap": "#7f7f7f", "ldap3": "#8c564b", "ldap_search": "#d62728",
-    "read": "#2ca02c", "first_run": "#ff7f0e", "nothing_to_do": "#1f77b4", "changed": "#17becf",
-    "marking": "#aec7e8", "incremental_few": "#98df8a",
-    "incremental_changed": "#bcbd22", "incremental_nothing": "#e377c2", "playbook": "#9467bd",
+    "ldapsearch": "#000000",
+    "python_ldap": "#7f7f7f",
+    "ldap3": "#8c564b",
+    "ldap_search": "#d62728",
+    "read": "#2ca02c",
+    "first_run": "#ff7f0e",
+    "nothing_to_do": "#1f77b4",
+    "changed": "#17becf",
+    "marking": "#aec7e8",
+    "incremental_few": "#98df8a",
+    "incremental_changed": "#bcbd22",
+    "incremental_nothing": "#e377c2",
+    "playbook": "#9467bd",
 }
 
 
@@ -147,8 +185,13 @@ def plot(many: list[dict[str, Any]], path: Path) -> None:
             label = re.sub(r"[`*]", "", LABELS[name]).replace("this collection: ", "")
             ours = LABELS[name].startswith("**")
             axes.plot(*zip(*points), "o-" if ours else "x--", color=colour, label=label, markersize=5)
-    axes.set(xscale="log", yscale="log", xlabel="users", ylabel="seconds",
-             title="Reading and synchronizing an OpenLDAP server")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="users",
+        ylabel="seconds",
+        title="Reading and synchronizing an OpenLDAP server",
+    )
     axes.grid(True, which="major", alpha=0.3)
     axes.legend(fontsize=8)
     figure.tight_layout()

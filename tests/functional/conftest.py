@@ -9,10 +9,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from support.dirsrv import DirectoryServer
@@ -95,8 +95,9 @@ def run_playbook(tmp_path: Path, collections_path: Path) -> Callable[..., Playbo
         playbook, record = tasks, tmp_path / "results.jsonl"
         if not isinstance(tasks, str):
             playbook = str(tmp_path / "playbook.json")
-            Path(playbook).write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, **play,
-                                                   "tasks": tasks}]))
+            Path(playbook).write_text(
+                json.dumps([{"hosts": "localhost", "gather_facts": False, **play, "tasks": tasks}])
+            )
         record.unlink(missing_ok=True)
         (tmp_path / "ansible.cfg").touch()
         done = subprocess.run(
@@ -162,7 +163,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not matrix:
         return
     stages = list(dict.fromkeys(stage for row in matrix.values() for stage in row))
-    stages.sort(key=lambda stage: stage != "TLS")    # which comes before all else
+    stages.sort(key=lambda stage: stage != "TLS")  # which comes before all else
     widths = [max(len(stage), *(len(row.get(stage, "")) for row in matrix.values())) for stage in stages]
     first = max(map(len, matrix))
     terminalreporter.section("faults of a directory, by the stage of the read")

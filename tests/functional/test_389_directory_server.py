@@ -21,37 +21,56 @@ CROWD = {"distinguished_name": ["ou=crowd," + BASE], "page_size": 500}
 
 
 def group(name, below, *members, kind="groupOfNames", attribute="member"):
-    return "\n".join(["dn: cn=%s,%s" % (name, below), "objectClass: " + kind, "cn: " + name,
-                      *("%s: %s" % (attribute, member) for member in members), "", ""])
+    return "\n".join(
+        [
+            "dn: cn=%s,%s" % (name, below),
+            "objectClass: " + kind,
+            "cn: " + name,
+            *("%s: %s" % (attribute, member) for member in members),
+            "",
+            "",
+        ]
+    )
 
 
 def modified(dn, how, attribute, *values):
     return "dn: %s\nchangetype: modify\n%s: %s\n%s\n" % (
-        dn, how, attribute, "".join("%s: %s\n" % (attribute, value) for value in values))
+        dn,
+        how,
+        attribute,
+        "".join("%s: %s\n" % (attribute, value) for value in values),
+    )
 
 
 def rule(name, target, account=READER):
     """An aci that keeps an account from something."""
     return '(targetattr="%s")(version 3.0; acl "%s"; deny (read, search, compare) userdn="ldap:///%s";)' % (
-        target, name, account)
+        target,
+        name,
+        account,
+    )
 
 
 def role_that_disables(below):
     """What disables who has the role `leavers`, once switched on: as the server's tools do it for many at once."""
     role = "dn: cn=%s,%s\nobjectClass: nsRoleDefinition\nobjectClass: %s\nobjectClass: %s\n"
     return (
-        role % ("leavers", below, "nsSimpleRoleDefinition", "nsManagedRoleDefinition") + "\n"
+        role % ("leavers", below, "nsSimpleRoleDefinition", "nsManagedRoleDefinition")
+        + "\n"
         + role % ("disabled", below, "nsComplexRoleDefinition", "nsNestedRoleDefinition")
         + "nsRoleDN: cn=leavers,%s\n\n" % below
         + "dn: cn=templates,%s\nobjectClass: nsContainer\n\n" % below
         + 'dn: cn="cn=disabled,%s",cn=templates,%s\nobjectClass: extensibleObject\nobjectClass: cosTemplate\n'
-          "cosPriority: 1\nnsAccountLock: true\n\n" % (below, below))
+        "cosPriority: 1\nnsAccountLock: true\n\n" % (below, below)
+    )
 
 
 def switched_on(below):
-    return ("dn: cn=lock,%s\nobjectClass: cosSuperDefinition\nobjectClass: cosClassicDefinition\n"
-            "cosTemplateDn: cn=templates,%s\ncosSpecifier: nsRole\ncosAttribute: nsAccountLock operational\n\n"
-            % (below, below))
+    return (
+        "dn: cn=lock,%s\nobjectClass: cosSuperDefinition\nobjectClass: cosClassicDefinition\n"
+        "cosTemplateDn: cn=templates,%s\ncosSpecifier: nsRole\ncosAttribute: nsAccountLock operational\n\n"
+        % (below, below)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +113,15 @@ def place(server, tmp_path, request):
     name = re.sub("[^a-z0-9]", "-", request.node.name.lower())
     base = "ou=%s,%s" % (name, BASE)
     server.modify(unit(name) + unit("people", base) + unit("former", base))
-    options = {"server": ["localhost:%d" % server.tls_port], "encryption": "ldaps", "ca_path": str(server.ca.cert),
-               "authentication": "simple", "login": READER, "password": PASSWORD, "distinguished_name": [base]}
+    options = {
+        "server": ["localhost:%d" % server.tls_port],
+        "encryption": "ldaps",
+        "ca_path": str(server.ca.cert),
+        "authentication": "simple",
+        "login": READER,
+        "password": PASSWORD,
+        "distinguished_name": [base],
+    }
     return Place(base, Lab(server, tmp_path / "store.db"), options)
 
 
@@ -103,16 +129,21 @@ def test_users_and_groups_of_both_kinds_are_read(server, place):
     people = "ou=people," + place.base
     ann, bob, cyd = (dn_of(name, people) for name in ("ann", "bob", "cyd"))
     server.modify(
-        person("ann", "mail: ann@example.org", below=people) + person("bob", "nsAccountLock: true", below=people)
+        person("ann", "mail: ann@example.org", below=people)
+        + person("bob", "nsAccountLock: true", below=people)
         + person("cyd", below=people)
-        + group("nurses", people, ann, bob) + group("empty", people)
-        + group("ward", people, cyd, "cn=nurses,%s" % people, kind="groupOfUniqueNames", attribute="uniqueMember"))
+        + group("nurses", people, ann, bob)
+        + group("empty", people)
+        + group("ward", people, cyd, "cn=nurses,%s" % people, kind="groupOfUniqueNames", attribute="uniqueMember")
+    )
     place.run()
     keys = {dn: entry["nsUniqueId"][0] for dn, entry in server.search("(uid=*)", "nsUniqueId", base=people).items()}
     assert place.users() == [("ann", 1, keys[ann]), ("bob", 0, keys[bob]), ("cyd", 1, keys[cyd])]
     assert place.lab.members() == [("nurses", "ann"), ("nurses", "bob"), ("ward", "cyd")]
-    assert place.lab.rows("SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
-                          " JOIN user_groups n ON n.id = m.nested_id") == [("ward", "nurses")]
+    assert place.lab.rows(
+        "SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
+        " JOIN user_groups n ON n.id = m.nested_id"
+    ) == [("ward", "nurses")]
 
 
 def test_a_renamed_and_a_moved_user_is_the_same_one(server, place):
@@ -121,8 +152,10 @@ def test_a_renamed_and_a_moved_user_is_the_same_one(server, place):
     server.modify(person("ann", below=people) + person("bob", below=people) + group("nurses", people, ann, bob))
     place.run(distinguished_name=[people])
     keys = {name: key for name, _enabled, key in place.users()}
-    server.modify(renamed(ann, "uid=anna") + "dn: %s\nchangetype: modrdn\nnewrdn: uid=bob\ndeleteoldrdn: 1\n"
-                  "newsuperior: %s\n\n" % (bob, former))
+    server.modify(
+        renamed(ann, "uid=anna") + "dn: %s\nchangetype: modrdn\nnewrdn: uid=bob\ndeleteoldrdn: 1\n"
+        "newsuperior: %s\n\n" % (bob, former)
+    )
     nurses = "cn=nurses," + people  # the server does not follow, unless its plugin for that is on
     server.modify(modified(nurses, "replace", "member", dn_of("anna", people), dn_of("bob", former)))
     result = place.run(distinguished_name=[people])
@@ -133,8 +166,11 @@ def test_a_renamed_and_a_moved_user_is_the_same_one(server, place):
 
 def test_who_is_deleted_is_gone_and_the_next_of_that_name_is_another(server, place):
     people = "ou=people," + place.base
-    server.modify(person("ann", below=people) + person("bob", below=people)
-                  + group("nurses", people, dn_of("ann", people), dn_of("bob", people)))
+    server.modify(
+        person("ann", below=people)
+        + person("bob", below=people)
+        + group("nurses", people, dn_of("ann", people), dn_of("bob", people))
+    )
     place.run()
     before = place.users()
     server.modify("dn: %s\nchangetype: delete\n\n" % dn_of("ann", people))
@@ -149,8 +185,11 @@ def test_who_is_deleted_is_gone_and_the_next_of_that_name_is_another(server, pla
 def test_disabled_by_a_role(server, place):
     """The server adds nsAccountLock to who has it."""
     people, base = "ou=people," + place.base, place.base
-    server.modify(role_that_disables(base) + person("ann", below=people)
-                  + person("bob", "nsRoleDN: cn=leavers,%s" % base, below=people))
+    server.modify(
+        role_that_disables(base)
+        + person("ann", below=people)
+        + person("bob", "nsRoleDN: cn=leavers,%s" % base, below=people)
+    )
     place.run()
     assert [user[:2] for user in place.users()] == [("ann", 1), ("bob", 1)]
     server.modify(switched_on(base))
@@ -178,10 +217,13 @@ def test_an_account_reads_more_than_its_size_limit(server, place):
     assert place.once(**CROWD)["summary"]["users"]["created"] == LIMIT + 1
 
 
-@pytest.mark.parametrize(("limits", "said"), [
-    ({"nsPagedSizeLimit": 100}, ["login: ", "sizeLimitExceeded", "nsPagedSizeLimit", "page_size"]),
-    ({"nsPagedLookThroughLimit": LIMIT}, ["page_size: ", "adminLimitExceeded", "nsPagedLookThroughLimit"]),
-])
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"nsPagedSizeLimit": 100}, ["login: ", "sizeLimitExceeded", "nsPagedSizeLimit", "page_size"]),
+        ({"nsPagedLookThroughLimit": LIMIT}, ["page_size: ", "adminLimitExceeded", "nsPagedLookThroughLimit"]),
+    ],
+)
 def test_a_read_that_ends_at_a_limit_is_none(server, place, limited, limits, said):
     place.once(**CROWD)
     limited(**limits)
@@ -204,11 +246,14 @@ def test_members_below_a_container_that_is_gone(server, place):
     assert "does not exist" in place.fails(distinguished_name=[people, former])
 
 
-@pytest.mark.parametrize(("attribute", "said"), [
-    ("nsUniqueId", "has no single nsUniqueId that the account can read"),
-    ("member", "the members of 'cn=nurses,.*' cannot be read"),
-    ("*", "does not exist in the directory, or the account cannot read it"),
-])
+@pytest.mark.parametrize(
+    ("attribute", "said"),
+    [
+        ("nsUniqueId", "has no single nsUniqueId that the account can read"),
+        ("member", "the members of 'cn=nurses,.*' cannot be read"),
+        ("*", "does not exist in the directory, or the account cannot read it"),
+    ],
+)
 def test_what_the_account_may_not_read_ends_no_membership(server, place, attribute, said):
     people = "ou=people," + place.base
     server.modify(person("ann", below=people) + group("nurses", people, dn_of("ann", people)) + group("empty", people))
@@ -222,8 +267,12 @@ def test_what_the_account_may_not_read_ends_no_membership(server, place, attribu
 def test_hidden_members_of_a_group_that_was_empty(server, place, somebody_changes):
     """Its entry comes as it is stored, byte for byte: without members."""
     people = "ou=people," + place.base
-    server.modify(person("ann", below=people) + person("bob", below=people)
-                  + group("nurses", people, dn_of("ann", people)) + group("empty", people))
+    server.modify(
+        person("ann", below=people)
+        + person("bob", below=people)
+        + group("nurses", people, dn_of("ann", people))
+        + group("empty", people)
+    )
     place.run(read_mode="full")
     server.modify(modified("cn=nurses," + people, "delete", "member", dn_of("ann", people)))
     place.run(read_mode="full", removal_limits={"memberships": "100%"})
@@ -246,7 +295,8 @@ def test_the_changelog_is_no_place_for_people(tmp_path):
     """It is a database, too, and the default one, where it was there first."""
     with DirectoryServer(ldif=person("ann", below=BASE), plugins=("Retro Changelog Plugin",)) as server:
         assert server.search("(objectClass=*)", "defaultNamingContext", base="", scope="base")[""] == {
-            "defaultNamingContext": ["cn=changelog"]}
+            "defaultNamingContext": ["cn=changelog"]
+        }
         lab = Lab(server, tmp_path / "store.db")
         lab.run()
         assert lab.rows("SELECT name FROM users") == [("ann",)]
@@ -264,8 +314,11 @@ def nothing_is_fresh(monkeypatch):
 def test_disabled_by_a_role_and_only_what_changed_is_read(server, place, nothing_is_fresh):
     """Nobody's entry changes, and yet somebody is disabled."""
     people, base = "ou=people," + place.base, place.base
-    server.modify(role_that_disables(base) + person("ann", below=people)
-                  + person("bob", "nsRoleDN: cn=leavers,%s" % base, below=people))
+    server.modify(
+        role_that_disables(base)
+        + person("ann", below=people)
+        + person("bob", "nsRoleDN: cn=leavers,%s" % base, below=people)
+    )
     place.run()
     before = server.search("(uid=*)", "modifyTimestamp", base=people)
     server.modify(switched_on(base))
@@ -296,7 +349,9 @@ def test_an_account_that_cannot_see_when_anybody_changed_reads_everything(server
     server.modify(person("bob", below=people))
     result = place.run()
     assert (result["read"]["mode"], result["read"]["reason"]) == (
-        "full", "the account sees of nobody when he was changed (modifyTimestamp)")
+        "full",
+        "the account sees of nobody when he was changed (modifyTimestamp)",
+    )
     assert [user[0] for user in place.users()] == ["ann", "bob"]
 
 
@@ -322,27 +377,39 @@ def test_freeipa_is_read_by_what_changed(tmp_path, nothing_is_fresh):
         return "dn: %s\nobjectClass: nsContainer\n\n" % dn
 
     staff = group("staff", groups, dn_of("ann", users), dn_of("bob", users), kind="ipaUserGroup")
-    ldif = (container("cn=accounts," + BASE) + container(users) + container(groups) + user("ann", 1) + user("bob", 2)
-            + staff.replace("\ncn: ", "\n%s\n%s\ncn: " % ipa(3)))
+    ldif = (
+        container("cn=accounts," + BASE)
+        + container(users)
+        + container(groups)
+        + user("ann", 1)
+        + user("bob", 2)
+        + staff.replace("\ncn: ", "\n%s\n%s\ncn: " % ipa(3))
+    )
     with DirectoryServer(ldif=ldif, schema=FREEIPA) as server:
         lab = Lab(server, tmp_path / "store.db")
         preset = {"ldap_parameters": {"preset": "freeipa"}, "removal_limits": {"users": "1", "memberships": "1"}}
         lab.run(**preset)
-        server.modify("dn: %s\nchangetype: delete\n\n" % dn_of("bob", users) + user("cyd", 4)
-                      + modified("cn=staff," + groups, "add", "member", dn_of("cyd", users))
-                      + renamed(dn_of("ann", users), "uid=anna"))
+        server.modify(
+            "dn: %s\nchangetype: delete\n\n" % dn_of("bob", users)
+            + user("cyd", 4)
+            + modified("cn=staff," + groups, "add", "member", dn_of("cyd", users))
+            + renamed(dn_of("ann", users), "uid=anna")
+        )
         server.modify(modified("cn=staff," + groups, "replace", "member", dn_of("anna", users), dn_of("cyd", users)))
         result = lab.run(read_mode="incremental", **preset)
         assert result["read"]["mode"] == "incremental" and lab.warnings == []
     assert lab.members() == [("staff", "anna"), ("staff", "cyd")]
     assert lab.rows("SELECT name, key FROM users WHERE extinct IS NULL") == [
-        ("anna", "6b3d7a1c-0f5e-11ef-9c1d-000000000001"), ("cyd", "6b3d7a1c-0f5e-11ef-9c1d-000000000004")]
+        ("anna", "6b3d7a1c-0f5e-11ef-9c1d-000000000001"),
+        ("cyd", "6b3d7a1c-0f5e-11ef-9c1d-000000000004"),
+    ]
 
 
 def refreshed(server, cookie):
     """What the server says in a refresh: names of changed entries, how many deleted ones, the next cookie."""
-    connection = ldap3.Connection(ldap3.Server("127.0.0.1", server.port, get_info=ldap3.NONE), server.admin_dn,
-                                  server.password, auto_bind=True)
+    connection = ldap3.Connection(
+        ldap3.Server("127.0.0.1", server.port, get_info=ldap3.NONE), server.admin_dn, server.password, auto_bind=True
+    )
     channel = wire.Channel(connection.socket, 30)
     names, gone, end = [], set(), b""
     asked = channel.ask(wire.search_operation(BASE, "sub", "(objectClass=*)", ("uid",)), wire.sync_control(cookie))
@@ -362,8 +429,9 @@ def test_why_its_content_synchronization_is_not_used():
     """It leaves changes out and says that it succeeded. Where this fails, the server has learned to tell."""
     changelog = "cn=Retro Changelog Plugin,cn=plugins,cn=config"
     people = [person("p%02d" % number) for number in range(60)]
-    with DirectoryServer(ldif=unit("people") + "".join(people),
-                         plugins=("Retro Changelog Plugin", "Content Synchronization")) as server:
+    with DirectoryServer(
+        ldif=unit("people") + "".join(people), plugins=("Retro Changelog Plugin", "Content Synchronization")
+    ) as server:
         server.modify(modified(changelog, "add", "nsslapd-attribute", "nsuniqueid:targetUniqueId"))
         server.stop()
         server.start()

@@ -70,8 +70,9 @@ member: CN=dora,{unit}
     samba.unit = unit
     samba.trainees_rid = _rid(next(iter(group_sid.values()))["objectSid"][0])
     # dora's primary group: Active Directory then takes her out of its member list (MS-SAMR 3.1.1.8.2).
-    samba.modify(f"dn: CN=dora,{unit}\nchangetype: modify\nreplace: primaryGroupID\n"
-                 f"primaryGroupID: {samba.trainees_rid}\n")
+    samba.modify(
+        f"dn: CN=dora,{unit}\nchangetype: modify\nreplace: primaryGroupID\nprimaryGroupID: {samba.trainees_rid}\n"
+    )
     return samba
 
 
@@ -81,8 +82,13 @@ def _rid(sid):
 
 def synchronize(domain, store_path, /, **more):
     options = {
-        "name": "clinic", "user_group": "All/Clinic", "server": "localhost", "ca_path": str(domain.ca.cert),
-        "login": "CORP\\SVC-SYNC", "password": SERVICE_PASSWORD, "distinguished_name": domain.unit,
+        "name": "clinic",
+        "user_group": "All/Clinic",
+        "server": "localhost",
+        "ca_path": str(domain.ca.cert),
+        "login": "CORP\\SVC-SYNC",
+        "password": SERVICE_PASSWORD,
+        "distinguished_name": domain.unit,
         "store": str(store_path),
     }
     options = {option: value for option, value in dict(options, **more).items() if value is not None}
@@ -96,8 +102,10 @@ def rows(store, statement):
     return found
 
 
-MEMBERS = ("SELECT g.name, u.name FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
-           " JOIN users u ON u.id = m.user_id")
+MEMBERS = (
+    "SELECT g.name, u.name FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
+    " JOIN users u ON u.id = m.user_id"
+)
 
 
 @pytest.mark.versions
@@ -113,10 +121,19 @@ def test_check_look_apply_look_repeat(domain, run_playbook, tmp_path):
     assert first["read"]["directory_type"] == "active_directory"
     assert second["changed"] is False and len(second["unchanged_groups"]) == 4
     assert rows(store, MEMBERS) == [
-        ("Clinic staff", "boris"), ("Letters", "clara"), ("Nurses", "anna"), ("Nurses", "olaf"), ("Trainees", "dora"),
+        ("Clinic staff", "boris"),
+        ("Letters", "clara"),
+        ("Nurses", "anna"),
+        ("Nurses", "olaf"),
+        ("Trainees", "dora"),
     ], "olaf comes with his group from outside, dora by her primary group"
     assert rows(store, "SELECT name, enabled FROM users") == [
-        ("anna", 1), ("boris", 0), ("clara", 0), ("dora", 1), ("olaf", 1)]
+        ("anna", 1),
+        ("boris", 0),
+        ("clara", 0),
+        ("dora", 1),
+        ("olaf", 1),
+    ]
     sid = domain.search("(cn=anna)", "objectSid")["CN=anna,%s" % domain.unit]["objectSid"][0]
     assert _rid(rows(store, "SELECT sid FROM users WHERE name = 'anna'")[0][0]) == _rid(sid)
     assert SERVICE_PASSWORD not in dry.output + real.output
@@ -126,7 +143,10 @@ def test_only_security_groups_and_enabled_newcomers(domain, run_playbook, tmp_pa
     store = tmp_path / "users.db"
     result = run_playbook([synchronize(domain, store, group_types="security", ignore_disabled_users=True)]).results[0]
     assert [entry["path"] for entry in result["changed_groups"]] == [
-        "All/Clinic/Clinic staff", "All/Clinic/Nurses", "All/Clinic/Trainees"]
+        "All/Clinic/Clinic staff",
+        "All/Clinic/Nurses",
+        "All/Clinic/Trainees",
+    ]
     assert result["users"]["created"] == ["anna", "dora", "olaf"]
     assert result["summary"]["users"]["ignored"] == 2
 
@@ -136,15 +156,23 @@ def test_a_selected_group_brings_its_members(domain, run_playbook, tmp_path):
     store = tmp_path / "users.db"
     result = run_playbook([synchronize(domain, store, distinguished_name=groups)]).results[0]
     assert [entry["path"] for entry in result["changed_groups"]] == [
-        "All/Clinic/Clinic staff", "All/Clinic/Nurses", "All/Clinic/Trainees"]
+        "All/Clinic/Clinic staff",
+        "All/Clinic/Nurses",
+        "All/Clinic/Trainees",
+    ]
     assert result["users"]["created"] == ["anna", "boris", "dora", "olaf"]
 
 
 def test_containers(domain, run_playbook, tmp_path):
     result = run_playbook([synchronize(domain, tmp_path / "users.db", group_structure="both")]).results[0]
     assert [entry["path"] for entry in result["changed_groups"]] == [
-        "All/Clinic/Clinic", "All/Clinic/Clinic/Clinic staff", "All/Clinic/Clinic/Letters",
-        "All/Clinic/Clinic/Trainees", "All/Clinic/Clinic/Wards", "All/Clinic/Clinic/Wards/Nurses"]
+        "All/Clinic/Clinic",
+        "All/Clinic/Clinic/Clinic staff",
+        "All/Clinic/Clinic/Letters",
+        "All/Clinic/Clinic/Trainees",
+        "All/Clinic/Clinic/Wards",
+        "All/Clinic/Clinic/Wards/Nurses",
+    ]
 
 
 def test_a_renamed_selection_is_followed(domain, run_playbook, tmp_path):
@@ -179,14 +207,18 @@ def test_an_account_expires_without_its_entry_changing(domain, run_playbook, tmp
     assert second["affected_groups"] == ["All/Clinic/Clinic staff", "All/Clinic/Nurses"]
 
 
-@pytest.mark.parametrize("more", [
-    {"login": "SVC-SYNC@CORP.EXAMPLE"},
-    {"login": "corp\\svc-sync", "normalize_login": True},
-    {"server": "ldap://localhost", "encryption": "start_tls"},
-    {"server": "127.0.0.1"},
-    {"server": ["ldaps://127.0.0.1:1", "ldaps://localhost"]},
-    {"server": "127.0.0.1", "tls_server_name": "dc1.corp.example"},
-], ids=lambda more: " ".join(map(str, more.values())))
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"login": "SVC-SYNC@CORP.EXAMPLE"},
+        {"login": "corp\\svc-sync", "normalize_login": True},
+        {"server": "ldap://localhost", "encryption": "start_tls"},
+        {"server": "127.0.0.1"},
+        {"server": ["ldaps://127.0.0.1:1", "ldaps://localhost"]},
+        {"server": "127.0.0.1", "tls_server_name": "dc1.corp.example"},
+    ],
+    ids=lambda more: " ".join(map(str, more.values())),
+)
 def test_ways_to_connect(domain, run_playbook, tmp_path, more):
     run = run_playbook([synchronize(domain, tmp_path / "users.db", **more)])
     assert run.rc == 0, run.output
@@ -197,13 +229,30 @@ def test_kerberos_with_a_keytab_and_with_a_password(domain, run_playbook, tmp_pa
     keytab = tmp_path / "sync.keytab"
     principal = domain.export_keytab("SVC-SYNC", keytab)
     environment = {"KRB5_CONFIG": str(domain.krb5_config)}
-    run = run_playbook([
-        synchronize(domain, tmp_path / "users.db", authentication="kerberos", login=principal, password=None,
-                    keytab=str(keytab)),
-        synchronize(domain, tmp_path / "users.db", authentication="kerberos", login=principal),
-        dict(synchronize(domain, tmp_path / "users.db", authentication="kerberos", login=principal,
-                         password="Wrong-Moss-5-kettle"), ignore_errors=True),
-    ], environment=environment)
+    run = run_playbook(
+        [
+            synchronize(
+                domain,
+                tmp_path / "users.db",
+                authentication="kerberos",
+                login=principal,
+                password=None,
+                keytab=str(keytab),
+            ),
+            synchronize(domain, tmp_path / "users.db", authentication="kerberos", login=principal),
+            dict(
+                synchronize(
+                    domain,
+                    tmp_path / "users.db",
+                    authentication="kerberos",
+                    login=principal,
+                    password="Wrong-Moss-5-kettle",
+                ),
+                ignore_errors=True,
+            ),
+        ],
+        environment=environment,
+    )
     assert run.rc == 0, run.output
     first, second, wrong = run.results
     assert first["summary"]["users"]["total"] == 5 and second["changed"] is False

@@ -55,18 +55,34 @@ def company():
 
 def synchronize(directory, store, /, **more):
     options = {
-        "name": "staff", "user_group": "All/Staff", "server": directory.ldaps_url, "ca_path": str(directory.ca.cert),
-        "use_ldap": True, "login": directory.admin_dn, "password": directory.password, "distinguished_name": PEOPLE,
-        "ldap_parameters": {"preset": "openldap_samba"}, "store": str(store),
-        "removal_limits": {"users": "1"}, **more,  # a record that is overwritten is one that is removed
+        "name": "staff",
+        "user_group": "All/Staff",
+        "server": directory.ldaps_url,
+        "ca_path": str(directory.ca.cert),
+        "use_ldap": True,
+        "login": directory.admin_dn,
+        "password": directory.password,
+        "distinguished_name": PEOPLE,
+        "ldap_parameters": {"preset": "openldap_samba"},
+        "store": str(store),
+        "removal_limits": {"users": "1"},
+        **more,  # a record that is overwritten is one that is removed
     }
     return {"name": "Synchronize", "usersync.directory.user_synchronization": options}
 
 
 def by_hand(store, name, user_group, /, **more):
-    return {"name": "By hand", "usersync.directory.user": {
-        "store": str(store), "name": name, "user_group": user_group, "attributes": {"email": "hand@example.org"},
-        "local_attributes": {"badge": "7"}, **more}}
+    return {
+        "name": "By hand",
+        "usersync.directory.user": {
+            "store": str(store),
+            "name": name,
+            "user_group": user_group,
+            "attributes": {"email": "hand@example.org"},
+            "local_attributes": {"badge": "7"},
+            **more,
+        },
+    }
 
 
 def people(store):
@@ -74,10 +90,13 @@ def people(store):
     connection = sqlite3.connect("file:%s?mode=ro" % store, uri=True)
     found = connection.execute(
         "SELECT g.name, u.name, u.attributes, u.local_attributes, u.key IS NOT NULL FROM users u"
-        " JOIN user_groups g ON g.id = u.home_id ORDER BY u.name, g.name").fetchall()
+        " JOIN user_groups g ON g.id = u.home_id ORDER BY u.name, g.name"
+    ).fetchall()
     connection.close()
-    return [(home, name, json.loads(attributes).get("email"), json.loads(local), bool(of_directory))
-            for home, name, attributes, local, of_directory in found]
+    return [
+        (home, name, json.loads(attributes).get("email"), json.loads(local), bool(of_directory))
+        for home, name, attributes, local, of_directory in found
+    ]
 
 
 BOB = ("Staff", "bob", None, {}, True)
@@ -103,16 +122,23 @@ def test_a_record_made_by_hand(company, run_playbook, tmp_path):
     for number, (policy, name, user_group, sid, _outcome, _reason) in enumerate(CASES):
         store = tmp_path / str(number)
         synchronization = synchronize(company, store, user_collision=policy)
-        tasks += [by_hand(store, name, user_group, sid=sid), dict(synchronization, check_mode=True), synchronization,
-                  synchronization]
+        tasks += [
+            by_hand(store, name, user_group, sid=sid),
+            dict(synchronization, check_mode=True),
+            synchronization,
+            synchronization,
+        ]
     run = run_playbook(tasks)
     assert run.rc == 0, run.output
     for number, (policy, name, _user_group, _sid, outcome, reason) in enumerate(CASES):
-        dry, first, second = run.results[4 * number + 1:4 * number + 4]
+        dry, first, second = run.results[4 * number + 1 : 4 * number + 4]
         assert dry["plan_digest"] == first["plan_digest"] and dry["collisions"] == first["collisions"]
         assert second["changed"] is False, (policy, name)
-        expected = [] if reason is None else [{
-            "kind": "user", "name": "ann", "path": "All/Staff", "dn": "uid=ann,%s" % PEOPLE, "reason": reason}]
+        expected = (
+            []
+            if reason is None
+            else [{"kind": "user", "name": "ann", "path": "All/Staff", "dn": "uid=ann,%s" % PEOPLE, "reason": reason}]
+        )
         assert first["collisions"] == second["collisions"] == expected, "reported, and again in the next run"
         if reason is None:
             assert first["users"]["updated"] == ["ann"] and first["users"]["created"] == ["bob"]
@@ -122,10 +148,17 @@ def test_a_record_made_by_hand(company, run_playbook, tmp_path):
 def test_who_was_adopted_is_released_and_who_was_overwritten_is_deleted(run_playbook, tmp_path):
     merged, overwritten = tmp_path / "merged.db", tmp_path / "overwritten.db"
     with Slapd(ldif=COMPANY) as directory:
-        assert run_playbook([
-            by_hand(merged, "ann", "All/Staff"), synchronize(directory, merged, user_collision="merge"),
-            by_hand(overwritten, "ann", "All/Staff"), synchronize(directory, overwritten, user_collision="overwrite"),
-        ]).rc == 0
+        assert (
+            run_playbook(
+                [
+                    by_hand(merged, "ann", "All/Staff"),
+                    synchronize(directory, merged, user_collision="merge"),
+                    by_hand(overwritten, "ann", "All/Staff"),
+                    synchronize(directory, overwritten, user_collision="overwrite"),
+                ]
+            ).rc
+            == 0
+        )
         directory.modify("dn: uid=ann,%s\nchangetype: delete\n" % PEOPLE)
         run = run_playbook([synchronize(directory, store, user_extinction="delete") for store in (merged, overwritten)])
         assert run.rc == 0, run.output
@@ -136,12 +169,21 @@ def test_who_was_adopted_is_released_and_who_was_overwritten_is_deleted(run_play
 def test_a_record_of_another_directory_is_always_left(company, run_playbook, tmp_path):
     policies = ("skip", "overwrite", "merge")
     with Slapd(ldif=COMPANY.replace("ann@example.org", "first@example.org").replace("-1001", "-2001")) as other:
-        run = run_playbook([task for policy in policies for task in (
-            synchronize(other, tmp_path / policy, name="first"),
-            synchronize(company, tmp_path / policy, user_collision=policy))])
+        run = run_playbook(
+            [
+                task
+                for policy in policies
+                for task in (
+                    synchronize(other, tmp_path / policy, name="first"),
+                    synchronize(company, tmp_path / policy, user_collision=policy),
+                )
+            ]
+        )
     assert run.rc == 0, run.output
     for policy, result in zip(policies, run.results[1::2]):
         assert [(each["name"], each["reason"]) for each in result["collisions"]] == [
-            ("ann", "the name is taken"), ("bob", "another user has its SID")]
+            ("ann", "the name is taken"),
+            ("bob", "another user has its SID"),
+        ]
         assert result["users"]["created"] == []
         assert people(tmp_path / policy) == [("Staff", "ann", "first@example.org", {}, True), BOB]

@@ -31,8 +31,10 @@ COUNT = 1500
 
 def company_before():
     people = "".join(person("user%d" % number, "mail: %d@example.org" % number) for number in range(COUNT))
-    groups = "".join(group("group%d" % number, *(dn_of("user%d" % each) for each in range(number, COUNT, 40)))
-                     for number in range(40))
+    groups = "".join(
+        group("group%d" % number, *(dn_of("user%d" % each) for each in range(number, COUNT, 40)))
+        for number in range(40)
+    )
     return ROOT + unit("people") + people + groups
 
 
@@ -40,18 +42,25 @@ def changes():
     """Thousands of them: new users, new names, new addresses, leavers, and members that come and go."""
     lines = [person("new%d" % number) for number in range(COUNT // 3)]
     for number in range(0, COUNT, 3):
-        lines.append("dn: %s\nchangetype: modify\nreplace: mail\nmail: new%d@example.org\n\n"
-                     % (dn_of("user%d" % number), number))
+        lines.append(
+            "dn: %s\nchangetype: modify\nreplace: mail\nmail: new%d@example.org\n\n"
+            % (dn_of("user%d" % number), number)
+        )
     lines += [renamed(dn_of("user%d" % number), "uid=renamed%d" % number) for number in range(1, COUNT, 30)]
     lines += ["dn: %s\nchangetype: delete\n\n" % dn_of("user%d" % number) for number in range(2, COUNT, 10)]
-    lines += ["dn: cn=group%d,%s\nchangetype: modify\nreplace: member\n%s\n" % (
-        number, PEOPLE, "".join("member: %s\n" % dn_of("new%d" % each) for each in range(number, COUNT // 3, 3)))
-        for number in range(40)]
+    lines += [
+        "dn: cn=group%d,%s\nchangetype: modify\nreplace: member\n%s\n"
+        % (number, PEOPLE, "".join("member: %s\n" % dn_of("new%d" % each) for each in range(number, COUNT // 3, 3)))
+        for number in range(40)
+    ]
     return "".join(lines)
 
 
-PERMITTED = {"removal_limits": dict.fromkeys(("users", "memberships", "user_groups", "renames", "attributes"), "100%"),
-             "user_extinction": "delete", "distinguished_name": PEOPLE}
+PERMITTED = {
+    "removal_limits": dict.fromkeys(("users", "memberships", "user_groups", "renames", "attributes"), "100%"),
+    "user_extinction": "delete",
+    "distinguished_name": PEOPLE,
+}
 
 
 VARYING = ("time", "seconds", "extinct_since", "settings", "settings_digest", "mark")  # a mark has times in it
@@ -59,7 +68,8 @@ VARYING = ("time", "seconds", "extinct_since", "settings", "settings_digest", "m
 
 def essence(path):
     """Everything in the store but times, and the settings, which name the store. Looked at in a copy, which needs no
-    room beside the store."""
+    room beside the store.
+    """
     with tempfile.TemporaryDirectory() as directory:
         for suffix in ("", "-wal"):
             if os.path.exists(f"{path}{suffix}"):
@@ -71,12 +81,14 @@ def essence(path):
 def read_essence(connection):
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    tables = [name for name, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-              if not name.startswith("sqlite_")]
+    tables = [
+        name
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        if not name.startswith("sqlite_")
+    ]
     found = {}
     for table in sorted(tables):
-        columns = [row[1] for row in connection.execute("PRAGMA table_info(%s)" % table)
-                   if row[1] not in VARYING]
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(%s)" % table) if row[1] not in VARYING]
         found[table] = sorted(connection.execute("SELECT %s FROM %s" % (", ".join(columns), table)), key=repr)
     return found
 
@@ -227,11 +239,15 @@ def make_foreign(path):
         connection.execute("CREATE TABLE users (name TEXT)")
 
 
-@pytest.mark.parametrize("spoil, words", [
-    (truncate, "damaged"),
-    (lambda path: path.write_bytes(b"no database\n" * 1000), "no database"),
-    (make_foreign, "a database of another program"),
-], ids=["truncated", "text", "foreign"])
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (truncate, "damaged"),
+        (lambda path: path.write_bytes(b"no database\n" * 1000), "no database"),
+        (make_foreign, "a database of another program"),
+    ],
+    ids=["truncated", "text", "foreign"],
+)
 def test_a_file_that_is_no_store_is_left_as_it_is(changed_company, tmp_path, spoil, words):
     server, store, *dummy = changed_company
     lab = Lab(server, tmp_path / "users.db")
@@ -252,8 +268,8 @@ def test_damage_that_the_run_itself_would_not_meet(changed_company, tmp_path, ch
     lab = Lab(server, tmp_path / "users.db")
     shutil.copy(store, lab.store)
     with contextlib.closing(sqlite3.connect(lab.store)) as connection:
-        page, = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'users_sid'").fetchone()
-        size, = connection.execute("PRAGMA page_size").fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'users_sid'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
     with lab.store.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
@@ -297,7 +313,10 @@ def test_a_second_run_that_cannot_wait_says_who_holds_the_store(changed_company,
     lab = Lab(server, tmp_path / "users.db")
     shutil.copy(store, lab.store)
     holder = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent("""
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent("""
             import sys
             sys.path.insert(0, %r)
             import conftest
@@ -305,8 +324,12 @@ def test_a_second_run_that_cannot_wait_says_who_holds_the_store(changed_company,
             with sqlite.open_store(%r):
                 print("held", flush=True)
                 sys.stdin.read()
-        """) % (os.path.dirname(os.path.dirname(__file__)), str(lab.store))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        """)
+            % (os.path.dirname(os.path.dirname(__file__)), str(lab.store)),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     try:
         holder.stdout.readline()
         for timeout in (0, 1):

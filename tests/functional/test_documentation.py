@@ -21,28 +21,35 @@ from support.slapd import Slapd
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
-PLUGINS = sorted(path for kind in ("modules", "lookup", "filter")
-                 for path in (CHECKOUT / "plugins" / kind).glob("*.py"))
+PLUGINS = sorted(
+    path for kind in ("modules", "lookup", "filter") for path in (CHECKOUT / "plugins" / kind).glob("*.py")
+)
 # Their plays set up hosts. Here it is seen that the role takes what they give it; that it works, its own tests see.
 ABOUT_THE_ROLE = [page for page in PAGES if page.name in ("scheduling.md", "operating.md")]
 
 READER, SERVICE = "Bracken-3-pulley-Kt58", "Thistle-9-quarry-Bd53"
 
-DIRECTORY = "".join([
-    lab.ROOT,
-    "dn: cn=reader,%s\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: reader\n" % lab.BASE,
-    "userPassword: %s\n\n" % READER,
-    *(lab.unit(name) for name in ("people", "groups", "clinic", "posix")),
-    lab.unit("trainees", f"ou=clinic,{lab.BASE}"),
-    *(lab.person(name, f"mail: {name}@example.org", "departmentNumber: Wards")
-      for name in ("ann", "bob", "cleo", "dora", "emil", "finn", "gina", "hans", "ines", "jana")),
-    lab.person("kim", "mail: kim@example.org", below=f"ou=clinic,{lab.BASE}"),
-    lab.person("tina", "mail: tina@example.org", below=f"ou=trainees,ou=clinic,{lab.BASE}"),
-    *(lab.group(name, *map(lab.dn_of, members)).replace(lab.PEOPLE, f"ou=groups,{lab.BASE}", 1)
-      for name, members in (("Nurses", ("ann", "bob")), ("Doctors", ("cleo",)))),
-    lab.posix("olga", 1001, f"ou=posix,{lab.BASE}", "loginShell: /bin/bash"),
-    f"dn: cn=staff,ou=posix,{lab.BASE}\nobjectClass: posixGroup\ncn: staff\ngidNumber: 1\nmemberUid: olga\n\n",
-])
+DIRECTORY = "".join(
+    [
+        lab.ROOT,
+        "dn: cn=reader,%s\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: reader\n" % lab.BASE,
+        "userPassword: %s\n\n" % READER,
+        *(lab.unit(name) for name in ("people", "groups", "clinic", "posix")),
+        lab.unit("trainees", f"ou=clinic,{lab.BASE}"),
+        *(
+            lab.person(name, f"mail: {name}@example.org", "departmentNumber: Wards")
+            for name in ("ann", "bob", "cleo", "dora", "emil", "finn", "gina", "hans", "ines", "jana")
+        ),
+        lab.person("kim", "mail: kim@example.org", below=f"ou=clinic,{lab.BASE}"),
+        lab.person("tina", "mail: tina@example.org", below=f"ou=trainees,ou=clinic,{lab.BASE}"),
+        *(
+            lab.group(name, *map(lab.dn_of, members)).replace(lab.PEOPLE, f"ou=groups,{lab.BASE}", 1)
+            for name, members in (("Nurses", ("ann", "bob")), ("Doctors", ("cleo",)))
+        ),
+        lab.posix("olga", 1001, f"ou=posix,{lab.BASE}", "loginShell: /bin/bash"),
+        f"dn: cn=staff,ou=posix,{lab.BASE}\nobjectClass: posixGroup\ncn: staff\ngidNumber: 1\nmemberUid: olga\n\n",
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +62,27 @@ def openldap():
 def domain(samba):
     """What the pages say of corp.example."""
     base = samba.base_dn
-    for unit in ("OU=Staff,%s", "OU=Groups,%s", "OU=Trainees,OU=Staff,%s", "OU=Sites,%s",
-                 "OU=Service Accounts,OU=Sites,%s"):
+    for unit in (
+        "OU=Staff,%s",
+        "OU=Groups,%s",
+        "OU=Trainees,OU=Staff,%s",
+        "OU=Sites,%s",
+        "OU=Service Accounts,OU=Sites,%s",
+    ):
         samba.modify("dn: %s\nobjectClass: organizationalUnit\n" % (unit % base))
     samba.create_users(["ada", "ben", "cora"], "OU=Staff,%s" % base)
     samba.create_users(["tom"], "OU=Trainees,OU=Staff,%s" % base)
     samba.create_users(["site.one"], "OU=Sites,%s" % base)
-    for group, members in (("Nurses,OU=Groups", ("ada", "ben")), ("Doctors,OU=Groups", ("cora",)),
-                           ("All Staff,OU=Staff", ("ada", "ben", "cora"))):
+    for group, members in (
+        ("Nurses,OU=Groups", ("ada", "ben")),
+        ("Doctors,OU=Groups", ("cora",)),
+        ("All Staff,OU=Staff", ("ada", "ben", "cora")),
+    ):
         name = "The %s" % group.partition(",")[0]  # other tests have groups of the same names
-        samba.modify("dn: CN=%s,%s\nobjectClass: group\nsAMAccountName: %s\n" % (group, base, name)
-                     + "".join("member: CN=%s,OU=Staff,%s\n" % (member, base) for member in members))
+        samba.modify(
+            "dn: CN=%s,%s\nobjectClass: group\nsAMAccountName: %s\n" % (group, base, name)
+            + "".join("member: CN=%s,OU=Staff,%s\n" % (member, base) for member in members)
+        )
     if not samba.search("(sAMAccountName=SVC-SYNC)", "cn"):
         samba.create_user("SVC-SYNC", SERVICE)
     return samba
@@ -81,12 +98,18 @@ def stand_in(openldap, domain, tmp_path):
             principal = domain.export_keytab("SVC-SYNC", keytab)
             text = text.replace("svc-sync@CORP.EXAMPLE", principal)
         for old, new in (
-            ("srv:corp.example", "localhost"), ("dc1.corp.example", "localhost"), ("dc2.corp.example", "localhost"),
-            ("sync.corp.example", "localhost"), ("ldap://ldap.example.org", openldap.ldap_url),
+            ("srv:corp.example", "localhost"),
+            ("dc1.corp.example", "localhost"),
+            ("dc2.corp.example", "localhost"),
+            ("sync.corp.example", "localhost"),
+            ("ldap://ldap.example.org", openldap.ldap_url),
             ("ldap.example.org", "127.0.0.1:%d" % openldap.tls_port),
-            ("/etc/ssl/certs/corp-ca.pem", str(domain.ca.cert)), ("/etc/ssl/certs/ldap-ca.pem", str(openldap.ca.cert)),
-            ("/etc/user_synchronization/svc-sync.keytab", str(keytab)), ("/srv/users.db", str(tmp_path / "users.db")),
-            ("/srv/export/", "%s/" % tmp_path), ("/tmp/summary.html", str(tmp_path / "summary.html")),
+            ("/etc/ssl/certs/corp-ca.pem", str(domain.ca.cert)),
+            ("/etc/ssl/certs/ldap-ca.pem", str(openldap.ca.cert)),
+            ("/etc/user_synchronization/svc-sync.keytab", str(keytab)),
+            ("/srv/users.db", str(tmp_path / "users.db")),
+            ("/srv/export/", "%s/" % tmp_path),
+            ("/tmp/summary.html", str(tmp_path / "summary.html")),
             ("dest: summary.", "dest: %s/summary." % tmp_path),
         ):
             text = text.replace(old, new)
@@ -99,9 +122,15 @@ def stand_in(openldap, domain, tmp_path):
 def play(stand_in, openldap, domain, run_playbook, tmp_path):
     """Run pieces of YAML as one playbook: tasks, plays, and options for a playbook with a full name."""
     variables = tmp_path / "variables.json"
-    variables.write_text(json.dumps({
-        "vault_ldap_reader_password": READER, "vault_svc_sync_password": SERVICE,
-        "approved_digest": "{{ dry_run.plan_digest }}"}))
+    variables.write_text(
+        json.dumps(
+            {
+                "vault_ldap_reader_password": READER,
+                "vault_svc_sync_password": SERVICE,
+                "approved_digest": "{{ dry_run.plan_digest }}",
+            }
+        )
+    )
 
     def run(texts):
         plays = []
@@ -143,8 +172,9 @@ def blocks(page, language):
     return re.findall(r"^```%s\n(.*?)^```" % language, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml") and page not in ABOUT_THE_ROLE],
-                         ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "yaml") and page not in ABOUT_THE_ROLE], ids=lambda page: page.stem
+)
 def test_what_a_page_shows_runs(page, play):
     texts = blocks(page, "yaml")
     if page.stem == "using":
@@ -162,9 +192,18 @@ def test_the_role_takes_what_the_pages_about_it_give_it(run_playbook):
     texts = [re.sub(r'"\{\{.*?\}\}"', "text", text) for page in ABOUT_THE_ROLE for text in blocks(page, "yaml")]
     plays = [play for text in texts for play in yaml.safe_load(text) if isinstance(play, dict) and "roles" in play]
     assert len(plays) > 3
-    run = run_playbook([
-        {"name": play["name"], "ansible.builtin.validate_argument_spec": {
-            "argument_spec": arguments, "provided_arguments": play.get("vars", {})}} for play in plays])
+    run = run_playbook(
+        [
+            {
+                "name": play["name"],
+                "ansible.builtin.validate_argument_spec": {
+                    "argument_spec": arguments,
+                    "provided_arguments": play.get("vars", {}),
+                },
+            }
+            for play in plays
+        ]
+    )
     assert run.rc == 0 and len(run.results) == len(plays), run.output
 
 
@@ -213,10 +252,12 @@ def test_what_a_page_has_people_type_is_there(page):
 
 
 def test_the_messages_of_the_page_on_troubleshooting_are_those_of_the_code():
-    code = " ".join(re.sub(r'"\s*\n\s*"', "", path.read_text(encoding="utf-8"))
-                    for path in (CHECKOUT / "plugins").rglob("*.py"))
+    code = " ".join(
+        re.sub(r'"\s*\n\s*"', "", path.read_text(encoding="utf-8")) for path in (CHECKOUT / "plugins").rglob("*.py")
+    )
     page = (CHECKOUT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    messages = [message for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
-                for message in re.findall(r"`([^`]+)`", row)]
+    messages = [
+        message for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for message in re.findall(r"`([^`]+)`", row)
+    ]
     assert len(messages) > 40
     assert [message for message in messages if message not in code] == []

@@ -30,19 +30,45 @@ READER = "Teasel-6-gantry-Hw92"
 def company(suffix="dc=example,dc=org", mark=""):
     """People, and who is in which group; `mark` tells two companies apart."""
     people = {"ann": "Ann Ártemis", "bob": "Bob: Builder", "cleo": "Cleo", "root": "Not the system's"}
-    lines = [f"dn: {suffix}", "objectClass: dcObject", "objectClass: organization",
-             f"dc: {suffix[3:].partition(',')[0]}", "o: Example", "",
-             f"dn: cn=reader,{suffix}", "objectClass: organizationalRole", "objectClass: simpleSecurityObject",
-             "cn: reader", f"userPassword: {READER}", ""]
+    lines = [
+        f"dn: {suffix}",
+        "objectClass: dcObject",
+        "objectClass: organization",
+        f"dc: {suffix[3:].partition(',')[0]}",
+        "o: Example",
+        "",
+        f"dn: cn=reader,{suffix}",
+        "objectClass: organizationalRole",
+        "objectClass: simpleSecurityObject",
+        "cn: reader",
+        f"userPassword: {READER}",
+        "",
+    ]
     for unit in ("People", "Groups"):
         lines += [f"dn: ou={unit},{suffix}", "objectClass: organizationalUnit", f"ou: {unit}", ""]
     for name, full in people.items():
-        lines += [f"dn: uid={name}{mark},ou=People,{suffix}", "objectClass: inetOrgPerson", f"uid: {name}{mark}",
-                  f"cn: {full}", f"sn: {full}", f"mail: {name}@example.org", ""]
-    for group, names in {"Administrators": ("ann", "bob", "root"), "Nurses": ("ann", "cleo"), "Doctors": ("bob",),
-                         "Office": ("root",)}.items():
-        lines += [f"dn: cn={group},ou=Groups,{suffix}", "objectClass: groupOfNames", f"cn: {group}",
-                  *(f"member: uid={name}{mark},ou=People,{suffix}" for name in names), ""]
+        lines += [
+            f"dn: uid={name}{mark},ou=People,{suffix}",
+            "objectClass: inetOrgPerson",
+            f"uid: {name}{mark}",
+            f"cn: {full}",
+            f"sn: {full}",
+            f"mail: {name}@example.org",
+            "",
+        ]
+    for group, names in {
+        "Administrators": ("ann", "bob", "root"),
+        "Nurses": ("ann", "cleo"),
+        "Doctors": ("bob",),
+        "Office": ("root",),
+    }.items():
+        lines += [
+            f"dn: cn={group},ou=Groups,{suffix}",
+            "objectClass: groupOfNames",
+            f"cn: {group}",
+            *(f"member: uid={name}{mark},ou=People,{suffix}" for name in names),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -58,9 +84,17 @@ def example(directory, run_playbook, tmp_path):
 
     def run(name, *arguments, **more):
         variables = tmp_path / "variables.json"
-        variables.write_text(json.dumps({
-            "server": directory.ldaps_url, "ca_path": str(directory.ca.cert), "vault_ldap_reader_password": READER,
-            "store": str(tmp_path / "users.db"), **more}))
+        variables.write_text(
+            json.dumps(
+                {
+                    "server": directory.ldaps_url,
+                    "ca_path": str(directory.ca.cert),
+                    "vault_ldap_reader_password": READER,
+                    "store": str(tmp_path / "users.db"),
+                    **more,
+                }
+            )
+        )
         done = run_playbook(str(EXAMPLES / name), "-e", "@%s" % variables, *arguments)
         assert READER not in done.output and "[WARNING]" not in done.output, done.output
         return done
@@ -69,8 +103,10 @@ def example(directory, run_playbook, tmp_path):
 
 
 def leave(server, group, name):
-    server.modify(f"dn: cn={group},ou=Groups,dc=example,dc=org\nchangetype: modify\ndelete: member\n"
-                  f"member: uid={name},ou=People,dc=example,dc=org\n")
+    server.modify(
+        f"dn: cn={group},ou=Groups,dc=example,dc=org\nchangetype: modify\ndelete: member\n"
+        f"member: uid={name},ou=People,dc=example,dc=org\n"
+    )
 
 
 def rows(store, statement):
@@ -106,7 +142,11 @@ def test_local_attributes_are_kept(example, tmp_path):
     said = [item["msg"] for item in run.results[-1]["results"]]
     assert said == ["Ann Ártemis: 1001", "Bob: Builder: 1002", "Cleo: none", "Not the system's: none"]
     assert rows(tmp_path / "users.db", "SELECT name, local_attributes, key IS NOT NULL FROM users ORDER BY name") == [
-        ("ann", '{"badge":"1001"}', 1), ("bob", '{"badge":"1002"}', 1), ("cleo", "{}", 1), ("root", "{}", 1)]
+        ("ann", '{"badge":"1001"}', 1),
+        ("bob", '{"badge":"1002"}', 1),
+        ("cleo", "{}", 1),
+        ("root", "{}", 1),
+    ]
     assert nothing_changed(example("local_attributes.yml"))
 
 
@@ -119,7 +159,8 @@ def test_csv_export(example, directory, tmp_path):
         assert list(csv.reader(table, delimiter=";")) == [
             ["Login", "Name", "E-mail", "Phone", "Groups"],
             ["ann", "Ann Ártemis", "ann@example.org", "", "All/Staff/Administrators,All/Staff/Nurses"],
-            ["cleo", "Cleo", "cleo@example.org", "", "All/Staff/Nurses"]]
+            ["cleo", "Cleo", "cleo@example.org", "", "All/Staff/Nurses"],
+        ]
     assert file.read_bytes().count(b"\r\n") == 3
     assert nothing_changed(example("csv_export.yml", export_file=str(file)))
 
@@ -138,8 +179,10 @@ def test_a_pipeline_in_two_stages(example, directory, tmp_path):
     assert "<title>Synchronization staff</title>" in (artifacts / "summary.html").read_text()
     assert digest in (artifacts / "summary.md").read_text()
 
-    directory.modify("dn: cn=Late,ou=Groups,dc=example,dc=org\nobjectClass: groupOfNames\ncn: Late\n"
-                     "member: uid=ann,ou=People,dc=example,dc=org\n")
+    directory.modify(
+        "dn: cn=Late,ou=Groups,dc=example,dc=org\nobjectClass: groupOfNames\ncn: Late\n"
+        "member: uid=ann,ou=People,dc=example,dc=org\n"
+    )
     late = example("pipeline_apply.yml", "-e", "@%s" % (artifacts / "approve.yml"))
     assert late.rc != 0 and late.results[0]["refused"] and not store.exists(), "the plan is another one"
 
@@ -153,16 +196,30 @@ def test_a_pipeline_in_two_stages(example, directory, tmp_path):
     applied = example("pipeline_apply.yml", "-e", "@%s" % (artifacts / "approve.yml"))
     assert applied.rc == 0, applied.output
     assert sorted(applied.results[0]["changed_groups"][number]["path"] for number in range(3)) == [
-        "All/Staff/Administrators", "All/Staff/Doctors", "All/Staff/Nurses"]
+        "All/Staff/Administrators",
+        "All/Staff/Doctors",
+        "All/Staff/Nurses",
+    ]
 
 
 def test_several_domains(directory, example, tmp_path):
     with Slapd("dc=south,dc=example", company("dc=south,dc=example", "-s"), ca=directory.ca) as south:
         domains = [
-            {"name": "north", "server": directory.ldaps_url, "distinguished_name": "dc=example,dc=org",
-             "login": "cn=reader,dc=example,dc=org", "password": READER},
-            {"name": "south", "server": south.ldaps_url, "distinguished_name": "dc=south,dc=example",
-             "login": "cn=reader,dc=south,dc=example", "password": READER}]
+            {
+                "name": "north",
+                "server": directory.ldaps_url,
+                "distinguished_name": "dc=example,dc=org",
+                "login": "cn=reader,dc=example,dc=org",
+                "password": READER,
+            },
+            {
+                "name": "south",
+                "server": south.ldaps_url,
+                "distinguished_name": "dc=south,dc=example",
+                "login": "cn=reader,dc=south,dc=example",
+                "password": READER,
+            },
+        ]
         run = example("several_domains.yml", "-vvv", domains=domains)
         assert run.rc == 0, run.output
         assert run.results[-1]["msg"] == "8 users, All/North, All/South"
@@ -182,24 +239,60 @@ def linux(directory, collections_path, tmp_path):
     homes.mkdir()
     (etc / "none.cfg").touch()
     variables = tmp_path / "variables.json"
-    variables.write_text(json.dumps({
-        "server": directory.ldaps_url, "ca_path": str(directory.ca.cert), "vault_ldap_reader_password": READER,
-        "store": str(tmp_path / "users.db"), "home_base": str(homes), "ansible_python_interpreter": sys.executable}))
+    variables.write_text(
+        json.dumps(
+            {
+                "server": directory.ldaps_url,
+                "ca_path": str(directory.ca.cert),
+                "vault_ldap_reader_password": READER,
+                "store": str(tmp_path / "users.db"),
+                "home_base": str(homes),
+                "ansible_python_interpreter": sys.executable,
+            }
+        )
+    )
     before = {name: Path("/etc", name).read_bytes() for name in ("passwd", "group", "shadow")}
 
     def run(*arguments):
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-ec", 'mount --bind "$1" /etc; shift; exec "$@"', "sh", str(etc),
-             str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local",
-             "-e", "@%s" % variables, *arguments, str(EXAMPLES / "linux_accounts.yml")],
-            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections_path), "ANSIBLE_NOCOLOR": "1",
-                 "ANSIBLE_CONFIG": str(etc / "none.cfg"), "ANSIBLE_LOCALHOST_WARNING": "false", "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)
+            [
+                "unshare",
+                "--mount",
+                "sh",
+                "-ec",
+                'mount --bind "$1" /etc; shift; exec "$@"',
+                "sh",
+                str(etc),
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                "-i",
+                "localhost,",
+                "-c",
+                "local",
+                "-e",
+                "@%s" % variables,
+                *arguments,
+                str(EXAMPLES / "linux_accounts.yml"),
+            ],
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": str(collections_path),
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_CONFIG": str(etc / "none.cfg"),
+                "ANSIBLE_LOCALHOST_WARNING": "false",
+                "LC_ALL": "C.UTF-8",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
         assert before == {name: Path("/etc", name).read_bytes() for name in before}, "this machine's own accounts"
         return done
 
     run.accounts = lambda: {
-        line.split(":")[0]: line.split(":") for line in (etc / "passwd").read_text(encoding="utf-8").splitlines()}
+        line.split(":")[0]: line.split(":") for line in (etc / "passwd").read_text(encoding="utf-8").splitlines()
+    }
     run.homes = homes
     return run
 
@@ -239,28 +332,49 @@ def test_postgresql_roles(example, directory):
         where = {"pghost": str(server.socket), "pgport": server.port}
         server.rows("CREATE ROLE root SUPERUSER")
         server.rows("CREATE ROLE bystander IN ROLE root")
-        directory.modify("dn: cn=O'Hara \\\"x\\\"\\; DROP,ou=Groups,dc=example,dc=org\nobjectClass: groupOfNames\n"
-                         "cn: O'Hara \"x\"; DROP\nmember: uid=ann,ou=People,dc=example,dc=org\n")
+        directory.modify(
+            'dn: cn=O\'Hara \\"x\\"\\; DROP,ou=Groups,dc=example,dc=org\nobjectClass: groupOfNames\n'
+            'cn: O\'Hara "x"; DROP\nmember: uid=ann,ou=People,dc=example,dc=org\n'
+        )
         run = example("postgresql_roles.yml", **where)
         assert run.rc == 0, run.output
 
         def state():
-            roles = server.rows("SELECT rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname !~ '^pg_'"
-                                " AND rolname <> 'postgres' ORDER BY 1")
-            members = server.rows("SELECT g.rolname, u.rolname FROM pg_auth_members m"
-                                  " JOIN pg_roles g ON g.oid = m.roleid"
-                                  " JOIN pg_roles u ON u.oid = m.member WHERE g.rolname !~ '^pg_'"
-                                  " AND g.rolname <> 'from_directory' ORDER BY 1, 2")
+            roles = server.rows(
+                "SELECT rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname !~ '^pg_'"
+                " AND rolname <> 'postgres' ORDER BY 1"
+            )
+            members = server.rows(
+                "SELECT g.rolname, u.rolname FROM pg_auth_members m"
+                " JOIN pg_roles g ON g.oid = m.roleid"
+                " JOIN pg_roles u ON u.oid = m.member WHERE g.rolname !~ '^pg_'"
+                " AND g.rolname <> 'from_directory' ORDER BY 1, 2"
+            )
             return roles, members
 
         roles, members = state()
         assert roles == [
-            ["Administrators", "f", "f"], ["Doctors", "f", "f"], ["Nurses", "f", "f"],
-            ["O'Hara \"x\"; DROP", "f", "f"], ["Office", "f", "f"], ["ann", "t", "f"], ["bob", "t", "f"],
-            ["bystander", "f", "f"], ["cleo", "t", "f"], ["from_directory", "f", "f"], ["root", "f", "t"]]
+            ["Administrators", "f", "f"],
+            ["Doctors", "f", "f"],
+            ["Nurses", "f", "f"],
+            ['O\'Hara "x"; DROP', "f", "f"],
+            ["Office", "f", "f"],
+            ["ann", "t", "f"],
+            ["bob", "t", "f"],
+            ["bystander", "f", "f"],
+            ["cleo", "t", "f"],
+            ["from_directory", "f", "f"],
+            ["root", "f", "t"],
+        ]
         assert members == [
-            ["Administrators", "ann"], ["Administrators", "bob"], ["Doctors", "bob"], ["Nurses", "ann"],
-            ["Nurses", "cleo"], ["O'Hara \"x\"; DROP", "ann"], ["root", "bystander"]]
+            ["Administrators", "ann"],
+            ["Administrators", "bob"],
+            ["Doctors", "bob"],
+            ["Nurses", "ann"],
+            ["Nurses", "cleo"],
+            ['O\'Hara "x"; DROP', "ann"],
+            ["root", "bystander"],
+        ]
         assert nothing_changed(example("postgresql_roles.yml", **where))
 
         leave(directory, "Administrators", "bob")
@@ -269,5 +383,10 @@ def test_postgresql_roles(example, directory):
         assert example("postgresql_roles.yml", **where).rc == 0
         roles, members = state()
         assert ["cleo", "f", "f"] in roles and ["bob", "t", "f"] in roles and ["root", "f", "t"] in roles
-        assert members == [["Administrators", "ann"], ["Doctors", "bob"], ["Nurses", "ann"],
-                           ["O'Hara \"x\"; DROP", "ann"], ["root", "bystander"]]
+        assert members == [
+            ["Administrators", "ann"],
+            ["Doctors", "bob"],
+            ["Nurses", "ann"],
+            ['O\'Hara "x"; DROP', "ann"],
+            ["root", "bystander"],
+        ]

@@ -52,9 +52,18 @@ def replicas(ca):
 @pytest.fixture
 def run(tmp_path, ca):
     def run_with(*servers, **more):
-        options = {"name": "staff", "user_group": "All/Staff", "server": list(servers), "ca_path": str(ca.cert),
-                   "login": LOGIN, "password": PASSWORD, "distinguished_name": OU, "timeout": 2,
-                   "store": str(run_with.store), **more}
+        options = {
+            "name": "staff",
+            "user_group": "All/Staff",
+            "server": list(servers),
+            "ca_path": str(ca.cert),
+            "login": LOGIN,
+            "password": PASSWORD,
+            "distinguished_name": OU,
+            "timeout": 2,
+            "store": str(run_with.store),
+            **more,
+        }
         return synchronize(False, [], **options)
 
     run_with.store = tmp_path / "users.db"
@@ -75,16 +84,24 @@ def unused():
 
 def names(store):
     with sqlite3.connect(store) as rows:
-        return {name for name, in rows.execute("SELECT name FROM users")}
+        return {name for (name,) in rows.execute("SELECT name FROM users")}
 
 
 # --- before one is used ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [
-    misbehaving.stalls, misbehaving.hangs_up, misbehaving.resets, misbehaving.ends_with(51), misbehaving.ends_with(52),
-    misbehaving.says_goodbye, misbehaving.ends_with(10, referrals=["ldap://127.0.0.1:1/"]),
-])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        misbehaving.stalls,
+        misbehaving.hangs_up,
+        misbehaving.resets,
+        misbehaving.ends_with(51),
+        misbehaving.ends_with(52),
+        misbehaving.says_goodbye,
+        misbehaving.ends_with(10, referrals=["ldap://127.0.0.1:1/"]),
+    ],
+)
 def test_a_server_that_cannot_be_used_leaves_the_work_to_the_next(replicas, run, fault):
     first, second = replicas(2)
     first.fail(is_bind, fault)
@@ -133,7 +150,7 @@ def test_one_time_is_shared_by_all(replicas, run):
         hanging.fail(lambda request: True, misbehaving.stalls)
     started = time.monotonic()
     assert run(first.ldaps_url, second.ldaps_url, third.ldaps_url)["read"]["server"].endswith(":%d" % third.tls_port)
-    assert 1.2 < time.monotonic() - started < 6    # two thirds of 2 seconds, and the run itself on a busy machine
+    assert 1.2 < time.monotonic() - started < 6  # two thirds of 2 seconds, and the run itself on a busy machine
     third.fail(lambda request: True, misbehaving.stalls)
     started = time.monotonic()
     with pytest.raises(SynchronizationError) as error:
@@ -207,10 +224,18 @@ def test_when_the_last_one_is_lost_too_the_error_names_all(replicas, run):
     assert len(names(run.store)) == 7
 
 
-@pytest.mark.parametrize("fault", [
-    misbehaving.ends_with(4), misbehaving.ends_with(3), misbehaving.ends_with(11), misbehaving.ends_with(50),
-    misbehaving.breaks_the_encoding, misbehaving.repeats_its_cookie(empty=True), misbehaving.loses_the_control,
-])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        misbehaving.ends_with(4),
+        misbehaving.ends_with(3),
+        misbehaving.ends_with(11),
+        misbehaving.ends_with(50),
+        misbehaving.breaks_the_encoding,
+        misbehaving.repeats_its_cookie(empty=True),
+        misbehaving.loses_the_control,
+    ],
+)
 def test_limits_rights_and_nonsense_are_no_reason_to_ask_another(replicas, run, fault):
     """What one server does not give, another one of the same domain may give in part: that would hide what is wrong."""
     first, second = replicas(2)
@@ -247,8 +272,9 @@ def domain_name_system(monkeypatch):
     with ExitStack() as stack:
 
         def start(**records):
-            server = stack.enter_context(DnsServer({
-                "_ldap._tcp.%s.example" % name: values for name, values in records.items()}))
+            server = stack.enter_context(
+                DnsServer({"_ldap._tcp.%s.example" % name: values for name, values in records.items()})
+            )
             monkeypatch.setattr(dns.resolver, "default_resolver", server.resolver())
             return server
 
@@ -261,17 +287,18 @@ def looked_up(domain, encryption="ldaps"):
 
 
 def test_srv_records_come_by_priority_and_weight(domain_name_system):
-    server = domain_name_system(corp=[
-        "10 1 389 late.", "0 0 3268 seldom.", "0 10 389 rare.", "0 30 389 common.", "0 60 1636 often."])
+    server = domain_name_system(
+        corp=["10 1 389 late.", "0 0 3268 seldom.", "0 10 389 rare.", "0 30 389 common.", "0 60 1636 often."]
+    )
     runs = 600
     orders = [looked_up("corp.example") for _run in range(runs)]
     assert set(server.asked) == {"_ldap._tcp.corp.example"}
-    assert {order[4] for order in orders} == {"late:636"}    # whatever its weight
+    assert {order[4] for order in orders} == {"late:636"}  # whatever its weight
     first = Counter(order[0] for order in orders)
     # By weight (RFC 2782), within four standard deviations: 600 p (1 - p) is at most 150.
     for host, share in (("often:1636", 0.6), ("common:636", 0.3), ("rare:636", 0.1)):
         assert abs(first[host] - runs * share) < 4 * (runs * share * (1 - share)) ** 0.5, first
-    assert first["seldom:3269"] < 5    # "a very small chance of being selected"
+    assert first["seldom:3269"] < 5  # "a very small chance of being selected"
     # Among those that are left the weights count again: 30 to 10 behind 'often'.
     behind = Counter(order[1] for order in orders if order[0] == "often:1636")
     share = behind["common:636"] / (behind["common:636"] + behind["rare:636"])
@@ -280,19 +307,27 @@ def test_srv_records_come_by_priority_and_weight(domain_name_system):
 
 def test_srv_leads_to_servers_in_their_order(domain_name_system, replicas, run):
     first, second = replicas(2)
-    domain_name_system(corp=["0 5 %s localhost." % unused().rpartition(":")[2], "1 5 %d localhost." % first.tls_port,
-                             "2 5 %d localhost." % second.tls_port])
+    domain_name_system(
+        corp=[
+            "0 5 %s localhost." % unused().rpartition(":")[2],
+            "1 5 %d localhost." % first.tls_port,
+            "2 5 %d localhost." % second.tls_port,
+        ]
+    )
     assert run("srv:corp.example")["read"]["server"] == "localhost:%d" % first.tls_port
     first.fail(is_page_of_users, misbehaving.hangs_up)
     assert run("srv:corp.example")["read"]["server"] == "localhost:%d" % second.tls_port
 
 
-@pytest.mark.parametrize(("records", "words"), [
-    ({}, "server: srv:corp.example is not found in DNS (The DNS query name does not exist: "),
-    ({"corp": []}, "server: srv:corp.example is not found in DNS (The DNS response does not contain an answer"),
-    ({"corp": ["0 0 389 ."]}, "server: srv:corp.example offers no LDAP, as DNS says: name its servers"),
-    ({"corp": None}, "server: srv:corp.example is not found in DNS (The resolution lifetime expired after "),
-])
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ({}, "server: srv:corp.example is not found in DNS (The DNS query name does not exist: "),
+        ({"corp": []}, "server: srv:corp.example is not found in DNS (The DNS response does not contain an answer"),
+        ({"corp": ["0 0 389 ."]}, "server: srv:corp.example offers no LDAP, as DNS says: name its servers"),
+        ({"corp": None}, "server: srv:corp.example is not found in DNS (The resolution lifetime expired after "),
+    ],
+)
 def test_a_domain_without_servers(domain_name_system, replicas, run, records, words):
     domain_name_system(**records)
     started = time.monotonic()
@@ -300,7 +335,7 @@ def test_a_domain_without_servers(domain_name_system, replicas, run, records, wo
         run("srv:corp.example")
     assert str(error.value).startswith(words) and "\n" not in str(error.value)
     assert time.monotonic() - started < 6
-    server, = replicas(1)    # and it does not keep the next one from being used
+    (server,) = replicas(1)  # and it does not keep the next one from being used
     assert run("srv:corp.example", server.ldaps_url)["read"]["server"] == "127.0.0.1:%d" % server.tls_port
 
 

@@ -46,7 +46,7 @@ FIRST = {"users": 2, "groups": 2, "ranges": 2, "outside": 2, "lost": 2}
 class Fault(NamedTuple):
     does: Any
     stages: Any = tuple(STAGES)
-    right: Any = ()    # the stages at which the run comes out right
+    right: Any = ()  # the stages at which the run comes out right
     timeout: float = 10
 
 
@@ -67,7 +67,8 @@ FAULTS = {
     "noSuchObject": Fault(ends_with(32), SEARCHES),
     "referral": Fault("referral"),
     "references among the entries": Fault(
-        misbehaving.sends_references("ldap://192.0.2.1/dc=other"), SEARCHES, right=SEARCHES),
+        misbehaving.sends_references("ldap://192.0.2.1/dc=other"), SEARCHES, right=SEARCHES
+    ),
     "each entry twice": Fault(misbehaving.sends_twice, PAGED, right=PAGED),
     "the cookie's place is lost": Fault(ends_with(12, "00000057"), PAGED),
     "no paged results control": Fault(misbehaving.loses_the_control, PAGED),
@@ -118,8 +119,11 @@ def change(domain):
         domain.remove("CN=%s,%s" % (name, STAFF))
     domain.move("CN=finn," + STAFF, "CN=finn," + AWAY)
     domain.remove("CN=Small3," + STAFF)
-    kept = [value for value in domain["CN=Nurses," + STAFF]["member"]
-            if not value.startswith((b"CN=bert", b"CN=carl", b"CN=dora", b"CN=emil", b"CN=finn"))]
+    kept = [
+        value
+        for value in domain["CN=Nurses," + STAFF]["member"]
+        if not value.startswith((b"CN=bert", b"CN=carl", b"CN=dora", b"CN=emil", b"CN=finn"))
+    ]
     domain.set("CN=Nurses," + STAFF, "member", *kept)
     domain.set("CN=anna," + STAFF, "mail", "anna@new.example")
     domain.user("zoe", STAFF)
@@ -143,11 +147,23 @@ class Lab:
 
     def run(self, check_mode=False, timeout=10, **more):
         # Without limits: they would keep a run from removing what a faulty read leaves out.
-        options = {"name": "staff", "user_group": "All/Staff", "server": [self.server.ldap_url], "encryption": "none",
-                   "login": LOGIN, "password": PASSWORD, "distinguished_name": STAFF, "user_extinction": "delete",
-                   "user_group_extinction": "delete", "page_size": 2, "store": str(self.store), "scope_change": True,
-                   "allow_empty": True, "removal_limits": dict.fromkeys(
-                       ("users", "user_groups", "memberships", "attributes", "renames"), "100%"), **more}
+        options = {
+            "name": "staff",
+            "user_group": "All/Staff",
+            "server": [self.server.ldap_url],
+            "encryption": "none",
+            "login": LOGIN,
+            "password": PASSWORD,
+            "distinguished_name": STAFF,
+            "user_extinction": "delete",
+            "user_group_extinction": "delete",
+            "page_size": 2,
+            "store": str(self.store),
+            "scope_change": True,
+            "allow_empty": True,
+            "removal_limits": dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames"), "100%"),
+            **more,
+        }
         return synchronize(check_mode, self.warnings, timeout, **options)
 
     def dump(self):
@@ -155,10 +171,14 @@ class Lab:
 
     def content(self):
         with sqlite3.connect("file:%s?mode=ro" % self.store, uri=True) as rows:
-            content = {"users": {name for name, in rows.execute("SELECT name FROM users")},
-                       "groups": {name for name, in rows.execute("SELECT name FROM user_groups WHERE key IS NOT NULL")}}
-            for group, user in rows.execute("SELECT g.name, u.name FROM memberships m JOIN users u ON u.id = m.user_id"
-                                            " JOIN user_groups g ON g.id = m.user_group_id"):
+            content = {
+                "users": {name for (name,) in rows.execute("SELECT name FROM users")},
+                "groups": {name for (name,) in rows.execute("SELECT name FROM user_groups WHERE key IS NOT NULL")},
+            }
+            for group, user in rows.execute(
+                "SELECT g.name, u.name FROM memberships m JOIN users u ON u.id = m.user_id"
+                " JOIN user_groups g ON g.id = m.user_group_id"
+            ):
                 content.setdefault(group, set()).add(user)
         return {name: content.get(name) for name in AFTER}
 
@@ -180,7 +200,7 @@ def lab(first_store, tmp_path, ca):
     domain = company()
     store = tmp_path / "users.db"
     shutil.copy(first_store, store)
-    with closing(sqlite3.connect(store)) as connection:    # else removals on another server wait for a run
+    with closing(sqlite3.connect(store)) as connection:  # else removals on another server wait for a run
         connection.execute("UPDATE runs SET server = ''")
         connection.commit()
     change(domain)
@@ -220,8 +240,9 @@ def good(lab, **more):
 # --- the matrix ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "stage"), [
-    (name, stage) for name, fault in FAULTS.items() for stage in STAGES if stage in fault.stages])
+@pytest.mark.parametrize(
+    ("name", "stage"), [(name, stage) for name, fault in FAULTS.items() for stage in STAGES if stage in fault.stages]
+)
 def test_a_fault_takes_nothing_from_anybody(lab, cell, name, stage):
     fault = FAULTS[name]
     with MisbehavingDirectory(company()) as collector, cell(name, stage) as happened:
@@ -253,11 +274,20 @@ def test_a_fault_takes_nothing_from_anybody(lab, cell, name, stage):
 CERTIFICATES = {
     "expired certificate": (lambda ca, tmp_path: ca.expired(), "server", "has expired"),
     "certificate of another host": (
-        lambda ca, tmp_path: ca.wrong_name(), "tls_server_name", "is not for '127.0.0.1', but for other.example"),
+        lambda ca, tmp_path: ca.wrong_name(),
+        "tls_server_name",
+        "is not for '127.0.0.1', but for other.example",
+    ),
     "certificate of an unknown authority": (
-        lambda ca, tmp_path: CertificateAuthority(tmp_path / "other").issue("x"), "ca_path", "trusted authority"),
+        lambda ca, tmp_path: CertificateAuthority(tmp_path / "other").issue("x"),
+        "ca_path",
+        "trusted authority",
+    ),
     "self-signed certificate": (
-        lambda ca, tmp_path: misbehaving.KeyPair(*_own(CertificateAuthority(tmp_path / "self"))), "ca_path", "self"),
+        lambda ca, tmp_path: misbehaving.KeyPair(*_own(CertificateAuthority(tmp_path / "self"))),
+        "ca_path",
+        "self",
+    ),
 }
 
 
@@ -282,14 +312,17 @@ def test_a_certificate_that_must_not_be_trusted(lab, cell, tmp_path_factory, nam
         good(lab, **more)
 
 
-@pytest.mark.parametrize(("name", "fault", "timeout"), [
-    ("StartTLS refused after it was announced", ends_with(52, "TLS is not set up"), 10),
-    ("StartTLS answered with a referral", ends_with(10, referrals=["ldap://127.0.0.1:1/"]), 10),
-    ("hangs up within a message", misbehaving.hangs_up_within_a_message, 10),
-    ("stalls", misbehaving.stalls, SLOW),
-    ("trickles without end", misbehaving.trickles(0.1), SLOW),
-    ("no LDAP at all", sends_instead(b"HTTP/1.1 400 Bad Request\r\n\r\n"), SLOW),
-])
+@pytest.mark.parametrize(
+    ("name", "fault", "timeout"),
+    [
+        ("StartTLS refused after it was announced", ends_with(52, "TLS is not set up"), 10),
+        ("StartTLS answered with a referral", ends_with(10, referrals=["ldap://127.0.0.1:1/"]), 10),
+        ("hangs up within a message", misbehaving.hangs_up_within_a_message, 10),
+        ("stalls", misbehaving.stalls, SLOW),
+        ("trickles without end", misbehaving.trickles(0.1), SLOW),
+        ("no LDAP at all", sends_instead(b"HTTP/1.1 400 Bad Request\r\n\r\n"), SLOW),
+    ],
+)
 def test_start_tls_that_fails_gets_no_password(lab, cell, name, fault, timeout):
     with cell(name, "TLS") as happened:
         more = {"encryption": "start_tls", "ca_path": str(lab.ca.cert)}
@@ -337,8 +370,9 @@ def test_a_directory_that_changes_between_two_answers(lab, cell, name, stage):
     what, right = CHANGES[name]
     changed = []
     with cell(name, stage) as happened:
-        lab.server.fail(STAGES[stage], misbehaving.changes(lambda: changed or changed.append(what(lab.server.tree))),
-                        times=1)
+        lab.server.fail(
+            STAGES[stage], misbehaving.changes(lambda: changed or changed.append(what(lab.server.tree))), times=1
+        )
         if stage == "users" and not right:
             before = lab.dump()
             with pytest.raises(SynchronizationError, match="'CN=olaf,CN=A,.*' did not come although it is selected"):
@@ -387,7 +421,7 @@ def test_openldap_counts_all_pages_together(tmp_path, ca):
     with MisbehavingDirectory(directory, logins={more["login"]: PASSWORD}) as server:
         lab = Lab(server, tmp_path / "users.db", ca)
         lab.run(**more)
-        server.size_limit = 5    # the pages have 2
+        server.size_limit = 5  # the pages have 2
         assert refused(lab, **more) == "login"
         server.size_limit = None
         assert not lab.run(**more)["changed"]
@@ -426,8 +460,14 @@ STAGES_OF_CHANGES = {
     "changes": (BY_NUMBER, lambda request: request.filter.startswith("(uSNChanged>=")),
     "deleted": (BY_NUMBER, lambda request: request.page_size is not None and request.shows_deleted),
     "sweep": (BY_SWEEP, lambda request: "uSNChanged" in request.attributes),
-    "by key": (BY_NUMBER, lambda request: request.scope == 2 and "objectGUID=" in request.filter
-               and ("objectClass=user" in request.filter or "objectClass=group" in request.filter)),
+    "by key": (
+        BY_NUMBER,
+        lambda request: (
+            request.scope == 2
+            and "objectGUID=" in request.filter
+            and ("objectClass=user" in request.filter or "objectClass=group" in request.filter)
+        ),
+    ),
     "lists": (BY_NUMBER, lambda request: "(member=" in request.filter),
     "long lists": (BY_NUMBER, STAGES["ranges"]),
     "members": (BY_NUMBER, STAGES["outside"]),
@@ -436,8 +476,12 @@ STAGES_OF_CHANGES = {
 FIRST_OF_CHANGES = {"changes": 2, "deleted": 2, "sweep": 2, "by key": 2, "long lists": 2}
 PAGED_OF_CHANGES = ("changes", "deleted", "sweep", "by key", "lists", "members")
 # What takes no time, or not for ever, makes no other difference.
-FAULTS_OF_CHANGES = {name: fault for name, fault in FAULTS.items() if name not in (
-    "invalidCredentials", "BER of indefinite length", "a message of 2 GiB", "trickles, a byte at a time")}
+FAULTS_OF_CHANGES = {
+    name: fault
+    for name, fault in FAULTS.items()
+    if name
+    not in ("invalidCredentials", "BER of indefinite length", "a message of 2 GiB", "trickles, a byte at a time")
+}
 
 
 @pytest.fixture(scope="module")
@@ -466,8 +510,10 @@ def marked(marked_stores, tmp_path, ca):
         server = servers[0].__enter__()
         with closing(sqlite3.connect(tmp_path / "users.db")) as connection:
             for table, column in (("runs", "server"), ("marks", "mark")):
-                connection.execute("UPDATE %s SET %s = replace(%s, '127.0.0.1:%d', '127.0.0.1:%d')" % (
-                    table, column, column, port, server.port))
+                connection.execute(
+                    "UPDATE %s SET %s = replace(%s, '127.0.0.1:%d', '127.0.0.1:%d')"
+                    % (table, column, column, port, server.port)
+                )
             connection.commit()
         return Lab(server, tmp_path / "users.db", ca)
 
@@ -491,10 +537,15 @@ def pytest_generate_tests(metafunc):
     """Without --every-fault a third of the cells, so that each fault and each stage is met some times."""
     if "marked" in metafunc.fixturenames and "stage" in metafunc.fixturenames:
         every = metafunc.config.getoption("--every-fault")
-        metafunc.parametrize(("name", "stage"), [
-            (name, stage) for row, (name, fault) in enumerate(FAULTS_OF_CHANGES.items())
-            for column, stage in enumerate(STAGES_OF_CHANGES)
-            if (every or (row + column) % 3 == 0) and (fault.stages != PAGED or stage in PAGED_OF_CHANGES)])
+        metafunc.parametrize(
+            ("name", "stage"),
+            [
+                (name, stage)
+                for row, (name, fault) in enumerate(FAULTS_OF_CHANGES.items())
+                for column, stage in enumerate(STAGES_OF_CHANGES)
+                if (every or (row + column) % 3 == 0) and (fault.stages != PAGED or stage in PAGED_OF_CHANGES)
+            ],
+        )
 
 
 def test_a_fault_of_an_incremental_read_takes_nothing_from_anybody(marked, cell, name, stage):

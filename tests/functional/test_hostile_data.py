@@ -20,11 +20,34 @@ STAFF = "OU=Staff," + tree.DOMAIN
 
 # As they stand in attributes; in a DN they are escaped.
 NAMES = (
-    "new\nline", "tab\there", "carriage\rreturn", "\x1b[31mred\x1b[0m", "bell\a", "c1\x9b31m", "right\u202eleft",
-    "\u2066isolate", "zero\u200bwidth", "\ufeffmark", "line\u2028separator", "{{ 7 * 7 }}", "{% for x in y %}",
-    "{{ lookup('pipe', 'id') }}", "!unsafe x", "quote'single", 'quote"double', "Robert'); DROP TABLE users;--",
-    "' OR 1=1 --", "%s%n%(x)s", "slash/es",
-    "back\\slash", "$(id)`id`", "-rf", "\U0001f469\u200d\U0001f692", "A\u030angstro\u0308m", "all", "x" * 1000000,
+    "new\nline",
+    "tab\there",
+    "carriage\rreturn",
+    "\x1b[31mred\x1b[0m",
+    "bell\a",
+    "c1\x9b31m",
+    "right\u202eleft",
+    "\u2066isolate",
+    "zero\u200bwidth",
+    "\ufeffmark",
+    "line\u2028separator",
+    "{{ 7 * 7 }}",
+    "{% for x in y %}",
+    "{{ lookup('pipe', 'id') }}",
+    "!unsafe x",
+    "quote'single",
+    'quote"double',
+    "Robert'); DROP TABLE users;--",
+    "' OR 1=1 --",
+    "%s%n%(x)s",
+    "slash/es",
+    "back\\slash",
+    "$(id)`id`",
+    "-rf",
+    "\U0001f469\u200d\U0001f692",
+    "A\u030angstro\u0308m",
+    "all",
+    "x" * 1000000,
 )
 
 
@@ -38,8 +61,17 @@ class Lab:
         self.server, self.store = server, store
 
     def run(self, check_mode=False, **more):
-        options = {"name": "staff", "user_group": "All/Staff", "server": [self.server.ldap_url], "encryption": "none",
-                   "login": LOGIN, "password": PASSWORD, "distinguished_name": STAFF, "store": str(self.store), **more}
+        options = {
+            "name": "staff",
+            "user_group": "All/Staff",
+            "server": [self.server.ldap_url],
+            "encryption": "none",
+            "login": LOGIN,
+            "password": PASSWORD,
+            "distinguished_name": STAFF,
+            "store": str(self.store),
+            **more,
+        }
         self.warnings = []
         return synchronize(check_mode, self.warnings, **options)
 
@@ -93,7 +125,7 @@ def test_what_is_odd_is_kept_as_it_is(lab, domain, structure):
     for name, attributes in stored.items():
         assert json.loads(attributes)["description"] == name
     described = "SELECT name FROM user_groups WHERE json_extract(attributes, '$.description') IS NOT NULL"
-    groups = {name for name, in lab.rows(described)}
+    groups = {name for (name,) in lab.rows(described)}
     # Where units and groups lie together, a group that has the name of a unit gets a suffix.
     assert len(groups) == len(NAMES) and (structure == "both" or groups == set(NAMES))
     assert lab.rows("SELECT count(*) FROM memberships")[0][0] >= len(NAMES)
@@ -104,8 +136,15 @@ def test_what_is_odd_is_kept_as_it_is(lab, domain, structure):
 
 def test_what_is_no_text_is_reported_by_its_dn(lab, domain):
     good = domain.user("anna", STAFF)
-    raw = {"latin": b"M\xfcller", "half": b"\xe2\x82", "surrogate": b"\xed\xa0\x80x", "utf16": b"\xff\xfea\0",
-           "nul": b"a\0b", "blank": b"  ", "empty": b""}
+    raw = {
+        "latin": b"M\xfcller",
+        "half": b"\xe2\x82",
+        "surrogate": b"\xed\xa0\x80x",
+        "utf16": b"\xff\xfea\0",
+        "nul": b"a\0b",
+        "blank": b"  ",
+        "empty": b"",
+    }
     for name, value in raw.items():
         domain.user(name, STAFF, sAMAccountName=value)
         domain.group("g" + name, STAFF, good, sAMAccountName=value)
@@ -117,7 +156,7 @@ def test_what_is_no_text_is_reported_by_its_dn(lab, domain):
         assert "sAMAccountName" in reported["CN=g%s,%s" % (name, STAFF)]
     for name in ("latin", "half", "surrogate", "utf16"):
         assert reported["CN=d%s,%s" % (name, STAFF)].endswith("the field 'description' is left out")
-    names = {name for name, in lab.rows("SELECT name FROM users")}
+    names = {name for (name,) in lab.rows("SELECT name FROM users")}
     assert names == {"anna"} | {"d" + name for name in raw}
     assert not any("\0" in text for row in lab.rows("SELECT name, dn, attributes FROM users") for text in row)
     assert any("not_stored" in warning for warning in lab.warnings)
@@ -155,15 +194,27 @@ def test_the_terminal_of_a_person(domain, run_playbook, tmp_path):
     add_hostile(domain, NAMES[:-1])
     domain.user("nul", STAFF, sAMAccountName=b"a\0b")
     with MisbehavingDirectory(domain) as server:
-        done = run_playbook([
-            {"usersync.directory.user_synchronization": {
-                "name": "staff", "user_group": "All/Staff", "server": [server.ldap_url], "encryption": "none",
-                "login": LOGIN, "password": PASSWORD, "distinguished_name": STAFF, "store": str(tmp_path / "users.db")},
-             "register": "outcome"},
-            {"ansible.builtin.debug": {"msg": "{{ outcome.users.created | join(', ') }}"}},
-        ], "--diff")
+        done = run_playbook(
+            [
+                {
+                    "usersync.directory.user_synchronization": {
+                        "name": "staff",
+                        "user_group": "All/Staff",
+                        "server": [server.ldap_url],
+                        "encryption": "none",
+                        "login": LOGIN,
+                        "password": PASSWORD,
+                        "distinguished_name": STAFF,
+                        "store": str(tmp_path / "users.db"),
+                    },
+                    "register": "outcome",
+                },
+                {"ansible.builtin.debug": {"msg": "{{ outcome.users.created | join(', ') }}"}},
+            ],
+            "--diff",
+        )
     assert done.rc == 0, done.output
-    diff = done.output[done.output.index("--- before"):done.output.index("changed: [localhost]")]
+    diff = done.output[done.output.index("--- before") : done.output.index("changed: [localhost]")]
     assert [line for line in diff.split("\n") if not line.isprintable()] == []
     assert "+user {{ 7 * 7 }} in All/Staff" in diff and "+user new\\nline in All/Staff" in diff
     assert "{{ 7 * 7 }}" in done.results[1]["msg"] and "49" not in done.results[1]["msg"]
@@ -226,10 +277,14 @@ def test_dns_that_differ_in_case_spaces_and_escapes_only(lab, domain):
     domain.move(domain.user("jack", STAFF), "CN=Jack \\22O\\22\\, Ü. #1\\+1," + STAFF)
     spellings = [
         "CN=Jack \\22O\\22\\, Ü. #1\\+1," + STAFF,
-        "cn=jack \\\"o\\\"\\2C ü. \\#1\\+1,ou=staff,dc=CORP,dc=Example",
+        'cn=jack \\"o\\"\\2C ü. \\#1\\+1,ou=staff,dc=CORP,dc=Example',
         "CN = JACK   \\22O\\22\\, \\c3\\9c.  \\231\\2b1 , OU=STAFF , DC=corp,DC=example",
-        "2.5.4.3=#" + b"\x0c".hex() + "%02x" % len('Jack "O", Ü. #1+1'.encode()) + 'Jack "O", Ü. #1+1'.encode().hex()
-        + "," + STAFF,
+        "2.5.4.3=#"
+        + b"\x0c".hex()
+        + "%02x" % len('Jack "O", Ü. #1+1'.encode())
+        + 'Jack "O", Ü. #1+1'.encode().hex()
+        + ","
+        + STAFF,
     ]
     for number, spelling in enumerate(spellings):
         domain.group("g%d" % number, STAFF, spelling)
@@ -237,7 +292,7 @@ def test_dns_that_differ_in_case_spaces_and_escapes_only(lab, domain):
     result = lab.thrice(distinguished_name=" ou = STAFF ,dc=Corp, DC=example ")
     assert result["unresolved_members"] == []
     assert result["summary"]["memberships"]["added"] == len(spellings) + 1
-    for number in range(len(spellings)):    # spelled otherwise: nothing has changed
+    for number in range(len(spellings)):  # spelled otherwise: nothing has changed
         domain.set("CN=g%d,%s" % (number, STAFF), "member", spellings[number - 1])
     assert not lab.run()["changed"]
     with pytest.raises(SynchronizationError, match="distinguished_name and exclude_distinguished_name both have"):
@@ -249,17 +304,27 @@ def test_a_group_of_a_hundred_thousand(tmp_path):
     count, suffix = 100000, "dc=example,dc=org"
     users = "\n".join(
         "dn: uid=u%d,%s\nobjectClass: inetOrgPerson\nuid: u%d\ncn: u%d\nsn: u\n" % (number, suffix, number, number)
-        for number in range(count))
+        for number in range(count)
+    )
     members = "".join("member: uid=u%d,%s\n" % (number, suffix) for number in range(count))
     ldif = "dn: %s\nobjectClass: domain\ndc: example\n\n%s\ndn: cn=All,%s\nobjectClass: groupOfNames\ncn: All\n%s" % (
-        suffix, users, suffix, members)
-    more = {"use_ldap": True, "distinguished_name": suffix, "authentication": "external", "login": None,
-            "password": None}
+        suffix,
+        users,
+        suffix,
+        members,
+    )
+    more = {
+        "use_ldap": True,
+        "distinguished_name": suffix,
+        "authentication": "external",
+        "login": None,
+        "password": None,
+    }
     with Slapd(suffix, ldif) as server:
         lab = Lab(server, tmp_path / "users.db")
         result = lab.run(server=[server.ldapi_url], **more)
         assert result["summary"]["memberships"]["added"] == count and result["report_truncated"]
-        assert len(result["changed_groups"][0]["members_added"]) == 10000    # ten times report_limit
+        assert len(result["changed_groups"][0]["members_added"]) == 10000  # ten times report_limit
         server.modify("dn: cn=All,%s\nchangetype: modify\ndelete: member\nmember: uid=u77,%s\n" % (suffix, suffix))
         result = lab.run(server=[server.ldapi_url], **more)
         assert result["changed_groups"][0]["members_removed"] == ["u77"]

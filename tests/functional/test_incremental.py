@@ -38,29 +38,42 @@ DAY = 86400
 def held_by(path):
     """What a store holds, by names that do not depend on row ids; read with nothing of the collection."""
     with closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as connection:
+
         def rows(statement):
             return sorted(map(repr, connection.execute(statement).fetchall()))
 
         return {
-            "users": rows("SELECT u.key, u.name, u.name_key, g.key, u.enabled, u.sid, u.extinct, u.dn, u.known_as,"
-                          " u.attributes, u.adopted, u.expires FROM users u JOIN user_groups g ON g.id = u.home_id"),
-            "claims": rows("SELECT s.name, u.key FROM claims c JOIN users u ON u.id = c.user_id"
-                           " JOIN synchronizations s ON s.id = c.synchronization_id"),
-            "user_groups": rows("SELECT s.name, g.key, g.name, g.name_key, p.key, p.name, g.extinct, g.attributes, g.dn"
-                                " FROM user_groups g LEFT JOIN user_groups p ON p.id = g.parent_id"
-                                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"),
-            "memberships": rows("SELECT s.name, g.key, u.key, u.name, m.listed_as FROM memberships m"
-                                " JOIN user_groups g ON g.id = m.user_group_id JOIN users u ON u.id = m.user_id"
-                                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"),
-            "nestings": rows("SELECT s.name, g.key, n.key, m.listed_as FROM nestings m JOIN user_groups g"
-                             " ON g.id = m.user_group_id JOIN user_groups n ON n.id = m.nested_id"
-                             " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"),
+            "users": rows(
+                "SELECT u.key, u.name, u.name_key, g.key, u.enabled, u.sid, u.extinct, u.dn, u.known_as,"
+                " u.attributes, u.adopted, u.expires FROM users u JOIN user_groups g ON g.id = u.home_id"
+            ),
+            "claims": rows(
+                "SELECT s.name, u.key FROM claims c JOIN users u ON u.id = c.user_id"
+                " JOIN synchronizations s ON s.id = c.synchronization_id"
+            ),
+            "user_groups": rows(
+                "SELECT s.name, g.key, g.name, g.name_key, p.key, p.name, g.extinct, g.attributes, g.dn"
+                " FROM user_groups g LEFT JOIN user_groups p ON p.id = g.parent_id"
+                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"
+            ),
+            "memberships": rows(
+                "SELECT s.name, g.key, u.key, u.name, m.listed_as FROM memberships m"
+                " JOIN user_groups g ON g.id = m.user_group_id JOIN users u ON u.id = m.user_id"
+                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"
+            ),
+            "nestings": rows(
+                "SELECT s.name, g.key, n.key, m.listed_as FROM nestings m JOIN user_groups g"
+                " ON g.id = m.user_group_id JOIN user_groups n ON n.id = m.nested_id"
+                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"
+            ),
         }
 
 
 # What the store has nothing of, an incremental run counts among what it read.
-COUNTS_OF_WHAT_WAS_READ = {"memberships": ("computers", "contacts", "out_of_scope", "well_known_identities"),
-                           "users": ("ignored",)}
+COUNTS_OF_WHAT_WAS_READ = {
+    "memberships": ("computers", "contacts", "out_of_scope", "well_known_identities"),
+    "users": ("ignored",),
+}
 
 
 def said_by(result):
@@ -82,11 +95,18 @@ def must_be_equal(one, other):
 
 def differences(one, other):
     if isinstance(one, dict) and isinstance(other, dict):
-        return ["%s: %s" % (key, text) for key in sorted(one.keys() | other.keys())
-                for text in differences(one.get(key), other.get(key))]
+        return [
+            "%s: %s" % (key, text)
+            for key in sorted(one.keys() | other.keys())
+            for text in differences(one.get(key), other.get(key))
+        ]
     if isinstance(one, list) and isinstance(other, list):
-        return ["%s has %s" % (who, item) for who, mine, theirs in (("incremental", one, other), ("full", other, one))
-                for item in mine if item not in theirs]
+        return [
+            "%s has %s" % (who, item)
+            for who, mine, theirs in (("incremental", one, other), ("full", other, one))
+            for item in mine
+            if item not in theirs
+        ]
     return [] if one == other else ["incremental says %r, full %r" % (one, other)]
 
 
@@ -187,8 +207,11 @@ class Company:
 
     def members(self):
         """Pairs of a group and a value of its list."""
-        return sorted((dn, value) for dn, entry in self.server.search(self.group, "member", base=self.base).items()
-                      for value in entry.get("member", ()))
+        return sorted(
+            (dn, value)
+            for dn, entry in self.server.search(self.group, "member", base=self.base).items()
+            for value in entry.get("member", ())
+        )
 
     def folders(self):
         found = self.server.search("(objectClass=organizationalUnit)", "1.1", base=self.base)
@@ -206,7 +229,11 @@ class Company:
 
 def modified(dn, how, attribute, *values):
     return dn and "dn: %s\nchangetype: modify\n%s: %s\n%s\n" % (
-        dn, how, attribute, "".join("%s: %s\n" % (attribute, value) for value in values))
+        dn,
+        how,
+        attribute,
+        "".join("%s: %s\n" % (attribute, value) for value in values),
+    )
 
 
 def moved(dn, rdn, below):
@@ -274,7 +301,9 @@ def delete(company):
 def recreate(company):
     dn = company.any(company.users())
     return dn and "dn: %s\nchangetype: delete\n\n%s" % (
-        dn, company.new_user(dn.partition(",")[0].partition("=")[2], parent(dn)))
+        dn,
+        company.new_user(dn.partition(",")[0].partition("=")[2], parent(dn)),
+    )
 
 
 def stop_matching(company):
@@ -310,9 +339,33 @@ def nothing(_company):
     return ""
 
 
-THINGS = (create_user, create_user, create_user, create_group, change_attribute, describe_group, rename_user,
-          rename_group, move, move, move_folder, join, join, join, nest, leave, leave, disable, enable, expire, delete,
-          recreate, stop_matching, wait, nothing)
+THINGS = (
+    create_user,
+    create_user,
+    create_user,
+    create_group,
+    change_attribute,
+    describe_group,
+    rename_user,
+    rename_group,
+    move,
+    move,
+    move_folder,
+    join,
+    join,
+    join,
+    nest,
+    leave,
+    leave,
+    disable,
+    enable,
+    expire,
+    delete,
+    recreate,
+    stop_matching,
+    wait,
+    nothing,
+)
 
 
 def go_through(company, pair, steps, seed):
@@ -324,8 +377,10 @@ def go_through(company, pair, steps, seed):
         try:
             pair.step(number % 4 == without_mark)
         except (Exception, pytest.fail.Exception) as error:
-            pytest.fail("seed %d, step %d, mode %s (%s): %s\n\n%s" % (
-                seed, number, pair.modes[-1:], pair.reasons[-1:], error, "\n".join(history)))
+            pytest.fail(
+                "seed %d, step %d, mode %s (%s): %s\n\n%s"
+                % (seed, number, pair.modes[-1:], pair.reasons[-1:], error, "\n".join(history))
+            )
     # Not only full runs were compared. These reasons come of the history; others do, too, but seldom.
     expected = "first run|left no mark|days ago|sees of nobody when"
     others = [reason for reason in pair.reasons if not re.search(expected, reason)]
@@ -343,11 +398,15 @@ def scopes(staff, others):
         "deleting": [{"user_extinction": "delete", "user_group_extinction": "delete", "distinguished_name": [staff]}],
         "grace": [{"user_extinction": "delete", "user_extinction_grace_days": 2, "distinguished_name": [staff]}],
         "a filter": [{"user_filter": "(!(employeeType=robot))", "ignore_disabled_users": True}],
-        "the same twice": [{"user_extinction": "delete"}, {"name": "second", "user_group": "All/Second",
-                                                           "user_extinction": "delete"}],
+        "the same twice": [
+            {"user_extinction": "delete"},
+            {"name": "second", "user_group": "All/Second", "user_extinction": "delete"},
+        ],
         "sharing": [{"distinguished_name": [staff]}, {"name": "second", "user_group": "All/Second"}],
-        "two synchronizations": [{"distinguished_name": [staff]},
-                                 {"name": "second", "user_group": "All/Second", "distinguished_name": [others]}],
+        "two synchronizations": [
+            {"distinguished_name": [staff]},
+            {"name": "second", "user_group": "All/Second", "distinguished_name": [others]},
+        ],
     }
 
 
@@ -358,14 +417,22 @@ def steps(request):
 
 def pytest_generate_tests(metafunc):
     """Each scope in each way; without --changes, each scope in one of them."""
-    for name, ways, scopes_of in (("overlays", OVERLAYS, OPENLDAP), ("plugins", PLUGINS, OPENLDAP),
-                                  ("way", WAYS, ACTIVE_DIRECTORY)):
+    for name, ways, scopes_of in (
+        ("overlays", OVERLAYS, OPENLDAP),
+        ("plugins", PLUGINS, OPENLDAP),
+        ("way", WAYS, ACTIVE_DIRECTORY),
+    ):
         if {name, "scope"} <= set(metafunc.fixturenames):
             every = metafunc.config.getoption("--changes")
-            chosen = [(way, scope) for row, way in enumerate(ways) for column, scope in enumerate(scopes_of)
-                      if every or (row + column) % len(ways) == 0]
-            metafunc.parametrize((name, "scope"), [(ways[way], scope) for way, scope in chosen],
-                                 ids=["%s-%s" % both for both in chosen])
+            chosen = [
+                (way, scope)
+                for row, way in enumerate(ways)
+                for column, scope in enumerate(scopes_of)
+                if every or (row + column) % len(ways) == 0
+            ]
+            metafunc.parametrize(
+                (name, "scope"), [(ways[way], scope) for way, scope in chosen], ids=["%s-%s" % both for both in chosen]
+            )
 
 
 @pytest.fixture
@@ -386,15 +453,23 @@ def expirable(name, *lines, below):
 
 
 def small_company(person):
-    return (unit("staff") + unit("others") + unit("ward", below=STAFF)
-            + "".join(person(name, below=STAFF) for name in Company.NAMES[:4])
-            + "dn: cn=nurses,%s\nobjectClass: groupOfNames\ncn: nurses\nmember: %s\n\n" % (
-                STAFF, dn_of("ann", STAFF)))
+    return (
+        unit("staff")
+        + unit("others")
+        + unit("ward", below=STAFF)
+        + "".join(person(name, below=STAFF) for name in Company.NAMES[:4])
+        + "dn: cn=nurses,%s\nobjectClass: groupOfNames\ncn: nurses\nmember: %s\n\n" % (STAFF, dn_of("ann", STAFF))
+    )
 
 
 class OpenLDAP(Company):
-    user, group, base, fixed, things = "(objectClass=inetOrgPerson)", "(objectClass=groupOfNames)", BASE, (
-        STAFF, OTHERS), THINGS
+    user, group, base, fixed, things = (
+        "(objectClass=inetOrgPerson)",
+        "(objectClass=groupOfNames)",
+        BASE,
+        (STAFF, OTHERS),
+        THINGS,
+    )
     dn_of = staticmethod(dn_of)
 
     def new_user(self, name, below):
@@ -428,10 +503,14 @@ def little_is_fresh(monkeypatch):
 
 @pytest.mark.parametrize("scope", ["the whole tree", "one container", "a filter"])
 def test_random_changes_of_a_server_that_tells_only_times(
-        tmp_path, clock, monkeypatch, little_is_fresh, scope, steps, seed):
+    tmp_path, clock, monkeypatch, little_is_fresh, scope, steps, seed
+):
     """As others do that are read as OpenLDAP, which says of itself what it is."""
-    monkeypatch.setattr(changes, "_version_attributes", lambda _session, place: (
-        changes._TIME, *changes._BESIDE_TIME, *place.preset.state))
+    monkeypatch.setattr(
+        changes,
+        "_version_attributes",
+        lambda _session, place: (changes._TIME, *changes._BESIDE_TIME, *place.preset.state),
+    )
     with Slapd(ldif=ROOT + small_company(expirable), overlays=("ppolicy",)) as server:
         go_through(OpenLDAP(server, random.Random(seed), clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
 
@@ -479,8 +558,12 @@ WAYS = {"usn": "usn", "sweep": "sweep"}
 
 
 class ActiveDirectory(Company):
-    user, group, base, fixed = "(&(objectCategory=person)(objectClass=user))", "(objectClass=group)", COMPANY, (
-        AD_STAFF, AD_OTHERS)
+    user, group, base, fixed = (
+        "(&(objectCategory=person)(objectClass=user))",
+        "(objectClass=group)",
+        COMPANY,
+        (AD_STAFF, AD_OTHERS),
+    )
     things = (*THINGS, change_primary_group, change_primary_group)
 
     @staticmethod
@@ -489,16 +572,23 @@ class ActiveDirectory(Company):
 
     def new_user(self, name, below):
         return "dn: %s\nobjectClass: user\nsAMAccountName: %s\nmail: %d@x.org\nuserAccountControl: 544\n\n" % (
-            self.dn_of(name, below), name, self.dice.randrange(9))
+            self.dn_of(name, below),
+            name,
+            self.dice.randrange(9),
+        )
 
     def new_group(self, name, below, member):
         # A universal one, which any other may be in (MS-ADTS 2.2.12).
         return "dn: %s\nobjectClass: group\nsAMAccountName: %s\ngroupType: -2147483640\nmember: %s\n\n" % (
-            self.dn_of(name, below), name, member)
+            self.dn_of(name, below),
+            name,
+            member,
+        )
 
     def renamed(self, dn, name):
         return moved(dn, "CN=" + name, parent(dn)) + modified(
-            self.dn_of(name, parent(dn)), "replace", "sAMAccountName", name)
+            self.dn_of(name, parent(dn)), "replace", "sAMAccountName", name
+        )
 
     def disabled(self, dn, yes):
         return modified(dn, "replace", "userAccountControl", 546 if yes else 544)
@@ -516,8 +606,15 @@ class ForLab:
 
     def __init__(self, samba, login, password):
         self.modify, self.ldapi_url = samba.modify, ""
-        self.options = {"server": ["localhost"], "encryption": "ldaps", "use_ldap": False, "authentication": "simple",
-                        "ca_path": str(samba.ca.cert), "login": login, "password": password}
+        self.options = {
+            "server": ["localhost"],
+            "encryption": "ldaps",
+            "use_ldap": False,
+            "authentication": "simple",
+            "ca_path": str(samba.ca.cert),
+            "login": login,
+            "password": password,
+        }
 
 
 def remove_company(samba):
@@ -549,15 +646,18 @@ def test_a_long_list_that_changed_is_not_read(tmp_path, samba, ordinary_account,
     samba.modify("".join("dn: %s\nobjectClass: organizationalUnit\n\n" % dn for dn in (COMPANY, AD_STAFF, AD_OTHERS)))
     people = [company.dn_of("u%02d" % number, AD_STAFF) for number in range(40)]
     group = company.dn_of("all", AD_STAFF)
-    samba.modify("".join(company.new_user("u%02d" % number, AD_STAFF) for number in range(40))
-                 + company.new_group("all", AD_STAFF, people[0]))
+    samba.modify(
+        "".join(company.new_user("u%02d" % number, AD_STAFF) for number in range(40))
+        + company.new_group("all", AD_STAFF, people[0])
+    )
     samba.modify(modified(group, "add", "member", *people[1:30]))
     samba.modify("dn: %s\nchangetype: delete\n\n" % people[39])  # one who shows whether it sees the deleted
     pair = Pair(account, tmp_path, {**account.options, "distinguished_name": [AD_STAFF]})
     pair.step()
 
-    for step, (how, which) in enumerate((("add", people[30:33]), ("delete", people[:2]), ("add", people[:1]),
-                                         ("delete", people[5:6]))):
+    for step, (how, which) in enumerate(
+        (("add", people[30:33]), ("delete", people[:2]), ("add", people[:1]), ("delete", people[5:6]))
+    ):
         samba.modify(modified(group, how, "member", *which))
         if step == 2:  # and something else changes with it
             samba.modify(modified(group, "replace", "description", "x"))

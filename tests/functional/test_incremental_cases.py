@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Histories of a real Active Directory that random ones seldom come to, by an account that sees who was deleted, and by
-one that does not: incremental runs come to what full ones come to."""
+one that does not: incremental runs come to what full ones come to.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +43,12 @@ def company(samba, account):
     """With ann and bob, who are of a crew, and with one who was deleted."""
     company = ActiveDirectory(samba, random.Random(0), None)
     ann, bob, gone = (company.dn_of(name, AD_STAFF) for name in ("ann", "bob", "gone"))
-    samba.modify("".join(company.new_user(name, AD_STAFF) for name in ("ann", "bob", "gone"))
-                 + company.new_group("crew", AD_STAFF, ann) + modified(CREW, "add", "member", bob)
-                 + "dn: %s\nchangetype: delete\n\n" % gone)
+    samba.modify(
+        "".join(company.new_user(name, AD_STAFF) for name in ("ann", "bob", "gone"))
+        + company.new_group("crew", AD_STAFF, ann)
+        + modified(CREW, "add", "member", bob)
+        + "dn: %s\nchangetype: delete\n\n" % gone
+    )
     return company
 
 
@@ -57,8 +61,11 @@ def pair(account, company, tmp_path):
     """A function: two stores, one kept by incremental runs and one by full ones, after their first runs."""
 
     def begin(*jobs, **options):
-        pair = Pair(account, tmp_path, *({**account.options, "distinguished_name": [AD_STAFF], **job}
-                                         for job in jobs or [options]))
+        pair = Pair(
+            account,
+            tmp_path,
+            *({**account.options, "distinguished_name": [AD_STAFF], **job} for job in jobs or [options]),
+        )
         pair.step()
         return pair
 
@@ -68,16 +75,33 @@ def pair(account, company, tmp_path):
 def restored(samba, guid, dn):
     """Bring back who was deleted, as Active Directory's administrators do (MS-ADTS 3.1.1.5.3.7)."""
     deleted = "CN=%s\\0ADEL:%s,CN=Deleted Objects,DC=corp,DC=example" % (dn.partition(",")[0][3:], guid)
-    run(["ldapmodify", "-x", "-H", samba.ldaps_url, "-D", samba.login, "-w", samba.password,
-         "-e", "!1.2.840.113556.1.4.417", "-o", "TLS_REQCERT=never"],
+    run(
+        [
+            "ldapmodify",
+            "-x",
+            "-H",
+            samba.ldaps_url,
+            "-D",
+            samba.login,
+            "-w",
+            samba.password,
+            "-e",
+            "!1.2.840.113556.1.4.417",
+            "-o",
+            "TLS_REQCERT=never",
+        ],
         text="dn:: %s\nchangetype: modify\ndelete: isDeleted\n-\nreplace: distinguishedName\n"
-             "distinguishedName: %s\n-\n\n" % (base64.b64encode(deleted.encode()).decode(), dn))
+        "distinguishedName: %s\n-\n\n" % (base64.b64encode(deleted.encode()).decode(), dn),
+    )
     samba.modify(modified(dn, "replace", "userAccountControl", 544))
 
 
 def test_who_lies_outside_changes_while_somebody_joins_his_list(samba, company, pair):
-    samba.modify(company.new_user("out", AD_OTHERS) + modified(CREW, "delete", "member", BOB)
-                 + modified(CREW, "add", "member", OUT))
+    samba.modify(
+        company.new_user("out", AD_OTHERS)
+        + modified(CREW, "delete", "member", BOB)
+        + modified(CREW, "add", "member", OUT)
+    )
     both = pair()
     samba.modify(modified(OUT, "replace", "title", "x") + modified(CREW, "add", "member", BOB))
     both.step()
@@ -138,10 +162,11 @@ def test_who_is_kept_and_made_again_is_a_member(samba, company, pair, then):
     both.step()
     samba.modify(company.new_user("bob", AD_STAFF) + modified(CREW, "add", "member", BOB))
     both.step(without_mark=then == "full")
-    bob, = both.full.rows("SELECT key FROM users WHERE name = 'bob' AND extinct IS NULL")
+    (bob,) = both.full.rows("SELECT key FROM users WHERE name = 'bob' AND extinct IS NULL")
     assert bob in both.incremental.rows(
         "SELECT u.key FROM memberships m JOIN users u ON u.id = m.user_id JOIN user_groups g ON g.id = m.user_group_id"
-        " WHERE g.name = 'crew'")
+        " WHERE g.name = 'crew'"
+    )
 
 
 @pytest.mark.parametrize("then", ["full", "incremental"])
@@ -157,8 +182,10 @@ def test_who_is_kept_in_his_primary_group_and_comes_back_with_another(samba, com
 
 @pytest.mark.parametrize("then", ["full", "incremental"])
 def test_who_is_kept_and_belongs_to_another_synchronization_from_then_on(samba, company, pair, rowing_bob, then):
-    both = pair({"user_extinction": "skip", "distinguished_name": [], "exclude_distinguished_name": [AD_OTHERS]},
-                {"name": "second", "user_group": "All/Second", "distinguished_name": [AD_OTHERS]})
+    both = pair(
+        {"user_extinction": "skip", "distinguished_name": [], "exclude_distinguished_name": [AD_OTHERS]},
+        {"name": "second", "user_group": "All/Second", "distinguished_name": [AD_OTHERS]},
+    )
     samba.modify(moved(BOB, "CN=bob", AD_OTHERS))
     both.step()
     both.step(without_mark=then == "full")

@@ -27,9 +27,14 @@ READER, READER_PASSWORD = "uid=reader," + BASE, "Gravel-6-lantern-Tb93"
 ALWAYS = {"removal_limits": LIMITS, "allow_empty": True, "store_backups": 0}
 OTHERS = "ou=others," + BASE
 WAYS = {"syncrepl": ("syncprov",), "sweep": ()}
-PEOPLE_THERE = (unit("people") + unit("others") + "".join(map(person, ("ann", "bob", "cyd", "dan")))
-                + group("nurses", *map(dn_of, ("ann", "bob", "cyd"))) + group("doctors", dn_of("ann"))
-                + person("reader", "userPassword: " + READER_PASSWORD, below=BASE))
+PEOPLE_THERE = (
+    unit("people")
+    + unit("others")
+    + "".join(map(person, ("ann", "bob", "cyd", "dan")))
+    + group("nurses", *map(dn_of, ("ann", "bob", "cyd")))
+    + group("doctors", dn_of("ann"))
+    + person("reader", "userPassword: " + READER_PASSWORD, below=BASE)
+)
 
 
 @pytest.fixture(params=WAYS)
@@ -48,9 +53,11 @@ def lab(slapd, tmp_path):
     """With a mark, and changes since: one of each kind."""
     lab = Lab(slapd, tmp_path / "users.db")
     lab.once(**ALWAYS)
-    lab.modify("dn: %s\nchangetype: delete\n\n" % dn_of("bob")
-               + "dn: cn=nurses,%s\nchangetype: modify\ndelete: member\nmember: %s\nmember: %s\n\n" % (
-                   PEOPLE, dn_of("bob"), dn_of("cyd")))
+    lab.modify(
+        "dn: %s\nchangetype: delete\n\n" % dn_of("bob")
+        + "dn: cn=nurses,%s\nchangetype: modify\ndelete: member\nmember: %s\nmember: %s\n\n"
+        % (PEOPLE, dn_of("bob"), dn_of("cyd"))
+    )
     return lab
 
 
@@ -96,8 +103,9 @@ def test_without_a_mark_everything_is_read(lab):
 def test_a_mark_that_is_replayed_takes_nothing_away(lab):
     earlier = marks(lab)
     lab.once(**ALWAYS)
-    lab.modify(person("bob") + "dn: cn=nurses,%s\nchangetype: modify\nadd: member\nmember: %s\n\n" % (
-        PEOPLE, dn_of("bob")))
+    lab.modify(
+        person("bob") + "dn: cn=nurses,%s\nchangetype: modify\nadd: member\nmember: %s\n\n" % (PEOPLE, dn_of("bob"))
+    )
     lab.once(**ALWAYS)
     put_back(lab, earlier)
     assert went(lab) == ("incremental", LEFT)
@@ -135,11 +143,14 @@ def test_everything_is_read_every_so_often(lab, monkeypatch):
     assert went(lab, full_every="1h", read_mode="incremental")[0] == "incremental"
 
 
-@pytest.mark.parametrize(("what", "settings"), [
-    ("mapping", {"user_attributes": {"desk": "roomNumber"}}),
-    ("scope", {"exclude_distinguished_name": [OTHERS]}),
-    ("server and account", {"authentication": "simple", "login": READER, "password": READER_PASSWORD}),
-])
+@pytest.mark.parametrize(
+    ("what", "settings"),
+    [
+        ("mapping", {"user_attributes": {"desk": "roomNumber"}}),
+        ("scope", {"exclude_distinguished_name": [OTHERS]}),
+        ("server and account", {"authentication": "simple", "login": READER, "password": READER_PASSWORD}),
+    ],
+)
 def test_other_settings_ask_for_everything(lab, what, settings):
     lab.once(**ALWAYS)  # else what another server does not show is held
     more = {**settings, "scope_change": True}
@@ -236,8 +247,13 @@ def test_who_may_not_see_versions_outside_reads_everything(tmp_path, way):
     there = PEOPLE_THERE + person("out", below=OTHERS) + group("club", dn_of("out", OTHERS))
     with Slapd(ldif=ROOT + there, overlays=WAYS[way], settings=hidden) as server:
         lab = Lab(server, tmp_path / "users.db")
-        options = {"server": [server.ldap_url], "authentication": "simple", "login": READER,
-                   "password": READER_PASSWORD, "distinguished_name": [PEOPLE]}
+        options = {
+            "server": [server.ldap_url],
+            "authentication": "simple",
+            "login": READER,
+            "password": READER_PASSWORD,
+            "distinguished_name": [PEOPLE],
+        }
         lab.once(**options, **ALWAYS)
         lab.modify("dn: %s\nchangetype: modify\nreplace: mail\nmail: new@x.org\n\n" % dn_of("out", OTHERS))
         mode, reason = went(lab, **options)
@@ -289,9 +305,21 @@ def domain():
 class AsMisbehaving(Lab):
     def once(self, check_mode=False, **more):
         self.warnings = []
-        return synchronize(check_mode, self.warnings, **{
-            "name": "staff", "user_group": "All/Staff", "server": [self.server.ldap_url], "encryption": "none",
-            "login": LOGIN, "password": PASSWORD, "store": str(self.store), "user_extinction": "delete", **more})
+        return synchronize(
+            check_mode,
+            self.warnings,
+            **{
+                "name": "staff",
+                "user_group": "All/Staff",
+                "server": [self.server.ldap_url],
+                "encryption": "none",
+                "login": LOGIN,
+                "password": PASSWORD,
+                "store": str(self.store),
+                "user_extinction": "delete",
+                **more,
+            },
+        )
 
 
 @pytest.fixture
@@ -338,8 +366,10 @@ def test_who_is_deleted_and_still_there_is_not_removed(controller, domain):
     """It names somebody among the deleted, and has no index by which to find him."""
     emil = domain.user("emil", STAFF)
     controller.once(**ALWAYS)
-    domain.add("CN=a lie," + domain._DELETED, {"objectClass": ["top"], "isDeleted": "TRUE",
-                                               "objectGUID": domain[emil]["objectguid"]})
+    domain.add(
+        "CN=a lie," + domain._DELETED,
+        {"objectClass": ["top"], "isDeleted": "TRUE", "objectGUID": domain[emil]["objectguid"]},
+    )
     domain._hidden.add(tree.rdns("CN=a lie," + domain._DELETED))
     controller.server.fail(lambda request: "objectGUID=" in request.filter, misbehaving.finds_nothing)
     mode, reason = went(controller)
@@ -385,10 +415,17 @@ def test_limits_judge_an_incremental_read_as_a_full_one(controller, domain):
     must_be_equal(said_by(found[0]), said_by(found[1]))
 
 
-@pytest.mark.parametrize(("added", "removed"), [
-    ((), ("carl",)),  # who is still there
-    (("dora",), ()),  # who is not
-    (("dora",), ("carl",)), (("nobody",), ()), ((), ("nobody",)), (("Staff",), ())])
+@pytest.mark.parametrize(
+    ("added", "removed"),
+    [
+        ((), ("carl",)),  # who is still there
+        (("dora",), ()),  # who is not
+        (("dora",), ("carl",)),
+        (("nobody",), ()),
+        ((), ("nobody",)),
+        (("Staff",), ()),
+    ],
+)
 def test_a_lie_about_a_list_changes_nothing(controller, domain, monkeypatch, added, removed):
     """Nothing is believed of a list that the server does not confirm of the list as it is."""
     domain.user("dora", STAFF)

@@ -41,11 +41,31 @@ def server(domain, ca):
 
 def ldapsearch(server, ca, *arguments, url=None, password=PASSWORD):
     done = subprocess.run(
-        ["ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-x", "-D", LOGIN, "-w", password,
-         "-H", url or server.ldap_url, *arguments],
-        capture_output=True, text=True, timeout=20, check=False, env={**os.environ, "LDAPTLS_CACERT": str(ca.cert)})
-    return done.returncode, parse_ldif("\n".join(
-        line for line in done.stdout.splitlines() if not line.startswith("#") and ":" in line)), done.stderr
+        [
+            "ldapsearch",
+            "-LLL",
+            "-o",
+            "ldif-wrap=no",
+            "-x",
+            "-D",
+            LOGIN,
+            "-w",
+            password,
+            "-H",
+            url or server.ldap_url,
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env={**os.environ, "LDAPTLS_CACERT": str(ca.cert)},
+    )
+    return (
+        done.returncode,
+        parse_ldif("\n".join(line for line in done.stdout.splitlines() if not line.startswith("#") and ":" in line)),
+        done.stderr,
+    )
 
 
 def test_it_is_read_by_pages(server, ca):
@@ -57,18 +77,21 @@ def test_it_is_read_by_pages(server, ca):
     assert code == 4 and len(entries) == 5 and "Size limit exceeded" in said
 
 
-@pytest.mark.parametrize(("test", "found"), [
-    ("(&(objectCategory=person)(objectClass=USER))", 12),
-    ("(!(objectClass=user))", 2),
-    ("(|(cn=user01)(cn=USER02)(cn=nobody))", 2),
-    ("(cn=u*r1*)", 2),
-    ("(&(cn=*1)(mail=*))", 2),
-    ("(primaryGroupID>=513)", 12),
-    ("(primaryGroupID<=512)", 0),
-    ("(groupType:1.2.840.113556.1.4.803:=2147483648)", 1),
-    ("(member=cn=user03 , ou=staff,dc=corp,DC=example)", 1),
-    ("(&(objectClass=user)(!(showInAdvancedViewOnly=TRUE)))", 12),
-])
+@pytest.mark.parametrize(
+    ("test", "found"),
+    [
+        ("(&(objectCategory=person)(objectClass=USER))", 12),
+        ("(!(objectClass=user))", 2),
+        ("(|(cn=user01)(cn=USER02)(cn=nobody))", 2),
+        ("(cn=u*r1*)", 2),
+        ("(&(cn=*1)(mail=*))", 2),
+        ("(primaryGroupID>=513)", 12),
+        ("(primaryGroupID<=512)", 0),
+        ("(groupType:1.2.840.113556.1.4.803:=2147483648)", 1),
+        ("(member=cn=user03 , ou=staff,dc=corp,DC=example)", 1),
+        ("(&(objectClass=user)(!(showInAdvancedViewOnly=TRUE)))", 12),
+    ],
+)
 def test_filters_are_evaluated(server, ca, test, found):
     code, entries, said = ldapsearch(server, ca, "-b", OU, "-E", "pr=5/noprompt", test, "1.1")
     assert (code, len(entries)) == (0, found), said
@@ -100,7 +123,7 @@ def test_it_looks_like_active_directory_and_like_openldap(server, ca):
     openldap.group("Nurses", people, openldap.user("ann", people))
     with MisbehavingDirectory(openldap, logins={LOGIN: PASSWORD}, size_limit=3) as server:
         code, entries, _said = ldapsearch(server, ca, "-b", tree.SUFFIX, "-E", "pr=2/noprompt", "(objectClass=*)", "+")
-        assert code == 4 and len(entries) == 3    # on the total, as OpenLDAP's size.prtotal does
+        assert code == 4 and len(entries) == 3  # on the total, as OpenLDAP's size.prtotal does
         code, entries, _said = ldapsearch(server, ca, "-b", people, "(uid=ANN)", "uid", "entryUUID")
         assert entries["uid=ann," + people] == {"uid": ["ann"], "entryuuid": [str(tree.key("user ann"))]}
 
@@ -117,25 +140,35 @@ def test_tls_on_its_own_port_and_after_start_tls(server, ca):
 def test_who_may_not_log_in_is_refused_and_reads_nothing(server, ca):
     code, _entries, said = ldapsearch(server, ca, "-b", OU, password="wrong")
     assert code == 49 and "data 52e" in said
-    assert ldapsearch(server, ca, "-b", OU, "-D", "", password="")[0] == 1    # anonymous: no bind at all
+    assert ldapsearch(server, ca, "-b", OU, "-D", "", password="")[0] == 1  # anonymous: no bind at all
 
 
 def test_it_remembers_what_came_and_a_write_fails_the_test(domain):
     with pytest.raises(AssertionError, match="more than reading"), MisbehavingDirectory(domain) as server:
         ldif = "dn: OU=Staff,%s\nchangetype: delete\n" % tree.DOMAIN
-        subprocess.run(["ldapmodify", "-x", "-D", LOGIN, "-w", PASSWORD, "-H", server.ldap_url], input=ldif, text=True,
-                       capture_output=True, timeout=20, check=False)
+        subprocess.run(
+            ["ldapmodify", "-x", "-D", LOGIN, "-w", PASSWORD, "-H", server.ldap_url],
+            input=ldif,
+            text=True,
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
         assert [(bind.login, bind.password) for bind in server.of_kind("bind")] == [(LOGIN, PASSWORD)]
     assert len(domain) == 15
 
 
 def test_faults_begin_and_end_where_they_are_told(server, ca):
     pages = ["-b", OU, "-E", "pr=3/noprompt", "(objectClass=user)", "1.1"]
-    server.fail(lambda request: request.kind == "search" and request.page_size, misbehaving.ends_with(51, "busy now"),
-                first=2, times=1)
+    server.fail(
+        lambda request: request.kind == "search" and request.page_size,
+        misbehaving.ends_with(51, "busy now"),
+        first=2,
+        times=1,
+    )
     code, entries, said = ldapsearch(server, ca, *pages)
-    assert code == 51 and "busy now" in said and len(entries) == 3 + 2    # a page, and half of the next one's messages
-    assert ldapsearch(server, ca, *pages)[0] == 51    # on the next connection it is counted anew
+    assert code == 51 and "busy now" in said and len(entries) == 3 + 2  # a page, and half of the next one's messages
+    assert ldapsearch(server, ca, *pages)[0] == 51  # on the next connection it is counted anew
     server.behave()
     assert len(ldapsearch(server, ca, *pages)[1]) == 12
     server.behave()
@@ -145,12 +178,18 @@ def test_faults_begin_and_end_where_they_are_told(server, ca):
 def test_an_entry_that_moves_between_two_pages_comes_twice_or_not_at_all(server, domain, ca):
     pages = ["-b", tree.DOMAIN, "-E", "pr=3/noprompt", "(objectClass=user)", "1.1"]
     early, late = domain.unit("A"), domain.unit("Z")
-    server.fail(lambda request: request.page_size, times=1,
-                fault=misbehaving.changes(lambda: domain.move("CN=user00," + OU, "CN=user00," + late)))
+    server.fail(
+        lambda request: request.page_size,
+        times=1,
+        fault=misbehaving.changes(lambda: domain.move("CN=user00," + OU, "CN=user00," + late)),
+    )
     assert len(ldapsearch(server, ca, *pages)[1]) == 13
     server.behave()
-    server.fail(lambda request: request.page_size, times=1,
-                fault=misbehaving.changes(lambda: domain.move("CN=user11," + OU, "CN=user11," + early)))
+    server.fail(
+        lambda request: request.page_size,
+        times=1,
+        fault=misbehaving.changes(lambda: domain.move("CN=user11," + OU, "CN=user11," + early)),
+    )
     assert len(ldapsearch(server, ca, *pages)[1]) == 11
 
 

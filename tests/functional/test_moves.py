@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who moves while he is read comes twice, or is listed where he was not read. A value that led to him has not left its
-list: nothing ends by it, neither now nor in a later run."""
+list: nothing ends by it, neither now nor in a later run.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +20,17 @@ POSIX = {**FULL, "ldap_parameters": {"preset": "rfc2307"}}
 
 
 def posix_group(name, number, *lines):
-    return "\n".join(["dn: cn=%s,%s" % (name, PEOPLE), "objectClass: posixGroup", "cn: " + name,
-                      "gidNumber: %d" % number, *lines, "", ""])
+    return "\n".join(
+        [
+            "dn: cn=%s,%s" % (name, PEOPLE),
+            "objectClass: posixGroup",
+            "cn: " + name,
+            "gidNumber: %d" % number,
+            *lines,
+            "",
+            "",
+        ]
+    )
 
 
 ANN_MOVES = moved(dn_of("ann"), "uid=ann2", TEMPS)
@@ -29,8 +39,10 @@ INNER = "cn=inner," + PEOPLE
 
 
 def nested(lab):
-    return lab.rows("SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
-                    " JOIN user_groups n ON n.id = m.nested_id")
+    return lab.rows(
+        "SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
+        " JOIN user_groups n ON n.id = m.nested_id"
+    )
 
 
 def just_before(monkeypatch, where, name, change):
@@ -72,8 +84,12 @@ def server():
 
 LISTS = {
     "by DN": (FULL, person, group("nurses", dn_of("ann"), dn_of("bob")), ("member", dn_of("cyd"))),
-    "by name": (POSIX, lambda name: posix(name, 10), posix_group("nurses", 7, "memberUid: ann", "memberUid: bob"),
-                ("memberUid", "cyd")),
+    "by name": (
+        POSIX,
+        lambda name: posix(name, 10),
+        posix_group("nurses", 7, "memberUid: ann", "memberUid: bob"),
+        ("memberUid", "cyd"),
+    ),
 }
 LATER = {
     "somebody else changes": lambda joins: modified(dn_of("bob"), "add", "title", "x"),
@@ -135,8 +151,11 @@ def test_a_group_that_moves_while_it_is_read_stays_nested(server, meanwhile, tmp
 # Who moves after he was read, and is listed where he is now: the list leads to him, and his record tells where he was.
 FOLLOWS = {
     "inside": (FULL, ("member", dn_of("ann2", TEMPS), dn_of("bob")), renamed(dn_of("ann2", TEMPS), "uid=ann3")),
-    "outside": ({**FULL, "distinguished_name": PEOPLE}, ("member", dn_of("ann2", TEMPS), dn_of("bob")),
-                moved(dn_of("ann2", TEMPS), "uid=ann3", PEOPLE)),
+    "outside": (
+        {**FULL, "distinguished_name": PEOPLE},
+        ("member", dn_of("ann2", TEMPS), dn_of("bob")),
+        moved(dn_of("ann2", TEMPS), "uid=ann3", PEOPLE),
+    ),
     "by name": (POSIX, ("memberUid", "ann2", "bob"), renamed(dn_of("ann2", TEMPS), "uid=ann3")),
 }
 
@@ -148,8 +167,12 @@ def test_a_list_that_follows_a_move_once_and_not_twice_keeps_the_member(server, 
     lab = Lab(server, tmp_path / "users.db")
     server.modify("".join(map(lists[1], ("ann", "bob"))) + lists[2])
     lab.run(**options)
-    just_before(monkeypatch, reader.Reading, "_read_groups",
-                lambda: server.modify(ANN_MOVES + modified(NURSES, "replace", *list_now)))
+    just_before(
+        monkeypatch,
+        reader.Reading,
+        "_read_groups",
+        lambda: server.modify(ANN_MOVES + modified(NURSES, "replace", *list_now)),
+    )
     lab.once(**options)
     assert lab.members() == [("nurses", "ann"), ("nurses", "bob")]  # as she was read
     server.modify(moves_again)
@@ -164,11 +187,19 @@ def test_a_list_that_follows_a_move_once_and_not_twice_keeps_the_member(server, 
 def test_a_list_that_follows_the_move_of_a_nested_group_once_and_not_twice_keeps_it(server, meanwhile, tmp_path):
     lab = Lab(server, tmp_path / "users.db")
     away = "ou=away," + BASE
-    server.modify(person("ann") + unit("away") + group("inner", dn_of("ann")) + group("outer", INNER)
-                  + moved("cn=outer," + PEOPLE, "cn=outer", TEMPS))
+    server.modify(
+        person("ann")
+        + unit("away")
+        + group("inner", dn_of("ann"))
+        + group("outer", INNER)
+        + moved("cn=outer," + PEOPLE, "cn=outer", TEMPS)
+    )
     lab.run(**FULL)
-    meanwhile(server, moved(INNER, "cn=inner2", away)
-              + modified("cn=outer," + TEMPS, "replace", "member", "cn=inner2," + away), of_groups=True)
+    meanwhile(
+        server,
+        moved(INNER, "cn=inner2", away) + modified("cn=outer," + TEMPS, "replace", "member", "cn=inner2," + away),
+        of_groups=True,
+    )
     lab.once(**FULL)
     assert nested(lab) == [("outer", "inner")]  # as it was read
     server.modify(moved("cn=inner2," + away, "cn=inner3", PEOPLE))
@@ -195,8 +226,9 @@ def test_a_list_that_followed_to_where_a_group_was_read_first_keeps_it_nested(se
     lab = Lab(server, tmp_path / "users.db")
     server.modify(person("ann") + group("inner", dn_of("ann")) + group("outer", INNER))
     lab.run(**FULL)
-    server.modify(renamed(INNER, "cn=inner1")
-                  + modified("cn=outer," + PEOPLE, "replace", "member", "cn=inner1," + PEOPLE))
+    server.modify(
+        renamed(INNER, "cn=inner1") + modified("cn=outer," + PEOPLE, "replace", "member", "cn=inner1," + PEOPLE)
+    )
     meanwhile(server, moved("cn=inner1," + PEOPLE, "cn=inner2", TEMPS), of_groups=True)
     for _again in range(3):
         lab.once(**FULL)
@@ -205,11 +237,17 @@ def test_a_list_that_followed_to_where_a_group_was_read_first_keeps_it_nested(se
 
 def test_a_name_that_somebody_had_before_he_came_again_is_its_new_owners(server, meanwhile, tmp_path):
     lab = Lab(server, tmp_path / "users.db")
-    server.modify(posix("ann", 10) + posix("bob", 11) + posix("carl", 12, TEMPS)
-                  + posix_group("nurses", 7, "memberUid: carl", "memberUid: bob"))
+    server.modify(
+        posix("ann", 10)
+        + posix("bob", 11)
+        + posix("carl", 12, TEMPS)
+        + posix_group("nurses", 7, "memberUid: carl", "memberUid: bob")
+    )
     lab.run(**POSIX)
-    meanwhile(server, ANN_MOVES + renamed(dn_of("carl", TEMPS), "uid=ann")
-              + modified(NURSES, "replace", "memberUid", "ann", "bob"))
+    meanwhile(
+        server,
+        ANN_MOVES + renamed(dn_of("carl", TEMPS), "uid=ann") + modified(NURSES, "replace", "memberUid", "ann", "bob"),
+    )
     for _again in range(2):
         assert not lab.once(**POSIX)["summary"]["memberships"]["removed"]
     assert [name for _group, name in lab.members()] == ["ann", "bob"]
@@ -241,11 +279,21 @@ def test_a_newcomer_where_somebody_was_before_he_came_again_is_the_one_who_is_li
 
 def test_a_group_where_another_was_before_it_came_again_is_the_one_that_is_listed(server, meanwhile, tmp_path):
     lab = Lab(server, tmp_path / "users.db")
-    server.modify(person("ann") + group("inner", dn_of("ann")) + group("other", dn_of("ann"))
-                  + group("outer", "cn=other," + PEOPLE) + moved("cn=outer," + PEOPLE, "cn=outer", TEMPS))
+    server.modify(
+        person("ann")
+        + group("inner", dn_of("ann"))
+        + group("other", dn_of("ann"))
+        + group("outer", "cn=other," + PEOPLE)
+        + moved("cn=outer," + PEOPLE, "cn=outer", TEMPS)
+    )
     lab.run(**FULL)
-    meanwhile(server, moved(INNER, "cn=inner2", TEMPS) + renamed("cn=other," + PEOPLE, "cn=inner")
-              + modified("cn=outer," + TEMPS, "replace", "member", INNER), of_groups=True)
+    meanwhile(
+        server,
+        moved(INNER, "cn=inner2", TEMPS)
+        + renamed("cn=other," + PEOPLE, "cn=inner")
+        + modified("cn=outer," + TEMPS, "replace", "member", INNER),
+        of_groups=True,
+    )
     lab.once(**FULL)
     assert nested(lab) == [("outer", "other")]
 
@@ -253,8 +301,9 @@ def test_a_group_where_another_was_before_it_came_again_is_the_one_that_is_liste
 def test_each_value_that_meant_somebody_keeps_him(server, tmp_path):
     """By DN: the list has where he was at first, and where he was then. It lets go of either, and at last of both."""
     lab = Lab(server, tmp_path / "users.db")
-    server.modify(person("bob") + "".join(map(person, ("ann", "eve")))
-                  + group("nurses", dn_of("ann"), dn_of("eve"), dn_of("bob")))
+    server.modify(
+        person("bob") + "".join(map(person, ("ann", "eve"))) + group("nurses", dn_of("ann"), dn_of("eve"), dn_of("bob"))
+    )
     lab.run(**FULL)
     for name in "ann", "eve":
         server.modify(renamed(dn_of(name), "uid=%s2" % name))
@@ -275,11 +324,19 @@ def test_each_value_that_meant_somebody_keeps_him(server, tmp_path):
 
 def test_each_name_that_meant_somebody_keeps_him(server, tmp_path):
     lab = Lab(server, tmp_path / "users.db")
-    server.modify(posix("ann", 10, PEOPLE, "uid: anna") + posix("eve", 11, PEOPLE, "uid: eva") + posix("bob", 12)
-                  + posix_group("nurses", 7, *("memberUid: " + name for name in ("ann", "anna", "bob", "eve", "eva"))))
+    server.modify(
+        posix("ann", 10, PEOPLE, "uid: anna")
+        + posix("eve", 11, PEOPLE, "uid: eva")
+        + posix("bob", 12)
+        + posix_group("nurses", 7, *("memberUid: " + name for name in ("ann", "anna", "bob", "eve", "eva")))
+    )
     lab.run(**POSIX)
-    server.modify(modified(dn_of("ann"), "delete", "uid", "anna") + renamed(dn_of("ann"), "uid=new1")
-                  + modified(dn_of("eve"), "delete", "uid", "eva") + renamed(dn_of("eve"), "uid=new2"))
+    server.modify(
+        modified(dn_of("ann"), "delete", "uid", "anna")
+        + renamed(dn_of("ann"), "uid=new1")
+        + modified(dn_of("eve"), "delete", "uid", "eva")
+        + renamed(dn_of("eve"), "uid=new2")
+    )
     lab.once(**POSIX, removal_limits={"renames": "100%"})
     server.modify(modified(NURSES, "delete", "memberUid", "ann", "eva"))
     for _again in range(2):
@@ -293,8 +350,14 @@ def test_what_a_list_had_before_it_followed_is_still_remembered(server, monkeypa
     lab.run(**FULL)
     server.modify(renamed(dn_of("ann"), "uid=ann1"))
     lab.once(**FULL)
-    just_before(monkeypatch, reader.Reading, "_read_groups", lambda: server.modify(
-        moved(dn_of("ann1"), "uid=ann2", TEMPS) + modified(NURSES, "add", "member", dn_of("ann2", TEMPS))))
+    just_before(
+        monkeypatch,
+        reader.Reading,
+        "_read_groups",
+        lambda: server.modify(
+            moved(dn_of("ann1"), "uid=ann2", TEMPS) + modified(NURSES, "add", "member", dn_of("ann2", TEMPS))
+        ),
+    )
     lab.once(**FULL)
     server.modify(moved(dn_of("ann2", TEMPS), "uid=ann3", PEOPLE))
     lab.once(**FULL)
@@ -336,12 +399,23 @@ def test_the_same_of_a_user_outside_whom_a_nested_group_outside_has(server, tmp_
     inner, extra, outer = "cn=inner," + away, "cn=extra," + PEOPLE, "cn=outer," + PEOPLE
     everything, second = {**FULL, **ANY}, {**FULL, **ANY, **SECOND, "distinguished_name": PEOPLE}
     was, then, now = (dn_of(name, TEMPS) for name in ("ann", "ann1", "ann2"))
-    server.modify(unit("away") + person("bob") + person("ann", below=TEMPS) + group("inner", was)
-                  + moved(INNER, "cn=inner", away) + group("extra", was) + group("outer", dn_of("bob"), was, inner))
+    server.modify(
+        unit("away")
+        + person("bob")
+        + person("ann", below=TEMPS)
+        + group("inner", was)
+        + moved(INNER, "cn=inner", away)
+        + group("extra", was)
+        + group("outer", dn_of("bob"), was, inner)
+    )
     lab.once(**everything)
     lab.once(**second)
-    server.modify(renamed(was, "uid=ann1") + modified(outer, "replace", "member", then, dn_of("bob"), inner)
-                  + modified(inner, "replace", "member", then) + modified(extra, "replace", "member", then))
+    server.modify(
+        renamed(was, "uid=ann1")
+        + modified(outer, "replace", "member", then, dn_of("bob"), inner)
+        + modified(inner, "replace", "member", then)
+        + modified(extra, "replace", "member", then)
+    )
     lab.once(**second)
     server.modify(renamed(then, "uid=ann2") + modified(extra, "replace", "member", now))
     lab.once(**everything)
@@ -351,8 +425,12 @@ def test_the_same_of_a_user_outside_whom_a_nested_group_outside_has(server, tmp_
 
 def test_lists_of_names_and_of_dns_of_the_same_users_write_nothing_where_nothing_changes(server, tmp_path):
     lab = Lab(server, tmp_path / "users.db")
-    server.modify(posix("ann", 10) + posix("bob", 11, PEOPLE, "uid: bobby") + posix_group("nurses", 7, "memberUid: ann")
-                  + group("crew", dn_of("ann"), dn_of("bob")))
+    server.modify(
+        posix("ann", 10)
+        + posix("bob", 11, PEOPLE, "uid: bobby")
+        + posix_group("nurses", 7, "memberUid: ann")
+        + group("crew", dn_of("ann"), dn_of("bob"))
+    )
     by_name = {**POSIX, **SECOND}
     lab.once(**FULL)
     lab.once(**by_name)
@@ -377,12 +455,19 @@ def any_server(request):
 
 def test_a_group_that_moves_after_it_was_asked_what_changed_stays_nested(any_server, monkeypatch, tmp_path):
     lab = Lab(any_server, tmp_path / "users.db")
-    any_server.modify("".join(map(person, ("ann", "bob", "cyd", "dan"))) + group("inner", dn_of("ann"))
-                      + group("outer", dn_of("ann"), INNER))
+    any_server.modify(
+        "".join(map(person, ("ann", "bob", "cyd", "dan")))
+        + group("inner", dn_of("ann"))
+        + group("outer", dn_of("ann"), INNER)
+    )
     lab.once(**INCREMENTAL)
     any_server.modify(renamed(dn_of("ann"), "uid=ann2"))  # so that the lists with her are read
-    just_before(monkeypatch, partial._PartialReading, "_lists_to_read",
-                lambda: any_server.modify(moved(INNER, "cn=inner2", TEMPS)))
+    just_before(
+        monkeypatch,
+        partial._PartialReading,
+        "_lists_to_read",
+        lambda: any_server.modify(moved(INNER, "cn=inner2", TEMPS)),
+    )
     result = lab.once(**INCREMENTAL)
     assert result["read"]["mode"] == "full" and "moved while what changed was read" in result["read"]["reason"]
     for _again in range(2):
@@ -395,8 +480,14 @@ def test_a_user_who_moves_after_he_was_read_with_what_changed_stays_a_member(any
     any_server.modify(person("ann") + person("bob") + group("nurses", dn_of("ann"), dn_of("bob")))
     lab.once(**INCREMENTAL)
     any_server.modify(modified(dn_of("ann"), "add", "title", "x") + modified(NURSES, "add", "description", "x"))
-    just_before(monkeypatch, partial._PartialReading, "_fetch_groups", lambda: any_server.modify(
-        ANN_MOVES + modified(NURSES, "replace", "member", dn_of("ann2", TEMPS), dn_of("bob"))))
+    just_before(
+        monkeypatch,
+        partial._PartialReading,
+        "_fetch_groups",
+        lambda: any_server.modify(
+            ANN_MOVES + modified(NURSES, "replace", "member", dn_of("ann2", TEMPS), dn_of("bob"))
+        ),
+    )
     result = lab.once(**INCREMENTAL)
     assert result["read"]["mode"] == "full" and "moved while what changed was read" in result["read"]["reason"]
     any_server.modify(renamed(dn_of("ann2", TEMPS), "uid=ann3"))

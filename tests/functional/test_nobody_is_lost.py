@@ -31,8 +31,10 @@ def test_a_list_that_dangles_twice(lab):
         company.run()
         company.modify(renamed(dn_of("ann"), "uid=ann2"))
         assert company.run()["unresolved_members"]
-        company.modify("dn: cn=Nurses,%s\nchangetype: modify\ndelete: member\nmember: %s\n-\nadd: member\nmember: %s\n"
-                       % (PEOPLE, dn_of("ann"), dn_of("ann2")))
+        company.modify(
+            "dn: cn=Nurses,%s\nchangetype: modify\ndelete: member\nmember: %s\n-\nadd: member\nmember: %s\n"
+            % (PEOPLE, dn_of("ann"), dn_of("ann2"))
+        )
         company.run()
         company.modify(renamed(dn_of("ann2"), "uid=ann3"))
         company.run()
@@ -52,8 +54,11 @@ def test_a_list_that_dangles_for_two_synchronizations(lab):
 
 def test_a_list_with_bit_strings_that_dangles(lab):
     ann = dn_of("ann") + "#'01'B"
-    with lab(person("ann"), person("bob"),
-             group("Nurses", ann, dn_of("bob"), kind="groupOfUniqueNames", attribute="uniqueMember")) as company:
+    with lab(
+        person("ann"),
+        person("bob"),
+        group("Nurses", ann, dn_of("bob"), kind="groupOfUniqueNames", attribute="uniqueMember"),
+    ) as company:
         company.run()
         company.modify(renamed(dn_of("ann"), "uid=ann2"))
         company.run()
@@ -67,8 +72,9 @@ def test_a_list_of_names_that_dangles(lab, more):
     with lab(entry, posix("bob", 2, PEOPLE, "mail: bob@x.org"), names) as company:
         more = dict(more, ldap_parameters={"preset": "rfc2307"})
         company.run(**more)
-        company.modify("dn: %s\nchangetype: modify\ndelete: uid\nuid: amue\n\n" % dn_of("ann")
-                       + renamed(dn_of("bob"), "uid=bob2"))
+        company.modify(
+            "dn: %s\nchangetype: modify\ndelete: uid\nuid: amue\n\n" % dn_of("ann") + renamed(dn_of("bob"), "uid=bob2")
+        )
         for _run in range(2):
             assert len(company.run(**more)["unresolved_members"]) == 2
         assert len(company.members()) == 2
@@ -89,20 +95,26 @@ def test_a_group_that_is_listed_by_users_and_renamed(lab):
 def test_names_that_only_a_program_takes_for_one(lab):
     """To a directory 'Masse' and 'Maße' are two names."""
     masse, with_eszett = "cn=Masse,%s" % PEOPLE, "cn=Maße,%s" % PEOPLE
-    with lab(person("ann"), person("bob"), group("Masse", dn_of("ann")), group("Maße", dn_of("bob")),
-             group("Top", masse)) as company:
+    with lab(
+        person("ann"), person("bob"), group("Masse", dn_of("ann")), group("Maße", dn_of("bob")), group("Top", masse)
+    ) as company:
         company.run()
         company.modify("dn: cn=Top,%s\nchangetype: modify\nreplace: member\nmember: %s\n" % (PEOPLE, with_eszett))
         entry = company.run()["changed_groups"][0]
         assert len(entry["user_groups_added"]) == len(entry["user_groups_removed"]) == 1
 
 
-@pytest.mark.parametrize("options, words", [
-    ({"ldap_parameters": {"group_members": ["2.5.4.31"]}}, "ldap_parameters.group_members"),
-    ({"user_attributes": {"email": "rfc822Mailbox"}}, "the server calls one of the attributes 'mail'"),
-    ({"ldap_parameters": {"preset": "rfc2307", "user_key": "uidNumber", "group_key": "gidNumber"}},
-     "is the key of a user"),
-])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"ldap_parameters": {"group_members": ["2.5.4.31"]}}, "ldap_parameters.group_members"),
+        ({"user_attributes": {"email": "rfc822Mailbox"}}, "the server calls one of the attributes 'mail'"),
+        (
+            {"ldap_parameters": {"preset": "rfc2307", "user_key": "uidNumber", "group_key": "gidNumber"}},
+            "is the key of a user",
+        ),
+    ],
+)
 def test_options_that_would_empty_groups_or_fields(lab, options, words):
     group_of_ann = "dn: cn=g,%s\nobjectClass: posixGroup\ncn: g\ngidNumber: 7\nmemberUid: ann\n\n" % PEOPLE
     with lab(posix("ann", 7, PEOPLE, "mail: a@x.org"), group("Nurses", dn_of("ann")), group_of_ann) as company:
@@ -128,7 +140,7 @@ def test_an_extinct_record_whose_next_name_is_taken(lab):
         company.run()
         company.modify(person("ann"))
         company.run()
-        names = {name for name, in company.rows("SELECT name FROM users WHERE extinct IS NULL")}
+        names = {name for (name,) in company.rows("SELECT name FROM users WHERE extinct IS NULL")}
         assert names == {"ann", "ann (extinct)"}
 
 
@@ -141,8 +153,10 @@ def test_a_container_without_a_name(lab):
 
 
 def test_a_member_on_another_server(lab):
-    elsewhere = ("dn: ou=sub,%s\nobjectClass: referral\nobjectClass: extensibleObject\nou: sub\n"
-                 "ref: ldap://192.0.2.1/ou=sub,%s\n\n" % (BASE, BASE))
+    elsewhere = (
+        "dn: ou=sub,%s\nobjectClass: referral\nobjectClass: extensibleObject\nou: sub\n"
+        "ref: ldap://192.0.2.1/ou=sub,%s\n\n" % (BASE, BASE)
+    )
     with lab(elsewhere, person("ann"), group("Nurses", dn_of("ann"), "uid=eve,ou=sub,%s" % BASE)) as company:
         result = company.run()
         assert len(result["unresolved_members"]) == 1 and company.members() == [("Nurses", "ann")]
@@ -159,12 +173,14 @@ def test_another_container_under_the_name_of_the_selected_one(lab):
 
 
 def test_the_report_names_who_is_meant(lab):
-    """bob would be called ann, and loses: he joins the group as bob."""
+    """Bob would be called ann, and loses: he joins the group as bob."""
     with lab(person("ann"), person("bob"), group("Nurses", dn_of("ann"))) as company:
         company.run()
-        company.modify("dn: %s\nchangetype: modify\nreplace: uid\nuid: ann\nuid: bob\n\n" % dn_of("bob")
-                       + renamed(dn_of("bob"), "cn=bob")
-                       + "dn: cn=Nurses,%s\nchangetype: modify\nadd: member\nmember: cn=bob,%s\n" % (PEOPLE, PEOPLE))
+        company.modify(
+            "dn: %s\nchangetype: modify\nreplace: uid\nuid: ann\nuid: bob\n\n" % dn_of("bob")
+            + renamed(dn_of("bob"), "cn=bob")
+            + "dn: cn=Nurses,%s\nchangetype: modify\nadd: member\nmember: cn=bob,%s\n" % (PEOPLE, PEOPLE)
+        )
         result = company.run()
         assert result["changed_groups"][0]["members_added"] == ["bob"]
 
@@ -175,8 +191,9 @@ def test_a_group_created_again_under_its_name_shows_in_the_diff(lab):
         company.modify("dn: cn=Nurses,%s\nchangetype: delete\n" % PEOPLE)
         company.modify(group("Nurses", dn_of("ann")).replace("cn: Nurses", "cn: Nurses\ndescription: new"))
         result = company.run(user_group_extinction="delete", removal_limits={"user_groups": "1", "memberships": "1"})
-        assert [entry["changes"][0] for entry in result["changed_groups"]] == ["deleted", "created"] or \
-            [entry["changes"][0] for entry in result["changed_groups"]] == ["created", "deleted"]
+        assert [entry["changes"][0] for entry in result["changed_groups"]] == ["deleted", "created"] or [
+            entry["changes"][0] for entry in result["changed_groups"]
+        ] == ["created", "deleted"]
         assert "description: new" in result["diff"]["after"] and "description" not in result["diff"]["before"]
 
 
@@ -188,7 +205,7 @@ def test_changing_the_target_moves_who_is_extinct_too(lab):
         company.run(user_group="All/People")
         homes = company.rows("SELECT u.name, g.name FROM users u JOIN user_groups g ON g.id = u.home_id")
         assert homes == [("ann", "People"), ("bob", "People")]
-        assert [name for name, in company.rows("SELECT name FROM user_groups")] == ["All", "Nurses", "People"]
+        assert [name for (name,) in company.rows("SELECT name FROM user_groups")] == ["All", "Nurses", "People"]
 
 
 def test_a_group_that_wants_the_name_of_the_target_it_leaves(lab):

@@ -20,16 +20,27 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 SCRIPT = "<script>document.title = 'taken'</script>"
 MANY = ["p%02d" % number for number in range(30)]
-COMPANY = "".join([
-    lab.ROOT, lab.unit("people"), *map(lab.person, MANY), lab.person("zoe", "mail: zoe@example.org"),
-    lab.group("Nurses", *map(lab.dn_of, MANY)), lab.group("Doctors", lab.dn_of("p01"), "uid=nobody,%s" % lab.PEOPLE),
-    lab.group("Everybody", "cn=Nurses,%s" % lab.PEOPLE), lab.group("Reception", lab.dn_of("p02"))])
+COMPANY = "".join(
+    [
+        lab.ROOT,
+        lab.unit("people"),
+        *map(lab.person, MANY),
+        lab.person("zoe", "mail: zoe@example.org"),
+        lab.group("Nurses", *map(lab.dn_of, MANY)),
+        lab.group("Doctors", lab.dn_of("p01"), "uid=nobody,%s" % lab.PEOPLE),
+        lab.group("Everybody", "cn=Nurses,%s" % lab.PEOPLE),
+        lab.group("Reception", lab.dn_of("p02")),
+    ]
+)
 ESCAPED = "cn=\\<script\\>document.title \\= 'taken'\\</script\\>"
-CHANGES = "".join([
-    "dn: cn=Nurses,%s\nchangetype: modify\nreplace: member\n" % lab.PEOPLE,
-    "member: %s\nmember: %s\n\n" % (lab.dn_of("zoe"), lab.dn_of("p00")),
-    lab.renamed("cn=Doctors,%s" % lab.PEOPLE, "cn=Physicians"),
-    lab.group(SCRIPT, lab.dn_of("zoe")).replace("dn: cn=" + SCRIPT, "dn: " + ESCAPED)])
+CHANGES = "".join(
+    [
+        "dn: cn=Nurses,%s\nchangetype: modify\nreplace: member\n" % lab.PEOPLE,
+        "member: %s\nmember: %s\n\n" % (lab.dn_of("zoe"), lab.dn_of("p00")),
+        lab.renamed("cn=Doctors,%s" % lab.PEOPLE, "cn=Physicians"),
+        lab.group(SCRIPT, lab.dn_of("zoe")).replace("dn: cn=" + SCRIPT, "dn: " + ESCAPED),
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +118,16 @@ def test_the_page_says_what_the_result_says(browser, page, refused):
     browser.open(page, width=1200)
     text = browser.run("return document.body.innerText")
     for expected in (
-        "Refused. Nothing was changed.", refused["msg"], refused["plan_digest"], refused["removals_digest"],
-        "zoe", SCRIPT, "uid=nobody,%s" % lab.PEOPLE, "does not exist or cannot be read",
-        "before All/Staff/example/people/Doctors", "\u2212 29 members",
+        "Refused. Nothing was changed.",
+        refused["msg"],
+        refused["plan_digest"],
+        refused["removals_digest"],
+        "zoe",
+        SCRIPT,
+        "uid=nobody,%s" % lab.PEOPLE,
+        "does not exist or cannot be read",
+        "before All/Staff/example/people/Doctors",
+        "\u2212 29 members",
     ):
         assert expected in text, expected
     assert "p29" not in text, "a long list is folded"
@@ -129,15 +147,23 @@ def company():
 @pytest.fixture
 def play(company, collections_path, tmp_path, run_playbook):
     """Run a playbook of the collection by its full name."""
-    options = {"name": "staff", "user_group": "All/Staff", "server": [company.ldaps_url],
-               "ca_path": str(company.ca.cert), "use_ldap": True, "login": company.admin_dn,
-               "password": "{{ vault_password }}", "distinguished_name": lab.PEOPLE,
-               "store": str(tmp_path / "users.db")}
+    options = {
+        "name": "staff",
+        "user_group": "All/Staff",
+        "server": [company.ldaps_url],
+        "ca_path": str(company.ca.cert),
+        "use_ldap": True,
+        "login": company.admin_dn,
+        "password": "{{ vault_password }}",
+        "distinguished_name": lab.PEOPLE,
+        "store": str(tmp_path / "users.db"),
+    }
     variables = tmp_path / "variables.json"
 
     def run(name, *arguments, **more):
-        variables.write_text(json.dumps({"user_synchronization_options": options, "vault_password": company.password,
-                                         **more}))
+        variables.write_text(
+            json.dumps({"user_synchronization_options": options, "vault_password": company.password, **more})
+        )
         return run_playbook("usersync.directory.%s" % name, "-e", "@%s" % variables, *arguments)
 
     return run
@@ -185,8 +211,17 @@ def test_dry_run_and_synchronize(play, company, tmp_path):
 def test_the_playbooks_are_found_where_they_are_installed(collections_path):
     for name in sorted(path.stem for path in (CHECKOUT / "playbooks").glob("*.yml")):
         done = subprocess.run(
-            [str(Path(sys.executable).with_name("ansible-playbook")), "--syntax-check", "-i", "localhost,",
-             "usersync.directory." + name],
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                "--syntax-check",
+                "-i",
+                "localhost,",
+                "usersync.directory." + name,
+            ],
             env={"ANSIBLE_COLLECTIONS_PATH": str(collections_path), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-            capture_output=True, text=True, check=False, timeout=60)
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -32,7 +32,12 @@ def test_the_quickstart_shows_what_happened_and_leaves_nothing(tmp_path: Path) -
     environment = {**os.environ, "TMPDIR": str(tmp_path), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, str(CHECKOUT / "docs" / "quickstart" / "demo.py")],
-        env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""

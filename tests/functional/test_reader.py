@@ -92,7 +92,7 @@ class Seen:
         return {group.name for group in self.snapshot.user_groups.values()}
 
     def group(self, name: str) -> _model.UserGroup:
-        found, = (each for each in self.snapshot.user_groups.values() if each.name == name)
+        (found,) = (each for each in self.snapshot.user_groups.values() if each.name == name)
         return found
 
     def members(self, name: str) -> list[str]:
@@ -117,7 +117,8 @@ class Seen:
         return _model.Digests(
             {key: user.digest for key, user in self.snapshot.users.items()},
             {key: each.members_digest for key, each in groups.items()},
-            {}, self.snapshot.selected,
+            {},
+            self.snapshot.selected,
             lambda users: {key for key, each in groups.items() if not set(users).isdisjoint(each.members)},
         )
 
@@ -147,17 +148,35 @@ def test_a_small_company():
         person("zoë", "mail: zoe@example.org", "displayName: Zoë Ångström", "telephoneNumber: +46 1"),
         person("bob", "mail: b@example.org", "mail: a@example.org", "uid: aaa", "roomNumber: 7", "ou: Sales"),
         group("Zürich", "uid=ZOË, OU=People", "uid=bob,ou=people"),
-        entry("cn=unique,ou=groups", "objectClass: groupOfUniqueNames", "description: the few",
-              f"uniqueMember: uid=bob,ou=people,{SUFFIX}#'0101'B"),
-        entry("cn=twice,ou=groups", "objectClass: groupOfNames", "objectClass: extensibleObject",
-              f"member: uid=bob,ou=people,{SUFFIX}", f"uniqueMember: uid=bob,ou=people,{SUFFIX}"),
+        entry(
+            "cn=unique,ou=groups",
+            "objectClass: groupOfUniqueNames",
+            "description: the few",
+            f"uniqueMember: uid=bob,ou=people,{SUFFIX}#'0101'B",
+        ),
+        entry(
+            "cn=twice,ou=groups",
+            "objectClass: groupOfNames",
+            "objectClass: extensibleObject",
+            f"member: uid=bob,ou=people,{SUFFIX}",
+            f"uniqueMember: uid=bob,ou=people,{SUFFIX}",
+        ),
     ) as server:
         seen = look(server)
     assert seen.users == {"zoë", "bob"}  # the uid in the DN is the name
     assert seen.user("zoë").attributes == {
-        "display_name": "Zoë Ångström", "email": "zoe@example.org", "phone": "+46 1", "surname": "zoë"}
+        "display_name": "Zoë Ångström",
+        "email": "zoe@example.org",
+        "phone": "+46 1",
+        "surname": "zoë",
+    }
     assert seen.user("bob").attributes == {
-        "display_name": "bob", "email": "a@example.org", "office": "7", "department": "Sales", "surname": "bob"}
+        "display_name": "bob",
+        "email": "a@example.org",
+        "office": "7",
+        "department": "Sales",
+        "surname": "bob",
+    }
     assert seen.user("bob").enabled and seen.user("bob").home is None
     assert abs(seen.user("bob").created - time.time()) < 60
     assert seen.members("Zürich") == ["bob", "zoë"]
@@ -180,10 +199,16 @@ def test_nesting_survives_cycles_diamonds_and_depth():
     chain = [group(f"c{n}", f"cn=c{n + 1},ou=groups") for n in range(1000)]
     far = [group(f"f{n}", f"cn=f{n + 1},ou=far", below="ou=far") for n in range(50)]
     with directory(
-        person("anna"), person("eve"), unit("far"), *chain, group("c1000", "cn=top,ou=groups"), *far,
+        person("anna"),
+        person("eve"),
+        unit("far"),
+        *chain,
+        group("c1000", "cn=top,ou=groups"),
+        *far,
         group("f50", "cn=f0,ou=far", "uid=eve,ou=people", below="ou=far"),
         group("top", "cn=left,ou=groups", "cn=right,ou=groups", "cn=c0,ou=groups"),
-        group("left", "cn=bottom,ou=groups"), group("right", "cn=bottom,ou=groups"),
+        group("left", "cn=bottom,ou=groups"),
+        group("right", "cn=bottom,ou=groups"),
         group("bottom", "cn=top,ou=groups", "uid=anna,ou=people"),
     ) as server:
         seen = look(server, distinguished_name=[f"ou=groups,{SUFFIX}"])
@@ -200,10 +225,22 @@ def test_what_leads_to_no_one_is_reported_and_kept():
     with directory(
         person("anna"),
         entry("cn=device,ou=people", "objectClass: device"),
-        group("odd", "uid=gone,ou=people", "cn=odd,ou=groups", "uid=anna,ou=people", "cn=device,ou=people",
-              "uid=x,ou=nowhere"),
-        entry("cn=other,ou=groups", "objectClass: groupOfNames", "member: cn=someone,dc=elsewhere",
-              f"member: {SUFFIX}", "member: ", "member: cn=dummy"),
+        group(
+            "odd",
+            "uid=gone,ou=people",
+            "cn=odd,ou=groups",
+            "uid=anna,ou=people",
+            "cn=device,ou=people",
+            "uid=x,ou=nowhere",
+        ),
+        entry(
+            "cn=other,ou=groups",
+            "objectClass: groupOfNames",
+            "member: cn=someone,dc=elsewhere",
+            f"member: {SUFFIX}",
+            "member: ",
+            "member: cn=dummy",
+        ),
     ) as server:
         seen = look(server)
     assert seen.members("odd") == ["anna"] and seen.nested("odd") == []
@@ -217,7 +254,10 @@ def test_what_leads_to_no_one_is_reported_and_kept():
         ("other", "", "is empty"),
     }
     assert set(seen.group("odd").kept_values) == {
-        f"uid=gone,ou=people,{SUFFIX}", f"uid=x,ou=nowhere,{SUFFIX}", f"cn=device,ou=people,{SUFFIX}"}
+        f"uid=gone,ou=people,{SUFFIX}",
+        f"uid=x,ou=nowhere,{SUFFIX}",
+        f"cn=device,ou=people,{SUFFIX}",
+    }
     assert seen.snapshot.other_members == {"out_of_scope": 2}
 
 
@@ -229,11 +269,22 @@ def outside() -> Iterator[Slapd]:
     """A selected container whose group lists 600 users elsewhere."""
     names = [f"u{n}" for n in range(600)]
     with directory(
-        unit("far"), unit("off"), *(person(name, below="ou=far") for name in names),
-        person("strange\\2c name", below="ou=far"), person("straße", below="ou=far"), person("in"),
+        unit("far"),
+        unit("off"),
+        *(person(name, below="ou=far") for name in names),
+        person("strange\\2c name", below="ou=far"),
+        person("straße", below="ou=far"),
+        person("in"),
         person("temp", "employeeType: temp", below="ou=far"),
-        group("big", "uid=in,ou=people", "uid=temp,ou=far", "uid=strange\\, name,ou=far", "uid=STRAßE,ou=far",
-              "uid=none,ou=far", *(f"uid={name},ou=far" for name in names)),
+        group(
+            "big",
+            "uid=in,ou=people",
+            "uid=temp,ou=far",
+            "uid=strange\\, name,ou=far",
+            "uid=STRAßE,ou=far",
+            "uid=none,ou=far",
+            *(f"uid={name},ou=far" for name in names),
+        ),
         group("nested", "uid=u1,ou=far", below="ou=off"),
         group("outer", "cn=nested,ou=off"),
     ) as server:
@@ -267,13 +318,24 @@ def test_a_selected_group_selects_itself(outside):
 
 def test_exclusions_win():
     with directory(
-        unit("secret", ",ou=people"), person("anna"), person("bob"), person("carl", below="ou=secret,ou=people"),
+        unit("secret", ",ou=people"),
+        person("anna"),
+        person("bob"),
+        person("carl", below="ou=secret,ou=people"),
         group("staff", "uid=anna,ou=people", "uid=bob,ou=people", "uid=carl,ou=secret,ou=people", "cn=inner,ou=groups"),
         group("inner", "uid=anna,ou=people"),
     ) as server:
         for selected in ([], [f"cn=staff,ou=groups,{SUFFIX}"]):
-            seen = look(server, distinguished_name=selected, group_structure="both", exclude_distinguished_name=[
-                f"OU=Secret, ou=people,{SUFFIX}", f"uid=bob,ou=people,{SUFFIX}", f"cn=inner,ou=groups,{SUFFIX}"])
+            seen = look(
+                server,
+                distinguished_name=selected,
+                group_structure="both",
+                exclude_distinguished_name=[
+                    f"OU=Secret, ou=people,{SUFFIX}",
+                    f"uid=bob,ou=people,{SUFFIX}",
+                    f"cn=inner,ou=groups,{SUFFIX}",
+                ],
+            )
             assert seen.users == {"anna"} and seen.members("staff") == ["anna"] and seen.nested("staff") == []
             assert "secret" not in seen.groups and "inner" not in seen.groups
             assert seen.snapshot.other_members == {"out_of_scope": 3} and not seen.snapshot.unresolved
@@ -281,17 +343,27 @@ def test_exclusions_win():
 
 def test_containers_become_user_groups():
     with directory(
-        unit("north", ",ou=people"), entry("cn=desk,ou=north,ou=people", "objectClass: device"),
-        person("anna"), person("bob", below="ou=north,ou=people"),
-        person("carl", below="cn=desk,ou=north,ou=people"), unit("far"), person("dora", below="ou=far"),
+        unit("north", ",ou=people"),
+        entry("cn=desk,ou=north,ou=people", "objectClass: device"),
+        person("anna"),
+        person("bob", below="ou=north,ou=people"),
+        person("carl", below="cn=desk,ou=north,ou=people"),
+        unit("far"),
+        person("dora", below="ou=far"),
         group("staff", "uid=bob,ou=north,ou=people", "uid=dora,ou=far"),
     ) as server:
         selected = [f"ou=people,{SUFFIX}", f"cn=desk,ou=north,ou=people,{SUFFIX}", f"ou=groups,{SUFFIX}"]
         seen = look(server, distinguished_name=selected, group_structure="both")
         assert seen.groups == {"people", "north", "desk", "groups", "staff"}
         assert {name: seen.place(name) for name in ("anna", "bob", "carl", "dora", "staff", "desk", "north")} == {
-            "anna": "people", "bob": "north", "carl": "desk", "dora": None, "staff": "groups", "desk": "north",
-            "north": "people"}
+            "anna": "people",
+            "bob": "north",
+            "carl": "desk",
+            "dora": None,
+            "staff": "groups",
+            "desk": "north",
+            "north": "people",
+        }
         assert seen.members("north") == ["bob"] and seen.members("staff") == ["bob", "dora"]
         assert (seen.group("north").type, seen.group("desk").type) == ("organizational_unit", "container")
 
@@ -307,8 +379,10 @@ def test_a_renamed_selection_is_followed():
     with directory(person("anna"), group("staff", "uid=anna,ou=people")) as server:
         selected = [f"ou=people,{SUFFIX}", f"cn=staff,ou=groups,{SUFFIX}"]
         before = look(server, distinguished_name=selected)
-        server.modify(f"dn: cn=staff,ou=groups,{SUFFIX}\nchangetype: modrdn\nnewrdn: cn=crew\ndeleteoldrdn: 1\n\n"
-                      f"dn: ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: ou=folk\ndeleteoldrdn: 1\n")
+        server.modify(
+            f"dn: cn=staff,ou=groups,{SUFFIX}\nchangetype: modrdn\nnewrdn: cn=crew\ndeleteoldrdn: 1\n\n"
+            f"dn: ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: ou=folk\ndeleteoldrdn: 1\n"
+        )
         with pytest.raises(SynchronizationError, match="distinguished_name: 'ou=people.* does not exist"):
             look(server, distinguished_name=selected)
         after = look(server, before.digests(), distinguished_name=selected)
@@ -327,8 +401,11 @@ def test_a_renamed_selection_is_followed():
     ({"ldap_parameters": {"user_key": "sn"}}, "have one sn"),
 ])  # fmt: skip
 def test_bad_options_say_what_to_do(outside, options, words):
-    with directory(person("anna"), entry("uid=anne,ou=people", "objectClass: inetOrgPerson", "cn: a", "sn: anna"),
-                   person("bert", "sn: b")) as server:
+    with directory(
+        person("anna"),
+        entry("uid=anne,ou=people", "objectClass: inetOrgPerson", "cn: a", "sn: anna"),
+        person("bert", "sn: b"),
+    ) as server:
         if "sn" in options.get("ldap_parameters", {}).values():
             options = {**options, "user_filter": "(uid=ann*)"}
         with pytest.raises(SynchronizationError, match=words):
@@ -340,19 +417,26 @@ def test_bad_options_say_what_to_do(outside, options, words):
 
 @pytest.mark.parametrize("structure", ["groups", "organizational_units", "both"])
 def test_a_second_read_finds_nothing_new(structure):
-    with directory(person("anna"), person("bob"), group("staff", "uid=anna,ou=people", "uid=x,ou=people"),
-                   group("all", "cn=staff,ou=groups", "uid=bob,ou=people")) as server:
+    with directory(
+        person("anna"),
+        person("bob"),
+        group("staff", "uid=anna,ou=people", "uid=x,ou=people"),
+        group("all", "cn=staff,ou=groups", "uid=bob,ou=people"),
+    ) as server:
         first = look(server, group_structure=structure)
         again = look(server, first.digests(), group_structure=structure)
         assert set(again.snapshot.users.values()) == {None}
         assert {each.members for each in again.snapshot.user_groups.values()} == {None}
         assert again.groups == first.groups and not again.snapshot.lost_users
         assert [each.user_groups for each in again.snapshot.user_groups.values()] == [
-            each.user_groups for each in first.snapshot.user_groups.values()]
+            each.user_groups for each in first.snapshot.user_groups.values()
+        ]
 
-        server.modify(f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modify\nreplace: mail\nmail: b@example.org\n\n"
-                      f"dn: cn=staff,ou=groups,{SUFFIX}\nchangetype: modify\nadd: member\n"
-                      f"member: uid=bob,ou=people,{SUFFIX}\n")
+        server.modify(
+            f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modify\nreplace: mail\nmail: b@example.org\n\n"
+            f"dn: cn=staff,ou=groups,{SUFFIX}\nchangetype: modify\nadd: member\n"
+            f"member: uid=bob,ou=people,{SUFFIX}\n"
+        )
         changed = look(server, first.digests(), group_structure=structure)
         assert changed.users == {"bob"}
         if structure != "organizational_units":
@@ -370,7 +454,9 @@ def test_a_user_of_another_synchronization_has_a_body_only_where_that_has_him_el
 
 def test_a_key_that_two_users_have_is_no_key():
     with directory(
-        unit("far"), person("anna", "employeeNumber: 1"), person("eve", "employeeNumber: 1", below="ou=far"),
+        unit("far"),
+        person("anna", "employeeNumber: 1"),
+        person("eve", "employeeNumber: 1", below="ou=far"),
         group("staff", "uid=eve,ou=far"),
     ) as server:
         selected = [f"ou=people,{SUFFIX}", f"ou=groups,{SUFFIX}"]
@@ -398,8 +484,12 @@ def test_a_user_who_moves_while_the_users_are_read_is_there_once(monkeypatch):
 
 
 def test_of_lists_of_the_same_bytes_only_those_of_who_changed_are_gone_through(monkeypatch):
-    with directory(*map(person, ("anna", "bob", "carl")), group("ab", "uid=anna,ou=people", "uid=bob,ou=people"),
-                   group("b", "uid=bob,ou=people"), group("c", "uid=carl,ou=people")) as server:
+    with directory(
+        *map(person, ("anna", "bob", "carl")),
+        group("ab", "uid=anna,ou=people", "uid=bob,ou=people"),
+        group("b", "uid=bob,ou=people"),
+        group("c", "uid=carl,ou=people"),
+    ) as server:
         first = look(server)
         bob, carl = first.user("bob").key, first.user("carl").key
         server.modify(f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modify\nadd: mail\nmail: bob@example.org\n")
@@ -420,7 +510,10 @@ def test_of_lists_of_the_same_bytes_only_those_of_who_changed_are_gone_through(m
 
 def test_a_list_of_names_leads_to_no_one_once_two_have_the_name():
     with directory(
-        posix("anna", 10), posix("bob", 10), unit("far"), posix_group("crew", 99, "memberUid: bob"),
+        posix("anna", 10),
+        posix("bob", 10),
+        unit("far"),
+        posix_group("crew", 99, "memberUid: bob"),
     ) as server:
         options = {"ldap_parameters": {"preset": "rfc2307"}}
         first = look(server, **options)
@@ -457,8 +550,10 @@ def decoded(monkeypatch) -> list[bytes]:
 @pytest.mark.parametrize("structure", ["groups", "both"])
 def test_users_that_are_as_stored_are_known_by_their_bytes(preset, structure, monkeypatch):
     with directory(
-        *(posix(name, 10, "objectClass: shadowAccount") for name in ("anna", "bob", "carl")), unit("far"),
-        posix_group("ten", 10, "memberUid: anna", "memberUid: bob"), group("staff", "uid=anna,ou=people"),
+        *(posix(name, 10, "objectClass: shadowAccount") for name in ("anna", "bob", "carl")),
+        unit("far"),
+        posix_group("ten", 10, "memberUid: anna", "memberUid: bob"),
+        group("staff", "uid=anna,ou=people"),
     ) as server:
         options = {"group_structure": structure, "ldap_parameters": {"preset": preset}}
         first = look(server, **options)
@@ -467,27 +562,36 @@ def test_users_that_are_as_stored_are_known_by_their_bytes(preset, structure, mo
         assert dns == [] and set(again.snapshot.users.values()) == {None}
         assert {each.members for each in again.snapshot.user_groups.values()} == {None}
         assert [each.members_digest for each in again.snapshot.user_groups.values()] == [
-            each.members_digest for each in first.snapshot.user_groups.values()]
+            each.members_digest for each in first.snapshot.user_groups.values()
+        ]
 
-        server.modify(f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modify\nreplace: gidNumber\ngidNumber: 11\n-\n"
-                      "add: mail\nmail: bob@example.org\n\n"
-                      f"dn: uid=carl,ou=people,{SUFFIX}\nchangetype: modify\nadd: shadowExpire\nshadowExpire: 9\n")
+        server.modify(
+            f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modify\nreplace: gidNumber\ngidNumber: 11\n-\n"
+            "add: mail\nmail: bob@example.org\n\n"
+            f"dn: uid=carl,ou=people,{SUFFIX}\nchangetype: modify\nadd: shadowExpire\nshadowExpire: 9\n"
+        )
         changed = look(server, first.digests(), **options)
         users = [dn for dn in dns if dn.startswith(b"uid=")]
         assert sorted(users) == [f"uid={name},ou=people,{SUFFIX}".encode() for name in ("bob", "carl")]
         assert not changed.user("carl").enabled and changed.user("bob").enabled
         if preset == "rfc2307":
-            anna, = set(first.snapshot.users) - {changed.user("bob").key, changed.user("carl").key}
+            (anna,) = set(first.snapshot.users) - {changed.user("bob").key, changed.user("carl").key}
             assert changed.snapshot.user_groups[first.group("ten").key].members is None  # bob is listed as well
             server.modify(f"dn: cn=ten,ou=groups,{SUFFIX}\nchangetype: modify\ndelete: memberUid\nmemberUid: bob\n")
             assert set(look(server, first.digests(), **options).group("ten").members) == {
-                anna, changed.user("carl").key}
+                anna,
+                changed.user("carl").key,
+            }
 
 
 def test_a_member_list_of_the_same_bytes_leads_to_others():
     """Once somebody is another, gone or new, no list is taken for what it was."""
-    with directory(person("anna"), person("bob"), group("staff", "uid=anna,ou=people", "uid=bob,ou=people"),
-                   group("late", "uid=carl,ou=people", "uid=bob,ou=people")) as server:
+    with directory(
+        person("anna"),
+        person("bob"),
+        group("staff", "uid=anna,ou=people", "uid=bob,ou=people"),
+        group("late", "uid=carl,ou=people", "uid=bob,ou=people"),
+    ) as server:
         first = look(server)
         server.modify(f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: delete\n")
         gone = look(server, first.digests())
@@ -495,8 +599,15 @@ def test_a_member_list_of_the_same_bytes_leads_to_others():
         assert gone.group("staff").kept_values == [f"uid=bob,ou=people,{SUFFIX}"]
         server.modify(person("carl"))
         anna = first.user("anna")
-        new = look(server, _model.Digests({anna.key: anna.digest}, {
-            key: each.members_digest for key, each in gone.snapshot.user_groups.items()}, {}, {}))
+        new = look(
+            server,
+            _model.Digests(
+                {anna.key: anna.digest},
+                {key: each.members_digest for key, each in gone.snapshot.user_groups.items()},
+                {},
+                {},
+            ),
+        )
         assert new.members("late") == ["carl"] and new.group("late").kept_values == [f"uid=bob,ou=people,{SUFFIX}"]
 
 
@@ -504,8 +615,10 @@ def test_a_text_that_looks_like_an_attribute_is_none(monkeypatch):
     """What is found by its name in the bytes of an entry is only believed where decoding found the same."""
     fake = base64.b64encode(b"\x04\x09gidNumber1\x04\x04\x0220" + b"\x04\x03uid1\x05\x04\x03bob").decode("ascii")
     with directory(
-        posix("anna", 10, f"carLicense:: {fake}"), posix("bob", 20),
-        posix_group("ten", 10), posix_group("twenty", 20, "memberUid: anna"),
+        posix("anna", 10, f"carLicense:: {fake}"),
+        posix("bob", 20),
+        posix_group("ten", 10),
+        posix_group("twenty", 20, "memberUid: anna"),
     ) as server:
         # The server sends it before the real ones, or the test shows nothing.
         options = {"ldap_parameters": {"preset": "rfc2307"}, "user_attributes": {"car": "carLicense"}}
@@ -519,8 +632,10 @@ def test_a_text_that_looks_like_an_attribute_is_none(monkeypatch):
 
 def test_who_joins_by_a_primary_group_from_outside_is_seen_though_all_else_is_as_stored():
     with directory(unit("far"), posix("anna", 10), posix_group("ten", 10)) as server:
-        options = {"ldap_parameters": {"preset": "rfc2307"},
-                   "distinguished_name": [f"ou=people,{SUFFIX}", f"ou=groups,{SUFFIX}"]}
+        options = {
+            "ldap_parameters": {"preset": "rfc2307"},
+            "distinguished_name": [f"ou=people,{SUFFIX}", f"ou=groups,{SUFFIX}"],
+        }
         first = look(server, **options)
         assert look(server, first.digests(), **options).group("ten").members is None
         server.modify(posix("eve", 10, below="ou=far"))
@@ -539,8 +654,10 @@ def test_large_pages_are_handed_on_while_they_come_in(monkeypatch):
             yield part
 
     monkeypatch.setattr(reader, "encoded_entries", counting)
-    with directory(*(person(f"u{number:03}", f"description: {'x' * 300}") for number in range(100)),
-                   group("all", *(f"uid=u{number:03},ou=people" for number in range(100)))) as server:
+    with directory(
+        *(person(f"u{number:03}", f"description: {'x' * 300}") for number in range(100)),
+        group("all", *(f"uid=u{number:03},ou=people" for number in range(100))),
+    ) as server:
         seen = look(server)
     assert len(seen.users) == 100 and len(seen.members("all")) == 100
     assert max(sizes) < 6000 and len(sizes) > 8
@@ -548,29 +665,46 @@ def test_large_pages_are_handed_on_while_they_come_in(monkeypatch):
 
 def test_the_lost_are_gone_or_out_of_scope():
     with directory(
-        unit("far"), person("anna"), person("bob"), person("carl"), group("a", "uid=anna,ou=people"), group("b"),
+        unit("far"),
+        person("anna"),
+        person("bob"),
+        person("carl"),
+        group("a", "uid=anna,ou=people"),
+        group("b"),
     ) as server:
         options = {"distinguished_name": [f"ou=people,{SUFFIX}", f"ou=groups,{SUFFIX}"], "group_filter": "(!(o=x))"}
         first = look(server, **options)
-        server.modify(f"dn: uid=anna,ou=people,{SUFFIX}\nchangetype: delete\n\n"
-                      f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: uid=rob\ndeleteoldrdn: 1\n"
-                      f"newsuperior: ou=far,{SUFFIX}\n\n"
-                      f"dn: cn=b,ou=groups,{SUFFIX}\nchangetype: modify\nadd: o\no: x\n\n"
-                      f"dn: cn=a,ou=groups,{SUFFIX}\nchangetype: delete\n")
+        server.modify(
+            f"dn: uid=anna,ou=people,{SUFFIX}\nchangetype: delete\n\n"
+            f"dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: uid=rob\ndeleteoldrdn: 1\n"
+            f"newsuperior: ou=far,{SUFFIX}\n\n"
+            f"dn: cn=b,ou=groups,{SUFFIX}\nchangetype: modify\nadd: o\no: x\n\n"
+            f"dn: cn=a,ou=groups,{SUFFIX}\nchangetype: delete\n"
+        )
         stored = first.digests()
         stored.user_groups["name:sales"] = b""
         again = look(server, stored, **options).snapshot
         assert again.lost_users == {first.user("anna").key: _model.GONE, first.user("bob").key: _model.OUT_OF_SCOPE}
         assert again.lost_user_groups == {
-            first.group("a").key: _model.GONE, first.group("b").key: _model.OUT_OF_SCOPE, "name:sales": _model.GONE}
+            first.group("a").key: _model.GONE,
+            first.group("b").key: _model.OUT_OF_SCOPE,
+            "name:sales": _model.GONE,
+        }
 
 
 # --- presets ---------------------------------------------------------------------------------------------------------
 
 
 def posix(name: str, gid: int, *lines: str, below: str = "ou=people") -> str:
-    return person(name, "objectClass: posixAccount", "uidNumber: 1", f"gidNumber: {gid}", f"homeDirectory: /{name}",
-                  *lines, below=below)
+    return person(
+        name,
+        "objectClass: posixAccount",
+        "uidNumber: 1",
+        f"gidNumber: {gid}",
+        f"homeDirectory: /{name}",
+        *lines,
+        below=below,
+    )
 
 
 def posix_group(name: str, gid: int, *lines: str, below: str = "ou=groups") -> str:
@@ -579,15 +713,30 @@ def posix_group(name: str, gid: int, *lines: str, below: str = "ou=groups") -> s
 
 def test_rfc2307():
     with directory(
-        unit("far"), posix("anna", 10, "uid: ann"), posix("Bob", 20),
-        posix("twin", 30), posix("TWIN", 30, below="ou=groups"),
-        posix("far", 20, below="ou=far"), posix("listed", 40, "shadowExpire: 1", "objectClass: shadowAccount",
-                                                below="ou=far"),
+        unit("far"),
+        posix("anna", 10, "uid: ann"),
+        posix("Bob", 20),
+        posix("twin", 30),
+        posix("TWIN", 30, below="ou=groups"),
+        posix("far", 20, below="ou=far"),
+        posix("listed", 40, "shadowExpire: 1", "objectClass: shadowAccount", below="ou=far"),
         posix("temp", 40, "employeeType: temp", below="ou=far"),
-        unit("off"), posix("double", 50, below="ou=far"), posix("Double", 50, below="ou=off"),
-        posix_group("ten", 10, "memberUid: bob", "memberUid: listed", "memberUid: twin", "memberUid: none",
-                    "memberUid: temp", "memberUid: anna", "memberUid: double"),
-        posix_group("twenty", 20), posix_group("names", 99, "memberUid: ann", "memberUid: anna"),
+        unit("off"),
+        posix("double", 50, below="ou=far"),
+        posix("Double", 50, below="ou=off"),
+        posix_group(
+            "ten",
+            10,
+            "memberUid: bob",
+            "memberUid: listed",
+            "memberUid: twin",
+            "memberUid: none",
+            "memberUid: temp",
+            "memberUid: anna",
+            "memberUid: double",
+        ),
+        posix_group("twenty", 20),
+        posix_group("names", 99, "memberUid: ann", "memberUid: anna"),
     ) as server:
         options = {"ldap_parameters": {"preset": "rfc2307"}, "user_filter": "(!(employeeType=temp))"}
         everyone = look(server, **options)
@@ -598,9 +747,11 @@ def test_rfc2307():
         assert each.members("ten") == ["Bob", "anna", "listed"]  # listed, by primary group, and elsewhere
         assert each.members("twenty") == ["Bob", "far"] and each.members("names") == ["anna"]
         assert not each.user("listed").enabled and each.user("far").enabled
-        assert each.unresolved() == {("ten", "twin", "is ambiguous: several users have this name"),
-                                     ("ten", "double", "is ambiguous: several users have this name"),
-                                     ("ten", "none", "does not exist or cannot be read")}
+        assert each.unresolved() == {
+            ("ten", "twin", "is ambiguous: several users have this name"),
+            ("ten", "double", "is ambiguous: several users have this name"),
+            ("ten", "none", "does not exist or cannot be read"),
+        }
         assert each.snapshot.other_members == {"out_of_scope": 1}
         assert set(each.group("ten").kept_values) == {"twin", "none", "temp", "double"}
     assert skipped.members("ten") == ["Bob", "anna"] and skipped.members("twenty") == ["Bob"]
@@ -613,13 +764,16 @@ def test_openldap_samba():
         return posix(name, 10, "objectClass: sambaSamAccount", f"sambaSID: S-1-5-21-1-2-3-{number}", *lines)
 
     def mapping(name: str, gid: int, number: int) -> str:
-        return posix_group(name, gid, "objectClass: sambaGroupMapping", f"sambaSID: S-1-5-21-1-2-3-{number}",
-                           "sambaGroupType: 2")
+        return posix_group(
+            name, gid, "objectClass: sambaGroupMapping", f"sambaSID: S-1-5-21-1-2-3-{number}", "sambaGroupType: 2"
+        )
 
     with directory(
         account("anna", 1000, "sambaPrimaryGroupSID: S-1-5-21-1-2-3-513", "sambaAcctFlags: [U          ]"),
-        account("bob", 1001, "sambaAcctFlags: [DU         ]"), posix("nobody", 10),
-        mapping("ten", 10, 512), mapping("users", 20, 513),
+        account("bob", 1001, "sambaAcctFlags: [DU         ]"),
+        posix("nobody", 10),
+        mapping("ten", 10, 512),
+        mapping("users", 20, 513),
     ) as server:
         for selected in ([], [f"ou=groups,{SUFFIX}"]):
             seen = look(server, ldap_parameters={"preset": "openldap_samba"}, distinguished_name=selected)
@@ -643,9 +797,17 @@ def test_open_directory():
         return f"6F9619FF-8B86-D011-B42D-00C04FC9{number:04}"
 
     with directory(
-        account("anna", 1, 10), account("bob", 2, 20, "authAuthority: ;DisabledUser;;ShadowHash;"),
-        apple_group("staff", 3, 20, f"apple-group-memberguid: {uid(1)}", f"apple-group-nestedgroup: {uid(4)}",
-                    f"apple-group-memberguid: {uid(9)}", "apple-group-realname: The staff"),
+        account("anna", 1, 10),
+        account("bob", 2, 20, "authAuthority: ;DisabledUser;;ShadowHash;"),
+        apple_group(
+            "staff",
+            3,
+            20,
+            f"apple-group-memberguid: {uid(1)}",
+            f"apple-group-nestedgroup: {uid(4)}",
+            f"apple-group-memberguid: {uid(9)}",
+            "apple-group-realname: The staff",
+        ),
         apple_group("inner", 4, 30, f"apple-group-nestedgroup: {uid(3)}", f"apple-group-memberguid: {uid(2)}"),
     ) as server:
         options = {"ldap_parameters": {"preset": "open_directory"}}
@@ -660,20 +822,38 @@ def test_open_directory():
 
 def test_freeipa():
     def ipa(name: str, number: int, below: str) -> str:
-        return posix(name, 1, "objectClass: ipaObject", f"ipaUniqueID: id-{number}", "objectClass: nsOperational",
-                     f"nsAccountLock: {'TRUE' if name == 'bob' else 'FALSE'}", below=below)
+        return posix(
+            name,
+            1,
+            "objectClass: ipaObject",
+            f"ipaUniqueID: id-{number}",
+            "objectClass: nsOperational",
+            f"nsAccountLock: {'TRUE' if name == 'bob' else 'FALSE'}",
+            below=below,
+        )
 
     def ipa_group(name: str, number: int, *members: str) -> str:
-        return entry(f"cn={name},cn=groups,cn=accounts", "objectClass: ipaUserGroup", "objectClass: ipaObject",
-                     f"ipaUniqueID: id-{number}", *(f"member: {member},{SUFFIX}" for member in members))
+        return entry(
+            f"cn={name},cn=groups,cn=accounts",
+            "objectClass: ipaUserGroup",
+            "objectClass: ipaObject",
+            f"ipaUniqueID: id-{number}",
+            *(f"member: {member},{SUFFIX}" for member in members),
+        )
 
     def container(dn: str) -> str:
         return entry(dn, "objectClass: device", "objectClass: nsOperational", "nsUniqueId: " + dn.replace(",", "-"))
 
     users = "cn=users,cn=accounts"
     with directory(
-        container("cn=accounts"), container(users), container("cn=groups,cn=accounts"), container("cn=compat"),
-        container("cn=provisioning"), ipa("anna", 1, users), ipa("bob", 2, users), ipa("left", 3, "cn=provisioning"),
+        container("cn=accounts"),
+        container(users),
+        container("cn=groups,cn=accounts"),
+        container("cn=compat"),
+        container("cn=provisioning"),
+        ipa("anna", 1, users),
+        ipa("bob", 2, users),
+        ipa("left", 3, "cn=provisioning"),
         ipa("anna", 9, "cn=compat"),
         ipa_group("staff", 4, f"uid=anna,{users}", "uid=left,cn=provisioning", "cn=inner,cn=groups,cn=accounts"),
         ipa_group("inner", 5, f"uid=bob,{users}"),
@@ -700,9 +880,14 @@ def test_389ds():
         return "objectClass: nsOperational", f"nsUniqueId: 6f9619ff-8b86d011-b42d00c0-4fc9{number:04}"
 
     with directory(
-        person("anna", *key(1)), person("bob", *key(2), "nsAccountLock: true"),
-        entry("cn=staff,ou=groups", "objectClass: groupOfUniqueNames", *key(3),
-              f"uniqueMember: uid=anna,ou=people,{SUFFIX}"),
+        person("anna", *key(1)),
+        person("bob", *key(2), "nsAccountLock: true"),
+        entry(
+            "cn=staff,ou=groups",
+            "objectClass: groupOfUniqueNames",
+            *key(3),
+            f"uniqueMember: uid=anna,ou=people,{SUFFIX}",
+        ),
     ) as server:
         seen = look(server, ldap_parameters={"preset": "389ds"})
     assert seen.members("staff") == ["anna"] and seen.user("anna").key == "6f9619ff-8b86d011-b42d00c0-4fc90001"
@@ -711,7 +896,8 @@ def test_389ds():
 
 def test_a_permanent_lock_of_openldap():
     with directory(
-        person("anna", "pwdAccountLockedTime: 20260101000000Z"), person("bob", "pwdAccountLockedTime: 000001010000Z"),
+        person("anna", "pwdAccountLockedTime: 20260101000000Z"),
+        person("bob", "pwdAccountLockedTime: 000001010000Z"),
         overlays=("ppolicy",),
     ) as server:
         seen = look(server)
@@ -731,10 +917,13 @@ def test_groups_of_the_user_by_dn():
         unit("far"),
         person("anna", f"seeAlso: cn=STAFF,ou=groups,{SUFFIX}", f"seeAlso: cn=gone,{SUFFIX}"),
         person("dora", f"seeAlso: cn=staff,ou=groups,{SUFFIX}", below="ou=far"),
-        person("emil", below="ou=far"), group("staff", "uid=emil,ou=far"),
+        person("emil", below="ou=far"),
+        group("staff", "uid=emil,ou=far"),
     ) as server:
-        options = {"ldap_parameters": {"user_groups": "seeAlso"},
-                   "distinguished_name": [f"ou=people,{SUFFIX}", f"ou=groups,{SUFFIX}"]}
+        options = {
+            "ldap_parameters": {"user_groups": "seeAlso"},
+            "distinguished_name": [f"ou=people,{SUFFIX}", f"ou=groups,{SUFFIX}"],
+        }
         assert look(server, **options).members("staff") == ["anna", "dora"]
         assert look(server, **options, outside_members="skip").members("staff") == ["anna"]
 
@@ -766,11 +955,13 @@ def test_the_naming_context():
     assert _context(several, [], default="dc=b") == "dc=b"
     assert _context(several, ["OU=y,DC=A"]) == "dc=a"
     assert _context(several, ["ou=y,ou=x,dc=a"]) == "ou=x,dc=a"
-    for selected, words in (([], "several naming contexts \\('dc=a', 'dc=b', 'ou=x,dc=a'\\)"),
-                            (["ou=y,dc=a", "dc=b"], "make one synchronization for each"),
-                            (["dc=c"], "none of the server's naming contexts .*: correct it$"),
-                            (["dc=a,dc=c", "dc=d"], "none of the server's naming contexts .*: correct it$"),
-                            (["ou=y", "dc=a"], "contexts .*: correct it; a DN with commas is one string, not a list$")):
+    for selected, words in (
+        ([], "several naming contexts \\('dc=a', 'dc=b', 'ou=x,dc=a'\\)"),
+        (["ou=y,dc=a", "dc=b"], "make one synchronization for each"),
+        (["dc=c"], "none of the server's naming contexts .*: correct it$"),
+        (["dc=a,dc=c", "dc=d"], "none of the server's naming contexts .*: correct it$"),
+        (["ou=y", "dc=a"], "contexts .*: correct it; a DN with commas is one string, not a list$"),
+    ):
         with pytest.raises(SynchronizationError, match=f"distinguished_name: .*{words}"):
             _context(several, selected)
 
@@ -790,12 +981,32 @@ def company(samba) -> str:
     ou = f"OU=Größe,{base}"
 
     def account(name: str, control: int, *lines: str, below: str = ou) -> str:
-        return "\n".join([f"dn: CN={name},{below}", "objectClass: user", f"sAMAccountName: {name}",
-                          f"userAccountControl: {control}", *lines]) + "\n\n"
+        return (
+            "\n".join(
+                [
+                    f"dn: CN={name},{below}",
+                    "objectClass: user",
+                    f"sAMAccountName: {name}",
+                    f"userAccountControl: {control}",
+                    *lines,
+                ]
+            )
+            + "\n\n"
+        )
 
     def ad_group(name: str, *members: str, kind: int = -2147483646) -> str:
-        return "\n".join([f"dn: CN={name},{ou}", "objectClass: group", f"sAMAccountName: {name}",
-                          f"groupType: {kind}", *(f"member: {member}" for member in members)]) + "\n\n"
+        return (
+            "\n".join(
+                [
+                    f"dn: CN={name},{ou}",
+                    "objectClass: group",
+                    f"sAMAccountName: {name}",
+                    f"groupType: {kind}",
+                    *(f"member: {member}" for member in members),
+                ]
+            )
+            + "\n\n"
+        )
 
     samba.modify(
         f"dn: {ou}\nobjectClass: organizationalUnit\n\n"
@@ -833,11 +1044,15 @@ def test_active_directory(samba, company):
     assert seen.members("inner") == ["later", "locked", "outside"] and seen.nested("inner") == ["staff"]
     assert seen.snapshot.other_members == {"computers": 1, "contacts": 1, "well_known_identities": 1}
     assert {(name, reason) for name, _value, reason in seen.unresolved()} == {
-        ("staff", "is a user of another domain that is not in the store")}
+        ("staff", "is a user of another domain that is not in the store")
+    }
     assert (seen.group("staff").type, seen.group("mail").type) == ("security", "distribution")
 
-    again = look(samba, foreign._replace(users=seen.digests().users, user_groups=seen.digests().user_groups),
-                 distinguished_name=[company])
+    again = look(
+        samba,
+        foreign._replace(users=seen.digests().users, user_groups=seen.digests().user_groups),
+        distinguished_name=[company],
+    )
     assert set(again.snapshot.users.values()) == {None}
     assert {each.members for each in again.snapshot.user_groups.values()} == {None}
 
@@ -846,8 +1061,14 @@ def test_active_directory_containers(samba, company):
     seen = look(samba, distinguished_name=[company], group_structure="both", group_types="security")
     assert seen.groups == {"Größe", "Süd", "Desk", "staff", "inner"}
     assert {name: seen.place(name) for name in ("Änne", "later", "desk", "hid", "outside", "Süd", "staff")} == {
-        "Änne": "Größe", "later": "Süd", "desk": "Desk", "hid": "Größe", "outside": None, "Süd": "Größe",
-        "staff": "Größe"}
+        "Änne": "Größe",
+        "later": "Süd",
+        "desk": "Desk",
+        "hid": "Größe",
+        "outside": None,
+        "Süd": "Größe",
+        "staff": "Größe",
+    }
     assert seen.members("Größe") == ["expired", "hid", "locked", "Änne"]
 
 
@@ -874,13 +1095,17 @@ def test_a_renamed_selection_of_active_directory_is_followed(samba, company):
     samba.modify(f"dn: {ou}\nobjectClass: organizationalUnit\n\n")
     samba.create_users(["mover", "leaver", "goner"], ou)
     first = look(samba, distinguished_name=[ou])
-    samba.modify(f"dn: CN=leaver,{ou}\nchangetype: modrdn\nnewrdn: CN=leaver\ndeleteoldrdn: 1\n"
-                 f"newsuperior: {company}\n\ndn: CN=goner,{ou}\nchangetype: delete\n\n"
-                 f"dn: {ou}\nchangetype: modrdn\nnewrdn: OU=after\ndeleteoldrdn: 1\nnewsuperior: {company}\n")
+    samba.modify(
+        f"dn: CN=leaver,{ou}\nchangetype: modrdn\nnewrdn: CN=leaver\ndeleteoldrdn: 1\n"
+        f"newsuperior: {company}\n\ndn: CN=goner,{ou}\nchangetype: delete\n\n"
+        f"dn: {ou}\nchangetype: modrdn\nnewrdn: OU=after\ndeleteoldrdn: 1\nnewsuperior: {company}\n"
+    )
     again = look(samba, first.digests(), distinguished_name=[ou])
     assert again.users == {"mover"} and "OU=after" in again.user("mover").dn
     assert again.snapshot.lost_users == {
-        first.user("leaver").key: _model.OUT_OF_SCOPE, first.user("goner").key: _model.GONE}
+        first.user("leaver").key: _model.OUT_OF_SCOPE,
+        first.user("goner").key: _model.GONE,
+    }
     assert "OU=after" in again.snapshot.warnings[0]
 
 
@@ -904,8 +1129,9 @@ def test_a_long_member_list_that_comes_in_ranges(samba, company, monkeypatch):
 def test_without_the_right_to_read_the_state_there_is_no_snapshot(samba, company):
     samba.create_user("curious", "Passw0rd-9")
     # schemaIDGUID of userAccountControl; authenticated users may else read it.
-    samba.samba_tool("dsacl", "set", f"--objectdn=CN=locked,{company}",
-                     "--sddl=(OD;;RP;bf967a68-0de6-11d0-a285-00aa003049e2;;AU)")
+    samba.samba_tool(
+        "dsacl", "set", f"--objectdn=CN=locked,{company}", "--sddl=(OD;;RP;bf967a68-0de6-11d0-a285-00aa003049e2;;AU)"
+    )
     login = {"login": "CORP\\CURIOUS", "password": "Passw0rd-9"}
     with pytest.raises(ReadError, match="userAccountControl of 'CN=locked,.*' cannot be read: give the account"):
         look(samba, distinguished_name=[company], **login)
@@ -913,13 +1139,17 @@ def test_without_the_right_to_read_the_state_there_is_no_snapshot(samba, company
 
 
 def test_member_uids_mean_the_uid_whatever_users_are_called_in_the_store():
-    with directory(posix("anna", 1, "mail: anna@example.org"),
-                   entry("cn=staff,ou=groups", "objectClass: posixGroup", "gidNumber: 9", "memberUid: anna")) as server:
+    with directory(
+        posix("anna", 1, "mail: anna@example.org"),
+        entry("cn=staff,ou=groups", "objectClass: posixGroup", "gidNumber: 9", "memberUid: anna"),
+    ) as server:
         seen = look(server, ldap_parameters={"preset": "rfc2307"}, user_attributes={"name": "mail"})
     assert seen.users == {"anna@example.org"} and seen.members("staff") == ["anna@example.org"]
 
 
 def test_a_key_that_could_be_taken_for_another_reference_is_refused():
-    with directory(person("anna", "employeeNumber: #All/Staff/anna")) as server, \
-            pytest.raises(ReadError, match="employeeNumber"):
+    with (
+        directory(person("anna", "employeeNumber: #All/Staff/anna")) as server,
+        pytest.raises(ReadError, match="employeeNumber"),
+    ):
         look(server, ldap_parameters={"user_key": "employeeNumber"})

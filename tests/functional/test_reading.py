@@ -29,8 +29,7 @@ def company():
     entries.append("dn: cn=all,%s\nobjectClass: groupOfNames\ncn: all\n%s" % (SUFFIX, members))
     entries.append(
         "dn: ou=away,%s\nobjectClass: referral\nobjectClass: extensibleObject\nou: away\n"
-        "ref: ldap://other.example/ou=away\n"
-        % SUFFIX
+        "ref: ldap://other.example/ou=away\n" % SUFFIX
     )
     return "\n".join(entries)
 
@@ -113,8 +112,7 @@ def test_a_size_limit_ends_the_read_with_advice(connect):
         list(search.search(session, SUFFIX, "sub", "(objectClass=*)", ("cn",)))
     assert (
         "it ended after 500 entries (sizeLimitExceeded (4)): "
-        "ask the administrator of the directory for a higher limit"
-        in str(error.value)
+        "ask the administrator of the directory for a higher limit" in str(error.value)
     )
     assert len(list(search.search(session, SUFFIX, "sub", "(uid=u1*)", ("cn",)))) == 111
 
@@ -199,8 +197,10 @@ def test_certificates_with_names_and_addresses(server, connect, host, encryption
     [
         (
             {"tls_server_name": "other.example"},
-            ("tls_server_name: the certificate of %s is not for 'other.example', but for localhost, 127.0.0.1, "
-             "0:0:0:0:0:0:0:1: connect by a name in it, or give that name in tls_server_name"),
+            (
+                "tls_server_name: the certificate of %s is not for 'other.example', but for localhost, 127.0.0.1, "
+                "0:0:0:0:0:0:0:1: connect by a name in it, or give that name in tls_server_name"
+            ),
         ),
         ({"ca_path": None}, "ca_path: the certificate of %s is not signed by a trusted authority "),
     ],
@@ -235,8 +235,11 @@ def test_another_name_and_an_expired_certificate(server):
             connection.ConnectError, match="is not for '127.0.0.1', but for other.example: connect by a name in it"
         ):
             connection.connect(SimpleNamespace(servers=(other.ldaps_url,), tls_server_name=None, **settings), None)
-    with Slapd(SUFFIX, ca=server.ca, certificate=server.ca.expired()) as other, pytest.raises(
-        connection.ConnectError, match="server: the certificate of .* has expired: have it renewed there"
+    with (
+        Slapd(SUFFIX, ca=server.ca, certificate=server.ca.expired()) as other,
+        pytest.raises(
+            connection.ConnectError, match="server: the certificate of .* has expired: have it renewed there"
+        ),
     ):
         connection.connect(SimpleNamespace(servers=(other.ldaps_url,), tls_server_name=None, **settings), None)
 
@@ -288,8 +291,7 @@ def test_a_wrong_password_goes_to_no_other_server(server, options):
         address = "127.0.0.1:%d" % server.tls_port
         assert str(error.value) == (
             "login: %s refused the login '%s', since the login or the password is wrong (invalidCredentials (49)): "
-            "correct login or password"
-            % (address, server.admin_dn)
+            "correct login or password" % (address, server.admin_dn)
         )
         # The other one would have let us in.
         with pytest.raises(connection.ConnectError, match=r"127.0.0.1:1 cannot be used \(Connection refused\)"):

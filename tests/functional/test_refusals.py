@@ -31,11 +31,19 @@ NAMES = ["user%02d" % number for number in range(40)]
 @pytest.fixture
 def company(tmp_path):
     """40 people, 38 of them in a large group, 12 with a mail address, and one in another container."""
-    entries = [person(name, *(["mail: %s@example.org" % name] if number < 12 else []))
-               for number, name in enumerate(NAMES)]
-    with Slapd(ldif=ROOT + unit("people") + unit("guests") + "".join(entries) + person("guest", below=GUESTS)
-               + group("Large", *map(dn_of, NAMES[:38])) + group("Small", dn_of(NAMES[39]))
-               + group("Mixed", dn_of("guest", GUESTS), dn_of(NAMES[0]))) as server:
+    entries = [
+        person(name, *(["mail: %s@example.org" % name] if number < 12 else [])) for number, name in enumerate(NAMES)
+    ]
+    with Slapd(
+        ldif=ROOT
+        + unit("people")
+        + unit("guests")
+        + "".join(entries)
+        + person("guest", below=GUESTS)
+        + group("Large", *map(dn_of, NAMES[:38]))
+        + group("Small", dn_of(NAMES[39]))
+        + group("Mixed", dn_of("guest", GUESTS), dn_of(NAMES[0]))
+    ) as server:
         yield Lab(server, tmp_path / "users.db")
 
 
@@ -45,11 +53,14 @@ def removed(names):
 
 def out_of_the_list(group, names):
     return "dn: cn=%s,%s\nchangetype: modify\ndelete: member\n%s\n" % (
-        group, PEOPLE, "".join("member: %s\n" % dn_of(name) for name in names))
+        group,
+        PEOPLE,
+        "".join("member: %s\n" % dn_of(name) for name in names),
+    )
 
 
 def users(company, which="extinct IS NULL"):
-    return [name for name, in company.rows("SELECT name FROM users WHERE %s" % which)]
+    return [name for (name,) in company.rows("SELECT name FROM users WHERE %s" % which)]
 
 
 def test_too_many_leave(company):
@@ -57,10 +68,13 @@ def test_too_many_leave(company):
     company.run()
     company.modify(removed(NAMES[:11]) + person("new"))
     message, result = company.refused(removal_limits=memberships)
-    assert message.startswith("removal_limits.users: the run would remove, disable or overwrite 11 of 41 users, and at "
-                              "most 10 may go: nothing was changed; look at a dry run, then approve its plan_digest")
+    assert message.startswith(
+        "removal_limits.users: the run would remove, disable or overwrite 11 of 41 users, and at "
+        "most 10 may go: nothing was changed; look at a dry run, then approve its plan_digest"
+    )
     assert result["refused"] == [
-        {"limit": "users", "would_remove": 11, "of": 41, "option": "removal_limits.users", "about": None}]
+        {"limit": "users", "would_remove": 11, "of": 41, "option": "removal_limits.users", "about": None}
+    ]
     assert len(result["users"]["extinct"]) == 11 and result["users"]["created"] == ["new"]
     assert "new" not in users(company), "no addition either"
     with pytest.raises(Refused):
@@ -75,8 +89,10 @@ def test_a_plan_that_somebody_has_seen(company):
     approved = company.refused()[1]["plan_digest"]
     company.modify(person("new"))
     message, result = company.refused(approved_plan=approved)
-    assert message.startswith("approved_plan: the run would do something else than what was approved "
-                              "(users created: 1 instead of 0): nothing was changed; look at a dry run")
+    assert message.startswith(
+        "approved_plan: the run would do something else than what was approved "
+        "(users created: 1 instead of 0): nothing was changed; look at a dry run"
+    )
     assert [each["limit"] for each in result["refused"]] == ["approved_plan"]
     assert result["plan_digest"] != approved
     company.run(approved_plan=result["plan_digest"])
@@ -109,14 +125,20 @@ def test_groups_and_memberships(company):
 def test_a_group_whose_members_cannot_be_seen_any_more(tmp_path):
     """A lost right reads like an empty list. In Active Directory and with posixGroup nothing forbids one."""
     nobody = "dn: cn=posix,%s\nobjectClass: posixGroup\ncn: posix\ngidNumber: 5\n%s\n" % (
-        PEOPLE, "".join("memberUid: p%d\n" % number for number in range(10)))
-    people = "".join("dn: uid=p%d,%s\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\nuid: p%d\ncn: p\nsn: p\n"
-                     "uidNumber: %d\ngidNumber: 9\nhomeDirectory: /\n\n" % (number, PEOPLE, number, number)
-                     for number in range(10))
+        PEOPLE,
+        "".join("memberUid: p%d\n" % number for number in range(10)),
+    )
+    people = "".join(
+        "dn: uid=p%d,%s\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\nuid: p%d\ncn: p\nsn: p\n"
+        "uidNumber: %d\ngidNumber: 9\nhomeDirectory: /\n\n" % (number, PEOPLE, number, number)
+        for number in range(10)
+    )
     with Slapd(ldif=ROOT + unit("people") + people + nobody) as server:
         company = Lab(server, tmp_path / "users.db")
-        chosen = {"ldap_parameters": {"preset": "rfc2307"},
-                  "removal_limits": {"memberships": "100%", "user_groups": "0"}}
+        chosen = {
+            "ldap_parameters": {"preset": "rfc2307"},
+            "removal_limits": {"memberships": "100%", "user_groups": "0"},
+        }
         company.run(**chosen)
         server.modify("dn: cn=posix,%s\nchangetype: modify\ndelete: memberUid\n" % PEOPLE)
         message, result = company.refused(**chosen)
@@ -133,8 +155,12 @@ def test_a_mistyped_attribute(company):
 
 
 def test_another_attribute_for_names(company):
-    company.modify("".join("dn: %s\nchangetype: modify\nadd: employeeNumber\nemployeeNumber: %d\n\n" % (dn_of(name), n)
-                           for n, name in enumerate(NAMES)))
+    company.modify(
+        "".join(
+            "dn: %s\nchangetype: modify\nadd: employeeNumber\nemployeeNumber: %d\n\n" % (dn_of(name), n)
+            for n, name in enumerate(NAMES)
+        )
+    )
     company.run()
     message, result = company.refused(user_attributes={"name": "employeeNumber"})
     assert "removal_limits.renames: the run would rename 40 of 44 users and user groups" in message
@@ -146,8 +172,11 @@ def test_a_read_without_users(company, run_before):
     if run_before:
         company.run()
     nobody = {"user_filter": "(title=nobody)"}
-    message, result = company.refused(**nobody, scope_change=True, removal_limits=dict.fromkeys(
-        ("users", "user_groups", "memberships", "attributes", "renames"), "100%"))
+    message, result = company.refused(
+        **nobody,
+        scope_change=True,
+        removal_limits=dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames"), "100%"),
+    )
     assert message.startswith("allow_empty: the read found no user at all: nothing was changed; correct what is ")
     assert not any(company.store.parent.iterdir()) or run_before
     company.refused(**nobody, scope_change=True, approved_plan=result["plan_digest"])
@@ -173,8 +202,10 @@ def test_entries_that_must_be_there(company):
 def test_what_must_not_happen(company):
     company.modify("dn: cn=Small,%s\nchangetype: modify\nadd: member\nmember: %s\n" % (PEOPLE, dn_of("nobody")))
     message, result = company.refused(fail_on=["unresolved_members", "collisions"])
-    assert message == ("fail_on: there are 1 members that cannot be resolved: nothing was changed; correct them in the "
-                       "directory, or leave them out of fail_on")
+    assert message == (
+        "fail_on: there are 1 members that cannot be resolved: nothing was changed; correct them in the "
+        "directory, or leave them out of fail_on"
+    )
     company.run(fail_on=["collisions"])
 
 
@@ -195,22 +226,35 @@ def test_a_change_of_scope(company):
     assert "guest" not in users(company)
 
 
-@pytest.mark.parametrize("before, after, words", [
-    ({}, {"user_filter": "(!(uid=guest))"}, r"user_filter was '\(objectClass=inetOrgPerson\)' and is '\(&"),
-    ({}, {"group_filter": "(!(cn=Small))"}, r"group_filter was .* and is '\(&"),
-    ({"distinguished_name": [PEOPLE]}, {"distinguished_name": [PEOPLE], "outside_members": "skip"},
-     "outside_members was 'add' and is 'skip'"),
-    ({"group_structure": "both"}, {"group_structure": "groups"}, "group_structure was 'both' and is 'groups'"),
-    ({"ldap_parameters": {}}, {"ldap_parameters": {"group_members": "owner"}},
-     "ldap_parameters.group_members was 'member', 'uniqueMember' and is 'owner'"),
-    ({"distinguished_name": [PEOPLE, GUESTS]}, {"distinguished_name": [PEOPLE], "outside_members": "skip"},
-     "distinguished_name was 'ou=guests,dc=example,dc=org', 'ou=people,dc=example,dc=org' and is"),
-])
+@pytest.mark.parametrize(
+    "before, after, words",
+    [
+        ({}, {"user_filter": "(!(uid=guest))"}, r"user_filter was '\(objectClass=inetOrgPerson\)' and is '\(&"),
+        ({}, {"group_filter": "(!(cn=Small))"}, r"group_filter was .* and is '\(&"),
+        (
+            {"distinguished_name": [PEOPLE]},
+            {"distinguished_name": [PEOPLE], "outside_members": "skip"},
+            "outside_members was 'add' and is 'skip'",
+        ),
+        ({"group_structure": "both"}, {"group_structure": "groups"}, "group_structure was 'both' and is 'groups'"),
+        (
+            {"ldap_parameters": {}},
+            {"ldap_parameters": {"group_members": "owner"}},
+            "ldap_parameters.group_members was 'member', 'uniqueMember' and is 'owner'",
+        ),
+        (
+            {"distinguished_name": [PEOPLE, GUESTS]},
+            {"distinguished_name": [PEOPLE], "outside_members": "skip"},
+            "distinguished_name was 'ou=guests,dc=example,dc=org', 'ou=people,dc=example,dc=org' and is",
+        ),
+    ],
+)
 def test_settings_that_put_somebody_out_of_scope(company, before, after, words):
     company.run(**before)
     message, dummy = company.refused(**after)
-    assert re.search("^scope_change: the settings that say who is in scope changed since the last run .*" + words,
-                     message)
+    assert re.search(
+        "^scope_change: the settings that say who is in scope changed since the last run .*" + words, message
+    )
 
 
 def test_spelling_is_no_change_of_scope(company):
@@ -231,9 +275,12 @@ def test_widening_to_the_whole_tree(company):
 
 def test_out_of_scope_without_a_change_of_settings_is_an_ordinary_leave(company):
     company.run(distinguished_name=[PEOPLE])
-    company.modify("dn: %s\nchangetype: modrdn\nnewrdn: uid=%s\ndeleteoldrdn: 0\nnewsuperior: %s\n"
-                   % (dn_of(NAMES[39]), NAMES[39], GUESTS) + "\n" + out_of_the_list("Small", []).replace(
-                       "delete: member\n", "replace: member\nmember: %s\n" % dn_of(NAMES[38])))
+    company.modify(
+        "dn: %s\nchangetype: modrdn\nnewrdn: uid=%s\ndeleteoldrdn: 0\nnewsuperior: %s\n"
+        % (dn_of(NAMES[39]), NAMES[39], GUESTS)
+        + "\n"
+        + out_of_the_list("Small", []).replace("delete: member\n", "replace: member\nmember: %s\n" % dn_of(NAMES[38]))
+    )
     result = company.run(distinguished_name=[PEOPLE], outside_members="add")
     assert result["users"]["extinct"] == [NAMES[39]]
     assert company.rows("SELECT extinct FROM users WHERE name = '%s'" % NAMES[39]) == [("out_of_scope",)]
@@ -260,8 +307,15 @@ def test_removals_seen_on_another_server_are_held_for_one_run(replicas):
     there = {"server": [other.ldapi_url]}
 
     dry, real = company.once(True, **there), company.once(**there)
-    assert dry["held"] == real["held"] == {
-        "users": NAMES[:1], "user_groups": [], "memberships": [{"user_group": "All/Staff/Large", "member": NAMES[1]}]}
+    assert (
+        dry["held"]
+        == real["held"]
+        == {
+            "users": NAMES[:1],
+            "user_groups": [],
+            "memberships": [{"user_group": "All/Staff/Large", "member": NAMES[1]}],
+        }
+    )
     assert any("which may lag: what it would remove is held for one run" in warning for warning in company.warnings)
     assert real["users"]["created"] == ["new"] and real["users"]["extinct"] == []
     assert ("Large", NAMES[1]) in company.members() and NAMES[0] in users(company)
@@ -309,7 +363,7 @@ def test_a_user_who_is_deleted_after_a_grace(company):
     company.run(**grace)
     company.modify(removed(NAMES[:2]))
     assert company.run(**grace)["users"]["disabled"] == NAMES[:2]
-    since, = set(company.rows("SELECT extinct_since FROM users WHERE extinct = 'gone'"))
+    (since,) = set(company.rows("SELECT extinct_since FROM users WHERE extinct = 'gone'"))
     assert abs(since[0] - time.time()) < 600
 
     company.modify(person(NAMES[0]))  # with another key: somebody else of that name
@@ -352,10 +406,13 @@ def test_the_end_of_a_synchronization(company, state):
     else:
         assert result["summary"]["users"]["released"] == 41 and result["summary"]["users"]["deleted"] == 0
         assert company.members() == members
-        assert company.rows("SELECT count(*) FROM users WHERE directory_id IS NULL AND key IS NULL AND enabled = 1"
-                            " AND synchronization_id IS NULL") == [(41,)]
-        assert company.rows("SELECT count(*) FROM user_groups WHERE key IS NULL AND synchronization_id IS NULL"
-                            ) == [(5,)]
+        assert company.rows(
+            "SELECT count(*) FROM users WHERE directory_id IS NULL AND key IS NULL AND enabled = 1"
+            " AND synchronization_id IS NULL"
+        ) == [(41,)]
+        assert company.rows("SELECT count(*) FROM user_groups WHERE key IS NULL AND synchronization_id IS NULL") == [
+            (5,)
+        ]
     assert company.rows("SELECT synchronization, mode FROM runs") == [("staff", "full"), ("staff", "none")]
     assert len(list(company.store.parent.glob("*.backup-*"))) == 1
     assert not company.once(**ended)["changed"], "nothing is left to end"
@@ -377,7 +434,8 @@ def test_what_others_claim_stays(company):
     assert not company.once(True, name="other", user_group="All/Other")["users"]["created"]
     company.run(name="other", user_group="All/Other")
     assert set(company.rows("SELECT s.name FROM users u JOIN synchronizations s ON s.id = u.synchronization_id")) == {
-        ("other",)}
+        ("other",)
+    }
 
 
 def test_users_of_a_released_synchronization_are_met_like_records_made_by_hand(company):
@@ -397,11 +455,20 @@ def test_a_copy_is_restored_as_the_documentation_says(company, tmp_path):
     company.modify(removed(NAMES[:1]))
     company.run(user_extinction="delete")
     assert NAMES[0] not in users(company)
-    copy, = company.store.parent.glob("users.db.backup-*")
+    (copy,) = company.store.parent.glob("users.db.backup-*")
     page = (CHECKOUT / "docs" / "reliability.md").read_text(encoding="utf-8")
-    script, = re.findall("```sh\n(.*?)```", page, re.DOTALL)
-    subprocess.run(["sh", "-e", "-c", script.replace("/var/lib/user_synchronization", str(company.store.parent))
-                    .replace("20261125T093000.000000Z", copy.name.partition("-")[2])], check=True)
+    (script,) = re.findall("```sh\n(.*?)```", page, re.DOTALL)
+    subprocess.run(
+        [
+            "sh",
+            "-e",
+            "-c",
+            script.replace("/var/lib/user_synchronization", str(company.store.parent)).replace(
+                "20261125T093000.000000Z", copy.name.partition("-")[2]
+            ),
+        ],
+        check=True,
+    )
     assert company.contents() == before
     assert company.run(user_extinction="delete")["users"]["deleted"] == NAMES[:1], "and the store goes on from there"
 
@@ -418,8 +485,15 @@ def test_a_run_that_removes_nothing_makes_no_copy(company):
 
 def test_a_refused_task(company, run_playbook):
     server = company.server
-    options = {"name": "staff", "user_group": "All/Staff", "server": server.ldapi_url, "encryption": "none",
-               "use_ldap": True, "authentication": "external", "store": str(company.store)}
+    options = {
+        "name": "staff",
+        "user_group": "All/Staff",
+        "server": server.ldapi_url,
+        "encryption": "none",
+        "use_ldap": True,
+        "authentication": "external",
+        "store": str(company.store),
+    }
     task = {"usersync.directory.user_synchronization": options, "register": "r"}
     assert run_playbook([task]).rc == 0
     before = company.contents()
@@ -428,7 +502,7 @@ def test_a_refused_task(company, run_playbook):
     assert dry.rc == real.rc == 2
     assert "Traceback" not in dry.output + real.output
     for ran in (dry, real):
-        result, = ran.results
+        (result,) = ran.results
         assert not result["changed"]
         assert result["msg"].startswith("removal_limits.users: the run would remove, disable or overwrite 30 of 41 ")
         assert result["refused"][0]["would_remove"] == 30

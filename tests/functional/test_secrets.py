@@ -25,7 +25,7 @@ from support.misbehaving import LOGIN, MisbehavingDirectory
 from support.tls import CertificateAuthority
 
 CORE = "zq81-wimple-vd52"
-CANARY = 'Kanari"7\\ä%%-%s-Ω' % CORE    # quotes, escapes and letters beyond ASCII, as in a password that people have
+CANARY = 'Kanari"7\\ä%%-%s-Ω' % CORE  # quotes, escapes and letters beyond ASCII, as in a password that people have
 STAFF = "OU=Staff," + tree.DOMAIN
 
 
@@ -35,7 +35,7 @@ def disguises(text):
     encoded = [raw, raw.hex().encode(), text.encode("utf-16-le")]
     for shift in range(3):
         # Without the characters that depend on what comes before and after.
-        encoded.append(base64.b64encode(b"\0" * shift + raw)[4 if shift else 0:-4])
+        encoded.append(base64.b64encode(b"\0" * shift + raw)[4 if shift else 0 : -4])
     return encoded
 
 
@@ -47,8 +47,12 @@ def has_canary(data):
 
 
 def files_with_canary(*directories):
-    return [str(path) for directory in directories for path in Path(directory).rglob("*")
-            if path.is_file() and has_canary(path.read_bytes())]
+    return [
+        str(path)
+        for directory in directories
+        for path in Path(directory).rglob("*")
+        if path.is_file() and has_canary(path.read_bytes())
+    ]
 
 
 class Watch:
@@ -97,8 +101,14 @@ def system_log():
     messages = []
     if os.path.exists("/dev/log"):
         began = time.strftime("%Y-%m-%d %H:%M:%S")
-        yield lambda: subprocess.run(["journalctl", "--since", began, "-o", "cat", "--no-pager"], capture_output=True,
-                                     check=False).stdout + b"".join(map(Path.read_bytes, Path("/var/log").glob("*log")))
+        yield (
+            lambda: (
+                subprocess.run(
+                    ["journalctl", "--since", began, "-o", "cat", "--no-pager"], capture_output=True, check=False
+                ).stdout
+                + b"".join(map(Path.read_bytes, Path("/var/log").glob("*log")))
+            )
+        )
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind("/dev/log")
@@ -141,11 +151,24 @@ def play(run_playbook, tmp_path, tmp_path_factory, ca):
 
     def run(server, *arguments, password=CANARY, then=(), **more):
         variables.write_text(json.dumps({"bind_password": password}))
-        options = {"name": "staff", "user_group": "All/Staff", "server": [server.ldaps_url], "ca_path": str(ca.cert),
-                   "login": LOGIN, "password": "{{ bind_password }}", "distinguished_name": STAFF, "timeout": 2,
-                   "store": str(tmp_path / "store" / "users.db"), **more}
-        return run_playbook([{"usersync.directory.user_synchronization": options, "register": "outcome"}, *then],
-                            "-e", "@%s" % variables, *arguments)
+        options = {
+            "name": "staff",
+            "user_group": "All/Staff",
+            "server": [server.ldaps_url],
+            "ca_path": str(ca.cert),
+            "login": LOGIN,
+            "password": "{{ bind_password }}",
+            "distinguished_name": STAFF,
+            "timeout": 2,
+            "store": str(tmp_path / "store" / "users.db"),
+            **more,
+        }
+        return run_playbook(
+            [{"usersync.directory.user_synchronization": options, "register": "outcome"}, *then],
+            "-e",
+            "@%s" % variables,
+            *arguments,
+        )
 
     return run
 
@@ -183,7 +206,7 @@ def test_the_password_is_left_nowhere(play, server, tmp_path, system_log, name):
     with Watch(tmp_path / "store" / "users.db") as watch:
         done = play(server, "--diff", "-vvvv")
     assert (done.rc == 0) == (name == "none"), done.output
-    assert server.of_kind("bind")[0].password == CANARY    # it was given, and it was this one
+    assert server.of_kind("bind")[0].password == CANARY  # it was given, and it was this one
     assert watch.modules and watch.looks > 10 and not watch.found
     assert not has_canary(done.output.encode()) and not has_canary(repr(done.results).encode())
     assert "Invoked with" in system_log().decode(errors="replace") and not has_canary(system_log())
@@ -191,7 +214,7 @@ def test_the_password_is_left_nowhere(play, server, tmp_path, system_log, name):
     assert files_with_canary(tmp_path) == []
     assert not list((tmp_path / "remote").rglob("AnsiballZ*"))
     if name == "none":
-        assert any(file.endswith("-wal") for file in watch.store_files)    # it was looked at, too
+        assert any(file.endswith("-wal") for file in watch.store_files)  # it was looked at, too
         assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["users.db"]
     else:
         assert not (tmp_path / "store").exists()
@@ -217,8 +240,8 @@ def test_a_password_that_is_the_name_of_a_user(play, server, tmp_path):
     for key in ("plan_digest", "removals_digest", "summary"):
         assert masked[key] == other[key]
     with sqlite3.connect(tmp_path / "store" / "users.db") as rows:
-        assert {name for name, in rows.execute("SELECT name FROM users")} == {"anna", "bert", "carl", "dora"}
-        stored, = rows.execute("SELECT attributes FROM users WHERE name = 'anna'").fetchone()
+        assert {name for (name,) in rows.execute("SELECT name FROM users")} == {"anna", "bert", "carl", "dora"}
+        (stored,) = rows.execute("SELECT attributes FROM users WHERE name = 'anna'").fetchone()
         assert "anna@corp.example" in stored
     again = play(server, password="anna").results[0]
     assert not again["changed"] and again["unchanged_groups"] == ["All/Staff/Nurses"]

@@ -22,7 +22,10 @@ def handshake(port: int, ca: CertificateAuthority, name: str) -> None:
 
 def ldap(program: str, *arguments: str, ca: CertificateAuthority) -> str:
     done = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, check=False,
+        [program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "LDAPTLS_CACERT": str(ca.cert)},
     )
     return done.stdout + done.stderr

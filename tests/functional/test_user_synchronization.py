@@ -96,8 +96,14 @@ def lasting_company():
 
 def synchronize(directory, store_path, register="r", /, **more):
     options = {
-        "name": "staff", "user_group": "All/Staff", "server": directory.ldaps_url, "ca_path": str(directory.ca.cert),
-        "use_ldap": True, "login": directory.admin_dn, "password": directory.password, "distinguished_name": STAFF,
+        "name": "staff",
+        "user_group": "All/Staff",
+        "server": directory.ldaps_url,
+        "ca_path": str(directory.ca.cert),
+        "use_ldap": True,
+        "login": directory.admin_dn,
+        "password": directory.password,
+        "distinguished_name": STAFF,
         "store": str(store_path),
     }
     options = {option: value for option, value in dict(options, **more).items() if value is not None}
@@ -112,13 +118,19 @@ def rows(store, statement):
 
 
 def memberships(store):
-    return rows(store, "SELECT g.name, u.name FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
-                       " JOIN users u ON u.id = m.user_id")
+    return rows(
+        store,
+        "SELECT g.name, u.name FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
+        " JOIN users u ON u.id = m.user_id",
+    )
 
 
 def nestings(store):
-    return rows(store, "SELECT g.name, c.name FROM nestings n JOIN user_groups g ON g.id = n.user_group_id"
-                       " JOIN user_groups c ON c.id = n.nested_id")
+    return rows(
+        store,
+        "SELECT g.name, c.name FROM nestings n JOIN user_groups g ON g.id = n.user_group_id"
+        " JOIN user_groups c ON c.id = n.nested_id",
+    )
 
 
 def everything(directory):
@@ -126,8 +138,20 @@ def everything(directory):
 
 
 RESULT_KEYS = {
-    "changed", "changed_groups", "affected_groups", "unchanged_groups", "users", "summary", "collisions",
-    "unresolved_members", "not_stored", "refused", "plan_digest", "removals_digest", "read", "settings",
+    "changed",
+    "changed_groups",
+    "affected_groups",
+    "unchanged_groups",
+    "users",
+    "summary",
+    "collisions",
+    "unresolved_members",
+    "not_stored",
+    "refused",
+    "plan_digest",
+    "removals_digest",
+    "read",
+    "settings",
     "report_truncated",
 }
 
@@ -156,13 +180,21 @@ def test_check_look_apply_look_repeat(company, run_playbook, tmp_path):
     assert os.listdir(store.parent) == ["users.db"]
     assert memberships(store) == [("Night", "bert"), ("Nurses", "agnes"), ("Nurses", "gast")]
     assert nestings(store) == [("All staff", "Night"), ("All staff", "Nurses")]
-    assert [name for name, in rows(store, "SELECT name FROM users")] == ["agnes", "bert", "carla", "gast"]
-    assert [(entry["path"], entry["members_added"], entry["user_groups_added"]) for entry in result["changed_groups"]] \
-        == [("All/Staff/All staff", [], ["All/Staff/Night", "All/Staff/Nurses"]),
-            ("All/Staff/Night", ["bert"], []), ("All/Staff/Nurses", ["agnes", "gast"], [])]
-    assert result["unresolved_members"] == [{
-        "user_group": "All/Staff/Nurses", "value": "uid=nobody,ou=Staff,dc=example,dc=org",
-        "reason": "does not exist or cannot be read"}]
+    assert [name for (name,) in rows(store, "SELECT name FROM users")] == ["agnes", "bert", "carla", "gast"]
+    assert [
+        (entry["path"], entry["members_added"], entry["user_groups_added"]) for entry in result["changed_groups"]
+    ] == [
+        ("All/Staff/All staff", [], ["All/Staff/Night", "All/Staff/Nurses"]),
+        ("All/Staff/Night", ["bert"], []),
+        ("All/Staff/Nurses", ["agnes", "gast"], []),
+    ]
+    assert result["unresolved_members"] == [
+        {
+            "user_group": "All/Staff/Nurses",
+            "value": "uid=nobody,ou=Staff,dc=example,dc=org",
+            "reason": "does not exist or cannot be read",
+        }
+    ]
     assert company.password not in real.output + dry.output + repr(result)
 
     before = everything(store.parent)
@@ -201,8 +233,10 @@ member: uid=albert,ou=Staff,dc=example,dc=org
     assert run.rc == 0, run.output
     result = run_playbook([synchronize(company, store)]).results[0]
     assert result["plan_digest"] == run.results[0]["plan_digest"]
-    assert [(entry["path"], entry["changes"], entry["members_added"], entry["members_removed"])
-            for entry in result["changed_groups"]] == [("All/Staff/Night", ["members"], ["carla"], [])]
+    assert [
+        (entry["path"], entry["changes"], entry["members_added"], entry["members_removed"])
+        for entry in result["changed_groups"]
+    ] == [("All/Staff/Night", ["members"], ["carla"], [])]
     assert result["affected_groups"] == ["All/Staff/All staff"], "carla is among its effective members now"
     assert result["unchanged_groups"] == ["All/Staff/Nurses"]
     assert result["users"]["renamed"] == [{"name": "albert", "previous_name": "bert"}]
@@ -219,11 +253,13 @@ def test_who_leaves_is_disabled_and_leaves_the_groups(company, run_playbook, tmp
     assert result["changed_groups"][0]["members_removed"] == ["agnes"]
     assert rows(store, "SELECT name, enabled, extinct FROM users WHERE NOT enabled") == [("agnes", 0, "gone")]
 
-    company.modify("dn: uid=carla,ou=Staff,dc=example,dc=org\nchangetype: modrdn\nnewrdn: uid=carla\n"
-                   "deleteoldrdn: 1\nnewsuperior: ou=Guests,dc=example,dc=org\n")
+    company.modify(
+        "dn: uid=carla,ou=Staff,dc=example,dc=org\nchangetype: modrdn\nnewrdn: uid=carla\n"
+        "deleteoldrdn: 1\nnewsuperior: ou=Guests,dc=example,dc=org\n"
+    )
     result = run_playbook([synchronize(company, store, user_extinction="delete")]).results[0]
     assert result["users"]["deleted"] == ["agnes", "carla"], "whom the earlier policy left, the new one removes"
-    assert [name for name, in rows(store, "SELECT name FROM users")] == ["bert", "gast"]
+    assert [name for (name,) in rows(store, "SELECT name FROM users")] == ["bert", "gast"]
 
 
 def test_names_swapped_in_one_run(company, run_playbook, tmp_path):
@@ -231,8 +267,9 @@ def test_names_swapped_in_one_run(company, run_playbook, tmp_path):
     assert run_playbook([synchronize(company, store)]).rc == 0
     keys = dict(rows(store, "SELECT name, key FROM users"))
     for old, new in (("agnes", "x"), ("bert", "agnes"), ("x", "bert")):
-        company.modify("dn: uid=%s,ou=Staff,dc=example,dc=org\nchangetype: modrdn\nnewrdn: uid=%s\ndeleteoldrdn: 1\n"
-                       % (old, new))
+        company.modify(
+            "dn: uid=%s,ou=Staff,dc=example,dc=org\nchangetype: modrdn\nnewrdn: uid=%s\ndeleteoldrdn: 1\n" % (old, new)
+        )
     result = run_playbook([synchronize(company, store)]).results[0]
     assert [entry["name"] for entry in result["users"]["renamed"]] == ["agnes", "bert"]
     swapped = dict(rows(store, "SELECT name, key FROM users"))
@@ -248,32 +285,46 @@ def test_containers_become_user_groups(lasting_company, run_playbook, tmp_path):
     assert [entry["path"] for entry in units["changed_groups"]] == ["All/Staff/Staff"]
     assert units["changed_groups"][0]["members_added"] == ["agnes", "bert", "carla"]
     assert [entry["path"] for entry in both["changed_groups"]] == [
-        "All/Staff/Staff", "All/Staff/Staff/All staff", "All/Staff/Staff/Night", "All/Staff/Staff/Nurses"]
+        "All/Staff/Staff",
+        "All/Staff/Staff/All staff",
+        "All/Staff/Staff/Night",
+        "All/Staff/Staff/Nurses",
+    ]
     homes = "SELECT u.name, g.name FROM users u JOIN user_groups g ON g.id = u.home_id"
     assert rows(tmp_path / "both", homes) == [(name, "Staff") for name in ("agnes", "bert", "carla", "gast")]
 
 
 def test_changing_the_target_moves_the_tree(lasting_company, run_playbook, tmp_path):
     store = tmp_path / "users.db"
-    first, second = run_playbook([
-        synchronize(lasting_company, store), synchronize(lasting_company, store, user_group="All/People/Here")]).results
+    first, second = run_playbook(
+        [synchronize(lasting_company, store), synchronize(lasting_company, store, user_group="All/People/Here")]
+    ).results
     assert {tuple(entry["changes"]) for entry in second["changed_groups"]} == {("moved",)}
     assert second["changed_groups"][0]["previous_path"] == "All/Staff/All staff"
     assert len(second["users"]["moved"]) == 4
     assert second["summary"]["memberships"]["added"] == second["summary"]["memberships"]["removed"] == 0
-    assert [name for name, in rows(store, "SELECT name FROM user_groups")] == [
-        "All", "All staff", "Here", "Night", "Nurses", "People"], "the empty old target is gone"
+    assert [name for (name,) in rows(store, "SELECT name FROM user_groups")] == [
+        "All",
+        "All staff",
+        "Here",
+        "Night",
+        "Nurses",
+        "People",
+    ], "the empty old target is gone"
 
 
 def test_two_synchronizations_share_a_user(company, run_playbook, tmp_path):
     store = tmp_path / "users.db"
     guests = {"name": "guests", "user_group": "All/Guests", "distinguished_name": "ou=Guests,dc=example,dc=org"}
-    first, second, third = run_playbook([
-        synchronize(company, store), synchronize(company, store, **guests), synchronize(company, store)]).results
+    first, second, third = run_playbook(
+        [synchronize(company, store), synchronize(company, store, **guests), synchronize(company, store)]
+    ).results
     assert second["users"]["created"] == [] and second["summary"]["users"]["claimed"] == 1
     assert third["changed"] is False
-    company.modify("dn: cn=Nurses,ou=Staff,dc=example,dc=org\nchangetype: modify\ndelete: member\n"
-                   "member: uid=gast,ou=Guests,dc=example,dc=org\n")
+    company.modify(
+        "dn: cn=Nurses,ou=Staff,dc=example,dc=org\nchangetype: modify\ndelete: member\n"
+        "member: uid=gast,ou=Guests,dc=example,dc=org\n"
+    )
     result = run_playbook([synchronize(company, store)]).results[0]
     assert result["users"]["extinct"] == [], "the other synchronization still has him"
     assert result["changed_groups"][0]["members_removed"] == ["gast"]
@@ -335,9 +386,9 @@ def test_bad_input_fails_with_a_sentence_and_leaves_the_store(lasting_company, r
 def test_another_directory_under_the_same_name_is_refused(lasting_company, run_playbook, tmp_path):
     store = tmp_path / "users.db"
     with Slapd(ldif=COMPANY) as twin:
-        first, second = run_playbook([
-            synchronize(lasting_company, store),
-            dict(synchronize(twin, store), ignore_errors=True)]).results
+        first, second = run_playbook(
+            [synchronize(lasting_company, store), dict(synchronize(twin, store), ignore_errors=True)]
+        ).results
     assert second["msg"].startswith("name: the synchronization 'staff' belongs to")
     assert len(rows(store, "SELECT * FROM runs")) == 1
 
@@ -361,9 +412,20 @@ def test_start_tls_and_ldaps_verify_an_address(lasting_company, run_playbook, tm
 
 
 def test_external_over_ldapi(lasting_company, run_playbook, tmp_path):
-    run = run_playbook([synchronize(
-        lasting_company, tmp_path / "users.db", server=lasting_company.ldapi_url, encryption="none",
-        authentication="external", login=None, password=None, ca_path=None)])
+    run = run_playbook(
+        [
+            synchronize(
+                lasting_company,
+                tmp_path / "users.db",
+                server=lasting_company.ldapi_url,
+                encryption="none",
+                authentication="external",
+                login=None,
+                password=None,
+                ca_path=None,
+            )
+        ]
+    )
     assert run.rc == 0, run.output
     assert run.results[0]["summary"]["users"]["total"] == 4
 

@@ -92,21 +92,33 @@ def company():
 
 def synchronize(directory, store, /, **more):
     options = {
-        "name": "staff", "user_group": "All/Staff", "server": directory.ldaps_url, "ca_path": str(directory.ca.cert),
-        "use_ldap": True, "login": directory.admin_dn, "password": directory.password, "distinguished_name": STAFF,
-        "store": str(store), **more,
+        "name": "staff",
+        "user_group": "All/Staff",
+        "server": directory.ldaps_url,
+        "ca_path": str(directory.ca.cert),
+        "use_ldap": True,
+        "login": directory.admin_dn,
+        "password": directory.password,
+        "distinguished_name": STAFF,
+        "store": str(store),
+        **more,
     }
     return {"name": "Synchronize", "usersync.directory.user_synchronization": options}
 
 
 def look_up(store, register="r", /, **more):
-    return {"name": "Look up", "usersync.directory.user_group_info": {"store": str(store), **more},
-            "register": register}
+    return {
+        "name": "Look up",
+        "usersync.directory.user_group_info": {"store": str(store), **more},
+        "register": register,
+    }
 
 
 def keep(store, name="zoe", user_group="All/Staff", /, **more):
-    return {"name": "Keep", "usersync.directory.user": {
-        "store": str(store), "name": name, "user_group": user_group, **more}}
+    return {
+        "name": "Keep",
+        "usersync.directory.user": {"store": str(store), "name": name, "user_group": user_group, **more},
+    }
 
 
 def message(text):
@@ -125,8 +137,10 @@ def rows(store, statement):
 
 
 def traces(directory):
-    return {path: (path.stat().st_mtime_ns, path.stat().st_size, path.stat().st_ino)
-            for path in sorted(directory.rglob("*"))}
+    return {
+        path: (path.stat().st_mtime_ns, path.stat().st_size, path.stat().st_ino)
+        for path in sorted(directory.rglob("*"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +153,37 @@ def made(company, collections_path, tmp_path_factory):
         if change:
             company.modify(change)
         playbook = path.with_name("playbook.json")
-        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [
-            synchronize(company, path), keep(path, "olga", sid="S-1-5-7")]}]))
-        subprocess.run([str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local",
-                        "-e", "ansible_python_interpreter=" + sys.executable, str(playbook)], check=True,
-                       env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections_path), "LC_ALL": "C.UTF-8",
-                            "ANSIBLE_CONFIG": str(here / "none.cfg")}, stdout=subprocess.DEVNULL)
+        playbook.write_text(
+            json.dumps(
+                [
+                    {
+                        "hosts": "localhost",
+                        "gather_facts": False,
+                        "tasks": [synchronize(company, path), keep(path, "olga", sid="S-1-5-7")],
+                    }
+                ]
+            )
+        )
+        subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                "-i",
+                "localhost,",
+                "-c",
+                "local",
+                "-e",
+                "ansible_python_interpreter=" + sys.executable,
+                str(playbook),
+            ],
+            check=True,
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": str(collections_path),
+                "LC_ALL": "C.UTF-8",
+                "ANSIBLE_CONFIG": str(here / "none.cfg"),
+            },
+            stdout=subprocess.DEVNULL,
+        )
         playbook.unlink()
     with sqlite3.connect(path) as connection:  # as shadowExpire or a lock would
         connection.execute("UPDATE users SET enabled = 0 WHERE name = 'dora'")
@@ -162,25 +201,36 @@ def names(result):
 @pytest.mark.versions
 def test_by_path_by_synchronization_and_by_user(made, run_playbook):
     before = traces(made.parent)
-    run = run_playbook([
-        look_up(made), look_up(made, user_group="all/staff/NURSES"),
-        look_up(made, user_group="All/Staff/Everybody", effective=True),
-        look_up(made, user_group="All/Staff/Everybody"),
-        look_up(made, user_group="All/Staff/Everybody", effective=True, include_disabled=True),
-        look_up(made, user="AGNES"), look_up(made, user="agnes", effective=True),
-        look_up(made, synchronization="staff"), look_up(made, user="carla"),
-        look_up(made, user="carla", include_extinct=True, include_disabled=True),
-        look_up(made, user_group="All/Staff/Alone", include_extinct=True),
-    ], "--check")
+    run = run_playbook(
+        [
+            look_up(made),
+            look_up(made, user_group="all/staff/NURSES"),
+            look_up(made, user_group="All/Staff/Everybody", effective=True),
+            look_up(made, user_group="All/Staff/Everybody"),
+            look_up(made, user_group="All/Staff/Everybody", effective=True, include_disabled=True),
+            look_up(made, user="AGNES"),
+            look_up(made, user="agnes", effective=True),
+            look_up(made, synchronization="staff"),
+            look_up(made, user="carla"),
+            look_up(made, user="carla", include_extinct=True, include_disabled=True),
+            look_up(made, user_group="All/Staff/Alone", include_extinct=True),
+        ],
+        "--check",
+    )
     assert run.rc == 0, run.output
     all_, nurses, everybody, own, disabled, agnes, around, staff, carla, extinct, alone = run.results
     assert all(result["changed"] is False for result in run.results)
     assert traces(made.parent) == before, "looking leaves no trace"
 
     assert [group["path"] for group in all_["user_groups"]] == [
-        "All", "All/Staff", "All/Staff/Everybody", "All/Staff/Night", "All/Staff/Nurses"]
+        "All",
+        "All/Staff",
+        "All/Staff/Everybody",
+        "All/Staff/Night",
+        "All/Staff/Nurses",
+    ]
     assert names(all_) == ["agnes", "bert", "olga"], "who is disabled or extinct is left out"
-    group, = nurses["user_groups"]
+    (group,) = nurses["user_groups"]
     assert (group["path"], group["members"], group["user_groups"]) == ("All/Staff/Nurses", ["agnes"], [])
     assert (group["synchronization"], group["dn"]) == ("staff", "cn=Nurses,%s" % STAFF)
     assert group["attributes"] == {"description": "On the wards"} and group["extinct"] is None and group["key"]
@@ -195,18 +245,22 @@ def test_by_path_by_synchronization_and_by_user(made, run_playbook):
     assert around["users"][0]["user_groups"] == ["All/Staff/Everybody", "All/Staff/Nurses"]
     assert around["users"][0]["synchronizations"] == ["staff"] and around["users"][0]["home"] == "All/Staff"
     assert names(staff) == ["agnes", "bert"] and [group["path"] for group in staff["user_groups"]] == [
-        "All/Staff/Everybody", "All/Staff/Night", "All/Staff/Nurses"]
+        "All/Staff/Everybody",
+        "All/Staff/Night",
+        "All/Staff/Nurses",
+    ]
 
     assert carla["users"] == []
-    user, = extinct["users"]
+    (user,) = extinct["users"]
     assert (user["extinct"], user["enabled"], user["user_groups"]) == ("gone", False, [])
     assert user["extinct_since"].endswith("Z") and user["key"]
     assert alone["user_groups"][0]["extinct"] == "gone"
 
 
 def test_the_last_runs_with_their_counts(made, run_playbook):
-    all_, last, none = run_playbook([
-        look_up(made), look_up(made, synchronization="staff", runs=1), look_up(made, runs=0)]).results
+    all_, last, none = run_playbook(
+        [look_up(made), look_up(made, synchronization="staff", runs=1), look_up(made, runs=0)]
+    ).results
     assert [run["summary"]["users"]["extinct"] for run in all_["runs"]] == [1, 0], "the newest first"
     assert all_["runs"][1]["summary"]["users"]["created"] == 4 and all_["runs"][1]["synchronization"] == "staff"
     assert last["runs"] == all_["runs"][:1] and none["runs"] == []
@@ -217,40 +271,72 @@ def test_the_history_of_a_user_and_of_a_user_group(company, run_playbook, tmp_pa
 
     def run_after(change, **more):
         company.modify(change)
-        run = run_playbook([synchronize(company, store, user_extinction="delete", user_group_extinction="delete",
-                                        removal_limits={"user_groups": "100%", "users": "100%"}, **more)])
+        run = run_playbook(
+            [
+                synchronize(
+                    company,
+                    store,
+                    user_extinction="delete",
+                    user_group_extinction="delete",
+                    removal_limits={"user_groups": "100%", "users": "100%"},
+                    **more,
+                )
+            ]
+        )
         assert run.rc == 0, run.output
 
     leave = "dn: cn=%s,%s\nchangetype: modify\ndelete: member\nmember: uid=%s,%s\n"
     join = leave.replace("delete: member", "add: member")
-    run_after(f"dn: uid=kim,{STAFF}\nobjectClass: inetOrgPerson\nuid: kim\ncn: Kim\nsn: Kim\n\n"
-              f"dn: cn=Short,{STAFF}\nobjectClass: groupOfNames\ncn: Short\nmember: uid=kim,{STAFF}\n")
+    run_after(
+        f"dn: uid=kim,{STAFF}\nobjectClass: inetOrgPerson\nuid: kim\ncn: Kim\nsn: Kim\n\n"
+        f"dn: cn=Short,{STAFF}\nobjectClass: groupOfNames\ncn: Short\nmember: uid=kim,{STAFF}\n"
+    )
     run_after(join % ("Night", STAFF, "kim", STAFF))
-    run_after(leave % ("Night", STAFF, "kim", STAFF)
-              + f"\ndn: uid=kim,{STAFF}\nchangetype: modify\nreplace: mail\nmail: kim@example.org\n")
+    run_after(
+        leave % ("Night", STAFF, "kim", STAFF)
+        + f"\ndn: uid=kim,{STAFF}\nchangetype: modify\nreplace: mail\nmail: kim@example.org\n"
+    )
     run_after(f"dn: cn=Short,{STAFF}\nchangetype: delete\n\ndn: uid=kim,{STAFF}\nchangetype: delete\n")
 
-    run = run_playbook([
-        look_up(store, user="KIM", history=99), look_up(store, user_group="All/Staff/Night", history=99),
-        look_up(store, user_group="all/staff/short", history=99, include_extinct=True),
-        look_up(store, user="kim", user_group="All/Staff/Night", history=99), look_up(store, user="kim", history=1),
-        look_up(store, user="kim"),
-        failing(look_up(store, user_group="All/Staff/Short", history=99)), failing(look_up(store, history=1)),
-    ])
+    run = run_playbook(
+        [
+            look_up(store, user="KIM", history=99),
+            look_up(store, user_group="All/Staff/Night", history=99),
+            look_up(store, user_group="all/staff/short", history=99, include_extinct=True),
+            look_up(store, user="kim", user_group="All/Staff/Night", history=99),
+            look_up(store, user="kim", history=1),
+            look_up(store, user="kim"),
+            failing(look_up(store, user_group="All/Staff/Short", history=99)),
+            failing(look_up(store, history=1)),
+        ]
+    )
     kim, night, short, both, newest, none, removed, nobody = run.results
     assert [(each["event"], each["path"], each["member"]) for each in kim["history"]] == [
-        ("deleted", "All/Staff/kim", None), ("member_removed", "All/Staff/Short", "kim"),
-        ("member_removed", "All/Staff/Night", "kim"), ("changed", "All/Staff/kim", None),
-        ("member_added", "All/Staff/Night", "kim"), ("member_added", "All/Staff/Short", "kim")]
+        ("deleted", "All/Staff/kim", None),
+        ("member_removed", "All/Staff/Short", "kim"),
+        ("member_removed", "All/Staff/Night", "kim"),
+        ("changed", "All/Staff/kim", None),
+        ("member_added", "All/Staff/Night", "kim"),
+        ("member_added", "All/Staff/Short", "kim"),
+    ]
     change = kim["history"][3]
-    assert (change["before"], change["after"]) == ({"attributes": {"email": None}},
-                                                   {"attributes": {"email": "kim@example.org"}})
+    assert (change["before"], change["after"]) == (
+        {"attributes": {"email": None}},
+        {"attributes": {"email": "kim@example.org"}},
+    )
     assert change["synchronization"] == "staff" and change["time"].endswith("Z")
     assert kim["history"][0]["before"]["attributes"]["email"] == "kim@example.org" and kim["users"] == []
     assert [(each["event"], each["member"]) for each in night["history"]] == [
-        ("member_removed", "kim"), ("member_added", "kim"), ("member_added", "bert"), ("created", None)]
+        ("member_removed", "kim"),
+        ("member_added", "kim"),
+        ("member_added", "bert"),
+        ("created", None),
+    ]
     assert [(each["event"], each["member"]) for each in short["history"]] == [
-        ("deleted", None), ("member_removed", "kim"), ("member_added", "kim")]
+        ("deleted", None),
+        ("member_removed", "kim"),
+        ("member_added", "kim"),
+    ]
     assert short["user_groups"] == short["users"] == []
     assert [each["event"] for each in both["history"]] == ["member_removed", "member_added"]
     assert newest["history"] == kim["history"][:1] and none["history"] == []
@@ -293,15 +379,25 @@ def test_while_a_run_writes_the_state_before_it_is_read(made, run_playbook, tmp_
             print("writing", flush=True)
             sys.stdin.readline()
     """)
-    process = subprocess.Popen([sys.executable, "-c", writer, str(Path(__file__).resolve().parents[2]), str(store)],
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", writer, str(Path(__file__).resolve().parents[2]), str(store)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout.readline() == "writing\n"
         assert os.path.getsize(str(store) + "-wal") > 100_000
         before = traces(tmp_path)
-        run = run_playbook([look_up(store, user_group="All/Staff/Everybody", effective=True),
-                            message("{{ lookup('usersync.directory.user_group_members', 'All/Staff/Nurses', store='%s')"
-                                    " | map(attribute='name') }}" % store)])
+        run = run_playbook(
+            [
+                look_up(store, user_group="All/Staff/Everybody", effective=True),
+                message(
+                    "{{ lookup('usersync.directory.user_group_members', 'All/Staff/Nurses', store='%s')"
+                    " | map(attribute='name') }}" % store
+                ),
+            ]
+        )
         assert run.rc == 0, run.output
         assert names(run.results[0]) == ["agnes", "bert"] and run.results[1]["msg"] == ["agnes"]
         assert {path: trace for path, trace in traces(tmp_path).items() if path in before} == before
@@ -320,20 +416,28 @@ def members(terms, options=""):
 @pytest.mark.versions
 def test_the_lookup_gives_users_for_loops(made, run_playbook):
     store = "store='%s'" % made
-    run = run_playbook([
-        message("{{ %s | map(attribute='name') }}" % members("'All/Staff/Everybody'", store + ", effective=true")),
-        message("{{ %s }}" % members("'All/Staff/Everybody'", store)),
-        {"name": "Loop over one", "ansible.builtin.debug": {"msg": "{{ item.name }} {{ item.attributes.email }}"},
-         "loop": "{{ %s }}" % members("'All/Staff/Nurses'", store)},
-        message("{{ %s | flatten | map(attribute='name') }}" % members(
-            "'All/Staff/Nurses', 'All/Staff/Night'", store).replace("lookup(", "query(")),
-        failing(message("{{ %s }}" % members("'All/Staff/Alone'", store))),
-        message("{{ %s | length }}" % members("'All/Staff/Alone'", store + ", include_extinct=true")),
-        failing(message("{{ %s }}" % members("'All/Staff/Aalone'", store))),
-        failing(message("{{ %s }}" % members("'All'", "store='/nowhere/users.db'"))),
-        message("{{ %s | map(attribute='name') }}" % members(
-            "'All/Staff/Nurses'", store + ", include_disabled=true")),
-    ])
+    run = run_playbook(
+        [
+            message("{{ %s | map(attribute='name') }}" % members("'All/Staff/Everybody'", store + ", effective=true")),
+            message("{{ %s }}" % members("'All/Staff/Everybody'", store)),
+            {
+                "name": "Loop over one",
+                "ansible.builtin.debug": {"msg": "{{ item.name }} {{ item.attributes.email }}"},
+                "loop": "{{ %s }}" % members("'All/Staff/Nurses'", store),
+            },
+            message(
+                "{{ %s | flatten | map(attribute='name') }}"
+                % members("'All/Staff/Nurses', 'All/Staff/Night'", store).replace("lookup(", "query(")
+            ),
+            failing(message("{{ %s }}" % members("'All/Staff/Alone'", store))),
+            message("{{ %s | length }}" % members("'All/Staff/Alone'", store + ", include_extinct=true")),
+            failing(message("{{ %s }}" % members("'All/Staff/Aalone'", store))),
+            failing(message("{{ %s }}" % members("'All'", "store='/nowhere/users.db'"))),
+            message(
+                "{{ %s | map(attribute='name') }}" % members("'All/Staff/Nurses'", store + ", include_disabled=true")
+            ),
+        ]
+    )
     results = run.results
     assert results[0]["msg"] == ["agnes", "bert"] and results[1]["msg"] == []
     assert [item["msg"] for item in results[2]["results"]] == ["agnes agnes@example.org"], "one member is a list, too"
@@ -350,17 +454,27 @@ def test_what_came_from_the_directory_is_never_a_template(made, run_playbook, tm
     witness = Path("/tmp/usersync-template-ran")
     witness.unlink(missing_ok=True)
     looked = members("'All/Staff/Nurses'", "store='%s'" % made)
-    run = run_playbook([
-        {"name": "Loop", "ansible.builtin.debug": {"msg": "{{ item.attributes.description }}"},
-         "loop": "{{ %s }}" % looked},
-        {"name": "Keep", "ansible.builtin.set_fact": {"kept": "{{ %s }}" % looked}},
-        message("{{ kept[0].attributes.description ~ '!' }}"),
-        {"name": "Write", "ansible.builtin.copy": {
-            "content": "{{ kept[0].attributes.description }}", "dest": str(tmp_path / "written"),
-            "mode": "0600"}},
-        look_up(made, "info", user="agnes"),
-        message("{{ info.users[0].attributes.description }}"),
-    ])
+    run = run_playbook(
+        [
+            {
+                "name": "Loop",
+                "ansible.builtin.debug": {"msg": "{{ item.attributes.description }}"},
+                "loop": "{{ %s }}" % looked,
+            },
+            {"name": "Keep", "ansible.builtin.set_fact": {"kept": "{{ %s }}" % looked}},
+            message("{{ kept[0].attributes.description ~ '!' }}"),
+            {
+                "name": "Write",
+                "ansible.builtin.copy": {
+                    "content": "{{ kept[0].attributes.description }}",
+                    "dest": str(tmp_path / "written"),
+                    "mode": "0600",
+                },
+            },
+            look_up(made, "info", user="agnes"),
+            message("{{ info.users[0].attributes.description }}"),
+        ]
+    )
     assert run.rc == 0, run.output
     assert run.results[0]["results"][0]["msg"] == TEMPLATE
     assert run.results[2]["msg"] == TEMPLATE + "!"
@@ -375,8 +489,12 @@ def test_what_came_from_the_directory_is_never_a_template(made, run_playbook, tm
 @pytest.mark.versions
 def test_a_user_made_by_hand(run_playbook, tmp_path):
     store = tmp_path / "new" / "users.db"
-    made_by_hand = keep(store, attributes={"email": "zoe@example.org", "phones": ["2", "1", "2"], "floor": 3},
-                        local_attributes={"badge": "7"}, sid="S-1-5-21-1-2-3-1000")
+    made_by_hand = keep(
+        store,
+        attributes={"email": "zoe@example.org", "phones": ["2", "1", "2"], "floor": 3},
+        local_attributes={"badge": "7"},
+        sid="S-1-5-21-1-2-3-1000",
+    )
     dry = run_playbook([made_by_hand], "--check", "--diff")
     assert dry.rc == 0 and dry.results[0]["changed"] is True, dry.output
     assert not store.parent.exists(), "a dry run leaves no trace"
@@ -387,8 +505,15 @@ def test_a_user_made_by_hand(run_playbook, tmp_path):
     assert first["user"] == second["user"] == dry.results[0]["user"]
     columns = "name, attributes, local_attributes, sid, key, directory_id"
     assert rows(store, "SELECT %s FROM users" % columns) == [
-        ("zoe", '{"email":"zoe@example.org","floor":"3","phones":["1","2"]}', '{"badge":"7"}', "S-1-5-21-1-2-3-1000",
-         None, None)]
+        (
+            "zoe",
+            '{"email":"zoe@example.org","floor":"3","phones":["1","2"]}',
+            '{"badge":"7"}',
+            "S-1-5-21-1-2-3-1000",
+            None,
+            None,
+        )
+    ]
 
     before = traces(store.parent)
     changes = keep(store, "ZOE", "all/staff", attributes={"email": None}, local_attributes={"keys": ["b", "a"]}, sid="")
@@ -404,13 +529,18 @@ def test_a_user_made_by_hand(run_playbook, tmp_path):
 
 def test_local_attributes_of_any_user_survive_a_run(company, run_playbook, tmp_path):
     store = tmp_path / "users.db"
-    run = run_playbook([
-        synchronize(company, store), keep(store, "agnes", local_attributes={"badge": "7"}),
-        synchronize(company, store), keep(store, "agnes", local_attributes={"badge": "7"}),
-        look_up(store, user="agnes"),
-        failing(keep(store, "agnes", attributes={"email": "x"})), failing(keep(store, "agnes", sid="S-1-1")),
-        failing(keep(store, "agnes", state="absent")),
-    ])
+    run = run_playbook(
+        [
+            synchronize(company, store),
+            keep(store, "agnes", local_attributes={"badge": "7"}),
+            synchronize(company, store),
+            keep(store, "agnes", local_attributes={"badge": "7"}),
+            look_up(store, user="agnes"),
+            failing(keep(store, "agnes", attributes={"email": "x"})),
+            failing(keep(store, "agnes", sid="S-1-1")),
+            failing(keep(store, "agnes", state="absent")),
+        ]
+    )
     assert [result["changed"] for result in run.results[1:4]] == [True, False, False]
     assert run.results[4]["users"][0]["local_attributes"] == {"badge": "7"}
     assert run.results[4]["users"][0]["attributes"]["email"] == "agnes@example.org"

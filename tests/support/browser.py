@@ -17,8 +17,17 @@ from .process import ClosedAtExit, Server, find_program, free_port
 
 PACKAGES = "chromium chromium-driver fonts-dejavu-core"
 # It has no sandbox as root, and is to ask nobody anything.
-_ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-              "--disable-background-networking", "--disable-component-update", "--disable-sync")
+_ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 class Browser(ClosedAtExit):
@@ -48,10 +57,13 @@ class Browser(ClosedAtExit):
 
     def open(self, path: Path, *, width: int, dark: bool = False) -> None:
         """Open a local page in a window that wide (CSS pixels), in the reader's light or dark colours."""
-        self._devtools("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1,
-                       mobile=width < 600)
-        self._devtools("Emulation.setEmulatedMedia", features=[
-            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self._devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
+        self._devtools(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         self._call(f"session/{self._session}/url", {"url": path.as_uri()})
 
     def run(self, script: str) -> Any:
@@ -74,7 +86,8 @@ class Browser(ClosedAtExit):
 
     def _call(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._url}/{path}", data, {"Content-Type": "application/json"},
-                                         method=method)
+        request = urllib.request.Request(
+            f"{self._url}/{path}", data, {"Content-Type": "application/json"}, method=method
+        )
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
             return json.load(answer)["value"]

@@ -77,8 +77,10 @@ class DirectoryServer(ClosedAtExit):
         """Start the server, wait until it answers, and load what is to be loaded."""
         # -d 0 keeps it in the foreground. Without a file for its number it takes /dev/null, which nobody else may write
         # to then.
-        self._server = Server([self._program, "-D", str(self._config), "-i", str(self.directory / "run" / "pid"),
-                               "-d", "0"], self.directory / "output")
+        self._server = Server(
+            [self._program, "-D", str(self._config), "-i", str(self.directory / "run" / "pid"), "-d", "0"],
+            self.directory / "output",
+        )
         self._server.wait_until(self.answers, 30)
         if self._new_entries is not None:
             self.modify(self._new_entries)
@@ -129,25 +131,55 @@ class DirectoryServer(ClosedAtExit):
         database, bundle = f"sql:{self._config}", str(self.directory / "tls.p12")
         run(["certutil", "-N", "-d", database, "--empty-password"])
         run(["certutil", "-A", "-d", database, "-n", "CA", "-t", "CT,,", "-a", "-i", str(self.ca.cert)])
-        run(["openssl", "pkcs12", "-export", "-name", "Server-Cert", "-in", str(pair.cert), "-inkey", str(pair.key),
-             "-out", bundle, "-passout", "pass:"])
+        run(
+            [
+                "openssl",
+                "pkcs12",
+                "-export",
+                "-name",
+                "Server-Cert",
+                "-in",
+                str(pair.cert),
+                "-inkey",
+                str(pair.key),
+                "-out",
+                bundle,
+                "-passout",
+                "pass:",
+            ]
+        )
         run(["pk12util", "-i", bundle, "-d", database, "-W", ""])
 
     def _made_of_template(self, settings: dict[str, str], plugins: tuple[str, ...]) -> str:
         here = self.directory
         values = {
             **{f"{name}_dir": str(here / name) for name in _FOLDERS},
-            "schema_dir": str(self._config / "schema"), "cert_dir": str(self._config), "inst_dir": str(here),
-            "db_home_dir": str(here / "home"), "db_lib": "bdb", "fqdn": "localhost", "ds_port": str(self.port),
-            "ds_user": getpass.getuser(), "rootdn": self.admin_dn, "ds_passwd": _hashed(self.password),
-            "ds_suffix": self.suffix, "ldapi_enabled": "on", "ldapi": str(here / "ldapi"), "ldapi_autobind": "on",
+            "schema_dir": str(self._config / "schema"),
+            "cert_dir": str(self._config),
+            "inst_dir": str(here),
+            "db_home_dir": str(here / "home"),
+            "db_lib": "bdb",
+            "fqdn": "localhost",
+            "ds_port": str(self.port),
+            "ds_user": getpass.getuser(),
+            "rootdn": self.admin_dn,
+            "ds_passwd": _hashed(self.password),
+            "ds_suffix": self.suffix,
+            "ldapi_enabled": "on",
+            "ldapi": str(here / "ldapi"),
+            "ldapi_autobind": "on",
         }
         template = (_DATA / "template-dse.ldif").read_text(encoding="utf-8")
         text = re.sub("%([a-z_]+)%", lambda found: values[found[1]], template)
         for plugin in plugins:
             text = re.sub(r"(?i)(dn: cn=%s,(?:.+\n)*nsslapd-pluginenabled:) off" % re.escape(plugin), r"\1 on", text)
-        more = {"nsslapd-listenhost": "127.0.0.1", "nsslapd-security": "on", "nsslapd-securelistenhost": "127.0.0.1",
-                "nsslapd-secureport": str(self.tls_port), **settings}
+        more = {
+            "nsslapd-listenhost": "127.0.0.1",
+            "nsslapd-security": "on",
+            "nsslapd-securelistenhost": "127.0.0.1",
+            "nsslapd-secureport": str(self.tls_port),
+            **settings,
+        }
         return text.replace("\n\n", "".join(f"\n{name}: {value}" for name, value in more.items()) + "\n\n", 1)
 
 

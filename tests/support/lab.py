@@ -25,19 +25,50 @@ def dn_of(name, below=PEOPLE):
 
 
 def person(name, *lines, below=PEOPLE):
-    return "\n".join(["dn: " + dn_of(name, below), "objectClass: inetOrgPerson", "uid: " + name, "cn: " + name,
-                      "sn: " + name, *lines, "", ""])
+    return "\n".join(
+        [
+            "dn: " + dn_of(name, below),
+            "objectClass: inetOrgPerson",
+            "uid: " + name,
+            "cn: " + name,
+            "sn: " + name,
+            *lines,
+            "",
+            "",
+        ]
+    )
 
 
 def group(name, *members, kind="groupOfNames", attribute="member"):
-    return "\n".join(["dn: cn=%s,%s" % (name, PEOPLE), "objectClass: " + kind, "cn: " + name,
-                      *("%s: %s" % (attribute, member) for member in members), "", ""])
+    return "\n".join(
+        [
+            "dn: cn=%s,%s" % (name, PEOPLE),
+            "objectClass: " + kind,
+            "cn: " + name,
+            *("%s: %s" % (attribute, member) for member in members),
+            "",
+            "",
+        ]
+    )
 
 
 def posix(name, number, below=PEOPLE, *lines):
-    return "\n".join(["dn: " + dn_of(name, below), "objectClass: inetOrgPerson", "objectClass: posixAccount",
-                      "uid: " + name, "cn: " + name, "sn: " + name, "uidNumber: %d" % number, "gidNumber: 1",
-                      "homeDirectory: /", *lines, "", ""])
+    return "\n".join(
+        [
+            "dn: " + dn_of(name, below),
+            "objectClass: inetOrgPerson",
+            "objectClass: posixAccount",
+            "uid: " + name,
+            "cn: " + name,
+            "sn: " + name,
+            "uidNumber: %d" % number,
+            "gidNumber: 1",
+            "homeDirectory: /",
+            *lines,
+            "",
+            "",
+        ]
+    )
 
 
 def renamed(dn, rdn):
@@ -69,8 +100,16 @@ class Lab:
 
     def once(self, check_mode=False, **more):
         """One run with these options beside the usual ones; the result. Warnings are in `warnings`."""
-        options = {"name": "staff", "user_group": "All/Staff", "server": [self.server.ldapi_url], "encryption": "none",
-                   "use_ldap": True, "authentication": "external", "store": str(self.store), **more}
+        options = {
+            "name": "staff",
+            "user_group": "All/Staff",
+            "server": [self.server.ldapi_url],
+            "encryption": "none",
+            "use_ldap": True,
+            "authentication": "external",
+            "store": str(self.store),
+            **more,
+        }
         self.warnings = []
         return synchronize(check_mode, self.warnings, **options)
 
@@ -102,8 +141,10 @@ class Lab:
         return messages[0], results[0]
 
     def members(self):
-        return self.rows("SELECT g.name, u.name FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
-                         " JOIN users u ON u.id = m.user_id")
+        return self.rows(
+            "SELECT g.name, u.name FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
+            " JOIN users u ON u.id = m.user_id"
+        )
 
     def rows(self, statement):
         with closing(sqlite3.connect("file:%s?mode=ro" % self.store, uri=True)) as connection:

@@ -33,7 +33,14 @@ PACKAGES = "debootstrap systemd-container openssh-client"
 SUITE = "bookworm"
 # What a minimal server has. What the role needs beyond that, it must install.
 INCLUDED = (
-    "systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-apt", "ca-certificates", "iproute2",
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "python3",
+    "python3-apt",
+    "ca-certificates",
+    "iproute2",
     "procps",
 )
 # Fetched into the system's package cache, so that installing them takes no network and no time.
@@ -43,7 +50,8 @@ LIFETIME = 3600
 CACHE = Path(os.environ.get("USERSYNC_TEST_CACHE") or Path.home() / ".cache" / "usersync-tests")
 
 READER = ("cn=reader,dc=example,dc=org", "Sedge-3-lantern-Wy58")
-COMPANY = f"""\
+COMPANY = (
+    f"""\
 dn: dc=example,dc=org
 objectClass: dcObject
 objectClass: organization
@@ -64,19 +72,25 @@ dn: ou=groups,dc=example,dc=org
 objectClass: organizationalUnit
 ou: groups
 
-""" + "\n".join(f"""\
+"""
+    + "\n".join(
+        f"""\
 dn: uid={name},ou=people,dc=example,dc=org
 objectClass: inetOrgPerson
 uid: {name}
 cn: {name.capitalize()}
 sn: {name.capitalize()}
-""" for name in ("anna", "bert", "cleo")) + """
+"""
+        for name in ("anna", "bert", "cleo")
+    )
+    + """
 dn: cn=nurses,ou=groups,dc=example,dc=org
 objectClass: groupOfNames
 cn: nurses
 member: uid=anna,ou=people,dc=example,dc=org
 member: uid=bert,ou=people,dc=example,dc=org
 """
+)
 
 
 # --- The files of the system
@@ -158,22 +172,27 @@ def keep(directory: Path) -> None:
         client = slapd.ca.issue("synchronizer", client=True)
         machine = _boot(root, directory, port)
         try:
-            write(directory / "facts.json", json.dumps({
-                "port": port,
-                "key": str(key),
-                "ldaps_url": slapd.ldaps_url,
-                "ldapi_url": slapd.ldapi_url,
-                "admin_dn": slapd.admin_dn,
-                "admin_password_file": str(slapd.directory / "password"),
-                "ca_cert": str(slapd.ca.cert),
-                "slapd_pid": slapd._server.process.pid,
-                "reader_dn": READER[0],
-                "reader_password": READER[1],
-                "client_cert": str(client.cert),
-                "client_key": str(client.key),
-                "spare_ports": [free_port(), free_port()],
-                "off": str(directory / "off"),
-            }))
+            write(
+                directory / "facts.json",
+                json.dumps(
+                    {
+                        "port": port,
+                        "key": str(key),
+                        "ldaps_url": slapd.ldaps_url,
+                        "ldapi_url": slapd.ldapi_url,
+                        "admin_dn": slapd.admin_dn,
+                        "admin_password_file": str(slapd.directory / "password"),
+                        "ca_cert": str(slapd.ca.cert),
+                        "slapd_pid": slapd._server.process.pid,
+                        "reader_dn": READER[0],
+                        "reader_password": READER[1],
+                        "client_cert": str(client.cert),
+                        "client_key": str(client.key),
+                        "spare_ports": [free_port(), free_port()],
+                        "off": str(directory / "off"),
+                    }
+                ),
+            )
             # Who removes the directory has no use for the machine any more.
             while (directory / "keeper.pid").exists():
                 if machine.process.poll() is not None and not (directory / "off").exists():
@@ -204,10 +223,18 @@ def _boot(root: Path, directory: Path, port: int) -> Server:
     pip_cache.mkdir(exist_ok=True)
     machine = Server(
         [
-            find_program("systemd-nspawn", PACKAGES), "--quiet", f"--directory={root}",
-            "--boot", "--register=no", "--keep-unit", "--console=pipe",
-            f"--machine=usersync-{port}", "--hostname=sync", "--resolv-conf=copy-host",
-            f"--bind={pip_cache}:/root/.cache/pip", *(f"--bind-ro={path}" for path in pip_settings()[1]),
+            find_program("systemd-nspawn", PACKAGES),
+            "--quiet",
+            f"--directory={root}",
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+            "--console=pipe",
+            f"--machine=usersync-{port}",
+            "--hostname=sync",
+            "--resolv-conf=copy-host",
+            f"--bind={pip_cache}:/root/.cache/pip",
+            *(f"--bind-ro={path}" for path in pip_settings()[1]),
         ],
         directory / "console.log",
     )
@@ -235,8 +262,11 @@ def start(directory: Path) -> None:
     with open(directory / "keeper.log", "wb") as log:
         keeper = subprocess.Popen(
             [sys.executable, "-m", "support.machine", "keep", str(directory)],
-            cwd=Path(__file__).resolve().parents[1], start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            cwd=Path(__file__).resolve().parents[1],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
     write(directory / "keeper.pid", str(keeper.pid))
     while not (directory / "facts.json").exists():

@@ -24,7 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import sansldap
 from sansldap._messages import PackingOptions  # sansldap 0.1.0 has no other way to encode a result with a referral
@@ -38,16 +38,16 @@ LOGIN, PASSWORD = "CORP\\SVC-SYNC", "Quartz-5-lantern-Wd28"
 
 _START_TLS = "1.3.6.1.4.1.1466.20037"
 _PAGED_RESULTS = "1.2.840.113556.1.4.319"
-_SHOW_DELETED = ("1.2.840.113556.1.4.417", "1.2.840.113556.1.4.2064")    # MS-ADTS 3.1.1.3.4.1.14 and .26
-_AT_MOST = 20.0    # seconds that anything here may wait: a test that hangs must end
+_SHOW_DELETED = ("1.2.840.113556.1.4.417", "1.2.840.113556.1.4.2064")  # MS-ADTS 3.1.1.3.4.1.14 and .26
+_AT_MOST = 20.0  # seconds that anything here may wait: a test that hangs must end
 _PACKING = PackingOptions()
 
 
 class Request(NamedTuple):
     """What a client sent."""
 
-    kind: str    # 'bind', 'unbind', 'search', 'start_tls', or 'other': what must not come
-    connection: int    # the number of the connection it came by, from 1 on
+    kind: str  # 'bind', 'unbind', 'search', 'start_tls', or 'other': what must not come
+    connection: int  # the number of the connection it came by, from 1 on
     encrypted: bool
     login: str = ""
     password: str = ""
@@ -55,10 +55,10 @@ class Request(NamedTuple):
     scope: int = 0
     filter: str = ""
     attributes: tuple[str, ...] = ()
-    page_size: Optional[int] = None    # None: not paged
+    page_size: int | None = None  # None: not paged
     cookie: bytes = b""
-    shows_deleted: bool = False    # whether it asks for deleted entries, too
-    text: str = ""    # of what must not come
+    shows_deleted: bool = False  # whether it asks for deleted entries, too
+    text: str = ""  # of what must not come
     message_id: int = 0
 
 
@@ -102,7 +102,7 @@ class _Rule(NamedTuple):
     fault: Fault
     first: int
     times: float
-    seen: Counter[int]    # by connection
+    seen: Counter[int]  # by connection
 
 
 class MisbehavingDirectory(ClosedAtExit):
@@ -117,20 +117,26 @@ class MisbehavingDirectory(ClosedAtExit):
     """
 
     def __init__(
-        self, tree: Tree, *, ca: CertificateAuthority | None = None, certificate: KeyPair | None = None,
-        logins: dict[str, str] | None = None, max_page: int | None = None, max_values: int | None = None,
+        self,
+        tree: Tree,
+        *,
+        ca: CertificateAuthority | None = None,
+        certificate: KeyPair | None = None,
+        logins: dict[str, str] | None = None,
+        max_page: int | None = None,
+        max_values: int | None = None,
         size_limit: int | None = None,
     ) -> None:
         self.tree, self.logins = tree, {LOGIN: PASSWORD} if logins is None else logins
         self.max_page, self.max_values, self.size_limit = max_page, max_values, size_limit
         self.received: list[Request] = []
-        self.connections = 0    # also those by which nothing came
+        self.connections = 0  # also those by which nothing came
         self._context: ssl.SSLContext | None = None
         if ca or certificate:
             self.present(certificate or ca.issue("misbehaving"))
         self._rules: list[_Rule] = []
-        self._pages: dict[bytes, tuple[tuple, int]] = {}    # cookie -> the last place sent, how many were sent
-        self._found: tuple[Any, list] = (None, [])    # the last search and what it found: pages ask for it again
+        self._pages: dict[bytes, tuple[tuple, int]] = {}  # cookie -> the last place sent, how many were sent
+        self._found: tuple[Any, list] = (None, [])  # the last search and what it found: pages ask for it again
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -243,8 +249,10 @@ class MisbehavingDirectory(ClosedAtExit):
         if request.kind != "search":
             return []
         if not request.base and request.scope == 0:
-            return [_encoded_entry(request, "", select(self.tree.root_dse, list(request.attributes))),
-                    search_result(request, 0)]
+            return [
+                _encoded_entry(request, "", select(self.tree.root_dse, list(request.attributes))),
+                search_result(request, 0),
+            ]
         if not bound:
             return [search_result(request, 1, "a successful bind must be completed on the connection")]
         try:
@@ -260,11 +268,11 @@ class MisbehavingDirectory(ClosedAtExit):
         found = self._find(request)
         if start:
             found = [each for each in found if each[0] > start]
-        page = found if request.page_size is None else found[:request.page_size]
+        page = found if request.page_size is None else found[: request.page_size]
         if self.max_page is not None:
-            page = page[:self.max_page]
+            page = page[: self.max_page]
         if self.size_limit is not None and sent + len(page) > self.size_limit:
-            return [*self._encoded(request, page[:self.size_limit - sent]), search_result(request, 4)]
+            return [*self._encoded(request, page[: self.size_limit - sent]), search_result(request, 4)]
         more = len(page) < len(found)
         if request.page_size is None:
             return [*self._encoded(request, page), search_result(request, 4 if more else 0)]
@@ -283,8 +291,10 @@ class MisbehavingDirectory(ClosedAtExit):
         return self._found[1]
 
     def _encoded(self, request: Request, found: Sequence) -> list[bytes]:
-        return [_encoded_entry(request, dn, select(entry, list(request.attributes), self.max_values))
-                for _place, dn, entry in found]
+        return [
+            _encoded_entry(request, dn, select(entry, list(request.attributes), self.max_values))
+            for _place, dn, entry in found
+        ]
 
 
 # --- requests and results in sansldap's words ------------------------------------------------------------------------
@@ -298,7 +308,7 @@ def _messages(line: Line) -> Iterator[bytes]:
     while True:
         if len(data) >= 6:
             octets = data[1] - 128 if data[1] > 127 else 0
-            end = 2 + octets + (int.from_bytes(data[2:2 + octets], "big") if octets else data[1])
+            end = 2 + octets + (int.from_bytes(data[2 : 2 + octets], "big") if octets else data[1])
             if len(data) >= end:
                 yield data[:end]
                 data = data[end:]
@@ -325,10 +335,16 @@ def _request(data: bytes, line: Line) -> Request:
     if isinstance(message, sansldap.SearchRequest):
         paged = [control for control in message.controls if isinstance(control, sansldap.PagedResultControl)]
         return Request(
-            "search", base=message.base_object, scope=int(message.scope), filter=str(message.filter),
-            attributes=tuple(message.attributes), page_size=paged[0].size if paged else None,
+            "search",
+            base=message.base_object,
+            scope=int(message.scope),
+            filter=str(message.filter),
+            attributes=tuple(message.attributes),
+            page_size=paged[0].size if paged else None,
             cookie=paged[0].cookie if paged else b"",
-            shows_deleted=any(control.control_type in _SHOW_DELETED for control in message.controls), **common)
+            shows_deleted=any(control.control_type in _SHOW_DELETED for control in message.controls),
+            **common,
+        )
     return Request("other", text=repr(message), **common)
 
 
@@ -341,7 +357,10 @@ class _Text(str):
 
 def _encoded_entry(request: Request, dn: str, attributes: list[tuple[str, list[bytes]]]) -> bytes:
     return sansldap.SearchResultEntry(
-        request.message_id, [], _Text(dn), [sansldap.PartialAttribute(name, values) for name, values in attributes],
+        request.message_id,
+        [],
+        _Text(dn),
+        [sansldap.PartialAttribute(name, values) for name, values in attributes],
     ).pack(_PACKING)
 
 
@@ -354,12 +373,14 @@ def bind_result(request: Request, code: int, message: str = "", referrals: Seque
 
 
 def start_tls_result(request: Request, code: int, message: str = "", referrals: Sequence[str] = ()) -> bytes:
-    return sansldap.ExtendedResponse(
-        request.message_id, [], _result(code, message, referrals), _START_TLS, None).pack(_PACKING)
+    return sansldap.ExtendedResponse(request.message_id, [], _result(code, message, referrals), _START_TLS, None).pack(
+        _PACKING
+    )
 
 
-def search_result(request: Request, code: int, message: str = "", referrals: Sequence[str] = (),
-                  cookie: bytes | None = b"") -> bytes:
+def search_result(
+    request: Request, code: int, message: str = "", referrals: Sequence[str] = (), cookie: bytes | None = b""
+) -> bytes:
     """A SearchResultDone; for a paged search with a paged results control, unless `cookie` is None."""
     paged = request.page_size is not None and cookie is not None and code == 0
     controls = [sansldap.PagedResultControl(False, 0, cookie)] if paged else []
@@ -382,7 +403,7 @@ def ends_with(code: int, message: str = "", referrals: Sequence[str] = ()) -> Fa
     """Send half of what was found, and then a result code other than success: a limit, a lost right, a referral."""
 
     def fault(line: Line, request: Request, answer: list[bytes]) -> None:
-        line.send(b"".join(answer[:len(answer) // 2]) + _result_for(request, code, message, referrals))
+        line.send(b"".join(answer[: len(answer) // 2]) + _result_for(request, code, message, referrals))
 
     return fault
 
@@ -394,20 +415,20 @@ def finds_nothing(line: Line, request: Request, answer: list[bytes]) -> None:
 
 def hangs_up(line: Line, request: Request, answer: list[bytes]) -> None:
     """Close the connection after half of the messages, where that is between two of them."""
-    line.send(b"".join(answer[:len(answer) // 2]))
+    line.send(b"".join(answer[: len(answer) // 2]))
     line.close()
 
 
 def hangs_up_within_a_message(line: Line, request: Request, answer: list[bytes]) -> None:
     """Close the connection in the middle of the last message but one."""
     data = b"".join(answer)
-    line.send(data[:-len(answer[-1]) - 3] if len(answer) > 1 else data[:-3])
+    line.send(data[: -len(answer[-1]) - 3] if len(answer) > 1 else data[:-3])
     line.close()
 
 
 def resets(line: Line, request: Request, answer: list[bytes]) -> None:
     """Break the connection so that the other side sees an error instead of an end."""
-    line.send(b"".join(answer[:len(answer) // 2]))
+    line.send(b"".join(answer[: len(answer) // 2]))
     line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     raw = line.socket.detach()
     socket.close(raw)
@@ -417,7 +438,7 @@ def resets(line: Line, request: Request, answer: list[bytes]) -> None:
 def says_goodbye(line: Line, request: Request, answer: list[bytes]) -> None:
     """A Notice of Disconnection (RFC 4511, 4.4.1) among the entries."""
     notice = sansldap.ExtendedResponse(0, [], _result(52, "going down"), "1.3.6.1.4.1.1466.20036", None)
-    line.send(b"".join(answer[:len(answer) // 2]) + notice.pack(_PACKING))
+    line.send(b"".join(answer[: len(answer) // 2]) + notice.pack(_PACKING))
     line.close()
 
 
@@ -445,7 +466,7 @@ def sends_instead(data: bytes) -> Fault:
     """Send these bytes after half of the messages, and wait for what the other side makes of them."""
 
     def fault(line: Line, request: Request, answer: list[bytes]) -> None:
-        line.send(b"".join(answer[:len(answer) // 2]) + data)
+        line.send(b"".join(answer[: len(answer) // 2]) + data)
         line.wait()
 
     return fault
@@ -454,7 +475,7 @@ def sends_instead(data: bytes) -> Fault:
 def breaks_the_encoding(line: Line, request: Request, answer: list[bytes]) -> None:
     """A message whose outer length is right, and whose inner ones are not."""
     broken = bytearray(answer[0])
-    at = broken.index(b"\x04", 8)    # the first OCTET STRING: a DN, or the text of a result
+    at = broken.index(b"\x04", 8)  # the first OCTET STRING: a DN, or the text of a result
     broken[at + 1] = 0x7F
     line.send(bytes(broken) + b"".join(answer[1:]))
     line.wait()

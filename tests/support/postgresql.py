@@ -17,7 +17,8 @@ PACKAGES = "postgresql"
 
 class PostgreSQL(ClosedAtExit):
     """An empty server, as a context manager: ``socket`` and ``port`` are for PGHOST and PGPORT, the user postgres may
-    do everything."""
+    do everything.
+    """
 
     def __init__(self) -> None:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
@@ -32,12 +33,34 @@ class PostgreSQL(ClosedAtExit):
     def start(self) -> None:
         shutil.chown(self.socket, "postgres", "postgres")
         data = str(self.socket / "data")
-        run([*self._as_postgres, str(self._programs / "initdb"), "--no-sync", "--auth=trust", "--encoding=UTF8",
-             "--locale=C.UTF-8", data])
+        run(
+            [
+                *self._as_postgres,
+                str(self._programs / "initdb"),
+                "--no-sync",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                data,
+            ]
+        )
         self._server = Server(
-            [*self._as_postgres, str(self._programs / "postgres"), "-D", data, "-c", "listen_addresses=",
-             "-c", f"unix_socket_directories={self.socket}", "-c", "fsync=off", "-p", str(self.port)],
-            self.socket.with_suffix(".log"))
+            [
+                *self._as_postgres,
+                str(self._programs / "postgres"),
+                "-D",
+                data,
+                "-c",
+                "listen_addresses=",
+                "-c",
+                f"unix_socket_directories={self.socket}",
+                "-c",
+                "fsync=off",
+                "-p",
+                str(self.port),
+            ],
+            self.socket.with_suffix(".log"),
+        )
         self._server.wait_until(self._answers, 30)
 
     def close(self) -> None:
@@ -48,10 +71,27 @@ class PostgreSQL(ClosedAtExit):
 
     def rows(self, statement: str) -> list[list[str]]:
         """What a statement returns, as text."""
-        text = run(["psql", "-X", "-A", "-t", "-h", str(self.socket), "-p", str(self.port), "-U", "postgres", "-c",
-                    statement, "postgres"])
+        text = run(
+            [
+                "psql",
+                "-X",
+                "-A",
+                "-t",
+                "-h",
+                str(self.socket),
+                "-p",
+                str(self.port),
+                "-U",
+                "postgres",
+                "-c",
+                statement,
+                "postgres",
+            ]
+        )
         return [line.split("|") for line in text.splitlines()]
 
     def _answers(self) -> bool:
-        return subprocess.run(["pg_isready", "-q", "-h", str(self.socket), "-p", str(self.port)],
-                              check=False).returncode == 0
+        return (
+            subprocess.run(["pg_isready", "-q", "-h", str(self.socket), "-p", str(self.port)], check=False).returncode
+            == 0
+        )

@@ -100,7 +100,11 @@ class Server:
             # and a signal when the test dies without stopping it.
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", *command],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=env,
+                start_new_session=True,
             )
 
     def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:

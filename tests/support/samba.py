@@ -162,10 +162,12 @@ class SambaDC(ClosedAtExit):
     def create_users(self, names: list[str], container: str) -> None:
         """Create many enabled users, without passwords, directly in `container` (a whole DN)."""
         # 544: a normal account (0x200) that needs no password (0x20), MS-ADTS 2.2.16.
-        self.modify("\n".join(
-            f"dn: CN={name},{container}\nobjectClass: user\nsAMAccountName: {name}\nuserAccountControl: 544\n"
-            for name in names
-        ))
+        self.modify(
+            "\n".join(
+                f"dn: CN={name},{container}\nobjectClass: user\nsAMAccountName: {name}\nuserAccountControl: 544\n"
+                for name in names
+            )
+        )
 
     def export_keytab(self, user: str, path: Path) -> str:
         """Write the keys of `user` to a keytab file; return the principal it is for."""
@@ -191,16 +193,34 @@ class SambaDC(ClosedAtExit):
             "bind interfaces only=yes",
             "ldb:nosync=true",
         ]
-        run([
-            find_program("samba-tool", PACKAGES), "domain", "provision", f"--realm={REALM}",
-            f"--domain={NETBIOS_DOMAIN}", "--server-role=dc", "--host-name=dc1", "--host-ip=127.0.0.1",
-            "--dns-backend=NONE", f"--adminpass={ADMIN_PASSWORD}", f"--targetdir={self.directory}",
-            *(f"--option={option}" for option in options),
-        ])
+        run(
+            [
+                find_program("samba-tool", PACKAGES),
+                "domain",
+                "provision",
+                f"--realm={REALM}",
+                f"--domain={NETBIOS_DOMAIN}",
+                "--server-role=dc",
+                "--host-name=dc1",
+                "--host-ip=127.0.0.1",
+                "--dns-backend=NONE",
+                f"--adminpass={ADMIN_PASSWORD}",
+                f"--targetdir={self.directory}",
+                *(f"--option={option}" for option in options),
+            ]
+        )
         self._smb_conf.write_text(settings, encoding="utf-8")
         self.krb5_config.write_text(_KRB5_CONF.format(realm=REALM), encoding="utf-8")
-        self.samba_tool("domain", "passwordsettings", "set", "--complexity=off", "--min-pwd-length=0",
-                        "--min-pwd-age=0", "--max-pwd-age=0", "--history-length=0")
+        self.samba_tool(
+            "domain",
+            "passwordsettings",
+            "set",
+            "--complexity=off",
+            "--min-pwd-length=0",
+            "--min-pwd-age=0",
+            "--max-pwd-age=0",
+            "--history-length=0",
+        )
         self.samba_tool("spn", "add", "ldap/localhost", "DC1$")
 
     def _answers(self) -> bool:

@@ -31,9 +31,21 @@ class CertificateAuthority:
         self.cert, self.key = self.directory / "ca.pem", self.directory / "ca.key"
         if not self.cert.exists():
             _openssl(
-                "req", "-x509", *_NEW_KEY, "-days", "30", "-subj", "/CN=Throwaway test CA",
-                "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-                "-keyout", str(self.key), "-out", str(self.cert),
+                "req",
+                "-x509",
+                *_NEW_KEY,
+                "-days",
+                "30",
+                "-subj",
+                "/CN=Throwaway test CA",
+                "-addext",
+                "basicConstraints=critical,CA:TRUE",
+                "-addext",
+                "keyUsage=critical,keyCertSign,cRLSign",
+                "-keyout",
+                str(self.key),
+                "-out",
+                str(self.cert),
             )
 
     def issue(
@@ -58,8 +70,23 @@ class CertificateAuthority:
             lines.append("subjectAltName=" + ",".join(_alternative_name(each) for each in names))
         extensions.write_text("\n".join(lines) + "\n", encoding="utf-8")
         _openssl("req", "-new", *_NEW_KEY, "-subj", f"/CN={name}", "-keyout", str(pair.key), "-out", str(request))
-        _openssl("x509", "-req", "-in", str(request), "-extfile", str(extensions), "-CA", str(self.cert),
-                 "-CAkey", str(self.key), "-CAcreateserial", "-days", str(days), "-out", str(pair.cert))
+        _openssl(
+            "x509",
+            "-req",
+            "-in",
+            str(request),
+            "-extfile",
+            str(extensions),
+            "-CA",
+            str(self.cert),
+            "-CAkey",
+            str(self.key),
+            "-CAcreateserial",
+            "-days",
+            str(days),
+            "-out",
+            str(pair.cert),
+        )
         request.unlink()
         extensions.unlink()
         pair.key.chmod(0o600)

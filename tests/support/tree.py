@@ -12,7 +12,7 @@ import re
 import struct
 import uuid
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Union
 
 import sansldap
@@ -28,13 +28,13 @@ SUFFIX = "dc=example,dc=org"
 _OPERATIONAL = {"entryuuid", "createtimestamp", "modifytimestamp"}
 _BINARY = {"objectguid", "objectsid"}
 _DNS = {"member", "uniquemember", "memberof", "seealso"}
-_AND, _OR = "1.2.840.113556.1.4.803", "1.2.840.113556.1.4.804"    # MS-ADTS 3.1.1.3.4.4
+_AND, _OR = "1.2.840.113556.1.4.803", "1.2.840.113556.1.4.804"  # MS-ADTS 3.1.1.3.4.4
 
 
 # --- distinguished names and filters ---------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def rdns(dn: str) -> tuple[str, ...]:
     """The RDNs of a DN, the outermost first, in one spelling: without escapes and case, and with single spaces."""
     parts = re.findall(r"(?:[^\\,]|\\.)+", dn, re.DOTALL)
@@ -46,7 +46,9 @@ def _plain(rdn: str) -> str:
     octets = re.sub(
         rb"\\([0-9A-Fa-f]{2}|.)",
         lambda pair: bytes.fromhex(pair[1].decode()) if len(pair[1]) == 2 else pair[1],
-        value.encode("utf-8", "surrogateescape"), flags=re.DOTALL)
+        value.encode("utf-8", "surrogateescape"),
+        flags=re.DOTALL,
+    )
     text = octets.decode("utf-8", "surrogateescape")
     return "%s=%s" % (kind.strip().lower(), " ".join(text.split()).lower())
 
@@ -86,7 +88,7 @@ def _normal(attribute: str) -> Callable[[bytes], object]:
         return bytes
     if attribute in _DNS:
         return lambda value: rdns(value.decode("utf-8", "surrogateescape"))
-    if attribute == "objectcategory":    # a DN that may be asked for by the name of the class, MS-ADTS 3.1.1.3.1.3.5
+    if attribute == "objectcategory":  # a DN that may be asked for by the name of the class, MS-ADTS 3.1.1.3.1.3.5
         return lambda value: value.lower().partition(b",")[0].replace(b"cn=", b"")
     return lambda value: int(value) if re.fullmatch(rb"-?[0-9]{1,18}", value) else value.lower()
 
@@ -111,9 +113,9 @@ class Tree:
     def __init__(self, suffix: str, root_dse: dict[str, Value | list[Value]]) -> None:
         self.suffix = suffix
         self.root_dse = _entry(root_dse)
-        self.version = 0    # counts the changes
+        self.version = 0  # counts the changes
         self._entries: dict[tuple[str, ...], tuple[str, Entry]] = {}
-        self._hidden: set[tuple[str, ...]] = set()    # places that are there only for those who ask for them
+        self._hidden: set[tuple[str, ...]] = set()  # places that are there only for those who ask for them
 
     def add(self, dn: str, attributes: dict[str, Value | list[Value]]) -> str:
         """Add an entry, or replace it; its DN."""
@@ -144,32 +146,36 @@ class Tree:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, base: str, scope: int, test: sansldap.LDAPFilter,
-             hidden: bool = False) -> list[tuple[tuple[str, ...], str, Entry]]:
+    def find(
+        self, base: str, scope: int, test: sansldap.LDAPFilter, hidden: bool = False
+    ) -> list[tuple[tuple[str, ...], str, Entry]]:
         """(place in the order, DN, entry) of all that match. :raises KeyError: when there is no such base."""
         start = self._base(base)
         if start in self._hidden and not hidden:
             self._missing(base)
         found = (
-            (place, dn, entry) for place, (dn, entry) in self._below(start)
+            (place, dn, entry)
+            for place, (dn, entry) in self._below(start)
             if (hidden or place not in self._hidden)
-            and len(place) - len(start) in (range(1), range(1, 2), range(1000000))[scope] and matches(entry, test)
+            and len(place) - len(start) in (range(1), range(1, 2), range(1000000))[scope]
+            and matches(entry, test)
         )
         return sorted(found, key=lambda each: each[0])
 
     def _base(self, base: str) -> tuple[str, ...]:
-        guid = re.fullmatch(r"<GUID=([0-9a-f-]{36})>", base)    # MS-ADTS 3.1.1.3.1.2.4
+        guid = re.fullmatch(r"<GUID=([0-9a-f-]{36})>", base)  # MS-ADTS 3.1.1.3.1.2.4
         if guid:
             wanted = [uuid.UUID(guid[1]).bytes_le]
-            return next((place for place, (_dn, entry) in self._entries.items()
-                         if entry.get("objectguid") == wanted), None) or self._missing(base)
+            return next(
+                (place for place, (_dn, entry) in self._entries.items() if entry.get("objectguid") == wanted), None
+            ) or self._missing(base)
         return rdns(base) if rdns(base) in self._entries else self._missing(base)
 
     def _missing(self, base: str) -> tuple[str, ...]:
         raise KeyError(base)
 
     def _below(self, start: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[str, Entry]]]:
-        return (each for each in self._entries.items() if each[0][:len(start)] == start)
+        return (each for each in self._entries.items() if each[0][: len(start)] == start)
 
 
 def select(entry: Entry, names: list[str], most_values: int | None = None) -> list[tuple[str, list[bytes]]]:
@@ -195,7 +201,7 @@ def select(entry: Entry, names: list[str], most_values: int | None = None) -> li
 
 
 def _range(name: str, values: list[bytes], low: int, most: int) -> tuple[str, list[bytes]]:
-    part = values[low:low + most]
+    part = values[low : low + most]
     last = "*" if low + len(part) >= len(values) else str(low + len(part) - 1)
     return "%s;range=%d-%s" % (name, low, last), part
 
@@ -228,38 +234,66 @@ class ActiveDirectory(Tree):
     """A domain: `DOMAIN`, with the organizational units that are made in it."""
 
     def __init__(self) -> None:
-        super().__init__(DOMAIN, {
-            "defaultNamingContext": DOMAIN,
-            "namingContexts": [DOMAIN, "CN=Configuration," + DOMAIN],
-            "configurationNamingContext": "CN=Configuration," + DOMAIN,
-            "supportedCapabilities": ["1.2.840.113556.1.4.800", "1.2.840.113556.1.4.1670"],
-            "supportedControl": ["1.2.840.113556.1.4.319"],
-            "supportedExtension": ["1.3.6.1.4.1.1466.20037"],
-            "supportedLDAPVersion": "3",
-        })
+        super().__init__(
+            DOMAIN,
+            {
+                "defaultNamingContext": DOMAIN,
+                "namingContexts": [DOMAIN, "CN=Configuration," + DOMAIN],
+                "configurationNamingContext": "CN=Configuration," + DOMAIN,
+                "supportedCapabilities": ["1.2.840.113556.1.4.800", "1.2.840.113556.1.4.1670"],
+                "supportedControl": ["1.2.840.113556.1.4.319"],
+                "supportedExtension": ["1.3.6.1.4.1.1466.20037"],
+                "supportedLDAPVersion": "3",
+            },
+        )
         self._number = 1100
-        self.add(DOMAIN, {"objectClass": ["top", "domain", "domainDNS"], "objectSid": sid(*DOMAIN_SID),
-                          **self._about(DOMAIN)})
+        self.add(
+            DOMAIN,
+            {"objectClass": ["top", "domain", "domainDNS"], "objectSid": sid(*DOMAIN_SID), **self._about(DOMAIN)},
+        )
 
     def unit(self, name: str, below: str = DOMAIN) -> str:
-        return self.add("OU=%s,%s" % (name, below), {
-            "objectClass": ["top", "organizationalUnit"], "ou": name, **self._about("OU=%s,%s" % (name, below))})
+        return self.add(
+            "OU=%s,%s" % (name, below),
+            {"objectClass": ["top", "organizationalUnit"], "ou": name, **self._about("OU=%s,%s" % (name, below))},
+        )
 
     def user(self, name: str, below: str, **more: Value | list[Value]) -> str:
         """A user whose CN and sAMAccountName are `name`; its primary group is Domain Users."""
-        return self.add("CN=%s,%s" % (name, below), {
-            "objectClass": ["top", "person", "organizationalPerson", "user"],
-            "objectCategory": "CN=Person,CN=Schema,CN=Configuration," + DOMAIN,
-            "cn": name, "sAMAccountName": name, "displayName": name.title(), "mail": name + "@corp.example",
-            "userAccountControl": 512, "accountExpires": 0, "primaryGroupID": 513, "objectSid": self._new_sid(),
-            **self._about("user " + name), **more})
+        return self.add(
+            "CN=%s,%s" % (name, below),
+            {
+                "objectClass": ["top", "person", "organizationalPerson", "user"],
+                "objectCategory": "CN=Person,CN=Schema,CN=Configuration," + DOMAIN,
+                "cn": name,
+                "sAMAccountName": name,
+                "displayName": name.title(),
+                "mail": name + "@corp.example",
+                "userAccountControl": 512,
+                "accountExpires": 0,
+                "primaryGroupID": 513,
+                "objectSid": self._new_sid(),
+                **self._about("user " + name),
+                **more,
+            },
+        )
 
     def group(self, name: str, below: str, *members: str, **more: Value | list[Value]) -> str:
         """A global security group."""
-        return self.add("CN=%s,%s" % (name, below), {
-            "objectClass": ["top", "group"], "objectCategory": "CN=Group,CN=Schema,CN=Configuration," + DOMAIN,
-            "cn": name, "sAMAccountName": name, "groupType": -2147483646, "objectSid": self._new_sid(),
-            **({"member": list(members)} if members else {}), **self._about("group " + name), **more})
+        return self.add(
+            "CN=%s,%s" % (name, below),
+            {
+                "objectClass": ["top", "group"],
+                "objectCategory": "CN=Group,CN=Schema,CN=Configuration," + DOMAIN,
+                "cn": name,
+                "sAMAccountName": name,
+                "groupType": -2147483646,
+                "objectSid": self._new_sid(),
+                **({"member": list(members)} if members else {}),
+                **self._about("group " + name),
+                **more,
+            },
+        )
 
     def _about(self, name: str) -> dict[str, Value | list[Value]]:
         return {"objectGUID": key(name).bytes_le, "whenCreated": "20240101000000.0Z"}
@@ -283,14 +317,21 @@ class Controller(ActiveDirectory):
         super().__init__()
         self.root_dse["dsservicename"] = [self._SETTINGS.encode()]
         self.root_dse["supportedcontrol"] += [b"1.2.840.113556.1.4.417", b"1.2.840.113556.1.4.2064"]
-        self.add(self._SETTINGS, {"objectClass": ["top", "nTDSDSA"], "invocationId": key("a life").bytes,
-                                  **self._about("settings")})
+        self.add(
+            self._SETTINGS,
+            {"objectClass": ["top", "nTDSDSA"], "invocationId": key("a life").bytes, **self._about("settings")},
+        )
         if shows_deleted:
-            self.add(self._DELETED, {"objectClass": ["top", "container"], "isDeleted": "TRUE",
-                                     **self._about("deleted")})
+            self.add(
+                self._DELETED, {"objectClass": ["top", "container"], "isDeleted": "TRUE", **self._about("deleted")}
+            )
             self._hidden.add(rdns(self._DELETED))
-            self.remove(self.add("CN=who was there before," + DOMAIN, {"objectClass": ["top", "user"],
-                                                                       **self._about("who was there before")}))
+            self.remove(
+                self.add(
+                    "CN=who was there before," + DOMAIN,
+                    {"objectClass": ["top", "user"], **self._about("who was there before")},
+                )
+            )
 
     def be_restored(self, usn: int) -> None:
         """Be what a restore leaves: another life, whose count begins earlier."""
@@ -316,8 +357,10 @@ class Controller(ActiveDirectory):
         guid = self[dn]["objectguid"]
         super().remove(dn)
         if rdns(self._DELETED) in self._hidden:
-            left = self.add("CN=%s,%s" % (uuid.UUID(bytes_le=guid[0]), self._DELETED),
-                            {"objectClass": ["top"], "isDeleted": "TRUE", "objectGUID": guid[0]})
+            left = self.add(
+                "CN=%s,%s" % (uuid.UUID(bytes_le=guid[0]), self._DELETED),
+                {"objectClass": ["top"], "isDeleted": "TRUE", "objectGUID": guid[0]},
+            )
             self._hidden.add(rdns(left))
 
     def _count(self, dn: str) -> str:
@@ -333,31 +376,59 @@ class OpenLDAP(Tree):
     """A directory below `SUFFIX`, with what is made in it."""
 
     def __init__(self) -> None:
-        super().__init__(SUFFIX, {
-            "objectClass": ["top", "OpenLDAProotDSE"],
-            "namingContexts": SUFFIX,
-            "supportedControl": ["1.2.840.113556.1.4.319"],
-            "supportedExtension": ["1.3.6.1.4.1.1466.20037"],
-            "supportedLDAPVersion": "3",
-        })
-        self.add(SUFFIX, {"objectClass": ["top", "dcObject", "organization"], "dc": "example", "o": "Example",
-                          **self._about(SUFFIX)})
+        super().__init__(
+            SUFFIX,
+            {
+                "objectClass": ["top", "OpenLDAProotDSE"],
+                "namingContexts": SUFFIX,
+                "supportedControl": ["1.2.840.113556.1.4.319"],
+                "supportedExtension": ["1.3.6.1.4.1.1466.20037"],
+                "supportedLDAPVersion": "3",
+            },
+        )
+        self.add(
+            SUFFIX,
+            {
+                "objectClass": ["top", "dcObject", "organization"],
+                "dc": "example",
+                "o": "Example",
+                **self._about(SUFFIX),
+            },
+        )
 
     def unit(self, name: str, below: str = SUFFIX) -> str:
-        return self.add("ou=%s,%s" % (name, below), {
-            "objectClass": ["organizationalUnit"], "ou": name, **self._about("ou=%s,%s" % (name, below))})
+        return self.add(
+            "ou=%s,%s" % (name, below),
+            {"objectClass": ["organizationalUnit"], "ou": name, **self._about("ou=%s,%s" % (name, below))},
+        )
 
     def user(self, name: str, below: str, **more: Value | list[Value]) -> str:
         """An inetOrgPerson whose uid and cn are `name`."""
-        return self.add("uid=%s,%s" % (name, below), {
-            "objectClass": ["inetOrgPerson"], "uid": name, "cn": name, "sn": name, "mail": name + "@example.org",
-            **self._about("user " + name), **more})
+        return self.add(
+            "uid=%s,%s" % (name, below),
+            {
+                "objectClass": ["inetOrgPerson"],
+                "uid": name,
+                "cn": name,
+                "sn": name,
+                "mail": name + "@example.org",
+                **self._about("user " + name),
+                **more,
+            },
+        )
 
     def group(self, name: str, below: str, *members: str, **more: Value | list[Value]) -> str:
         """A groupOfNames."""
-        return self.add("cn=%s,%s" % (name, below), {
-            "objectClass": ["groupOfNames"], "cn": name, "member": list(members),
-            **self._about("group " + name), **more})
+        return self.add(
+            "cn=%s,%s" % (name, below),
+            {
+                "objectClass": ["groupOfNames"],
+                "cn": name,
+                "member": list(members),
+                **self._about("group " + name),
+                **more,
+            },
+        )
 
     def _about(self, name: str) -> dict[str, Value | list[Value]]:
         return {"entryUUID": str(key(name)), "createTimestamp": "20240101000000Z"}

@@ -68,8 +68,15 @@ def asked(*answer, known=(ANN, BOB, CYD), before=tuple(EARLIER), now=tuple(LATER
     place = changes.Place(SimpleNamespace(), BASE, {}, ())
     stored = SimpleNamespace(keys=lambda: {str(number(name)) for name in known})
     server.root_dse = {}
-    found = changes.since(server, place, {"way": changes.SYNCREPL, "csn": list(before)},
-                          {"way": changes.SYNCREPL, "csn": list(now)}, b"", b"", stored)
+    found = changes.since(
+        server,
+        place,
+        {"way": changes.SYNCREPL, "csn": list(before)},
+        {"way": changes.SYNCREPL, "csn": list(now)},
+        b"",
+        b"",
+        stored,
+    )
     names = {str(number(name)): name for name in (ANN, BOB, CYD, "dan")}
     return sorted(names[key] for key in found.changed), sorted(names[key] for key in found.gone)
 
@@ -102,35 +109,53 @@ def test_nothing_is_asked_where_nothing_changed():
     assert asked(now=EARLIER) == ([], [])
 
 
-@pytest.mark.parametrize(("answer", "why"), [
-    ([done(4096, text="sync cookie is stale")], "the server says that the mark of the last run is stale"),
-    ([done(53, text="consumer state is newer than provider")], "cannot tell what changed since the last run"),
-    ([leaf(ANN), done(4)], "cannot tell what changed since the last run"),
-    ([done()], "did not say how its answer ends"),
-    ([entry("cn=ann," + BASE), end()], "without saying what happened to an entry"),
-    ([with_control(entry("cn=ann," + BASE), wire.SYNC_STATE, wire._integer(ADD, 0x0A), wire._string(b"1")), end()],
-     "an entryUUID of 1 bytes")])
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ([done(4096, text="sync cookie is stale")], "the server says that the mark of the last run is stale"),
+        ([done(53, text="consumer state is newer than provider")], "cannot tell what changed since the last run"),
+        ([leaf(ANN), done(4)], "cannot tell what changed since the last run"),
+        ([done()], "did not say how its answer ends"),
+        ([entry("cn=ann," + BASE), end()], "without saying what happened to an entry"),
+        (
+            [
+                with_control(entry("cn=ann," + BASE), wire.SYNC_STATE, wire._integer(ADD, 0x0A), wire._string(b"1")),
+                end(),
+            ],
+            "an entryUUID of 1 bytes",
+        ),
+    ],
+)
 def test_an_answer_that_tells_nothing_for_sure_asks_for_everything(answer, why):
     with pytest.raises(changes.ReadFully, match=why):
         asked(*answer)
 
 
-@pytest.mark.parametrize("answer", [
-    [wire._element(0x79, wire._string(wire.SYNC_INFO, 0x80), wire._string(b"\x99\x00", 0x81)), end()],
-    [entry("cn=ann," + BASE) + wire._element(0xA0, wire._element(
-        0x30, wire._string(wire.SYNC_STATE), wire._string(b"\x04\x00"))), end()],
-    [leaf(ANN)],  # and then it hangs up
-])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [wire._element(0x79, wire._string(wire.SYNC_INFO, 0x80), wire._string(b"\x99\x00", 0x81)), end()],
+        [
+            entry("cn=ann," + BASE)
+            + wire._element(0xA0, wire._element(0x30, wire._string(wire.SYNC_STATE), wire._string(b"\x04\x00"))),
+            end(),
+        ],
+        [leaf(ANN)],  # and then it hangs up
+    ],
+)
 def test_an_answer_that_cannot_be_read_is_an_error(answer):
     with pytest.raises(ReadError):
         asked(*answer)
 
 
-@pytest.mark.parametrize("now", [
-    ["20251231000000.000000Z#000000#000#000000"],  # a copy from before the mark
-    ["20260102000000.000000Z#000000#001#000000"],  # another server, which knows nothing of this one
-    [],
-])
+@pytest.mark.parametrize(
+    "now",
+    [
+        ["20251231000000.000000Z#000000#000#000000"],  # a copy from before the mark
+        ["20260102000000.000000Z#000000#001#000000"],  # another server, which knows nothing of this one
+        [],
+    ],
+)
 def test_a_server_whose_state_is_older_than_the_mark_asks_for_everything(now):
     with pytest.raises(changes.ReadFully, match="older than at the last run"):
         asked(end(deletes=True), now=now)
@@ -153,8 +178,13 @@ def answer(*entries, more=False, cookie=b"later", code=0):
 
 
 def changed_list(name, came=(), went=()):
-    values = {"entryUUID": [str(number(name))], "instanceType": ["4"], "member": [],
-              **({"member__1_1": came} if came else {}), **({"member__0_0": went} if went else {})}
+    values = {
+        "entryUUID": [str(number(name))],
+        "instanceType": ["4"],
+        "member": [],
+        **({"member__1_1": came} if came else {}),
+        **({"member__0_0": went} if went else {}),
+    }
     return entry("cn=%s,%s" % (name, BASE), **values)
 
 
@@ -168,7 +198,8 @@ def lists(*answers, cookie=b"before", supported=True):
 def test_what_came_to_lists_and_what_left_them():
     server, (cookie, found) = lists(
         answer(changed_list(ANN, came=["a", "b"], went=["c"]), changed_list(BOB), more=True, cookie=b"between"),
-        answer(changed_list(ANN, came=["c"], went=["b"])))
+        answer(changed_list(ANN, came=["c"], went=["b"])),
+    )
     assert cookie == b"later"
     assert found == {str(number(ANN)): ({b"a", b"c"}, {b"b"}, set()), str(number(BOB)): (set(), set(), set())}
     assert b"before" in server.requests[0] and b"between" in server.requests[1]
@@ -202,7 +233,14 @@ def test_a_server_without_the_control_is_not_asked():
 
 def test_attributes_of_a_filter():
     assert filter_attributes("(&(|(a=1)(b;lang-de=*))(!(c>=2))(D~=x)(e=*y*)(f:2.5.13.2:=z)(:dn:2.5.13.2:=w))") == {
-        "a", "b", "c", "d", "e", "f", "*"}
+        "a",
+        "b",
+        "c",
+        "d",
+        "e",
+        "f",
+        "*",
+    }
 
 
 # --- versions and keys -----------------------------------------------------------------------------------------------
@@ -216,12 +254,19 @@ def test_a_key_is_sixteen_bytes_and_comes_back_as_it_is_spelled(attribute, key):
     assert changes._uuid_text(changes._identity(key, attribute), attribute) == key
 
 
-@pytest.mark.parametrize(("attribute", "key"), [
-    *((attribute, other) for attribute, key in KEYS
-      for other in (key.upper(), key[:-1], key + "0", key.replace("-", ""))),
-    *((attribute, key) for (attribute, _own), (_other, key) in zip(KEYS, reversed(KEYS))),
-    ("entryUUID", "ann"), ("entryUUID", ""),
-])
+@pytest.mark.parametrize(
+    ("attribute", "key"),
+    [
+        *(
+            (attribute, other)
+            for attribute, key in KEYS
+            for other in (key.upper(), key[:-1], key + "0", key.replace("-", ""))
+        ),
+        *((attribute, key) for (attribute, _own), (_other, key) in zip(KEYS, reversed(KEYS))),
+        ("entryUUID", "ann"),
+        ("entryUUID", ""),
+    ],
+)
 def test_what_is_spelled_otherwise_is_another_key(attribute, key):
     assert changes._identity(key, attribute) is None
     with pytest.raises(changes.ReadFully, match="is no UUID"):

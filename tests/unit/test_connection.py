@@ -100,15 +100,19 @@ def test_a_local_socket_goes_with_external():
         (
             "ldapi:///run/ldapi",
             "ldaps",
-            ("'ldapi:///run/ldapi' contradicts encryption: ldaps: "
-             "a local socket needs authentication: external or encryption: none"),
+            (
+                "'ldapi:///run/ldapi' contradicts encryption: ldaps: "
+                "a local socket needs authentication: external or encryption: none"
+            ),
         ),
         ("ldapi:///", "none", "'ldapi:///' names no socket: write its path, such as ldapi://%2Frun%2Fslapd%2Fldapi"),
         (
             "http://dc1",
             "ldaps",
-            ("'http://dc1' is not a server: "
-             "write a host, host:port, or a URL that begins with ldap://, ldaps:// or ldapi://"),
+            (
+                "'http://dc1' is not a server: "
+                "write a host, host:port, or a URL that begins with ldap://, ldaps:// or ldapi://"
+            ),
         ),
         ("", "ldaps", "'' names no host: write a host, host:port, or a URL"),
         ("srv:", "ldaps", "'srv:' names no host: write a host, host:port, or a URL"),
@@ -124,14 +128,18 @@ def test_a_local_socket_goes_with_external():
         (
             "ldap://dc1/dc=corp",
             "none",
-            ("'ldap://dc1/dc=corp' has a '/', which no host has: write a host, host:port, or a URL "
-             "(a DN goes into distinguished_name)"),
+            (
+                "'ldap://dc1/dc=corp' has a '/', which no host has: write a host, host:port, or a URL "
+                "(a DN goes into distinguished_name)"
+            ),
         ),
         (
             "dc1,dc2",
             "ldaps",
-            ("'dc1,dc2' has a ',', which no host has: write a host, host:port, or a URL "
-             "(a DN goes into distinguished_name)"),
+            (
+                "'dc1,dc2' has a ',', which no host has: write a host, host:port, or a URL "
+                "(a DN goes into distinguished_name)"
+            ),
         ),
     ],
 )
@@ -263,8 +271,10 @@ def test_a_server_that_speaks_no_ldap():
     [
         (
             {"ca_path": "/nowhere"},
-            ("ca_path: '/nowhere' cannot be read as certificates in PEM format (No such file or directory): "
-             "correct the path or the file"),
+            (
+                "ca_path: '/nowhere' cannot be read as certificates in PEM format (No such file or directory): "
+                "correct the path or the file"
+            ),
         ),
         ({"ca_path": __file__}, "ca_path: '%s' cannot be read as certificates in PEM format (" % __file__),
         (
@@ -325,8 +335,10 @@ def test_the_sub_code_of_channel_binding():
     [
         (
             8,
-            ("encryption: dc1:636 wants a stronger protection than encryption: ldaps with authentication: simple "
-             "(d (8): m): "),
+            (
+                "encryption: dc1:636 wants a stronger protection than encryption: ldaps with authentication: simple "
+                "(d (8): m): "
+            ),
             False,
         ),
         (13, "encryption: ", False),
@@ -334,8 +346,10 @@ def test_the_sub_code_of_channel_binding():
         (48, "authentication: dc1:636 does not allow", False),
         (
             49,
-            (r"login: dc1:636 refused the login 'CORP\SVC', since the login or the password is wrong (d (49): m): "
-             "correct login or password"),
+            (
+                r"login: dc1:636 refused the login 'CORP\SVC', since the login or the password is wrong (d (49): m): "
+                "correct login or password"
+            ),
             False,
         ),
         (53, "login: dc1:636 is not willing to accept this login (d (53): m): use another one", False),
@@ -354,5 +368,6 @@ def test_other_answers_to_a_bind(code, begin, next_server):
 def test_a_bind_dn_that_the_server_cannot_read():
     with pytest.raises(connection.ConnectError) as error:
         connection._check_bind({"result": 34, "message": "m", "description": "d"}, DC1, options(use_ldap=True))
-    assert str(error.value) == ("login: dc1:636 did not accept the login (d (34): m): "
-                                "correct it, or look into the server's log")
+    assert str(error.value) == (
+        "login: dc1:636 did not accept the login (d (34): m): correct it, or look into the server's log"
+    )

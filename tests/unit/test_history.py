@@ -41,9 +41,15 @@ ANN, BEA, NURSES, NIGHT = t.user("ann"), t.user("bea"), t.group("Nurses"), t.gro
 
 
 def first_run(path):
-    t.apply(path, t.make_plan(
-        t.groups({}, {"g1": NURSES, "g2": NIGHT}), t.users({}, {"u1": ANN, "u2": BEA}),
-        [t.members("g1", ["u1", "u2"], groups_added=["g2"])]), time=1000)
+    t.apply(
+        path,
+        t.make_plan(
+            t.groups({}, {"g1": NURSES, "g2": NIGHT}),
+            t.users({}, {"u1": ANN, "u2": BEA}),
+            [t.members("g1", ["u1", "u2"], groups_added=["g2"])],
+        ),
+        time=1000,
+    )
 
 
 def rows(path, query):
@@ -51,23 +57,30 @@ def rows(path, query):
 
 
 def left(path):
-    return rows(path, "SELECT r.time, p.user_group, p.user_group_key, p.kind, p.member, p.member_key,"
-                      " (SELECT j.time FROM runs j WHERE j.id = p.joined_by)"
-                      " FROM past_memberships p JOIN runs r ON r.id = p.run_id")
+    return rows(
+        path,
+        "SELECT r.time, p.user_group, p.user_group_key, p.kind, p.member, p.member_key,"
+        " (SELECT j.time FROM runs j WHERE j.id = p.joined_by)"
+        " FROM past_memberships p JOIN runs r ON r.id = p.run_id",
+    )
 
 
 def records(path):
-    return [(*row[:3], json.loads(row[3]), json.loads(row[4] or "null")) for row in rows(
-        path, "SELECT p.kind, p.key, p.path, p.before, p.after FROM past_records p")]
+    return [
+        (*row[:3], json.loads(row[3]), json.loads(row[4] or "null"))
+        for row in rows(path, "SELECT p.kind, p.key, p.path, p.before, p.after FROM past_records p")
+    ]
 
 
 def test_what_exists_says_by_which_run_it_came(path):
     first_run(path)
     t.apply(path, t.make_plan(memberships=[t.members("g2", ["u1"])]), time=2000)
-    assert rows(path, "SELECT g.name, u.name, r.time, r.settings_digest FROM memberships m JOIN runs r"
-                      " ON r.id = m.run_id JOIN users u ON u.id = m.user_id JOIN user_groups g"
-                      " ON g.id = m.user_group_id") == [
-        ("Night", "ann", 2000, "s1"), ("Nurses", "ann", 1000, "s1"), ("Nurses", "bea", 1000, "s1")]
+    assert rows(
+        path,
+        "SELECT g.name, u.name, r.time, r.settings_digest FROM memberships m JOIN runs r"
+        " ON r.id = m.run_id JOIN users u ON u.id = m.user_id JOIN user_groups g"
+        " ON g.id = m.user_group_id",
+    ) == [("Night", "ann", 2000, "s1"), ("Nurses", "ann", 1000, "s1"), ("Nurses", "bea", 1000, "s1")]
     for table in ("users", "nestings"):
         assert set(t.rows(path, "SELECT r.time FROM %s x JOIN runs r ON r.id = x.run_id" % table)) == {(1000,)}
     assert left(path) == [] and records(path) == [], "a first run writes nothing twice"
@@ -84,13 +97,26 @@ def test_who_left_which_group_when_and_since_when(path):
 
 def test_who_ends_leaves_all_groups_of_all_synchronizations(path):
     first_run(path)
-    t.apply(path, t.make_plan(
-        t.groups({}, {"g9": t.group("Others", "path:All/There")}),
-        memberships=[t.members("g9", ["@S-1-5-21-1-2-3/u1"])],
-        synchronization="there", target="All/There", directory=t.OTHER_DIRECTORY), time=1500)
-    t.apply(path, t.make_plan(
-        t.groups({"g1": NURSES}, {}), t.users({"u1": ANN}, {}),
-        [t.members("g1", removed=["u1", "u2"], groups_removed=["g2"])]), time=2000)
+    t.apply(
+        path,
+        t.make_plan(
+            t.groups({}, {"g9": t.group("Others", "path:All/There")}),
+            memberships=[t.members("g9", ["@S-1-5-21-1-2-3/u1"])],
+            synchronization="there",
+            target="All/There",
+            directory=t.OTHER_DIRECTORY,
+        ),
+        time=1500,
+    )
+    t.apply(
+        path,
+        t.make_plan(
+            t.groups({"g1": NURSES}, {}),
+            t.users({"u1": ANN}, {}),
+            [t.members("g1", removed=["u1", "u2"], groups_removed=["g2"])],
+        ),
+        time=2000,
+    )
     assert left(path) == [
         (2000, "All/Company/Nurses", "g1", "user", "ann", "u1", 1000),
         (2000, "All/Company/Nurses", "g1", "user", "bea", "u2", 1000),
@@ -98,18 +124,33 @@ def test_who_ends_leaves_all_groups_of_all_synchronizations(path):
         (2000, "All/There/Others", "g9", "user", "ann", "u1", 1500),
     ]
     assert records(path) == [
-        ("user", "u1", "All/Company/ann", {
-            "path": "All/Company/ann", "enabled": True, "sid": None, "extinct": None, "attributes": {}}, None),
-        ("user_group", "g1", "All/Company/Nurses", {
-            "path": "All/Company/Nurses", "extinct": None, "attributes": {}}, None),
+        (
+            "user",
+            "u1",
+            "All/Company/ann",
+            {"path": "All/Company/ann", "enabled": True, "sid": None, "extinct": None, "attributes": {}},
+            None,
+        ),
+        (
+            "user_group",
+            "g1",
+            "All/Company/Nurses",
+            {"path": "All/Company/Nurses", "extinct": None, "attributes": {}},
+            None,
+        ),
     ]
 
 
 def test_what_a_record_was_and_is(path):
     first_run(path)
     after = ANN._replace(name="ann2", home="g1", enabled=False, attributes={"email": "a@x"})
-    t.apply(path, t.make_plan(t.groups({"g1": NURSES}, {"g1": NURSES._replace(name="Carers")}),
-                              t.users({"u1": ANN}, {"u1": after})), time=2000)
+    t.apply(
+        path,
+        t.make_plan(
+            t.groups({"g1": NURSES}, {"g1": NURSES._replace(name="Carers")}), t.users({"u1": ANN}, {"u1": after})
+        ),
+        time=2000,
+    )
     (_kind, _key, path_now, before, now), (*group, group_before, group_now) = sorted(records(path), key=str)
     assert path_now == "All/Company/Carers/ann2"
     assert (before["path"], before["enabled"], before["attributes"]) == ("All/Company/ann", True, {})
@@ -151,7 +192,8 @@ def test_what_the_last_run_leaves_for_the_next(path):
     t.apply(path, t.make_plan(held=frozenset({("user", "u1"), ("member", "g1", "u2")})), scope={"user_filter": "x"})
     with look(str(path)) as store:
         assert store.left_by_last_run("staff") == _model.LastRun(
-            "dc1", {"user_filter": "x"}, frozenset({("user", "u1"), ("member", "g1", "u2")}))
+            "dc1", {"user_filter": "x"}, frozenset({("user", "u1"), ("member", "g1", "u2")})
+        )
     t.apply(path, t.make_plan(), server="dc2")
     with look(str(path)) as store:
         assert store.left_by_last_run("staff") == _model.LastRun("dc2", {}, frozenset())
@@ -196,7 +238,7 @@ def test_a_copy_is_a_whole_store_with_the_mode_of_the_store(path):
             store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
         assert copies(path), "made before anything is committed"
         store.commit()
-    copy, = copies(path)
+    (copy,) = copies(path)
     assert sorted(each.name for each in path.parent.iterdir()) == ["users.db", copy.name], "and nothing else"
     assert dump(copy) == before != dump(path)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o640
@@ -231,6 +273,7 @@ def test_the_last_copy_of_a_store_that_was_looked_through_outlives_others(path):
 
 def test_a_copy_does_not_say_that_its_store_was_looked_through_while_it_is(path, monkeypatch):
     """The run may be killed any time."""
+
     def slow(connection, path):
         if threading.current_thread() is not threading.main_thread():
             until = time.monotonic() + 60
@@ -261,9 +304,15 @@ def test_a_copy_that_cannot_be_given_its_name(path, monkeypatch):
     assert copies(path) == []
 
 
-@pytest.mark.parametrize("name", (
-    "users.db.backup-2025-before-merger", "users.db.backup-20250101T000000.000000Z.gz",
-    "users.db.backup-20250101T000000.000000Z-wal", "users.db.backup-29990101T000000.000000Z.unchecked-shm"))
+@pytest.mark.parametrize(
+    "name",
+    (
+        "users.db.backup-2025-before-merger",
+        "users.db.backup-20250101T000000.000000Z.gz",
+        "users.db.backup-20250101T000000.000000Z-wal",
+        "users.db.backup-29990101T000000.000000Z.unchecked-shm",
+    ),
+)
 def test_what_somebody_has_beside_the_store_is_no_copy(path, name):
     first_run(path)
     (path.parent / name).write_text("made by hand")
@@ -361,7 +410,7 @@ def test_the_copy_stays_where_a_commit_that_fails_is_on_the_disk_nevertheless(pa
     monkeypatch.setattr(sqlite_store.Store, "commit", commit)
     with pytest.raises(StoreError, match="of the disk"):
         run(path, 1)
-    copy, = copies(path)
+    (copy,) = copies(path)
     assert copy.read_bytes() == before != path.read_bytes()
     monkeypatch.undo()
     new = run(path, 1)
@@ -396,7 +445,7 @@ def test_a_copy_where_the_system_cannot_send_from_file_to_file(path, monkeypatch
     first_run(path)
     monkeypatch.setattr(os, "sendfile", cannot)
     back_up(path)
-    copy, = copies(path)
+    (copy,) = copies(path)
     assert copy.read_bytes() == path.read_bytes()
 
 
@@ -463,7 +512,7 @@ def test_a_copy_has_what_a_killed_run_left_in_the_wal(path):
     first_run(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("UPDATE users SET attributes = '{\"text\": \"Anna\"}'")
+        connection.execute('UPDATE users SET attributes = \'{"text": "Anna"}\'')
         connection.commit()
         left = {each.name: each.read_bytes() for each in path.parent.iterdir()}
     for name, content in left.items():
@@ -471,7 +520,7 @@ def test_a_copy_has_what_a_killed_run_left_in_the_wal(path):
     assert (path.parent / "users.db-wal").stat().st_size
     with open_store(str(path)) as store, store.backing_up(5):
         store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
-    copy, = copies(path)
+    (copy,) = copies(path)
     assert dump(copy) == dump(path)
     assert "Anna" in "".join(dump(copy))
 
@@ -482,18 +531,20 @@ READ_BY_ANOTHER = r"^store_backups: .* \(another program reads it\): end that pr
 def test_a_store_that_another_program_reads_as_it_was(path):
     """What was committed since cannot be brought into the file, which is what is copied."""
     first_run(path)
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader, \
-            contextlib.closing(sqlite3.connect(path)) as writer:
+    with (
+        contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader,
+        contextlib.closing(sqlite3.connect(path)) as writer,
+    ):
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM users").fetchone()
-        writer.execute("UPDATE users SET attributes = '{\"text\": \"Anna\"}'")
+        writer.execute('UPDATE users SET attributes = \'{"text": "Anna"}\'')
         writer.commit()
         with pytest.raises(StoreError, match=READ_BY_ANOTHER):
             back_up(path)
         assert copies(path) == []
         reader.execute("COMMIT")
         back_up(path)
-    copy, = copies(path)
+    (copy,) = copies(path)
     assert dump(copy) == dump(path)
 
 
@@ -507,7 +558,7 @@ def test_a_store_that_another_program_checks_in(path):
                 pass
 
     with contextlib.closing(sqlite3.connect(path)) as writer:
-        writer.execute("UPDATE users SET attributes = '{\"text\": \"Anna\"}'")
+        writer.execute('UPDATE users SET attributes = \'{"text": "Anna"}\'')
         writer.commit()
         with pytest.raises(StoreError, match=READ_BY_ANOTHER), open_store(str(path)) as store:
             waiting = threading.Thread(target=check_in)
@@ -518,7 +569,7 @@ def test_a_store_that_another_program_checks_in(path):
                 pass
         waiting.join()
         back_up(path)
-    copy, = copies(path)
+    (copy,) = copies(path)
     assert dump(copy) == dump(path)
 
 
@@ -536,7 +587,7 @@ def test_what_is_not_committed_is_in_no_copy(path, monkeypatch, parameters):
         grown = sum(each.stat().st_size for each in path.parent.iterdir())
         with store.backing_up(5):
             pass
-        copy, = copies(path)
+        (copy,) = copies(path)
         assert dump(copy) == before
         assert (grown > 500_000) == (not parameters), "so it is tested"
         store.commit()
@@ -547,8 +598,8 @@ def test_a_damaged_store_is_told_and_nothing_is_committed_to_it(path):
     """Damage where a run does not look, such as in an index."""
     first_run(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        page, = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'nestings_nested'").fetchone()
-        size, = connection.execute("PRAGMA page_size").fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'nestings_nested'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
     with path.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
@@ -585,8 +636,10 @@ def test_a_check_that_nobody_waits_for_leaves_no_trace(path, monkeypatch):
 def test_a_copy_that_does_not_fit(path, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", small],
-                                           check=False).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", small], check=False).returncode
+    ):
         pytest.skip("a small file system takes root")
     try:
         path = small / "users.db"
@@ -607,7 +660,7 @@ def test_a_copy_that_does_not_fit(path, tmp_path):
 
 def tables(path):
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        names = [name for name, in connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'")]
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'")]
         return {name: connection.execute("PRAGMA table_info(%s)" % name).fetchall() for name in names}
 
 
@@ -621,17 +674,27 @@ def old(path, request):
 def test_an_older_store_is_brought_up_to_date_by_the_next_run(old, tmp_path):
     t.apply(tmp_path / "new.db")
     with open_store(str(old)) as store:
-        store.apply(t.make_plan(directory=_model.Directory("dc=example,dc=org#1", "openldap"), target="All/Staff",
-                                memberships=[t.members("g1", removed=["u1"])]), t.run_record(time=2000))
+        store.apply(
+            t.make_plan(
+                directory=_model.Directory("dc=example,dc=org#1", "openldap"),
+                target="All/Staff",
+                memberships=[t.members("g1", removed=["u1"])],
+            ),
+            t.run_record(time=2000),
+        )
         store.commit()
     assert tables(old) == tables(tmp_path / "new.db")
     assert t.rows(old, "PRAGMA user_version") == [(schema.VERSION,)]
     assert t.rows(old, "PRAGMA foreign_key_check") == [] and t.rows(old, "PRAGMA integrity_check") == [("ok",)]
     assert left(old) == [(2000, "All/Staff/Nurses", "g1", "user", "ann", "u1", None)]
     assert t.rows(old, "SELECT synchronization, time, counts FROM runs")[0] == (
-        "staff", 1000, '{"users":{"created":1}}')
+        "staff",
+        1000,
+        '{"users":{"created":1}}',
+    )
     assert t.rows(old, "SELECT name, attributes, local_attributes FROM users") == [
-        ("ann", '{"email":"a@x"}', '{"desk":"4"}')]
+        ("ann", '{"email":"a@x"}', '{"desk":"4"}')
+    ]
 
 
 def test_looking_at_an_older_store_leaves_it_as_it_is(old):
@@ -645,6 +708,8 @@ def test_looking_at_an_older_store_leaves_it_as_it_is(old):
 def test_a_run_that_is_not_committed_leaves_an_older_store_as_it_is(old):
     before = dump(old)
     with open_store(str(old)) as store:
-        store.apply(t.make_plan(directory=_model.Directory("dc=example,dc=org#1", "openldap"), target="All/Staff"),
-                    t.run_record())
+        store.apply(
+            t.make_plan(directory=_model.Directory("dc=example,dc=org#1", "openldap"), target="All/Staff"),
+            t.run_record(),
+        )
     assert dump(old) == before

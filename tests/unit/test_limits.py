@@ -19,8 +19,9 @@ SCOPE = {**dict.fromkeys(_limits.SCOPE_SETTINGS), "whole_tree": False, "distingu
 
 def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), **chosen):
     """Plan against the store of dictionaries; the plan, and why it is refused. Else the scope was and is SCOPE."""
-    limits = dict(removal_limits={}, allow_empty=False, scope_change=False, fail_on=[], approved_plan=None,
-                  approved_removals=None)
+    limits = dict(
+        removal_limits={}, allow_empty=False, scope_change=False, fail_on=[], approved_plan=None, approved_removals=None
+    )
     options = {**limits, **{option: chosen.pop(option) for option in list(chosen) if option in limits}}
     snapshot = store.snapshot(people, groups, reason)
     chosen = policies(**chosen)
@@ -29,18 +30,26 @@ def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), 
     unheld = _plan.make_plan(chosen, snapshot, state, str.casefold, store.now)
     plan = _plan.make_plan(chosen, snapshot, state, str.casefold, store.now, held)
     values = {}
-    for kind, records in (("user", [stored.record for stored in state.users.values()]),
-                          ("user_group", state.user_groups.values())):
+    for kind, records in (
+        ("user", [stored.record for stored in state.users.values()]),
+        ("user_group", state.user_groups.values()),
+    ):
         for record in records:
             for field in record.attributes:
                 values[kind, field] = values.get((kind, field), 0) + 1
-    owned = _limits.Owned(sum(1 for each in state.users.values() if not each.record.extinct),
-                          len(state.user_groups), state.membership_count, values)
+    owned = _limits.Owned(
+        sum(1 for each in state.users.values() if not each.record.extinct),
+        len(state.user_groups),
+        state.membership_count,
+        values,
+    )
     digests = _plan.plan_digest(plan), _plan.removals_digest(plan)
-    refusals = _limits.refusals(plan, unheld, snapshot, state, SimpleNamespace(**options), owned,
-                                scopes or (SCOPE, SCOPE), digests)
-    return SimpleNamespace(plan=plan, refusals=refusals, digests=digests, snapshot=snapshot,
-                           limits=[refusal.limit for refusal in refusals])
+    refusals = _limits.refusals(
+        plan, unheld, snapshot, state, SimpleNamespace(**options), owned, scopes or (SCOPE, SCOPE), digests
+    )
+    return SimpleNamespace(
+        plan=plan, refusals=refusals, digests=digests, snapshot=snapshot, limits=[refusal.limit for refusal in refusals]
+    )
 
 
 def people(count, **more):
@@ -91,8 +100,9 @@ def test_an_end_that_was_announced_does_not_count_again():
     store.run(people(80), user_extinction="delete", user_extinction_grace_days=30)
     assert sum(not record.enabled for record in store.users.values()) == 20
     store.now += 30 * 86400
-    found = judge(store, people(80), user_extinction="delete", user_extinction_grace_days=30,
-                  removal_limits={"users": "0"})
+    found = judge(
+        store, people(80), user_extinction="delete", user_extinction_grace_days=30, removal_limits={"users": "0"}
+    )
     assert sum(change.after is None for change in found.plan.users) == 20
     assert found.limits == []
 
@@ -110,8 +120,9 @@ def test_a_record_that_is_overwritten_counts():
     store = Store()
     store.add_by_hand("u000")
     store.run([user("x")])
-    assert judge(store, [user("x"), *people(1)], user_collision="overwrite",
-                 removal_limits={"users": "0"}).limits == ["users"]
+    assert judge(store, [user("x"), *people(1)], user_collision="overwrite", removal_limits={"users": "0"}).limits == [
+        "users"
+    ]
     assert judge(store, [user("x"), *people(1)], user_collision="merge", removal_limits={"users": "0"}).limits == []
 
 
@@ -143,12 +154,17 @@ def test_memberships_in_all_and_in_a_large_group():
     assert limits(80).limits == []
     found = limits(79)
     assert [(each.limit, each.would_remove, each.of, each.about) for each in found.refusals] == [
-        ("memberships", 21, 100, "All/large")]
+        ("memberships", 21, 100, "All/large")
+    ]
     small = [*lists[:9], group("large", members=keys[:99])]
     store.run(people(500), small)
     assert judge(store, people(500), lists[:9] + [group("large", members=keys[:1])]).limits == [], "not a large one"
-    assert judge(store, people(500), [group("g%d" % number, members=keys[:400]) for number in range(9)]
-                 + small[9:], removal_limits={"memberships": "899"}).limits == ["memberships"]
+    assert judge(
+        store,
+        people(500),
+        [group("g%d" % number, members=keys[:400]) for number in range(9)] + small[9:],
+        removal_limits={"memberships": "899"},
+    ).limits == ["memberships"]
 
 
 def test_a_mistyped_attribute():
@@ -157,14 +173,19 @@ def test_a_mistyped_attribute():
     store = stored(100, attributes={"email": "a@x", **fields})
     found = judge(store, people(100, attributes=fields))
     assert [(each.limit, each.would_remove, each.of, each.about) for each in found.refusals] == [
-        ("attributes", 100, 100, "email")]
+        ("attributes", 100, 100, "email")
+    ]
     assert judge(store, people(100, attributes={"email": "b@x", **fields})).limits == [], "other values are no loss"
 
 
 def test_a_few_values_of_many_fields():
     store = stored(5, attributes={"email": "a@x", "title": "x"})
-    assert judge(store, people(4, attributes={"email": "a@x", "title": "x"})
-                 + [user("u004", attributes={"email": "a@x"})]).limits == []
+    assert (
+        judge(
+            store, people(4, attributes={"email": "a@x", "title": "x"}) + [user("u004", attributes={"email": "a@x"})]
+        ).limits
+        == []
+    )
     assert judge(store, people(5)).limits == ["attributes"]
     groups = [group("g%d" % number, attributes={"description": "x"}) for number in range(10)]
     store = stored(1, groups)
@@ -175,8 +196,9 @@ def test_renames():
     store = stored(100, [group("g%d" % number) for number in range(20)])
     groups = [group("g%d" % number, "new%d" % number) for number in range(20)]
     assert judge(store, [user(body.key, "n" + body.name) for body in people(4)] + people(100)[4:], groups).limits == []
-    assert judge(store, [user(body.key, "n" + body.name) for body in people(5)] + people(100)[5:],
-                 groups).limits == ["renames"]
+    assert judge(store, [user(body.key, "n" + body.name) for body in people(5)] + people(100)[5:], groups).limits == [
+        "renames"
+    ]
 
 
 def test_nobody_at_all():
@@ -211,8 +233,16 @@ def test_a_change_of_scope():
     assert judge(store, people(99), reason=OUT_OF_SCOPE, scopes=(None, other)).limits == [], "nothing to compare with"
     assert judge(store, people(99), reason=OUT_OF_SCOPE, scopes=(SCOPE, other), scope_change=True).limits == []
     assert judge(store, people(9), reason=OUT_OF_SCOPE, scopes=(SCOPE, other), scope_change=True).limits == ["users"]
-    assert judge(store, people(9), reason=OUT_OF_SCOPE, scopes=(SCOPE, other),
-                 approved_plan=judge(store, people(9), reason=OUT_OF_SCOPE).digests[0]).limits == []
+    assert (
+        judge(
+            store,
+            people(9),
+            reason=OUT_OF_SCOPE,
+            scopes=(SCOPE, other),
+            approved_plan=judge(store, people(9), reason=OUT_OF_SCOPE).digests[0],
+        ).limits
+        == []
+    )
 
 
 def test_another_attribute_for_members_may_end_them_all():
@@ -291,7 +321,8 @@ def test_the_message_says_why_and_what_to_do():
     assert _limits.message(found.refusals) == (
         "removal_limits.users: the run would remove, disable or overwrite 91 of 100 users, and at most 20 may go: "
         "nothing was changed; look at a dry run, then approve its plan_digest with approved_plan, or change "
-        "removal_limits.users")
+        "removal_limits.users"
+    )
     many = [found.refusals[0]] * 9
     assert "; and 4 more: nothing was changed; " in _limits.message(many)
 

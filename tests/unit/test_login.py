@@ -83,8 +83,10 @@ def test_the_wrong_case(login, normal):
         ("SVC@CORP..EXAMPLE", "login: 'SVC@CORP..EXAMPLE' has no full domain such as CORP.EXAMPLE: correct it"),
         (
             "ABCDEFGHIJKLMNOP\\SVC",
-            ("login: 'ABCDEFGHIJKLMNOP\\SVC' has a NetBIOS domain of 16 characters, and at most 15 are possible: "
-             "with the full name of the domain write 'SVC@FULL.DOMAIN'"),
+            (
+                "login: 'ABCDEFGHIJKLMNOP\\SVC' has a NetBIOS domain of 16 characters, and at most 15 are possible: "
+                "with the full name of the domain write 'SVC@FULL.DOMAIN'"
+            ),
         ),
         (".CORP\\SVC", r"login: '.CORP\SVC' begins with a dot, which no NetBIOS domain does: correct it"),
         (" CORP\\SVC", "login: it begins or ends with a space: remove it"),
@@ -171,13 +173,17 @@ def test_a_backslash_that_yaml_swallowed(login, number, letter):
         ),
         (
             dict(login=None, authentication="anonymous"),
-            ("password: it is given, but authentication: anonymous uses none: "
-             "remove it, or choose another authentication"),
+            (
+                "password: it is given, but authentication: anonymous uses none: "
+                "remove it, or choose another authentication"
+            ),
         ),
         (
             dict(login=None, authentication="external"),
-            ("password: it is given, but authentication: external uses none: "
-             "remove it, or choose another authentication"),
+            (
+                "password: it is given, but authentication: external uses none: "
+                "remove it, or choose another authentication"
+            ),
         ),
         (
             dict(login=None, password=None, keytab="/k", authentication="external"),
@@ -193,19 +199,25 @@ def test_a_backslash_that_yaml_swallowed(login, number, letter):
         ),
         (
             dict(login="CORP\\SVC", use_ldap=True),
-            (r"login: 'CORP\SVC' is the form for Active Directory: with use_ldap write "
-             "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
+            (
+                r"login: 'CORP\SVC' is the form for Active Directory: with use_ldap write "
+                "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"
+            ),
         ),
         (
             dict(login="SVC@CORP.EXAMPLE", use_ldap=True),
-            ("login: 'SVC@CORP.EXAMPLE' is the form for Active Directory: with use_ldap write "
-             "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"),
+            (
+                "login: 'SVC@CORP.EXAMPLE' is the form for Active Directory: with use_ldap write "
+                "a bind DN such as cn=sync,dc=example,dc=org, or leave use_ldap out"
+            ),
         ),
         (
             dict(login="sync", use_ldap=True),
-            ("login: 'sync' is not a distinguished name: "
-             "'sync' has no '=' (a ',' that belongs to a value is written '\\,'), at character 1: "
-             "with use_ldap write a bind DN such as cn=sync,dc=example,dc=org"),
+            (
+                "login: 'sync' is not a distinguished name: "
+                "'sync' has no '=' (a ',' that belongs to a value is written '\\,'), at character 1: "
+                "with use_ldap write a bind DN such as cn=sync,dc=example,dc=org"
+            ),
         ),
     ],
 )

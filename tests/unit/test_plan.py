@@ -25,22 +25,48 @@ TARGET = "path:All"
 
 
 def user(key, name=None, **more):
-    body = _model.User(key=key, dn="CN=%s" % key, name=name or key, home=None, enabled=True, created=1, sid=None,
-                       attributes={}, digest=b"")._replace(**more)
+    body = _model.User(
+        key=key,
+        dn="CN=%s" % key,
+        name=name or key,
+        home=None,
+        enabled=True,
+        created=1,
+        sid=None,
+        attributes={},
+        digest=b"",
+    )._replace(**more)
     return body._replace(digest=hashlib.sha256(repr(body).encode()).digest()[:16])
 
 
 def group(key, name=None, members=(), **more):
-    body = _model.UserGroup(key=key, dn="CN=%s" % key, name=name or key, parent=None, created=1, type="security",
-                            container="Users", attributes={}, members=list(members), user_groups=[], kept_values=[],
-                            members_digest=b"")._replace(**more)
+    body = _model.UserGroup(
+        key=key,
+        dn="CN=%s" % key,
+        name=name or key,
+        parent=None,
+        created=1,
+        type="security",
+        container="Users",
+        attributes={},
+        members=list(members),
+        user_groups=[],
+        kept_values=[],
+        members_digest=b"",
+    )._replace(**more)
     listed = repr((body.members, body.kept_values))
     return body._replace(members_digest=hashlib.sha256(listed.encode()).digest()[:16])
 
 
 def policies(**more):
-    given_policies = dict(name="staff", user_collision="skip", user_extinction="disable", user_extinction_grace_days=0,
-                          user_group_extinction="skip", ignore_disabled_users=False)
+    given_policies = dict(
+        name="staff",
+        user_collision="skip",
+        user_extinction="disable",
+        user_extinction_grace_days=0,
+        user_group_extinction="skip",
+        ignore_disabled_users=False,
+    )
     return SimpleNamespace(**dict(given_policies, **more))
 
 
@@ -63,15 +89,33 @@ class Store:
         lost = [key for key, record in self.users.items() if record.claimed and key not in users]
         lost_groups = [key for key, record in self.groups.items() if not record.extinct and key not in groups]
         if leave_out:
-            as_stored = {key: digest for key, digest in self.user_digests.items()
-                         if key in self.users and self.users[key].claimed}
+            as_stored = {
+                key: digest
+                for key, digest in self.user_digests.items()
+                if key in self.users and self.users[key].claimed
+            }
             users = {key: None if as_stored.get(key) == body.digest else body for key, body in users.items()}
-            as_stored = {key: digest for key, digest in self.group_digests.items()
-                         if key in self.groups and not self.groups[key].extinct}
-            groups = {key: body._replace(members=None) if as_stored.get(key) == body.members_digest else body
-                      for key, body in groups.items()}
-        return _model.Snapshot(DIRECTORY, users, groups, dict.fromkeys(lost, reason),
-                               dict.fromkeys(lost_groups, reason), [], [], {}, {}, [])
+            as_stored = {
+                key: digest
+                for key, digest in self.group_digests.items()
+                if key in self.groups and not self.groups[key].extinct
+            }
+            groups = {
+                key: body._replace(members=None) if as_stored.get(key) == body.members_digest else body
+                for key, body in groups.items()
+            }
+        return _model.Snapshot(
+            DIRECTORY,
+            users,
+            groups,
+            dict.fromkeys(lost, reason),
+            dict.fromkeys(lost_groups, reason),
+            [],
+            [],
+            {},
+            {},
+            [],
+        )
 
     def state(self):
         def known_by(key, member, names):
@@ -80,18 +124,34 @@ class Store:
             return (listed or "", record.dn, record.name, member) if record else ()
 
         return _model.StoredState(
-            target=TARGET[5:], target_missing=False,
+            target=TARGET[5:],
+            target_missing=False,
             user_groups=dict(self.groups),
-            nestings={key: {child: known_by(key, child, self.groups) for child in children}
-                      for key, children in self.nestings.items()},
-            neighbours={}, occupied={},
-            users={reference: _model.StoredUser(reference, record, not reference.startswith("#"), 0,
-                                                reference in self.adopted, self.extinct_since.get(reference))
-                   for reference, record in self.users.items()},
-            members={key: {member: known_by(key, member, self.users) for member in members}
-                     for key, members in self.members.items()},
-            memberships={reference: [key for key, members in self.members.items() if reference in members]
-                         for reference in self.users},
+            nestings={
+                key: {child: known_by(key, child, self.groups) for child in children}
+                for key, children in self.nestings.items()
+            },
+            neighbours={},
+            occupied={},
+            users={
+                reference: _model.StoredUser(
+                    reference,
+                    record,
+                    not reference.startswith("#"),
+                    0,
+                    reference in self.adopted,
+                    self.extinct_since.get(reference),
+                )
+                for reference, record in self.users.items()
+            },
+            members={
+                key: {member: known_by(key, member, self.users) for member in members}
+                for key, members in self.members.items()
+            },
+            memberships={
+                reference: [key for key, members in self.members.items() if reference in members]
+                for reference in self.users
+            },
             membership_count=0,
         )
 
@@ -127,8 +187,12 @@ class Store:
             else:
                 self.groups[change.key] = change.after
         # A record made by hand is known by its path, which changes with the user groups above it.
-        self.users = {reference if reference[0] != "#" else "#" + _model.join_path(
-            _model.path_of(record.home, self.groups), record.name): record for reference, record in self.users.items()}
+        self.users = {
+            reference
+            if reference[0] != "#"
+            else "#" + _model.join_path(_model.path_of(record.home, self.groups), record.name): record
+            for reference, record in self.users.items()
+        }
         for change in plan.memberships:
             members = self.members.setdefault(change.key, set())
             children = self.nestings.setdefault(change.key, set())
@@ -159,8 +223,9 @@ class Store:
         return plan
 
     def plan(self, users, groups=(), reason=_model.GONE, leave_out=False, **more):
-        return _plan.make_plan(policies(**more), self.snapshot(users, groups, reason, leave_out), self.state(),
-                               str.casefold)
+        return _plan.make_plan(
+            policies(**more), self.snapshot(users, groups, reason, leave_out), self.state(), str.casefold
+        )
 
 
 # --- laws ------------------------------------------------------------------------------------------------------------
@@ -177,16 +242,26 @@ def directories(draw):
     group_keys = draw(st.sets(st.sampled_from(GROUP_KEYS)))
     homes = [home for home in CONTAINERS if home is None or home in group_keys]
     users = [
-        user(key, draw(st.sampled_from(NAMES)), home=draw(st.sampled_from(homes)), enabled=draw(st.booleans()),
-             created=draw(st.integers(0, 3)), sid=draw(st.sampled_from((None, None, "S-1", "S-2"))),
-             attributes=draw(st.sampled_from(({}, {"email": "x@example.com"}))))
+        user(
+            key,
+            draw(st.sampled_from(NAMES)),
+            home=draw(st.sampled_from(homes)),
+            enabled=draw(st.booleans()),
+            created=draw(st.integers(0, 3)),
+            sid=draw(st.sampled_from((None, None, "S-1", "S-2"))),
+            attributes=draw(st.sampled_from(({}, {"email": "x@example.com"}))),
+        )
         for key in sorted(draw(st.sets(st.sampled_from(USER_KEYS))))
     ]
     groups = [
-        group(key, draw(st.sampled_from(NAMES)), sorted(draw(st.sets(st.sampled_from([u.key for u in users]))))
-              if users else (), created=draw(st.integers(0, 3)),
-              parent=None if key in CONTAINERS else draw(st.sampled_from(homes)),
-              user_groups=sorted(draw(st.sets(st.sampled_from(sorted(group_keys))))))
+        group(
+            key,
+            draw(st.sampled_from(NAMES)),
+            sorted(draw(st.sets(st.sampled_from([u.key for u in users])))) if users else (),
+            created=draw(st.integers(0, 3)),
+            parent=None if key in CONTAINERS else draw(st.sampled_from(homes)),
+            user_groups=sorted(draw(st.sets(st.sampled_from(sorted(group_keys))))),
+        )
         for key in sorted(group_keys)
     ]
     return users, groups
@@ -197,17 +272,25 @@ def histories(draw):
     store = Store()
     for name in sorted(draw(st.sets(st.sampled_from(("ann", "bob", "cleo"))))):
         store.add_by_hand(name, sid=draw(st.sampled_from((None, "S-1"))) if name == "ann" else None)
-    steps = draw(st.lists(st.tuples(
-        directories(),
-        st.fixed_dictionaries({
-            "user_collision": st.sampled_from(("skip", "overwrite", "merge")),
-            "user_extinction": st.sampled_from(("skip", "disable", "delete")),
-            "user_group_extinction": st.sampled_from(("skip", "delete")),
-            "ignore_disabled_users": st.booleans(),
-        }),
-        st.sampled_from((_model.GONE, _model.OUT_OF_SCOPE)),
-        st.booleans(),
-    ), min_size=1, max_size=4))
+    steps = draw(
+        st.lists(
+            st.tuples(
+                directories(),
+                st.fixed_dictionaries(
+                    {
+                        "user_collision": st.sampled_from(("skip", "overwrite", "merge")),
+                        "user_extinction": st.sampled_from(("skip", "disable", "delete")),
+                        "user_group_extinction": st.sampled_from(("skip", "delete")),
+                        "ignore_disabled_users": st.booleans(),
+                    }
+                ),
+                st.sampled_from((_model.GONE, _model.OUT_OF_SCOPE)),
+                st.booleans(),
+            ),
+            min_size=1,
+            max_size=4,
+        )
+    )
     return store, steps
 
 
@@ -279,8 +362,10 @@ def assert_extinct(store, reference, before, policy):
 def test_names_rotate_in_one_run(order, seed):
     """Whoever takes whose name: a permutation of names is a set of renames, whatever cycles it has."""
     store = Store()
-    store.run([user("u%d" % number, "n%d" % number) for number in range(5)],
-              [group("g%d" % number, "n%d" % number) for number in range(5)])
+    store.run(
+        [user("u%d" % number, "n%d" % number) for number in range(5)],
+        [group("g%d" % number, "n%d" % number) for number in range(5)],
+    )
     renamed = [user("u%d" % number, "n%d" % new) for number, new in enumerate(order)]
     groups = [group("g%d" % number, "n%d" % new) for number, new in enumerate(order)]
     random.Random(seed).shuffle(renamed)
@@ -298,8 +383,9 @@ def test_a_losing_newcomer_costs_the_stored_one_nothing():
     store = Store()
     store.run([user("old", "ann", created=9)], [group("g", members=["old"])])
     before = dict(store.users), {key: set(members) for key, members in store.members.items()}
-    plan = store.run([user("old", "ann", created=9), user("new", "ANN", created=1)],
-                     [group("g", members=["old", "new"])])
+    plan = store.run(
+        [user("old", "ann", created=9), user("new", "ANN", created=1)], [group("g", members=["old", "new"])]
+    )
     assert (store.users, store.members) == before
     assert [(collision.name, collision.path) for collision in plan.collisions] == [("ANN", "All")]
 
@@ -410,7 +496,11 @@ def test_losing_groups_get_a_suffix_container_then_type_then_key():
     same = [group("g%d" % number, "Nurses", created=number, container="Ward") for number in range(4)]
     plan = store.run([], same)
     assert {key: record.name for key, record in store.groups.items()} == {
-        "g0": "Nurses", "g1": "Nurses (Ward)", "g2": "Nurses (security)", "g3": "Nurses (g3)"}
+        "g0": "Nurses",
+        "g1": "Nurses (Ward)",
+        "g2": "Nurses (security)",
+        "g3": "Nurses (g3)",
+    }
     assert len(plan.collisions) == 3
 
 
@@ -506,7 +596,7 @@ def test_the_digests():
 
 def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
     """An approved plan is approved whatever its attributes are kept as: by a reader, a store, or a test."""
-    fields = {"mail": "é\"\\\n\u2028@x", "phone": "1", "towns": ["Ä", "b"]}
+    fields = {"mail": 'é"\\\n\u2028@x', "phone": "1", "towns": ["Ä", "b"]}
     encoded = _model.EncodedAttributes.of(fields)
     spelled_otherwise = _model.EncodedAttributes(json.dumps(dict(reversed(fields.items())), indent=1))
     assert encoded == fields == encoded == spelled_otherwise
@@ -517,8 +607,9 @@ def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
         store = Store()
         digests.add(_plan.plan_digest(store.run([user("u1", attributes=attributes)], [group("g", members=["u1"])])))
         assert store.run([user("u1", attributes=fields)], [group("g", members=["u1"])]).is_empty
-        change = store.run([user("u1", attributes=_model.EncodedAttributes.of({"phone": "1"}))],
-                           [group("g", members=["u1"])])
+        change = store.run(
+            [user("u1", attributes=_model.EncodedAttributes.of({"phone": "1"}))], [group("g", members=["u1"])]
+        )
         digests.add(_plan.plan_digest(change))
         digests.add(_plan.removals_digest(change))
         assert [loss.field for loss in _model.losses(change)] == ["mail", "towns"]
@@ -529,12 +620,17 @@ def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
     }, "the digests of a plan are the same in every version of this collection"
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcA"), st.sampled_from("xy"), st.integers(0, 2)), max_size=12),
-       st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=3), st.randoms())
+@given(
+    st.lists(st.tuples(st.sampled_from("abcA"), st.sampled_from("xy"), st.integers(0, 2)), max_size=12),
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=3),
+    st.randoms(),
+)
 def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcomers, by_hand, shuffler):
     """The short way gives the places that deferred acceptance among all of them gives."""
-    wanted = {"u%d" % number: _model.UserRecord(name, home, True, None, None, {}, "", True)
-              for number, (name, home, _created) in enumerate(newcomers)}
+    wanted = {
+        "u%d" % number: _model.UserRecord(name, home, True, None, None, {}, "", True)
+        for number, (name, home, _created) in enumerate(newcomers)
+    }
     bodies = {key: user(key, created=newcomers[number][2]) for number, key in enumerate(wanted)}
     store = Store()
     for name, home in by_hand:
@@ -547,6 +643,10 @@ def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcome
     given_places.update(_plan._settle_places(state, {key: wanted[key] for key in order}, bodies, {}, {}, set())[0])
     taken = {_plan.place_of(record) for record in store.users.values()}
     expected = _plan.assign_places(
-        [_plan.Claimant(key, [(record.home, record.name)], None, _plan._rank(state, bodies[key]))
-         for key, record in wanted.items()], lambda _claimant, place: place not in taken)
+        [
+            _plan.Claimant(key, [(record.home, record.name)], None, _plan._rank(state, bodies[key]))
+            for key, record in wanted.items()
+        ],
+        lambda _claimant, place: place not in taken,
+    )
     assert given_places == expected

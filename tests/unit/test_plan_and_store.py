@@ -68,9 +68,21 @@ def report_in(store, name, snapshot, state, plan):
 
 
 def run_record(plan):
-    return {"time": 1, "salt": SALT, "selected": {}, "scope": {}, "settings": {}, "settings_digest": "", "server": "",
-            "mode": "full", "counts": {}, "plan_digest": "", "changed": not plan.is_empty, "seconds": 0.0,
-            "history_days": 365}
+    return {
+        "time": 1,
+        "salt": SALT,
+        "selected": {},
+        "scope": {},
+        "settings": {},
+        "settings_digest": "",
+        "server": "",
+        "mode": "full",
+        "counts": {},
+        "plan_digest": "",
+        "changed": not plan.is_empty,
+        "seconds": 0.0,
+        "history_days": 365,
+    }
 
 
 def effective_members(path):
@@ -83,11 +95,12 @@ def effective_members(path):
             members.setdefault(group, set()).add(user)
         for group, child in connection.execute("SELECT user_group_id, nested_id FROM nestings"):
             nested.setdefault(group, set()).add(child)
-        visible = {user for user, in connection.execute("SELECT id FROM users WHERE enabled AND extinct IS NULL")}
+        visible = {user for (user,) in connection.execute("SELECT id FROM users WHERE enabled AND extinct IS NULL")}
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         # What no foreign key of that table says.
-        assert connection.execute("SELECT count(*) FROM memberships WHERE user_id NOT IN (SELECT id FROM users)"
-                                  ).fetchone() == (0,)
+        assert connection.execute(
+            "SELECT count(*) FROM memberships WHERE user_id NOT IN (SELECT id FROM users)"
+        ).fetchone() == (0,)
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("SELECT count(*) FROM users WHERE name_key IS NULL").fetchone() == (0,)
     connection.close()
@@ -109,20 +122,33 @@ def effective_members(path):
 
 
 @examples(60)
-@given(st.booleans(), st.lists(st.tuples(
-    st.sampled_from(sorted(SYNCHRONIZATIONS)), directories(), st.booleans(),
-    st.fixed_dictionaries({
-        "user_collision": st.sampled_from(("skip", "overwrite", "merge")),
-        "user_extinction": st.sampled_from(("skip", "disable", "delete")),
-        "user_group_extinction": st.sampled_from(("skip", "delete")),
-    })), min_size=1, max_size=6))
+@given(
+    st.booleans(),
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(SYNCHRONIZATIONS)),
+            directories(),
+            st.booleans(),
+            st.fixed_dictionaries(
+                {
+                    "user_collision": st.sampled_from(("skip", "overwrite", "merge")),
+                    "user_extinction": st.sampled_from(("skip", "disable", "delete")),
+                    "user_group_extinction": st.sampled_from(("skip", "delete")),
+                }
+            ),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+)
 def test_histories(by_hand, steps):
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "users.db")
         if by_hand:
             with sqlite.open_store(path) as store:
-                make_user(store, ["All", "One"], "Bob", {
-                    "attributes": {}, "local_attributes": {"shell": "zsh"}, "sid": "S-1"})
+                make_user(
+                    store, ["All", "One"], "Bob", {"attributes": {}, "local_attributes": {"shell": "zsh"}, "sid": "S-1"}
+                )
                 store.commit()
         for name, (users, groups), leave_out, chosen in steps:
             before = effective_members(path) if Path(path).exists() else {}
@@ -146,9 +172,12 @@ def test_histories(by_hand, steps):
 def memberships(path):
     """{(synchronization of the group, its id, user id)} read from the file by other means."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        return set(connection.execute(
-            "SELECT s.name, g.id, m.user_id FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
-            " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"))
+        return set(
+            connection.execute(
+                "SELECT s.name, g.id, m.user_id FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
+                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"
+            )
+        )
 
 
 def users_in(path):
@@ -169,14 +198,24 @@ def leaving(path, name, state):
 
 
 @examples(100)
-@given(st.lists(st.tuples(
-    st.sampled_from(sorted(SYNCHRONIZATIONS)), directories(),
-    st.sampled_from(("run", "run", "hold", "released", "absent")),
-    st.fixed_dictionaries({
-        "user_collision": st.sampled_from(("skip", "merge")),
-        "user_extinction": st.sampled_from(("skip", "disable", "delete")),
-        "user_group_extinction": st.sampled_from(("skip", "delete")),
-    })), min_size=2, max_size=7))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(SYNCHRONIZATIONS)),
+            directories(),
+            st.sampled_from(("run", "run", "hold", "released", "absent")),
+            st.fixed_dictionaries(
+                {
+                    "user_collision": st.sampled_from(("skip", "merge")),
+                    "user_extinction": st.sampled_from(("skip", "disable", "delete")),
+                    "user_group_extinction": st.sampled_from(("skip", "delete")),
+                }
+            ),
+        ),
+        min_size=2,
+        max_size=7,
+    )
+)
 def test_what_is_held_and_what_others_have_survives(steps):
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "users.db")
@@ -196,8 +235,11 @@ def test_what_is_held_and_what_others_have_survives(steps):
                     for change in plan.users:
                         assert not change.removes or change.before.extinct, change
                     for change in plan.memberships:
-                        assert change.key in gone or set(change.users_removed) <= extinct | {"#"} and not (
-                            set(change.user_groups_removed) & set(snapshot.user_groups)), change
+                        assert (
+                            change.key in gone
+                            or set(change.users_removed) <= extinct | {"#"}
+                            and not (set(change.user_groups_removed) & set(snapshot.user_groups))
+                        ), change
                 store.apply(plan, run_record(plan))
                 store.commit()
             effective_members(path)  # which looks whether the file is sound
@@ -266,8 +308,10 @@ def claims(path, name):
     with sqlite3.connect(path) as connection:
         rows = connection.execute(
             "SELECT u.key FROM claims c JOIN users u ON u.id = c.user_id"
-            " JOIN synchronizations s ON s.id = c.synchronization_id WHERE s.name = ? AND u.extinct IS NULL", (name,))
-        found = {key for key, in rows}
+            " JOIN synchronizations s ON s.id = c.synchronization_id WHERE s.name = ? AND u.extinct IS NULL",
+            (name,),
+        )
+        found = {key for (key,) in rows}
     connection.close()
     return found
 

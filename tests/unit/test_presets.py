@@ -27,8 +27,7 @@ def settings(**options):
 
 
 def test_every_preset_is_whole():
-    assert set(presets.LDAP_PRESETS) == {
-        "openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"}
+    assert set(presets.LDAP_PRESETS) == {"openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"}
     for name, preset in presets.PRESETS.items():
         assert name == preset.directory_type
         for text in (preset.is_user, preset.is_group, preset.is_container, preset.user_filter, preset.group_filter):
@@ -78,10 +77,18 @@ def test_use_ldap_and_the_server_must_agree():
 def test_overrides():
     preset = presets.resolve(
         settings(
-            ldap_parameters={"user_class": "account", "group_class": "role", "user_key": "employeeNumber",
-                             "group_members": ["roleOccupant", "owner"], "member_value": "name", "user_groups": None},
-            user_filter="(mail=*)", group_filter="(cn=a*)",
-            user_attributes={"email": "mailAlias", "name": "cn", "town": "l"}, group_attributes={"name": "o"},
+            ldap_parameters={
+                "user_class": "account",
+                "group_class": "role",
+                "user_key": "employeeNumber",
+                "group_members": ["roleOccupant", "owner"],
+                "member_value": "name",
+                "user_groups": None,
+            },
+            user_filter="(mail=*)",
+            group_filter="(cn=a*)",
+            user_attributes={"email": "mailAlias", "name": "cn", "town": "l"},
+            group_attributes={"name": "o"},
         ),
         "openldap",
     )

@@ -58,8 +58,16 @@ REFUSED = {
     "changed": False,
     "failed": True,
     "msg": "removal_limits: 300 of 900 users\nwould be removed: approve the plan",
-    "refused": [{"limit": "users", "about": None, "would_remove": 300, "of": 900, "option": "removal_limits.users",
-                 "users": ["zoe"]}],
+    "refused": [
+        {
+            "limit": "users",
+            "about": None,
+            "would_remove": 300,
+            "of": 900,
+            "option": "removal_limits.users",
+            "users": ["zoe"],
+        }
+    ],
 }
 
 
@@ -155,26 +163,29 @@ def test_what_is_told_is_one_line_whatever_it_holds():
 NOON = datetime(2027, 3, 10, 12, 0, 30)  # a Wednesday
 
 
-@pytest.mark.parametrize("cron, since, expected", [
-    ("0 * * * *", timedelta(seconds=20), False),  # the run of this minute
-    ("0 * * * *", timedelta(minutes=2), True),  # a cron that starts in a minute leaves it out
-    ("30 * * * *", timedelta(minutes=20), False),
-    ("0 4 * * *", timedelta(hours=7), False),
-    ("0 4 * * *", timedelta(hours=9), True),
-    ("0 4 * * mon", timedelta(days=1), False),
-    ("0 4 * * mon", timedelta(days=3), True),
-    ("0 4 * * 7", timedelta(days=2), False),
-    ("0 4 * * 7", timedelta(days=4), True),
-    ("0 4 9 * 5", timedelta(days=2), True),  # either day is enough
-    ("0 4 */31 * 2", timedelta(days=2), False),  # both must fit, since one begins with a star
-    ("5-59/7 * * * *", timedelta(minutes=3), False),
-    ("5-59/7 * * * *", timedelta(minutes=7), True),
-    ("0 0 29 2 *", timedelta(days=365), False),
-    ("0 0 29 2 *", timedelta(days=1200), True),
-    ("0 4 * * *", timedelta(days=5000), True),
-    ("0 4 * * *", timedelta(days=-1), False),  # the clock was wrong
-    (None, timedelta(days=9), False),
-])
+@pytest.mark.parametrize(
+    "cron, since, expected",
+    [
+        ("0 * * * *", timedelta(seconds=20), False),  # the run of this minute
+        ("0 * * * *", timedelta(minutes=2), True),  # a cron that starts in a minute leaves it out
+        ("30 * * * *", timedelta(minutes=20), False),
+        ("0 4 * * *", timedelta(hours=7), False),
+        ("0 4 * * *", timedelta(hours=9), True),
+        ("0 4 * * mon", timedelta(days=1), False),
+        ("0 4 * * mon", timedelta(days=3), True),
+        ("0 4 * * 7", timedelta(days=2), False),
+        ("0 4 * * 7", timedelta(days=4), True),
+        ("0 4 9 * 5", timedelta(days=2), True),  # either day is enough
+        ("0 4 */31 * 2", timedelta(days=2), False),  # both must fit, since one begins with a star
+        ("5-59/7 * * * *", timedelta(minutes=3), False),
+        ("5-59/7 * * * *", timedelta(minutes=7), True),
+        ("0 0 29 2 *", timedelta(days=365), False),
+        ("0 0 29 2 *", timedelta(days=1200), True),
+        ("0 4 * * *", timedelta(days=5000), True),
+        ("0 4 * * *", timedelta(days=-1), False),  # the clock was wrong
+        (None, timedelta(days=9), False),
+    ],
+)
 def test_a_time_was_missed(cron, since, expected):
     assert program.missed(cron, NOON - since, NOON) is expected
 
@@ -283,11 +294,20 @@ def test_a_password_is_kept_and_stays_as_it_is(vault, tmp_path):
     assert "Sedge" not in str(passwords(vault, tmp_path, "Fen-2-wicket"))
 
 
-@pytest.mark.parametrize("password", [
-    "a{{b}}c", "{% raw", "it's \"quoted\"", "ä€𝄞\u2028\x85\t", "back\\slash: #no comment", " yes ",
-])
+@pytest.mark.parametrize(
+    "password",
+    [
+        "a{{b}}c",
+        "{% raw",
+        'it\'s "quoted"',
+        "ä€𝄞\u2028\x85\t",
+        "back\\slash: #no comment",
+        " yes ",
+    ],
+)
 def test_a_password_arrives_as_it_was_given(vault, tmp_path, password):
     from ansible.parsing.dataloader import DataLoader
+
     vault.keep_key(tmp_path, "Fen-2-wicket", renew=False, check=False)
     vault.keep_password(tmp_path, "staff", password, GROUP, check=False)
     text = passwords(vault, tmp_path, "Fen-2-wicket")["staff"]
@@ -362,4 +382,4 @@ def test_a_pack_has_the_plugins_and_is_the_same_each_time(tmp_path):
     assert prefix + "LICENSE" in names
     assert [name for name in names if "__pycache__" in name or not name.startswith(prefix)] == []
     modules = {str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob("plugins/**/*.py")}
-    assert modules <= {name[len(prefix):] for name in names}
+    assert modules <= {name[len(prefix) :] for name in names}

@@ -95,7 +95,7 @@ def test_five_fields_are_given_to_cron_as_they_are():
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="asks systemd")
 @pytest.mark.parametrize("schedule", [each for each in TO_CRON if each not in ("01-15",)])
 def test_there_and_back_again_is_the_same_moments(schedule):
-    """systemd itself says when the translation to cron and back would elapse."""
+    """Systemd itself says when the translation to cron and back would elapse."""
     back = schedule_for(schedule_for(schedule, "cron")[0], "systemd")
     assert len(back) == 1
     assert elapses(back[0]) == elapses(schedule)
@@ -119,7 +119,10 @@ def elapses(calendar, start=datetime(2027, 2, 26, tzinfo=timezone.utc)):
     base = start.strftime("%Y-%m-%d %H:%M:%S UTC")
     done = subprocess.run(
         ["systemd-analyze", "calendar", "--iterations=8", "--base-time=" + base, calendar],
-        env={"TZ": "UTC", "PATH": "/usr/bin:/bin", "LC_ALL": "C"}, capture_output=True, text=True, check=True,
+        env={"TZ": "UTC", "PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = [line for line in done.stdout.splitlines() if re.match(r" *(Next elapse|Iter\S* *#\d+):", line)]
     return [" ".join(line.split(": ", 1)[1].split()[1:3])[:16] for line in lines]

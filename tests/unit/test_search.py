@@ -105,9 +105,11 @@ def test_base_searches_are_not_paged():
     [
         (
             [[entry("cn=1"), done(4, "")]],
-            ("login: the read of 'dc=x' is not complete, it ended after 1 entries (sizeLimitExceeded (4)): ask the "
-             "administrator of the directory for a higher limit for this account (in OpenLDAP size.pr and "
-             "size.prtotal count, in 389 Directory Server nsPagedSizeLimit, or a lower page_size)"),
+            (
+                "login: the read of 'dc=x' is not complete, it ended after 1 entries (sizeLimitExceeded (4)): ask the "
+                "administrator of the directory for a higher limit for this account (in OpenLDAP size.pr and "
+                "size.prtotal count, in 389 Directory Server nsPagedSizeLimit, or a lower page_size)"
+            ),
         ),
         (
             [[entry("cn=1"), done(0, "a")], [entry("cn=2"), done(3)]],
@@ -119,26 +121,34 @@ def test_base_searches_are_not_paged():
         ),
         (
             [[entry("cn=1"), done(0, "a")], [done(12, text="00000057")]],
-            ("(unavailableCriticalExtension (12): 00000057): run again, since it lost its place in paged results, "
-             "or name one that supports them"),
+            (
+                "(unavailableCriticalExtension (12): 00000057): run again, since it lost its place in paged results, "
+                "or name one that supports them"
+            ),
         ),
         ([[done(50)]], "(insufficientAccessRights (50)): give the account the right to read there"),
         ([[done(51)]], "(busy (51)): run again later, or name another server"),
         ([[done(4096)]], "it ended after 0 entries (result (4096)): run again, and look into the server's log"),
         (
             [[done(10, referral="ldap://b.example/dc=x")]],
-            ("server: the read of 'dc=x' is not complete, since the server refers to another one, which is not "
-             "followed (ldap://b.example/dc=x): name that server"),
+            (
+                "server: the read of 'dc=x' is not complete, since the server refers to another one, which is not "
+                "followed (ldap://b.example/dc=x): name that server"
+            ),
         ),
         (
             [[done(32)]],
-            ("login: the read is not complete, since 'dc=x' does not exist in the directory, or the account "
-             "cannot read it: give the account the right to read it"),
+            (
+                "login: the read is not complete, since 'dc=x' does not exist in the directory, or the account "
+                "cannot read it: give the account the right to read it"
+            ),
         ),
         (
             [[entry("cn=1"), done(0)]],
-            ("server: nothing proves that the read is complete, since the server left the paged results control out "
-             "of its answer: name another server"),
+            (
+                "server: nothing proves that the read is complete, since the server left the paged results control out "
+                "of its answer: name another server"
+            ),
         ),
         ([[entry("cn=1"), done(0, "a")], [done(0, "a")]], "the server repeats a page without end"),
         (
@@ -164,8 +174,19 @@ def test_a_read_that_is_not_complete(answers, message):
 @pytest.mark.parametrize("account_option", ["login", "authentication"])
 @pytest.mark.parametrize(
     ("code", "option"),
-    [(1, "authentication"), (3, ""), (4, ""), (11, "page_size"), (12, "server"), (32, ""), (34, "distinguished_name"),
-     (48, "authentication"), (50, ""), (51, "server"), (80, "server")],
+    [
+        (1, "authentication"),
+        (3, ""),
+        (4, ""),
+        (11, "page_size"),
+        (12, "server"),
+        (32, ""),
+        (34, "distinguished_name"),
+        (48, "authentication"),
+        (50, ""),
+        (51, "server"),
+        (80, "server"),
+    ],
 )
 def test_an_error_begins_with_the_option_that_can_change_it(code, option, account_option):
     server = Server([done(code)])

@@ -308,16 +308,23 @@ def test_wrong_options(base, changes, sentence):
     assert str(error.value) == sentence
 
 
-@pytest.mark.parametrize("changes, beginning", [
-    ({"distinguished_name": "Staff"}, "distinguished_name: 'Staff' is not a distinguished name: "),
-    ({"distinguished_name": ["OU=a,DC=b;OU=c,DC=b"]},
-     "distinguished_name: 'OU=a,DC=b;OU=c,DC=b' is not a distinguished name: "),
-    ({"exclude_distinguished_name": ["OU=a,,DC=b"]},
-     "exclude_distinguished_name: 'OU=a,,DC=b' is not a distinguished name: "),
-    ({"user_filter": "(mail=*"}, "user_filter: '(mail=*' is not an LDAP filter: "),
-    ({"group_filter": "cn=x"}, "group_filter: 'cn=x' is not an LDAP filter: "),
-    ({"user_filter": "(cn=\\zz)"}, "user_filter: '(cn=\\zz)' is not an LDAP filter: "),
-])
+@pytest.mark.parametrize(
+    "changes, beginning",
+    [
+        ({"distinguished_name": "Staff"}, "distinguished_name: 'Staff' is not a distinguished name: "),
+        (
+            {"distinguished_name": ["OU=a,DC=b;OU=c,DC=b"]},
+            "distinguished_name: 'OU=a,DC=b;OU=c,DC=b' is not a distinguished name: ",
+        ),
+        (
+            {"exclude_distinguished_name": ["OU=a,,DC=b"]},
+            "exclude_distinguished_name: 'OU=a,,DC=b' is not a distinguished name: ",
+        ),
+        ({"user_filter": "(mail=*"}, "user_filter: '(mail=*' is not an LDAP filter: "),
+        ({"group_filter": "cn=x"}, "group_filter: 'cn=x' is not an LDAP filter: "),
+        ({"user_filter": "(cn=\\zz)"}, "user_filter: '(cn=\\zz)' is not an LDAP filter: "),
+    ],
+)
 def test_what_the_grammars_refuse_comes_with_the_name_of_the_option(changes, beginning):
     with pytest.raises(SynchronizationError) as error:
         settings(**changes)
@@ -442,8 +449,11 @@ def test_the_settings_for_the_result_are_the_options_without_the_secret():
 
 
 def test_the_settings_for_the_result_tell_what_the_preset_comes_to():
-    found = settings(LDAP, ldap_parameters={"preset": "openldap", "group_members": ["member"]},
-                     user_attributes={"badge": "employeeNumber"})
+    found = settings(
+        LDAP,
+        ldap_parameters={"preset": "openldap", "group_members": ["member"]},
+        user_attributes={"badge": "employeeNumber"},
+    )
     public = json.loads(json.dumps(public_settings(found, resolve(found, "openldap"))))
     assert public["ldap_parameters"] == {"preset": "openldap", "group_members": ["member"]}
     assert public["preset"]["group_members"] == ["member"]
@@ -453,8 +463,14 @@ def test_the_settings_for_the_result_tell_what_the_preset_comes_to():
 
 def test_the_password_shows_in_nothing_that_is_printed():
     found = settings()
-    for shown in (repr(found), str(found), "%s" % (found,), repr([found]), f"{found}",
-                  json.dumps(public_settings(found))):
+    for shown in (
+        repr(found),
+        str(found),
+        "%s" % (found,),
+        repr([found]),
+        f"{found}",
+        json.dumps(public_settings(found)),
+    ):
         assert PASSWORD not in shown
         assert "dc1.corp.example" in shown
 
@@ -477,16 +493,23 @@ def test_browsing_takes_the_same_connection():
     assert PASSWORD not in repr(browsing)
 
 
-@pytest.mark.parametrize("changes, sentence", [
-    ({"distinguished_name": ["dc=example", "dc=org"]},
-     "distinguished_name: it is a list of 2: name one DN; a DN with commas is one string, not a list"),
-    ({"search": " * "}, "search: ' * ' matches every name: write a part of one, such as 'nurs*'"),
-    ({"depth": 0}, "depth: 0 is out of range: write a number from 1"),
-    ({"limit": -1}, "limit: -1 is out of range: write a number from 1"),
-    ({"client_key": __file__}, "client_key: a key without its certificate: give client_cert, too"),
-    ({"ldap_parameters": {"preset": "openldap"}, "use_ldap": False, "login": "CORP\\ME"},
-     "ldap_parameters: they go with use_ldap: true: set it, or remove ldap_parameters"),
-])
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        (
+            {"distinguished_name": ["dc=example", "dc=org"]},
+            "distinguished_name: it is a list of 2: name one DN; a DN with commas is one string, not a list",
+        ),
+        ({"search": " * "}, "search: ' * ' matches every name: write a part of one, such as 'nurs*'"),
+        ({"depth": 0}, "depth: 0 is out of range: write a number from 1"),
+        ({"limit": -1}, "limit: -1 is out of range: write a number from 1"),
+        ({"client_key": __file__}, "client_key: a key without its certificate: give client_cert, too"),
+        (
+            {"ldap_parameters": {"preset": "openldap"}, "use_ldap": False, "login": "CORP\\ME"},
+            "ldap_parameters: they go with use_ldap: true: set it, or remove ldap_parameters",
+        ),
+    ],
+)
 def test_wrong_options_for_browsing(changes, sentence):
     with pytest.raises(SynchronizationError) as caught:
         browse_settings(**changes)

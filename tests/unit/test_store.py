@@ -49,14 +49,16 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user
 
 
 def user(name, home=TARGET, **more):
-    record = _model.UserRecord(name, home, enabled=True, sid=None, extinct=None, attributes={}, dn="CN=" + name,
-                               claimed=True)
+    record = _model.UserRecord(
+        name, home, enabled=True, sid=None, extinct=None, attributes={}, dn="CN=" + name, claimed=True
+    )
     return record._replace(**more)
 
 
 def make_user(store, home, name, attributes=None, local_attributes=None, sid=None):
-    by_hand.make_user(store, home, name, {
-        "attributes": attributes or {}, "local_attributes": local_attributes or {}, "sid": sid})
+    by_hand.make_user(
+        store, home, name, {"attributes": attributes or {}, "local_attributes": local_attributes or {}, "sid": sid}
+    )
 
 
 def wanted(**more):
@@ -73,13 +75,19 @@ def group(name, parent=TARGET, **more):
 
 def users(before, after):
     """Changes between two dicts of records."""
-    return [_model.UserChange(key, before.get(key), after.get(key))
-            for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    return [
+        _model.UserChange(key, before.get(key), after.get(key))
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
 
 
 def groups(before, after):
-    return [_model.UserGroupChange(key, before.get(key), after.get(key))
-            for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    return [
+        _model.UserGroupChange(key, before.get(key), after.get(key))
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
 
 
 def members(key, added=(), removed=(), groups_added=(), groups_removed=()):
@@ -91,15 +99,39 @@ def notes(user_digests=None, user_dns=None, group_digests=None, group_dns=None, 
 
 
 def make_plan(user_groups=(), users=(), memberships=(), bookkeeping=None, **more):
-    plan = _model.Plan(DIRECTORY, "staff", "All/Company", False, list(user_groups), list(users), list(memberships), [],
-                       bookkeeping or notes())
+    plan = _model.Plan(
+        DIRECTORY,
+        "staff",
+        "All/Company",
+        False,
+        list(user_groups),
+        list(users),
+        list(memberships),
+        [],
+        bookkeeping or notes(),
+    )
     return plan._replace(**more)
 
 
 def run_record(**more):
-    return dict(dict(time=1000, salt=b"salt", selected={}, scope={}, settings={"name": "staff"}, settings_digest="s1",
-                     server="dc1", mode="full", counts={"users": 1}, plan_digest="d1", changed=True, seconds=0.5,
-                     history_days=365), **more)
+    return dict(
+        dict(
+            time=1000,
+            salt=b"salt",
+            selected={},
+            scope={},
+            settings={"name": "staff"},
+            settings_digest="s1",
+            server="dc1",
+            mode="full",
+            counts={"users": 1},
+            plan_digest="d1",
+            changed=True,
+            seconds=0.5,
+            history_days=365,
+        ),
+        **more,
+    )
 
 
 def apply(path, plan=None, **more):
@@ -109,8 +141,9 @@ def apply(path, plan=None, **more):
 
 
 def make_snapshot(users=None, user_groups=None, directory=DIRECTORY, lost_users=None, lost_user_groups=None):
-    return _model.Snapshot(directory, users or {}, user_groups or {}, lost_users or {}, lost_user_groups or {}, [], [],
-                           {}, {}, [])
+    return _model.Snapshot(
+        directory, users or {}, user_groups or {}, lost_users or {}, lost_user_groups or {}, [], [], {}, {}, []
+    )
 
 
 def user_body(key, name, home=None, sid=None):
@@ -119,8 +152,9 @@ def user_body(key, name, home=None, sid=None):
 
 def group_body(key, name, members=(), kept_values=()):
     listed = None if members is None else list(members)
-    return _model.UserGroup(key, "CN=" + name, name, None, 0, "security", "Users", {}, listed, [], list(kept_values),
-                            b"digest")
+    return _model.UserGroup(
+        key, "CN=" + name, name, None, 0, "security", "Users", {}, listed, [], list(kept_values), b"digest"
+    )
 
 
 def load(path, snapshot=None, synchronization="staff", target="All/Company"):
@@ -144,26 +178,44 @@ def rows(path, query):
 
 def places(path):
     """{path of a user: its stable key}, from plain SQL."""
-    return {"%s/%s" % row[:2]: row[2] for row in rows(path, """
+    return {
+        "%s/%s" % row[:2]: row[2]
+        for row in rows(
+            path,
+            """
         WITH RECURSIVE paths (id, path) AS (
             SELECT id, name FROM user_groups WHERE parent_id IS NULL
             UNION ALL SELECT g.id, p.path || '/' || g.name FROM user_groups g JOIN paths p ON g.parent_id = p.id)
-        SELECT p.path, u.name, u.key FROM users u JOIN paths p ON p.id = u.home_id""")}
+        SELECT p.path, u.name, u.key FROM users u JOIN paths p ON p.id = u.home_id""",
+        )
+    }
 
 
 def group_paths(path):
-    return {row[0]: row[1] for row in rows(path, """
+    return {
+        row[0]: row[1]
+        for row in rows(
+            path,
+            """
         WITH RECURSIVE paths (id, path, key) AS (
             SELECT id, name, key FROM user_groups WHERE parent_id IS NULL
             UNION ALL SELECT g.id, p.path || '/' || g.name, g.key
             FROM user_groups g JOIN paths p ON g.parent_id = p.id)
-        SELECT path, key FROM paths""")}
+        SELECT path, key FROM paths""",
+        )
+    }
 
 
 def memberships(path):
-    return {tuple(row) for row in rows(path, """
+    return {
+        tuple(row)
+        for row in rows(
+            path,
+            """
         SELECT g.key, u.key FROM memberships m JOIN user_groups g ON g.id = m.user_group_id
-        JOIN users u ON u.id = m.user_id""")}
+        JOIN users u ON u.id = m.user_id""",
+        )
+    }
 
 
 def trace(directory):
@@ -172,8 +224,15 @@ def trace(directory):
     for path in [directory, *sorted(directory.rglob("*"))]:
         status = path.lstat()
         content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
-        found[str(path)] = (status.st_mode, status.st_uid, status.st_ino, status.st_size, status.st_mtime_ns,
-                            status.st_ctime_ns, content)
+        found[str(path)] = (
+            status.st_mode,
+            status.st_uid,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            content,
+        )
     return found
 
 
@@ -181,8 +240,13 @@ def python(code, *arguments, **more):
     """Start a Python that has the store and this module as ``t``."""
     prelude = "import os, signal, sys, time; sys.path[:0] = [%r, %r]; import conftest; import test_store as t\n"
     code = prelude % (str(CHECKOUT / "tests"), str(CHECKOUT / "tests" / "unit")) + textwrap.dedent(code)
-    return subprocess.Popen([sys.executable, "-B", "-c", code, *map(str, arguments)], stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, **more)
+    return subprocess.Popen(
+        [sys.executable, "-B", "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **more,
+    )
 
 
 @pytest.fixture
@@ -364,11 +428,14 @@ AS_NOBODY = """
 
 
 @needs_root
-@pytest.mark.parametrize("directory_mode, file_mode, words", [
-    (0o777, 0o644, "Permission denied"),
-    (0o755, 0o666, "no permission to make files beside it"),
-    (0o755, None, "Permission denied"),
-])
+@pytest.mark.parametrize(
+    "directory_mode, file_mode, words",
+    [
+        (0o777, 0o644, "Permission denied"),
+        (0o755, 0o666, "no permission to make files beside it"),
+        (0o755, None, "Permission denied"),
+    ],
+)
 def test_what_this_user_may_not_write(public, directory_mode, file_mode, words):
     path = public / "store" / "users.db"
     path.parent.mkdir()
@@ -615,7 +682,8 @@ def test_kills_at_any_instant(path):
         found = load(path, everybody(*names)).users
         shift = int(found["u0"].record.name == "name1")
         assert {key: stored.record.name for key, stored in found.items()} == {
-            "u%d" % number: "name%d" % (number + shift) for number in range(2000)}
+            "u%d" % number: "name%d" % (number + shift) for number in range(2000)
+        }
         assert trace(path.parent) == left
         with open_store(str(path)) as store:
             after = {key: record._replace(name="name%d" % (int(key[1:]) + shift)) for key, record in names.items()}
@@ -632,14 +700,23 @@ def test_names_swapped_and_rotated_between_users(path):
     after = {"u1": user("bea"), "u2": user("ann"), "u3": user("dora"), "u4": user("emma"), "u5": user("CLEO")}
     apply(path, make_plan(users=users({}, before)))
     apply(path, make_plan(users=users(before, after)))
-    assert places(path) == {"All/Company/bea": "u1", "All/Company/ann": "u2", "All/Company/dora": "u3",
-                            "All/Company/emma": "u4", "All/Company/CLEO": "u5"}
+    assert places(path) == {
+        "All/Company/bea": "u1",
+        "All/Company/ann": "u2",
+        "All/Company/dora": "u3",
+        "All/Company/emma": "u4",
+        "All/Company/CLEO": "u5",
+    }
 
 
 def test_a_name_that_changes_only_its_case(path):
     apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, {"u1": user("ann")})))
-    apply(path, make_plan(groups({"g1": group("staff")}, {"g1": group("Staff")}),
-                          users({"u1": user("ann")}, {"u1": user("Ann")})))
+    apply(
+        path,
+        make_plan(
+            groups({"g1": group("staff")}, {"g1": group("Staff")}), users({"u1": user("ann")}, {"u1": user("Ann")})
+        ),
+    )
     assert "All/Company/Staff" in group_paths(path) and "All/Company/Ann" in places(path)
 
 
@@ -647,8 +724,14 @@ def test_a_place_that_is_freed_and_taken_in_one_plan(path):
     before = {"u1": user("ann"), "u2": user("bea")}
     apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, before), [members("g1", ["u1", "u2"])]))
     after = {"u2": user("ann"), "u3": user("bea")}
-    apply(path, make_plan(groups({"g1": group("staff")}, {"g2": group("staff")}), users(before, after),
-                          [members("g1", [], ["u1", "u2"]), members("g2", ["u3"])]))
+    apply(
+        path,
+        make_plan(
+            groups({"g1": group("staff")}, {"g2": group("staff")}),
+            users(before, after),
+            [members("g1", [], ["u1", "u2"]), members("g2", ["u3"])],
+        ),
+    )
     assert places(path) == {"All/Company/ann": "u2", "All/Company/bea": "u3"}
     assert group_paths(path)["All/Company/staff"] == "g2"
     assert memberships(path) == {("g2", "u3")}
@@ -660,8 +743,14 @@ def test_user_groups_that_swap_names_and_change_places_with_their_parents(path):
     apply(path, make_plan(groups({}, before)))
     apply(path, make_plan(groups(before, after)))
     assert group_paths(path) == {
-        "All": None, "All/Company": None, "All/Company/a": "g2", "All/Company/a/b": "g1", "All/Company/d": "g3",
-        "All/Company/d/e": "g5", "All/Company/d/e/c": "g4"}
+        "All": None,
+        "All/Company": None,
+        "All/Company/a": "g2",
+        "All/Company/a/b": "g1",
+        "All/Company/d": "g3",
+        "All/Company/d/e": "g5",
+        "All/Company/d/e/c": "g4",
+    }
 
 
 def test_a_tree_is_deleted_with_the_users_in_it_and_others_move_out(path):
@@ -694,7 +783,7 @@ def people(draw):
 def trees(draw):
     """User groups of whom no two sit in one place, in any order of the keys."""
     found, taken = {}, set()
-    for key in draw(st.permutations(["g1", "g2", "g3", "g4", "g5"]))[:draw(st.integers(0, 5))]:
+    for key in draw(st.permutations(["g1", "g2", "g3", "g4", "g5"]))[: draw(st.integers(0, 5))]:
         name, parent = draw(NAMES), draw(st.sampled_from([TARGET, *found]))
         if (parent, _model.name_key(name)) not in taken:
             taken.add((parent, _model.name_key(name)))
@@ -804,8 +893,9 @@ def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_
 
     stored = load(path, everybody("u1"), "other", "All/Other").users["u1"]
     assert (stored.record.claimed, stored.given, stored.other_claims) == (False, False, 1)
-    claim = make_plan(users=[_model.UserChange("u1", ann._replace(claimed=False), ann)], synchronization="other",
-                      target="All/Other")
+    claim = make_plan(
+        users=[_model.UserChange("u1", ann._replace(claimed=False), ann)], synchronization="other", target="All/Other"
+    )
     apply(path, claim)
     with look(str(path)) as store:
         assert store.digests("staff", b"salt").users == {"u1": b"one"}
@@ -860,22 +950,41 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
     assert ann == _model.UserRecord("Ann", "path:All/Hand\\/made", True, "S-1", None, {"email": "hand"}, "", False)
 
     home = "path:All"
-    apply(path, make_plan(target="All", users=[
-        _model.UserChange("u1", ann, user("ann", home, sid="S-1"), "#All/Hand\\/made/Ann", "merge"),
-        _model.UserChange("u2", bob, user("bob", home), "#All/Bob", "overwrite"),
-    ], bookkeeping=notes({"u1": b"1", "u2": b"2"})))
+    apply(
+        path,
+        make_plan(
+            target="All",
+            users=[
+                _model.UserChange("u1", ann, user("ann", home, sid="S-1"), "#All/Hand\\/made/Ann", "merge"),
+                _model.UserChange("u2", bob, user("bob", home), "#All/Bob", "overwrite"),
+            ],
+            bookkeeping=notes({"u1": b"1", "u2": b"2"}),
+        ),
+    )
     assert rows(path, "SELECT name, local_attributes, attributes, adopted, key FROM users ORDER BY name") == [
-        ("ann", '{"badge":"7"}', "{}", 1, "u1"), ("bob", "{}", "{}", 0, "u2")]
+        ("ann", '{"badge":"7"}', "{}", 1, "u1"),
+        ("bob", "{}", "{}", 0, "u2"),
+    ]
     found = load(path, everybody("u1", "u2"), target="All").users
     assert found["u1"] == _model.StoredUser("u1", user("ann", home, sid="S-1"), True, 0, True)
     assert found["u2"] == _model.StoredUser("u2", user("bob", home), True, 0, False)
     with look(str(path)) as store:
         assert store.digests("staff", b"salt").users == {"u1": b"1", "u2": b"2"}
 
-    apply(path, make_plan(target="All", users=[
-        _model.UserChange("u1", found["u1"].record, found["u1"].record._replace(claimed=False), released=True)]))
-    assert rows(path, "SELECT key, directory_id, synchronization_id, adopted, extinct, digest, local_attributes "
-                      "FROM users WHERE name = 'ann'") == [(None, None, None, 0, None, b"", '{"badge":"7"}')]
+    apply(
+        path,
+        make_plan(
+            target="All",
+            users=[
+                _model.UserChange("u1", found["u1"].record, found["u1"].record._replace(claimed=False), released=True)
+            ],
+        ),
+    )
+    assert rows(
+        path,
+        "SELECT key, directory_id, synchronization_id, adopted, extinct, digest, local_attributes "
+        "FROM users WHERE name = 'ann'",
+    ) == [(None, None, None, 0, None, b"", '{"badge":"7"}')]
     with look(str(path)) as store:
         assert store.digests("staff", b"salt").users == {"u2": b"2"}
     assert "#All/ann" in load(path, make_snapshot({"u1": user_body("u1", "ann")}), target="All").users
@@ -895,11 +1004,17 @@ def test_who_adopts_a_record_writes_it_though_nothing_in_it_differs(path):
 def test_a_list_follows_the_record_that_its_member_adopts(path):
     with open_store(str(path)) as store:
         make_user(store, ["All"], "ann")
-        store.apply(make_plan(groups({}, {"g1": group("staff")}), memberships=[members("g1", ["#All/ann"])]),
-                    run_record())
+        store.apply(
+            make_plan(groups({}, {"g1": group("staff")}), memberships=[members("g1", ["#All/ann"])]), run_record()
+        )
         hand = _model.UserRecord("ann", "path:All", True, None, None, {}, "", False)
-        store.apply(make_plan(users=[_model.UserChange("u1", hand, user("ann"), "#All/ann", "merge")],
-                              memberships=[members("g1", ["u1"], ["#All/ann"])]), run_record())
+        store.apply(
+            make_plan(
+                users=[_model.UserChange("u1", hand, user("ann"), "#All/ann", "merge")],
+                memberships=[members("g1", ["u1"], ["#All/ann"])],
+            ),
+            run_record(),
+        )
         store.commit()
     assert memberships(path) == {("g1", "u1")}
 
@@ -907,8 +1022,15 @@ def test_a_list_follows_the_record_that_its_member_adopts(path):
 def test_users_of_another_directory_are_known_by_sid_and_listed(path):
     identity = "o=a/b \\ 17"
     other = _model.Directory(identity, "openldap")
-    apply(path, make_plan(users=users({}, {"k/1": user("zoe", "path:All/Far", sid="S-1-9")}), synchronization="far",
-                          target="All/Far", directory=other))
+    apply(
+        path,
+        make_plan(
+            users=users({}, {"k/1": user("zoe", "path:All/Far", sid="S-1-9")}),
+            synchronization="far",
+            target="All/Far",
+            directory=other,
+        ),
+    )
     apply(path)
     with look(str(path)) as store:
         foreign = store.digests("staff", b"salt").foreign_users
@@ -939,8 +1061,15 @@ def test_the_record_of_the_last_run(path):
     apply(path, changed=False, time=2000, selected={"OU=y": "k"})
     with look(str(path)) as store:
         assert store.last_run("staff") == {
-            "time": 2000, "seconds": 0.5, "server": "dc1", "mode": "full", "changed": False, "counts": {"users": 1},
-            "plan_digest": "d1", "settings": {"name": "staff"}}
+            "time": 2000,
+            "seconds": 0.5,
+            "server": "dc1",
+            "mode": "full",
+            "changed": False,
+            "counts": {"users": 1},
+            "plan_digest": "d1",
+            "settings": {"name": "staff"},
+        }
         assert store.last_run("other") is None
         assert store.digests("staff", b"salt").selected == {"OU=y": "k"}
     assert rows(path, "SELECT count(*) FROM runs") == [(2,)]
@@ -954,10 +1083,16 @@ def test_only_users_that_may_be_concerned_are_loaded(path):
     stored["u15"] = user("name15", "g1", sid="S-15")
     apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, stored)))
     snapshot = make_snapshot(
-        {"u1": user_body("u1", "new name"), "u2": None, "n1": user_body("n1", "NAME3"),
-         "n2": user_body("n2", "x", sid="S-4"), "n3": user_body("n3", "name15", home="g1"),
-         "n4": user_body("n4", "name15")},
-        lost_users={"u5": _model.GONE})
+        {
+            "u1": user_body("u1", "new name"),
+            "u2": None,
+            "n1": user_body("n1", "NAME3"),
+            "n2": user_body("n2", "x", sid="S-4"),
+            "n3": user_body("n3", "name15", home="g1"),
+            "n4": user_body("n4", "name15"),
+        },
+        lost_users={"u5": _model.GONE},
+    )
     assert set(load(path, snapshot).users) == {"u1", "u3", "u4", "u15", "u5"}
 
 
@@ -968,29 +1103,55 @@ def test_neighbours_and_what_occupies_a_group(path):
         store.make_user_groups(["All", "Company", "By Hand"])
         store.make_user_groups(["All", "Company", "group1", "Child", "Grandchild"])
         make_user(store, ["All", "Company", "group2"], "zoe")
-        store.apply(make_plan(groups({}, {"o1": group("theirs", "path:All/Company/group3")}),
-                              users({}, {"u2": user("bea", "path:All/Company/group4")}), synchronization="other",
-                              target="All/Company/group6"), run_record())
+        store.apply(
+            make_plan(
+                groups({}, {"o1": group("theirs", "path:All/Company/group3")}),
+                users({}, {"u2": user("bea", "path:All/Company/group4")}),
+                synchronization="other",
+                target="All/Company/group6",
+            ),
+            run_record(),
+        )
         store.commit()
     state = load(path)
     assert state.occupied == {"g1": {""}, "g2": {"#All/Company/group2/zoe"}, "g3": {""}, "g4": {"u2"}, "g6": {""}}
     assert state.neighbours == {
-        (TARGET, "by hand"): "All/Company/By Hand", ("g1", "child"): "All/Company/group1/Child",
-        ("g3", "theirs"): "All/Company/group3/theirs"}
+        (TARGET, "by hand"): "All/Company/By Hand",
+        ("g1", "child"): "All/Company/group1/Child",
+        ("g3", "theirs"): "All/Company/group3/theirs",
+    }
     assert set(state.user_groups) == set(owned)
 
 
 def test_values_that_members_are_known_by(path):
-    apply(path, make_plan(
-        groups({}, {"g1": group("staff"), "g2": group("nurses"), "g3": group("lost")}),
-        users({}, {"u1": user("ann"), "u2": user("bea")}),
-        [members("g1", ["u1", "u2"], [], ["g2"]), members("g2", ["u1"]), members("g3", ["u2"])]))
-    apply(path, make_plan(bookkeeping=notes(listed_as={("g1", "u1"): "CN=old", ("g1", "g2"): "CN=before",
-                                                       ("g1", "nobody"): "x", ("nothing", "u1"): "x"})))
+    apply(
+        path,
+        make_plan(
+            groups({}, {"g1": group("staff"), "g2": group("nurses"), "g3": group("lost")}),
+            users({}, {"u1": user("ann"), "u2": user("bea")}),
+            [members("g1", ["u1", "u2"], [], ["g2"]), members("g2", ["u1"]), members("g3", ["u2"])],
+        ),
+    )
+    apply(
+        path,
+        make_plan(
+            bookkeeping=notes(
+                listed_as={
+                    ("g1", "u1"): "CN=old",
+                    ("g1", "g2"): "CN=before",
+                    ("g1", "nobody"): "x",
+                    ("nothing", "u1"): "x",
+                }
+            )
+        ),
+    )
     snapshot = make_snapshot({}, {"g1": group_body("g1", "staff", [], ["CN=old"]), "g2": group_body("g2", "nurses")})
     state = load(path, snapshot)
-    assert state.members == {"g1": {"u1": ("CN=old", "CN=ann", "ann", "u1"), "u2": ("", "CN=bea", "bea", "u2")},
-                             "g2": {"u1": ()}, "g3": {"u2": ()}}
+    assert state.members == {
+        "g1": {"u1": ("CN=old", "CN=ann", "ann", "u1"), "u2": ("", "CN=bea", "bea", "u2")},
+        "g2": {"u1": ()},
+        "g3": {"u2": ()},
+    }
     assert state.nestings == {"g1": {"g2": ("CN=before", "CN=nurses", "nurses", "g2")}, "g2": {}, "g3": {}}
     assert state.membership_count == 5
     unread = load(path, make_snapshot({}, {key: group_body(key, key, None) for key in ("g1", "g2", "g3")}))
@@ -999,9 +1160,14 @@ def test_values_that_members_are_known_by(path):
 
 def test_memberships_of_lost_and_extinct_users(path):
     ann = user("ann")
-    apply(path, make_plan(
-        groups({}, {"g1": group("staff"), "g2": group("nurses")}), users({}, {"u1": ann, "u2": user("bea")}),
-        [members("g1", ["u1", "u2"]), members("g2", ["u1"])]))
+    apply(
+        path,
+        make_plan(
+            groups({}, {"g1": group("staff"), "g2": group("nurses")}),
+            users({}, {"u1": ann, "u2": user("bea")}),
+            [members("g1", ["u1", "u2"]), members("g2", ["u1"])],
+        ),
+    )
     apply(path, make_plan(groups({}, {"o1": group("other")}), memberships=[members("o1", ["u1"])], synchronization="o"))
     assert load(path, make_snapshot(lost_users={"u1": _model.GONE})).memberships == {"u1": ["g1", "g2"]}
     apply(path, make_plan(users=users({"u1": ann}, {"u1": ann._replace(extinct=_model.GONE, claimed=False)})))
@@ -1016,9 +1182,14 @@ def test_memberships_of_lost_and_extinct_users(path):
 
 
 def test_attributes_come_back_as_they_were(path):
-    attributes = {"display_name": "Dörte \"Ü\"\n\x00", "phones": ["+1", "+2"]}
-    apply(path, make_plan(groups({}, {"g1": group("staff", attributes=attributes)}),
-                          users({}, {"u1": user("ann", attributes=attributes, enabled=False, sid="S-1")})))
+    attributes = {"display_name": 'Dörte "Ü"\n\x00', "phones": ["+1", "+2"]}
+    apply(
+        path,
+        make_plan(
+            groups({}, {"g1": group("staff", attributes=attributes)}),
+            users({}, {"u1": user("ann", attributes=attributes, enabled=False, sid="S-1")}),
+        ),
+    )
     state = load(path, everybody("u1"))
     assert state.users["u1"].record == user("ann", attributes=attributes, enabled=False, sid="S-1")
     assert state.user_groups["g1"] == group("staff", attributes=attributes)
@@ -1038,8 +1209,11 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
         snapshot = dictionaries.snapshot(*arguments)
         with open_store(str(path)) as store:
             known = store.digests("staff", b"salt")
-            assert known.users == {key: dictionaries.user_digests[key] for key, record in dictionaries.users.items()
-                                   if record.claimed and not record.extinct}
+            assert known.users == {
+                key: dictionaries.user_digests[key]
+                for key, record in dictionaries.users.items()
+                if record.claimed and not record.extinct
+            }
             state = store.load_state("staff", ["All"], snapshot)
             plan = _plan.make_plan(test_plan.policies(**policies), snapshot, state, str.casefold)
             assert _plan.plan_digest(plan) == _plan.plan_digest(dictionaries.plan(*arguments, **policies))
@@ -1052,18 +1226,25 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
             expected = dictionaries.state()
             assert state.users == {reference: expected.users[reference] for reference in state.users}
             assert {key: set(found) for key, found in state.members.items()} == {
-                key: dictionaries.members.get(key, set()) for key in dictionaries.groups}
+                key: dictionaries.members.get(key, set()) for key in dictionaries.groups
+            }
             assert {key: set(found) for key, found in state.nestings.items()} == {
-                key: dictionaries.nestings.get(key, set()) for key in dictionaries.groups}
+                key: dictionaries.nestings.get(key, set()) for key in dictionaries.groups
+            }
 
 
 # --- digests ---------------------------------------------------------------------------------------------------------
 
 
 def test_digests_hold_for_the_settings_they_were_made_under(path):
-    apply(path, make_plan(groups({}, {"g1": group("staff"), "g2": group("nurses")}),
-                          users({}, {"u1": user("ann"), "u2": user("bea")}),
-                          bookkeeping=notes({"u1": b"1", "u2": b"2"}, {}, {"g1": b"m1"})))
+    apply(
+        path,
+        make_plan(
+            groups({}, {"g1": group("staff"), "g2": group("nurses")}),
+            users({}, {"u1": user("ann"), "u2": user("bea")}),
+            bookkeeping=notes({"u1": b"1", "u2": b"2"}, {}, {"g1": b"m1"}),
+        ),
+    )
     with look(str(path)) as store:
         assert store.digests("staff", b"salt")[:2] == ({"u1": b"1", "u2": b"2"}, {"g1": b"m1", "g2": b""})
         assert store.digests("staff", b"pepper")[:2] == ({"u1": b"", "u2": b""}, {"g1": b"", "g2": b""})
@@ -1074,10 +1255,17 @@ def test_digests_hold_for_the_settings_they_were_made_under(path):
 
 def test_extinct_records_have_no_digest(path):
     ann, staff = user("ann"), group("staff")
-    apply(path, make_plan(groups({}, {"g1": staff}), users({}, {"u1": ann}),
-                          bookkeeping=notes({"u1": b"1"}, {}, {"g1": b"m"})))
-    apply(path, make_plan(groups({"g1": staff}, {"g1": staff._replace(extinct=_model.GONE)}),
-                          users({"u1": ann}, {"u1": ann._replace(extinct=_model.GONE)})))
+    apply(
+        path,
+        make_plan(groups({}, {"g1": staff}), users({}, {"u1": ann}), bookkeeping=notes({"u1": b"1"}, {}, {"g1": b"m"})),
+    )
+    apply(
+        path,
+        make_plan(
+            groups({"g1": staff}, {"g1": staff._replace(extinct=_model.GONE)}),
+            users({"u1": ann}, {"u1": ann._replace(extinct=_model.GONE)}),
+        ),
+    )
     with look(str(path)) as store:
         assert store.digests("staff", b"salt")[:2] == ({}, {})
     assert load(path).user_groups["g1"].extinct == _model.GONE
@@ -1099,15 +1287,24 @@ def test_effective_members_through_cycles_and_diamonds(path):
     people = {"u%d" % number: user(name) for number, name in enumerate(["ann", "bea", "cleo", "dora", "emma"], 1)}
     people["u4"] = people["u4"]._replace(enabled=False)
     people["u5"] = people["u5"]._replace(extinct=_model.GONE, claimed=False)
-    apply(path, make_plan(
-        groups({}, {key: group(key) for key in ("top", "left", "right", "bottom", "alone")}), users({}, people),
-        [members("top", ["u1"], [], ["left", "right"]), members("left", [], [], ["bottom"]),
-         members("right", ["u2", "u4"], [], ["bottom", "right"]), members("bottom", ["u1", "u3", "u5"], [], ["top"]),
-         members("alone", ["u1"])]))
+    apply(
+        path,
+        make_plan(
+            groups({}, {key: group(key) for key in ("top", "left", "right", "bottom", "alone")}),
+            users({}, people),
+            [
+                members("top", ["u1"], [], ["left", "right"]),
+                members("left", [], [], ["bottom"]),
+                members("right", ["u2", "u4"], [], ["bottom", "right"]),
+                members("bottom", ["u1", "u3", "u5"], [], ["top"]),
+                members("alone", ["u1"]),
+            ],
+        ),
+    )
 
     def effective(store, name, **more):
         found = look_up(store, user_group="All/company/%s" % name.upper(), effective=True, **more)
-        record, = found["user_groups"]
+        (record,) = found["user_groups"]
         assert [each["name"] for each in found["users"]] == record["members"]
         return record["members"]
 
@@ -1117,9 +1314,9 @@ def test_effective_members_through_cycles_and_diamonds(path):
         assert effective(store, "alone") == ["ann"]
         assert effective(store, "top", include_disabled=True) == ["ann", "bea", "cleo", "dora"]
         assert effective(store, "top", include_extinct=True) == ["ann", "bea", "cleo", "emma"]
-        own, = look_up(store, user_group="All/Company/top")["user_groups"]
+        (own,) = look_up(store, user_group="All/Company/top")["user_groups"]
         assert (own["members"], own["user_groups"]) == (["ann"], ["All/Company/left", "All/Company/right"])
-        cleo, = look_up(store, user="CLEO", effective=True)["users"]
+        (cleo,) = look_up(store, user="CLEO", effective=True)["users"]
         assert cleo["user_groups"] == ["All/Company/" + name for name in ("bottom", "left", "right", "top")]
         for wrong in ({"user_group": "All/Company/nothing"}, {"synchronization": "nothing"}):
             with pytest.raises(StoreError, match="the store has no"):
@@ -1135,29 +1332,46 @@ def test_the_tree(path):
             look_up(store, user_group="All/Company/b/a\\/b")
         assert look_up(store, user_group="All/Company/b/a\\/b", include_extinct=True)["user_groups"] == found[3:]
     assert [(row["path"], row["key"], row["synchronization"], row["extinct"]) for row in found] == [
-        ("All", None, None, None), ("All/Company", None, None, None), ("All/Company/b", "g1", "staff", None),
-        ("All/Company/b/a\\/b", "g2", "staff", "gone")]
+        ("All", None, None, None),
+        ("All/Company", None, None, None),
+        ("All/Company/b", "g1", "staff", None),
+        ("All/Company/b/a\\/b", "g2", "staff", "gone"),
+    ]
 
 
 def test_the_history_names_who_is_gone_and_forgets_with_the_runs(path):
     ann, gone = user("ann"), user("Zoë")
     staff = groups({}, {"g1": group("staff")})
     apply(path, make_plan(staff, users({}, {"u1": ann, "u2": gone}), [members("g1", ["u1", "u2"])]), time=1000)
-    apply(path, make_plan(users=users({"u1": ann, "u2": gone}, {"u1": user("anna"), "u2": None}),
-                          memberships=[members("g1", [], ["u2"])]), time=2000)
+    apply(
+        path,
+        make_plan(
+            users=users({"u1": ann, "u2": gone}, {"u1": user("anna"), "u2": None}),
+            memberships=[members("g1", [], ["u2"])],
+        ),
+        time=2000,
+    )
     with look(str(path)) as store:
         zoe = lookups.history(store, wanted(user="ZO\u00cb"), 9)
         assert [(each["event"], each["time"]) for each in zoe] == [
-            ("deleted", "1970-01-01T00:33:20Z"), ("member_removed", "1970-01-01T00:33:20Z"),
-            ("member_added", "1970-01-01T00:16:40Z")]
+            ("deleted", "1970-01-01T00:33:20Z"),
+            ("member_removed", "1970-01-01T00:33:20Z"),
+            ("member_added", "1970-01-01T00:16:40Z"),
+        ]
         anna = lookups.history(store, wanted(user="anna"), 9)
         assert [(each["event"], each["path"], each["before"], each["after"]) for each in anna] == [
             ("changed", "All/Company/anna", {"path": "All/Company/ann"}, {"path": "All/Company/anna"}),
-            ("member_added", "All/Company/staff", None, None), ("created", "All/Company/anna", None, None)]
+            ("member_added", "All/Company/staff", None, None),
+            ("created", "All/Company/anna", None, None),
+        ]
         assert lookups.history(store, wanted(user="ann"), 9) == anna, "by the name before, too"
         group_history = lookups.history(store, wanted(user_group="All/Company/STAFF"), 9)
         assert [(each["event"], each["member"]) for each in group_history] == [
-            ("member_removed", "Zoë"), ("member_added", "anna"), ("member_added", "Zoë"), ("created", None)]
+            ("member_removed", "Zoë"),
+            ("member_added", "anna"),
+            ("member_added", "Zoë"),
+            ("created", None),
+        ]
         assert lookups.history(store, wanted(user_group="All/Company/staff"), 1) == group_history[:1]
     apply(path, time=2000 + 400 * 86400)
     with look(str(path)) as store:
@@ -1169,12 +1383,20 @@ def test_the_history_names_who_is_gone_and_forgets_with_the_runs(path):
 def test_as_many_members_are_stored_as_are_listed(tmp_path, count):
     path = tmp_path / "users.db"
     people = {"u%03d" % number: user("user %d" % number) for number in range(count)}
-    apply(path, make_plan(groups({}, {"g": group("all"), "h": group("more")}), users({}, people),
-                          [members("g", added=people), members("h", added=list(people)[:1])]))
-    listed = ("SELECT u.key FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
-              " JOIN users u ON u.id = m.user_id WHERE g.key = '%s' AND m.run_id = 1 ORDER BY u.key")
-    assert [key for key, in rows(path, listed % "g")] == sorted(people)
-    assert [key for key, in rows(path, listed % "h")] == ["u000"]
+    apply(
+        path,
+        make_plan(
+            groups({}, {"g": group("all"), "h": group("more")}),
+            users({}, people),
+            [members("g", added=people), members("h", added=list(people)[:1])],
+        ),
+    )
+    listed = (
+        "SELECT u.key FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
+        " JOIN users u ON u.id = m.user_id WHERE g.key = '%s' AND m.run_id = 1 ORDER BY u.key"
+    )
+    assert [key for (key,) in rows(path, listed % "g")] == sorted(people)
+    assert [key for (key,) in rows(path, listed % "h")] == ["u000"]
 
 
 def test_memberships_end_with_their_user_whoever_deletes_it(tmp_path):

@@ -18,25 +18,62 @@ from ansible_collections.usersync.directory.plugins.filter import summary_html, 
 from ansible_collections.usersync.directory.plugins.plugin_utils import summary
 
 NASTY = [
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "a & b", "&lt;b&gt;", "\"'><b>", "{{ 7 * 7 }}",
-    "`tick`", "``two``", "**bold**", "[link](https://evil.example)", "@everybody", "| table |", "# heading", "```",
-    "line\nbreak", "tab\tstop", "turned \u202e around", " blank ", "",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "a & b",
+    "&lt;b&gt;",
+    "\"'><b>",
+    "{{ 7 * 7 }}",
+    "`tick`",
+    "``two``",
+    "**bold**",
+    "[link](https://evil.example)",
+    "@everybody",
+    "| table |",
+    "# heading",
+    "```",
+    "line\nbreak",
+    "tab\tstop",
+    "turned \u202e around",
+    " blank ",
+    "",
 ]
 
 
 def group(path, *changes, **more):
-    return {"path": path, "previous_path": None, "dn": "cn=x", "changes": list(changes), "members_added": [],
-            "members_removed": [], "user_groups_added": [], "user_groups_removed": [], **more}
+    return {
+        "path": path,
+        "previous_path": None,
+        "dn": "cn=x",
+        "changes": list(changes),
+        "members_added": [],
+        "members_removed": [],
+        "user_groups_added": [],
+        "user_groups_removed": [],
+        **more,
+    }
 
 
 def result(**more):
     return {
-        "changed": True, "settings": {"name": "staff"},
-        "summary": {"user_groups": {"created": 1, "total": 5}, "users": {"created": 0, "total": 3},
-                    "memberships": {"added": 7, "removed": 0, "total": 9}},
-        "changed_groups": [], "affected_groups": [], "unchanged_groups": [], "users": {}, "collisions": [],
-        "unresolved_members": [], "not_stored": [], "refused": [], "report_truncated": False,
-        "plan_digest": "d" * 64, "removals_digest": "e" * 64,
+        "changed": True,
+        "settings": {"name": "staff"},
+        "summary": {
+            "user_groups": {"created": 1, "total": 5},
+            "users": {"created": 0, "total": 3},
+            "memberships": {"added": 7, "removed": 0, "total": 9},
+        },
+        "changed_groups": [],
+        "affected_groups": [],
+        "unchanged_groups": [],
+        "users": {},
+        "collisions": [],
+        "unresolved_members": [],
+        "not_stored": [],
+        "refused": [],
+        "report_truncated": False,
+        "plan_digest": "d" * 64,
+        "removals_digest": "e" * 64,
         "read": {"server": "dc1:636", "directory_type": "openldap", "entries": 12, "seconds": 0.1, "not_read": []},
         **more,
     }
@@ -100,12 +137,26 @@ def everywhere(value):
     name = value or "x"
     path = "All/Staff/" + (name if name.strip() else "x").replace("\\", "\\\\").replace("/", "\\/")
     return result(
-        msg=value, settings={"name": value},
-        changed_groups=[group(path, "renamed", "members", previous_path=path + "2", members_added=[value],
-                              members_removed=[value] * 30, user_groups_added=[path])],
-        affected_groups=[path + "3"], unchanged_groups=[path + "4/" + path[10:]],
-        users={"created": [value], "renamed": [{"name": value, "previous_name": value}],
-               "moved": [{"name": value, "home": path, "previous_home": path}]},
+        msg=value,
+        settings={"name": value},
+        changed_groups=[
+            group(
+                path,
+                "renamed",
+                "members",
+                previous_path=path + "2",
+                members_added=[value],
+                members_removed=[value] * 30,
+                user_groups_added=[path],
+            )
+        ],
+        affected_groups=[path + "3"],
+        unchanged_groups=[path + "4/" + path[10:]],
+        users={
+            "created": [value],
+            "renamed": [{"name": value, "previous_name": value}],
+            "moved": [{"name": value, "home": path, "previous_home": path}],
+        },
         collisions=[{"kind": "user", "name": value, "path": path, "dn": value, "reason": value}],
         unresolved_members=[{"user_group": path, "value": value, "reason": "does not exist"}],
         not_stored=[{"dn": value, "reason": value}],
@@ -139,9 +190,14 @@ def test_the_tree_shows_who_joined_and_left_where_it_happened():
             group("All/Staff/Nurses", "members", members_added=["zoe"], members_removed=["kim"]),
             group("All/Staff/Wards/East", "created", user_groups_added=["All/Staff/Nurses"]),
             group("All/Staff/Physicians", "renamed", previous_path="All/Staff/Doctors"),
-            group("All/Staff/a\\/b", "deleted")],
-        affected_groups=["All/Staff"], unchanged_groups=["All/Staff/Wards"])
-    assert summary.markdown(told).partition("```diff\n")[2].partition("```")[0] == """\
+            group("All/Staff/a\\/b", "deleted"),
+        ],
+        affected_groups=["All/Staff"],
+        unchanged_groups=["All/Staff/Wards"],
+    )
+    assert (
+        summary.markdown(told).partition("```diff\n")[2].partition("```")[0]
+        == """\
   All
     Staff (affected)
 -     a/b (deleted)
@@ -153,6 +209,7 @@ def test_the_tree_shows_who_joined_and_left_where_it_happened():
 +       East (created)
 +         All/Staff/Nurses
 """
+    )
     text = Page(summary.html(told)).text
     assert "Nurses members + zoe \u2212 kim Physicians renamed, before All/Staff/Doctors" in text
     for kind in ("created", "ended", "moved", "changed", "affected", "unchanged", "holder"):
@@ -160,13 +217,25 @@ def test_the_tree_shows_who_joined_and_left_where_it_happened():
 
 
 def test_counts_digests_refusals_and_what_was_cut():
-    told = result(msg="removal_limits.users: the run would remove 3 of 4 users", report_truncated=True, refused=[
-        {"limit": "users", "would_remove": 3, "of": 4, "option": "removal_limits.users", "about": None},
-        {"limit": "memberships", "would_remove": 1, "of": 2, "option": "x", "about": "All/Staff"}])
+    told = result(
+        msg="removal_limits.users: the run would remove 3 of 4 users",
+        report_truncated=True,
+        refused=[
+            {"limit": "users", "would_remove": 3, "of": 4, "option": "removal_limits.users", "about": None},
+            {"limit": "memberships", "would_remove": 1, "of": 2, "option": "x", "about": "All/Staff"},
+        ],
+    )
     for text in (summary.markdown(told), Page(summary.html(told)).text):
-        for expected in ("Refused. Nothing was changed.", "removal_limits.users: the run would remove 3 of 4 users",
-                         "users: 3 of 4, see removal_limits.users", "memberships in All/Staff: 1 of 2, see x",
-                         "7 added", "d" * 64, "e" * 64, "cut at report_limit"):
+        for expected in (
+            "Refused. Nothing was changed.",
+            "removal_limits.users: the run would remove 3 of 4 users",
+            "users: 3 of 4, see removal_limits.users",
+            "memberships in All/Staff: 1 of 2, see x",
+            "7 added",
+            "d" * 64,
+            "e" * 64,
+            "cut at report_limit",
+        ):
             assert expected in text, expected
         assert "0 removed" not in text
     assert "Nothing to change." in summary.markdown(result(changed=False))
@@ -176,8 +245,9 @@ def test_counts_digests_refusals_and_what_was_cut():
 
 def test_long_lists_are_cut_in_a_comment_and_folded_on_a_page():
     names = ["p%03d" % number for number in range(300)]
-    told = result(changed_groups=[group("All/Staff/Nurses", "members", members_removed=names)],
-                  users={"disabled": names})
+    told = result(
+        changed_groups=[group("All/Staff/Nurses", "members", members_removed=names)], users={"disabled": names}
+    )
     markdown = summary.markdown(told)
     assert markdown.count("and 280 more") == 2 and "p019" in markdown and "p020" not in markdown
     page = summary.html(told)
@@ -193,25 +263,47 @@ def test_what_is_no_result(filter, given):
 
 # --- CSV -------------------------------------------------------------------------------------------------------------
 
-USER = {"name": "ann;b", "home": "All/Staff", "enabled": True, "user_groups": ["All/a", "All/b"], "sid": None,
-        "attributes": {"email": 'a"b', "badge": "0", "name": "no"}, "local_attributes": {"badge": "7"}}
+USER = {
+    "name": "ann;b",
+    "home": "All/Staff",
+    "enabled": True,
+    "user_groups": ["All/a", "All/b"],
+    "sid": None,
+    "attributes": {"email": 'a"b', "badge": "0", "name": "no"},
+    "local_attributes": {"badge": "7"},
+}
 
 
 def test_csv_has_the_columns_and_what_they_say():
-    columns = {"Login; name": "name", "E-mail": "email", "Badge": "badge", "On": "enabled", "Groups": "user_groups",
-               "SID": "sid", "None": "none"}
+    columns = {
+        "Login; name": "name",
+        "E-mail": "email",
+        "Badge": "badge",
+        "On": "enabled",
+        "Groups": "user_groups",
+        "SID": "sid",
+        "None": "none",
+    }
     text = to_csv.to_csv([USER], columns, delimiter=";")
     assert text.endswith("\r\n")
     assert list(csv.reader(io.StringIO(text), delimiter=";")) == [
-        list(columns), ["ann;b", 'a"b', "7", "true", "All/a,All/b", "", ""]]
+        list(columns),
+        ["ann;b", 'a"b', "7", "true", "All/a,All/b", "", ""],
+    ]
     assert to_csv.to_csv([USER], {"x": "home"}, heading=False) == "All/Staff\r\n"
 
 
-@pytest.mark.parametrize("arguments, beginning", [
-    (("text", {"a": "b"}), "to_csv: the input"), ((["text"], {"a": "b"}), "to_csv: the input"),
-    (([USER], {}), "to_csv: columns"), (([USER], ["name"]), "to_csv: columns"),
-    (([USER], {"a": "b"}, ""), "to_csv: delimiter"), (([USER], {"a": "b"}, "\n"), "to_csv: delimiter"),
-])
+@pytest.mark.parametrize(
+    "arguments, beginning",
+    [
+        (("text", {"a": "b"}), "to_csv: the input"),
+        ((["text"], {"a": "b"}), "to_csv: the input"),
+        (([USER], {}), "to_csv: columns"),
+        (([USER], ["name"]), "to_csv: columns"),
+        (([USER], {"a": "b"}, ""), "to_csv: delimiter"),
+        (([USER], {"a": "b"}, "\n"), "to_csv: delimiter"),
+    ],
+)
 def test_what_makes_no_csv(arguments, beginning):
     with pytest.raises(AnsibleFilterError, match=beginning):
         to_csv.to_csv(*arguments)

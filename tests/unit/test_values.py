@@ -168,8 +168,10 @@ def test_parse_dn(text, rdns):
     [
         (
             "Staff",
-            ("'Staff' is not a distinguished name: 'Staff' has no '=' "
-             "(a ',' that belongs to a value is written '\\,'), at character 1"),
+            (
+                "'Staff' is not a distinguished name: 'Staff' has no '=' "
+                "(a ',' that belongs to a value is written '\\,'), at character 1"
+            ),
         ),
         ("cn=Doe, John,dc=x", "'John' has no '=' (a ',' that belongs to a value is written '\\,'), at character 8"),
         ("cn=a,,dc=x", "a part is empty, at character 6"),
@@ -183,8 +185,10 @@ def test_parse_dn(text, rdns):
         ("cn=\\x", "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it, at character 4"),
         (
             "cn=#4",
-            ("after '#' a value is written in pairs of hexadecimal digits "
-             "(a '#' that belongs to the value is written '\\#'), at character 4"),
+            (
+                "after '#' a value is written in pairs of hexadecimal digits "
+                "(a '#' that belongs to the value is written '\\#'), at character 4"
+            ),
         ),
         ("cn=a\0", "a NUL character is written '\\00', at character 5"),
         ("cn=\udcff", "character 4 is not Unicode text"),

@@ -79,8 +79,8 @@ def as_microsoft_writes_it(data):
     while at < len(data):
         tag, size, at = data[at], data[at + 1], at + 2
         if size > 127:
-            size, at = int.from_bytes(data[at:at + size - 128], "big"), at + size - 128
-        content = data[at:at + size]
+            size, at = int.from_bytes(data[at : at + size - 128], "big"), at + size - 128
+        content = data[at : at + size]
         at += size
         if tag & 0x20:
             content = as_microsoft_writes_it(content)
@@ -153,7 +153,7 @@ def test_an_entry_with_one_wrong_tag_or_length_is_refused(at):
     assert wire.decode_entry(raw, {}) == (b"cn=a", {"cn": [b"a", b"bc"]}, raw)
     for wrong in (raw[at] - 1, raw[at] + 1):
         with pytest.raises(wire.ProtocolError):
-            wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1:], {})
+            wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1 :], {})
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19])
@@ -163,7 +163,7 @@ def test_one_wrong_tag_or_length_is_seen_where_the_attribute_is_known(at):
     assert wire.decode_entry(raw, names) == wire.decode_entry(raw, names) == (b"cn=a", {"cn": [b"bc"]}, raw)
     for wrong in (raw[at] - 1, raw[at] + 1):
         with pytest.raises(wire.ProtocolError):
-            wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1:], names)
+            wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1 :], names)
 
 
 @examples(30)
@@ -415,6 +415,6 @@ def test_a_server_that_trickles_is_given_up(timeout, deadline, said):
 
 def test_a_long_message_may_take_longer_than_the_timeout_while_it_comes():
     data = message(5, entry_operation("cn=a", {"cn": [b"x" * 400000]})) + message(5, done_operation())
-    pieces = [data[at:at + 70000] for at in range(0, len(data), 70000)]
+    pieces = [data[at : at + 70000] for at in range(0, len(data), 70000)]
     with trickling(pieces, 0.2) as connected:
         assert len(wire.Channel(connected, 1).page(5).entries) == 1

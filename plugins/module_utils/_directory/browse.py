@@ -12,7 +12,8 @@ It shows entries by the filters that a synchronization reads by, so that what is
 from __future__ import annotations
 
 import heapq
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from .._errors import SynchronizationError
 from .._model import name_key
@@ -24,8 +25,10 @@ from .values import dn_text, escape_filter, normal_dn, rdn_value
 
 # What holds entries besides organizational units, in directories that are no Active Directory: the classes of RFC 4519,
 # 3 and RFC 4524, 3, and the containers of 389 Directory Server. hasSubordinates (X.501) is for all others.
-_HOLDERS = "".join("(objectClass=%s)" % name for name in (
-    "organization", "domain", "dcObject", "country", "locality", "nsContainer", "container"))
+_HOLDERS = "".join(
+    "(objectClass=%s)" % name
+    for name in ("organization", "domain", "dcObject", "country", "locality", "nsContainer", "container")
+)
 _LDAP_CONTAINERS = "(|%s" + _HOLDERS + "(hasSubordinates=TRUE))"
 _LDAP_CONTAINER_NAMES = ("ou", "cn", "o", "dc", "l", "c")
 
@@ -42,10 +45,10 @@ class _Kind(NamedTuple):
     type: str  # as the result says it; a container may turn out to be an organizational unit
     filter: str  # no entry matches the filters of two kinds
     name: str  # attribute with the name that is shown; empty: what stands in the DN
-    names: Tuple[str, ...]  # attributes that a search by name compares
+    names: tuple[str, ...]  # attributes that a search by name compares
 
 
-def browse(settings: Any, warn: Callable[[str], None]) -> Dict[str, Any]:
+def browse(settings: Any, warn: Callable[[str], None]) -> dict[str, Any]:
     """Return what the directory says to the login that is given; nothing is changed.
 
     :param settings: those of `read_from_first`, use_ldap and ldap_parameters, distinguished_name (a list of one DN or
@@ -58,7 +61,7 @@ def browse(settings: Any, warn: Callable[[str], None]) -> Dict[str, Any]:
         raise ReadError("server: it sent something that cannot be read (%s): correct it there" % error) from None
 
 
-def _browse(settings: Any, session: Session) -> Dict[str, Any]:
+def _browse(settings: Any, session: Session) -> dict[str, Any]:
     preset = resolve(settings, directory_type(settings, session.root_dse))
     default = _default_context(settings, session, preset)
     contexts = _texts(session, "namingcontexts")
@@ -66,7 +69,7 @@ def _browse(settings: Any, session: Session) -> Dict[str, Any]:
     for dn in settings.distinguished_name:
         _check_exists(session, dn, contexts)
     bases = settings.distinguished_name or ([default] if default else _with_people(contexts))
-    entries: List[Dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     truncated = False
     if settings.search:
         entries, truncated = _named(session, kinds[:2], bases, settings.search, settings.limit)
@@ -87,7 +90,7 @@ def _browse(settings: Any, session: Session) -> Dict[str, Any]:
     }
 
 
-def _texts(session: Session, attribute: str) -> List[str]:
+def _texts(session: Session, attribute: str) -> list[str]:
     return [value.decode("utf-8", "backslashreplace") for value in session.root_dse.get(attribute, ())]
 
 
@@ -99,23 +102,26 @@ def _default_context(settings: Any, session: Session, preset: Preset) -> str | N
         return None
 
 
-def _with_people(contexts: List[str]) -> List[str]:
+def _with_people(contexts: list[str]) -> list[str]:
     return [context for context in contexts if context and not normal_dn(context).startswith(NO_PEOPLE)]
 
 
-def _check_exists(session: Session, dn: str, contexts: List[str]) -> None:
+def _check_exists(session: Session, dn: str, contexts: list[str]) -> None:
     referred = len(session.not_read)
     if list(search(session, dn, "base", "(objectClass=*)", ("1.1",), missing_ok=True)):
         return
     if session.not_read[referred:]:
-        raise SynchronizationError("distinguished_name: '%s' lies on another server (%s): name that in server"
-                                   % (dn, " ".join(session.not_read[referred:])))
+        raise SynchronizationError(
+            "distinguished_name: '%s' lies on another server (%s): name that in server"
+            % (dn, " ".join(session.not_read[referred:]))
+        )
     raise SynchronizationError(
         "distinguished_name: '%s' does not exist in the directory, or the account cannot read it: correct it (the "
-        "naming contexts are %s)" % (dn, ", ".join("'%s'" % context for context in contexts)))
+        "naming contexts are %s)" % (dn, ", ".join("'%s'" % context for context in contexts))
+    )
 
 
-def _supports(session: Session) -> Dict[str, Any]:
+def _supports(session: Session) -> dict[str, Any]:
     controls, extensions = _texts(session, "supportedcontrol"), _texts(session, "supportedextension")
     return {
         "paged_results": _PAGED_RESULTS in controls,
@@ -129,15 +135,23 @@ def _supports(session: Session) -> Dict[str, Any]:
 # --- entries ---------------------------------------------------------------------------------------------------------
 
 
-def _kinds(preset: Preset) -> List[_Kind]:
+def _kinds(preset: Preset) -> list[_Kind]:
     active_directory = preset.directory_type == "active_directory"
     containers = preset.is_container if active_directory else _LDAP_CONTAINERS % preset.is_container
     # A group is one whatever else it is, then a user: as in a synchronization's distinguished_name.
     return [
-        _Kind("container", "(&%s(!%s)(!%s))" % (containers, _one(preset.is_group), _one(preset.is_user)),
-              "", ("name",) if active_directory else _LDAP_CONTAINER_NAMES),
-        _Kind("group", _one(preset.is_group), preset.group_name,
-              ("cn", preset.group_name) + preset.group_fields.get("display_name", ())),
+        _Kind(
+            "container",
+            "(&%s(!%s)(!%s))" % (containers, _one(preset.is_group), _one(preset.is_user)),
+            "",
+            ("name",) if active_directory else _LDAP_CONTAINER_NAMES,
+        ),
+        _Kind(
+            "group",
+            _one(preset.is_group),
+            preset.group_name,
+            ("cn", preset.group_name) + preset.group_fields.get("display_name", ()),
+        ),
         _Kind("user", "(&%s(!%s))" % (_one(preset.is_user), _one(preset.is_group)), preset.user_name, ()),
     ]
 
@@ -158,12 +172,12 @@ class _Found(NamedTuple):
     may_hold: bool  # whether it may have entries below it
 
 
-def _find(session: Session, kinds: List[_Kind], base: str, scope: str, most: int, names: str = "") -> List[_Found]:
+def _find(session: Session, kinds: list[_Kind], base: str, scope: str, most: int, names: str = "") -> list[_Found]:
     """Return the first entries in the order of `_Found`, at most so many.
 
     All of a kind are read, so that the first are really the first, and no more kept than are wanted.
     """
-    found: List[_Found] = []
+    found: list[_Found] = []
     for rank, kind in enumerate(kinds):
         if len(found) >= most:
             break
@@ -175,7 +189,7 @@ def _find(session: Session, kinds: List[_Kind], base: str, scope: str, most: int
 
 
 def _entries(session: Session, kind: _Kind, rank: int, base: str, scope: str, filter: str) -> Iterator[_Found]:
-    attributes = ("objectClass", "hasSubordinates", kind.name)[:3 if kind.name else 2]
+    attributes = ("objectClass", "hasSubordinates", kind.name)[: 3 if kind.name else 2]
     for raw_dn, entry, _raw in search(session, base, scope, filter, attributes):
         dn = dn_text(raw_dn)
         name, type_ = None, kind.type
@@ -191,8 +205,9 @@ def _entries(session: Session, kind: _Kind, rank: int, base: str, scope: str, fi
         yield _Found(rank, name_key(name), dn, name, type_, may_hold)
 
 
-def _shown(session: Session, kinds: List[_Kind], found: _Found, level: int,
-           read: Dict[str, List[_Found]]) -> Dict[str, Any]:
+def _shown(
+    session: Session, kinds: list[_Kind], found: _Found, level: int, read: dict[str, list[_Found]]
+) -> dict[str, Any]:
     below = found.may_hold
     if found.dn in read:
         below = bool(read[found.dn])
@@ -204,12 +219,12 @@ def _shown(session: Session, kinds: List[_Kind], found: _Found, level: int,
 # --- the tree, and a search by name ----------------------------------------------------------------------------------
 
 
-_Shown = Tuple[List[Dict[str, Any]], bool]  # entries, and whether some are missing, since they are more than the limit
+_Shown = tuple[list[dict[str, Any]], bool]  # entries, and whether some are missing, since they are more than the limit
 
 
-def _below(session: Session, kinds: List[_Kind], base: str, depth: int, limit: int) -> _Shown:
+def _below(session: Session, kinds: list[_Kind], base: str, depth: int, limit: int) -> _Shown:
     """Return the entries below a DN, each behind its parent. Upper levels come first into the limit."""
-    read: Dict[str, List[_Found]] = {}
+    read: dict[str, list[_Found]] = {}
     level, left, truncated = [base], limit, False
     for _dummy in range(depth):
         parents, level = level, []
@@ -221,7 +236,7 @@ def _below(session: Session, kinds: List[_Kind], base: str, depth: int, limit: i
             read[parent] = children = children[:left]
             left -= len(children)
             level += [child.dn for child in children if child.may_hold]
-    entries: List[Dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     todo = [(found, 1) for found in reversed(read[base])]
     while todo:
         found, depth = todo.pop()
@@ -230,10 +245,10 @@ def _below(session: Session, kinds: List[_Kind], base: str, depth: int, limit: i
     return entries, truncated
 
 
-def _named(session: Session, kinds: List[_Kind], bases: List[str], pattern: str, limit: int) -> _Shown:
+def _named(session: Session, kinds: list[_Kind], bases: list[str], pattern: str, limit: int) -> _Shown:
     """Return the entries anywhere below the bases whose name is like the pattern."""
     names = "*".join(escape_filter(part) for part in pattern.split("*"))
-    found: List[_Found] = []
+    found: list[_Found] = []
     for base in bases:
-        found = sorted(found + _find(session, kinds, base, "sub", limit + 1, names))[:limit + 1]
+        found = sorted(found + _find(session, kinds, base, "sub", limit + 1, names))[: limit + 1]
     return [_shown(session, kinds, entry, 1, {}) for entry in found[:limit]], len(found) > limit

@@ -29,7 +29,8 @@ import itertools
 import os
 import re
 import time
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from .presets import Entry, Preset, any_of, value_text
 from .search import NoSuchEntry, ReadError, batches, finds_any, search
@@ -75,8 +76,7 @@ _KEYS = {"active_directory": "objectguid", "openldap": "entryuuid", "389ds": "ns
 
 _PRESENT, _DELETED = 0, 3  # states in a sync state control, RFC 4533, 2.3
 _ENDLESS = 10_000_000  # messages in an answer, after which it is taken for one without end
-_NO_END = ("server: it was asked for what changed and does not stop sending: name another server, or set read_mode: "
-           "full")
+_NO_END = "server: it was asked for what changed and does not stop sending: name another server, or set read_mode: full"
 _STALE = 4096  # e-syncRefreshRequired, RFC 4533, 2.6
 
 # In Active Directory entries of these classes have nobody below them.
@@ -86,16 +86,41 @@ _LEAVES = {b"user", b"group", b"contact", b"foreignsecurityprincipal", b"dnsnode
 # Back links, what servers compute, and DNs that follow whom they name: Active Directory changes these without another
 # uSNChanged, and OpenLDAP's overlays memberof and refint change them without another entryCSN.
 _FOLLOW_OTHERS = {
-    "*", "assistant", "directreports", "hassubordinates", "ismemberof", "managedby", "managedobjects", "manager",
-    "member", "memberof", "nsrole", "numsubordinates", "owner", "roleoccupant", "secretary", "seealso", "tokengroups",
-    "uniquemember"}
+    "*",
+    "assistant",
+    "directreports",
+    "hassubordinates",
+    "ismemberof",
+    "managedby",
+    "managedobjects",
+    "manager",
+    "member",
+    "memberof",
+    "nsrole",
+    "numsubordinates",
+    "owner",
+    "roleoccupant",
+    "secretary",
+    "seealso",
+    "tokengroups",
+    "uniquemember",
+}
 # A class of the schema; where the entry lies, which is looked at; and what a controller notes when the entry changes.
 _FOLLOW_NOBODY = {
-    "distinguishedname", "name", "objectcategory", "objectguid", "usnchanged", "usncreated", "whenchanged"}
+    "distinguishedname",
+    "name",
+    "objectcategory",
+    "objectguid",
+    "usnchanged",
+    "usncreated",
+    "whenchanged",
+}
 # In the schema of Active Directory: links, references by DN, what is constructed, and what is not replicated, such as
 # lastLogon, which changes without another uSNChanged (MS-ADTS 2.2.9, 3.1.1.2.2.2, 3.1.1.2.4).
-_FOLLOWING = ("(|(linkID=*)(attributeSyntax=2.5.5.1)(attributeSyntax=2.5.5.7)(attributeSyntax=2.5.5.14)"
-              "(systemFlags:1.2.840.113556.1.4.804:=5))")
+_FOLLOWING = (
+    "(|(linkID=*)(attributeSyntax=2.5.5.1)(attributeSyntax=2.5.5.7)(attributeSyntax=2.5.5.14)"
+    "(systemFlags:1.2.840.113556.1.4.804:=5))"
+)
 
 
 class ReadFully(Exception):
@@ -103,8 +128,7 @@ class ReadFully(Exception):
 
 
 def attempt(session: Any, ask: Callable[[], Any]) -> Any:
-    """Return what ``ask`` returns. Raise ReadFully where the server refuses it: a read of everything may not meet that.
-    """
+    """Return what ``ask`` returns. Raise ReadFully if the server refuses it: a full read may not meet that."""
     try:
         return ask()
     except ServerLost:
@@ -118,16 +142,16 @@ def attempt(session: Any, ask: Callable[[], Any]) -> Any:
 class Changes(NamedTuple):
     """What changed. ``changed``: stable key -> DN now; ``gone``: stable keys. Either may say too much."""
 
-    changed: Dict[str, str]
-    gone: Set[str]
+    changed: dict[str, str]
+    gone: set[str]
 
 
 class ListChange(NamedTuple):
     """What came to a member list, and what left it: values as the server sends them."""
 
-    added: Set[bytes]
-    removed: Set[bytes]
-    whole: Set[bytes]  # values that came as the list itself does: then nothing tells what left it
+    added: set[bytes]
+    removed: set[bytes]
+    whole: set[bytes]  # values that came as the list itself does: then nothing tells what left it
 
 
 class Place(NamedTuple):
@@ -135,7 +159,7 @@ class Place(NamedTuple):
 
     preset: Preset
     context: str  # DN of the naming context
-    roots: Dict[str, str]  # what is selected: normal DN -> DN
+    roots: dict[str, str]  # what is selected: normal DN -> DN
     outside: Sequence[str]  # stable keys of those in scope who lie outside of it
 
 
@@ -164,7 +188,7 @@ def why_not(session: Any, preset: Preset, settings: Any) -> str:
     return ""
 
 
-def _follow_others(session: Any, preset: Preset) -> Set[str]:
+def _follow_others(session: Any, preset: Preset) -> set[str]:
     """Return the attributes in filters and mappings whose values change without the entry that has them."""
     fields = itertools.chain(*preset.user_fields.values(), *preset.group_fields.values())
     names = {name.lower() for name in (*fields, *preset.user_lists.values(), *preset.group_lists.values())}
@@ -174,23 +198,26 @@ def _follow_others(session: Any, preset: Preset) -> Set[str]:
     schema = session.root_dse.get("schemanamingcontext")
     if schema:
         tests = "".join("(lDAPDisplayName=%s)" % escape_filter(name) for name in sorted(names))
-        for _dn, entry, _raw in search(session, dn_text(schema[0]), "one", "(&(|%s)%s)" % (tests, _FOLLOWING),
-                                       ("lDAPDisplayName",)):
+        for _dn, entry, _raw in search(
+            session, dn_text(schema[0]), "one", "(&(|%s)%s)" % (tests, _FOLLOWING), ("lDAPDisplayName",)
+        ):
             found.update(value.decode("utf-8", "replace").lower() for value in entry.get("ldapdisplayname", ()))
     return found
 
 
-def position(session: Any, place: Place) -> Dict[str, Any]:
+def position(session: Any, place: Place) -> dict[str, Any]:
     """Return where the server stands now, as plain data, and by which way changes from here on can be told. To be
-    called before anything else is read."""
+    called before anything else is read.
+    """
     if place.preset.directory_type == "active_directory":
         return _position_of_controller(session, place)
     if _version_attributes(session, place)[0] == _TIME:
         if not _shows_times(session, place):
             raise ReadFully("the account sees of nobody when he was changed (%s)" % _TIME)
         return {"way": SWEEP}
-    for _dn, entry, _raw in list(search(session, place.context, "base", "(objectClass=*)",
-                                        ("contextCSN", "entryCSN"), missing_ok=True)):
+    for _dn, entry, _raw in list(
+        search(session, place.context, "base", "(objectClass=*)", ("contextCSN", "entryCSN"), missing_ok=True)
+    ):
         csn = sorted(value.decode("ascii", "replace") for value in entry.get("contextcsn", ()))
         if csn and not _ask(session, place, csn).problem:
             return {"way": SYNCREPL, "csn": csn}
@@ -199,9 +226,10 @@ def position(session: Any, place: Place) -> Dict[str, Any]:
     raise ReadFully("the contextCSN and the entryCSN of '%s' cannot be read" % place.context)
 
 
-def _position_of_controller(session: Any, place: Place) -> Dict[str, Any]:
+def _position_of_controller(session: Any, place: Place) -> dict[str, Any]:
     """Microsoft, "Polling for Changes Using USNChanged": a number means something on one controller only, and only
-    until its database is restored, which gives it another invocationId."""
+    until its database is restored, which gives it another invocationId.
+    """
     settings = session.root_dse.get("dsservicename")
     if not settings:
         raise ReadFully("the domain controller does not say which it is (dsServiceName)")
@@ -209,18 +237,22 @@ def _position_of_controller(session: Any, place: Place) -> Dict[str, Any]:
     found = list(search(session, dn_text(settings[0]), "base", "(objectClass=*)", ("invocationId",), missing_ok=True))
     if not root or "highestcommittedusn" not in root[0][1] or not found or "invocationid" not in found[0][1]:
         raise ReadFully("the highestCommittedUSN or the invocationId of the domain controller cannot be read")
-    return {"way": USN if _shows_deleted(session, place) else SWEEP, "usn": int(root[0][1]["highestcommittedusn"][0]),
-            "invocation": found[0][1]["invocationid"][0].hex()}
+    return {
+        "way": USN if _shows_deleted(session, place) else SWEEP,
+        "usn": int(root[0][1]["highestcommittedusn"][0]),
+        "invocation": found[0][1]["invocationid"][0].hex(),
+    }
 
 
 def _shows_deleted(session: Any, place: Place) -> bool:
     """Return whether the account sees who was deleted: it may see the container of theirs, and nobody in it."""
     controls = _show_deleted(session)
     return bool(controls) and finds_any(
-        session, place.context, "sub", "(&(isDeleted=TRUE)(objectClass=*)(!(objectClass=container)))", controls)
+        session, place.context, "sub", "(&(isDeleted=TRUE)(objectClass=*)(!(objectClass=container)))", controls
+    )
 
 
-def _show_deleted(session: Any) -> Tuple[bytes, ...]:
+def _show_deleted(session: Any) -> tuple[bytes, ...]:
     """Return the control that shows most of what is deleted, of those that the server has."""
     supported = session.root_dse.get("supportedcontrol", ())
     return tuple(control(oid) for oid in (SHOW_RECYCLED, SHOW_DELETED) if oid.encode("ascii") in supported)[:1]
@@ -245,13 +277,21 @@ def versions(session: Any, place: Place) -> bytes:
 
 def prove(session: Any, place: Place) -> None:
     """Raise ReadFully unless the account sees the versions of all in scope, and of containers: who hides his is never
-    told to have changed, where a filter asks for it (as OpenLDAP's syncprov does, in the name of the account)."""
+    told to have changed, where a filter asks for it (as OpenLDAP's syncprov does, in the name of the account).
+    """
     for _entry in _swept(session, place, place.preset.is_container):
         pass
 
 
-def since(session: Any, place: Place, before: Dict[str, Any], now: Dict[str, Any], versions_before: bytes,
-          versions_now: bytes, known: Any) -> Changes:
+def since(
+    session: Any,
+    place: Place,
+    before: dict[str, Any],
+    now: dict[str, Any],
+    versions_before: bytes,
+    versions_now: bytes,
+    known: Any,
+) -> Changes:
     """Return what changed between two positions. Raises ReadFully where that cannot be told.
 
     ``known.keys()`` are the stable keys of all that are stored and in scope.
@@ -264,8 +304,9 @@ def since(session: Any, place: Place, before: Dict[str, Any], now: Dict[str, Any
         if before["invocation"] != now["invocation"]:
             raise ReadFully("another domain controller answers, or it was restored from a backup (invocationId)")
         if now["usn"] < before["usn"]:
-            raise ReadFully("the numbers of the domain controller went backwards (highestCommittedUSN): it was "
-                            "restored")
+            raise ReadFully(
+                "the numbers of the domain controller went backwards (highestCommittedUSN): it was restored"
+            )
     if now["way"] == USN:
         return _by_usn(session, place, before["usn"], now["usn"])
     return _by_sweep(versions_before, versions_now, place)
@@ -278,15 +319,15 @@ class _Answer:
     """What a server says in a refresh."""
 
     def __init__(self) -> None:
-        self.changed: Dict[str, str] = {}
-        self.above: List[str] = []  # DNs of changed entries that have others below them
-        self.named: Set[bytes] = set()  # entryUUIDs of those that are there
-        self.gone: Set[bytes] = set()
+        self.changed: dict[str, str] = {}
+        self.above: list[str] = []  # DNs of changed entries that have others below them
+        self.named: set[bytes] = set()  # entryUUIDs of those that are there
+        self.gone: set[bytes] = set()
         self.present = False  # whether who is not named is gone
         self.problem = ""  # raised at the end: an answer must be read to its end before anything else is asked
 
 
-def _by_syncrepl(session: Any, place: Place, before: List[str], now: List[str], known: Any) -> Changes:
+def _by_syncrepl(session: Any, place: Place, before: list[str], now: list[str], known: Any) -> Changes:
     if before == now:
         return Changes({}, set())
     _refuse_going_back(before, now)
@@ -302,7 +343,7 @@ def _by_syncrepl(session: Any, place: Place, before: List[str], now: List[str], 
     return Changes(answer.changed, set(map(_uuid_text, answer.gone - answer.named)))
 
 
-def _ask(session: Any, place: Place, csn: List[str]) -> _Answer:
+def _ask(session: Any, place: Place, csn: list[str]) -> _Answer:
     """Return what the server says to a cookie made of these contextCSN: nothing new, where they are the present."""
     answer = _Answer()
     session.asked.add("hassubordinates")
@@ -320,7 +361,7 @@ def _ask(session: Any, place: Place, csn: List[str]) -> _Answer:
     return answer
 
 
-def _answers(session: Any, operation: bytes, asking: bytes) -> Iterator[Tuple[int, bytes, Dict[str, bytes]]]:
+def _answers(session: Any, operation: bytes, asking: bytes) -> Iterator[tuple[int, bytes, dict[str, bytes]]]:
     """Yield all answers to a search with such a control; to be read to the end."""
     session.unusable = "another search is not read to its end"
     for came, answer in enumerate(session.channel.answers(session.channel.ask(operation, asking))):
@@ -332,7 +373,7 @@ def _answers(session: Any, operation: bytes, asking: bytes) -> Iterator[Tuple[in
     session.unusable = ""
 
 
-def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: Dict[str, bytes]) -> None:
+def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: dict[str, bytes]) -> None:
     if SYNC_STATE not in controls:
         answer.problem = "the server answered without saying what happened to an entry (RFC 4533, 2.3)"
         return
@@ -350,31 +391,35 @@ def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: Dict[
                 answer.above.append(dn_text(dn))
 
 
-def _take_end(answer: _Answer, operation: bytes, controls: Dict[str, bytes]) -> None:
+def _take_end(answer: _Answer, operation: bytes, controls: dict[str, bytes]) -> None:
     result = decode_done(operation, controls)
     if result.code:
-        answer.problem = ("the server says that the mark of the last run is stale" if result.code == _STALE
-                          else "the server cannot tell what changed since the last run (%s)" % result)
+        answer.problem = (
+            "the server says that the mark of the last run is stale"
+            if result.code == _STALE
+            else "the server cannot tell what changed since the last run (%s)" % result
+        )
     elif SYNC_DONE not in controls:
         answer.problem = "the server did not say how its answer ends (RFC 4533, 2.4)"
     else:  # RFC 4533, 3.3: unless it deletes by name, whoever was not named is gone
         answer.present = answer.present or not sync_done(controls[SYNC_DONE])[1]
 
 
-def _refuse_going_back(before: List[str], now: List[str]) -> None:
+def _refuse_going_back(before: list[str], now: list[str]) -> None:
     """A CSN is a time, a count, the number of the server that wrote it, and another count, with '#' between them."""
     then, later = _by_server(before), _by_server(now)
     for server, csn in then.items():
         if later.get(server, "") < csn:
-            raise ReadFully("what the server has (contextCSN) is older than at the last run: it was restored, or it is "
-                            "another one")
+            raise ReadFully(
+                "what the server has (contextCSN) is older than at the last run: it was restored, or it is another one"
+            )
 
 
-def _by_server(csns: Iterable[str]) -> Dict[str, str]:
+def _by_server(csns: Iterable[str]) -> dict[str, str]:
     return {(csn.split("#") + ["", "", ""])[2]: csn for csn in csns}
 
 
-def _look_below(session: Any, place: Place, dn: str, changed: Dict[str, str]) -> None:
+def _look_below(session: Any, place: Place, dn: str, changed: dict[str, str]) -> None:
     """Count as changed who lies below a container that changed: where it was moved, they were, and nothing says so."""
     if normal_dn(dn) == normal_dn(place.context):  # which can move nowhere
         return
@@ -386,7 +431,7 @@ def _look_below(session: Any, place: Place, dn: str, changed: Dict[str, str]) ->
         raise ReadFully("more than %d entries lie below containers that changed" % MANY)
 
 
-def _keys_below(session: Any, place: Place, dn: str) -> Iterator[Tuple[str, str]]:
+def _keys_below(session: Any, place: Place, dn: str) -> Iterator[tuple[str, str]]:
     preset = place.preset
     tests = "(|%s%s)" % (preset.is_user, preset.is_group)
     for raw_dn, entry, _raw in search(session, dn, "sub", tests, (preset.user_key,)):
@@ -401,8 +446,8 @@ def _by_usn(session: Any, place: Place, before: int, now: int) -> Changes:
     if before == now:
         return Changes({}, set())
     since_then = "(uSNChanged>=%d)" % (before + 1)
-    changed: Dict[str, str] = {}
-    above: List[str] = []
+    changed: dict[str, str] = {}
+    above: list[str] = []
     problem = ""
     key = place.preset.user_key
     for raw_dn, entry, _raw in search(session, place.context, "sub", since_then, (key, "objectClass")):
@@ -415,9 +460,10 @@ def _by_usn(session: Any, place: Place, before: int, now: int) -> Changes:
             above.append(dn)
     if problem or len(changed) > MANY:
         raise ReadFully(problem or "more than %d entries changed" % MANY)
-    gone: Set[str] = set()
-    for _dn, entry, _raw in search(session, place.context, "sub", "(&(isDeleted=TRUE)%s)" % since_then, (key,),
-                                   controls=_show_deleted(session)):
+    gone: set[str] = set()
+    for _dn, entry, _raw in search(
+        session, place.context, "sub", "(&(isDeleted=TRUE)%s)" % since_then, (key,), controls=_show_deleted(session)
+    ):
         if not entry.get(key.lower()):
             problem = "the %s of somebody who was deleted cannot be read" % key
         gone.update(value_text(key, value) for value in entry.get(key.lower(), ()))
@@ -433,19 +479,19 @@ def _by_usn(session: Any, place: Place, before: int, now: int) -> Changes:
 _NOBODY = "(!(objectClass=*))"
 
 
-def lists_since(session: Any, place: Place, cookie: bytes) -> Tuple[bytes, Dict[str, ListChange]]:
+def lists_since(session: Any, place: Place, cookie: bytes) -> tuple[bytes, dict[str, ListChange]]:
     """Return a cookie for the next time, and what came to lists and left them since this one: stable key -> change.
 
     An empty cookie asks for another only. An empty one is returned where the server tells nothing of that sort: then
     lists are read whole. Who is not told of may have changed nevertheless.
     """
-    lists: Dict[str, ListChange] = {}
+    lists: dict[str, ListChange] = {}
     if DIR_SYNC.encode("ascii") not in session.root_dse.get("supportedcontrol", ()):
         return b"", lists
     operation = search_operation(place.context, "sub", place.preset.is_group if cookie else _NOBODY, ())
-    names: Dict[bytes, str] = {}  # apart: it sends more than it is asked for
+    names: dict[bytes, str] = {}  # apart: it sends more than it is asked for
     for _part in range(_ENDLESS):
-        told: Dict[str, bytes] = {}
+        told: dict[str, bytes] = {}
         for tag, encoded, controls in _answers(session, operation, dir_sync_control(cookie)):
             if tag == ENTRY:
                 _take_list(place.preset, decode_entry(encoded, names)[1], lists)
@@ -459,7 +505,7 @@ def lists_since(session: Any, place: Place, cookie: bytes) -> Tuple[bytes, Dict[
     raise ProtocolError(_NO_END)
 
 
-def _take_list(preset: Preset, entry: Entry, lists: Dict[str, ListChange]) -> None:
+def _take_list(preset: Preset, entry: Entry, lists: dict[str, ListChange]) -> None:
     """Values that are there come as those of the range 1-1, values that are gone as those of the range 0-0."""
     for key in entry.get(preset.group_key.lower(), ()):
         change = lists.setdefault(value_text(preset.group_key, key), ListChange(set(), set(), set()))
@@ -487,16 +533,16 @@ def _by_sweep(before: bytes, now: bytes, place: Place) -> Changes:
     return Changes({_uuid_text(each[:_UUID], key): "" for each in only_now}, {_uuid_text(each, key) for each in gone})
 
 
-def _differences(one: bytes, other: bytes) -> Tuple[List[bytes], List[bytes]]:
+def _differences(one: bytes, other: bytes) -> tuple[list[bytes], list[bytes]]:
     """Return the versions that are only in the one, and only in the other; both are in order."""
     only_one, only_other = [], []
     at_one = at_other = 0
     while at_one < len(one) or at_other < len(other):
-        if one[at_one:at_one + _MANY_VERSIONS] == other[at_other:at_other + _MANY_VERSIONS]:
+        if one[at_one : at_one + _MANY_VERSIONS] == other[at_other : at_other + _MANY_VERSIONS]:
             at_one += _MANY_VERSIONS
             at_other += _MANY_VERSIONS
             continue
-        mine, theirs = one[at_one:at_one + _VERSION], other[at_other:at_other + _VERSION]
+        mine, theirs = one[at_one : at_one + _VERSION], other[at_other : at_other + _VERSION]
         if not theirs or mine and mine < theirs:
             only_one.append(mine)
             at_one += _VERSION
@@ -513,16 +559,17 @@ def _is_among(versions_in_order: bytes, identity: bytes) -> bool:
     low, high = 0, len(versions_in_order) // _VERSION
     while low < high:
         middle = (low + high) // 2
-        if versions_in_order[middle * _VERSION:middle * _VERSION + _UUID] < identity:
+        if versions_in_order[middle * _VERSION : middle * _VERSION + _UUID] < identity:
             low = middle + 1
         else:
             high = middle
-    return versions_in_order[low * _VERSION:low * _VERSION + _UUID] == identity
+    return versions_in_order[low * _VERSION : low * _VERSION + _UUID] == identity
 
 
-def _swept(session: Any, place: Place, also: str = "") -> Iterator[Tuple[bytes, bytes, Entry]]:
+def _swept(session: Any, place: Place, also: str = "") -> Iterator[tuple[bytes, bytes, Entry]]:
     """Yield (key, DN, entry) of all in scope, with what makes their versions. Raises ReadFully at the end, unless each
-    has one that can be read."""
+    has one that can be read.
+    """
     preset = place.preset
     attributes = _version_attributes(session, place)
     tests = "(|%s%s%s)" % (preset.user_filter, preset.group_filter, also)
@@ -547,9 +594,10 @@ _TIME = "modifyTimestamp"
 _BESIDE_TIME = ("entryUSN",)
 
 
-def _version_attributes(session: Any, place: Place) -> Tuple[str, ...]:
+def _version_attributes(session: Any, place: Place) -> tuple[str, ...]:
     """Return the attribute that is another one after each change of an entry, a rename included, and what else may say
-    so."""
+    so.
+    """
     if place.preset.directory_type == "active_directory":
         return ("uSNChanged",)
     kinds = {value.lower() for value in session.root_dse.get("objectclass", ())}
@@ -569,7 +617,7 @@ def _is_fresh(value: bytes) -> bool:
         return True
 
 
-def _searches(place: Place, tests: str) -> Iterator[Tuple[str, str]]:
+def _searches(place: Place, tests: str) -> Iterator[tuple[str, str]]:
     for base in place.roots.values():
         yield base, tests
     for batch in batches(sorted(place.outside)):
@@ -578,8 +626,10 @@ def _searches(place: Place, tests: str) -> Iterator[Tuple[str, str]]:
 
 # How many hexadecimal digits stand between hyphens: in a UUID (RFC 4122, 3), and as 389 Directory Server has it.
 _SPELLING, _SPELLINGS = (8, 4, 4, 4, 12), {"nsuniqueid": (8, 8, 8, 8)}
-_SPELT = {attribute: re.compile("-".join("[0-9a-f]{%d}" % size for size in sizes))
-          for attribute, sizes in {"": _SPELLING, **_SPELLINGS}.items()}
+_SPELT = {
+    attribute: re.compile("-".join("[0-9a-f]{%d}" % size for size in sizes))
+    for attribute, sizes in {"": _SPELLING, **_SPELLINGS}.items()
+}
 
 
 def _uuid_text(identity: bytes, attribute: str = "") -> str:
@@ -590,7 +640,7 @@ def _uuid_text(identity: bytes, attribute: str = "") -> str:
     return "-".join(parts)
 
 
-def _identity(key: str, attribute: str = "") -> Optional[bytes]:
+def _identity(key: str, attribute: str = "") -> bytes | None:
     """Return the bytes of a UUID in the usual spelling of such keys; None of any other text."""
     spelt = _SPELT.get(attribute.lower(), _SPELT[""])
     return bytes.fromhex(key.replace("-", "")) if spelt.fullmatch(key) else None

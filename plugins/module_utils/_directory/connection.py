@@ -6,6 +6,7 @@
 
 ldap3 is imported late, so that what can be judged without it is judged without it.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -20,8 +21,9 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 from .._errors import SynchronizationError
@@ -44,23 +46,25 @@ class _TimedOut(_NextServer):
 
 
 def _missing_library(option: str, purpose: str, library: str) -> ConnectError:
-    return ConnectError("%s: %s needs the Python library %s: install it for %s on the node where this task runs"
-                        % (option, purpose, library, sys.executable))
+    return ConnectError(
+        "%s: %s needs the Python library %s: install it for %s on the node where this task runs"
+        % (option, purpose, library, sys.executable)
+    )
 
 
 # --- servers --------------------------------------------------------------------------------------------------------
 
 _PORTS = {"ldap": 389, "ldaps": 636}
-_SRV_PORTS_WITH_TLS = {389: 636, 3268: 3269}    # MS-ADTS 6.3.6.1: the records name the ports without TLS
+_SRV_PORTS_WITH_TLS = {389: 636, 3268: 3269}  # MS-ADTS 6.3.6.1: the records name the ports without TLS
 
 
 @dataclass(frozen=True)
 class ServerAddress:
     """One server, or with scheme 'srv' a domain whose DNS names servers."""
 
-    scheme: str     # 'ldap', 'ldaps', 'ldapi' or 'srv'
-    host: str       # for 'ldapi' the path of the socket, for 'srv' the domain
-    port: int       # 0 for 'ldapi' and 'srv'
+    scheme: str  # 'ldap', 'ldaps', 'ldapi' or 'srv'
+    host: str  # for 'ldapi' the path of the socket, for 'srv' the domain
+    port: int  # 0 for 'ldapi' and 'srv'
 
     def __str__(self) -> str:
         if not self.port:
@@ -80,12 +84,23 @@ def parse_server(text: str, encryption: str, authentication: str = "simple") -> 
     if scheme == "ldapi":
         return _ldapi(rest, text, encryption, authentication)
     if scheme not in _PORTS:
-        raise ValueError("'%s' is not a server: write a host, host:port, or a URL that begins with ldap://, ldaps:// "
-                         "or ldapi://" % text)
+        raise ValueError(
+            "'%s' is not a server: write a host, host:port, or a URL that begins with ldap://, ldaps:// "
+            "or ldapi://" % text
+        )
     if (scheme == "ldaps") != (encryption == "ldaps"):
-        raise ValueError("'%s' contradicts encryption: %s: %s" % (text, encryption, (
-            "write ldaps:// or choose encryption: start_tls" if scheme == "ldap"
-            else "write ldap:// or choose encryption: ldaps")))
+        raise ValueError(
+            "'%s' contradicts encryption: %s: %s"
+            % (
+                text,
+                encryption,
+                (
+                    "write ldaps:// or choose encryption: start_tls"
+                    if scheme == "ldap"
+                    else "write ldap:// or choose encryption: ldaps"
+                ),
+            )
+        )
     return _host_and_port(scheme, rest[:-1] if rest.endswith("/") else rest, text)
 
 
@@ -103,15 +118,19 @@ def _host(host: str, whole: str) -> str:
     if not host:
         raise ValueError("'%s' names no host: write a host, host:port, or a URL" % whole)
     if not re.fullmatch(r"[\w.-]+", host):
-        raise ValueError("'%s' has a '%s', which no host has: write a host, host:port, or a URL (a DN goes into "
-                         "distinguished_name)" % (whole, re.search(r"[^\w.-]", host).group()))
+        raise ValueError(
+            "'%s' has a '%s', which no host has: write a host, host:port, or a URL (a DN goes into "
+            "distinguished_name)" % (whole, re.search(r"[^\w.-]", host).group())
+        )
     return host
 
 
 def _ldapi(rest: str, text: str, encryption: str, authentication: str) -> ServerAddress:
     if authentication != "external" and encryption != "none":
-        raise ValueError("'%s' contradicts encryption: %s: a local socket needs authentication: external or "
-                         "encryption: none" % (text, encryption))
+        raise ValueError(
+            "'%s' contradicts encryption: %s: a local socket needs authentication: external or "
+            "encryption: none" % (text, encryption)
+        )
     path = unquote(rest)
     if not path.startswith("/") or path == "/":
         raise ValueError("'%s' names no socket: write its path, such as ldapi://%%2Frun%%2Fslapd%%2Fldapi" % text)
@@ -128,20 +147,27 @@ def _look_up(domain: str, settings: Any, deadline: _Deadline) -> list[ServerAddr
     try:
         records = list(dns.resolver.resolve("_ldap._tcp.%s" % domain, "SRV", lifetime=deadline.left()))
     except dns.exception.DNSException as error:
-        raise _NextServer("server: srv:%s is not found in DNS (%s): correct the domain, or name its servers"
-                          % (domain, error)) from None
-    records = [record for record in records if record.target.to_text() != "."]     # "." means: not offered
+        raise _NextServer(
+            "server: srv:%s is not found in DNS (%s): correct the domain, or name its servers" % (domain, error)
+        ) from None
+    records = [record for record in records if record.target.to_text() != "."]  # "." means: not offered
     if not records:
         raise _NextServer("server: srv:%s offers no LDAP, as DNS says: name its servers" % domain)
     # Drawing by weight without replacement: the largest of random ** (1 / weight) comes first.
     records.sort(key=lambda record: (record.priority, -(random.random() ** (1 / (record.weight or 0.01)))))
     scheme = "ldaps" if settings.encryption == "ldaps" else "ldap"
-    return [ServerAddress(scheme, record.target.to_text(omit_final_dot=True),
-                          _SRV_PORTS_WITH_TLS.get(record.port, record.port) if scheme == "ldaps" else record.port)
-            for record in records]
+    return [
+        ServerAddress(
+            scheme,
+            record.target.to_text(omit_final_dot=True),
+            _SRV_PORTS_WITH_TLS.get(record.port, record.port) if scheme == "ldaps" else record.port,
+        )
+        for record in records
+    ]
 
 
 # --- the session ----------------------------------------------------------------------------------------------------
+
 
 class Session:
     """A bound connection and what was read over it. Use it as a context manager, or close it."""
@@ -152,12 +178,12 @@ class Session:
         self.channel = Channel(connection.socket, timeout)
         self.server = server
         self.page_size = page_size
-        self.account_option = account_option    # which one says who reads
+        self.account_option = account_option  # which one says who reads
         self.root_dse: dict[str, list[bytes]] = {}
         self.entries = 0
         self.pages = 0
         self.not_read: list[str] = []
-        self.unusable = ""      # why no search may begin now
+        self.unusable = ""  # why no search may begin now
         self.names: dict[bytes, str] = {}
         self.asked: set[str] = set()
 
@@ -179,7 +205,7 @@ class _Deadline(NamedTuple):
     seconds: float
 
     def left(self) -> float:
-        return max(self.at - time.monotonic(), 0.01)    # never 0, which a socket would take for "do not wait at all"
+        return max(self.at - time.monotonic(), 0.01)  # never 0, which a socket would take for "do not wait at all"
 
 
 def _share(until: float, among: int) -> _Deadline:
@@ -245,7 +271,7 @@ def _sessions(settings: Any, warn: Callable[[str], None], failures: list[str]) -
             failures.append(str(failure))
             continue
         yield session
-        until = time.monotonic() + settings.timeout     # that one was lost: the search for a usable one begins anew
+        until = time.monotonic() + settings.timeout  # that one was lost: the search for a usable one begins anew
 
 
 def _none_left(failures: list[str]) -> ConnectError:
@@ -260,7 +286,7 @@ def _import_ldap3() -> Any:
         import ldap3.utils.log
     except ImportError:
         raise _missing_library("server", "reading a directory", "ldap3") from None
-    ldap3.utils.log.set_library_log_hide_sensitive_data(True)     # else a connection's repr shows its password
+    ldap3.utils.log.set_library_log_hide_sensitive_data(True)  # else a connection's repr shows its password
     return ldap3
 
 
@@ -274,8 +300,14 @@ def _warn_about(settings: Any, warn: Callable[[str], None]) -> None:
         warn("validate_certs: false lets anybody on the way pose as the directory and read the password.")
 
 
-def _connect_to(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None,
-                credentials: Any, deadline: _Deadline) -> Session:
+def _connect_to(
+    ldap3: Any,
+    address: ServerAddress,
+    settings: Any,
+    context: ssl.SSLContext | None,
+    credentials: Any,
+    deadline: _Deadline,
+) -> Session:
     connection = _open(ldap3, address, settings, context, deadline)
     try:
         if credentials is not None:
@@ -304,31 +336,51 @@ def _read_root_dse(session: Session, deadline: _Deadline) -> dict[str, list[byte
     try:
         entries = list(search(session, "", "base", "(objectClass=*)", ("*", "+"), missing_ok=True))
     except ReadError as error:
-        raise _NextServer("server: %s does not say what it is (%s): check host and port, or name another server"
-                          % (session.server, error)) from None
+        raise _NextServer(
+            "server: %s does not say what it is (%s): check host and port, or name another server"
+            % (session.server, error)
+        ) from None
     session.channel.set_deadline(None)
     session.names.clear()
     session.asked.clear()
-    session.entries = session.pages = 0     # these count what was read of the directory
+    session.entries = session.pages = 0  # these count what was read of the directory
     return entries[0][1] if entries else {}
 
 
 # --- ldap3, and what it raises --------------------------------------------------------------------------------------
 
-def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None,
-          deadline: _Deadline) -> Any:
+
+def _open(
+    ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None, deadline: _Deadline
+) -> Any:
     """A connection that is not bound yet, encrypted where it is to be."""
     tls = _tls(ldap3, context, settings.tls_server_name or address.host)
     if address.scheme == "ldapi":
         server = ldap3.Server("ldapi://" + quote(address.host), get_info=ldap3.NONE, allowed_referral_hosts=[])
     else:
-        server = ldap3.Server(address.host, port=address.port, use_ssl=address.scheme == "ldaps", tls=tls,
-                              get_info=ldap3.NONE, allowed_referral_hosts=[])
+        server = ldap3.Server(
+            address.host,
+            port=address.port,
+            use_ssl=address.scheme == "ldaps",
+            tls=tls,
+            get_info=ldap3.NONE,
+            allowed_referral_hosts=[],
+        )
     connection = ldap3.Connection(
-        server, client_strategy=ldap3.SYNC, auto_bind=ldap3.AUTO_BIND_NONE, auto_referrals=False, auto_range=False,
-        check_names=False, raise_exceptions=False, read_only=True, return_empty_attributes=False,
+        server,
+        client_strategy=ldap3.SYNC,
+        auto_bind=ldap3.AUTO_BIND_NONE,
+        auto_referrals=False,
+        auto_range=False,
+        check_names=False,
+        raise_exceptions=False,
+        read_only=True,
+        return_empty_attributes=False,
         # ldap3's fast decoder knows no bind response with a referral.
-        fast_decoder=False, receive_timeout=math.ceil(deadline.left()), **_bind_arguments(ldap3, settings))
+        fast_decoder=False,
+        receive_timeout=math.ceil(deadline.left()),
+        **_bind_arguments(ldap3, settings),
+    )
     expired = threading.Event()
     try:
         # A host may have several addresses, and ldap3 tries one after the other.
@@ -337,20 +389,23 @@ def _open(ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLCon
             connection.open(read_server_info=False)
         if settings.encryption == "start_tls" and address.scheme == "ldap":
             _ask(connection, address, settings, deadline, lambda: connection.start_tls(read_server_info=False))
-    except Exception as error:      # ldap3 makes classes of its own for what it raises, and lets others through
+    except Exception as error:  # ldap3 makes classes of its own for what it raises, and lets others through
         _close(connection)
         if expired.is_set():
             raise _timed_out(address, deadline) from None
         if tls.failure is not None:
             raise _tls_failure(ldap3, address, settings, deadline, tls.failure) from None
         if isinstance(error, ldap3.core.exceptions.LDAPStartTLSError):
-            raise _NextServer("encryption: %s refuses StartTLS (%s): choose encryption: ldaps or another server"
-                              % (address, error)) from None
+            raise _NextServer(
+                "encryption: %s refuses StartTLS (%s): choose encryption: ldaps or another server" % (address, error)
+            ) from None
         if isinstance(error, _TimedOut):
             raise
         if isinstance(error, _NextServer):
-            raise _NextServer("encryption: %s does not answer StartTLS: a port with TLS from the first byte needs "
-                              "encryption: ldaps" % address) from None
+            raise _NextServer(
+                "encryption: %s does not answer StartTLS: a port with TLS from the first byte needs "
+                "encryption: ldaps" % address
+            ) from None
         raise _open_failure(address, settings, deadline, error) from None
     return connection
 
@@ -406,7 +461,7 @@ def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, er
         return _NextServer("server: %s sent something that is not LDAP: check host and port" % address)
     texts = [str(error)]
     for argument in error.args[1:2]:
-        if isinstance(argument, list):      # one exception for each address of the host
+        if isinstance(argument, list):  # one exception for each address of the host
             texts = [str(each[0]) for each in argument]
     text = "; ".join(dict.fromkeys(re.sub(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] ", "", each) for each in texts))
     if "timed out" in text or "temporarily unavailable" in text:
@@ -414,15 +469,20 @@ def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, er
     if "invalid server address" in text:
         return _NextServer("server: the host name '%s' is not known: correct it" % address.host)
     if settings.client_cert and "alert" in text.lower():
-        return _NextServer("client_cert: %s refused the client certificate (%s): give one that it trusts"
-                           % (address, text))
-    return _NextServer("server: %s cannot be used (%s): check host and port, or that the server runs"
-                       % (address, text or type(error).__name__))
+        return _NextServer(
+            "client_cert: %s refused the client certificate (%s): give one that it trusts" % (address, text)
+        )
+    return _NextServer(
+        "server: %s cannot be used (%s): check host and port, or that the server runs"
+        % (address, text or type(error).__name__)
+    )
 
 
 def _timed_out(address: ServerAddress, deadline: _Deadline) -> _TimedOut:
-    return _TimedOut("timeout: %s did not answer within %.3g seconds: check the way to the server, or raise timeout"
-                     % (address, deadline.seconds))
+    return _TimedOut(
+        "timeout: %s did not answer within %.3g seconds: check the way to the server, or raise timeout"
+        % (address, deadline.seconds)
+    )
 
 
 def _close(connection: Any) -> None:
@@ -430,11 +490,12 @@ def _close(connection: Any) -> None:
         connection.unbind()
     except Exception:
         pass
-    if connection.socket is not None:       # ldap3 leaves it open when connecting failed
+    if connection.socket is not None:  # ldap3 leaves it open when connecting failed
         connection.socket.close()
 
 
 # --- TLS ------------------------------------------------------------------------------------------------------------
+
 
 def _tls_context(settings: Any) -> ssl.SSLContext:
     """Certificates and names verified, TLS 1.2 or later; equally strict with every Python."""
@@ -450,17 +511,20 @@ def _tls_context(settings: Any) -> ssl.SSLContext:
         try:
             context.load_verify_locations(**{"capath" if is_directory else "cafile": settings.ca_path})
         except OSError as error:
-            raise ConnectError("ca_path: '%s' cannot be read as certificates in PEM format (%s): correct the path or "
-                               "the file" % (settings.ca_path, error.strerror or error)) from None
+            raise ConnectError(
+                "ca_path: '%s' cannot be read as certificates in PEM format (%s): correct the path or "
+                "the file" % (settings.ca_path, error.strerror or error)
+            ) from None
     if settings.client_cert:
         try:
             # The password is only there so that OpenSSL does not ask for one on the terminal.
             context.load_cert_chain(settings.client_cert, settings.client_key, password="")
         except OSError as error:
             key = " with client_key '%s'" % settings.client_key if settings.client_key else ""
-            raise ConnectError("client_cert: '%s'%s cannot be read as a certificate with its key in PEM format, not "
-                               "encrypted (%s): correct the path or the file"
-                               % (settings.client_cert, key, error.strerror or error)) from None
+            raise ConnectError(
+                "client_cert: '%s'%s cannot be read as a certificate with its key in PEM format, not "
+                "encrypted (%s): correct the path or the file" % (settings.client_cert, key, error.strerror or error)
+            ) from None
     return context
 
 
@@ -472,10 +536,11 @@ def _tls(ldap3: Any, context: ssl.SSLContext | None, name: str) -> Any:
 
         def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
             try:
-                connection.socket = context.wrap_socket(connection.socket, server_hostname=name,
-                                                        do_handshake_on_connect=False)
-                connection.socket.do_handshake()    # now, when the socket can be found and cut off
-            except Exception as error:      # kept, since ldap3 passes on its text only
+                connection.socket = context.wrap_socket(
+                    connection.socket, server_hostname=name, do_handshake_on_connect=False
+                )
+                connection.socket.do_handshake()  # now, when the socket can be found and cut off
+            except Exception as error:  # kept, since ldap3 passes on its text only
                 self.failure = error
                 raise
 
@@ -490,27 +555,41 @@ _UNKNOWN_ISSUER = (2, 18, 19, 20, 21, 24)
 def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline, error: Any) -> _NextServer:
     code = getattr(error, "verify_code", None)
     if code in (_HOST_MISMATCH, _ADDRESS_MISMATCH):
-        return _NextServer("tls_server_name: the certificate of %s is not for '%s'%s: connect by a name in it, or give "
-                           "that name in tls_server_name" % (address, settings.tls_server_name or address.host,
-                                                             _names_in_certificate(ldap3, address, settings,
-                                                                                   deadline)))
+        return _NextServer(
+            "tls_server_name: the certificate of %s is not for '%s'%s: connect by a name in it, or give "
+            "that name in tls_server_name"
+            % (
+                address,
+                settings.tls_server_name or address.host,
+                _names_in_certificate(ldap3, address, settings, deadline),
+            )
+        )
     if code in _UNKNOWN_ISSUER:
-        return _NextServer("ca_path: the certificate of %s is not signed by a trusted authority (%s): give the "
-                           "certificate of the directory's authority in ca_path" % (address, error.verify_message))
+        return _NextServer(
+            "ca_path: the certificate of %s is not signed by a trusted authority (%s): give the "
+            "certificate of the directory's authority in ca_path" % (address, error.verify_message)
+        )
     if code in (_EXPIRED, _NOT_YET_VALID):
-        return _NextServer("server: the certificate of %s %s: have it renewed there, or correct the clock here"
-                           % (address, "has expired" if code == _EXPIRED else "is not valid yet"))
+        return _NextServer(
+            "server: the certificate of %s %s: have it renewed there, or correct the clock here"
+            % (address, "has expired" if code == _EXPIRED else "is not valid yet")
+        )
     if code:
-        return _NextServer("server: the certificate of %s is not accepted (%s): have it replaced there"
-                           % (address, error.verify_message))
+        return _NextServer(
+            "server: the certificate of %s is not accepted (%s): have it replaced there"
+            % (address, error.verify_message)
+        )
     if isinstance(error, socket.timeout):
         return _timed_out(address, deadline)
     closed = isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError))
     if closed or getattr(error, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return _NextServer("encryption: %s does not answer with TLS: a port without TLS needs encryption: start_tls"
-                           % address)
-    return _NextServer("server: no TLS connection with %s comes about (%s): check how TLS is set up there"
-                       % (address, getattr(error, "reason", None) or error))
+        return _NextServer(
+            "encryption: %s does not answer with TLS: a port without TLS needs encryption: start_tls" % address
+        )
+    return _NextServer(
+        "server: no TLS connection with %s comes about (%s): check how TLS is set up there"
+        % (address, getattr(error, "reason", None) or error)
+    )
 
 
 def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline) -> str:
@@ -521,8 +600,11 @@ def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any, dea
         connection = _open(ldap3, address, settings, context, deadline)
     except ConnectError:
         return ""
-    names = [value for kind, value in (connection.socket.getpeercert() or {}).get("subjectAltName", ())
-             if kind in ("DNS", "IP Address")]
+    names = [
+        value
+        for kind, value in (connection.socket.getpeercert() or {}).get("subjectAltName", ())
+        if kind in ("DNS", "IP Address")
+    ]
     _close(connection)
     return ", but for %s" % ", ".join(names) if names else ""
 
@@ -541,16 +623,20 @@ _SUB_CODES = {
     "701": ("the account has expired", _CHANGE_THERE),
     "773": ("the password must be changed first", _CHANGE_THERE),
     "775": ("the account is locked", _CHANGE_THERE),
-    "80090346": ("the channel binding of TLS is missing or wrong",
-                 "install the Python library cryptography, and connect where nothing on the way decrypts"),
+    "80090346": (
+        "the channel binding of TLS is missing or wrong",
+        "install the Python library cryptography, and connect where nothing on the way decrypts",
+    ),
 }
 
 
 def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings: Any) -> None:
     """Raise what a bind's result means, unless it is success."""
     if not result:
-        raise _NextServer("server: %s closed the connection instead of answering the bind: run again, or name another "
-                          "server" % address)
+        raise _NextServer(
+            "server: %s closed the connection instead of answering the bind: run again, or name another "
+            "server" % address
+        )
     code, said = result["result"], (result.get("message") or "").strip("\0 \r\n")
     if code == 0:
         return
@@ -560,42 +646,60 @@ def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings:
         data = re.search(r"\bdata ([0-9a-fA-F]+)", said)
         code_of_ad = data.group(1) if data else ""
         if settings.authentication in ("external", "anonymous"):
-            raise ConnectError("authentication: %s knows nobody by authentication: %s (%s): choose another one"
-                               % (address, settings.authentication, answer))
+            raise ConnectError(
+                "authentication: %s knows nobody by authentication: %s (%s): choose another one"
+                % (address, settings.authentication, answer)
+            )
         why, remedy = _SUB_CODES.get(code_of_ad.lower(), ("the login or the %s is wrong" % secret, ""))
-        raise ConnectError("login: %s refused the login '%s', since %s (%s): %s" % (
-            address, settings.login, why, code_of_ad if code_of_ad.lower() in _SUB_CODES else answer,
-            remedy or "correct login or %s" % secret))
+        raise ConnectError(
+            "login: %s refused the login '%s', since %s (%s): %s"
+            % (
+                address,
+                settings.login,
+                why,
+                code_of_ad if code_of_ad.lower() in _SUB_CODES else answer,
+                remedy or "correct login or %s" % secret,
+            )
+        )
     if code in (8, 13):
-        raise ConnectError("encryption: %s wants a stronger protection than encryption: %s with authentication: %s "
-                           "(%s): choose ldaps or start_tls"
-                           % (address, settings.encryption, settings.authentication, answer))
+        raise ConnectError(
+            "encryption: %s wants a stronger protection than encryption: %s with authentication: %s "
+            "(%s): choose ldaps or start_tls" % (address, settings.encryption, settings.authentication, answer)
+        )
     if code in (7, 48):
-        raise ConnectError("authentication: %s does not allow authentication: %s (%s): choose another one"
-                           % (address, settings.authentication, answer))
+        raise ConnectError(
+            "authentication: %s does not allow authentication: %s (%s): choose another one"
+            % (address, settings.authentication, answer)
+        )
     if code == 10:
-        raise _NextServer("server: %s refers the login to another server, which is not followed (%s): name that server"
-                          % (address, " ".join(result.get("referrals") or ()) or answer))
+        raise _NextServer(
+            "server: %s refers the login to another server, which is not followed (%s): name that server"
+            % (address, " ".join(result.get("referrals") or ()) or answer)
+        )
     if code in (51, 52):
-        raise _NextServer("server: %s is not available now (%s): run again later, or name another server"
-                          % (address, answer))
+        raise _NextServer(
+            "server: %s is not available now (%s): run again later, or name another server" % (address, answer)
+        )
     if code == 34 and not settings.use_ldap:  # only Active Directory takes other names than DNs, MS-ADTS 5.1.1.1.1
-        raise ConnectError("use_ldap: %s takes only a DN as login, so it is no Active Directory (%s): set "
-                           "use_ldap: true" % (address, answer))
+        raise ConnectError(
+            "use_ldap: %s takes only a DN as login, so it is no Active Directory (%s): set "
+            "use_ldap: true" % (address, answer)
+        )
     if code == 53:
-        raise ConnectError("login: %s is not willing to accept this login (%s): use another one"
-                           % (address, answer))
-    raise ConnectError("login: %s did not accept the login (%s): correct it, or look into the server's log"
-                       % (address, answer))
+        raise ConnectError("login: %s is not willing to accept this login (%s): use another one" % (address, answer))
+    raise ConnectError(
+        "login: %s did not accept the login (%s): correct it, or look into the server's log" % (address, answer)
+    )
 
 
 # --- Kerberos -------------------------------------------------------------------------------------------------------
+
 
 def _import_gssapi() -> Any:
     try:
         import gssapi
         import gssapi.raw
-    except (ImportError, OSError):      # OSError: without the system's Kerberos libraries
+    except (ImportError, OSError):  # OSError: without the system's Kerberos libraries
         raise _missing_library("authentication", "kerberos", "gssapi") from None
     return gssapi
 
@@ -606,10 +710,14 @@ def _kerberos_credentials(settings: Any) -> Any:
     try:
         name = gssapi.Name(settings.login, gssapi.NameType.kerberos_principal)
         if settings.keytab:
-            return gssapi.Credentials(name=name, usage="initiate", store={
-                "client_keytab": settings.keytab, "ccache": "MEMORY:%s" % uuid.uuid4()})
+            return gssapi.Credentials(
+                name=name,
+                usage="initiate",
+                store={"client_keytab": settings.keytab, "ccache": "MEMORY:%s" % uuid.uuid4()},
+            )
         return gssapi.raw.acquire_cred_with_password(
-            name, settings.password.encode("utf-8"), mechs=[gssapi.MechType.kerberos], usage="initiate").creds
+            name, settings.password.encode("utf-8"), mechs=[gssapi.MechType.kerberos], usage="initiate"
+        ).creds
     except gssapi.exceptions.GSSError as error:
         raise _kerberos_failure(settings, error) from None
 
@@ -620,21 +728,27 @@ _KERBEROS_MEANINGS = (
     ("Preauthentication failed", "the password or the key in the keytab is wrong", "correct it"),
     ("No credentials cache found", "the keytab has no key of it", "write the principal exactly as in the keytab"),
     ("Clock skew too great", "the clocks of this computer and of the directory differ too much", "set them right"),
-    ("Server ldap/", "the realm does not know the server by this name",
-     "give its full host name in server or tls_server_name"),
+    (
+        "Server ldap/",
+        "the realm does not know the server by this name",
+        "give its full host name in server or tls_server_name",
+    ),
 )
 
 
 def _kerberos_failure(settings: Any, error: Any) -> ConnectError:
     said = "; ".join(error.get_all_statuses(error.min_code, False)) if error.min_code else str(error)
     secret = "keytab" if settings.keytab else "password"
-    why, remedy = next(((", since " + meaning, remedy) for text, meaning, remedy in _KERBEROS_MEANINGS if text in said),
-                       ("", "correct login or %s, or set up Kerberos on the node where this task runs" % secret))
+    why, remedy = next(
+        ((", since " + meaning, remedy) for text, meaning, remedy in _KERBEROS_MEANINGS if text in said),
+        ("", "correct login or %s, or set up Kerberos on the node where this task runs" % secret),
+    )
     return ConnectError("login: Kerberos gives no ticket to '%s'%s (%s): %s" % (settings.login, why, said, remedy))
 
 
-def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, credentials: Any,
-                      deadline: _Deadline) -> None:
+def _bind_by_kerberos(
+    connection: Any, address: ServerAddress, settings: Any, credentials: Any, deadline: _Deadline
+) -> None:
     """The SASL mechanism GSSAPI (RFC 4752) without a security layer, which TLS makes needless.
 
     Not ldap3's own, which fails where a server offers nothing but "no layer", as they do over TLS: it compares the
@@ -650,12 +764,17 @@ def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, cr
 
     try:
         target = gssapi.Name("ldap@%s" % (settings.tls_server_name or address.host), gssapi.NameType.hostbased_service)
-        security = gssapi.SecurityContext(name=target, creds=credentials, mech=gssapi.MechType.kerberos,
-                                          usage="initiate", channel_bindings=_channel_bindings(gssapi, connection))
+        security = gssapi.SecurityContext(
+            name=target,
+            creds=credentials,
+            mech=gssapi.MechType.kerberos,
+            usage="initiate",
+            channel_bindings=_channel_bindings(gssapi, connection),
+        )
         token = security.step()
         while True:
             result = negotiate(token or b"")
-            if not result or result["result"] != 14:     # saslBindInProgress
+            if not result or result["result"] != 14:  # saslBindInProgress
                 _check_bind(result, address, settings)
                 raise _NextServer("server: %s ended the Kerberos login too early: name another server" % address)
             token = result["saslCreds"] or b""
@@ -664,8 +783,10 @@ def _bind_by_kerberos(connection: Any, address: ServerAddress, settings: Any, cr
             token = security.step(token)
         offer = security.unwrap(token).message
         if len(offer) != 4 or not offer[0] & 1:
-            raise ConnectError("encryption: %s wants Kerberos to sign or seal, which is not supported: choose ldaps or "
-                               "start_tls" % address)
+            raise ConnectError(
+                "encryption: %s wants Kerberos to sign or seal, which is not supported: choose ldaps or "
+                "start_tls" % address
+            )
         _check_bind(negotiate(security.wrap(b"\x01\0\0\0", False).message), address, settings)
     except gssapi.exceptions.GSSError as error:
         raise _kerberos_failure(settings, error) from None

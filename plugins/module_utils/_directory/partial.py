@@ -21,7 +21,8 @@ a full read. Where a change reaches further, ReadFully says so.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from .._model import GONE, Digests, Directory, Mark, Snapshot, Unresolved, UserGroup, printable
 from . import changes
@@ -45,7 +46,7 @@ from .reader import (
 from .search import batches, finds_any, search
 from .values import dn_text, normal_dn
 
-Found = Tuple[bytes, Entry, bytes]
+Found = tuple[bytes, Entry, bytes]
 
 # More values than this are not told one by one.
 _MANY_VALUES = 200
@@ -60,8 +61,9 @@ MANY_LOST = 200
 LASTS = 2 * 86400
 
 
-def read(settings: Any, session: Session, preset: Preset, directory: Directory, known: Any, mark: Mark,
-         now: int) -> Snapshot:
+def read(
+    settings: Any, session: Session, preset: Preset, directory: Directory, known: Any, mark: Mark, now: int
+) -> Snapshot:
     """Read what changed since the mark, and what that concerns. See `reader.read`.
 
     ``known`` answers who is stored: see `Known` in `_store/sqlite.py`. Raises ReadFully where only a read of everything
@@ -74,23 +76,24 @@ def read(settings: Any, session: Session, preset: Preset, directory: Directory, 
 class _PartialReading(Reading):
     def __init__(self, settings, session, preset, directory, known, mark: Mark, now: int) -> None:
         stored = known.user_groups()
-        digests = Digests({}, {key: digest for key, (digest, _dn) in stored.items()}, known.foreign_users(),
-                          known.selected, others={})
+        digests = Digests(
+            {}, {key: digest for key, (digest, _dn) in stored.items()}, known.foreign_users(), known.selected, others={}
+        )
         super().__init__(settings, session, preset, directory, digests, now, True)
         self.known, self.before = known, mark
         self.concerned = None
-        self.stored_groups: Dict[str, str] = {key: dn for key, (_digest, dn) in stored.items()}
-        self.stored_users: Dict[str, str] = {}  # key -> DN (see Known), of those that were looked at
-        self.changed: Dict[str, str] = {}  # key -> DN now: see Changes
-        self.list_changes: Dict[str, changes.ListChange] = {}  # key of a group -> what is told of its list
-        self.unread: Set[str] = set()  # keys of groups of which that will do
-        self.joined: Dict[str, List[str]] = {}  # key of such a group -> keys of users who are new in it
-        self.left: Dict[str, List[str]] = {}
-        self.looked: Set[str] = set()  # keys that were asked for: nothing of them is as stored until it is read
-        self.moved: Set[str] = set()  # keys of those who are not where the store has them
+        self.stored_groups: dict[str, str] = {key: dn for key, (_digest, dn) in stored.items()}
+        self.stored_users: dict[str, str] = {}  # key -> DN (see Known), of those that were looked at
+        self.changed: dict[str, str] = {}  # key -> DN now: see Changes
+        self.list_changes: dict[str, changes.ListChange] = {}  # key of a group -> what is told of its list
+        self.unread: set[str] = set()  # keys of groups of which that will do
+        self.joined: dict[str, list[str]] = {}  # key of such a group -> keys of users who are new in it
+        self.left: dict[str, list[str]] = {}
+        self.looked: set[str] = set()  # keys that were asked for: nothing of them is as stored until it is read
+        self.moved: set[str] = set()  # keys of those who are not where the store has them
         # Key of a group -> stored members, key -> DN: where it matters who leaves a list.
-        self.lists: Dict[str, Dict[str, str]] = {}
-        self.waiting: Dict[str, Found] = {}  # users outside the selected containers: in scope if anybody lists them
+        self.lists: dict[str, dict[str, str]] = {}
+        self.waiting: dict[str, Found] = {}  # users outside the selected containers: in scope if anybody lists them
 
     def snapshot(self) -> Snapshot:
         self._exclude()
@@ -119,26 +122,40 @@ class _PartialReading(Reading):
         self._check_required()
         return self._snapshot(user_groups, joined)
 
-    def _snapshot(self, user_groups: Dict[str, UserGroup], joined: Dict[str, List[str]]) -> Snapshot:
+    def _snapshot(self, user_groups: dict[str, UserGroup], joined: dict[str, list[str]]) -> Snapshot:
         preset = self.preset
         lost_users = self._lost(self.stored_users, self.users, [(preset.user_key, preset.user_filter)])
-        lost_user_groups = self._lost(self.looked.intersection(self.stored_groups), user_groups,
-                                      [(preset.group_key, preset.group_filter)])
+        lost_user_groups = self._lost(
+            self.looked.intersection(self.stored_groups), user_groups, [(preset.group_key, preset.group_filter)]
+        )
         if len(lost_users) + len(lost_user_groups) > MANY_LOST:
-            raise ReadFully("more than %d users and user groups left: only a read of everything removes so many"
-                            % MANY_LOST)
+            raise ReadFully(
+                "more than %d users and user groups left: only a read of everything removes so many" % MANY_LOST
+            )
         if lost_users and not self.users and len(lost_users) >= self.known.count_users():
             raise ReadFully("nobody seems to be left")
         for lost, stored in ((lost_users, self.stored_users), (lost_user_groups, self.stored_groups)):
             self._check_gone({key: stored[key] for key, reason in lost.items() if reason == GONE})
-        self.outside.update(key for key in self.before.said["outside"] if key not in lost_users
-                            and key not in lost_user_groups)
+        self.outside.update(
+            key for key in self.before.said["outside"] if key not in lost_users and key not in lost_user_groups
+        )
         return Snapshot(
-            directory=self.directory, users=self.users, user_groups=user_groups, lost_users=lost_users,
-            lost_user_groups=lost_user_groups, unresolved=self.unresolved, not_stored=self.not_stored,
-            other_members=self.other_members, selected=self.selected,
-            warnings=[printable(warning) for warning in self.warnings], whole_tree=self.whole,
-            complete=False, listed_as=self.listed_as, joined=joined, left=self.left, mark=self._position_as_mark(),
+            directory=self.directory,
+            users=self.users,
+            user_groups=user_groups,
+            lost_users=lost_users,
+            lost_user_groups=lost_user_groups,
+            unresolved=self.unresolved,
+            not_stored=self.not_stored,
+            other_members=self.other_members,
+            selected=self.selected,
+            warnings=[printable(warning) for warning in self.warnings],
+            whole_tree=self.whole,
+            complete=False,
+            listed_as=self.listed_as,
+            joined=joined,
+            left=self.left,
+            mark=self._position_as_mark(),
         )
 
     # --- whom to look at
@@ -149,10 +166,17 @@ class _PartialReading(Reading):
     def _known_outside(self) -> Sequence[str]:
         return self.before.said["outside"]
 
-    def _look(self) -> Tuple[Dict[str, Found], Dict[str, Found]]:
+    def _look(self) -> tuple[dict[str, Found], dict[str, Found]]:
         """Read all that may be other than stored; return the users and the groups among it that match the filters."""
-        found = changes.since(self.session, self._where(self._known_outside()), self.before.said, self.position,
-                              self.before.versions, self.versions, self.known)
+        found = changes.since(
+            self.session,
+            self._where(self._known_outside()),
+            self.before.said,
+            self.position,
+            self.before.versions,
+            self.versions,
+            self.known,
+        )
         self.changed = found.changed
         self.looked = set(found.changed) | found.gone | set(self.before.said["again"])
         self.looked |= self.known.to_look_at(self.now)
@@ -176,16 +200,17 @@ class _PartialReading(Reading):
         Where his entry changed so that he is a user or a group now, he has come: see `_lists_to_read`.
         """
         before = self.before.said["open"]
-        there: Dict[str, str] = {}
-        for base, tests in _below_parents({token: next(iter(lists.values()))[0]
-                                           for token, (_key, lists) in before.items()}):
+        there: dict[str, str] = {}
+        for base, tests in _below_parents(
+            {token: next(iter(lists.values()))[0] for token, (_key, lists) in before.items()}
+        ):
             for dn, entry, _raw in search(self.session, base, "one", tests, (self.preset.user_key,), missing_ok=True):
                 there.update((normal_dn(dn_text(dn)), key) for key in _keys_of(entry, self.preset.user_key))
         for token, (key, lists) in before.items():
             if there.get(token, "") != key:
                 self.looked.update(lists)
 
-    def _with_open_values(self) -> Set[str]:
+    def _with_open_values(self) -> set[str]:
         return {group for _key, lists in self.before.said["open"].values() for group in lists}
 
     def _keep_open(self) -> None:
@@ -200,7 +225,7 @@ class _PartialReading(Reading):
     # An equality index that was added, and not built, answers with nothing for what was there before (OpenLDAP,
     # slapindex(8); 389 Directory Server, db2index): so what is not found by key is looked for by DN as well.
 
-    def _check_not_found(self, changed: Dict[str, str]) -> None:
+    def _check_not_found(self, changed: dict[str, str]) -> None:
         """Refuse to believe that of what changed somebody is no user and no group, if he is found to be one by DN.
 
         ``changed``: stable key -> DN, empty where what changed was asked for by the filters.
@@ -211,13 +236,15 @@ class _PartialReading(Reading):
         dns = {normal_dn(dn): dn for dn in changed.values()}
         dns.pop(self.context_normal, None)
         for base, tests in _below_parents(dns):
-            for dn, entry, _raw in search(self.session, base, "one", _and(either, tests), (self.preset.user_key,),
-                                          missing_ok=True):
+            for dn, entry, _raw in search(
+                self.session, base, "one", _and(either, tests), (self.preset.user_key,), missing_ok=True
+            ):
                 if changed.keys() & set(_keys_of(entry, self.preset.user_key)) and not self._is_left_out(
-                        normal_dn(dn_text(dn))):
+                    normal_dn(dn_text(dn))
+                ):
                     raise ReadFully(_NOT_BY_KEY % dn_text(dn))
 
-    def _check_gone(self, gone: Dict[str, str]) -> None:
+    def _check_gone(self, gone: dict[str, str]) -> None:
         """Refuse to believe that somebody is gone who is where he was, or is said to have changed.
 
         ``gone``: stable key -> DN as stored, empty where it is not known.
@@ -225,8 +252,9 @@ class _PartialReading(Reading):
         for key, dn in gone.items():
             if key in self.changed or not dn:
                 raise ReadFully(_NOT_BY_KEY % key)
-            for _dn, entry, _raw in search(self.session, dn, "base", "(objectClass=*)", (self.preset.user_key,),
-                                           missing_ok=True):
+            for _dn, entry, _raw in search(
+                self.session, dn, "base", "(objectClass=*)", (self.preset.user_key,), missing_ok=True
+            ):
                 if key in _keys_of(entry, self.preset.user_key):
                     raise ReadFully(_NOT_BY_KEY % dn)
 
@@ -238,14 +266,15 @@ class _PartialReading(Reading):
             if digest is None:
                 self.digests.others[key] = other
 
-    def _fetch(self, keys: Iterable[str], attribute: str, filter: str, attributes: Sequence[str]) -> Dict[str, Found]:
+    def _fetch(self, keys: Iterable[str], attribute: str, filter: str, attributes: Sequence[str]) -> dict[str, Found]:
         """Return the entries with these keys that match, wherever they are: key -> entry."""
-        found: Dict[str, Found] = {}
+        found: dict[str, Found] = {}
         twice = ""
         size = min(_GROUPS_A_PAGE, self.session.page_size) if filter == self.preset.group_filter else None
         for batch in batches(sorted(keys)):
-            for each in search(self.session, self.subtree, "sub", _and(filter, any_of(attribute, batch)), attributes,
-                               page_size=size):
+            for each in search(
+                self.session, self.subtree, "sub", _and(filter, any_of(attribute, batch)), attributes, page_size=size
+            ):
                 key = self._key("user_key", attribute, each[1], dn_text(each[0]))
                 twice = twice or (key if key in found and found[key][0] != each[0] else "")
                 found[key] = each
@@ -261,23 +290,34 @@ class _PartialReading(Reading):
             cookie, self.list_changes = changes.lists_since(self.session, self._where(()), cookie)
         return cookie
 
-    def _fetch_groups(self, keys: Set[str]) -> Dict[str, Found]:
+    def _fetch_groups(self, keys: set[str]) -> dict[str, Found]:
         """Return the groups with these keys: without their lists those whose lists need not be read.
 
         That is so where the list is stored as it was read, and the group is where it was.
         """
         preset = self.preset
         again = {*self.before.said["again"], *self._with_open_values()}
-        told = {key for key in keys.intersection(self.list_changes)
-                if self.digests.user_groups.get(key) and key not in again and len(preset.group_members) == 1}
+        told = {
+            key
+            for key in keys.intersection(self.list_changes)
+            if self.digests.user_groups.get(key) and key not in again and len(preset.group_members) == 1
+        }
         lists = {name.lower() for name in preset.group_members}
-        without = self._fetch(told, preset.group_key, preset.group_filter,
-                              [name for name in self.group_attributes if name.lower() not in lists]) if told else {}
+        without = (
+            self._fetch(
+                told,
+                preset.group_key,
+                preset.group_filter,
+                [name for name in self.group_attributes if name.lower() not in lists],
+            )
+            if told
+            else {}
+        )
         self.unread = {key for key, found in without.items() if dn_text(found[0]) == self.stored_groups[key]}
         groups = self._fetch(keys - self.unread, preset.group_key, preset.group_filter, self.group_attributes)
         return {**groups, **{key: without[key] for key in self.unread}}
 
-    def _follow_list_changes(self, lists: Dict[str, Found]) -> None:
+    def _follow_list_changes(self, lists: dict[str, Found]) -> None:
         """Turn what came to lists, and what left them, into users; where that cannot be told, read the list."""
         self.unread &= lists.keys()
         confirmed = [key for key in self.unread if self._confirms(key, lists[key], self.list_changes[key])]
@@ -288,8 +328,12 @@ class _PartialReading(Reading):
             change = self.list_changes[key]
             joined = [who for who in map(self.outcomes.__getitem__, change.added) if isinstance(who, str)]
             left = [keys_at.get(value, "") for value in change.removed]
-            if (len(joined) == len(change.added) and all(who in self.users for who in joined) and all(left)
-                    and not self.stored_groups.keys() & set(left)):
+            if (
+                len(joined) == len(change.added)
+                and all(who in self.users for who in joined)
+                and all(left)
+                and not self.stored_groups.keys() & set(left)
+            ):
                 self.joined[key], self.left[key] = joined, left
         told_nothing = self.unread - self.joined.keys()
         self.unread -= told_nothing
@@ -300,11 +344,11 @@ class _PartialReading(Reading):
         if not told_nothing <= lists.keys():
             raise ReadFully("a user group vanished while it was read")
 
-    def _keys_at(self, values: Iterable[bytes]) -> Dict[bytes, str]:
+    def _keys_at(self, values: Iterable[bytes]) -> dict[bytes, str]:
         """Return the stable keys of who is there now: DN -> key."""
         tokens = {value: self._token(value) for value in values}
         dns = {token: dn_text(value) for value, token in tokens.items() if isinstance(token, str)}
-        keys: Dict[str, str] = {}
+        keys: dict[str, str] = {}
         for base, tests in _below_parents(dns):
             for dn, entry, _raw in search(self.session, base, "one", tests, (self.preset.user_key,), missing_ok=True):
                 keys.update((normal_dn(dn_text(dn)), key) for key in _keys_of(entry, self.preset.user_key))
@@ -318,15 +362,23 @@ class _PartialReading(Reading):
         """
         for of_user, of_group in self.preset.primary_group:
             value = self._primary_value(of_group, found[1])
-            if value is not None and finds_any(self.session, self.subtree, "sub", _and(
-                    self.preset.user_filter, _tests(of_user, [value]))):
+            if value is not None and finds_any(
+                self.session, self.subtree, "sub", _and(self.preset.user_filter, _tests(of_user, [value]))
+            ):
                 return False
         if len(change.added) + len(change.removed) > _MANY_VALUES:
             return False
-        attribute, = self.preset.group_members
-        return finds_any(self.session, self.subtree, "sub", _and(
-            any_of(self.preset.group_key, [key]), _tests(attribute, sorted(change.added)),
-            *("(!%s)" % _tests(attribute, [value]) for value in sorted(change.removed))))
+        (attribute,) = self.preset.group_members
+        return finds_any(
+            self.session,
+            self.subtree,
+            "sub",
+            _and(
+                any_of(self.preset.group_key, [key]),
+                _tests(attribute, sorted(change.added)),
+                *("(!%s)" % _tests(attribute, [value]) for value in sorted(change.removed)),
+            ),
+        )
 
     def _list_members(self, group: _Group, raw: bytes) -> None:
         if group.record.key in self.unread:
@@ -334,9 +386,9 @@ class _PartialReading(Reading):
         else:
             super()._list_members(group, raw)
 
-    def _finished_groups(self) -> Dict[str, UserGroup]:
+    def _finished_groups(self) -> dict[str, UserGroup]:
         finished = super()._finished_groups()
-        nested: Dict[str, List[str]] = {key: [] for key in self.unread}
+        nested: dict[str, list[str]] = {key: [] for key in self.unread}
         for key, child in self.known.nested(self.unread):
             nested[key].append(child)
         finished.update((key, finished[key]._replace(user_groups=nested[key])) for key in self.unread)
@@ -344,9 +396,9 @@ class _PartialReading(Reading):
 
     # --- what lists are concerned
 
-    def _lists_to_read(self, users: Dict[str, Found], groups: Dict[str, Found]) -> Dict[str, Found]:
+    def _lists_to_read(self, users: dict[str, Found], groups: dict[str, Found]) -> dict[str, Found]:
         """Return the groups in scope that changed, or whose lists may lead to others than before: key -> entry."""
-        concerned: Set[str] = set()  # DNs
+        concerned: set[str] = set()  # DNs
         for stored, found in ((self.stored_users, users), (self.stored_groups, groups)):
             for key in self.looked:
                 before = stored.get(key)
@@ -357,8 +409,16 @@ class _PartialReading(Reading):
         lists = {key: found for key, found in groups.items() if self._holds(key, found)}
         for batch in batches(sorted(dn.encode("utf-8") for dn in concerned)):
             tests = "(|%s)" % "".join(_tests(attribute, batch) for attribute in self.preset.group_members)
-            for one in list(search(self.session, self.subtree, "sub", _and(self.preset.group_filter, tests),
-                                   self.group_attributes, page_size=min(_GROUPS_A_PAGE, self.session.page_size))):
+            for one in list(
+                search(
+                    self.session,
+                    self.subtree,
+                    "sub",
+                    _and(self.preset.group_filter, tests),
+                    self.group_attributes,
+                    page_size=min(_GROUPS_A_PAGE, self.session.page_size),
+                )
+            ):
                 key = self._key("group_key", self.preset.group_key, one[1], dn_text(one[0]))
                 if (key not in lists or key in self.unread) and self._holds(key, one):
                     lists[key] = one
@@ -384,7 +444,7 @@ class _PartialReading(Reading):
 
     # --- users and lists
 
-    def _take_users(self, users: Dict[str, Found]) -> None:
+    def _take_users(self, users: dict[str, Found]) -> None:
         for key, found in users.items():
             normal = normal_dn(dn_text(found[0]))
             if self._lies_within(normal):
@@ -392,7 +452,7 @@ class _PartialReading(Reading):
             elif self.add_outside and not self._is_left_out(normal):
                 self.waiting[key] = found
 
-    def _take_lists(self, lists: Dict[str, Found]) -> None:
+    def _take_lists(self, lists: dict[str, Found]) -> None:
         gone = [key for key in self.looked if key in self.stored_groups and key not in lists]
         for user, dn in self.known.people(lists):
             if dn and user not in self.looked:
@@ -401,8 +461,9 @@ class _PartialReading(Reading):
             for group, user, dn in self.known.members([*lists, *gone]):
                 self.lists.setdefault(group, {})[user] = dn
         if lists:
-            self.by_token.update((normal_dn(dn), key) for key, dn in self.stored_groups.items()
-                                 if key not in self.looked)
+            self.by_token.update(
+                (normal_dn(dn), key) for key, dn in self.stored_groups.items() if key not in self.looked
+            )
         for key, found in lists.items():
             if key not in self.looked and self.stored_groups.get(key, dn_text(found[0])) != dn_text(found[0]):
                 self._moved(found[0], key)
@@ -411,21 +472,28 @@ class _PartialReading(Reading):
 
     def _moved(self, dn: bytes, _token: str) -> None:
         """Nothing said that whoever is found here has moved: so he did after that was asked, and what was read of lists
-        may be older, or newer."""
+        may be older, or newer.
+        """
         raise ReadFully("'%s' moved while what changed was read" % dn_text(dn))
 
-    def _spelled_otherwise(self, tokens: Set[str]) -> Dict[str, str]:
+    def _spelled_otherwise(self, tokens: set[str]) -> dict[str, str]:
         """Leave it to the server: few values are not known here, and many users are."""
         return {}
 
-    def _find_users(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+    def _find_users(self, pending: dict[str, list[bytes]]) -> dict[str, Outcome]:
         """Find the users who are listed and are not among the changed ones, nor stored as members of what was read."""
-        found: Dict[str, Outcome] = {}
+        found: dict[str, Outcome] = {}
         attribute = self.preset.user_key
         wanted = {token: values for token, values in pending.items() if self.add_outside or self._lies_within(token)}
         for matches in self._look_up(wanted, self.preset.user_filter, self.user_attributes, [attribute]):
-            self._know([value_text(attribute, value) for entries in matches.values() for each in entries
-                        for value in each[1].get(attribute.lower(), ())])
+            self._know(
+                [
+                    value_text(attribute, value)
+                    for entries in matches.values()
+                    for each in entries
+                    for value in each[1].get(attribute.lower(), ())
+                ]
+            )
             for token, entries in matches.items():
                 entries = [each for each in entries if not self._is_left_out(normal_dn(dn_text(each[0])))]
                 if len({each[0] for each in entries}) > 1:
@@ -449,14 +517,18 @@ class _PartialReading(Reading):
             if key in self.stored_users:
                 changed = self.stored_users[key] not in ("", dn_text(found[0]))
             else:
-                changed = (key not in self.looked and self._lies_within(normal) and body is not None
-                           and (body.enabled or not self.settings.ignore_disabled_users))
+                changed = (
+                    key not in self.looked
+                    and self._lies_within(normal)
+                    and body is not None
+                    and (body.enabled or not self.settings.ignore_disabled_users)
+                )
             if changed:
                 raise ReadFully("'%s' came or moved while what changed was read" % dn_text(found[0]))
         return key
 
-    def _find_groups(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
-        found: Dict[str, Outcome] = {}
+    def _find_groups(self, pending: dict[str, list[bytes]]) -> dict[str, Outcome]:
+        found: dict[str, Outcome] = {}
         attribute = self.preset.group_key
         for matches in self._look_up(pending, self.preset.group_filter, self.group_attributes, [attribute]):
             for token, entries in matches.items():
@@ -487,18 +559,21 @@ class _PartialReading(Reading):
 
     # --- scope that depends on others
 
-    def _check_nesting(self, user_groups: Dict[str, UserGroup]) -> None:
+    def _check_nesting(self, user_groups: dict[str, UserGroup]) -> None:
         """Groups outside the selected containers are in scope by being nested: that may end far from where it began."""
         if self.comes_in:
             raise ReadFully("a user group outside the selected containers came into scope ('%s')" % self.comes_in)
         selected = set(map(normal_dn, self.selected_groups))
-        outside = {key for key, dn in self.stored_groups.items()
-                   if not self.whole and not self._lies_within(normal_dn(dn)) and normal_dn(dn) not in selected}
+        outside = {
+            key
+            for key, dn in self.stored_groups.items()
+            if not self.whole and not self._lies_within(normal_dn(dn)) and normal_dn(dn) not in selected
+        }
         if not outside:
             return
         if self.moved & outside:
             raise ReadFully("a user group outside the selected containers moved")
-        before: Dict[str, Set[str]] = {}
+        before: dict[str, set[str]] = {}
         gone = [key for key in self.looked if key in self.stored_groups and key not in user_groups]
         for key, nested in self.known.nested([*user_groups, *gone]):
             if nested in outside:
@@ -508,35 +583,68 @@ class _PartialReading(Reading):
             if now != before.get(key, set()):
                 raise ReadFully("a user group outside the selected containers came into scope or left it")
 
-    def _settle_outside(self, user_groups: Dict[str, UserGroup]) -> None:
+    def _settle_outside(self, user_groups: dict[str, UserGroup]) -> None:
         """Bring in the users outside the selected containers whom any list, or their primary group, has; the others
-        are out of scope."""
+        are out of scope.
+        """
         if self.whole or not self.add_outside:
             return
-        listed = {user for key, record in user_groups.items() for user in (
-            self.lists.get(key, {}).keys() - set(self.left.get(key, ())) if record.members is None else record.members)}
-        leaving = {user: dn for stored in self.lists.values() for user, dn in stored.items()
-                   if user not in listed and user not in self.looked and user not in self.users
-                   and not self._lies_within(normal_dn(dn))}
+        listed = {
+            user
+            for key, record in user_groups.items()
+            for user in (
+                self.lists.get(key, {}).keys() - set(self.left.get(key, ()))
+                if record.members is None
+                else record.members
+            )
+        }
+        leaving = {
+            user: dn
+            for stored in self.lists.values()
+            for user, dn in stored.items()
+            if user not in listed
+            and user not in self.looked
+            and user not in self.users
+            and not self._lies_within(normal_dn(dn))
+        }
         self._know(leaving)
         waiting = {key: found for key, found in self.waiting.items() if key not in self.users}
         # Lists that were not read are as stored; who moved has none such. An extinct user may be in them, but is not
         # in scope by that.
-        elsewhere = {user for user, group in self.known.listing([*leaving, *self.stored_users.keys() & waiting.keys()])
-                     if user not in self.moved and group not in self.groups and group not in self.looked}
+        elsewhere = {
+            user
+            for user, group in self.known.listing([*leaving, *self.stored_users.keys() & waiting.keys()])
+            if user not in self.moved and group not in self.groups and group not in self.looked
+        }
         unlisted = [key for key in [*leaving, *waiting] if key not in elsewhere]
-        waiting.update(self._fetch([key for key in unlisted if key in leaving], self.preset.user_key,
-                                   self.preset.user_filter, self.user_attributes))
-        primary = self._groups_of_primary({found[1][attribute][0] for found in waiting.values()
-                                           for _rule, attribute in self.primary_of_user if attribute in found[1]})
+        waiting.update(
+            self._fetch(
+                [key for key in unlisted if key in leaving],
+                self.preset.user_key,
+                self.preset.user_filter,
+                self.user_attributes,
+            )
+        )
+        primary = self._groups_of_primary(
+            {
+                found[1][attribute][0]
+                for found in waiting.values()
+                for _rule, attribute in self.primary_of_user
+                if attribute in found[1]
+            }
+        )
         for key in leaving:
             if key in elsewhere:  # as stored
                 self.users.setdefault(key, None)
         for key, found in waiting.items():
             values = [found[1][attribute][0] for _rule, attribute in self.primary_of_user if attribute in found[1]]
             normal = normal_dn(dn_text(found[0]))
-            in_scope = (key in elsewhere or key in listed or self._lies_within(normal)
-                        or any(self._is_group(primary.get(value, "")) for value in values))
+            in_scope = (
+                key in elsewhere
+                or key in listed
+                or self._lies_within(normal)
+                or any(self._is_group(primary.get(value, "")) for value in values)
+            )
             if in_scope and not self._is_left_out(normal):
                 self._note_outside(self._add_user(*found), normal)
 
@@ -545,15 +653,25 @@ class _PartialReading(Reading):
     def _add_primary_members(self) -> None:
         """Complete the lists that were read by those whose primary group they are of; users who changed are there."""
         for rule, (attribute, _of_group) in enumerate(self.preset.primary_group):
-            new = [group.primary[rule] for key, group in self.groups.items()
-                   if group.primary[rule] is not None and key not in self.stored_groups]
+            new = [
+                group.primary[rule]
+                for key, group in self.groups.items()
+                if group.primary[rule] is not None and key not in self.stored_groups
+            ]
             self._add_outside(attribute, sorted(new), lambda entry: True)
             for group in self.groups.values():
                 value = group.primary[rule]
                 if value is None:
                     continue
-                found = list(search(self.session, self.subtree, "sub", _and(
-                    self.preset.user_filter, _tests(attribute, [value])), (self.preset.user_key,)))
+                found = list(
+                    search(
+                        self.session,
+                        self.subtree,
+                        "sub",
+                        _and(self.preset.user_filter, _tests(attribute, [value])),
+                        (self.preset.user_key,),
+                    )
+                )
                 keys = [self._key("user_key", self.preset.user_key, one[1], dn_text(one[0])) for one in found]
                 for key in keys if self.add_outside else ():  # who changed, and is in scope by this
                     if key in self.waiting and key not in self.users:
@@ -562,33 +680,41 @@ class _PartialReading(Reading):
                 stored = self.known.users(others)
                 self.primary[rule].setdefault(value, []).extend(key for key in others if key in stored)
 
-    def _groups_of_primary(self, values: Iterable[bytes]) -> Dict[bytes, str]:
+    def _groups_of_primary(self, values: Iterable[bytes]) -> dict[bytes, str]:
         """Return {primaryGroupID: stable key of the group}."""
-        found: Dict[bytes, str] = {}
+        found: dict[bytes, str] = {}
         for batch in batches(sorted(values)):
-            tests = "(|%s)" % "".join("(objectSid=%s-%s)" % (self.directory.identity, value.decode("ascii"))
-                                      for value in batch)
-            for raw_dn, entry, _raw in search(self.session, self.context, "sub", tests,
-                                              (self.preset.group_key, "objectSid")):
+            tests = "(|%s)" % "".join(
+                "(objectSid=%s-%s)" % (self.directory.identity, value.decode("ascii")) for value in batch
+            )
+            for raw_dn, entry, _raw in search(
+                self.session, self.context, "sub", tests, (self.preset.group_key, "objectSid")
+            ):
                 value = self._primary_value("objectSid", entry)
                 if value is not None:
                     found[value] = self._key("group_key", self.preset.group_key, entry, dn_text(raw_dn))
         return found
 
-    def _joined(self) -> Dict[str, List[str]]:
+    def _joined(self) -> dict[str, list[str]]:
         """Return those who changed, by their primary groups that were not read: they may be new there."""
         if not self.preset.primary_group:
             return {}
-        changed = {value: [key for key in keys if self.users.get(key) is not None]
-                   for value, keys in self.primary[0].items()}
+        changed = {
+            value: [key for key in keys if self.users.get(key) is not None] for value, keys in self.primary[0].items()
+        }
         changed = {value: keys for value, keys in changed.items() if keys}
         groups = self._groups_of_primary(changed)
-        return {groups[value]: sorted(keys) for value, keys in changed.items()
-                if value in groups and groups[value] in self.stored_groups and groups[value] not in self.groups
-                and groups[value] not in self.looked}
+        return {
+            groups[value]: sorted(keys)
+            for value, keys in changed.items()
+            if value in groups
+            and groups[value] in self.stored_groups
+            and groups[value] not in self.groups
+            and groups[value] not in self.looked
+        }
 
 
-def why_not(mark: Optional[Mark], now: int) -> str:
+def why_not(mark: Mark | None, now: int) -> str:
     """Return why nothing can be read since this mark; empty where it can be tried. ``now``: seconds since 1970."""
     if mark is None:
         return "the last run left no mark"

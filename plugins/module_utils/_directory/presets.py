@@ -13,13 +13,14 @@ name of an attribute. Entries are dicts: attribute name in lower case -> list of
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from .._errors import SynchronizationError
 from .._model import Fields, name_key
 from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, parse_dn, sid_text
 
-Entry = Dict[str, List[bytes]]
+Entry = dict[str, list[bytes]]
 
 
 class Preset(NamedTuple):
@@ -31,7 +32,7 @@ class Preset(NamedTuple):
     is_container: str  # filter: what becomes a user group, the selected containers aside
     user_filter: str  # filter: which users are wanted
     group_filter: str
-    group_classes: Tuple[str, ...]
+    group_classes: tuple[str, ...]
     user_key: str  # attribute that never changes while the entry lives
     group_key: str
     container_key: str
@@ -39,25 +40,25 @@ class Preset(NamedTuple):
     listed_name: str  # attribute of the user that `member_value` 'name' refers to, however users are named in the store
     group_name: str
     created: str
-    sid: Optional[str]
-    group_members: Tuple[str, ...]  # attributes of the group that list its members
+    sid: str | None
+    group_members: tuple[str, ...]  # attributes of the group that list its members
     member_value: str  # what stands in them: 'dn', 'name' or 'key'
-    primary_group: Tuple[Tuple[str, str], ...]  # attribute of the user = attribute of the group; the first one counts
-    user_groups: Optional[str]  # attribute of the user that lists its groups, instead of group_members
-    user_groups_value: Optional[str]  # 'dn' or 'name'
-    state: Tuple[str, ...]  # attributes that may say that a user is disabled
-    required: Tuple[str, ...]  # attributes that every user has: one that cannot be read makes the read incomplete
-    user_fields: Dict[str, Tuple[str, ...]]  # field -> attributes, the first that has a value counts
-    group_fields: Dict[str, Tuple[str, ...]]
-    user_lists: Dict[str, str]  # fields that an option added: all values of the attribute
-    group_lists: Dict[str, str]
+    primary_group: tuple[tuple[str, str], ...]  # attribute of the user = attribute of the group; the first one counts
+    user_groups: str | None  # attribute of the user that lists its groups, instead of group_members
+    user_groups_value: str | None  # 'dn' or 'name'
+    state: tuple[str, ...]  # attributes that may say that a user is disabled
+    required: tuple[str, ...]  # attributes that every user has: one that cannot be read makes the read incomplete
+    user_fields: dict[str, tuple[str, ...]]  # field -> attributes, the first that has a value counts
+    group_fields: dict[str, tuple[str, ...]]
+    user_lists: dict[str, str]  # fields that an option added: all values of the attribute
+    group_lists: dict[str, str]
     subtree: str  # where all entries lie, relative to the naming context; nothing else is ever read
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def _any_class(classes: Tuple[str, ...]) -> str:
+def _any_class(classes: tuple[str, ...]) -> str:
     tests = "".join("(objectClass=%s)" % name for name in classes)
     return tests if len(classes) == 1 else "(|%s)" % tests
 
@@ -82,15 +83,15 @@ _LDAP_GROUP_FIELDS = {"description": ("description",), "email": ("mail",)}
 def _ldap_preset(
     directory_type: str,
     user_class: str,
-    group_classes: Tuple[str, ...],
-    members: Tuple[str, ...],
+    group_classes: tuple[str, ...],
+    members: tuple[str, ...],
     member_value: str = "dn",
     key: str = "entryUUID",
     container_key: str = "entryUUID",
-    primary_group: Tuple[Tuple[str, str], ...] = (),
-    state: Tuple[str, ...] = (),
-    sid: Optional[str] = None,
-    group_fields: Optional[Dict[str, Tuple[str, ...]]] = None,
+    primary_group: tuple[tuple[str, str], ...] = (),
+    state: tuple[str, ...] = (),
+    sid: str | None = None,
+    group_fields: dict[str, tuple[str, ...]] | None = None,
     subtree: str = "",
 ) -> Preset:
     is_user, is_group = _any_class((user_class,)), _any_class(group_classes)
@@ -132,7 +133,7 @@ _ACTIVE_DIRECTORY = Preset(
     is_group="(objectClass=group)",
     # What the administrative tools hide is no place for people: CN=System, CN=Program Data, ...
     is_container="(|(objectClass=organizationalUnit)(&(|(objectClass=container)(objectClass=builtinDomain)"
-                 "(objectClass=domainDNS))(!(showInAdvancedViewOnly=TRUE))))",
+    "(objectClass=domainDNS))(!(showInAdvancedViewOnly=TRUE))))",
     user_filter="(&(objectCategory=person)(objectClass=user))",
     group_filter="(objectClass=group)",
     group_classes=("group",),
@@ -180,22 +181,63 @@ PRESETS = {
     preset.directory_type: preset
     for preset in (
         _ACTIVE_DIRECTORY,
-        _ldap_preset("openldap", "inetOrgPerson", _GROUPS_OF_NAMES, ("member", "uniqueMember"),
-                     state=("pwdAccountLockedTime", "shadowExpire")),
-        _ldap_preset("rfc2307", "posixAccount", ("posixGroup",), ("memberUid",), "name", primary_group=(_GID,),
-                     state=("pwdAccountLockedTime", "nsAccountLock", "shadowExpire")),
-        _ldap_preset("openldap_samba", "sambaSamAccount", ("sambaGroupMapping",), ("memberUid",), "name",
-                     primary_group=(("sambaPrimaryGroupSID", "sambaSID"), _GID), sid="sambaSID",
-                     state=("sambaAcctFlags", "pwdAccountLockedTime", "shadowExpire")),
-        _ldap_preset("open_directory", "apple-user", ("apple-group",),
-                     ("apple-group-memberguid", "apple-group-nestedgroup"), "key", "apple-generateduid",
-                     primary_group=(_GID,), state=("authAuthority",),
-                     group_fields={"display_name": ("apple-group-realname",)}),
+        _ldap_preset(
+            "openldap",
+            "inetOrgPerson",
+            _GROUPS_OF_NAMES,
+            ("member", "uniqueMember"),
+            state=("pwdAccountLockedTime", "shadowExpire"),
+        ),
+        _ldap_preset(
+            "rfc2307",
+            "posixAccount",
+            ("posixGroup",),
+            ("memberUid",),
+            "name",
+            primary_group=(_GID,),
+            state=("pwdAccountLockedTime", "nsAccountLock", "shadowExpire"),
+        ),
+        _ldap_preset(
+            "openldap_samba",
+            "sambaSamAccount",
+            ("sambaGroupMapping",),
+            ("memberUid",),
+            "name",
+            primary_group=(("sambaPrimaryGroupSID", "sambaSID"), _GID),
+            sid="sambaSID",
+            state=("sambaAcctFlags", "pwdAccountLockedTime", "shadowExpire"),
+        ),
+        _ldap_preset(
+            "open_directory",
+            "apple-user",
+            ("apple-group",),
+            ("apple-group-memberguid", "apple-group-nestedgroup"),
+            "key",
+            "apple-generateduid",
+            primary_group=(_GID,),
+            state=("authAuthority",),
+            group_fields={"display_name": ("apple-group-realname",)},
+        ),
         # cn=compat repeats every user and group, cn=provisioning keeps deleted ones: both lie beside cn=accounts.
-        _ldap_preset("freeipa", "posixAccount", ("ipaUserGroup",), ("member",), key="ipaUniqueID",
-                     container_key="nsUniqueId", state=("nsAccountLock",), subtree="cn=accounts"),
-        _ldap_preset("389ds", "inetOrgPerson", _GROUPS_OF_NAMES, ("member", "uniqueMember"), key="nsUniqueId",
-                     container_key="nsUniqueId", state=("nsAccountLock",)),
+        _ldap_preset(
+            "freeipa",
+            "posixAccount",
+            ("ipaUserGroup",),
+            ("member",),
+            key="ipaUniqueID",
+            container_key="nsUniqueId",
+            state=("nsAccountLock",),
+            subtree="cn=accounts",
+        ),
+        _ldap_preset(
+            "389ds",
+            "inetOrgPerson",
+            _GROUPS_OF_NAMES,
+            ("member", "uniqueMember"),
+            key="nsUniqueId",
+            container_key="nsUniqueId",
+            state=("nsAccountLock",),
+        ),
     )
 }
 LDAP_PRESETS = tuple(name for name in PRESETS if name != "active_directory")
@@ -261,12 +303,16 @@ def check_parameters(settings: Any) -> None:
     parameters = settings.ldap_parameters or {}
     given = {name for name, value in parameters.items() if value is not None}
     if parameters.get("preset") not in (None,) + LDAP_PRESETS:
-        raise SynchronizationError("ldap_parameters.preset: there is no preset '%s': set it to one of %s"
-                                   % (parameters["preset"], ", ".join(LDAP_PRESETS)))
+        raise SynchronizationError(
+            "ldap_parameters.preset: there is no preset '%s': set it to one of %s"
+            % (parameters["preset"], ", ".join(LDAP_PRESETS))
+        )
     for name, choices in (("member_value", ("dn", "name", "key")), ("user_groups_value", ("dn", "name"))):
         if parameters.get(name) not in (None,) + choices:
-            raise SynchronizationError("ldap_parameters.%s: there is no '%s': set it to one of %s"
-                                       % (name, parameters[name], ", ".join(choices)))
+            raise SynchronizationError(
+                "ldap_parameters.%s: there is no '%s': set it to one of %s"
+                % (name, parameters[name], ", ".join(choices))
+            )
     for name in ("user_class", "group_class"):
         _check_name(parameters, name, _OBJECT_CLASS, "object class")
     for name in ("user_key", "group_key", "user_groups"):
@@ -275,21 +321,29 @@ def check_parameters(settings: Any) -> None:
         members = parameters["group_members"]
         attributes = [members] if isinstance(members, str) else members
         if not isinstance(attributes, (list, tuple)) or not attributes or not all(map(_is_attribute, attributes)):
-            raise SynchronizationError("ldap_parameters.group_members: %r is neither an attribute nor a list of "
-                                       "attributes: write a name such as 'member'" % (members,))
+            raise SynchronizationError(
+                "ldap_parameters.group_members: %r is neither an attribute nor a list of "
+                "attributes: write a name such as 'member'" % (members,)
+            )
     if "user_groups_value" in given and "user_groups" not in given:
-        raise SynchronizationError("ldap_parameters.user_groups_value: it says what stands in "
-                                   "ldap_parameters.user_groups, which is missing: give that, or remove this")
+        raise SynchronizationError(
+            "ldap_parameters.user_groups_value: it says what stands in "
+            "ldap_parameters.user_groups, which is missing: give that, or remove this"
+        )
     for name in ("group_members", "member_value"):
         if {"user_groups", name} <= given:
-            raise SynchronizationError("ldap_parameters.%s: this and ldap_parameters.user_groups are two ways to find "
-                                       "the members of a group: remove one of them" % name)
+            raise SynchronizationError(
+                "ldap_parameters.%s: this and ldap_parameters.user_groups are two ways to find "
+                "the members of a group: remove one of them" % name
+            )
     if parameters.get("user_groups_value") == "name":
         options = {"ldap_parameters." + name for name in given & {"group_class", "group_key"}}
         options |= {name for name in ("group_filter", "group_attributes") if getattr(settings, name)}
         for name in sorted(options):
-            raise SynchronizationError("%s: it has nothing to act on with ldap_parameters.user_groups_value: name, "
-                                       "where groups have no entries: remove one of them" % name)
+            raise SynchronizationError(
+                "%s: it has nothing to act on with ldap_parameters.user_groups_value: name, "
+                "where groups have no entries: remove one of them" % name
+            )
 
 
 def _is_attribute(name: Any) -> bool:
@@ -311,7 +365,7 @@ def resolve(settings: Any, type_of_directory: str) -> Preset:
     check_parameters(settings)
     preset = PRESETS[type_of_directory]
     given = {name: value for name, value in (settings.ldap_parameters or {}).items() if value is not None}
-    changes: Dict[str, Any] = {name: given[name] for name in ("user_key", "group_key", "member_value") if name in given}
+    changes: dict[str, Any] = {name: given[name] for name in ("user_key", "group_key", "member_value") if name in given}
     if "user_class" in given:
         changes["is_user"] = _any_class((given["user_class"],))
     if "group_class" in given:
@@ -321,8 +375,9 @@ def resolve(settings: Any, type_of_directory: str) -> Preset:
         members = given["group_members"]
         changes["group_members"] = (members,) if isinstance(members, str) else tuple(dict.fromkeys(members))
     if "user_groups" in given:
-        changes.update(user_groups=given["user_groups"], user_groups_value=given.get("user_groups_value", "dn"),
-                       group_members=())
+        changes.update(
+            user_groups=given["user_groups"], user_groups_value=given.get("user_groups_value", "dn"), group_members=()
+        )
     preset = preset._replace(**changes)
     user_name, user_fields, user_lists = _fields(settings.user_attributes, preset.user_name, preset.user_fields)
     group_name, group_fields, group_lists = _fields(settings.group_attributes, preset.group_name, preset.group_fields)
@@ -331,12 +386,16 @@ def resolve(settings: Any, type_of_directory: str) -> Preset:
     return preset._replace(
         user_filter=_all_of("user_filter", preset.is_user, settings.user_filter),
         group_filter=_all_of("group_filter", preset.is_group, settings.group_filter, security),
-        user_name=user_name, user_fields=user_fields, user_lists=user_lists,
-        group_name=group_name, group_fields=group_fields, group_lists=group_lists,
+        user_name=user_name,
+        user_fields=user_fields,
+        user_lists=user_lists,
+        group_name=group_name,
+        group_fields=group_fields,
+        group_lists=group_lists,
     )
 
 
-def _all_of(option: str, *filters: Optional[str]) -> str:
+def _all_of(option: str, *filters: str | None) -> str:
     given = [text.strip() for text in filters if text]
     for text in given:
         try:
@@ -346,7 +405,7 @@ def _all_of(option: str, *filters: Optional[str]) -> str:
     return given[0] if len(given) == 1 else "(&%s)" % "".join(given)
 
 
-def _fields(mapping: Optional[dict], name: str, fields: dict) -> Tuple[str, dict, dict]:
+def _fields(mapping: dict | None, name: str, fields: dict) -> tuple[str, dict, dict]:
     """Return the attribute of the name, the fields of the preset, and the fields that the option adds."""
     mapping = dict(mapping or {})
     name = mapping.pop("name", name)
@@ -357,11 +416,11 @@ def _fields(mapping: Optional[dict], name: str, fields: dict) -> Tuple[str, dict
 # --- state -----------------------------------------------------------------------------------------------------------
 
 
-def _account_control_disables(values: List[bytes], now: int) -> bool:
+def _account_control_disables(values: list[bytes], now: int) -> bool:
     return int(values[0]) & 2 != 0  # ADS_UF_ACCOUNTDISABLE, MS-ADTS 2.2.16
 
 
-def _account_expired(values: List[bytes], now: int) -> bool:
+def _account_expired(values: list[bytes], now: int) -> bool:
     value = values[0]
     if value == b"0" or value == b"9223372036854775807":  # both mean never, and nearly everybody has one of them
         return False
@@ -369,32 +428,32 @@ def _account_expired(values: List[bytes], now: int) -> bool:
     return expires is not None and expires <= now
 
 
-def _account_lock_disables(values: List[bytes], now: int) -> bool:
+def _account_lock_disables(values: list[bytes], now: int) -> bool:
     return values[0].lower() == b"true"
 
 
-def _locked_for_good(values: List[bytes], now: int) -> bool:
+def _locked_for_good(values: list[bytes], now: int) -> bool:
     # Any other time is a lock-out that ends by itself (slapo-ppolicy(5)).
     return values[0] == b"000001010000Z"
 
 
-def _samba_flags_disable(values: List[bytes], now: int) -> bool:
+def _samba_flags_disable(values: list[bytes], now: int) -> bool:
     return b"D" in values[0]  # '[DU         ]'
 
 
-def _shadow_expired(values: List[bytes], now: int) -> bool:
+def _shadow_expired(values: list[bytes], now: int) -> bool:
     # Days since 1970; a negative number is never. shadow(5) warns of 0; for pam_unix it is a day long gone, and
     # 'chage -E 0' is how accounts are locked.
     expires = int(values[0])
     return 0 <= expires <= now // 86400
 
 
-def _authority_disables(values: List[bytes], now: int) -> bool:
+def _authority_disables(values: list[bytes], now: int) -> bool:
     return any(b";disableduser;" in value.lower() for value in values)
 
 
 # Spelled as in the table -> as in an entry, and whether its values disable the user.
-_STATE: Dict[str, Tuple[str, Callable[[List[bytes], int], bool]]] = {
+_STATE: dict[str, tuple[str, Callable[[list[bytes], int], bool]]] = {
     attribute: (attribute.lower(), disables)
     for attribute, disables in (
         ("userAccountControl", _account_control_disables),
@@ -437,7 +496,7 @@ def state_is_lasting(preset: Preset, attributes: Entry) -> bool:
     return True
 
 
-def state_expires(preset: Preset, attributes: Entry, now: int) -> Optional[int]:
+def state_expires(preset: Preset, attributes: Entry, now: int) -> int | None:
     """Return when time alone will disable a user who is enabled, in seconds since 1970; None where it will not."""
     times = []
     for attribute in preset.state:
@@ -476,7 +535,7 @@ def any_of(attribute: str, keys: Iterable[str]) -> str:
     return "(|%s)" % "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for key in keys)
 
 
-def _one_value(attribute: str, values: List[bytes], dn: str) -> bytes:
+def _one_value(attribute: str, values: list[bytes], dn: str) -> bytes:
     """Return the value that stands in the DN, else the smallest: values are a set, their order says nothing."""
     if len(values) == 1:
         return values[0]
@@ -488,11 +547,11 @@ def _one_value(attribute: str, values: List[bytes], dn: str) -> bytes:
     return min(values)
 
 
-def name_reader(attribute: str) -> Callable[[Entry, str], Tuple[Optional[str], Optional[str]]]:
+def name_reader(attribute: str) -> Callable[[Entry, str], tuple[str | None, str | None]]:
     """Return the function that returns (name, None) of an entry, given its DN as well; or (None, why there is none)."""
     in_lower_case, to_text = attribute.lower(), text_of(attribute)
 
-    def read(entry: Entry, dn: str) -> Tuple[Optional[str], Optional[str]]:
+    def read(entry: Entry, dn: str) -> tuple[str | None, str | None]:
         values = entry.get(in_lower_case)
         if not values:
             return None, "it has no %s that can be read" % attribute
@@ -506,7 +565,7 @@ def name_reader(attribute: str) -> Callable[[Entry, str], Tuple[Optional[str], O
     return read
 
 
-def name_problem(name: str, attribute: str) -> Optional[str]:
+def name_problem(name: str, attribute: str) -> str | None:
     """Return why the text cannot be a name in the store; None if it can."""
     if not name.strip():
         return "its %s is blank" % attribute
@@ -519,17 +578,19 @@ _KINDS_OF_ENTRIES = 1000  # by the attributes that they have: so many are rememb
 
 
 def field_reader(
-    fields: Dict[str, Tuple[str, ...]], lists: Dict[str, str]
-) -> Callable[[Entry, str], Tuple[Fields, List[str]]]:
+    fields: dict[str, tuple[str, ...]], lists: dict[str, str]
+) -> Callable[[Entry, str], tuple[Fields, list[str]]]:
     """Return the function that returns the fields of an entry, given its DN as well, and for each field that it leaves
     out since its value is no text, why.
     """
     # What is asked for many times for each entry is asked once. Of the dozens of attributes that fields may come from,
     # an entry has a few, and most entries have the same.
-    all_first_of = [(field, [(attribute.lower(), attribute, text_of(attribute)) for attribute in attributes])
-                    for field, attributes in sorted(fields.items())]  # as JSON will want them
+    all_first_of = [
+        (field, [(attribute.lower(), attribute, text_of(attribute)) for attribute in attributes])
+        for field, attributes in sorted(fields.items())
+    ]  # as JSON will want them
     all_of = [(field, attribute.lower(), attribute, text_of(attribute)) for field, attribute in lists.items()]
-    by_attributes: Dict[Tuple[str, ...], list] = {}
+    by_attributes: dict[tuple[str, ...], list] = {}
 
     def that_it_may_have(entry: Entry) -> list:
         if len(by_attributes) >= _KINDS_OF_ENTRIES:
@@ -538,9 +599,9 @@ def field_reader(
         found = by_attributes[tuple(entry)] = [(field, sources) for field, sources in first_of if sources]
         return found
 
-    def read(entry: Entry, dn: str) -> Tuple[Fields, List[str]]:
+    def read(entry: Entry, dn: str) -> tuple[Fields, list[str]]:
         found: Fields = {}
-        problems: List[str] = []
+        problems: list[str] = []
         first_of = by_attributes.get(tuple(entry))
         for field, attributes in that_it_may_have(entry) if first_of is None else first_of:
             for name, attribute, to_text in attributes:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Container
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Union
 
 from .._errors import SynchronizationError
 from .._model import (
@@ -77,8 +77,18 @@ _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
 
 # Naming contexts that hold no people.
-NO_PEOPLE = ("cn=config", "cn=monitor", "cn=accesslog", "cn=changelog", "cn=deltalog", "cn=authdata", "cn=schema",
-             "cn=subschema", "o=ipaca", "o=netscaperoot")
+NO_PEOPLE = (
+    "cn=config",
+    "cn=monitor",
+    "cn=accesslog",
+    "cn=changelog",
+    "cn=deltalog",
+    "cn=authdata",
+    "cn=schema",
+    "cn=subschema",
+    "o=ipaca",
+    "o=netscaperoot",
+)
 
 
 # --- which directory this is -----------------------------------------------------------------------------------------
@@ -112,9 +122,12 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
     people = sorted(context for context in contexts if context and not context.startswith(NO_PEOPLE))
     if len(people) != 1:
         raise SynchronizationError(
-            "distinguished_name: the server has %s: name what is to be read" % (
+            "distinguished_name: the server has %s: name what is to be read"
+            % (
                 "several naming contexts (%s)" % ", ".join("'%s'" % contexts[context] for context in people)
-                if people else "no naming context that this login can see")
+                if people
+                else "no naming context that this login can see"
+            )
         )
     return contexts[people[0]]
 
@@ -125,14 +138,15 @@ def _if_cut(dns: Sequence[str]) -> str:
     return "; a DN with commas is one string, not a list" if cut else ""
 
 
-def _context_of(dn: str, contexts: Dict[str, str], dns: Sequence[str]) -> str:
+def _context_of(dn: str, contexts: dict[str, str], dns: Sequence[str]) -> str:
     """Return the longest naming context, in normal form, that the DN lies in."""
     normal = normal_dn(dn)
     within = [context for context in contexts if dn_is_within(normal, context)]
     if not within:
-        raise SynchronizationError("distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
-                                   "correct it%s"
-                                   % (dn, ", ".join("'%s'" % text for text in contexts.values()), _if_cut(dns)))
+        raise SynchronizationError(
+            "distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
+            "correct it%s" % (dn, ", ".join("'%s'" % text for text in contexts.values()), _if_cut(dns))
+        )
     return max(within, key=len)
 
 
@@ -143,8 +157,10 @@ def identify(settings: Any, session: Session, preset: Preset) -> Directory:
         for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", ("objectSid",), True)):
             if "objectsid" in entry:
                 return Directory(sid_text(entry["objectsid"][0]), preset.directory_type)
-        raise ReadError("%s: the objectSid of the domain '%s' cannot be read: give the account the right to read it"
-                        % (session.account_option, context))
+        raise ReadError(
+            "%s: the objectSid of the domain '%s' cannot be read: give the account the right to read it"
+            % (session.account_option, context)
+        )
     identity = normal_dn(context)
     attribute = preset.container_key
     for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", (attribute,), missing_ok=True)):
@@ -163,8 +179,15 @@ def same_directory(one: str, other: str) -> bool:
 # --- one read --------------------------------------------------------------------------------------------------------
 
 
-def read(settings: Any, session: Session, preset: Preset, directory: Directory, digests: Digests, now: int,
-         marking: bool = False) -> Snapshot:
+def read(
+    settings: Any,
+    session: Session,
+    preset: Preset,
+    directory: Directory,
+    digests: Digests,
+    now: int,
+    marking: bool = False,
+) -> Snapshot:
     """Read everything in scope and return it, or raise: ReadError for an incomplete read, SynchronizationError else.
 
     `settings` has distinguished_name, exclude_distinguished_name, outside_members and group_structure; `now` is in
@@ -177,14 +200,16 @@ def complete_or_error(take_snapshot: Callable[[], Snapshot]) -> Snapshot:
     try:
         return take_snapshot()
     except ValueError as error:
-        raise ReadError("server: the read is not complete, since the directory sent something that cannot be read "
-                        "(%s): correct it there" % error) from None
+        raise ReadError(
+            "server: the read is not complete, since the directory sent something that cannot be read "
+            "(%s): correct it there" % error
+        ) from None
 
 
 class _Miss(NamedTuple):
     """Why a value leads to no one in scope. ``kind`` counts it; None: nobody knows who it is, so it is reported."""
 
-    kind: Optional[str]
+    kind: str | None
     reason: str
 
 
@@ -206,7 +231,7 @@ class _Group:
 
     __slots__ = ("as_stored", "hashed", "listed", "plain", "primary", "record")
 
-    def __init__(self, record: UserGroup, primary: List[Optional[bytes]], hashed: bytes = b"") -> None:
+    def __init__(self, record: UserGroup, primary: list[bytes | None], hashed: bytes = b"") -> None:
         self.record = record
         self.hashed = hashed  # of the entry as it came; empty where that does not decide who is a member
         self.as_stored = False  # so nothing is listed here
@@ -218,8 +243,7 @@ class _Group:
 class Reading:
     """One read. The methods stand in the order in which they run."""
 
-    def __init__(self, settings, session, preset: Preset, directory, digests: Digests, now: int,
-                 marking: bool) -> None:
+    def __init__(self, settings, session, preset: Preset, directory, digests: Digests, now: int, marking: bool) -> None:
         self.settings, self.session, self.preset, self.directory = settings, session, preset, directory
         self.digests, self.now = digests, now
         self.context = naming_context(settings, session, preset)
@@ -228,65 +252,65 @@ class Reading:
         self.subtree_normal = normal_dn(self.subtree)
         self.ad = preset.directory_type == "active_directory"
         self.marking = marking
-        self.warnings: List[str] = []
-        self.not_stored: List[Tuple[str, str]] = []
+        self.warnings: list[str] = []
+        self.not_stored: list[tuple[str, str]] = []
 
         self.containers_are_groups = settings.group_structure in ("organizational_units", "both")
         self.groups_are_groups = settings.group_structure in ("groups", "both")
         self.names_are_groups = preset.user_groups_value == "name"
         self.add_outside = settings.outside_members == "add"
 
-        self.excluded: List[str] = []  # normal DNs of subtrees
-        self.excluded_keys: Set[str] = set()  # of the excluded entries themselves, which may be users or groups
-        self.selected: Dict[str, str] = {}  # DN as written in the option -> stable key
-        self.selected_containers: Dict[str, str] = {}  # normal DN -> DN, nested ones too
-        self.selected_groups: Dict[str, str] = {}  # DN -> stable key
-        self.roots: Dict[str, str] = {}  # bases that are searched, no one inside another: normal DN -> DN
+        self.excluded: list[str] = []  # normal DNs of subtrees
+        self.excluded_keys: set[str] = set()  # of the excluded entries themselves, which may be users or groups
+        self.selected: dict[str, str] = {}  # DN as written in the option -> stable key
+        self.selected_containers: dict[str, str] = {}  # normal DN -> DN, nested ones too
+        self.selected_groups: dict[str, str] = {}  # DN -> stable key
+        self.roots: dict[str, str] = {}  # bases that are searched, no one inside another: normal DN -> DN
         self.whole = False  # they cover all there is
-        self.places: Dict[bytes, Tuple[Optional[str], bool]] = {}  # DN as read -> (home, excluded) of what is below it
+        self.places: dict[bytes, tuple[str | None, bool]] = {}  # DN as read -> (home, excluded) of what is below it
         self.need_places = self.containers_are_groups or bool(settings.exclude_distinguished_name)
 
-        self.users: Dict[str, Optional[User]] = {}
-        self.twice: Set[str] = set()  # keys that came with two DNs
+        self.users: dict[str, User | None] = {}
+        self.twice: set[str] = set()  # keys that came with two DNs
         # Users who came once more -> what `_list_user` was told the last time.
-        self.came_again: Dict[str, Tuple[bytes, Entry, Optional[str]]] = {}
+        self.came_again: dict[str, tuple[bytes, Entry, str | None]] = {}
         # Keys of the stored groups whose lists may lead to others than when they were read. None: any may.
-        self.concerned: Optional[Set[str]] = set()
-        self.new_primary: List[Set[bytes]] = [set() for dummy in preset.primary_group]  # by rule: values of who changed
-        self.by_value: Dict[bytes, str] = {}  # what a member list may say, as read -> key of the user
-        self.by_name: Dict[str, Union[str, _Miss]] = {}  # folded name -> key of the user
-        self.several: Dict[str, Set[str]] = {}  # folded name that is ambiguous -> keys of the users
-        self.primary: List[Dict[bytes, List[str]]] = [{} for dummy in preset.primary_group]
-        self.user_side: Dict[bytes, List[str]] = {}  # value of user_groups -> keys of users
-        self.at_home: Dict[str, List[str]] = {}  # key of a container -> keys of users
+        self.concerned: set[str] | None = set()
+        self.new_primary: list[set[bytes]] = [set() for dummy in preset.primary_group]  # by rule: values of who changed
+        self.by_value: dict[bytes, str] = {}  # what a member list may say, as read -> key of the user
+        self.by_name: dict[str, str | _Miss] = {}  # folded name -> key of the user
+        self.several: dict[str, set[str]] = {}  # folded name that is ambiguous -> keys of the users
+        self.primary: list[dict[bytes, list[str]]] = [{} for dummy in preset.primary_group]
+        self.user_side: dict[bytes, list[str]] = {}  # value of user_groups -> keys of users
+        self.at_home: dict[str, list[str]] = {}  # key of a container -> keys of users
 
-        self.groups: Dict[str, _Group] = {}
-        self.groups_twice: Set[str] = set()
-        self.ranges: List[Tuple[str, str, List[bytes], str]] = []  # (key, attribute, first values, their range)
-        self.containers: Dict[str, UserGroup] = {}
-        self.nodes: Dict[str, str] = {}  # normal DN -> key of the container
-        self.by_token: Dict[str, Outcome] = {}  # normal DN, folded name or key -> what it leads to
-        self.outcomes: Dict[bytes, Outcome] = {}  # value as listed -> what it leads to
-        self.contexts_below: Optional[List[str]] = None
-        self.unresolved: List[Tuple[str, Unresolved]] = []
-        self.other_members: Dict[str, int] = {}
-        self.dangling: Dict[str, List[str]] = {}
+        self.groups: dict[str, _Group] = {}
+        self.groups_twice: set[str] = set()
+        self.ranges: list[tuple[str, str, list[bytes], str]] = []  # (key, attribute, first values, their range)
+        self.containers: dict[str, UserGroup] = {}
+        self.nodes: dict[str, str] = {}  # normal DN -> key of the container
+        self.by_token: dict[str, Outcome] = {}  # normal DN, folded name or key -> what it leads to
+        self.outcomes: dict[bytes, Outcome] = {}  # value as listed -> what it leads to
+        self.contexts_below: list[str] | None = None
+        self.unresolved: list[tuple[str, Unresolved]] = []
+        self.other_members: dict[str, int] = {}
+        self.dangling: dict[str, list[str]] = {}
 
-        self.position: Optional[Dict[str, Any]] = None  # where the server stood before anything was read
+        self.position: dict[str, Any] | None = None  # where the server stood before anything was read
         self.no_position = ""  # why nothing tells where it stood
         self.versions = b""
-        self.again: Set[str] = set()  # keys of what must be looked at in the next read, whatever changes
+        self.again: set[str] = set()  # keys of what must be looked at in the next read, whatever changes
         # Normal DN in lists that leads to no one in scope -> key of who is there, and by lists the value as listed, and
         # whether it is reported.
-        self.open: Dict[str, Tuple[str, Dict[str, Tuple[str, bool]]]] = {}
-        self.there: Dict[str, str] = {}
-        self.former: Dict[str, str] = {}  # token of where somebody was who came again elsewhere -> his key
+        self.open: dict[str, tuple[str, dict[str, tuple[str, bool]]]] = {}
+        self.there: dict[str, str] = {}
+        self.former: dict[str, str] = {}  # token of where somebody was who came again elsewhere -> his key
         # Tokens of what leads to somebody whose record will not tell so: in the next read nothing but a note that lists
         # have it tells then that it meant him.
-        self.unrecorded: Set[str] = set()
-        self.otherwise: Set[str] = set()  # keys of users whom another synchronization writes, and has otherwise
-        self.listed_as: Dict[Tuple[str, str], List[str]] = {}  # see Snapshot
-        self.outside: Set[str] = set()  # keys of those in scope who lie outside the selected containers
+        self.unrecorded: set[str] = set()
+        self.otherwise: set[str] = set()  # keys of users whom another synchronization writes, and has otherwise
+        self.listed_as: dict[tuple[str, str], list[str]] = {}  # see Snapshot
+        self.outside: set[str] = set()  # keys of those in scope who lie outside the selected containers
 
         self.user_key, self.created = preset.user_key.lower(), preset.created.lower()
         self.sid = (preset.sid or "").lower()
@@ -295,32 +319,55 @@ class Reading:
         self.key_text = text_of(preset.user_key)
         self.members_by = "" if preset.user_groups else preset.member_value
         # RFC 4519, 3.5 and 3.6: a group that has no member has members that are hidden. Other servers relax that.
-        self.never_empty = {b"groupofnames", b"groupofuniquenames"} if preset.directory_type == "openldap" and set(
-            preset.group_members) >= {"member", "uniqueMember"} else set()
+        self.never_empty = (
+            {b"groupofnames", b"groupofuniquenames"}
+            if preset.directory_type == "openldap" and set(preset.group_members) >= {"member", "uniqueMember"}
+            else set()
+        )
         # In 389 Directory Server they may be empty, and no name tells which are.
-        self.empty_or_hidden: Optional[Dict[str, str]] = {} if preset.directory_type in ("389ds", "freeipa") else None
+        self.empty_or_hidden: dict[str, str] | None = {} if preset.directory_type in ("389ds", "freeipa") else None
         self.read_user_name, self.read_group_name = name_reader(preset.user_name), name_reader(preset.group_name)
         self.read_user_fields = field_reader(preset.user_fields, preset.user_lists)
         self.read_group_fields = field_reader(preset.group_fields, preset.group_lists)
         self.required = [attribute.lower() for attribute in preset.required]
         self.primary_of_user = [(rule, pair[0].lower()) for rule, pair in enumerate(preset.primary_group)]
         # What `_list_user` looks at: name in an entry, and header in its encoding.
-        self.listed_by = [(name.lower(), attribute_header(name)) for name in _attributes(
-            {"name": preset.listed_name, "key": preset.user_key}.get(self.members_by), preset.user_groups,
-            *(pair[0] for pair in preset.primary_group))]
+        self.listed_by = [
+            (name.lower(), attribute_header(name))
+            for name in _attributes(
+                {"name": preset.listed_name, "key": preset.user_key}.get(self.members_by),
+                preset.user_groups,
+                *(pair[0] for pair in preset.primary_group),
+            )
+        ]
         # Most lists are as stored, and are not looked at then: so they are decoded apart from the rest of an entry.
         self.list_headers = frozenset(map(attribute_header, preset.group_members))
         # The digests themselves, since a million parts of them would take fifty megabytes.
-        self.as_stored = {digest: key for key, digest in digests.users.items()
-                          if digest and digest[_HASH:] in (_ENABLED, _DISABLED)}
+        self.as_stored = {
+            digest: key for key, digest in digests.users.items() if digest and digest[_HASH:] in (_ENABLED, _DISABLED)
+        }
         self.user_attributes = _attributes(
-            preset.user_key, preset.user_name, preset.listed_name, preset.created, preset.sid, preset.user_groups,
-            *preset.state, *preset.required, *(pair[0] for pair in preset.primary_group), *preset.user_lists.values(),
+            preset.user_key,
+            preset.user_name,
+            preset.listed_name,
+            preset.created,
+            preset.sid,
+            preset.user_groups,
+            *preset.state,
+            *preset.required,
+            *(pair[0] for pair in preset.primary_group),
+            *preset.user_lists.values(),
             *(attribute for several in preset.user_fields.values() for attribute in several),
         )
         self.group_attributes = _attributes(
-            "objectClass", preset.group_key, preset.group_name, preset.created, "groupType" if self.ad else None,
-            *preset.group_members, *(pair[1] for pair in preset.primary_group), *preset.group_lists.values(),
+            "objectClass",
+            preset.group_key,
+            preset.group_name,
+            preset.created,
+            "groupType" if self.ad else None,
+            *preset.group_members,
+            *(pair[1] for pair in preset.primary_group),
+            *preset.group_lists.values(),
             *(attribute for several in preset.group_fields.values() for attribute in several),
         )
 
@@ -340,8 +387,10 @@ class Reading:
         self._check_unique("group_key", self.preset.group_key, self.preset.group_filter, self.groups_twice)
         both = sorted(self.users.keys() & self.groups.keys())
         if both:
-            raise SynchronizationError("ldap_parameters.user_key, ldap_parameters.group_key: '%s' is the key of a user "
-                                       "and of a group: name attributes that tell them apart" % both[0])
+            raise SynchronizationError(
+                "ldap_parameters.user_key, ldap_parameters.group_key: '%s' is the key of a user "
+                "and of a group: name attributes that tell them apart" % both[0]
+            )
         self._check_required()
         self._prove_outside(self.outside)
         user_groups = self._finished_groups()
@@ -351,9 +400,14 @@ class Reading:
             users=self.users,
             user_groups=user_groups,
             lost_users=self._lost(self.digests.users, self.users, [(self.preset.user_key, self.preset.user_filter)]),
-            lost_user_groups=self._lost(self.digests.user_groups, user_groups, [
-                (self.preset.group_key, self.preset.group_filter if self.groups_are_groups else None),
-                (self.preset.container_key, self.preset.is_container if self.containers_are_groups else None)]),
+            lost_user_groups=self._lost(
+                self.digests.user_groups,
+                user_groups,
+                [
+                    (self.preset.group_key, self.preset.group_filter if self.groups_are_groups else None),
+                    (self.preset.container_key, self.preset.is_container if self.containers_are_groups else None),
+                ],
+            ),
             unresolved=self.unresolved,
             not_stored=self.not_stored,
             other_members=self.other_members,
@@ -376,7 +430,7 @@ class Reading:
         except changes.ReadFully as why:
             self.no_position = str(why)
 
-    def _asked_position(self) -> Dict[str, Any]:
+    def _asked_position(self) -> dict[str, Any]:
         position = changes.position(self.session, self._where(()))
         if position["way"] == changes.SWEEP:
             self.versions = changes.versions(self.session, self._where(self._known_outside()))
@@ -390,7 +444,7 @@ class Reading:
     def _prove_changes(self) -> None:
         changes.prove(self.session, self._where(()))
 
-    def _prove_outside(self, keys: Set[str]) -> None:
+    def _prove_outside(self, keys: set[str]) -> None:
         """See that changes of these are told as well, who were not known to be in scope when the others were proven."""
         if self.position and self.position["way"] == changes.SYNCREPL and keys:
             place = changes.Place(self.preset, self.context, {}, sorted(keys))
@@ -407,20 +461,33 @@ class Reading:
             return changes.Place(self.preset, self.context, {self.subtree_normal: self.subtree}, ())
         return changes.Place(self.preset, self.context, self.roots, outside)
 
-    def _selection(self) -> Dict[str, Any]:
+    def _selection(self) -> dict[str, Any]:
         """Return what is selected and excluded, as it lies now."""
-        return {"containers": sorted(self.roots), "groups": sorted(map(normal_dn, self.selected_groups)),
-                "keys": self.selected, "excluded": sorted(self.excluded), "excluded_keys": sorted(self.excluded_keys)}
+        return {
+            "containers": sorted(self.roots),
+            "groups": sorted(map(normal_dn, self.selected_groups)),
+            "keys": self.selected,
+            "excluded": sorted(self.excluded),
+            "excluded_keys": sorted(self.excluded_keys),
+        }
 
-    def _position_as_mark(self) -> Optional[Mark]:
+    def _position_as_mark(self) -> Mark | None:
         if self.position is None:
             return Mark({"none": self.no_position}) if self.no_position else None
-        return Mark(dict(self.position, selection=self._selection(), again=sorted(self.again),
-                         open=self.open, outside=sorted(self.outside)), self.versions)
+        return Mark(
+            dict(
+                self.position,
+                selection=self._selection(),
+                again=sorted(self.again),
+                open=self.open,
+                outside=sorted(self.outside),
+            ),
+            self.versions,
+        )
 
     # --- what is selected and what is excluded
 
-    def _base(self, dn: str, filter: str) -> Optional[Entry]:
+    def _base(self, dn: str, filter: str) -> Entry | None:
         """Return the keys of the entry if it exists and matches."""
         attributes = _attributes(self.preset.user_key, self.preset.group_key, self.preset.container_key)
         found = list(search(self.session, dn, "base", filter, attributes, missing_ok=True))
@@ -428,8 +495,10 @@ class Reading:
 
     def _check_within(self, option: str, dn: str, dns: Sequence[str]) -> None:
         if not dn_is_within(normal_dn(dn), self.context_normal):
-            raise SynchronizationError("%s: '%s' does not lie in the naming context '%s': correct it, or make another "
-                                       "synchronization for it%s" % (option, dn, self.context, _if_cut(dns)))
+            raise SynchronizationError(
+                "%s: '%s' does not lie in the naming context '%s': correct it, or make another "
+                "synchronization for it%s" % (option, dn, self.context, _if_cut(dns))
+            )
 
     def _exclude(self) -> None:
         option = "exclude_distinguished_name"
@@ -437,11 +506,14 @@ class Reading:
             self._check_within(option, dn, self.settings.exclude_distinguished_name)
             found = self._base(dn, "(objectClass=*)")
             if found is None:
-                raise SynchronizationError("%s: '%s' does not exist in the directory, or the account cannot read it: "
-                                           "correct or remove it" % (option, dn))
+                raise SynchronizationError(
+                    "%s: '%s' does not exist in the directory, or the account cannot read it: "
+                    "correct or remove it" % (option, dn)
+                )
             self.excluded.append(normal_dn(dn))
             self.excluded_keys.update(
-                _keys_of(found, self.preset.user_key, self.preset.group_key, self.preset.container_key))
+                _keys_of(found, self.preset.user_key, self.preset.group_key, self.preset.container_key)
+            )
 
     def _select(self) -> None:
         """Look up what is selected, and tell containers from groups."""
@@ -452,13 +524,16 @@ class Reading:
             group = self._base(dn, self.preset.is_group)
             if group:
                 self.selected[written] = self.selected_groups[dn] = self._key(
-                    "group_key", self.preset.group_key, group, dn)
+                    "group_key", self.preset.group_key, group, dn
+                )
                 if self._base(dn, self.preset.group_filter) is None:
-                    self.warnings.append("distinguished_name: the group '%s' is left out by group_filter or "
-                                         "group_types" % written)
+                    self.warnings.append(
+                        "distinguished_name: the group '%s' is left out by group_filter or group_types" % written
+                    )
             elif self._base(dn, self.preset.is_user) is not None:
-                raise SynchronizationError("distinguished_name: '%s' is a user: select a container, or a group that "
-                                           "has the user" % written)
+                raise SynchronizationError(
+                    "distinguished_name: '%s' is a user: select a container, or a group that has the user" % written
+                )
             else:
                 self.selected_containers[normal_dn(dn)] = dn
                 # Without a key a renamed container cannot be followed; nothing else needs it.
@@ -473,23 +548,28 @@ class Reading:
         """Return the DN that the selected entry has now: a renamed one is followed by its stored key."""
         found = self._base(written, "(objectClass=*)")
         key = self.digests.selected.get(written)
-        if found is not None and (key is None or key in _keys_of(
-                found, self.preset.group_key, self.preset.container_key)):
+        if found is not None and (
+            key is None or key in _keys_of(found, self.preset.group_key, self.preset.container_key)
+        ):
             return written
         followed = self._dn_of(key) if key else None
         if found is None and followed is None:
-            raise SynchronizationError("distinguished_name: '%s' does not exist in the directory, or the account "
-                                       "cannot read it: correct or remove it" % written)
+            raise SynchronizationError(
+                "distinguished_name: '%s' does not exist in the directory, or the account "
+                "cannot read it: correct or remove it" % written
+            )
         if found is not None and followed is not None:
-            raise SynchronizationError("distinguished_name: '%s' is another entry than in the last run, and that one "
-                                       "is now '%s': name the one you mean, or rename it" % (written, followed))
+            raise SynchronizationError(
+                "distinguished_name: '%s' is another entry than in the last run, and that one "
+                "is now '%s': name the one you mean, or rename it" % (written, followed)
+            )
         if followed is not None:
             self.warnings.append("distinguished_name: '%s' is now '%s': correct it in the option" % (written, followed))
             return followed
         self.warnings.append("distinguished_name: '%s' is another entry than in the last run" % written)
         return written
 
-    def _dn_of(self, key: str) -> Optional[str]:
+    def _dn_of(self, key: str) -> str | None:
         """Return the DN of the group or container that has the key now."""
         attributes = _attributes(self.preset.group_key, self.preset.container_key)
         tests = "".join(any_of(attribute, [key]) for attribute in attributes)
@@ -499,16 +579,19 @@ class Reading:
     def _check_readable(self, written: str, dn: str) -> None:
         normal = normal_dn(dn)
         if not dn_is_within(normal, self.subtree_normal) and not dn_is_within(self.subtree_normal, normal):
-            raise SynchronizationError("distinguished_name: '%s' does not lie in '%s', where this type of directory "
-                                       "has its users and groups: correct it" % (written, self.subtree))
+            raise SynchronizationError(
+                "distinguished_name: '%s' does not lie in '%s', where this type of directory "
+                "has its users and groups: correct it" % (written, self.subtree)
+            )
 
-    def _roots(self) -> Dict[str, str]:
-        bases: Dict[str, str] = {}
+    def _roots(self) -> dict[str, str]:
+        bases: dict[str, str] = {}
         for normal, dn in self.selected_containers.items():
             above = dn_is_within(self.subtree_normal, normal)
             bases[self.subtree_normal if above else normal] = self.subtree if above else dn
         return {
-            normal: dn for normal, dn in sorted(bases.items())
+            normal: dn
+            for normal, dn in sorted(bases.items())
             if not any(normal != other and dn_is_within(normal, other) for other in bases)
         }
 
@@ -516,24 +599,28 @@ class Reading:
 
     def _read_containers(self) -> None:
         attributes = _attributes(
-            "objectClass", self.preset.container_key, self.preset.created, *self.preset.group_lists.values(),
+            "objectClass",
+            self.preset.container_key,
+            self.preset.created,
+            *self.preset.group_lists.values(),
             *(attribute for several in self.preset.group_fields.values() for attribute in several),
         )
-        found: List[tuple] = []
+        found: list[tuple] = []
         for dn in self.selected_containers.values():
             found += search(self.session, dn, "base", "(objectClass=*)", attributes, missing_ok=True)
         for dn in self.roots.values():
             found += search(self.session, dn, "sub", self.preset.is_container, attributes)
         entries = {}
-        dns: Dict[str, str] = {}  # key -> normal DN
+        dns: dict[str, str] = {}  # key -> normal DN
         for raw_dn, entry, _raw in found:
             dn = dn_text(raw_dn)
             normal = normal_dn(dn)
             key = self._key(None, self.preset.container_key, entry, dn)
             if dns.setdefault(key, normal) != normal:  # so that none can come to lie in itself
-                raise ReadError("server: the read is not complete, since '%s' and '%s' came with one %s: run again, "
-                                "since a container may have moved meanwhile"
-                                % (dns[key], normal, self.preset.container_key))
+                raise ReadError(
+                    "server: the read is not complete, since '%s' and '%s' came with one %s: run again, "
+                    "since a container may have moved meanwhile" % (dns[key], normal, self.preset.container_key)
+                )
             if not self._is_excluded(normal) and key not in self.excluded_keys:
                 self.nodes[normal] = key
                 entries[normal] = dn, entry
@@ -544,19 +631,28 @@ class Reading:
         key = self.nodes[normal]
         fields, problems = self.read_group_fields(entry, dn)
         self.not_stored += [(dn, problem) for problem in problems]
-        name: Optional[str] = rdn_value(dn)
+        name: str | None = rdn_value(dn)
         problem = name_problem(name or "", "name")
         if problem:
             name = None
             self.not_stored.append((dn, problem))
         unit = b"organizationalunit" in {value.lower() for value in entry.get("objectclass", ())}
         self.containers[key] = UserGroup(
-            key=key, dn=dn, name=name, parent=self._home(_parent(normal)), created=self._created(entry, dn),
-            type="organizational_unit" if unit else "container", container=rdn_value(dn_parent(dn)),
-            attributes=EncodedAttributes.of(fields), members=None, user_groups=[], kept_values=[], members_digest=b"",
+            key=key,
+            dn=dn,
+            name=name,
+            parent=self._home(_parent(normal)),
+            created=self._created(entry, dn),
+            type="organizational_unit" if unit else "container",
+            container=rdn_value(dn_parent(dn)),
+            attributes=EncodedAttributes.of(fields),
+            members=None,
+            user_groups=[],
+            kept_values=[],
+            members_digest=b"",
         )
 
-    def _home(self, normal: str) -> Optional[str]:
+    def _home(self, normal: str) -> str | None:
         """Return the key of the nearest container, from this DN upwards, that is a node."""
         while normal:
             key = self.nodes.get(normal)
@@ -571,7 +667,7 @@ class Reading:
     def _is_left_out(self, normal: str) -> bool:
         return self._is_excluded(normal) or not dn_is_within(normal, self.subtree_normal)
 
-    def _place(self, parent: bytes) -> Tuple[Optional[str], bool]:
+    def _place(self, parent: bytes) -> tuple[str | None, bool]:
         """Return (home, excluded) of the entries directly below a DN as read."""
         normal = normal_dn(dn_text(parent))
         place = self.places[parent] = (self._home(normal), self._is_left_out(normal))
@@ -587,8 +683,9 @@ class Reading:
         self._settle_values()
         self._note_concerned()
         if _AMBIGUOUS in self.by_name.values():
-            self.by_value = {value: key for value, key in self.by_value.items()
-                             if self.by_name[_folded(value)] is not _AMBIGUOUS}
+            self.by_value = {
+                value: key for value, key in self.by_value.items() if self.by_name[_folded(value)] is not _AMBIGUOUS
+            }
 
     def _note_concerned(self) -> None:
         """Note which lists, though they be the same, may lead to others: see `_add_group`.
@@ -600,12 +697,13 @@ class Reading:
         changed = {key for key, user in self.users.items() if user is not None or stored.get(key) is None}
         others = [key for key in stored if key in changed or key not in self.users]
         if changed or others or self.twice:
-            self.new_primary = [{value for value, keys in users_of.items() if not changed.isdisjoint(keys)}
-                                for users_of in self.primary]
+            self.new_primary = [
+                {value for value, keys in users_of.items() if not changed.isdisjoint(keys)} for users_of in self.primary
+            ]
             countable = self.members_by == "dn" and not self.twice and len(others) <= _MANY_CONCERNED
             self.concerned = self.digests.listing(others) if countable and self.digests.listing else None
 
-    def _changed(self, part: List[bytes]) -> List[bytes]:
+    def _changed(self, part: list[bytes]) -> list[bytes]:
         """Take the users into scope that are as stored, and return the other entries.
 
         In most runs nearly all are: such an entry is, byte for byte, one that was decoded and judged when its digest
@@ -641,21 +739,24 @@ class Reading:
 
     def _mark(self, entry: Entry, raw: bytes, enabled: bool) -> bytes:
         """Return what follows the hash in a user's digest: the state, and whether `_changed` may act on it."""
-        lasting = state_is_lasting(self.preset, entry) and (not self.listed_by or all(
-            find_values(raw, header) == entry.get(name) for name, header in self.listed_by))
+        lasting = state_is_lasting(self.preset, entry) and (
+            not self.listed_by or all(find_values(raw, header) == entry.get(name) for name, header in self.listed_by)
+        )
         return (_ENABLED if enabled else _DISABLED) if lasting else (_ENABLED_NOW if enabled else _DISABLED_NOW)
 
     def _settle_values(self) -> None:
         """Keep of who came more than once what was noted the last time: he may have moved meanwhile. All at once: so
-        may a whole container. What led to where he was means him where it leads to nobody else: see `_resolve`."""
+        may a whole container. What led to where he was means him where it leads to nobody else: see `_resolve`.
+        """
         again = self.came_again
         if not again:
             return
         self.twice.update(again)
         former = [(value, key) for value, key in self.by_value.items() if key in again]
         self._forget_values(again)
-        for keys in itertools.chain(self.at_home.values(), self.user_side.values(),
-                                    *(users_of.values() for users_of in self.primary)):
+        for keys in itertools.chain(
+            self.at_home.values(), self.user_side.values(), *(users_of.values() for users_of in self.primary)
+        ):
             if not again.keys().isdisjoint(keys):
                 keys[:] = [key for key in keys if key not in again]
         for key, (dn, entry, home) in again.items():
@@ -692,14 +793,18 @@ class Reading:
                 return _OUT_OF_SCOPE
         for attribute in self.required:
             if attribute not in entry:
-                raise ReadError("%s: the read is not complete, since the %s of '%s' cannot be read: give the account "
-                                "the right to read it" % (self.session.account_option,
-                                                          _spelled(attribute, self.preset.required), dn_text(dn)))
+                raise ReadError(
+                    "%s: the read is not complete, since the %s of '%s' cannot be read: give the account "
+                    "the right to read it"
+                    % (self.session.account_option, _spelled(attribute, self.preset.required), dn_text(dn))
+                )
         try:
             enabled = user_enabled(self.preset, entry, self.now)
         except ValueError as error:
-            raise ReadError("server: the read is not complete, since nothing tells whether '%s' is enabled (%s): "
-                            "correct the entry there" % (dn_text(dn), error)) from None
+            raise ReadError(
+                "server: the read is not complete, since nothing tells whether '%s' is enabled (%s): "
+                "correct the entry there" % (dn_text(dn), error)
+            ) from None
         users = self.users
         hashed = raw + home.encode("utf-8") if home else raw
         digest = hashlib.sha256(hashed).digest()[:_HASH] + self._mark(entry, raw, enabled)
@@ -721,9 +826,10 @@ class Reading:
         if self.members_by == "dn":
             return its_dn != dn_text(dn)
         return self.members_by == "name" and not set(map(_folded, entry.get(self.listed_name, ()))).issubset(
-            map(name_key, its_names.split(KNOWN_AS)))
+            map(name_key, its_names.split(KNOWN_AS))
+        )
 
-    def _list_user(self, key: str, dn: bytes, entry: Entry, home: Optional[str]) -> None:
+    def _list_user(self, key: str, dn: bytes, entry: Entry, home: str | None) -> None:
         """Note by what the member lists may know the user, and what groups the user itself names."""
         if self.members_by == "dn":
             self.by_value[dn] = key
@@ -759,7 +865,7 @@ class Reading:
             return ""
         return KNOWN_AS.join(sorted(map(_folded, entry.get(self.listed_name, ()))))
 
-    def _user(self, key: str, dn: str, entry: Entry, home: Optional[str], enabled: bool, digest: bytes) -> User:
+    def _user(self, key: str, dn: str, entry: Entry, home: str | None, enabled: bool, digest: bytes) -> User:
         """Runs once per user in a first run: keep it lean."""
         name, problem = self.read_user_name(entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
@@ -769,65 +875,85 @@ class Reading:
             self.again.add(key)
             digest = b""  # reported in every run
         sid = entry.get(self.sid)
-        return User(key, dn, name, home, enabled, self._created(entry, dn),
-                    value_text(self.preset.sid, sid[0]) if sid else None, EncodedAttributes.of(fields), digest,
-                    self._known_as(entry), expires)
+        return User(
+            key,
+            dn,
+            name,
+            home,
+            enabled,
+            self._created(entry, dn),
+            value_text(self.preset.sid, sid[0]) if sid else None,
+            EncodedAttributes.of(fields),
+            digest,
+            self._known_as(entry),
+            expires,
+        )
 
     def _created(self, entry: Entry, dn: str) -> int:
         values = entry.get(self.created)
         try:
             return generalized_time_seconds(values[0]) if values else 0
         except ValueError as error:
-            raise ReadError("server: the read is not complete, since the %s of '%s' is no time (%s): correct the entry "
-                            "there" % (self.preset.created, dn, error)) from None
+            raise ReadError(
+                "server: the read is not complete, since the %s of '%s' is no time (%s): correct the entry "
+                "there" % (self.preset.created, dn, error)
+            ) from None
 
-    def _key(self, parameter: Optional[str], attribute: str, entry: Entry, dn: str) -> str:
+    def _key(self, parameter: str | None, attribute: str, entry: Entry, dn: str) -> str:
         values = entry.get(attribute.lower(), ())
         key = value_text(attribute, values[0]) if len(values) == 1 else ""
         if key[:1] in _NO_KEY_BEGINS_WITH or key.startswith("path:"):
             raise self._no_key(parameter, attribute, dn)
         return key
 
-    def _no_key(self, parameter: Optional[str], attribute: str, dn: str) -> ReadError:
+    def _no_key(self, parameter: str | None, attribute: str, dn: str) -> ReadError:
         """`parameter` is the one of ldap_parameters that names the attribute, None where none does."""
         option, other = self.session.account_option, ""
         if parameter and not self.ad:
             option, other = "ldap_parameters.%s" % parameter, ", or name another attribute"
-        return ReadError("%s: the read is not complete, since '%s' has no single %s that the account can read and that "
-                         "can be a key: give the account the right to read it%s" % (option, dn, attribute, other))
+        return ReadError(
+            "%s: the read is not complete, since '%s' has no single %s that the account can read and that "
+            "can be a key: give the account the right to read it%s" % (option, dn, attribute, other)
+        )
 
-    def _check_unique(self, parameter: str, attribute: str, filter: str, keys: Set[str]) -> None:
+    def _check_unique(self, parameter: str, attribute: str, filter: str, keys: set[str]) -> None:
         """An entry that moves while it is read comes twice; two entries with one key are no key at all."""
         for batch in batches(sorted(keys)):
-            dns: Dict[str, bytes] = {}
-            for dn, entry, _raw in search(self.session, self.context, "sub",
-                                          _and(filter, any_of(attribute, batch)), (attribute,)):
+            dns: dict[str, bytes] = {}
+            for dn, entry, _raw in search(
+                self.session, self.context, "sub", _and(filter, any_of(attribute, batch)), (attribute,)
+            ):
                 key = value_text(attribute, entry[attribute.lower()][0])
                 if dns.setdefault(key, dn) != dn:
-                    raise ReadError("ldap_parameters.%s: '%s' and '%s' have one %s, so it is no stable key: name "
-                                    "another attribute" % (parameter, dn_text(dns[key]), dn_text(dn), attribute))
+                    raise ReadError(
+                        "ldap_parameters.%s: '%s' and '%s' have one %s, so it is no stable key: name "
+                        "another attribute" % (parameter, dn_text(dns[key]), dn_text(dn), attribute)
+                    )
 
     def _check_required(self) -> None:
         """Refuse a read that did not see an entry that must be there. Of a container that is no node, being there will
-        do."""
+        do.
+        """
         option = "required_entries"
         for dn in self.settings.required_entries:
             self._check_within(option, dn, self.settings.required_entries)
             found = self._base(dn, "(objectClass=*)")
             if found is None:
-                raise ReadError("%s: the read is not complete, since '%s' does not exist in the directory, or the "
-                                "account cannot read it: look what happened to it, or remove it from the option"
-                                % (option, dn))
+                raise ReadError(
+                    "%s: the read is not complete, since '%s' does not exist in the directory, or the "
+                    "account cannot read it: look what happened to it, or remove it from the option" % (option, dn)
+                )
             keys = _keys_of(found, self.preset.user_key, self.preset.group_key, self.preset.container_key)
             if any(map(self._is_seen, keys)):
                 continue
             if self._base(dn, "(|%s%s)" % (self.preset.is_user, self.preset.is_group)) is not None:
-                raise ReadError("%s: the read is not complete, since it did not come across '%s', which exists: select "
-                                "it, or remove it from the option" % (option, dn))
+                raise ReadError(
+                    "%s: the read is not complete, since it did not come across '%s', which exists: select "
+                    "it, or remove it from the option" % (option, dn)
+                )
 
     def _is_seen(self, key: str) -> bool:
-        return (key in self.users or key in self.groups or key in self.containers
-                or key in self.selected.values())
+        return key in self.users or key in self.groups or key in self.containers or key in self.selected.values()
 
     # --- groups
 
@@ -839,8 +965,14 @@ class Reading:
         if self.names_are_groups:
             return
         for base in self.roots.values():
-            for part in encoded_entries(self.session, base, "sub", self.preset.group_filter, self.group_attributes,
-                                        page_size=min(_GROUPS_A_PAGE, self.session.page_size)):
+            for part in encoded_entries(
+                self.session,
+                base,
+                "sub",
+                self.preset.group_filter,
+                self.group_attributes,
+                page_size=min(_GROUPS_A_PAGE, self.session.page_size),
+            ):
                 for raw in part:
                     self._add_group(*decode_entry(raw, self.session.names, self.list_headers))
         for dn in self.selected_groups:
@@ -874,19 +1006,31 @@ class Reading:
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
             self.again.update([key] if problem or problems else ())
         record = UserGroup(
-            key=key, dn=dn, name=name, parent=home if self.containers_are_groups else None,
-            created=self._created(entry, dn), type=self._type(entry), container=rdn_value(dn_parent(dn)),
-            attributes=EncodedAttributes.of(fields), members=None, user_groups=[], kept_values=[], members_digest=b"",
+            key=key,
+            dn=dn,
+            name=name,
+            parent=home if self.containers_are_groups else None,
+            created=self._created(entry, dn),
+            type=self._type(entry),
+            container=rdn_value(dn_parent(dn)),
+            attributes=EncodedAttributes.of(fields),
+            members=None,
+            user_groups=[],
+            kept_values=[],
+            members_digest=b"",
         )
         primary = [self._primary_value(attribute, entry) for _of_user, attribute in preset.primary_group]
         group = self.groups[key] = _Group(record, primary, hashlib.sha256(raw).digest()[:_HASH])
         # The same list and the same users: it leads to whom it led when the digest was made. Most groups, in most runs.
         # But users outside the selected containers, whose primary group it is, come into scope only later.
-        group.as_stored = (self.concerned is not None and key not in self.concerned
-                           and self.digests.user_groups.get(key, b"")[_HASH:] == group.hashed
-                           and not any(value in new for value, new in zip(primary, self.new_primary))
-                           and (self.whole or not any(primary))
-                           and (self.empty_or_hidden is None or any(header in raw for header in self.list_headers)))
+        group.as_stored = (
+            self.concerned is not None
+            and key not in self.concerned
+            and self.digests.user_groups.get(key, b"")[_HASH:] == group.hashed
+            and not any(value in new for value, new in zip(primary, self.new_primary))
+            and (self.whole or not any(primary))
+            and (self.empty_or_hidden is None or any(header in raw for header in self.list_headers))
+        )
         if not group.as_stored:
             self._list_members(group, raw)
         if self.members_by != "name":
@@ -907,26 +1051,38 @@ class Reading:
                 if self.members_by == "name" or (values and group.listed):  # a user may have several names
                     group.plain = False
                 group.listed += map(get, values, values)
-        if self.never_empty and not group.listed and self.never_empty.intersection(
-                value.lower() for value in entry.get("objectclass", ())):
-            raise ReadError("%s: the members of '%s' cannot be read, and such a group has at least one: give the "
-                            "account the right to read them" % (self.session.account_option, group.record.dn))
+        if (
+            self.never_empty
+            and not group.listed
+            and self.never_empty.intersection(value.lower() for value in entry.get("objectclass", ()))
+        ):
+            raise ReadError(
+                "%s: the members of '%s' cannot be read, and such a group has at least one: give the "
+                "account the right to read them" % (self.session.account_option, group.record.dn)
+            )
         if self.empty_or_hidden is not None and not group.listed and self.preset.group_members:
             self.empty_or_hidden[group.record.key] = group.record.dn
 
     def _refuse_hidden_members(self) -> None:
         """Have the server say of each list that came empty that it is: for who may not see it, it is not (RFC 4511,
-        4.5.1.7: what cannot be told is "undefined", and so is the contrary)."""
+        4.5.1.7: what cannot be told is "undefined", and so is the contrary).
+        """
         asked = self.empty_or_hidden or {}
         without = "".join("(!(%s=*))" % attribute for attribute in self.preset.group_members)
         for batch in batches(sorted(asked)):
             tests = "(&%s%s)" % (any_of(self.preset.group_key, batch), without)
-            found = {self._key("group_key", self.preset.group_key, entry, dn_text(dn)) for dn, entry, _raw in search(
-                self.session, self.context, "sub", _and(self.preset.group_filter, tests), (self.preset.group_key,))}
+            found = {
+                self._key("group_key", self.preset.group_key, entry, dn_text(dn))
+                for dn, entry, _raw in search(
+                    self.session, self.context, "sub", _and(self.preset.group_filter, tests), (self.preset.group_key,)
+                )
+            }
             for key in batch:
                 if key not in found:
-                    raise ReadError("%s: the members of '%s' cannot be read, or have just come: give the account the "
-                                    "right to read them, or run again" % (self.session.account_option, asked[key]))
+                    raise ReadError(
+                        "%s: the members of '%s' cannot be read, or have just come: give the account the "
+                        "right to read them, or run again" % (self.session.account_option, asked[key])
+                    )
 
     def _type(self, entry: Entry) -> str:
         if self.ad:
@@ -935,7 +1091,7 @@ class Reading:
         classes = {value.lower() for value in entry.get("objectclass", ())}
         return next((name for name in self.preset.group_classes if name.lower().encode("ascii") in classes), "group")
 
-    def _primary_value(self, group_attribute: str, entry: Entry) -> Optional[bytes]:
+    def _primary_value(self, group_attribute: str, entry: Entry) -> bytes | None:
         """Return what the users say whose primary group this is."""
         values = entry.get(group_attribute.lower())
         if not values:
@@ -961,7 +1117,7 @@ class Reading:
         while done < len(self.groups):
             new = list(self.groups.values())[done:]
             done = len(self.groups)
-            values: Set[bytes] = set()
+            values: set[bytes] = set()
             for group in new:
                 if bytes in set(map(type, group.listed)):
                     group.plain = False
@@ -973,7 +1129,7 @@ class Reading:
 
     def _resolve(self, values: Iterable[bytes]) -> None:
         """Find out what values of member lists lead to; fills `outcomes`."""
-        pending: Dict[str, List[bytes]] = {}
+        pending: dict[str, list[bytes]] = {}
         for value in sorted(values):
             token = self._token(value)
             if isinstance(token, _Miss):
@@ -1011,15 +1167,16 @@ class Reading:
             return _OTHER_DOMAIN
         return normal
 
-    def _contexts_below(self) -> List[str]:
+    def _contexts_below(self) -> list[str]:
         """Return the naming contexts whose DNs look as if they lay in this one: AD's child domains."""
         if self.contexts_below is None:
             self.contexts_below = []
             configuration = self.session.root_dse.get("configurationnamingcontext")
             if self.ad and configuration:
                 base = "CN=Partitions," + dn_text(configuration[0])
-                for _dn, entry, _raw in search(self.session, base, "one", "(objectClass=crossRef)", ("nCName",),
-                                               missing_ok=True):
+                for _dn, entry, _raw in search(
+                    self.session, base, "one", "(objectClass=crossRef)", ("nCName",), missing_ok=True
+                ):
                     normal = normal_dn(dn_text(entry.get("ncname", [b""])[0]))
                     if normal != self.context_normal and dn_is_within(normal, self.context_normal):
                         self.contexts_below.append(normal)
@@ -1029,8 +1186,8 @@ class Reading:
         """Return whether whatever this leads to would have been seen when the selected containers were read."""
         return self.whole or (self.members_by == "dn" and any(dn_is_within(token, root) for root in self.roots))
 
-    def _resolve_known(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
-        found: Dict[str, Outcome] = {}
+    def _resolve_known(self, pending: dict[str, list[bytes]]) -> dict[str, Outcome]:
+        found: dict[str, Outcome] = {}
         for token in pending:
             if token in self.by_token:
                 found[token] = self.by_token[token]
@@ -1039,15 +1196,16 @@ class Reading:
             elif self.members_by == "dn" and (token == self.context_normal or self._is_left_out(token)):
                 found[token] = _OUT_OF_SCOPE
         if self.members_by == "dn":
-            found.update(self._spelled_otherwise({
-                token for token in pending if token not in found and self._is_read(token)}))
+            found.update(
+                self._spelled_otherwise({token for token in pending if token not in found and self._is_read(token)})
+            )
         return found
 
-    def _spelled_otherwise(self, tokens: Set[str]) -> Dict[str, str]:
+    def _spelled_otherwise(self, tokens: set[str]) -> dict[str, str]:
         """Find users whose DN a member list spells in its own way: rarely needed, hence not prepared while reading."""
-        found: Dict[str, str] = {}
+        found: dict[str, str] = {}
         parents = {_parent(token) for token in tokens}
-        wanted: Dict[bytes, bool] = {}  # parent as read -> a user below it may be meant
+        wanted: dict[bytes, bool] = {}  # parent as read -> a user below it may be meant
         for dn, key in self.by_value.items() if tokens else ():
             parent = fast_parent(dn)
             if parent not in wanted:
@@ -1058,12 +1216,13 @@ class Reading:
                     found[normal] = key
         return found
 
-    def _find_users(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+    def _find_users(self, pending: dict[str, list[bytes]]) -> dict[str, Outcome]:
         """Bring in the users outside the selected containers who are listed."""
-        found: Dict[str, Outcome] = {}
+        found: dict[str, Outcome] = {}
         keys = [self.preset.user_key]
-        for matches in self._look_up(self._not_read(pending) if self.add_outside else {}, self.preset.user_filter,
-                                     self.user_attributes, keys):
+        for matches in self._look_up(
+            self._not_read(pending) if self.add_outside else {}, self.preset.user_filter, self.user_attributes, keys
+        ):
             for token, entries in matches.items():
                 entries = [each for each in entries if not self._is_left_out(normal_dn(dn_text(each[0])))]
                 if len({each[0] for each in entries}) > 1:
@@ -1076,12 +1235,16 @@ class Reading:
                     found[token] = _OUT_OF_SCOPE
         return found
 
-    def _find_groups(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+    def _find_groups(self, pending: dict[str, list[bytes]]) -> dict[str, Outcome]:
         """Bring in the groups outside the selected containers that are nested in one in scope."""
-        found: Dict[str, Outcome] = {}
+        found: dict[str, Outcome] = {}
         keys = [self.preset.group_key]
-        for matches in self._look_up({} if self.members_by == "name" else self._not_read(pending),
-                                     self.preset.group_filter, self.group_attributes, keys):
+        for matches in self._look_up(
+            {} if self.members_by == "name" else self._not_read(pending),
+            self.preset.group_filter,
+            self.group_attributes,
+            keys,
+        ):
             for token, entries in matches.items():
                 known = self._known(keys[0], self.groups, entries[0], token)
                 self.groups_twice.update([known] if known else ())
@@ -1097,12 +1260,12 @@ class Reading:
     def _lies_within(self, normal: str) -> bool:
         return any(dn_is_within(normal, root) for root in self.roots)
 
-    def _not_read(self, pending: Dict[str, List[bytes]]) -> Dict[str, List[bytes]]:
+    def _not_read(self, pending: dict[str, list[bytes]]) -> dict[str, list[bytes]]:
         return {token: values for token, values in pending.items() if not self._is_read(token)}
 
-    def _find_others(self, pending: Dict[str, List[bytes]]) -> Dict[str, Outcome]:
+    def _find_others(self, pending: dict[str, list[bytes]]) -> dict[str, Outcome]:
         """Tell what the remaining values lead to."""
-        found: Dict[str, Outcome] = {}
+        found: dict[str, Outcome] = {}
         keys = _attributes(self.preset.user_key, self.preset.group_key)
         attributes = _attributes("objectClass", self.preset.listed_name, "objectSid" if self.ad else None, *keys)
         filter = self.preset.is_user if self.members_by == "name" else "(objectClass=*)"
@@ -1112,10 +1275,11 @@ class Reading:
                 self.there[token] = next(iter(_keys_of(entries[0][1], self.preset.user_key)), "")
         return found
 
-    def _other(self, entry_found: Tuple[bytes, Entry, bytes], token: str) -> Outcome:
+    def _other(self, entry_found: tuple[bytes, Entry, bytes], token: str) -> Outcome:
         dn, entry, _raw = entry_found
-        known = (self._known(self.preset.user_key, self.users, entry_found, token)
-                 or self._known(self.preset.group_key, self.groups, entry_found, token))
+        known = self._known(self.preset.user_key, self.users, entry_found, token) or self._known(
+            self.preset.group_key, self.groups, entry_found, token
+        )
         if known:
             return known
         classes = {value.lower() for value in entry.get("objectclass", ())}
@@ -1126,7 +1290,7 @@ class Reading:
             return self.digests.foreign_users.get(sid, _FOREIGN)
         return next((miss for name, miss in _KIND_OF_CLASS.items() if name in classes), _OUT_OF_SCOPE)
 
-    def _known(self, attribute: str, seen: Dict[str, Any], found: Tuple[bytes, Entry, bytes], token: str) -> str:
+    def _known(self, attribute: str, seen: dict[str, Any], found: tuple[bytes, Entry, bytes], token: str) -> str:
         """Return the key of whom a value leads to who was read before, or an empty string."""
         key = _known(attribute, seen, found[1]) or ""
         if self.members_by == "dn":
@@ -1142,12 +1306,12 @@ class Reading:
         self.unrecorded.add(token)
 
     def _look_up(
-        self, pending: Dict[str, List[bytes]], filter: str, attributes: Sequence[str], keys: Sequence[str]
-    ) -> Iterator[Dict[str, List[Tuple[bytes, Entry, bytes]]]]:
+        self, pending: dict[str, list[bytes]], filter: str, attributes: Sequence[str], keys: Sequence[str]
+    ) -> Iterator[dict[str, list[tuple[bytes, Entry, bytes]]]]:
         """Yield what matches, batch by batch: token -> entries. All that match one token are in one batch."""
         name = self.preset.listed_name.lower()
         for base, scope, tests in self._look_ups(pending, keys):
-            matches: Dict[str, List[Tuple[bytes, Entry, bytes]]] = {}
+            matches: dict[str, list[tuple[bytes, Entry, bytes]]] = {}
             for found in search(self.session, base, scope, _and(filter, tests), attributes, missing_ok=True):
                 if self.members_by == "dn":
                     forms = [normal_dn(dn_text(found[0]))]
@@ -1160,14 +1324,15 @@ class Reading:
                         matches.setdefault(form, []).append(found)
             yield matches
 
-    def _look_ups(self, pending: Dict[str, List[bytes]], keys: Sequence[str]) -> Iterator[Tuple[str, str, str]]:
+    def _look_ups(self, pending: dict[str, list[bytes]], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:
         """Yield (base, scope, filter) of few searches that find all that is pending.
 
         They are made of the values as listed: a normal form is for comparing, and may be none that a server matches.
         """
         if self.members_by == "dn":
-            for base, tests in _below_parents({
-                    token: dn_text(_BIT_STRING.sub(b"", values[0])) for token, values in pending.items()}):
+            for base, tests in _below_parents(
+                {token: dn_text(_BIT_STRING.sub(b"", values[0])) for token, values in pending.items()}
+            ):
                 yield base, "one", tests
         elif self.members_by == "name":
             for batch in batches([value for values in pending.values() for value in values]):
@@ -1178,14 +1343,15 @@ class Reading:
 
     # --- members by what the users say
 
-    def _add_outside(self, attribute: str, values: List[bytes], wanted) -> None:
+    def _add_outside(self, attribute: str, values: list[bytes], wanted) -> None:
         """Bring in the users outside the selected containers whose attribute has one of the values."""
         if not values or not self.add_outside or self.whole:
             return
         for batch in batches(values):
             tests = "(|%s)" % _tests(attribute, batch)
-            for found in search(self.session, self.subtree, "sub", _and(self.preset.user_filter, tests),
-                                self.user_attributes):
+            for found in search(
+                self.session, self.subtree, "sub", _and(self.preset.user_filter, tests), self.user_attributes
+            ):
                 if not _known(self.preset.user_key, self.users, found[1]) and wanted(found[1]):
                     self._note_outside(self._add_user(*found), normal_dn(dn_text(found[0])))
 
@@ -1193,8 +1359,11 @@ class Reading:
         for rule, (user_attribute, dummy) in enumerate(self.preset.primary_group):
             values = {group.primary[rule] for group in self.groups.values()} - {None}
             before = [attribute.lower() for attribute, dummy in self.preset.primary_group[:rule]]
-            self._add_outside(user_attribute, sorted(values),
-                              lambda entry, before=before: not any(attribute in entry for attribute in before))
+            self._add_outside(
+                user_attribute,
+                sorted(values),
+                lambda entry, before=before: not any(attribute in entry for attribute in before),
+            )
 
     def _add_by_user_side(self) -> None:
         """Make the member lists from the users' lists of groups."""
@@ -1204,9 +1373,10 @@ class Reading:
         if self.names_are_groups:
             self._make_groups_of_names()
             return
-        self._add_outside(attribute, [group.record.dn.encode("utf-8") for group in self.groups.values()],
-                          lambda entry: True)
-        missing: Dict[str, Tuple[str, List[str]]] = {}
+        self._add_outside(
+            attribute, [group.record.dn.encode("utf-8") for group in self.groups.values()], lambda entry: True
+        )
+        missing: dict[str, tuple[str, list[str]]] = {}
         for value, keys in self.user_side.items():
             try:
                 normal = normal_dn(dn_text(value))
@@ -1219,17 +1389,18 @@ class Reading:
                 missing[normal] = (dn_text(value), keys)
         self._note_dangling(missing)
 
-    def _note_dangling(self, missing: Dict[str, Tuple[str, List[str]]]) -> None:
+    def _note_dangling(self, missing: dict[str, tuple[str, list[str]]]) -> None:
         """Tell groups that do not exist from those that are not in scope; ``missing``: normal DN -> DN, users."""
         for base, tests in _below_parents({normal: dn for normal, (dn, _keys) in missing.items()}):
             for raw_dn, _entry, _raw in search(self.session, base, "one", tests, ("objectClass",), missing_ok=True):
                 missing.pop(normal_dn(dn_text(raw_dn)), None)
         for dn, keys in missing.values():
             self.dangling[dn] = keys
-            self.not_stored.append((dn, "it does not exist or cannot be read; users that list it as a group: %d"
-                                    % len(keys)))
+            self.not_stored.append(
+                (dn, "it does not exist or cannot be read; users that list it as a group: %d" % len(keys))
+            )
 
-    def _list_users(self, key: str, users: List[str]) -> None:
+    def _list_users(self, key: str, users: list[str]) -> None:
         self.groups[key].listed += users
         self.groups[key].plain = False
         self.groups[key].hashed = b""
@@ -1247,15 +1418,28 @@ class Reading:
             elif not problem:
                 key = "name:" + name_key(name)
                 if key not in self.groups:
-                    self.groups[key] = _Group(UserGroup(
-                        key=key, dn="", name=name, parent=None, created=0, type="group", container="", attributes={},
-                        members=None, user_groups=[], kept_values=[], members_digest=b"",
-                    ), [None] * len(self.preset.primary_group))
+                    self.groups[key] = _Group(
+                        UserGroup(
+                            key=key,
+                            dn="",
+                            name=name,
+                            parent=None,
+                            created=0,
+                            type="group",
+                            container="",
+                            attributes={},
+                            members=None,
+                            user_groups=[],
+                            kept_values=[],
+                            members_digest=b"",
+                        ),
+                        [None] * len(self.preset.primary_group),
+                    )
                 self._list_users(key, keys)
 
     # --- the outcome
 
-    def _finished_groups(self) -> Dict[str, UserGroup]:
+    def _finished_groups(self) -> dict[str, UserGroup]:
         if not self.groups_are_groups:
             return {}
         return {key: self._finished(group) for key, group in self.groups.items()}
@@ -1265,12 +1449,16 @@ class Reading:
         stored = self.digests.user_groups.get(record.key)
         if group.as_stored:
             return record._replace(members_digest=stored)
-        primary = [key for rule, value in enumerate(group.primary) if value is not None
-                   for key in self.primary[rule].get(value, ())]
-        user_groups: Dict[str, None] = {}
-        kept_values: List[str] = []
+        primary = [
+            key
+            for rule, value in enumerate(group.primary)
+            if value is not None
+            for key in self.primary[rule].get(value, ())
+        ]
+        user_groups: dict[str, None] = {}
+        kept_values: list[str] = []
         if primary or not group.plain:
-            once: Dict[str, None] = {}
+            once: dict[str, None] = {}
             for item in members + sorted(primary):
                 if isinstance(item, str):
                     once[item] = None
@@ -1280,7 +1468,9 @@ class Reading:
         digest = _members_digest(members, user_groups, kept_values) + group.hashed
         return record._replace(
             members=None if digest == stored and self.otherwise.isdisjoint(members) else members,
-            user_groups=list(user_groups), kept_values=kept_values, members_digest=digest,
+            user_groups=list(user_groups),
+            kept_values=kept_values,
+            members_digest=digest,
         )
 
     def _take(self, key: str, value: bytes, members: dict, user_groups: dict, kept_values: list) -> None:
@@ -1311,8 +1501,12 @@ class Reading:
     def _leave_open(self, key: str, value: bytes, text: str, outcome: _Miss) -> None:
         """Have the next read look what the value leads to then; at the whole list, where that would not do."""
         token = self._token(value)
-        if self.members_by != "dn" or not isinstance(token, str) or _BIT_STRING.search(value) or (
-                outcome.kind is None and outcome is not _UNKNOWN):
+        if (
+            self.members_by != "dn"
+            or not isinstance(token, str)
+            or _BIT_STRING.search(value)
+            or (outcome.kind is None and outcome is not _UNKNOWN)
+        ):
             self.again.add(key)
         elif token != self.context_normal and not self._is_left_out(token):  # which no entry there changes
             there, lists = self.open.setdefault(token, (self.there.get(token, ""), {}))
@@ -1321,7 +1515,7 @@ class Reading:
     def _is_group(self, key: str) -> bool:
         return key in self.groups
 
-    def _finished_containers(self) -> Dict[str, UserGroup]:
+    def _finished_containers(self) -> dict[str, UserGroup]:
         finished = {}
         for key, record in self.containers.items():
             members = sorted(self.at_home.get(key, ()))
@@ -1330,15 +1524,16 @@ class Reading:
             finished[key] = record._replace(members=None if same else members, members_digest=digest)
         return finished
 
-    def _lost(self, stored: Iterable[str], seen: Dict[str, Any],
-              kinds: Sequence[Tuple[str, Optional[str]]]) -> Dict[str, str]:
+    def _lost(
+        self, stored: Iterable[str], seen: dict[str, Any], kinds: Sequence[tuple[str, str | None]]
+    ) -> dict[str, str]:
         """Look up what is stored and was not seen, wherever it may be now.
 
         ``kinds``: attribute of the key, and the filter by which entries of that kind were read, None if they were not.
         """
         lost = dict.fromkeys(sorted(key for key in stored if key not in seen), GONE)
         attributes = _attributes(*(attribute for attribute, _filter in kinds))
-        unseen: Set[str] = set()
+        unseen: set[str] = set()
         missed = self._missed() if lost else set()
         for batch in batches([key for key in lost if not key.startswith("name:")]):
             tests = "(|%s)" % "".join(any_of(attribute, batch) for attribute in attributes)
@@ -1352,39 +1547,44 @@ class Reading:
                 self._refuse_unseen(attribute, filter, unseen, missed)
         return lost
 
-    def _missed(self) -> Set[str]:
+    def _missed(self) -> set[str]:
         """Return the normal DNs that member lists have and that led to no one."""
         if self.members_by != "dn" or not self.add_outside:
             return set()
         tokens = {self._token(value) for value, outcome in self.outcomes.items() if isinstance(outcome, _Miss)}
         return {token for token in tokens if isinstance(token, str)}
 
-    def _was_asked_for(self, dn: bytes, missed: Set[str]) -> bool:
+    def _was_asked_for(self, dn: bytes, missed: set[str]) -> bool:
         normal = normal_dn(dn_text(dn))
         return not self._is_left_out(normal) and (
-            normal in missed or any(dn_is_within(normal, root) for root in self.roots))
+            normal in missed or any(dn_is_within(normal, root) for root in self.roots)
+        )
 
-    def _refuse_unseen(self, attribute: str, filter: str, unseen: Set[str], missed: Set[str]) -> None:
+    def _refuse_unseen(self, attribute: str, filter: str, unseen: set[str], missed: set[str]) -> None:
         """What lies where everything was read, or is listed, and matches, was kept back by the server, or moved there
-        meanwhile."""
+        meanwhile.
+        """
         for batch in batches(sorted(unseen)):
-            for dn, _entry, _raw in search(self.session, self.context, "sub",
-                                           _and(filter, any_of(attribute, batch)), (attribute,)):
+            for dn, _entry, _raw in search(
+                self.session, self.context, "sub", _and(filter, any_of(attribute, batch)), (attribute,)
+            ):
                 if self._was_asked_for(dn, missed):
-                    raise ReadError("server: the read is not complete, since '%s' did not come although it is "
-                                    "selected: run again, since it may have moved meanwhile" % dn_text(dn))
+                    raise ReadError(
+                        "server: the read is not complete, since '%s' did not come although it is "
+                        "selected: run again, since it may have moved meanwhile" % dn_text(dn)
+                    )
 
 
 # --- small things ----------------------------------------------------------------------------------------------------
 
 
-def _drop(known: Dict[Any, Any], meanings: Container[Any]) -> None:
+def _drop(known: dict[Any, Any], meanings: Container[Any]) -> None:
     """Forget, in place, all that means one of these."""
     for each in [each for each, means in known.items() if means in meanings]:
         del known[each]
 
 
-def _attributes(*names: Optional[str]) -> Tuple[str, ...]:
+def _attributes(*names: str | None) -> tuple[str, ...]:
     """Return the names that are given, each once."""
     return tuple({name.lower(): name for name in names if name}.values())
 
@@ -1397,17 +1597,17 @@ def _and(*filters: str) -> str:
     return "(&%s)" % "".join(filters)
 
 
-def _keys_of(entry: Entry, *attributes: str) -> List[str]:
+def _keys_of(entry: Entry, *attributes: str) -> list[str]:
     """Return what may be the key of an entry, whatever it turns out to be."""
     return [value_text(attribute, value) for attribute in attributes for value in entry.get(attribute.lower(), ())]
 
 
-def _below_parents(dns: Dict[str, str]) -> Iterator[Tuple[str, str]]:
+def _below_parents(dns: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield (base, filter) of the one-level searches that find entries by DN: many at once, and by an index.
 
     ``dns``: normal DN -> DN as it was written.
     """
-    by_parent: Dict[str, List[str]] = {}
+    by_parent: dict[str, list[str]] = {}
     for normal, dn in dns.items():
         by_parent.setdefault(_parent(normal), []).append(dn)
     for _normal, siblings in sorted(by_parent.items()):
@@ -1427,7 +1627,7 @@ def _escaped(value: bytes) -> str:
         return escape_filter(value)
 
 
-def _known(attribute: str, known: Dict[str, Any], entry: Entry) -> Optional[str]:
+def _known(attribute: str, known: dict[str, Any], entry: Entry) -> str | None:
     """Return the entry's key if it is among the known ones."""
     for value in entry.get(attribute.lower(), ()):
         key = value_text(attribute, value)

@@ -7,10 +7,12 @@
 A search is complete when its last SearchResultDone has code 0 and, if paged, an empty cookie. Everything else raises
 ReadError, and no entry that has come until then may be used to conclude that something is not there.
 """
+
 from __future__ import annotations
 
 import re
-from typing import Iterator, Protocol, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from .wire import (
     PAGED_RESULTS,
@@ -26,17 +28,17 @@ from .wire import (
     search_operation,
 )
 
-_PART = 8 * 1024 * 1024     # bytes of a page before it is handed on in parts: a hundred groups may be a gigabyte
-_TOO_MANY = 10000       # entries in a page beyond those asked for, after which it is taken for one without end
+_PART = 8 * 1024 * 1024  # bytes of a page before it is handed on in parts: a hundred groups may be a gigabyte
+_TOO_MANY = 10000  # entries in a page beyond those asked for, after which it is taken for one without end
 
 
-_BATCH = 200    # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
+_BATCH = 200  # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
 
 
 def batches(items: Sequence) -> Iterator[Sequence]:
     """Items in lists of as many as one filter may ask for."""
     for at in range(0, len(items), _BATCH):
-        yield items[at:at + _BATCH]
+        yield items[at : at + _BATCH]
 
 
 class NoSuchEntry(ReadError):
@@ -57,8 +59,16 @@ class Session(Protocol):
     asked: set[str]  # in lower case
 
 
-def search(session: Session, base: str, scope: str, filter: str, attributes: Sequence[str],
-           missing_ok: bool = False, page_size: int | None = None, controls: tuple[bytes, ...] = ()) -> Iterator[Entry]:
+def search(
+    session: Session,
+    base: str,
+    scope: str,
+    filter: str,
+    attributes: Sequence[str],
+    missing_ok: bool = False,
+    page_size: int | None = None,
+    controls: tuple[bytes, ...] = (),
+) -> Iterator[Entry]:
     """The entries of a search: (DN, values by lower-case attribute name, encoded entry).
 
     :param scope: 'base', 'one' or 'sub'. A search with scope 'base' is not paged.
@@ -76,15 +86,21 @@ def search(session: Session, base: str, scope: str, filter: str, attributes: Seq
     return (decode_entry(raw, names) for part in parts for raw in part)
 
 
-def encoded_entries(session: Session, base: str, scope: str, filter: str, attributes: Sequence[str],
-                    missing_ok: bool = False, page_size: int | None = None,
-                    controls: tuple[bytes, ...] = ()) -> Iterator[list[bytes]]:
+def encoded_entries(
+    session: Session,
+    base: str,
+    scope: str,
+    filter: str,
+    attributes: Sequence[str],
+    missing_ok: bool = False,
+    page_size: int | None = None,
+    controls: tuple[bytes, ...] = (),
+) -> Iterator[list[bytes]]:
     """The same as `search`, in lists of entries that are not decoded: for who knows many of them by their bytes."""
     _check_free(session)
     session.asked.update(name.lower().partition(";")[0] for name in attributes)
     operation = search_operation(base, scope, filter, attributes)
-    return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size,
-                  controls)
+    return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size, controls)
 
 
 def finds_any(session: Session, base: str, scope: str, filter: str, controls: tuple[bytes, ...] = ()) -> bool:
@@ -107,14 +123,15 @@ def _check_free(session: Session) -> None:
         raise RuntimeError("this connection cannot search: %s" % session.unusable)
 
 
-def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool,
-           size: int, others: tuple[bytes, ...]) -> Iterator[list[bytes]]:
+def _pages(
+    session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool, size: int, others: tuple[bytes, ...]
+) -> Iterator[list[bytes]]:
     _check_free(session)
     session.unusable = "another search is not read to its end"
     channel = session.channel
     cookie = b""
-    came = before = 0       # entries in all, and in the pages before this one
-    ends: tuple[bytes, ...] = ()        # the first entry of this page and the last one
+    came = before = 0  # entries in all, and in the pages before this one
+    ends: tuple[bytes, ...] = ()  # the first entry of this page and the last one
     pages: set[int | None] = set()
     message_id = channel.ask(operation, *_controls(paged, size, cookie), *others)
     while True:
@@ -125,8 +142,10 @@ def _pages(session: Session, base: str, operation: bytes, paged: bool, missing_o
         if entries:
             ends = (*ends[:1], entries[0])[:1] + (entries[-1],)
         if came - before > (size if paged else 1) + _TOO_MANY or result is None and not entries:
-            raise ProtocolError("server: it was asked for %d entries and does not stop sending: name another server"
-                                % (size if paged else 1))
+            raise ProtocolError(
+                "server: it was asked for %d entries and does not stop sending: name another server"
+                % (size if paged else 1)
+            )
         if result is None:
             yield entries
             continue
@@ -169,8 +188,10 @@ def _refuse_other_names(session: Session) -> None:
     if not session.asked.intersection("*+"):
         for name in session.names.values():
             if name.partition(";")[0] not in session.asked:
-                raise ReadError("user_attributes, group_attributes, ldap_parameters: the server calls one of the "
-                                "attributes '%s', and it was asked for by another name: write this one" % name)
+                raise ReadError(
+                    "user_attributes, group_attributes, ldap_parameters: the server calls one of the "
+                    "attributes '%s', and it was asked for by another name: write this one" % name
+                )
 
 
 def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
@@ -181,21 +202,27 @@ def _next_cookie(result: Result, cookie: bytes, ends: tuple[bytes, ...], pages: 
     """The cookie for the next page, empty after the last one; `pages` remembers those that came, by their `ends`."""
     value = result.controls.get(PAGED_RESULTS)
     if value is None:
-        raise ProtocolError("server: nothing proves that the read is complete, since the server left the paged results "
-                            "control out of its answer: name another server")
+        raise ProtocolError(
+            "server: nothing proves that the read is complete, since the server left the paged results "
+            "control out of its answer: name another server"
+        )
     next_cookie = paged_cookie(value)
     # Some servers give all pages of a search one cookie: that alone is no repetition.
     page = hash(ends) if ends else None
     repeated = page in pages if ends else next_cookie == cookie
     if next_cookie and repeated:
-        raise ProtocolError("server: the read is not complete, since the server repeats a page without end: run again, "
-                            "or name another server")
+        raise ProtocolError(
+            "server: the read is not complete, since the server repeats a page without end: run again, "
+            "or name another server"
+        )
     pages.add(page)
     return next_cookie
 
 
-_HIGHER_LIMIT = ("ask the administrator of the directory for a higher limit for this account "
-                 "(in OpenLDAP size.pr and size.prtotal count, in 389 Directory Server %s)")
+_HIGHER_LIMIT = (
+    "ask the administrator of the directory for a higher limit for this account "
+    "(in OpenLDAP size.pr and size.prtotal count, in 389 Directory Server %s)"
+)
 # Result code -> the option that can change it ("" for the one that says who reads), and what to do.
 _ADVICE = {
     1: ("authentication", "choose one with a login, if the server wants one first"),
@@ -216,19 +243,25 @@ _OTHERWISE = ("server", "run again, and look into the server's log if it happens
 def _failure(account_option: str, base: str, came: int, result: Result) -> ReadError:
     where = "'%s'" % base if base else "the root DSE"
     if result.code == 32:
-        return NoSuchEntry("%s: the read is not complete, since %s does not exist in the directory, or the account "
-                           "cannot read it: give the account the right to read it" % (account_option, where))
+        return NoSuchEntry(
+            "%s: the read is not complete, since %s does not exist in the directory, or the account "
+            "cannot read it: give the account the right to read it" % (account_option, where)
+        )
     if result.code == 10:
-        return ReadError("server: the read of %s is not complete, since the server refers to another one, which is not "
-                         "followed (%s): name that server"
-                         % (where, " ".join(result.referrals) or "it does not say which"))
+        return ReadError(
+            "server: the read of %s is not complete, since the server refers to another one, which is not "
+            "followed (%s): name that server" % (where, " ".join(result.referrals) or "it does not say which")
+        )
     option, advice = _ADVICE.get(result.code, _OTHERWISE)
     kind = ServerLost if result.code in (51, 52) else ReadError
-    return kind("%s: the read of %s is not complete, it ended after %d entries (%s): %s"
-                % (option or account_option, where, came, result, advice))
+    return kind(
+        "%s: the read of %s is not complete, it ended after %d entries (%s): %s"
+        % (option or account_option, where, came, result, advice)
+    )
 
 
 # --- ranged attributes ----------------------------------------------------------------------------------------------
+
 
 def ranged(attributes: dict[str, list[bytes]], attribute: str) -> tuple[list[bytes], str] | None:
     """(first values, range such as '0-1499') when the server gave only a range of an attribute; else None.
@@ -239,12 +272,13 @@ def ranged(attributes: dict[str, list[bytes]], attribute: str) -> tuple[list[byt
     prefix = attribute.lower() + ";range="
     for name, values in attributes.items():
         if name.startswith(prefix):
-            return values, name[len(prefix):]
+            return values, name[len(prefix) :]
     return None
 
 
-def read_ranges(session: Session, base: str, attribute: str, first_values: list[bytes],
-                first_range: str) -> list[bytes]:
+def read_ranges(
+    session: Session, base: str, attribute: str, first_values: list[bytes], first_range: str
+) -> list[bytes]:
     """All values of an attribute of which the server gave only a range.
 
     :param base: DN of the entry or `<GUID=...>`, which survives a rename meanwhile.
@@ -272,8 +306,9 @@ def _check_range(base: str, attribute: str, written: str, low: int, count: int) 
     """The last index of a range; None when it is the last range."""
     match = re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18}|\*)", written)
     if not match or int(match.group(1)) != low:
-        raise _range_error(base, attribute, "the server sent the range '%s' where one from %d on was due"
-                           % (written, low))
+        raise _range_error(
+            base, attribute, "the server sent the range '%s' where one from %d on was due" % (written, low)
+        )
     if match.group(2) == "*":
         return None
     high = int(match.group(2))
@@ -283,5 +318,7 @@ def _check_range(base: str, attribute: str, written: str, low: int, count: int) 
 
 
 def _range_error(base: str, attribute: str, why: str) -> ReadError:
-    return ReadError("server: the values of %s of '%s' are not complete, since %s: run again, or name another server"
-                     % (attribute, base, why))
+    return ReadError(
+        "server: the values of %s of '%s' are not complete, since %s: run again, or name another server"
+        % (attribute, base, why)
+    )

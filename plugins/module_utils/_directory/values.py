@@ -7,6 +7,7 @@
 Pure functions on the standard library. Wrong input raises ValueError with one sentence that says what is wrong and
 where; the caller puts the name of the option in front of it. Positions count characters from 1.
 """
+
 from __future__ import annotations
 
 import datetime
@@ -22,14 +23,29 @@ _OID = r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+"
 
 # --- keys -----------------------------------------------------------------------------------------------------------
 
+
 def guid_text(raw: bytes) -> str:
     """Text of an objectGUID, lower case with dashes. Its first three fields are little-endian (MS-DTYP 2.3.4.2)."""
     digits = raw.hex()
     if len(digits) != 32:
         raise ValueError("a GUID has 16 bytes, not %d" % len(raw))
     # Slices, since uuid.UUID costs five times as much and this runs once per entry.
-    return (digits[6:8] + digits[4:6] + digits[2:4] + digits[:2] + "-" + digits[10:12] + digits[8:10] + "-"
-            + digits[14:16] + digits[12:14] + "-" + digits[16:20] + "-" + digits[20:])
+    return (
+        digits[6:8]
+        + digits[4:6]
+        + digits[2:4]
+        + digits[:2]
+        + "-"
+        + digits[10:12]
+        + digits[8:10]
+        + "-"
+        + digits[14:16]
+        + digits[12:14]
+        + "-"
+        + digits[16:20]
+        + "-"
+        + digits[20:]
+    )
 
 
 def guid_bytes(text: str) -> bytes:
@@ -45,7 +61,7 @@ def sid_text(raw: bytes) -> str:
         raise ValueError("these %d bytes are not a SID" % len(raw))
     authority = int.from_bytes(raw[2:8], "big")
     parts = ["S-1", str(authority) if authority < 1 << 32 else "0x%012x" % authority]
-    parts += [str(int.from_bytes(raw[at:at + 4], "little")) for at in range(8, len(raw), 4)]
+    parts += [str(int.from_bytes(raw[at : at + 4], "little")) for at in range(8, len(raw), 4)]
     return "-".join(parts)
 
 
@@ -79,7 +95,8 @@ def filetime_seconds(raw: bytes) -> int | None:
 
 
 _GENERALIZED_TIME = re.compile(
-    rb"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})?)?(?:[.,]([0-9]+))?(?:Z|([+-])([0-9]{2})([0-9]{2})?)")
+    rb"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})?)?(?:[.,]([0-9]+))?(?:Z|([+-])([0-9]{2})([0-9]{2})?)"
+)
 # As servers write nearly all of them; with a year that Python's calendar has.
 _USUAL_TIME = re.compile(rb"((?:19|20)[0-9]{6})([01][0-9]|2[0-3])([0-5][0-9])([0-5][0-9])(?:\.0)?Z")
 _DAY_OF_1970 = datetime.date(1970, 1, 1).toordinal()
@@ -122,8 +139,14 @@ def generalized_time_seconds(raw: bytes) -> int:
     unit = 1 if second else 60 if minute else 3600
     digits = (fraction or b"0")[:9]
     offset = (away * 3600 + away_minutes * 60) * (-1 if sign == b"-" else 1)
-    return ((days - _DAY_OF_1970) * 86400 + hour * 3600 + minutes * 60 + seconds
-            + int(digits) * unit // 10 ** len(digits) - offset)
+    return (
+        (days - _DAY_OF_1970) * 86400
+        + hour * 3600
+        + minutes * 60
+        + seconds
+        + int(digits) * unit // 10 ** len(digits)
+        - offset
+    )
 
 
 def _shown(raw: bytes) -> str:
@@ -140,8 +163,15 @@ _PAIR = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))")
 
 # The types RFC 4514, 3 names, by their numbers.
 _NAME_OF_OID = {
-    "2.5.4.3": "cn", "2.5.4.7": "l", "2.5.4.8": "st", "2.5.4.10": "o", "2.5.4.11": "ou", "2.5.4.6": "c",
-    "2.5.4.9": "street", "0.9.2342.19200300.100.1.25": "dc", "0.9.2342.19200300.100.1.1": "uid",
+    "2.5.4.3": "cn",
+    "2.5.4.7": "l",
+    "2.5.4.8": "st",
+    "2.5.4.10": "o",
+    "2.5.4.11": "ou",
+    "2.5.4.6": "c",
+    "2.5.4.9": "street",
+    "0.9.2342.19200300.100.1.25": "dc",
+    "0.9.2342.19200300.100.1.1": "uid",
 }
 
 
@@ -176,8 +206,12 @@ def _dn_value(text: str, at: int) -> tuple[str | bytes, int]:
     if text.startswith("#", at):
         match = _HEX_VALUE.match(text, at)
         if not match:
-            raise _dn_error(text, at, "after '#' a value is written in pairs of hexadecimal digits "
-                                      "(a '#' that belongs to the value is written '\\#')")
+            raise _dn_error(
+                text,
+                at,
+                "after '#' a value is written in pairs of hexadecimal digits "
+                "(a '#' that belongs to the value is written '\\#')",
+            )
         octets = bytes.fromhex(match.group(1))
         content = _string_in_ber(octets)
         if content is None:
@@ -187,11 +221,12 @@ def _dn_value(text: str, at: int) -> tuple[str | bytes, int]:
     written = match.group()
     stripped = written.rstrip(" ")
     if len(stripped) < len(written) and (len(stripped) - len(stripped.rstrip("\\"))) % 2:
-        stripped += " "                                 # the space was escaped
+        stripped += " "  # the space was escaped
     if "\\" not in stripped:
         return stripped, match.end()
-    octets = _PAIR.sub(lambda pair: bytes.fromhex(pair.group(1).decode()) if pair.group(1) else pair.group(2),
-                       stripped.encode("utf-8"))
+    octets = _PAIR.sub(
+        lambda pair: bytes.fromhex(pair.group(1).decode()) if pair.group(1) else pair.group(2), stripped.encode("utf-8")
+    )
     return _text_or_ber(octets), match.end()
 
 
@@ -293,14 +328,14 @@ def dn_parent(text: str) -> str:
     """The DN without its first RDN, as it is written; '' when there is no more."""
     if "\\" not in text:
         return text.partition(",")[2].lstrip(" ")
-    return text[_FIRST_RDN.match(text).end() + 1:].lstrip(" ")
+    return text[_FIRST_RDN.match(text).end() + 1 :].lstrip(" ")
 
 
 def fast_parent(dn: bytes) -> bytes:
     """`dn_parent` of a DN as a server wrote it."""
     if b"\\" not in dn:
-        return dn[dn.find(b",") + 1:] if b"," in dn else b""
-    return dn[_FIRST_RDN_BYTES.match(dn).end() + 1:]
+        return dn[dn.find(b",") + 1 :] if b"," in dn else b""
+    return dn[_FIRST_RDN_BYTES.match(dn).end() + 1 :]
 
 
 def rdn_value(text: str) -> str:
@@ -389,7 +424,7 @@ def _filter(text: str, at: int, depth: int) -> tuple[tuple, int]:
         raise _filter_error(text, at, "it is nested more than %d levels deep" % _DEEPEST_FILTER)
     opened = at
     at = _WHITE_SPACE.match(text, at + 1).end()
-    kind = text[at:at + 1]
+    kind = text[at : at + 1]
     if kind and kind in "&|!":
         filters = []
         at = _WHITE_SPACE.match(text, at + 1).end()

@@ -8,20 +8,22 @@ LDAP messages (RFC 4511) in BER with definite lengths. ldap3 builds a tuple per 
 twice; walking an entry with integer offsets and slicing raw values costs a tenth of that. Bytes that are not LDAP
 raise ProtocolError and nothing else.
 """
+
 from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 from .._errors import SynchronizationError
 from .values import parse_filter
 
-Entry = Tuple[bytes, Dict[str, List[bytes]], bytes]
+Entry = tuple[bytes, dict[str, list[bytes]], bytes]
 
 SCOPES = {"base": 0, "one": 1, "sub": 2}
-PAGED_RESULTS = "1.2.840.113556.1.4.319"    # RFC 2696
+PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
 
 _LARGEST_MESSAGE = 256 * 1024 * 1024
 _RECEIVE = 64 * 1024
@@ -34,12 +36,30 @@ _ENTRY, _DONE, _REFERENCE, _EXTENDED, _INTERMEDIATE = ENTRY, DONE, REFERENCE, 0x
 
 # RFC 4511, 4.1.9
 _RESULT_NAMES = {
-    0: "success", 1: "operationsError", 2: "protocolError", 3: "timeLimitExceeded", 4: "sizeLimitExceeded",
-    7: "authMethodNotSupported", 8: "strongerAuthRequired", 10: "referral", 11: "adminLimitExceeded",
-    12: "unavailableCriticalExtension", 13: "confidentialityRequired", 14: "saslBindInProgress", 16: "noSuchAttribute",
-    18: "inappropriateMatching", 21: "invalidAttributeSyntax", 32: "noSuchObject", 34: "invalidDNSyntax",
-    48: "inappropriateAuthentication", 49: "invalidCredentials", 50: "insufficientAccessRights", 51: "busy",
-    52: "unavailable", 53: "unwillingToPerform", 80: "other",
+    0: "success",
+    1: "operationsError",
+    2: "protocolError",
+    3: "timeLimitExceeded",
+    4: "sizeLimitExceeded",
+    7: "authMethodNotSupported",
+    8: "strongerAuthRequired",
+    10: "referral",
+    11: "adminLimitExceeded",
+    12: "unavailableCriticalExtension",
+    13: "confidentialityRequired",
+    14: "saslBindInProgress",
+    16: "noSuchAttribute",
+    18: "inappropriateMatching",
+    21: "invalidAttributeSyntax",
+    32: "noSuchObject",
+    34: "invalidDNSyntax",
+    48: "inappropriateAuthentication",
+    49: "invalidCredentials",
+    50: "insufficientAccessRights",
+    51: "busy",
+    52: "unavailable",
+    53: "unwillingToPerform",
+    80: "other",
 }
 
 
@@ -71,6 +91,7 @@ class Result:
 
 
 # --- requests -------------------------------------------------------------------------------------------------------
+
 
 def _element(tag: int, *parts: bytes) -> bytes:
     content = b"".join(parts)
@@ -110,8 +131,13 @@ def encode_filter(tree: tuple) -> bytes:
         return _element(0xA4, _string(attribute), _element(_SEQUENCE, *parts))
     if kind == ":=":
         _kind, rule, attribute, value, dn_attributes = tree
-        return _element(0xA9, _string(rule, 0x81) if rule else b"", _string(attribute, 0x82) if attribute else b"",
-                        _string(value, 0x83), _element(0x84, b"\xff") if dn_attributes else b"")
+        return _element(
+            0xA9,
+            _string(rule, 0x81) if rule else b"",
+            _string(attribute, 0x82) if attribute else b"",
+            _string(value, 0x83),
+            _element(0x84, b"\xff") if dn_attributes else b"",
+        )
     return _element(_ASSERTIONS[kind], _string(tree[1]), _string(tree[2]))
 
 
@@ -120,21 +146,30 @@ def search_operation(base: str, scope: str, filter_text: str, attributes: Sequen
 
     :param at_most: how many entries to ask for; 0 asks for no limit.
     """
-    return _element(0x63, _string(base), _integer(SCOPES[scope], _ENUMERATED), _integer(0, _ENUMERATED),
-                    _integer(at_most), _integer(0), _FALSE, encode_filter(parse_filter(filter_text)),
-                    _element(_SEQUENCE, *[_string(name) for name in attributes]))
+    return _element(
+        0x63,
+        _string(base),
+        _integer(SCOPES[scope], _ENUMERATED),
+        _integer(0, _ENUMERATED),
+        _integer(at_most),
+        _integer(0),
+        _FALSE,
+        encode_filter(parse_filter(filter_text)),
+        _element(_SEQUENCE, *[_string(name) for name in attributes]),
+    )
 
 
 def paged_control(size: int, cookie: bytes) -> bytes:
     """A critical paged results control (RFC 2696, 2)."""
-    return _element(_SEQUENCE, _string(PAGED_RESULTS), _TRUE,
-                    _string(_element(_SEQUENCE, _integer(size), _string(cookie))))
+    return _element(
+        _SEQUENCE, _string(PAGED_RESULTS), _TRUE, _string(_element(_SEQUENCE, _integer(size), _string(cookie)))
+    )
 
 
 def paged_cookie(value: bytes) -> bytes:
     """The cookie in a server's paged results control."""
     try:
-        (tag, start, end), = _elements(value, 0, len(value))
+        ((tag, start, end),) = _elements(value, 0, len(value))
         (_tag, _start, _end), (cookie_tag, cookie_start, cookie_end) = _elements(value, start, end)
     except ValueError:
         raise ProtocolError("server: it sent a paged results control that cannot be read") from None
@@ -145,9 +180,9 @@ def paged_cookie(value: bytes) -> bytes:
 
 # RFC 4533, 2: the controls and the message of content synchronization.
 SYNC_REQUEST, SYNC_STATE, SYNC_DONE, SYNC_INFO = ("1.3.6.1.4.1.4203.1.9.1.%d" % number for number in (1, 2, 3, 4))
-SHOW_DELETED = "1.2.840.113556.1.4.417"     # MS-ADTS 3.1.1.3.4.1.14
-SHOW_RECYCLED = "1.2.840.113556.1.4.2064"   # also what is recycled, MS-ADTS 3.1.1.3.4.1.26
-DIR_SYNC = "1.2.840.113556.1.4.841"     # MS-ADTS 3.1.1.3.4.1.3
+SHOW_DELETED = "1.2.840.113556.1.4.417"  # MS-ADTS 3.1.1.3.4.1.14
+SHOW_RECYCLED = "1.2.840.113556.1.4.2064"  # also what is recycled, MS-ADTS 3.1.1.3.4.1.26
+DIR_SYNC = "1.2.840.113556.1.4.841"  # MS-ADTS 3.1.1.3.4.1.3
 _REFRESH_ONLY = 1
 # LDAP_DIRSYNC_OBJECT_SECURITY: what the account may read, and no special right. LDAP_DIRSYNC_INCREMENTAL_VALUES: of a
 # list only what came to it and left. Together they fit into four bytes, as Active Directory wants them.
@@ -167,31 +202,32 @@ def sync_control(cookie: bytes) -> bytes:
 
 def dir_sync_control(cookie: bytes) -> bytes:
     """A critical DirSync control for what changed since the cookie; an empty one is the beginning of time."""
-    return control(DIR_SYNC, _element(_SEQUENCE, _integer(_DIR_SYNC_FLAGS), _integer(_RECEIVE_AT_MOST),
-                                      _string(cookie)))
+    return control(
+        DIR_SYNC, _element(_SEQUENCE, _integer(_DIR_SYNC_FLAGS), _integer(_RECEIVE_AT_MOST), _string(cookie))
+    )
 
 
 def dir_sync_answer(value: bytes) -> tuple[bool, bytes]:
     """(whether there is more, cookie) in a server's DirSync control."""
-    (tag, start, end), = _only(value)
+    ((tag, start, end),) = _only(value)
     parts = _elements(value, start, end)
     if tag != _SEQUENCE or [part[0] for part in parts] != [_INTEGER, _INTEGER, _OCTETS]:
         raise ProtocolError("server: it sent a DirSync control that cannot be read")
-    return any(value[parts[0][1]:parts[0][2]]), value[parts[2][1]:parts[2][2]]
+    return any(value[parts[0][1] : parts[0][2]]), value[parts[2][1] : parts[2][2]]
 
 
 def sync_state(value: bytes) -> tuple[int, bytes]:
     """(state, entryUUID) of a sync state control (RFC 4533, 2.3); state 3 is "delete"."""
-    (tag, start, end), = _only(value)
+    ((tag, start, end),) = _only(value)
     parts = _elements(value, start, end)
     if tag != _SEQUENCE or [part[0] for part in parts[:2]] != [_ENUMERATED, _OCTETS]:
         raise ProtocolError("server: it sent a sync state control that cannot be read")
-    return int.from_bytes(value[parts[0][1]:parts[0][2]], "big"), value[parts[1][1]:parts[1][2]]
+    return int.from_bytes(value[parts[0][1] : parts[0][2]], "big"), value[parts[1][1] : parts[1][2]]
 
 
 def sync_done(value: bytes) -> tuple[bytes, bool]:
     """(cookie, refreshDeletes) of a sync done control (RFC 4533, 2.4): both may be left out, so told by their tags."""
-    (tag, start, end), = _only(value)
+    ((tag, start, end),) = _only(value)
     if tag != _SEQUENCE:
         raise ProtocolError("server: it sent a sync done control that cannot be read")
     return _cookie_and_flag(value, start, end, False)
@@ -203,7 +239,7 @@ def sync_info(operation: bytes) -> tuple[str, bool, list[bytes]]:
     The kind is 'cookie', 'delete' or 'present' (the end of a phase; the flag tells whether the refresh is done), or
     'ids' (the flag tells that they are deleted ones); '' for a message about something else.
     """
-    (_tag, start, end), = _only(operation)
+    ((_tag, start, end),) = _only(operation)
     name = value = b""
     for tag, first, last in _elements(operation, start, end):
         if tag == 0x80:
@@ -212,7 +248,7 @@ def sync_info(operation: bytes) -> tuple[str, bool, list[bytes]]:
             value = operation[first:last]
     if name != SYNC_INFO.encode("ascii"):
         return "", False, []
-    (tag, start, end), = _only(value)
+    ((tag, start, end),) = _only(value)
     kind = {0x80: "cookie", 0xA1: "delete", 0xA2: "present", 0xA3: "ids"}.get(tag)
     if kind is None:
         raise ProtocolError("server: it sent a sync info message that cannot be read")
@@ -220,8 +256,11 @@ def sync_info(operation: bytes) -> tuple[str, bool, list[bytes]]:
         return kind, False, []
     _cookie, flag = _cookie_and_flag(value, start, end, kind != "ids")
     sets = [part for part in _elements(value, start, end) if part[0] == _SET]
-    return kind, flag, [value[first:last] for _set, at, stop in sets
-                        for _tag, first, last in _elements(value, at, stop)]
+    return (
+        kind,
+        flag,
+        [value[first:last] for _set, at, stop in sets for _tag, first, last in _elements(value, at, stop)],
+    )
 
 
 def _only(data: bytes) -> list[tuple[int, int, int]]:
@@ -294,7 +333,7 @@ def decode_entry(raw: bytes, names: dict[bytes, str], without: frozenset[bytes] 
         at += 2
         if size > 127:
             size, at = _long_length(raw, at, size)
-        dn = raw[at:at + size]
+        dn = raw[at : at + size]
         at += size
         if raw[at] != 0x30:
             raise ProtocolError(_NOT_BER)
@@ -311,11 +350,16 @@ def decode_entry(raw: bytes, names: dict[bytes, str], without: frozenset[bytes] 
             # Nearly all attributes have one short value, and a name that has come before, with the tags around it.
             size = raw[at + 1]
             place = at + 4 + raw[at + 3]
-            key = names.get(raw[at + 2:place + 1])
+            key = names.get(raw[at + 2 : place + 1])
             if key is not None and size < 128:
                 stop, start = at + 2 + size, place + 4
-                if (start <= stop and start + raw[start - 1] == stop and raw[start - 2] == 0x04
-                        and raw[start - 3] == stop - start + 2 and key not in attributes):
+                if (
+                    start <= stop
+                    and start + raw[start - 1] == stop
+                    and raw[start - 2] == 0x04
+                    and raw[start - 3] == stop - start + 2
+                    and key not in attributes
+                ):
                     attributes[key] = [raw[start:stop]]
                     at = stop
                     continue
@@ -327,8 +371,9 @@ def decode_entry(raw: bytes, names: dict[bytes, str], without: frozenset[bytes] 
     return dn, attributes, raw
 
 
-def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: dict[str, list[bytes]],
-                      without: frozenset[bytes]) -> int:
+def _decode_attribute(
+    raw: bytes, at: int, names: dict[bytes, str], attributes: dict[str, list[bytes]], without: frozenset[bytes]
+) -> int:
     """Add the PartialAttribute at `at` to the attributes, whatever it looks like; return where it ends."""
     size = raw[at + 1]
     at += 2
@@ -342,11 +387,11 @@ def _decode_attribute(raw: bytes, at: int, names: dict[bytes, str], attributes: 
     at += 2
     if size > 127:
         size, at = _long_length(raw, at, size)
-    name = raw[at:at + size]
+    name = raw[at : at + size]
     at += size
     if raw[at] != 0x31:
         raise ProtocolError(_NOT_BER)
-    header = raw[start:at + 1]
+    header = raw[start : at + 1]
     size = raw[at + 1]
     at += 2
     if size > 127:
@@ -389,7 +434,7 @@ def entry_dn(raw: bytes) -> bytes:
             size, at = _long_length(raw, at, size)
     except IndexError:
         raise ProtocolError(_NOT_BER) from None
-    return raw[at:at + size]
+    return raw[at : at + size]
 
 
 def attribute_header(name: str) -> bytes:
@@ -418,7 +463,7 @@ def find_values(raw: bytes, header: bytes) -> list[bytes] | None:
         at += 2
         if size > 127:
             size, at = _long_length(raw, at, size)
-        values.append(raw[at:at + size])
+        values.append(raw[at : at + size])
         at += size
     return values
 
@@ -441,13 +486,18 @@ def decode_result(data: bytes, at: int, end: int, controls: dict[str, bytes]) ->
         raise ProtocolError(_NOT_BER)
     referrals = [url for tag, start, stop in elements[3:] if tag == 0xA3 for url in _strings(data, start, stop)]
     # AD ends its message with a NUL.
-    return Result(int.from_bytes(code, "big", signed=True), matched.decode("utf-8", "replace"),
-                  message.decode("utf-8", "replace").strip("\0 \r\n"), referrals, controls)
+    return Result(
+        int.from_bytes(code, "big", signed=True),
+        matched.decode("utf-8", "replace"),
+        message.decode("utf-8", "replace").strip("\0 \r\n"),
+        referrals,
+        controls,
+    )
 
 
 def decode_done(operation: bytes, controls: dict[str, bytes]) -> Result:
     """The result in a SearchResultDone, as `Channel.answers` gives it."""
-    (_tag, start, end), = _only(operation)
+    ((_tag, start, end),) = _only(operation)
     return decode_result(operation, start, end, controls)
 
 
@@ -462,8 +512,8 @@ def _decode_controls(data: bytes, at: int, end: int) -> dict[str, bytes]:
         parts = _elements(data, start, stop) if tag == _SEQUENCE else []
         if not parts or parts[0][0] != _OCTETS:
             raise ProtocolError(_NOT_BER)
-        oid = data[parts[0][1]:parts[0][2]].decode("ascii", "replace")
-        controls[oid] = b"".join(data[part[1]:part[2]] for part in parts[1:] if part[0] == _OCTETS)
+        oid = data[parts[0][1] : parts[0][2]].decode("ascii", "replace")
+        controls[oid] = b"".join(data[part[1] : part[2]] for part in parts[1:] if part[0] == _OCTETS)
     return controls
 
 
@@ -472,7 +522,7 @@ class Page(NamedTuple):
 
     entries: list[bytes]
     references: list[str]
-    result: Result | None       # None: there is more to come
+    result: Result | None  # None: there is more to come
 
 
 class Channel:
@@ -486,7 +536,7 @@ class Channel:
         self._deadline: float | None = None
         self._socket, self._timeout, self._largest = connected, timeout, largest
         self._data, self._at = b"", 0
-        self._last_id = 99      # the bind has used low ones
+        self._last_id = 99  # the bind has used low ones
         connected.settimeout(timeout)
 
     def set_deadline(self, deadline: float | None) -> None:
@@ -496,8 +546,9 @@ class Channel:
     def ask(self, operation: bytes, *controls: bytes) -> int:
         """Send a request; its message id."""
         self._last_id += 1
-        message = _element(_SEQUENCE, _integer(self._last_id), operation,
-                           _element(_CONTROLS, *controls) if controls else b"")
+        message = _element(
+            _SEQUENCE, _integer(self._last_id), operation, _element(_CONTROLS, *controls) if controls else b""
+        )
         try:
             self._socket.settimeout(self._timeout)
             self._socket.sendall(message)
@@ -539,7 +590,7 @@ class Channel:
                 return Page(entries, references, decode_result(data, start, stop, controls))
             elif tag == _REFERENCE:
                 references += _strings(data, start, stop)
-            elif tag != _INTERMEDIATE:      # RFC 4511, 4.13: an intermediate one not asked for is ignored
+            elif tag != _INTERMEDIATE:  # RFC 4511, 4.13: an intermediate one not asked for is ignored
                 raise ProtocolError("server: it answered a search with an operation that is no answer to it")
         return Page(entries, references, None)
 
@@ -564,16 +615,16 @@ class Channel:
             for control_tag, first, last in elements[1:]:
                 if control_tag == _CONTROLS:
                     controls = _decode_controls(data, first, last)
-            yield tag, data[at + len(expected):stop], controls
+            yield tag, data[at + len(expected) : stop], controls
 
     def _refuse_message(self, data: bytes, at: int, end: int) -> None:
         """Say why a message that does not carry the id of the search ends the read."""
         elements = _elements(data, at, end)
         if len(elements) < 2 or elements[0][0] != _INTEGER:
             raise ProtocolError(_NOT_BER)
-        message_id = int.from_bytes(data[elements[0][1]:elements[0][2]][:8], "big", signed=True)
+        message_id = int.from_bytes(data[elements[0][1] : elements[0][2]][:8], "big", signed=True)
         tag, start, stop = elements[1]
-        if message_id == 0 and tag == _EXTENDED:    # RFC 4511, 4.4.1: Notice of Disconnection
+        if message_id == 0 and tag == _EXTENDED:  # RFC 4511, 4.4.1: Notice of Disconnection
             raise ServerLost("server: it ended the connection (%s): run again" % decode_result(data, start, stop, {}))
         raise ProtocolError("server: it answered a request (message id %d) that is not outstanding" % message_id)
 
@@ -592,8 +643,10 @@ class Channel:
                     size, start = _long_length(data, start, size)
                 if have >= need:
                     if size > self._largest:
-                        raise ProtocolError("server: it sent an LDAP message of %d bytes; at most %d are accepted"
-                                            % (size, self._largest))
+                        raise ProtocolError(
+                            "server: it sent an LDAP message of %d bytes; at most %d are accepted"
+                            % (size, self._largest)
+                        )
                     end = start + size
                     need = end - at
                     if have >= need:
@@ -603,7 +656,7 @@ class Channel:
 
     def _receive(self, need: int) -> tuple[bytes, int]:
         """Receive until `need` bytes are there; what is used up is dropped. Joined once, so cost stays linear."""
-        parts = [self._data[self._at:]]
+        parts = [self._data[self._at :]]
         have = enough = len(parts[0])
         while have < need:
             if have >= enough:
@@ -623,8 +676,10 @@ class Channel:
         except socket.timeout:
             if self._deadline is not None:
                 raise ServerLost("timeout: the server did not answer in full in time: raise it") from None
-            raise ServerLost("timeout: the server sent %s for %g seconds: raise it, if the server needs longer"
-                             % ("next to nothing" if trickles else "nothing", self._timeout)) from None
+            raise ServerLost(
+                "timeout: the server sent %s for %g seconds: raise it, if the server needs longer"
+                % ("next to nothing" if trickles else "nothing", self._timeout)
+            ) from None
         except OSError as error:
             raise ServerLost("server: the connection broke while it was read (%s): run again" % error) from None
         if not part:

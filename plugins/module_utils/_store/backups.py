@@ -34,7 +34,7 @@ _UNCHECKED = ".unchecked"  # of a store that nobody looked through for damage
 _NAME = re.compile(r"\.backup-[0-9]{8}T[0-9]{6}\.[0-9]{6}Z(\.unchecked)?(\.unfinished)?")
 
 _PIECE = 1024 * 1024  # bytes that are read at once
-_AT_MOST = 1024 ** 3  # bytes that the system copies in one call
+_AT_MOST = 1024**3  # bytes that the system copies in one call
 
 _TRIES = 20  # a twentieth of a second each, to see that no other program holds the store up
 
@@ -45,7 +45,8 @@ class _ReadByAnother(Exception):
 
 def _back_up(store: int, path: str, new: str) -> str:
     """Make the ``new`` copy of the database as it was last committed, unless the last one is of that very state: return
-    which of them is. Raises StoreError; there is no new copy then."""
+    which of them is. Raises StoreError; there is no new copy then.
+    """
     unfinished = new + _UNFINISHED
     try:
         _check_in(path)
@@ -74,8 +75,10 @@ def _copy_and_compare(store: int, copy: str) -> None:
 
 
 def _not_copied(copy: str, why: object, advice: str) -> StoreError:
-    return StoreError("store_backups: the store cannot be copied to '%s' before something is removed (%s): %s, or set "
-                      "store_backups: 0" % (copy, why, advice))
+    return StoreError(
+        "store_backups: the store cannot be copied to '%s' before something is removed (%s): %s, or set "
+        "store_backups: 0" % (copy, why, advice)
+    )
 
 
 def meanwhile(work: Callable[[], _T]) -> Callable[[], _T]:
@@ -151,9 +154,10 @@ def backing_up(store: int, path: str, keep: int, end_check: Callable[[], None] |
 
 def _new_name(path: str) -> str:
     """Return the name of a copy by the time; after those that are there, though a clock was set back: their names say
-    in which order they came."""
+    in which order they came.
+    """
     now = int(datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S%f"))
-    there = [int(re.sub("[^0-9]", "", copy[len(path):])) for copy in _copies(path)]
+    there = [int(re.sub("[^0-9]", "", copy[len(path) :])) for copy in _copies(path)]
     digits = "%020d" % max([now, *(each + 1 for each in there)])
     return "%s.backup-%sT%s.%sZ" % (path, digits[:8], digits[8:14], digits[14:])
 
@@ -163,7 +167,7 @@ def _note_checked(copy: str) -> None:
     if not copy.endswith(_UNCHECKED):
         return
     try:
-        os.rename(copy, copy[:-len(_UNCHECKED)])
+        os.rename(copy, copy[: -len(_UNCHECKED)])
         _sync(os.path.dirname(copy), os.O_RDONLY)
     except OSError as error:
         raise _not_copied(copy, error.strerror, "make room") from error
@@ -171,7 +175,8 @@ def _note_checked(copy: str) -> None:
 
 def _forget_old(path: str, keep: int) -> None:
     """Remove all copies but the last ``keep``, and the last of a store that was looked through: damage may have come
-    since, and be in all others."""
+    since, and be in all others.
+    """
     finished = _finished(path)
     checked = [each for each in finished if not each.endswith(_UNCHECKED)]
     for old in {*_copies(path)}.difference(finished[-keep:], checked[-1:]):
@@ -229,7 +234,8 @@ def _copy(store: int, copy: str) -> None:
 
 def _is_sent(store: int, descriptor: int) -> bool:
     """Have the system copy all bytes, since each of many calls has to wait for its turn while the run works; return
-    whether it can: some file systems cannot, and systems other than Linux send to sockets only."""
+    whether it can: some file systems cannot, and systems other than Linux send to sockets only.
+    """
     at = 0
     try:
         while sent := os.sendfile(descriptor, store, at, _AT_MOST):
@@ -251,7 +257,8 @@ def _check(store: int, copy: str) -> None:
 
 def _is_same(store: int, copy: str) -> bool:
     """Tell whether the copy is of what the store is now. Where not, that mostly shows in the first piece: the tables
-    that each run writes begin there."""
+    that each run writes begin there.
+    """
     try:
         _check(store, copy)
     except OSError:  # nor is one that cannot be read

@@ -15,7 +15,7 @@ import datetime
 import functools
 import json
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import _model
 from .._model import name_key
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 class Wanted(NamedTuple):
     """What to look up. Each of the first three narrows the answer; None leaves it open."""
 
-    user_group: Optional[str]  # its path
-    synchronization: Optional[str]
-    user: Optional[str]  # a name
+    user_group: str | None  # its path
+    synchronization: str | None
+    user: str | None  # a name
     effective: bool  # members of nested groups are members, too
     include_disabled: bool
     include_extinct: bool
 
 
-def time_text(seconds: Optional[int]) -> Optional[str]:
+def time_text(seconds: int | None) -> str | None:
     """Return a clock time as ISO 8601 in UTC."""
     if seconds is None:
         return None
@@ -46,7 +46,7 @@ def time_text(seconds: Optional[int]) -> Optional[str]:
 # --- user groups and users -------------------------------------------------------------------------------------------
 
 
-def look_up(store: Store, wanted: Wanted) -> Dict[str, List[Dict[str, Any]]]:
+def look_up(store: Store, wanted: Wanted) -> dict[str, list[dict[str, Any]]]:
     """Return ``user_groups`` and ``users``: see the documentation of the module user_group_info.
 
     Raises StoreError if the store has no such user group or synchronization, or the user group is extinct and extinct
@@ -56,8 +56,11 @@ def look_up(store: Store, wanted: Wanted) -> Dict[str, List[Dict[str, Any]]]:
     nested = _nested(store)
     me = _synchronization(store, wanted.synchronization)
     group = None if wanted.user_group is None else _user_group(store, tree, wanted)
-    visible = {number for number, extinct in store._rows("SELECT id, extinct FROM user_groups")
-               if wanted.include_extinct or extinct is None}
+    visible = {
+        number
+        for number, extinct in store._rows("SELECT id, extinct FROM user_groups")
+        if wanted.include_extinct or extinct is None
+    }
 
     _want_users(store, wanted, me, None if group is None else _reach(group, nested if wanted.effective else {}))
     users = user_records(store)
@@ -83,48 +86,54 @@ def look_up(store: Store, wanted: Wanted) -> Dict[str, List[Dict[str, Any]]]:
 
 
 @functools.lru_cache(maxsize=65536)  # a path is compared once for each of its members
-def by_path(path: str) -> Tuple[str, ...]:
+def by_path(path: str) -> tuple[str, ...]:
     """Return what to sort paths by, so that a user group stands before those below it."""
     return tuple(name_key(name) for name in _model.split_path(path))
 
 
-def _paths(tree: Any, numbers: Iterable[int]) -> List[str]:
+def _paths(tree: Any, numbers: Iterable[int]) -> list[str]:
     return sorted(map(tree.path, numbers), key=by_path)
 
 
-def _synchronization(store: Store, name: Optional[str]) -> Optional[int]:
+def _synchronization(store: Store, name: str | None) -> int | None:
     if name is None:
         return None
     number = store._synchronization(name)
     if not number:
-        known = ["'%s'" % known for known, in store._rows("SELECT name FROM synchronizations ORDER BY name")]
-        raise StoreError("synchronization: the store has none named '%s': %s"
-                         % (name, "it has %s" % ", ".join(known) if known else "run it first"))
+        known = ["'%s'" % known for (known,) in store._rows("SELECT name FROM synchronizations ORDER BY name")]
+        raise StoreError(
+            "synchronization: the store has none named '%s': %s"
+            % (name, "it has %s" % ", ".join(known) if known else "run it first")
+        )
     return number
 
 
 def _user_group(store: Store, tree: Any, wanted: Wanted) -> int:
     number = tree.at(_model.split_path(wanted.user_group))
     if number is None:
-        raise StoreError("user_group: the store has no user group '%s': correct the path, or run the synchronization "
-                         "that makes it" % wanted.user_group)
-    extinct, = store._row("SELECT extinct FROM user_groups WHERE id = ?", (number,))
+        raise StoreError(
+            "user_group: the store has no user group '%s': correct the path, or run the synchronization "
+            "that makes it" % wanted.user_group
+        )
+    (extinct,) = store._row("SELECT extinct FROM user_groups WHERE id = ?", (number,))
     if extinct and not wanted.include_extinct:
-        raise StoreError("user_group: '%s' is extinct (%s), what the store has of it is as it was last seen: name "
-                         "another one, or set include_extinct: true" % (wanted.user_group, extinct))
+        raise StoreError(
+            "user_group: '%s' is extinct (%s), what the store has of it is as it was last seen: name "
+            "another one, or set include_extinct: true" % (wanted.user_group, extinct)
+        )
     return number
 
 
-def _nested(store: Store) -> Dict[int, Set[int]]:
-    nested: Dict[int, Set[int]] = {}
+def _nested(store: Store) -> dict[int, set[int]]:
+    nested: dict[int, set[int]] = {}
     for group, inner in store._rows("SELECT user_group_id, nested_id FROM nestings"):
         nested.setdefault(group, set()).add(inner)
     return nested
 
 
-def _reach(group: int, edges: Dict[int, Set[int]]) -> Set[int]:
+def _reach(group: int, edges: dict[int, set[int]]) -> set[int]:
     """Return the group and all that can be reached from it; cycles are fine."""
-    found: Set[int] = set()
+    found: set[int] = set()
     todo = [group]
     while todo:
         number = todo.pop()
@@ -135,11 +144,12 @@ def _reach(group: int, edges: Dict[int, Set[int]]) -> Set[int]:
 
 
 def _visible_users(wanted: Wanted) -> str:
-    return (("" if wanted.include_disabled else " AND u.enabled <> 0")
-            + ("" if wanted.include_extinct else " AND u.extinct IS NULL"))
+    return ("" if wanted.include_disabled else " AND u.enabled <> 0") + (
+        "" if wanted.include_extinct else " AND u.extinct IS NULL"
+    )
 
 
-def _want_users(store: Store, wanted: Wanted, me: Optional[int], groups: Optional[Set[int]]) -> None:
+def _want_users(store: Store, wanted: Wanted, me: int | None, groups: set[int] | None) -> None:
     """Put into wanted_ids the users that are asked for; ``groups``: members of one of these, None for everybody."""
     store._want("wanted_groups", ((number,) for number in groups or ()))
     store._run("DELETE FROM wanted_ids")
@@ -150,96 +160,127 @@ def _want_users(store: Store, wanted: Wanted, me: Optional[int], groups: Optiona
         " AND (:anywhere OR u.id IN ("
         "     SELECT m.user_id FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id))"
         + _visible_users(wanted),
-        {"name": None if wanted.user is None else name_key(wanted.user), "me": me, "anywhere": groups is None})
+        {"name": None if wanted.user is None else name_key(wanted.user), "me": me, "anywhere": groups is None},
+    )
 
 
-def _groups_of_wanted_users(store: Store, nested: Dict[int, Set[int]]) -> Dict[int, Set[int]]:
+def _groups_of_wanted_users(store: Store, nested: dict[int, set[int]]) -> dict[int, set[int]]:
     """Return the groups that list each user in wanted_ids, and those that have such a group nested in them."""
-    around: Dict[int, Set[int]] = {}
+    around: dict[int, set[int]] = {}
     for group, inner in nested.items():
         for number in inner:
             around.setdefault(number, set()).add(group)
-    reached: Dict[int, Set[int]] = {}
-    groups_of: Dict[int, Set[int]] = {}
-    for user, group in store._rows("SELECT m.user_id, m.user_group_id FROM wanted_ids w CROSS JOIN memberships m"
-                                   " WHERE m.user_id = w.id"):
+    reached: dict[int, set[int]] = {}
+    groups_of: dict[int, set[int]] = {}
+    for user, group in store._rows(
+        "SELECT m.user_id, m.user_group_id FROM wanted_ids w CROSS JOIN memberships m WHERE m.user_id = w.id"
+    ):
         if group not in reached:
             reached[group] = _reach(group, around)
         groups_of.setdefault(user, set()).update(reached[group])
     return groups_of
 
 
-def user_records(store: Store) -> Dict[int, Dict[str, Any]]:
+def user_records(store: Store) -> dict[int, dict[str, Any]]:
     """Return the users in wanted_ids, without their user groups: by id."""
     tree = store._tree()
-    claims: Dict[int, List[str]] = {}
-    for user, name in store._rows("SELECT c.user_id, s.name FROM wanted_ids w CROSS JOIN claims c"
-                                  " JOIN synchronizations s ON s.id = c.synchronization_id WHERE c.user_id = w.id"
-                                  " ORDER BY s.name"):
+    claims: dict[int, list[str]] = {}
+    for user, name in store._rows(
+        "SELECT c.user_id, s.name FROM wanted_ids w CROSS JOIN claims c"
+        " JOIN synchronizations s ON s.id = c.synchronization_id WHERE c.user_id = w.id"
+        " ORDER BY s.name"
+    ):
         claims.setdefault(user, []).append(name)
     return {
         number: {
-            "name": name, "home": tree.path(home), "user_groups": [], "enabled": bool(enabled), "extinct": extinct,
-            "extinct_since": time_text(since), "attributes": json.loads(attributes),
-            "local_attributes": json.loads(local_attributes), "sid": sid, "key": key, "dn": dn or None,
+            "name": name,
+            "home": tree.path(home),
+            "user_groups": [],
+            "enabled": bool(enabled),
+            "extinct": extinct,
+            "extinct_since": time_text(since),
+            "attributes": json.loads(attributes),
+            "local_attributes": json.loads(local_attributes),
+            "sid": sid,
+            "key": key,
+            "dn": dn or None,
             "synchronizations": claims.get(number, []),
         }
         for number, name, home, enabled, extinct, since, attributes, local_attributes, sid, key, dn in store._rows(
             "SELECT u.id, u.name, u.home_id, u.enabled, u.extinct, u.extinct_since, u.attributes, u.local_attributes,"
-            " u.sid, u.key, u.dn FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id")
+            " u.sid, u.key, u.dn FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+        )
     }
 
 
-def _names_in(store: Store, wanted: Wanted, groups: Set[int], nested: Dict[int, Set[int]]) -> Dict[int, List[str]]:
+def _names_in(store: Store, wanted: Wanted, groups: set[int], nested: dict[int, set[int]]) -> dict[int, list[str]]:
     """Return the names of the members of each group."""
     reached = {group: _reach(group, nested) for group in groups}
     store._want("wanted_groups", ((number,) for number in set().union(*reached.values())))
-    listed: Dict[int, Dict[int, str]] = {}
+    listed: dict[int, dict[int, str]] = {}
     for group, user, name in store._rows(
-            "SELECT m.user_group_id, u.id, u.name FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
-            " WHERE m.user_group_id = w.id AND u.id = m.user_id" + _visible_users(wanted)):
+        "SELECT m.user_group_id, u.id, u.name FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
+        " WHERE m.user_group_id = w.id AND u.id = m.user_id" + _visible_users(wanted)
+    ):
         listed.setdefault(group, {})[user] = name
     names = {}
     for group, inner in reached.items():
-        members: Dict[int, str] = {}
+        members: dict[int, str] = {}
         for number in inner:
             members.update(listed.get(number, {}))
         names[group] = sorted(members.values(), key=lambda name: (name_key(name), name))
     return names
 
 
-def _group_records(store: Store, tree: Any, groups: Set[int]) -> Dict[int, Dict[str, Any]]:
+def _group_records(store: Store, tree: Any, groups: set[int]) -> dict[int, dict[str, Any]]:
     store._want("wanted_groups", ((number,) for number in groups))
     return {
         number: {
-            "path": tree.path(number), "name": tree.groups[number].name, "dn": dn or None, "key": key,
-            "synchronization": synchronization, "attributes": json.loads(attributes), "members": [],
-            "user_groups": [], "extinct": extinct,
+            "path": tree.path(number),
+            "name": tree.groups[number].name,
+            "dn": dn or None,
+            "key": key,
+            "synchronization": synchronization,
+            "attributes": json.loads(attributes),
+            "members": [],
+            "user_groups": [],
+            "extinct": extinct,
             "extinct_since": time_text(since),
         }
         for number, dn, key, synchronization, attributes, extinct, since in store._rows(
             "SELECT g.id, g.dn, g.key, s.name, g.attributes, g.extinct, g.extinct_since"
             " FROM wanted_groups w CROSS JOIN user_groups g"
-            " LEFT JOIN synchronizations s ON s.id = g.synchronization_id WHERE g.id = w.id")
+            " LEFT JOIN synchronizations s ON s.id = g.synchronization_id WHERE g.id = w.id"
+        )
     }
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def runs(store: Store, synchronization: Optional[str], most: int) -> List[Dict[str, Any]]:
+def runs(store: Store, synchronization: str | None, most: int) -> list[dict[str, Any]]:
     """Return the last runs, the newest first.
 
     Raises StoreError if the store does not know the synchronization.
     """
     me = _synchronization(store, synchronization)
     return [
-        {"synchronization": name, "time": time_text(time), "seconds": seconds, "server": server, "mode": mode,
-         "reason": reason,
-         "changed": bool(changed), "summary": json.loads(counts), "plan_digest": digest}
+        {
+            "synchronization": name,
+            "time": time_text(time),
+            "seconds": seconds,
+            "server": server,
+            "mode": mode,
+            "reason": reason,
+            "changed": bool(changed),
+            "summary": json.loads(counts),
+            "plan_digest": digest,
+        }
         for name, time, seconds, server, mode, reason, changed, counts, digest in store._rows(
             "SELECT synchronization, time, seconds, server, mode, reason, changed, counts, plan_digest FROM runs"
-            " WHERE (? IS NULL OR synchronization_id = ?) ORDER BY id DESC LIMIT ?", (me, me, most))
+            " WHERE (? IS NULL OR synchronization_id = ?) ORDER BY id DESC LIMIT ?",
+            (me, me, most),
+        )
     ]
 
 
@@ -252,12 +293,12 @@ class _Event(NamedTuple):
     run: int
     event: str
     path: str  # of the user group, or of the user
-    member: Optional[str] = None  # of the user group: name of a user, or path of a user group
-    before: Optional[Dict[str, Any]] = None
-    after: Optional[Dict[str, Any]] = None
+    member: str | None = None  # of the user group: name of a user, or path of a user group
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
 
 
-def history(store: Store, wanted: Wanted, most: int) -> List[Dict[str, Any]]:
+def history(store: Store, wanted: Wanted, most: int) -> list[dict[str, Any]]:
     """Return what happened to the user group, or to the users of that name, the newest first.
 
     With both, it is about the memberships of the users in the user group.
@@ -269,41 +310,57 @@ def history(store: Store, wanted: Wanted, most: int) -> List[Dict[str, Any]]:
             events = [each for each in events if each.member and by_path(each.path) == by_path(wanted.user_group)]
     else:
         events = _of_user_group(store, tree, wanted.user_group)
-    runs_by_id = {number: (time, name) for number, time, name in
-                  store._rows("SELECT id, time, synchronization FROM runs")}
+    runs_by_id = {
+        number: (time, name) for number, time, name in store._rows("SELECT id, time, synchronization FROM runs")
+    }
     known = [each for each in events if each.run in runs_by_id]  # older runs are forgotten
     known.sort(key=lambda each: (-each.run, -_ORDER.index(each.event), by_path(each.path), name_key(each.member or "")))
     return [
-        {"time": time_text(runs_by_id[each.run][0]), "synchronization": runs_by_id[each.run][1], "event": each.event,
-         "path": each.path, "member": each.member, "before": each.before, "after": each.after}
+        {
+            "time": time_text(runs_by_id[each.run][0]),
+            "synchronization": runs_by_id[each.run][1],
+            "event": each.event,
+            "path": each.path,
+            "member": each.member,
+            "before": each.before,
+            "after": each.after,
+        }
         for each in known[:most]
     ]
 
 
-def _of_users(store: Store, tree: Any, name: str) -> List[_Event]:
+def _of_users(store: Store, tree: Any, name: str) -> list[_Event]:
     wanted = name_key(name)
     stored = store._rows("SELECT id, key FROM users WHERE name_key = ?", (wanted,))
     keys = {key for dummy, key in stored if key is not None}
     keys |= _past_keys(store, "user", lambda path: by_path(path)[-1] == wanted)
-    ids: Set[int] = set()
+    ids: set[int] = set()
     for key in keys:
-        ids.update(number for number, in store._rows("SELECT id FROM users WHERE key = ?", (key,)))
+        ids.update(number for (number,) in store._rows("SELECT id FROM users WHERE key = ?", (key,)))
     store._want("wanted_ids", ((number,) for number in ids.union(row[0] for row in stored)))
-    events = [_Event(run, "created", _model.join_path(tree.path(home), now)) for run, home, now in store._rows(
-        "SELECT u.run_id, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
-        " AND u.run_id IS NOT NULL")]
+    events = [
+        _Event(run, "created", _model.join_path(tree.path(home), now))
+        for run, home, now in store._rows(
+            "SELECT u.run_id, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+            " AND u.run_id IS NOT NULL"
+        )
+    ]
     events += _changes(store, "user", keys)
-    events += [_Event(run, "member_added", tree.path(group), name) for group, name, run in store._rows(
-        "SELECT m.user_group_id, u.name, m.run_id FROM wanted_ids w CROSS JOIN memberships m CROSS JOIN users u"
-        " WHERE m.user_id = w.id AND u.id = w.id AND m.run_id IS NOT NULL")]
+    events += [
+        _Event(run, "member_added", tree.path(group), name)
+        for group, name, run in store._rows(
+            "SELECT m.user_group_id, u.name, m.run_id FROM wanted_ids w CROSS JOIN memberships m CROSS JOIN users u"
+            " WHERE m.user_id = w.id AND u.id = w.id AND m.run_id IS NOT NULL"
+        )
+    ]
     for key in keys:
         events += _past(store, "kind = 'user' AND member_key = ?", key)
     return events
 
 
-def _of_user_group(store: Store, tree: Any, path: str) -> List[_Event]:
+def _of_user_group(store: Store, tree: Any, path: str) -> list[_Event]:
     wanted, number = by_path(path), tree.at(_model.split_path(path))
-    events: List[_Event] = []
+    events: list[_Event] = []
     if number is None:
         keys = _past_keys(store, "user_group", lambda past: by_path(past) == wanted)
     else:  # and not of another that had the path before
@@ -317,24 +374,32 @@ def _of_user_group(store: Store, tree: Any, path: str) -> List[_Event]:
             _Event(run, "member_added", tree.path(number), name if kind == "user" else tree.path(member))
             for member, name, run in store._rows(
                 "SELECT n.id, n.name, m.run_id FROM {0} m JOIN {2}s n ON n.id = m.{1}"
-                " WHERE m.user_group_id = ? AND m.run_id IS NOT NULL".format(table, column, kind), (number,))]
+                " WHERE m.user_group_id = ? AND m.run_id IS NOT NULL".format(table, column, kind),
+                (number,),
+            )
+        ]
     for key in keys:
         events += _past(store, "user_group_key = ?", key)
     return events
 
 
-def _past_keys(store: Store, kind: str, is_meant: Callable[[str], bool]) -> Set[str]:
+def _past_keys(store: Store, kind: str, is_meant: Callable[[str], bool]) -> set[str]:
     """Return the keys of those that had such a path once."""
-    return {key for key, path, before in store._rows(
-        "SELECT key, path, before FROM past_records WHERE kind = ? AND key IS NOT NULL", (kind,))
-        if is_meant(path) or is_meant(json.loads(before)["path"])}
+    return {
+        key
+        for key, path, before in store._rows(
+            "SELECT key, path, before FROM past_records WHERE kind = ? AND key IS NOT NULL", (kind,)
+        )
+        if is_meant(path) or is_meant(json.loads(before)["path"])
+    }
 
 
-def _changes(store: Store, kind: str, keys: Iterable[str]) -> List[_Event]:
+def _changes(store: Store, kind: str, keys: Iterable[str]) -> list[_Event]:
     events = []
     for key in keys:
         for run, path, before, after in store._rows(
-                "SELECT run_id, path, before, after FROM past_records WHERE kind = ? AND key = ?", (kind, key)):
+            "SELECT run_id, path, before, after FROM past_records WHERE kind = ? AND key = ?", (kind, key)
+        ):
             if after is None:
                 events.append(_Event(run, "deleted", path, None, json.loads(before), None))
             else:
@@ -342,10 +407,10 @@ def _changes(store: Store, kind: str, keys: Iterable[str]) -> List[_Event]:
     return events
 
 
-def _differences(before: Dict[str, Any], after: Dict[str, Any]) -> Any:
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> Any:
     """Return of both only what differs."""
-    one: Dict[str, Any] = {}
-    other: Dict[str, Any] = {}
+    one: dict[str, Any] = {}
+    other: dict[str, Any] = {}
     for field in sorted(set(before) | set(after)):
         old, new = before.get(field), after.get(field)
         if isinstance(old, dict) and isinstance(new, dict):
@@ -355,10 +420,11 @@ def _differences(before: Dict[str, Any], after: Dict[str, Any]) -> Any:
     return one, other
 
 
-def _past(store: Store, which: str, key: str) -> List[_Event]:
+def _past(store: Store, which: str, key: str) -> list[_Event]:
     events = []
     for run, joined, group, member in store._rows(
-            "SELECT run_id, joined_by, user_group, member FROM past_memberships WHERE %s" % which, (key,)):
+        "SELECT run_id, joined_by, user_group, member FROM past_memberships WHERE %s" % which, (key,)
+    ):
         events.append(_Event(run, "member_removed", group, member))
         if joined:
             events.append(_Event(joined, "member_added", group, member))

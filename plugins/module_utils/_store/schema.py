@@ -175,8 +175,10 @@ _UPGRADES = {
     1: (
         "ALTER TABLE synchronizations ADD COLUMN scope TEXT NOT NULL DEFAULT 'null'",
         "ALTER TABLE synchronizations ADD COLUMN held TEXT NOT NULL DEFAULT '[]'",
-        *("ALTER TABLE %s ADD COLUMN run_id INTEGER" % table
-          for table in ("user_groups", "users", "memberships", "nestings")),
+        *(
+            "ALTER TABLE %s ADD COLUMN run_id INTEGER" % table
+            for table in ("user_groups", "users", "memberships", "nestings")
+        ),
         # Not renamed aside: a rename would take the references of other tables along.
         "CREATE TEMP TABLE runs_of_version_1 AS SELECT * FROM runs",
         "DROP TABLE runs",

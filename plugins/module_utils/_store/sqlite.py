@@ -21,7 +21,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from .. import _model
 from .._model import name_key
@@ -46,12 +46,27 @@ _CACHE = 65536  # KiB; a first run of a million users takes no longer with it th
 
 _ROWS_AT_ONCE = 50  # in one INSERT; with sixteen columns still below the 999 values that older SQLites take
 
-_NEW_USER = ("id", "directory_id", "key", "synchronization_id", "digest", "run_id", "name", "name_key", "home_id",
-             "enabled", "sid", "extinct", "extinct_since", "attributes", "dn", "known_as")
+_NEW_USER = (
+    "id",
+    "directory_id",
+    "key",
+    "synchronization_id",
+    "digest",
+    "run_id",
+    "name",
+    "name_key",
+    "home_id",
+    "enabled",
+    "sid",
+    "extinct",
+    "extinct_since",
+    "attributes",
+    "dn",
+    "known_as",
+)
 
 _decode = json.JSONDecoder().raw_decode
-_to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"),
-                            default=_model.fields_of).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_model.fields_of).encode
 
 
 # --- opening ---------------------------------------------------------------------------------------------------------
@@ -133,8 +148,9 @@ def _check_as_committed(path: str) -> None:
 
 
 def _not_written(path: str, error: Exception) -> StoreError:
-    return StoreError("store: '%s' cannot be written (%s): make room or repair it, or name another file"
-                      % (path, error))
+    return StoreError(
+        "store: '%s' cannot be written (%s): make room or repair it, or name another file" % (path, error)
+    )
 
 
 def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
@@ -153,8 +169,10 @@ def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
     if application != schema.APPLICATION_ID:
         raise StoreError("store: '%s' is a database of another program: name another file" % path)
     if version > schema.VERSION:
-        raise StoreError("store: '%s' has schema version %d and this collection knows versions up to %d: update the "
-                         "collection, or name another file" % (path, version, schema.VERSION))
+        raise StoreError(
+            "store: '%s' has schema version %d and this collection knows versions up to %d: update the "
+            "collection, or name another file" % (path, version, schema.VERSION)
+        )
     return False
 
 
@@ -197,7 +215,7 @@ class _Tree:
     def path_in(self, reference: str, name: str) -> str:
         """Return the path of what has this name in the user group that the reference is of."""
         prefix = _model.path_reference("")
-        home = self.path(self.owned[reference]) if reference in self.owned else reference[len(prefix):]
+        home = self.path(self.owned[reference]) if reference in self.owned else reference[len(prefix) :]
         return _model.join_path(home, name)
 
     def reference(self, number: int) -> str:
@@ -209,8 +227,13 @@ class _Tree:
         """Return {stable key: record} of the owned user groups."""
         owned = map(self.groups.__getitem__, self.owned.values())
         return {
-            group.key: _model.UserGroupRecord(group.name, self.reference(group.parent), group.extinct,
-                                              _model.EncodedAttributes(group.attributes), group.dn)
+            group.key: _model.UserGroupRecord(
+                group.name,
+                self.reference(group.parent),
+                group.extinct,
+                _model.EncodedAttributes(group.attributes),
+                group.dn,
+            )
             for group in owned
         }
 
@@ -224,17 +247,17 @@ class _Tree:
             found.append(number)
         return tuple(found)
 
-    def at(self, names: list) -> Optional[int]:
+    def at(self, names: list) -> int | None:
         found = self.find(names)
         return found[-1] if len(found) == len(names) else None
 
-    def referred_to(self, reference: str) -> Optional[int]:
+    def referred_to(self, reference: str) -> int | None:
         if reference in self.owned:
             return self.owned[reference]
         prefix = _model.path_reference("")
         if not reference.startswith(prefix):
             return None
-        return self.at(_model.split_path(reference[len(prefix):]))
+        return self.at(_model.split_path(reference[len(prefix) :]))
 
 
 def _foreign_reference(identity: str, key: str) -> str:
@@ -257,10 +280,10 @@ class Store:
     """
 
     def __init__(self, connection: sqlite3.Connection, path: str, leave, descriptor: int = -1):
-        self._connection: Optional[sqlite3.Connection] = connection
+        self._connection: sqlite3.Connection | None = connection
         self._path = path
         self._descriptor = descriptor  # of the file, while a run holds it
-        self._end_check: Optional[Callable[[], None]] = None
+        self._end_check: Callable[[], None] | None = None
         self._leave = leave
         self._committed = False
         self._trees: dict = {}
@@ -330,7 +353,7 @@ class Store:
         except sqlite3.Error as error:
             raise sqlite_file.cannot_be_read(self._path, error) from error
 
-    def _row(self, statement: str, parameters=()) -> Optional[tuple]:
+    def _row(self, statement: str, parameters=()) -> tuple | None:
         return next(iter(self._rows(statement, parameters)), None)
 
     def _want(self, table: str, rows) -> None:
@@ -362,8 +385,10 @@ class Store:
 
     def _tree(self, synchronization: int = 0) -> _Tree:
         """Return the tree as it is now."""
-        rows = self._rows("SELECT id, parent_id, name, name_key, synchronization_id, key, extinct, attributes, dn,"
-                          " digest FROM user_groups")
+        rows = self._rows(
+            "SELECT id, parent_id, name, name_key, synchronization_id, key, extinct, attributes, dn,"
+            " digest FROM user_groups"
+        )
         return _Tree(rows, synchronization)
 
     def _tree_before(self, synchronization: int) -> _Tree:
@@ -374,7 +399,7 @@ class Store:
 
     def _user_ids(self, references, directory: int, tree: _Tree) -> dict:
         """Return {reference: id} of those users that are stored."""
-        identities: Optional[dict] = None
+        identities: dict | None = None
         by_key, by_place = [], []
         for reference in references:
             if reference[:1] == "#":
@@ -389,11 +414,14 @@ class Store:
                 by_key.append((reference, directory, reference))
         self._want("wanted_keys", by_key)
         self._want("wanted_places", by_place)
-        return dict(self._rows(
-            "SELECT w.reference, u.id FROM wanted_keys w CROSS JOIN users u"
-            " WHERE u.directory_id = w.directory_id AND u.key = w.key"
-            " UNION ALL SELECT w.reference, u.id FROM wanted_places w CROSS JOIN users u"
-            " WHERE u.home_id = w.home_id AND u.name_key = w.name_key AND u.directory_id IS NULL"))
+        return dict(
+            self._rows(
+                "SELECT w.reference, u.id FROM wanted_keys w CROSS JOIN users u"
+                " WHERE u.directory_id = w.directory_id AND u.key = w.key"
+                " UNION ALL SELECT w.reference, u.id FROM wanted_places w CROSS JOIN users u"
+                " WHERE u.home_id = w.home_id AND u.name_key = w.name_key AND u.directory_id IS NULL"
+            )
+        )
 
     def _references_of_wanted_ids(self, directory: int, tree: _Tree) -> dict:
         """Return {id: reference} of the users in wanted_ids."""
@@ -401,7 +429,8 @@ class Store:
             number: _reference(directory, tree, *row)
             for number, *row in self._rows(
                 "SELECT u.id, u.directory_id, d.identity, u.key, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u"
-                " LEFT JOIN directories d ON d.id = u.directory_id WHERE u.id = w.id")
+                " LEFT JOIN directories d ON d.id = u.directory_id WHERE u.id = w.id"
+            )
         }
 
     def _references(self, users: set, directory: int, tree: _Tree, many: bool) -> dict:
@@ -421,19 +450,26 @@ class Store:
         ``salt`` is the fingerprint of the settings under which digests are comparable. Where the stored one differs,
         everything must be compared.
         """
-        row = self._row("SELECT id, directory_id, salt, selected FROM synchronizations WHERE name = ?",
-                        (synchronization,))
+        row = self._row(
+            "SELECT id, directory_id, salt, selected FROM synchronizations WHERE name = ?", (synchronization,)
+        )
         me, directory, stored_salt, selected = row or (0, 0, b"", "{}")
         same = stored_salt == salt
-        users = dict(self._rows(
-            "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
-            " WHEN EXISTS (SELECT 1 FROM claims w WHERE w.user_id = u.id"
-            "              AND w.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END"
-            " FROM claims c CROSS JOIN users u"
-            " WHERE c.synchronization_id = :me AND u.id = c.user_id AND u.extinct IS NULL", {"me": me, "same": same}))
+        users = dict(
+            self._rows(
+                "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
+                " WHEN EXISTS (SELECT 1 FROM claims w WHERE w.user_id = u.id"
+                "              AND w.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END"
+                " FROM claims c CROSS JOIN users u"
+                " WHERE c.synchronization_id = :me AND u.id = c.user_id AND u.extinct IS NULL",
+                {"me": me, "same": same},
+            )
+        )
         groups = self._rows(
             "SELECT key, CASE WHEN :same THEN digest ELSE x'' END FROM user_groups"
-            " WHERE synchronization_id = :me AND extinct IS NULL", {"me": me, "same": same})
+            " WHERE synchronization_id = :me AND extinct IS NULL",
+            {"me": me, "same": same},
+        )
         return _model.Digests(
             users=users,
             user_groups=dict(groups),
@@ -445,15 +481,21 @@ class Store:
 
     def _written_by_others(self, me: int) -> dict:
         """Return what `Digests.others` has."""
-        return {key: (dn, names) for key, dn, names in self._rows(
-            "SELECT u.key, u.dn, " + _NAMES + " FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1"
-            " AND u.id = c.user_id AND u.synchronization_id IS NOT ?1", (me,))}
+        return {
+            key: (dn, names)
+            for key, dn, names in self._rows(
+                "SELECT u.key, u.dn, " + _NAMES + " FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1"
+                " AND u.id = c.user_id AND u.synchronization_id IS NOT ?1",
+                (me,),
+            )
+        }
 
     def _foreign_users(self, directory: int) -> dict:
         rows = self._rows(
             "SELECT u.sid, d.identity, u.key FROM directories d CROSS JOIN users u"
             " WHERE d.id <> ? AND u.directory_id = d.id AND u.sid IS NOT NULL ORDER BY u.extinct IS NULL, u.id DESC",
-            (directory,))
+            (directory,),
+        )
         return {sid: _foreign_reference(identity, key) for sid, identity, key in rows}
 
     def count_owned(self, synchronization: str) -> tuple[int, int]:
@@ -462,68 +504,83 @@ class Store:
         of_others = self._row(
             "SELECT count(*) FROM synchronizations s CROSS JOIN claims o CROSS JOIN users u CROSS JOIN claims c"
             " WHERE s.id <> ?1 AND o.synchronization_id = s.id AND u.id = o.user_id AND u.synchronization_id = s.id"
-            " AND u.extinct IS NULL AND c.synchronization_id = ?1 AND c.user_id = u.id", (me,))[0]
+            " AND u.extinct IS NULL AND c.synchronization_id = ?1 AND c.user_id = u.id",
+            (me,),
+        )[0]
         users = self._count_users(me) - of_others
         groups = self._row("SELECT count(*) FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL", (me,))
         return users, groups[0]
 
-    def mark(self, synchronization: str) -> Optional[_model.Mark]:
+    def mark(self, synchronization: str) -> _model.Mark | None:
         """Return up to where the last applied run has read the directory; None where nothing tells."""
-        row = self._row("SELECT m.mark, m.versions FROM synchronizations s JOIN marks m ON m.synchronization_id = s.id"
-                        " WHERE s.name = ?", (synchronization,))
+        row = self._row(
+            "SELECT m.mark, m.versions FROM synchronizations s JOIN marks m ON m.synchronization_id = s.id"
+            " WHERE s.name = ?",
+            (synchronization,),
+        )
         return _model.Mark(_from_json(row[0]), row[1]) if row else None
 
     def known(self, synchronization: str, salt: bytes) -> Known:
         """Return what a reader may ask about who is stored, when it reads only what changed."""
         return Known(self, synchronization, salt)
 
-    def directory_of(self, synchronization: str) -> Optional[str]:
+    def directory_of(self, synchronization: str) -> str | None:
         """Return the identity of the directory that the synchronization is bound to; None before its first run."""
-        row = self._row("SELECT d.identity FROM synchronizations s JOIN directories d ON d.id = s.directory_id"
-                        " WHERE s.name = ?", (synchronization,))
+        row = self._row(
+            "SELECT d.identity FROM synchronizations s JOIN directories d ON d.id = s.directory_id WHERE s.name = ?",
+            (synchronization,),
+        )
         return row[0] if row else None
 
     def directories(self) -> list[str]:
         """Return the identities of all directories that records of the store come from."""
-        return [identity for identity, in self._rows("SELECT identity FROM directories ORDER BY id")]
+        return [identity for (identity,) in self._rows("SELECT identity FROM directories ORDER BY id")]
 
     def has_user_group(self, path: list[str]) -> bool:
         """Tell whether there is a user group at the path, given as names."""
         return self._tree().at(path) is not None
 
-    def last_run(self, synchronization: str) -> Optional[dict]:
+    def last_run(self, synchronization: str) -> dict | None:
         """Return the record of the last applied run, with the settings that it had; None before the first one."""
         row = self._row(
             "SELECT r.time, r.seconds, r.server, r.mode, r.changed, r.counts, r.plan_digest, s.settings"
             " FROM synchronizations s JOIN runs r ON r.synchronization_id = s.id WHERE s.name = ?"
-            " ORDER BY r.id DESC LIMIT 1", (synchronization,))
+            " ORDER BY r.id DESC LIMIT 1",
+            (synchronization,),
+        )
         if row is None:
             return None
         run = dict(zip(("time", "seconds", "server", "mode", "changed", "counts", "plan_digest", "settings"), row))
-        return dict(run, changed=bool(run["changed"]), counts=_from_json(run["counts"]),
-                    settings=_from_json(run["settings"]))
+        return dict(
+            run, changed=bool(run["changed"]), counts=_from_json(run["counts"]), settings=_from_json(run["settings"])
+        )
 
     def left_by_last_run(self, synchronization: str) -> _model.LastRun:
         """Return what the last applied run leaves for the next one to judge by."""
         row = self._row(
             "SELECT (SELECT r.server FROM runs r WHERE r.synchronization_id = s.id ORDER BY r.id DESC LIMIT 1),"
-            " s.scope, s.held FROM synchronizations s WHERE s.name = ?", (synchronization,))
+            " s.scope, s.held FROM synchronizations s WHERE s.name = ?",
+            (synchronization,),
+        )
         server, scope, held = row or ("", "null", "[]")
         return _model.LastRun(server or "", _from_json(scope), frozenset(map(tuple, _from_json(held))))
 
-    def target_of(self, synchronization: str) -> Optional[list[str]]:
+    def target_of(self, synchronization: str) -> list[str] | None:
         """Return the names in the path of the synchronization's user group; None before its first run."""
         row = self._row("SELECT target_id FROM synchronizations WHERE name = ?", (synchronization,))
         return _model.split_path(self._tree().path(row[0])) if row else None
 
     def count_values(self, synchronization: str, kind: str, fields: Iterable[str]) -> dict[tuple[str, str], int]:
         """Return how many records that the synchronization writes, and that are not extinct, have a value in each of
-        the fields: (kind of record, field) -> count. ``kind`` is 'user' or 'user_group'."""
+        the fields: (kind of record, field) -> count. ``kind`` is 'user' or 'user_group'.
+        """
         fields = sorted(fields)
         # In JSON only a key stands between a quotation mark that is not escaped and another one with a colon.
         counts = "".join(", sum(instr(attributes, ?) > 0)" for _field in fields)
-        row = self._row("SELECT 0%s FROM %ss WHERE synchronization_id = ? AND extinct IS NULL" % (counts, kind),
-                        (*('"%s":' % field for field in fields), self._synchronization(synchronization)))
+        row = self._row(
+            "SELECT 0%s FROM %ss WHERE synchronization_id = ? AND extinct IS NULL" % (counts, kind),
+            (*('"%s":' % field for field in fields), self._synchronization(synchronization)),
+        )
         return {(kind, field): count or 0 for field, count in zip(fields, row[1:])}
 
     def load_state(self, synchronization: str, target: list[str], snapshot: _model.Snapshot) -> _model.StoredState:
@@ -534,17 +591,24 @@ class Store:
         found = tree.find(target)
         target_id = found[-1] if len(found) == len(target) else None
         path = tree.path(found[-1])
-        for name in target[len(found):]:
+        for name in target[len(found) :]:
             path = _model.join_path(path, name)
 
         groups = tree.records()
-        ended = [key for key, group in groups.items() if key not in snapshot.user_groups
-                 and (snapshot.complete or group.extinct or key in snapshot.lost_user_groups)]
+        ended = [
+            key
+            for key, group in groups.items()
+            if key not in snapshot.user_groups
+            and (snapshot.complete or group.extinct or key in snapshot.lost_user_groups)
+        ]
         occupied = self._occupied(me, directory, ended, tree)
         self._find_users(me, directory, snapshot, tree, target_id)
         users, ids = self._load_users(me, directory, snapshot, tree)
-        lost = {number: reference for reference, number in ids.items()
-                if reference in snapshot.lost_users or users[reference].record.extinct}
+        lost = {
+            number: reference
+            for reference, number in ids.items()
+            if reference in snapshot.lost_users or users[reference].record.extinct
+        }
         self._want("wanted_ids", ((number,) for number in lost))
         memberships = {lost[number]: keys for number, keys in self._groups_that_list_wanted_ids(me).items()}
         return _model.StoredState(
@@ -555,7 +619,8 @@ class Store:
             neighbours={
                 (tree.reference(group.parent), group.name_key): tree.path(group.id)
                 for group in tree.groups.values()
-                if group.synchronization != me and group.parent is not None
+                if group.synchronization != me
+                and group.parent is not None
                 and (group.parent == target_id or tree.groups[group.parent].synchronization == me)
             },
             occupied=occupied,
@@ -573,11 +638,14 @@ class Store:
         return self._row(
             "SELECT (SELECT count(*) FROM claims WHERE synchronization_id = ?1)"
             " - (SELECT count(*) FROM users u CROSS JOIN claims c WHERE u.extinct IS NOT NULL AND c.user_id = u.id"
-            "    AND c.synchronization_id = ?1)", (me,))[0]
+            "    AND c.synchronization_id = ?1)",
+            (me,),
+        )[0]
 
     def _count_members(self, me: int) -> int:
         """Return how many own members the owned user groups have: all, which SQLite counts without a look at each, less
-        those of others, which are few in most stores."""
+        those of others, which are few in most stores.
+        """
         everybody = self._row("SELECT (SELECT count(*) FROM memberships) + (SELECT count(*) FROM nestings)")[0]
         return everybody - self._count_members_of(me, "g.synchronization_id IS NOT :me")
 
@@ -587,14 +655,20 @@ class Store:
             "SELECT (SELECT count(*) FROM user_groups g CROSS JOIN memberships m"
             "        WHERE {0} AND m.user_group_id = g.id)"
             " + (SELECT count(*) FROM user_groups g CROSS JOIN nestings n"
-            "    WHERE {0} AND n.user_group_id = g.id)".format(which), {"me": me})[0]
+            "    WHERE {0} AND n.user_group_id = g.id)".format(which),
+            {"me": me},
+        )[0]
 
     def _sizes(self, keys: Iterable[str], tree: _Tree) -> dict[str, int]:
         """Return how many users these owned groups have."""
         self._want("wanted_groups", ((tree.owned[key],) for key in keys if key in tree.owned))
-        return {tree.groups[number].key: size for number, size in self._rows(
-            "SELECT w.id, count(*) FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id"
-            " GROUP BY w.id")}
+        return {
+            tree.groups[number].key: size
+            for number, size in self._rows(
+                "SELECT w.id, count(*) FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id"
+                " GROUP BY w.id"
+            )
+        }
 
     def _occupied(self, me: int, directory: int, ended: Iterable[str], tree: _Tree) -> dict[str, frozenset]:
         """Return who, not written by this synchronization, sits in the owned groups that are lost or extinct."""
@@ -604,13 +678,15 @@ class Store:
         rows = self._rows(
             "SELECT w.id, u.id FROM wanted_groups w CROSS JOIN users u WHERE u.home_id = w.id"
             " AND NOT (u.synchronization_id IS :me AND (u.extinct IS NOT NULL OR EXISTS ("
-            "     SELECT 1 FROM claims c WHERE c.synchronization_id = :me AND c.user_id = u.id)))", {"me": me})
+            "     SELECT 1 FROM claims c WHERE c.synchronization_id = :me AND c.user_id = u.id)))",
+            {"me": me},
+        )
         self._want("wanted_ids", ((user,) for user in {user for dummy, user in rows}))
         references = self._references_of_wanted_ids(directory, tree)
         occupied: dict = {}
         for number, user in rows:
             occupied.setdefault(number, set()).add(references[user])
-        for number, in self._rows("SELECT target_id FROM synchronizations WHERE id <> ?", (me,)):
+        for (number,) in self._rows("SELECT target_id FROM synchronizations WHERE id <> ?", (me,)):
             occupied.setdefault(number, set()).add("")
         for group in tree.groups.values():
             if group.synchronization != me:
@@ -623,8 +699,14 @@ class Store:
         if not self._row("SELECT 1 FROM users LIMIT 1"):
             bodies = {}
         self._want("wanted_keys", ((key, directory, key) for keys in (bodies, snapshot.lost_users) for key in keys))
-        self._want("wanted_places", ((key, tree.owned.get(user.home, target_id), name_key(user.name))
-                                     for key, user in bodies.items() if user.name))
+        self._want(
+            "wanted_places",
+            (
+                (key, tree.owned.get(user.home, target_id), name_key(user.name))
+                for key, user in bodies.items()
+                if user.name
+            ),
+        )
         self._want("wanted_sids", ((user.sid,) for user in bodies.values() if user.sid))
         self._run("DELETE FROM wanted_ids")
         self._run(
@@ -633,9 +715,15 @@ class Store:
             " UNION SELECT u.id FROM wanted_places w CROSS JOIN users u"
             "       WHERE u.home_id = w.home_id AND u.name_key = w.name_key"
             " UNION SELECT u.id FROM wanted_sids w CROSS JOIN users u WHERE u.sid = w.sid"
-            " UNION SELECT id FROM users WHERE synchronization_id = ? AND extinct IS NOT NULL", (me,))
-        self._find_sitters(directory, snapshot, target_id, {
-            key: tree.owned.get(user.home, target_id) for key, user in bodies.items() if not user.name})
+            " UNION SELECT id FROM users WHERE synchronization_id = ? AND extinct IS NOT NULL",
+            (me,),
+        )
+        self._find_sitters(
+            directory,
+            snapshot,
+            target_id,
+            {key: tree.owned.get(user.home, target_id) for key, user in bodies.items() if not user.name},
+        )
 
     def _find_sitters(self, directory, snapshot, target_id, nameless) -> None:
         """Add to wanted_ids who sits where a user without a name may come to sit, or an extinct one who gives his up.
@@ -644,44 +732,72 @@ class Store:
         """
         places = []
         if nameless:
-            places = [(key, nameless[key], name) for key, name in self._rows(
-                "SELECT u.key, u.name_key FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
-                " AND u.directory_id = ?", (directory,)) if key in nameless]
+            places = [
+                (key, nameless[key], name)
+                for key, name in self._rows(
+                    "SELECT u.key, u.name_key FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+                    " AND u.directory_id = ?",
+                    (directory,),
+                )
+                if key in nameless
+            ]
         self._want("wanted_keys", ((key, directory, key) for key in snapshot.lost_users))
         seen: set = set()
         while True:
-            extinct = [row for row in self._rows(
-                "SELECT u.id, u.home_id, u.name, u.key FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
-                " AND u.key IS NOT NULL"
-                " AND (u.extinct IS NOT NULL OR u.key IN (SELECT key FROM wanted_keys))") if row[0] not in seen]
+            extinct = [
+                row
+                for row in self._rows(
+                    "SELECT u.id, u.home_id, u.name, u.key FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+                    " AND u.key IS NOT NULL"
+                    " AND (u.extinct IS NOT NULL OR u.key IN (SELECT key FROM wanted_keys))"
+                )
+                if row[0] not in seen
+            ]
             seen.update(row[0] for row in extinct)
-            places += [(key, place, name_key(value)) for dummy, home, name, key in extinct
-                       for place in (home, target_id) for value in _model.extinct_names(name, key)]
+            places += [
+                (key, place, name_key(value))
+                for dummy, home, name, key in extinct
+                for place in (home, target_id)
+                for value in _model.extinct_names(name, key)
+            ]
             if not places:
                 return
             self._want("wanted_places", places)
-            self._run("INSERT OR IGNORE INTO wanted_ids SELECT u.id FROM wanted_places w CROSS JOIN users u"
-                      " WHERE u.home_id = w.home_id AND u.name_key = w.name_key")
+            self._run(
+                "INSERT OR IGNORE INTO wanted_ids SELECT u.id FROM wanted_places w CROSS JOIN users u"
+                " WHERE u.home_id = w.home_id AND u.name_key = w.name_key"
+            )
             places = []
 
     def _load_users(self, me, directory, snapshot, tree) -> tuple:
         """Return the users in wanted_ids, and {reference: id} of them."""
         claims: dict = {}
         for number, synchronization in self._rows(
-                "SELECT c.user_id, c.synchronization_id FROM wanted_ids w CROSS JOIN claims c WHERE c.user_id = w.id"):
+            "SELECT c.user_id, c.synchronization_id FROM wanted_ids w CROSS JOIN claims c WHERE c.user_id = w.id"
+        ):
             claims.setdefault(number, set()).add(synchronization)
         references = self._references_of_wanted_ids(directory, tree)
         users = {}
         for number, writer, adopted, since, name, home, enabled, sid, extinct, attributes, dn, known_as in self._rows(
-                "SELECT u.id, u.synchronization_id, u.adopted, u.extinct_since, u.name, u.home_id, u.enabled, u.sid,"
-                " u.extinct, u.attributes, u.dn, u.known_as FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"):
+            "SELECT u.id, u.synchronization_id, u.adopted, u.extinct_since, u.name, u.home_id, u.enabled, u.sid,"
+            " u.extinct, u.attributes, u.dn, u.known_as FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+        ):
             claimed_by = claims.get(number, set())
             # A record whose giver has no claim on it belongs to the next who claims it: now, or by this snapshot.
             claims_it = me in claimed_by or references[number] in snapshot.users
             users[references[number]] = _model.StoredUser(
                 reference=references[number],
-                record=_model.UserRecord(name, tree.reference(home), bool(enabled), sid, extinct,
-                                         _model.EncodedAttributes(attributes), dn, me in claimed_by, known_as),
+                record=_model.UserRecord(
+                    name,
+                    tree.reference(home),
+                    bool(enabled),
+                    sid,
+                    extinct,
+                    _model.EncodedAttributes(attributes),
+                    dn,
+                    me in claimed_by,
+                    known_as,
+                ),
                 given=writer == me or claims_it and writer not in claimed_by,
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -692,9 +808,11 @@ class Store:
     def _load_nestings(self, me, snapshot, tree) -> dict:
         nestings: dict = {key: {} for key in tree.owned}
         for number, nested, listed_as, dn in self._rows(
-                "SELECT n.user_group_id, n.nested_id, n.listed_as, c.dn FROM user_groups g CROSS JOIN nestings n"
-                " JOIN user_groups c ON c.id = n.nested_id"
-                " WHERE g.synchronization_id = ? AND n.user_group_id = g.id", (me,)):
+            "SELECT n.user_group_id, n.nested_id, n.listed_as, c.dn FROM user_groups g CROSS JOIN nestings n"
+            " JOIN user_groups c ON c.id = n.nested_id"
+            " WHERE g.synchronization_id = ? AND n.user_group_id = g.id",
+            (me,),
+        ):
             key, child = tree.groups[number].key, tree.groups[nested]
             group = snapshot.user_groups.get(key)
             known_by: tuple = ()
@@ -712,21 +830,33 @@ class Store:
 
         self._want("wanted_groups", ((number,) for number in owned))
         # A text for each group: a row for each of hundreds of thousands of memberships takes three times as long.
-        lists = {number: list(map(int, text.split(","))) for number, text in self._rows(
-            "SELECT w.id, (SELECT group_concat(m.user_id) FROM memberships m WHERE m.user_group_id = w.id)"
-            " FROM wanted_groups w") if text}
-        references = self._references(set(itertools.chain.from_iterable(lists.values())), directory, tree,
-                                      snapshot.complete)
+        lists = {
+            number: list(map(int, text.split(",")))
+            for number, text in self._rows(
+                "SELECT w.id, (SELECT group_concat(m.user_id) FROM memberships m WHERE m.user_group_id = w.id)"
+                " FROM wanted_groups w"
+            )
+            if text
+        }
+        references = self._references(
+            set(itertools.chain.from_iterable(lists.values())), directory, tree, snapshot.complete
+        )
         for number, users in lists.items():
             members[owned[number]] = dict.fromkeys(map(references.__getitem__, users), ())
 
-        self._want("wanted_groups", ((tree.owned[key],) for key, group in snapshot.user_groups.items()
-                                     if group.members is not None and (group.kept_values or snapshot.dangling)
-                                     and key in tree.owned))
+        self._want(
+            "wanted_groups",
+            (
+                (tree.owned[key],)
+                for key, group in snapshot.user_groups.items()
+                if group.members is not None and (group.kept_values or snapshot.dangling) and key in tree.owned
+            ),
+        )
         for group, user, listed_as, *known in self._rows(
-                "SELECT m.user_group_id, m.user_id, m.listed_as, u.dn, u.name, u.key, u.known_as"
-                " FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
-                " WHERE m.user_group_id = w.id AND u.id = m.user_id"):
+            "SELECT m.user_group_id, m.user_id, m.listed_as, u.dn, u.name, u.key, u.known_as"
+            " FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
+            " WHERE m.user_group_id = w.id AND u.id = m.user_id"
+        ):
             members[owned[group]][references[user]] = _known_by(listed_as, *known)
         self._load_joined(directory, snapshot, tree, members)
         return members
@@ -738,17 +868,23 @@ class Store:
                 concerned = {*snapshot.joined.get(key, ()), *snapshot.left.get(key, ())}
                 ids = self._user_ids(concerned, directory, tree)
                 self._want("wanted_ids", ((number,) for number in ids.values()))
-                stored = {user for user, in self._rows(
-                    "SELECT w.id FROM wanted_ids w CROSS JOIN memberships m WHERE m.user_group_id = ? AND"
-                    " m.user_id = w.id", (tree.owned[key],))}
+                stored = {
+                    user
+                    for (user,) in self._rows(
+                        "SELECT w.id FROM wanted_ids w CROSS JOIN memberships m WHERE m.user_group_id = ? AND"
+                        " m.user_id = w.id",
+                        (tree.owned[key],),
+                    )
+                }
                 members[key] = {reference: () for reference, number in ids.items() if number in stored}
 
     def _groups_that_list_wanted_ids(self, me) -> dict:
-        listing: dict = {number: [] for number, in self._rows("SELECT id FROM wanted_ids")}
+        listing: dict = {number: [] for (number,) in self._rows("SELECT id FROM wanted_ids")}
         for number, key in self._rows(
-                "SELECT m.user_id, g.key FROM wanted_ids w CROSS JOIN memberships m CROSS JOIN user_groups g"
-                " WHERE m.user_id = w.id AND g.id = m.user_group_id AND g.synchronization_id = ? ORDER BY g.key",
-                (me,)):
+            "SELECT m.user_id, g.key FROM wanted_ids w CROSS JOIN memberships m CROSS JOIN user_groups g"
+            " WHERE m.user_id = w.id AND g.id = m.user_group_id AND g.synchronization_id = ? ORDER BY g.key",
+            (me,),
+        ):
             listing[number].append(key)
         return listing
 
@@ -767,8 +903,10 @@ class Store:
         tree = self._tree_before(me)
         self._want("wanted_groups", ((tree.owned[key],) for key in keys if key in tree.owned))
         self._run("DELETE FROM wanted_ids")
-        self._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id FROM wanted_groups w CROSS JOIN memberships m"
-                  " WHERE m.user_group_id = w.id")
+        self._run(
+            "INSERT INTO wanted_ids SELECT DISTINCT m.user_id FROM wanted_groups w CROSS JOIN memberships m"
+            " WHERE m.user_group_id = w.id"
+        )
         return set(self._references_of_wanted_ids(directory, tree).values())
 
     def names(self, references: Iterable[str], synchronization: str) -> dict[str, str]:
@@ -799,7 +937,8 @@ class Store:
     def backing_up(self, keep: int) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Meanwhile, make a copy of the store as it was last committed, and keep ``keep`` - 1 earlier ones; none at all
         with 0. Yield what waits for it and for the end of the check, and comes before a commit, which is made inside:
-        earlier copies go when that is done. Both may raise StoreError."""
+        earlier copies go when that is done. Both may raise StoreError.
+        """
         if not keep:
             return contextlib.nullcontext(self.end_check)
         return backups.backing_up(self._descriptor, self._path, keep, self._end_check and self.end_check)
@@ -825,8 +964,10 @@ class Store:
         self._put_aside(work)
         self._write_user_groups(work)
         self._write_users(work)
-        self._many("DELETE FROM user_groups WHERE id = ?",
-                   ((work.groups[change.key],) for change in plan.user_groups if change.after is None))
+        self._many(
+            "DELETE FROM user_groups WHERE id = ?",
+            ((work.groups[change.key],) for change in plan.user_groups if change.after is None),
+        )
         self._write_memberships(work)
         self._write_bookkeeping(work)
         self._keep_records(work, before)
@@ -841,38 +982,55 @@ class Store:
         """Write the row of the synchronization. Return its id, that of its directory, and its target before."""
         self._run("INSERT INTO directories (identity) VALUES (?) ON CONFLICT DO NOTHING", (plan.directory.identity,))
         directory = self._directory(plan.directory.identity)
-        row = self._row("SELECT id, directory_id, target_id, salt FROM synchronizations WHERE name = ?",
-                        (plan.synchronization,))
+        row = self._row(
+            "SELECT id, directory_id, target_id, salt FROM synchronizations WHERE name = ?", (plan.synchronization,)
+        )
         mark = run.get("mark")
-        kept = (target, run["salt"], _to_json(run["selected"]), _to_json(run["settings"]), _to_json(run["scope"]),
-                _to_json(sorted(plan.held)))
+        kept = (
+            target,
+            run["salt"],
+            _to_json(run["selected"]),
+            _to_json(run["settings"]),
+            _to_json(run["scope"]),
+            _to_json(sorted(plan.held)),
+        )
         if row is None:
-            self._run("INSERT INTO synchronizations (name, directory_id, target_id, salt, selected, settings, scope,"
-                      " held) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (plan.synchronization, directory) + kept)
+            self._run(
+                "INSERT INTO synchronizations (name, directory_id, target_id, salt, selected, settings, scope,"
+                " held) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (plan.synchronization, directory) + kept,
+            )
             me = self._synchronization(plan.synchronization)
             self._write_mark(me, mark)
             return me, directory, None
         me, bound_to, old_target, salt = row
         if bound_to != directory:
-            raise StoreError("name: the synchronization '%s' belongs to another directory: write another name"
-                             % plan.synchronization)
-        self._run("UPDATE synchronizations SET target_id = ?, salt = ?, selected = ?, settings = ?, scope = ?, held = ?"
-                  " WHERE id = ?", kept + (me,))
+            raise StoreError(
+                "name: the synchronization '%s' belongs to another directory: write another name" % plan.synchronization
+            )
+        self._run(
+            "UPDATE synchronizations SET target_id = ?, salt = ?, selected = ?, settings = ?, scope = ?, held = ?"
+            " WHERE id = ?",
+            kept + (me,),
+        )
         self._write_mark(me, mark)
         if salt != run["salt"]:  # no digest may outlive the settings that it was made under
             self._run("UPDATE users SET digest = x'' WHERE synchronization_id = ?", (me,))
             self._run("UPDATE user_groups SET digest = x'' WHERE synchronization_id = ?", (me,))
         return me, directory, old_target
 
-    def _write_mark(self, me: int, mark: Optional[_model.Mark]) -> None:
+    def _write_mark(self, me: int, mark: _model.Mark | None) -> None:
         if mark is None:
             self._run("DELETE FROM marks WHERE synchronization_id = ?", (me,))
             return
         said = _to_json(mark.said)
-        if not self._run("UPDATE marks SET mark = ?1 WHERE synchronization_id = ?2 AND versions = ?3",
-                         (said, me, mark.versions)).rowcount:  # which are large, and mostly the same
-            self._run("INSERT OR REPLACE INTO marks (synchronization_id, mark, versions) VALUES (?, ?, ?)",
-                      (me, said, mark.versions))
+        if not self._run(
+            "UPDATE marks SET mark = ?1 WHERE synchronization_id = ?2 AND versions = ?3", (said, me, mark.versions)
+        ).rowcount:  # which are large, and mostly the same
+            self._run(
+                "INSERT OR REPLACE INTO marks (synchronization_id, mark, versions) VALUES (?, ?, ?)",
+                (me, said, mark.versions),
+            )
 
     def _tell_others(self, work: _Work) -> None:
         """Keep what the lists of other synchronizations may know a user by, whose DN or names are about to change.
@@ -880,25 +1038,41 @@ class Store:
         They compare with what is stored here, and it is not stored any more when it is their turn.
         """
         renamed = [work.users.get(reference) for reference in work.plan.bookkeeping.user_dns]
-        renamed += [work.users[change.reference] for change in work.plan.users
-                    if change.before and change.after and not change.adopts
-                    and (change.before.dn, change.before.name, change.before.known_as)
-                    != (change.after.dn, change.after.name, change.after.known_as)]
+        renamed += [
+            work.users[change.reference]
+            for change in work.plan.users
+            if change.before
+            and change.after
+            and not change.adopts
+            and (change.before.dn, change.before.name, change.before.known_as)
+            != (change.after.dn, change.after.name, change.after.known_as)
+        ]
         if renamed and self._row("SELECT 1 FROM synchronizations WHERE id <> ?", (work.me,)):
             self._many(
                 "UPDATE memberships SET listed_as = coalesce(listed_as, '') || :mark || (SELECT u.dn || :mark || u.name"
                 " || :mark || u.known_as FROM users u WHERE u.id = user_id) WHERE user_id = :user AND user_group_id IN"
                 " (SELECT id FROM user_groups WHERE synchronization_id <> :me)",
-                ({"mark": _model.KNOWN_AS, "user": number, "me": work.me} for number in renamed))
+                ({"mark": _model.KNOWN_AS, "user": number, "me": work.me} for number in renamed),
+            )
 
     def _put_aside(self, work: _Work) -> None:
         """Free the places of all that leave them, so that swapped names never meet."""
-        self._many("UPDATE user_groups SET name_key = NULL WHERE id = ?",
-                   ((work.groups[change.key],) for change in work.plan.user_groups
-                    if change.before and _moves(change.before, change.after)))
-        self._many("UPDATE users SET name_key = NULL WHERE id = ?",
-                   ((work.users[change.adopts or change.reference],) for change in work.plan.users
-                    if change.adopts or change.before and _moves(change.before, change.after)))
+        self._many(
+            "UPDATE user_groups SET name_key = NULL WHERE id = ?",
+            (
+                (work.groups[change.key],)
+                for change in work.plan.user_groups
+                if change.before and _moves(change.before, change.after)
+            ),
+        )
+        self._many(
+            "UPDATE users SET name_key = NULL WHERE id = ?",
+            (
+                (work.users[change.adopts or change.reference],)
+                for change in work.plan.users
+                if change.adopts or change.before and _moves(change.before, change.after)
+            ),
+        )
 
     def _write_user_groups(self, work: _Work) -> None:
         digests = work.plan.bookkeeping.group_digests
@@ -912,13 +1086,24 @@ class Store:
                 new.append((work.groups[change.key], work.me, change.key, digests.get(change.key, b""), work.run) + row)
             else:
                 changed.append(row + (work.groups[change.key],))
-        self._many("INSERT INTO user_groups (id, synchronization_id, key, digest, run_id, name, name_key, parent_id,"
-                   " extinct, extinct_since, attributes, dn) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
-        self._many("UPDATE user_groups SET name = ?, name_key = ?, parent_id = ?, extinct = ?,"
-                   " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ? WHERE id = ?", changed)
-        self._many("UPDATE user_groups SET extinct_since = NULL WHERE id = ?",
-                   ((work.groups[change.key],) for change in work.plan.user_groups
-                    if change.before and change.before.extinct and change.after and not change.after.extinct))
+        self._many(
+            "INSERT INTO user_groups (id, synchronization_id, key, digest, run_id, name, name_key, parent_id,"
+            " extinct, extinct_since, attributes, dn) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            new,
+        )
+        self._many(
+            "UPDATE user_groups SET name = ?, name_key = ?, parent_id = ?, extinct = ?,"
+            " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ? WHERE id = ?",
+            changed,
+        )
+        self._many(
+            "UPDATE user_groups SET extinct_since = NULL WHERE id = ?",
+            (
+                (work.groups[change.key],)
+                for change in work.plan.user_groups
+                if change.before and change.before.extinct and change.after and not change.after.extinct
+            ),
+        )
 
     def _write_users(self, work: _Work) -> None:
         digests = work.plan.bookkeeping.user_digests
@@ -938,8 +1123,9 @@ class Store:
             changed.append(_user_row(work, change.after) + (number,))
             if change.adopts:
                 work.users[change.reference] = number
-                adopted.append((work.directory, change.reference, change.policy == "merge",
-                                change.policy == "merge", number))
+                adopted.append(
+                    (work.directory, change.reference, change.policy == "merge", change.policy == "merge", number)
+                )
             if change.released:
                 released.append((number,))
             elif change.adopts or change.after.claimed and change.before._replace(claimed=True) != change.after:
@@ -956,78 +1142,147 @@ class Store:
                 written[number] = digest
 
         self._many("DELETE FROM users WHERE id = ?", ended)
-        self._insert("users", _NEW_USER, (
-            (number, work.directory, change.reference, work.me, digests.get(change.reference, b""), work.run,
-             *_user_row(work, change.after)) for number, change in enumerate(created, new_id)))
+        self._insert(
+            "users",
+            _NEW_USER,
+            (
+                (
+                    number,
+                    work.directory,
+                    change.reference,
+                    work.me,
+                    digests.get(change.reference, b""),
+                    work.run,
+                    *_user_row(work, change.after),
+                )
+                for number, change in enumerate(created, new_id)
+            ),
+        )
         # The grace of an extinct user begins when the record is disabled (on the right, enabled is the value before).
-        self._many("UPDATE users SET name = ?1, name_key = ?2, home_id = ?3, enabled = ?4, sid = ?5, extinct = ?6,"
-                   " extinct_since = CASE WHEN enabled > ?4 THEN ?7 ELSE coalesce(extinct_since, ?7) END,"
-                   " attributes = ?8, dn = ?9, known_as = ?10 WHERE id = ?11", changed)
-        self._many("UPDATE users SET extinct_since = NULL WHERE id = ?",
-                   ((work.users[change.reference],) for change in work.plan.users
-                    if change.before and change.before.extinct and change.after and not change.after.extinct))
-        self._many("UPDATE users SET directory_id = ?, key = ?, adopted = ?,"
-                   " local_attributes = CASE WHEN ? THEN local_attributes ELSE '{}' END WHERE id = ?", adopted)
-        self._many("UPDATE users SET directory_id = NULL, key = NULL, synchronization_id = NULL, digest = x'',"
-                   " adopted = 0, extinct = NULL, extinct_since = NULL WHERE id = ?", released)
+        self._many(
+            "UPDATE users SET name = ?1, name_key = ?2, home_id = ?3, enabled = ?4, sid = ?5, extinct = ?6,"
+            " extinct_since = CASE WHEN enabled > ?4 THEN ?7 ELSE coalesce(extinct_since, ?7) END,"
+            " attributes = ?8, dn = ?9, known_as = ?10 WHERE id = ?11",
+            changed,
+        )
+        self._many(
+            "UPDATE users SET extinct_since = NULL WHERE id = ?",
+            (
+                (work.users[change.reference],)
+                for change in work.plan.users
+                if change.before and change.before.extinct and change.after and not change.after.extinct
+            ),
+        )
+        self._many(
+            "UPDATE users SET directory_id = ?, key = ?, adopted = ?,"
+            " local_attributes = CASE WHEN ? THEN local_attributes ELSE '{}' END WHERE id = ?",
+            adopted,
+        )
+        self._many(
+            "UPDATE users SET directory_id = NULL, key = NULL, synchronization_id = NULL, digest = x'',"
+            " adopted = 0, extinct = NULL, extinct_since = NULL WHERE id = ?",
+            released,
+        )
         self._many("DELETE FROM claims WHERE user_id = ?", released)
         new = len(claims) + len(created)
         many = new and new > self._row("SELECT count(*) FROM claims")[0]
         if many:  # filling an index at once takes half the time of filling it row by row
             self._run("DROP INDEX claims_user")
-        self._insert("claims", ("synchronization_id", "user_id"), itertools.chain(claims, (
-            (work.me, number) for number, change in enumerate(created, new_id) if change.after.claimed)))
+        self._insert(
+            "claims",
+            ("synchronization_id", "user_id"),
+            itertools.chain(
+                claims, ((work.me, number) for number, change in enumerate(created, new_id) if change.after.claimed)
+            ),
+        )
         if many:
             self._run(schema.INDEX_OF_CLAIMS)
         self._many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", unclaimed)
-        self._many("UPDATE users SET synchronization_id = ?, digest = ? WHERE id = ?",
-                   ((work.me, digest, number) for number, digest in written.items()))
-        expires: dict[int, Optional[int]] = {number: None for number, in released}
-        expires.update((work.users[reference], when)
-                       for reference, when in work.plan.bookkeeping.user_expires.items() if reference in work.users)
-        self._many("UPDATE users SET expires = ?1 WHERE id = ?2 AND expires IS NOT ?1",
-                   ((when, number) for number, when in expires.items()))
+        self._many(
+            "UPDATE users SET synchronization_id = ?, digest = ? WHERE id = ?",
+            ((work.me, digest, number) for number, digest in written.items()),
+        )
+        expires: dict[int, int | None] = {number: None for (number,) in released}
+        expires.update(
+            (work.users[reference], when)
+            for reference, when in work.plan.bookkeeping.user_expires.items()
+            if reference in work.users
+        )
+        self._many(
+            "UPDATE users SET expires = ?1 WHERE id = ?2 AND expires IS NOT ?1",
+            ((when, number) for number, when in expires.items()),
+        )
 
     def _write_memberships(self, work: _Work) -> None:
         # Removals first: a record made by hand that leaves a list, and comes back to it as the user who adopts it, is
         # one record.
-        kinds = (("memberships", "user_id", work.users, "users_added", "users_removed"),
-                 ("nestings", "nested_id", work.groups, "user_groups_added", "user_groups_removed"))
+        kinds = (
+            ("memberships", "user_id", work.users, "users_added", "users_removed"),
+            ("nestings", "nested_id", work.groups, "user_groups_added", "user_groups_removed"),
+        )
         listed_as = work.plan.bookkeeping.listed_as
         new = sum(len(change.users_added) for change in work.plan.memberships)
         many = new and new > self._row("SELECT count(*) FROM memberships")[0]
         if many:  # as with claims
             self._run("DROP INDEX memberships_user")
         for table, column, ids, added, removed in kinds:
-            self._many("DELETE FROM %s WHERE user_group_id = ? AND %s = ?" % (table, column), (
-                (work.groups[change.key], ids[reference])
-                for change in work.plan.memberships for reference in getattr(change, removed)))
-            self._insert(table, ("user_group_id", column, "run_id"), itertools.chain.from_iterable(
-                zip(itertools.repeat(work.groups[change.key]),
-                    dict.fromkeys(sorted(map(ids.__getitem__, getattr(change, added)))), itertools.repeat(work.run))
-                for change in work.plan.memberships))
-            self._many("UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column), (
-                (value or None, work.groups.get(key), ids[reference])
-                for (key, reference), value in listed_as.items() if reference in ids))
+            self._many(
+                "DELETE FROM %s WHERE user_group_id = ? AND %s = ?" % (table, column),
+                (
+                    (work.groups[change.key], ids[reference])
+                    for change in work.plan.memberships
+                    for reference in getattr(change, removed)
+                ),
+            )
+            self._insert(
+                table,
+                ("user_group_id", column, "run_id"),
+                itertools.chain.from_iterable(
+                    zip(
+                        itertools.repeat(work.groups[change.key]),
+                        dict.fromkeys(sorted(map(ids.__getitem__, getattr(change, added)))),
+                        itertools.repeat(work.run),
+                    )
+                    for change in work.plan.memberships
+                ),
+            )
+            self._many(
+                "UPDATE %s SET listed_as = ? WHERE user_group_id = ? AND %s = ?" % (table, column),
+                (
+                    (value or None, work.groups.get(key), ids[reference])
+                    for (key, reference), value in listed_as.items()
+                    if reference in ids
+                ),
+            )
             self._many(
                 "UPDATE %s SET listed_as = :value || coalesce(:mark || listed_as, '') WHERE user_group_id = :group"
                 " AND %s = :member AND instr(:mark || coalesce(listed_as, '') || :mark, :mark || :value || :mark) = 0"
-                % (table, column), (
+                % (table, column),
+                (
                     {"value": value, "mark": _model.KNOWN_AS, "group": work.groups.get(key), "member": ids[reference]}
-                    for (key, reference), values in work.plan.bookkeeping.also_listed_as.items() if reference in ids
-                    for value in values))
+                    for (key, reference), values in work.plan.bookkeeping.also_listed_as.items()
+                    if reference in ids
+                    for value in values
+                ),
+            )
         if many:
             self._run(schema.INDEX_OF_MEMBERSHIPS)
 
     def _write_bookkeeping(self, work: _Work) -> None:
         notes = work.plan.bookkeeping
         new = {change.key for change in work.plan.user_groups if change.before is None}
-        self._many("UPDATE users SET dn = ?, known_as = ? WHERE id = ?",
-                   ((dn, known_as, work.users.get(reference)) for reference, (dn, known_as) in notes.user_dns.items()))
-        self._many("UPDATE user_groups SET dn = ? WHERE id = ?",
-                   ((dn, work.groups.get(key)) for key, dn in notes.group_dns.items()))
-        self._many("UPDATE user_groups SET digest = ? WHERE id = ?",
-                   ((digest, work.groups.get(key)) for key, digest in notes.group_digests.items() if key not in new))
+        self._many(
+            "UPDATE users SET dn = ?, known_as = ? WHERE id = ?",
+            ((dn, known_as, work.users.get(reference)) for reference, (dn, known_as) in notes.user_dns.items()),
+        )
+        self._many(
+            "UPDATE user_groups SET dn = ? WHERE id = ?",
+            ((dn, work.groups.get(key)) for key, dn in notes.group_dns.items()),
+        )
+        self._many(
+            "UPDATE user_groups SET digest = ? WHERE id = ?",
+            ((digest, work.groups.get(key)) for key, digest in notes.group_digests.items() if key not in new),
+        )
 
     # --- history ---
 
@@ -1036,34 +1291,78 @@ class Store:
         return self._run(
             "INSERT INTO runs (synchronization_id, synchronization, time, seconds, server, mode, changed, counts,"
             " plan_digest, settings_digest, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (me, plan.synchronization, run["time"], run["seconds"], run["server"], run["mode"], int(run["changed"]),
-             _to_json(run["counts"]), run["plan_digest"], run["settings_digest"], run.get("reason", ""))).lastrowid
+            (
+                me,
+                plan.synchronization,
+                run["time"],
+                run["seconds"],
+                run["server"],
+                run["mode"],
+                int(run["changed"]),
+                _to_json(run["counts"]),
+                run["plan_digest"],
+                run["settings_digest"],
+                run.get("reason", ""),
+            ),
+        ).lastrowid
 
     def _keep_memberships(self, work: _Work, tree: _Tree) -> None:
         """Write down who is about to leave which user group: by the plan, or with a record that ends anywhere."""
         kinds = (
-            ("user", "memberships", "user_id", work.users, "users_removed",
-             {work.users[change.reference] for change in work.plan.users if change.after is None}),
-            ("user_group", "nestings", "nested_id", work.groups, "user_groups_removed",
-             {work.groups[change.key] for change in work.plan.user_groups if change.after is None}),
+            (
+                "user",
+                "memberships",
+                "user_id",
+                work.users,
+                "users_removed",
+                {work.users[change.reference] for change in work.plan.users if change.after is None},
+            ),
+            (
+                "user_group",
+                "nestings",
+                "nested_id",
+                work.groups,
+                "user_groups_removed",
+                {work.groups[change.key] for change in work.plan.user_groups if change.after is None},
+            ),
         )
         for kind, table, column, ids, removed, ended in kinds:
-            self._want("leaving", {(work.groups[change.key], ids[reference])
-                                   for change in work.plan.memberships for reference in getattr(change, removed)})
+            self._want(
+                "leaving",
+                {
+                    (work.groups[change.key], ids[reference])
+                    for change in work.plan.memberships
+                    for reference in getattr(change, removed)
+                },
+            )
             self._want("wanted_ids", ((number,) for number in ended))
-            self._run("INSERT OR IGNORE INTO leaving SELECT m.user_group_id, m.{1} FROM wanted_ids w CROSS JOIN {0} m"
-                      " WHERE m.{1} = w.id".format(table, column))
+            self._run(
+                "INSERT OR IGNORE INTO leaving SELECT m.user_group_id, m.{1} FROM wanted_ids w CROSS JOIN {0} m"
+                " WHERE m.{1} = w.id".format(table, column)
+            )
             rows = self._rows(
                 "SELECT l.user_group_id, n.id, n.name, n.key, m.run_id"
                 " FROM leaving l CROSS JOIN {0} m CROSS JOIN {2}s n"
-                " WHERE m.user_group_id = l.user_group_id AND m.{1} = l.member_id AND n.id = l.member_id"
-                .format(table, column, kind))
+                " WHERE m.user_group_id = l.user_group_id AND m.{1} = l.member_id AND n.id = l.member_id".format(
+                    table, column, kind
+                )
+            )
             self._many(
                 "INSERT INTO past_memberships (run_id, user_group, user_group_key, kind, member, member_key, joined_by)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((work.run, tree.path(group), tree.groups[group].key, kind,
-                  name if kind == "user" else tree.path(member), key, joined)
-                 for group, member, name, key, joined in rows))
+                (
+                    (
+                        work.run,
+                        tree.path(group),
+                        tree.groups[group].key,
+                        kind,
+                        name if kind == "user" else tree.path(member),
+                        key,
+                        joined,
+                    )
+                    for group, member, name, key, joined in rows
+                ),
+            )
 
     def _keep_records(self, work: _Work, before: dict) -> None:
         """Write down what the records that changed or ended were before, and what they are now."""
@@ -1074,24 +1373,42 @@ class Store:
         after = _records(work.plan, tree, "after")
         self._many(
             "INSERT INTO past_records (run_id, kind, key, path, before, after) VALUES (?, ?, ?, ?, ?, ?)",
-            ((work.run, *subject, (after.get(subject) or record)["path"], _to_json(record),
-              _to_json(after[subject]) if subject in after else None)
-             for subject, record in before.items() if record != after.get(subject)))
+            (
+                (
+                    work.run,
+                    *subject,
+                    (after.get(subject) or record)["path"],
+                    _to_json(record),
+                    _to_json(after[subject]) if subject in after else None,
+                )
+                for subject, record in before.items()
+                if record != after.get(subject)
+            ),
+        )
 
     def _forget_old_runs(self, work: _Work, days: int) -> None:
         """Remove the runs that are older, and with them what they changed; and of those that changed nothing, all but
-        the last thousands: a run every ten minutes makes 50,000 a year."""
-        self._run("DELETE FROM runs WHERE time < ?1 AND id <> ?2 AND coalesce(synchronization_id, ?3) = ?3",
-                  (work.time - days * 86400, work.run, work.me))
-        self._run("DELETE FROM runs WHERE synchronization_id = ?1 AND NOT changed AND id < (SELECT id FROM runs"
-                  " WHERE synchronization_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                  (work.me, _IDLE_RUNS_KEPT))
+        the last thousands: a run every ten minutes makes 50,000 a year.
+        """
+        self._run(
+            "DELETE FROM runs WHERE time < ?1 AND id <> ?2 AND coalesce(synchronization_id, ?3) = ?3",
+            (work.time - days * 86400, work.run, work.me),
+        )
+        self._run(
+            "DELETE FROM runs WHERE synchronization_id = ?1 AND NOT changed AND id < (SELECT id FROM runs"
+            " WHERE synchronization_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            (work.me, _IDLE_RUNS_KEPT),
+        )
 
     def _forget(self, work: _Work, target: int) -> None:
         """End the synchronization. What is left of its records belongs to none, and its user group goes if it was made
-        for it alone."""
-        self._run("UPDATE user_groups SET key = NULL, digest = x'', extinct = NULL, extinct_since = NULL"
-                  " WHERE synchronization_id = ?", (work.me,))
+        for it alone.
+        """
+        self._run(
+            "UPDATE user_groups SET key = NULL, digest = x'', extinct = NULL, extinct_since = NULL"
+            " WHERE synchronization_id = ?",
+            (work.me,),
+        )
         self._run("UPDATE users SET digest = x'' WHERE synchronization_id = ?", (work.me,))
         self._run("DELETE FROM synchronizations WHERE id = ?", (work.me,))
         if work.plan.leaving == "absent":
@@ -1102,8 +1419,9 @@ class Store:
 
         One whose name a group wanted stays: the group is called otherwise now, and is not to be renamed in every run.
         """
-        wanted = {(collision.path, name_key(collision.name)) for collision in collisions
-                  if collision.kind == "user_group"}
+        wanted = {
+            (collision.path, name_key(collision.name)) for collision in collisions if collision.kind == "user_group"
+        }
         tree = self._tree()
         while number is not None:
             group = tree.groups[number]
@@ -1115,7 +1433,9 @@ class Store:
                 " AND NOT EXISTS (SELECT 1 FROM users u WHERE u.home_id = g.id)"
                 " AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_group_id = g.id)"
                 " AND NOT EXISTS (SELECT 1 FROM nestings n WHERE n.user_group_id = g.id OR n.nested_id = g.id)"
-                " AND NOT EXISTS (SELECT 1 FROM synchronizations s WHERE s.target_id = g.id)", (number,))
+                " AND NOT EXISTS (SELECT 1 FROM synchronizations s WHERE s.target_id = g.id)",
+                (number,),
+            )
             if row is None:
                 return
             self._run("DELETE FROM user_groups WHERE id = ?", (number,))
@@ -1125,15 +1445,17 @@ class Store:
         """Make the user groups along the path that do not exist. Return the id of the last."""
         number = None
         for name in names:
-            row = self._row("SELECT id FROM user_groups WHERE parent_id IS ? AND name_key = ?",
-                            (number, name_key(name)))
+            row = self._row(
+                "SELECT id FROM user_groups WHERE parent_id IS ? AND name_key = ?", (number, name_key(name))
+            )
             if row:
                 number = row[0]
             else:
                 self._trees.clear()
                 number = self._run(
                     "INSERT INTO user_groups (parent_id, name, name_key, made_as_target) VALUES (?, ?, ?, ?)",
-                    (number, name, name_key(name), int(as_target))).lastrowid
+                    (number, name, name_key(name), int(as_target)),
+                ).lastrowid
         return number
 
 
@@ -1151,8 +1473,9 @@ class Known:
 
     def __init__(self, store: Store, synchronization: str, salt: bytes):
         self._store = store
-        row = store._row("SELECT id, directory_id, salt, selected FROM synchronizations WHERE name = ?",
-                         (synchronization,))
+        row = store._row(
+            "SELECT id, directory_id, salt, selected FROM synchronizations WHERE name = ?", (synchronization,)
+        )
         self._me, self._directory, stored_salt, selected = row or (0, 0, b"", "{}")
         self._same = stored_salt == salt
         self.selected: dict[str, str] = _from_json(selected)
@@ -1160,32 +1483,47 @@ class Known:
     def users(self, keys: Iterable[str]) -> dict[str, tuple]:
         """Return {stable key: (digest as in Digests, DN, and what Digests.others has)}."""
         self._store._want("wanted_keys", ((key, self._directory, key) for key in keys))
-        return {key: (digest, own_dn, (dn, names)) for key, digest, dn, names, own_dn in self._store._rows(
-            "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
-            " WHEN EXISTS (SELECT 1 FROM claims o WHERE o.user_id = u.id"
-            "              AND o.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END,"
-            " u.dn, " + _NAMES + ", " + _OWN_DN +
-            " FROM wanted_keys w CROSS JOIN users u CROSS JOIN claims c"
-            " WHERE u.directory_id = w.directory_id AND u.key = w.key AND u.extinct IS NULL"
-            " AND c.synchronization_id = :me AND c.user_id = u.id", {"me": self._me, "same": self._same})}
+        return {
+            key: (digest, own_dn, (dn, names))
+            for key, digest, dn, names, own_dn in self._store._rows(
+                "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
+                " WHEN EXISTS (SELECT 1 FROM claims o WHERE o.user_id = u.id"
+                "              AND o.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END,"
+                " u.dn, " + _NAMES + ", " + _OWN_DN + " FROM wanted_keys w CROSS JOIN users u CROSS JOIN claims c"
+                " WHERE u.directory_id = w.directory_id AND u.key = w.key AND u.extinct IS NULL"
+                " AND c.synchronization_id = :me AND c.user_id = u.id",
+                {"me": self._me, "same": self._same},
+            )
+        }
 
     def to_look_at(self, now: int) -> set[str]:
         """Return the users that must be compared whatever changed: since nothing says what they are compared with,
-        since their time has come (``now``, in seconds since 1970), or since the claim of who wrote them has ended."""
-        rows = self._store._rows("SELECT key FROM users WHERE synchronization_id = ? AND digest = x''"
-                                 " AND extinct IS NULL AND key IS NOT NULL", (self._me,))
-        rows += self._store._rows("SELECT key FROM users WHERE expires <= ? AND synchronization_id = ?"
-                                  " AND extinct IS NULL AND key IS NOT NULL", (now, self._me))
-        if self._store._row("SELECT 1 FROM synchronizations WHERE id <> ? AND directory_id = ?",
-                            (self._me, self._directory)) or self._store._row(
-                "SELECT 1 FROM users WHERE synchronization_id IS NULL AND digest = x'' AND +directory_id = ?",
-                (self._directory,)):  # one that has ended leaves them so
+        since their time has come (``now``, in seconds since 1970), or since the claim of who wrote them has ended.
+        """
+        rows = self._store._rows(
+            "SELECT key FROM users WHERE synchronization_id = ? AND digest = x''"
+            " AND extinct IS NULL AND key IS NOT NULL",
+            (self._me,),
+        )
+        rows += self._store._rows(
+            "SELECT key FROM users WHERE expires <= ? AND synchronization_id = ?"
+            " AND extinct IS NULL AND key IS NOT NULL",
+            (now, self._me),
+        )
+        if self._store._row(
+            "SELECT 1 FROM synchronizations WHERE id <> ? AND directory_id = ?", (self._me, self._directory)
+        ) or self._store._row(
+            "SELECT 1 FROM users WHERE synchronization_id IS NULL AND digest = x'' AND +directory_id = ?",
+            (self._directory,),
+        ):  # one that has ended leaves them so
             rows += self._store._rows(
                 "SELECT u.key FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1 AND u.id = c.user_id"
                 " AND u.synchronization_id IS NOT ?1 AND u.extinct IS NULL AND NOT EXISTS ("
                 "     SELECT 1 FROM claims o WHERE o.user_id = u.id"
-                "     AND o.synchronization_id = u.synchronization_id)", (self._me,))
-        return {key for key, in rows}
+                "     AND o.synchronization_id = u.synchronization_id)",
+                (self._me,),
+            )
+        return {key for (key,) in rows}
 
     def user_groups(self) -> dict[str, tuple[bytes, str]]:
         """Return {stable key: (digest, DN)} of all user groups."""
@@ -1197,23 +1535,29 @@ class Known:
         """Return (key, DN) of all users who are members of these user groups: each once, however many have him."""
         self._want_groups(keys)
         self._store._run("DELETE FROM wanted_ids")
-        self._store._run("INSERT INTO wanted_ids SELECT DISTINCT m.user_id"
-                         " FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id")
+        self._store._run(
+            "INSERT INTO wanted_ids SELECT DISTINCT m.user_id"
+            " FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id"
+        )
         return self._store._rows(
             "SELECT u.key, " + _OWN_DN + " FROM wanted_ids w CROSS JOIN users u CROSS JOIN claims c WHERE u.id = w.id"
             " AND u.directory_id = :directory AND u.extinct IS NULL"
-            " AND c.synchronization_id = :me AND c.user_id = u.id", {"me": self._me, "directory": self._directory})
+            " AND c.synchronization_id = :me AND c.user_id = u.id",
+            {"me": self._me, "directory": self._directory},
+        )
 
     def members(self, keys: Iterable[str]) -> list[tuple[str, str, str]]:
         """Return (key of the user group, key of the user, DN of the user) of all members of these user groups."""
         self._want_groups(keys)
         return self._store._rows(
-            "SELECT g.key, u.key, " + _OWN_DN +
-            " FROM wanted_groups w CROSS JOIN user_groups g CROSS JOIN memberships m CROSS JOIN users u"
+            "SELECT g.key, u.key, "
+            + _OWN_DN
+            + " FROM wanted_groups w CROSS JOIN user_groups g CROSS JOIN memberships m CROSS JOIN users u"
             " CROSS JOIN claims c"
             " WHERE g.id = w.id AND m.user_group_id = w.id AND u.id = m.user_id AND u.directory_id = :directory"
             " AND u.extinct IS NULL AND c.synchronization_id = :me AND c.user_id = u.id",
-            {"me": self._me, "directory": self._directory})
+            {"me": self._me, "directory": self._directory},
+        )
 
     def nested(self, keys: Iterable[str]) -> list[tuple[str, str]]:
         """Return (key of the user group, key of a user group in it) for these user groups."""
@@ -1221,7 +1565,9 @@ class Known:
         return self._store._rows(
             "SELECT g.key, n.key FROM wanted_groups w CROSS JOIN user_groups g CROSS JOIN nestings c"
             " CROSS JOIN user_groups n WHERE g.id = w.id AND c.user_group_id = w.id AND n.id = c.nested_id"
-            " AND n.synchronization_id = ?", (self._me,))
+            " AND n.synchronization_id = ?",
+            (self._me,),
+        )
 
     def listing(self, keys: Iterable[str]) -> list[tuple[str, str]]:
         """Return (key of the user, key of a user group that has it as a member) for these users."""
@@ -1229,7 +1575,9 @@ class Known:
         return self._store._rows(
             "SELECT u.key, g.key FROM wanted_keys w CROSS JOIN users u CROSS JOIN memberships m"
             " CROSS JOIN user_groups g WHERE u.directory_id = w.directory_id AND u.key = w.key AND m.user_id = u.id"
-            " AND g.id = m.user_group_id AND g.synchronization_id = ? AND g.extinct IS NULL", (self._me,))
+            " AND g.id = m.user_group_id AND g.synchronization_id = ? AND g.extinct IS NULL",
+            (self._me,),
+        )
 
     def nesting(self, keys: Iterable[str]) -> list[tuple[str, str]]:
         """Return (key of the user group, key of a user group that it is nested in) for these user groups."""
@@ -1237,15 +1585,21 @@ class Known:
         return self._store._rows(
             "SELECT n.key, g.key FROM wanted_groups w CROSS JOIN nestings c CROSS JOIN user_groups g"
             " CROSS JOIN user_groups n WHERE c.nested_id = w.id AND n.id = w.id AND g.id = c.user_group_id"
-            " AND g.synchronization_id = ? AND g.extinct IS NULL", (self._me,))
+            " AND g.synchronization_id = ? AND g.extinct IS NULL",
+            (self._me,),
+        )
 
     def keys(self) -> set[str]:
         """Return the stable keys of all users and user groups."""
-        rows = self._store._rows("SELECT u.key FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?"
-                                 " AND u.id = c.user_id AND u.extinct IS NULL", (self._me,))
-        rows += self._store._rows("SELECT key FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL",
-                                  (self._me,))
-        return {key for key, in rows}
+        rows = self._store._rows(
+            "SELECT u.key FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?"
+            " AND u.id = c.user_id AND u.extinct IS NULL",
+            (self._me,),
+        )
+        rows += self._store._rows(
+            "SELECT key FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL", (self._me,)
+        )
+        return {key for (key,) in rows}
 
     def count_users(self) -> int:
         """Return how many users there are."""
@@ -1258,8 +1612,10 @@ class Known:
     def _want_groups(self, keys: Iterable[str]) -> None:
         self._store._want("wanted_keys", ((key, self._me, key) for key in keys))
         self._store._run("DELETE FROM wanted_groups")
-        self._store._run("INSERT INTO wanted_groups SELECT g.id FROM wanted_keys w CROSS JOIN user_groups g"
-                         " WHERE g.synchronization_id = w.directory_id AND g.key = w.key")
+        self._store._run(
+            "INSERT INTO wanted_groups SELECT g.id FROM wanted_keys w CROSS JOIN user_groups g"
+            " WHERE g.synchronization_id = w.directory_id AND g.key = w.key"
+        )
 
 
 class _Work(NamedTuple):
@@ -1296,8 +1652,9 @@ def _group_ids(plan, tree) -> dict:
     """Return {reference: id} of the stored user groups that the plan refers to; all owned ones are among them."""
     references = {record.parent for change in plan.user_groups for record in change[1:] if record}
     references.update(change.after.home for change in plan.users if change.after)
-    references.update(reference for change in plan.memberships
-                      for reference in change.user_groups_added + change.user_groups_removed)
+    references.update(
+        reference for change in plan.memberships for reference in change.user_groups_added + change.user_groups_removed
+    )
     ids = dict(tree.owned)
     for reference in references:
         number = tree.referred_to(reference)
@@ -1322,29 +1679,53 @@ def _moves(before, after) -> bool:
 
 def _records(plan, tree, which) -> dict:
     """Return {(kind, key): what people see of the record} of the stored records that the plan changes: before, or
-    after."""
+    after.
+    """
     records = {}
     for change in plan.user_groups:
         record = getattr(change, which)
         if record is not None and change.before is not None:
             records["user_group", change.key] = {
-                "path": tree.path_in(record.parent, record.name), "extinct": record.extinct,
-                "attributes": record.attributes}
+                "path": tree.path_in(record.parent, record.name),
+                "extinct": record.extinct,
+                "attributes": record.attributes,
+            }
     for change in plan.users:
         record = getattr(change, which)
         if record is not None and change.before is not None:
             records["user", change.reference] = {
-                "path": tree.path_in(record.home, record.name), "enabled": record.enabled, "sid": record.sid,
-                "extinct": record.extinct, "attributes": record.attributes}
+                "path": tree.path_in(record.home, record.name),
+                "enabled": record.enabled,
+                "sid": record.sid,
+                "extinct": record.extinct,
+                "attributes": record.attributes,
+            }
     return records
 
 
 def _group_row(work, change) -> tuple:
     after = change.after
-    return (after.name, name_key(after.name), work.groups[after.parent], after.extinct,
-            work.time if after.extinct else None, _model.text_of(after.attributes), after.dn)
+    return (
+        after.name,
+        name_key(after.name),
+        work.groups[after.parent],
+        after.extinct,
+        work.time if after.extinct else None,
+        _model.text_of(after.attributes),
+        after.dn,
+    )
 
 
 def _user_row(work, after) -> tuple:
-    return (after.name, name_key(after.name), work.groups[after.home], int(after.enabled), after.sid, after.extinct,
-            work.time if after.extinct else None, _model.text_of(after.attributes), after.dn, after.known_as)
+    return (
+        after.name,
+        name_key(after.name),
+        work.groups[after.home],
+        int(after.enabled),
+        after.sid,
+        after.extinct,
+        work.time if after.extinct else None,
+        _model.text_of(after.attributes),
+        after.dn,
+        after.known_as,
+    )

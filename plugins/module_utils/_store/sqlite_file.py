@@ -51,8 +51,10 @@ def connect(path: str, parameters: str, wait: float = 0) -> sqlite3.Connection:
 
 def held_by_another(path: str) -> StoreError:
     holder = _holder(path)
-    return StoreError("store_timeout: the store '%s' is held by another run%s: wait for its end, or raise store_timeout"
-                      % (path, " (%s)" % holder if holder else ""))
+    return StoreError(
+        "store_timeout: the store '%s' is held by another run%s: wait for its end, or raise store_timeout"
+        % (path, " (%s)" % holder if holder else "")
+    )
 
 
 def _holder(path: str) -> str:
@@ -61,8 +63,11 @@ def _holder(path: str) -> str:
         number = os.stat(path).st_ino
         with open("/proc/locks", encoding="ascii") as locks:  # proc_locks(5)
             fields = [line.split() for line in locks]
-        processes = [each[4] for each in fields
-                     if each[1] == "FLOCK" and each[5].rpartition(":")[2] == str(number) and int(each[4]) > 0]
+        processes = [
+            each[4]
+            for each in fields
+            if each[1] == "FLOCK" and each[5].rpartition(":")[2] == str(number) and int(each[4]) > 0
+        ]
         started = os.stat("/proc/" + processes[0]).st_mtime
     except (OSError, IndexError, ValueError):
         return ""
@@ -70,8 +75,9 @@ def _holder(path: str) -> str:
 
 
 def damaged(path: str, why: object) -> StoreError:
-    return StoreError("store: '%s' is no database or a damaged one (%s): name another file, or restore this one"
-                      % (path, why))
+    return StoreError(
+        "store: '%s' is no database or a damaged one (%s): name another file, or restore this one" % (path, why)
+    )
 
 
 def cannot_be_read(path: str, why: object) -> StoreError:
@@ -97,8 +103,9 @@ def _refuse_what_is_no_file(path: str) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISDIR(found.st_mode):
-        raise StoreError("store: '%s' is a directory: name a file, such as '%s'"
-                         % (path, os.path.join(path, "users.db")))
+        raise StoreError(
+            "store: '%s' is a directory: name a file, such as '%s'" % (path, os.path.join(path, "users.db"))
+        )
     if not stat.S_ISREG(found.st_mode):
         raise StoreError("store: '%s' is no regular file: name another path" % path)
     return found
@@ -140,8 +147,9 @@ def check_writable(path: str) -> None:
 
 
 def _cannot_write(path: str, error: OSError) -> StoreError:
-    return StoreError("store: '%s' cannot be written (%s): name a file that this user may write"
-                      % (path, error.strerror))
+    return StoreError(
+        "store: '%s' cannot be written (%s): name a file that this user may write" % (path, error.strerror)
+    )
 
 
 def unlock(held: Lock, path: str, committed: bool) -> None:
@@ -248,8 +256,9 @@ def look_at(path: str) -> tuple[sqlite3.Connection | None, Callable[[bool], None
                 return copy, _leave_nothing
             time.sleep(0.05)
     except OSError as error:
-        raise StoreError("store: '%s' cannot be read (%s): name a file that this user may read"
-                         % (path, error.strerror)) from error
+        raise StoreError(
+            "store: '%s' cannot be read (%s): name a file that this user may read" % (path, error.strerror)
+        ) from error
     raise _changed(path)
 
 

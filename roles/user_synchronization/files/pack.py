@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Put what a run needs of this collection into a tar file, on the controller; print a digest of its content.
 
-    pack.py COLLECTION [FILE]      without FILE: only print the digest
+pack.py COLLECTION [FILE]      without FILE: only print the digest
 """
 
 from __future__ import annotations

@@ -27,8 +27,9 @@ import sys
 import syslog
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 IDENTIFIER = "user_synchronization"
 PROGRAMS = Path(__file__).resolve().parent
@@ -156,7 +157,9 @@ def vault_key(settings: Settings) -> str:
         return plain.read_text(encoding="utf-8")
     done = subprocess.run(
         ["systemd-creds", "decrypt", f"--name={CREDENTIAL}", str(encrypted), "-"],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise Failure(f"{encrypted}: cannot be opened on this host: run the play again: {done.stderr.strip()}")
@@ -169,8 +172,15 @@ def as_user(user: str, command: list[str], runtime: Path, text: str) -> int:
     groups = [each.gr_gid for each in grp.getgrall() if user in each.gr_mem]
     environment = {"RUNTIME_DIRECTORY": str(runtime), **_environment(runtime)}
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, env=environment, cwd="/", text=True, umask=0o077,
-        user=account.pw_uid, group=account.pw_gid, extra_groups=groups,
+        command,
+        stdin=subprocess.PIPE,
+        env=environment,
+        cwd="/",
+        text=True,
+        umask=0o077,
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=groups,
     )
     with contextlib.suppress(BrokenPipeError):
         process.communicate(text)
@@ -218,8 +228,13 @@ def missed(cron: str | None, since: datetime.datetime, now: datetime.datetime) -
     return False
 
 
-_RANGES = [(0, 59, ""), (0, 23, ""), (1, 31, ""), (1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"),
-           (0, 7, "sunmontuewedthufrisat")]
+_RANGES = [
+    (0, 59, ""),
+    (0, 23, ""),
+    (1, 31, ""),
+    (1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"),
+    (0, 7, "sunmontuewedthufrisat"),
+]
 
 
 def _numbers(text: str, limits: tuple[int, int, str]) -> set[int]:
@@ -262,7 +277,12 @@ def run(settings: Settings, job: str, time_limit: int, wait: bool) -> int:
 
 
 def call_ansible(
-    settings: Settings, job: str, *, dry: bool = False, output: Any = None, result_file: Path | None = None,
+    settings: Settings,
+    job: str,
+    *,
+    dry: bool = False,
+    output: Any = None,
+    result_file: Path | None = None,
     time_limit: int = 0,
 ) -> int:
     """Run the job's playbook; return the exit status of ansible-playbook, or -1 when the time was up."""
@@ -282,8 +302,13 @@ def call_ansible(
     if (directory / "vault.yml").exists():
         command += ["--vault-id", f"{IDENTIFIER}@{PROGRAMS}/vault-key-client"]
     process = subprocess.Popen(
-        command, cwd=directory, env=environment, stdin=_key_reader(), stdout=output,
-        stderr=subprocess.STDOUT if output else None, start_new_session=bool(output),
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=_key_reader(),
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        start_new_session=bool(output),
     )
     signal.signal(signal.SIGTERM, lambda *dummy: _end(process))
     try:
@@ -345,7 +370,13 @@ def lock(directory: Path, wait: bool = False) -> Iterator[bool]:
 
 
 def make_record(
-    job: str, rc: int, result: dict[str, Any], said: str, start: float, end: float, time_limit: int,
+    job: str,
+    rc: int,
+    result: dict[str, Any],
+    said: str,
+    start: float,
+    end: float,
+    time_limit: int,
     before: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what is known of a run, in plain data: counts and reasons, no names of users.
@@ -414,23 +445,36 @@ def metrics(record: dict[str, Any]) -> str:
     def family(metric: str, kind: str, description: str, samples: list[tuple[str, Any]]) -> None:
         lines.append(f"# HELP user_synchronization_{metric} {description}")
         lines.append(f"# TYPE user_synchronization_{metric} {kind}")
-        lines.extend(
-            f'user_synchronization_{metric}{{name="{name}"{labels}}} {value}' for labels, value in samples
-        )
+        lines.extend(f'user_synchronization_{metric}{{name="{name}"{labels}}} {value}' for labels, value in samples)
 
     family("last_run_timestamp_seconds", "gauge", "When the last run ended.", [("", _epoch(record["finished"]))])
     if record["last_success"]:
-        family("last_success_timestamp_seconds", "gauge", "When the last run that succeeded ended.",
-               [("", _epoch(record["last_success"]))])
-    family("last_run_success", "gauge", "Whether the last run succeeded.",
-           [("", int(record["outcome"] == "succeeded"))])
+        family(
+            "last_success_timestamp_seconds",
+            "gauge",
+            "When the last run that succeeded ended.",
+            [("", _epoch(record["last_success"]))],
+        )
+    family(
+        "last_run_success", "gauge", "Whether the last run succeeded.", [("", int(record["outcome"] == "succeeded"))]
+    )
     family("last_run_duration_seconds", "gauge", "How long the last run took.", [("", record["seconds"])])
-    family("last_run_objects", "gauge", "What the last run counted, by kind and by what became of it.", [
-        (f',kind="{kind}",count="{count}"', number)
-        for kind, counts in sorted(record["summary"].items()) for count, number in sorted(counts.items())
-    ])
-    family("runs_total", "counter", "Runs, by how they ended; a limit that was exceeded makes a refused run.",
-           [(f',outcome="{outcome}"', record["runs"][outcome]) for outcome in OUTCOMES])
+    family(
+        "last_run_objects",
+        "gauge",
+        "What the last run counted, by kind and by what became of it.",
+        [
+            (f',kind="{kind}",count="{count}"', number)
+            for kind, counts in sorted(record["summary"].items())
+            for count, number in sorted(counts.items())
+        ],
+    )
+    family(
+        "runs_total",
+        "counter",
+        "Runs, by how they ended; a limit that was exceeded makes a refused run.",
+        [(f',outcome="{outcome}"', record["runs"][outcome]) for outcome in OUTCOMES],
+    )
     return "\n".join(lines) + "\n"
 
 

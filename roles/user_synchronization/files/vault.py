@@ -91,7 +91,9 @@ def read_key(config: Path) -> str | None:
     if encrypting() and encrypted.exists():
         done = subprocess.run(
             ["systemd-creds", "decrypt", f"--name={CREDENTIAL}", str(encrypted), "-"],
-            capture_output=True, text=True, check=False,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode == 0:
             return done.stdout
@@ -103,7 +105,9 @@ def _write_key(config: Path, key: str) -> None:
     if encrypting():
         done = subprocess.run(
             ["systemd-creds", "encrypt", f"--name={CREDENTIAL}", "-", "-"],
-            input=content, capture_output=True, check=False,
+            input=content,
+            capture_output=True,
+            check=False,
         )
         if done.returncode:
             sys.exit(f"systemd-creds cannot encrypt the vault key: {done.stderr.decode(errors='replace').strip()}")
