@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
+
+pytest.register_assert_rewrite("support")  # so that a failed assertion in there says what differs
 
 ALL = settings(derandomize=bool(os.environ.get("CI")), deadline=None)
 settings.register_profile("all", ALL)

@@ -19,7 +19,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._directory.sear
 from ansible_collections.usersync.directory.plugins.module_utils._directory.values import filter_attributes
 from hypothesis import given
 from hypothesis import strategies as st
-from test_search import Server, done, entry
+from support.ber import boolean, element, enumerated, integer, sequence, set_of, string
+from support.prepared import PreparedDirectory, done, entry, intermediate, with_control
 
 BASE = "dc=example,dc=org"
 EARLIER, LATER = ["20260101000000.000000Z#000000#000#000000"], ["20260102000000.000000Z#000000#000#000000"]
@@ -32,42 +33,35 @@ def number(name):
 
 
 ANN, BOB, CYD = "ann", "bob", "cyd"
-TRUE = wire._element(0x01, b"\xff")
-
-
-def with_control(operation, oid, *parts):
-    control = wire._element(0x30, wire._string(oid), wire._string(wire._element(0x30, *parts)))
-    return operation + wire._element(0xA0, control)
+TRUE = boolean(True)
 
 
 def said(name, state, **attributes):
     """An entry, and what happened to it."""
-    parts = wire._integer(state, 0x0A), wire._string(number(name).bytes)
-    return with_control(entry("cn=%s,%s" % (name, BASE), **attributes), wire.SYNC_STATE, *parts)
+    parts = enumerated(state), string(number(name).bytes)
+    return with_control(entry("cn=%s,%s" % (name, BASE), **attributes), wire.SYNC_STATE, sequence(*parts))
 
 
 def info(kind, *parts):
     """An intermediate message."""
-    value = wire._element(kind, *parts)
-    return wire._element(0x79, wire._string(wire.SYNC_INFO, 0x80), wire._string(value, 0x81))
+    return intermediate(wire.SYNC_INFO, element(kind, *parts))
 
 
 def ids(*names, deleted=False):
-    members = wire._element(0x31, *(wire._string(number(name).bytes) for name in names))
+    members = set_of(*(string(number(name).bytes) for name in names))
     return info(IDS, *([TRUE] if deleted else []), members)
 
 
 def end(deletes=False, cookie=b"rid=000,csn=later"):
     """The end of a refresh. OpenLDAP leaves the cookie out where nothing changed."""
-    parts = *([wire._string(cookie)] if cookie else []), *([TRUE] if deletes else [])
-    return with_control(done(), wire.SYNC_DONE, *parts)
+    parts = *([string(cookie)] if cookie else []), *([TRUE] if deletes else [])
+    return with_control(done(), wire.SYNC_DONE, sequence(*parts))
 
 
 def asked(*answer, known=(ANN, BOB, CYD), before=tuple(EARLIER), now=tuple(LATER)):
-    server = Server(list(answer))
+    server = PreparedDirectory(list(answer))
     place = changes.Place(SimpleNamespace(), BASE, {}, ())
     stored = SimpleNamespace(keys=lambda: {str(number(name)) for name in known})
-    server.root_dse = {}
     found = changes.since(
         server,
         place,
@@ -119,7 +113,7 @@ def test_nothing_is_asked_where_nothing_changed():
         ([entry("cn=ann," + BASE), end()], "without saying what happened to an entry"),
         (
             [
-                with_control(entry("cn=ann," + BASE), wire.SYNC_STATE, wire._integer(ADD, 0x0A), wire._string(b"1")),
+                with_control(entry("cn=ann," + BASE), wire.SYNC_STATE, sequence(enumerated(ADD), string(b"1"))),
                 end(),
             ],
             "an entryUUID of 1 bytes",
@@ -134,10 +128,9 @@ def test_an_answer_that_tells_nothing_for_sure_asks_for_everything(answer, why):
 @pytest.mark.parametrize(
     "answer",
     [
-        [wire._element(0x79, wire._string(wire.SYNC_INFO, 0x80), wire._string(b"\x99\x00", 0x81)), end()],
+        [intermediate(wire.SYNC_INFO, b"\x99\x00"), end()],
         [
-            entry("cn=ann," + BASE)
-            + wire._element(0xA0, wire._element(0x30, wire._string(wire.SYNC_STATE), wire._string(b"\x04\x00"))),
+            with_control(entry("cn=ann," + BASE), wire.SYNC_STATE, b"\x04\x00"),
             end(),
         ],
         [leaf(ANN)],  # and then it hangs up
@@ -173,8 +166,8 @@ AD = SimpleNamespace(is_group="(objectClass=group)", group_key="entryUUID", grou
 
 def answer(*entries, more=False, cookie=b"later", code=0):
     """What a server says to a DirSync control."""
-    parts = wire._integer(int(more)), wire._integer(0), wire._string(cookie)
-    return [*entries, with_control(done(code), wire.DIR_SYNC, *parts)]
+    parts = integer(int(more)), integer(0), string(cookie)
+    return [*entries, with_control(done(code), wire.DIR_SYNC, sequence(*parts))]
 
 
 def changed_list(name, came=(), went=()):
@@ -189,7 +182,7 @@ def changed_list(name, came=(), went=()):
 
 
 def lists(*answers, cookie=b"before", supported=True):
-    server = Server(*answers)
+    server = PreparedDirectory(*answers)
     server.root_dse = {"supportedcontrol": [wire.DIR_SYNC.encode()] if supported else []}
     found = changes.lists_since(server, changes.Place(AD, BASE, {}, ()), cookie)
     return server, found

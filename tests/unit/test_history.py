@@ -21,12 +21,24 @@ import time
 from pathlib import Path
 
 import pytest
-import test_store as t
 from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._store import backups, schema, sqlite_file
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as sqlite_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
+from support.plans import (
+    apply,
+    group_changes,
+    group_record,
+    look_up,
+    make_plan,
+    membership_change,
+    run_record,
+    user_changes,
+    user_record,
+)
+from support.snapshots import OTHER_DIRECTORY
+from support.sqlite_files import dump, memberships, rows
 
 DAY = 86400
 VERSIONS = sorted((Path(__file__).parent / "stores").glob("version_*.sql"))
@@ -37,23 +49,19 @@ def path(tmp_path):
     return tmp_path / "users.db"
 
 
-ANN, BEA, NURSES, NIGHT = t.user("ann"), t.user("bea"), t.group("Nurses"), t.group("Night")
+ANN, BEA, NURSES, NIGHT = user_record("ann"), user_record("bea"), group_record("Nurses"), group_record("Night")
 
 
 def first_run(path):
-    t.apply(
+    apply(
         path,
-        t.make_plan(
-            t.groups({}, {"g1": NURSES, "g2": NIGHT}),
-            t.users({}, {"u1": ANN, "u2": BEA}),
-            [t.members("g1", ["u1", "u2"], groups_added=["g2"])],
+        make_plan(
+            group_changes({}, {"g1": NURSES, "g2": NIGHT}),
+            user_changes({}, {"u1": ANN, "u2": BEA}),
+            [membership_change("g1", ["u1", "u2"], groups_added=["g2"])],
         ),
         time=1000,
     )
-
-
-def rows(path, query):
-    return sorted(t.rows(path, query), key=repr)
 
 
 def left(path):
@@ -74,7 +82,7 @@ def records(path):
 
 def test_what_exists_says_by_which_run_it_came(path):
     first_run(path)
-    t.apply(path, t.make_plan(memberships=[t.members("g2", ["u1"])]), time=2000)
+    apply(path, make_plan(memberships=[membership_change("g2", ["u1"])]), time=2000)
     assert rows(
         path,
         "SELECT g.name, u.name, r.time, r.settings_digest FROM memberships m JOIN runs r"
@@ -82,13 +90,13 @@ def test_what_exists_says_by_which_run_it_came(path):
         " ON g.id = m.user_group_id",
     ) == [("Night", "ann", 2000, "s1"), ("Nurses", "ann", 1000, "s1"), ("Nurses", "bea", 1000, "s1")]
     for table in ("users", "nestings"):
-        assert set(t.rows(path, "SELECT r.time FROM %s x JOIN runs r ON r.id = x.run_id" % table)) == {(1000,)}
+        assert set(rows(path, "SELECT r.time FROM %s x JOIN runs r ON r.id = x.run_id" % table)) == {(1000,)}
     assert left(path) == [] and records(path) == [], "a first run writes nothing twice"
 
 
 def test_who_left_which_group_when_and_since_when(path):
     first_run(path)
-    t.apply(path, t.make_plan(memberships=[t.members("g1", removed=["u2"], groups_removed=["g2"])]), time=2000)
+    apply(path, make_plan(memberships=[membership_change("g1", removed=["u2"], groups_removed=["g2"])]), time=2000)
     assert left(path) == [
         (2000, "All/Company/Nurses", "g1", "user", "bea", "u2", 1000),
         (2000, "All/Company/Nurses", "g1", "user_group", "All/Company/Night", "g2", 1000),
@@ -97,23 +105,23 @@ def test_who_left_which_group_when_and_since_when(path):
 
 def test_who_ends_leaves_all_groups_of_all_synchronizations(path):
     first_run(path)
-    t.apply(
+    apply(
         path,
-        t.make_plan(
-            t.groups({}, {"g9": t.group("Others", "path:All/There")}),
-            memberships=[t.members("g9", ["@S-1-5-21-1-2-3/u1"])],
+        make_plan(
+            group_changes({}, {"g9": group_record("Others", "path:All/There")}),
+            memberships=[membership_change("g9", ["@S-1-5-21-1-2-3/u1"])],
             synchronization="there",
             target="All/There",
-            directory=t.OTHER_DIRECTORY,
+            directory=OTHER_DIRECTORY,
         ),
         time=1500,
     )
-    t.apply(
+    apply(
         path,
-        t.make_plan(
-            t.groups({"g1": NURSES}, {}),
-            t.users({"u1": ANN}, {}),
-            [t.members("g1", removed=["u1", "u2"], groups_removed=["g2"])],
+        make_plan(
+            group_changes({"g1": NURSES}, {}),
+            user_changes({"u1": ANN}, {}),
+            [membership_change("g1", removed=["u1", "u2"], groups_removed=["g2"])],
         ),
         time=2000,
     )
@@ -144,10 +152,11 @@ def test_who_ends_leaves_all_groups_of_all_synchronizations(path):
 def test_what_a_record_was_and_is(path):
     first_run(path)
     after = ANN._replace(name="ann2", home="g1", enabled=False, attributes={"email": "a@x"})
-    t.apply(
+    apply(
         path,
-        t.make_plan(
-            t.groups({"g1": NURSES}, {"g1": NURSES._replace(name="Carers")}), t.users({"u1": ANN}, {"u1": after})
+        make_plan(
+            group_changes({"g1": NURSES}, {"g1": NURSES._replace(name="Carers")}),
+            user_changes({"u1": ANN}, {"u1": after}),
         ),
         time=2000,
     )
@@ -161,40 +170,40 @@ def test_what_a_record_was_and_is(path):
 
 def test_what_nobody_sees_is_no_history(path):
     first_run(path)
-    t.apply(path, t.make_plan(users=t.users({"u1": ANN}, {"u1": ANN._replace(claimed=False)})))
+    apply(path, make_plan(users=user_changes({"u1": ANN}, {"u1": ANN._replace(claimed=False)})))
     assert records(path) == []
 
 
 def test_old_runs_go_and_what_they_changed_with_them(path):
     first_run(path)
-    t.apply(path, t.make_plan(memberships=[t.members("g1", removed=["u2"])]), time=2000)
-    t.apply(path, t.make_plan(users=t.users({"u1": ANN}, {"u1": t.user("ann2")})), time=10 * DAY)
+    apply(path, make_plan(memberships=[membership_change("g1", removed=["u2"])]), time=2000)
+    apply(path, make_plan(users=user_changes({"u1": ANN}, {"u1": user_record("ann2")})), time=10 * DAY)
     assert len(left(path)) == len(records(path)) == 1
-    t.apply(path, t.make_plan(), time=11 * DAY, history_days=10)
+    apply(path, make_plan(), time=11 * DAY, history_days=10)
     assert left(path) == [] and len(records(path)) == 1
-    assert t.rows(path, "SELECT time FROM runs") == [(10 * DAY,), (11 * DAY,)]
-    assert t.memberships(path), "and what exists stays"
-    t.apply(path, t.make_plan(), time=11 * DAY + 1, history_days=0)
-    assert t.rows(path, "SELECT time FROM runs") == [(11 * DAY + 1,)] and records(path) == []
+    assert rows(path, "SELECT time FROM runs") == [(10 * DAY,), (11 * DAY,)]
+    assert memberships(path), "and what exists stays"
+    apply(path, make_plan(), time=11 * DAY + 1, history_days=0)
+    assert rows(path, "SELECT time FROM runs") == [(11 * DAY + 1,)] and records(path) == []
 
 
 def test_runs_that_change_nothing_do_not_pile_up(path, monkeypatch):
     monkeypatch.setattr(sqlite_store, "_IDLE_RUNS_KEPT", 3)
     first_run(path)
     for when in range(2000, 2010):
-        t.apply(path, t.make_plan(), time=when, changed=False)
-    assert t.rows(path, "SELECT time FROM runs") == [(1000,), (2006,), (2007,), (2008,), (2009,)]
+        apply(path, make_plan(), time=when, changed=False)
+    assert rows(path, "SELECT time FROM runs") == [(1000,), (2006,), (2007,), (2008,), (2009,)]
 
 
 def test_what_the_last_run_leaves_for_the_next(path):
     with look(str(path)) as store:
         assert store.left_by_last_run("staff") == ("", None, frozenset())
-    t.apply(path, t.make_plan(held=frozenset({("user", "u1"), ("member", "g1", "u2")})), scope={"user_filter": "x"})
+    apply(path, make_plan(held=frozenset({("user", "u1"), ("member", "g1", "u2")})), scope={"user_filter": "x"})
     with look(str(path)) as store:
         assert store.left_by_last_run("staff") == _model.LastRun(
             "dc1", {"user_filter": "x"}, frozenset({("user", "u1"), ("member", "g1", "u2")})
         )
-    t.apply(path, t.make_plan(), server="dc2")
+    apply(path, make_plan(), server="dc2")
     with look(str(path)) as store:
         assert store.left_by_last_run("staff") == _model.LastRun("dc2", {}, frozenset())
 
@@ -214,7 +223,7 @@ def run(path, keep=5, checks=False):
         if checks:
             store.begin_check()
         with store.backing_up(keep) as be_ready:
-            store.apply(t.make_plan(), t.run_record())
+            store.apply(make_plan(), run_record())
             be_ready()
             store.commit()
     return max({*copies(path)}.difference(before), default=None)
@@ -224,18 +233,13 @@ def copies(path):
     return sorted(each for each in path.parent.iterdir() if ".backup-" in each.name)
 
 
-def dump(path):
-    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as connection:
-        return list(connection.iterdump())
-
-
 def test_a_copy_is_a_whole_store_with_the_mode_of_the_store(path):
     first_run(path)
     path.chmod(0o640)
     before = dump(path)
     with open_store(str(path)) as store:
         with store.backing_up(5):
-            store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
+            store.apply(make_plan(users=user_changes({"u1": ANN}, {})), run_record())
         assert copies(path), "made before anything is committed"
         store.commit()
     (copy,) = copies(path)
@@ -243,7 +247,7 @@ def test_a_copy_is_a_whole_store_with_the_mode_of_the_store(path):
     assert dump(copy) == before != dump(path)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o640
     with look(str(copy)) as store:
-        assert t.look_up(store, user_group="All/Company/Nurses")["user_groups"][0]["members"] == ["ann", "bea"]
+        assert look_up(store, user_group="All/Company/Nurses")["user_groups"][0]["members"] == ["ann", "bea"]
 
 
 def test_the_newest_copies_are_kept(path):
@@ -367,7 +371,7 @@ def run_whose_commit_fails(path, keep, checks=False):
         if checks:
             store.begin_check()
         with store.backing_up(keep) as be_ready:
-            store.apply(t.make_plan(), t.run_record())
+            store.apply(make_plan(), run_record())
             store._run("PRAGMA defer_foreign_keys = ON")
             store._run("INSERT INTO memberships (user_group_id, user_id) VALUES (99, 1)")
             be_ready()
@@ -421,7 +425,7 @@ def test_earlier_copies_are_there_until_the_commit(path):
     first_run(path)
     there = [run(path, 2) for _number in range(2)]
     with open_store(str(path)) as store, store.backing_up(2) as be_ready:
-        store.apply(t.make_plan(), t.run_record())
+        store.apply(make_plan(), run_record())
         be_ready()
         assert copies(path)[:-1] == there
         store.commit()
@@ -503,7 +507,7 @@ def test_a_copy_that_fails_keeps_the_run_from_being_committed(path, monkeypatch)
     monkeypatch.setattr(backups, "_check", fails)
     with pytest.raises(StoreError, match="^store_backups: "), open_store(str(path)) as store:
         with store.backing_up(5):
-            store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
+            store.apply(make_plan(users=user_changes({"u1": ANN}, {})), run_record())
         store.commit()
     assert dump(path) == before and copies(path) == []
 
@@ -519,7 +523,7 @@ def test_a_copy_has_what_a_killed_run_left_in_the_wal(path):
         (path.parent / name).write_bytes(content)
     assert (path.parent / "users.db-wal").stat().st_size
     with open_store(str(path)) as store, store.backing_up(5):
-        store.apply(t.make_plan(users=t.users({"u1": ANN}, {})), t.run_record())
+        store.apply(make_plan(users=user_changes({"u1": ANN}, {})), run_record())
     (copy,) = copies(path)
     assert dump(copy) == dump(path)
     assert "Anna" in "".join(dump(copy))
@@ -581,9 +585,11 @@ def test_what_is_not_committed_is_in_no_copy(path, monkeypatch, parameters):
     monkeypatch.setattr(sqlite_store, "_CACHE", 20)
     first_run(path)
     before = dump(path)
-    people = {"new%d" % number: t.user("name%d" % number, attributes={"text": "x" * 1000}) for number in range(500)}
+    people = {
+        "new%d" % number: user_record("name%d" % number, attributes={"text": "x" * 1000}) for number in range(500)
+    }
     with open_store(str(path)) as store:
-        store.apply(t.make_plan(users=t.users({}, people)), t.run_record())
+        store.apply(make_plan(users=user_changes({}, people)), run_record())
         grown = sum(each.stat().st_size for each in path.parent.iterdir())
         with store.backing_up(5):
             pass
@@ -643,8 +649,10 @@ def test_a_copy_that_does_not_fit(path, tmp_path):
         pytest.skip("a small file system takes root")
     try:
         path = small / "users.db"
-        people = {"u%d" % number: t.user("name%d" % number, attributes={"text": "x" * 1000}) for number in range(300)}
-        t.apply(path, t.make_plan(users=t.users({}, people)))
+        people = {
+            "u%d" % number: user_record("name%d" % number, attributes={"text": "x" * 1000}) for number in range(300)
+        }
+        apply(path, make_plan(users=user_changes({}, people)))
         before = dump(path)
         with open(small / "filler", "wb") as filler, contextlib.suppress(OSError):
             filler.write(bytes(os.statvfs(small).f_bavail * os.statvfs(small).f_frsize - 200_000))
@@ -672,27 +680,27 @@ def old(path, request):
 
 
 def test_an_older_store_is_brought_up_to_date_by_the_next_run(old, tmp_path):
-    t.apply(tmp_path / "new.db")
+    apply(tmp_path / "new.db")
     with open_store(str(old)) as store:
         store.apply(
-            t.make_plan(
+            make_plan(
                 directory=_model.Directory("dc=example,dc=org#1", "openldap"),
                 target="All/Staff",
-                memberships=[t.members("g1", removed=["u1"])],
+                memberships=[membership_change("g1", removed=["u1"])],
             ),
-            t.run_record(time=2000),
+            run_record(time=2000),
         )
         store.commit()
     assert tables(old) == tables(tmp_path / "new.db")
-    assert t.rows(old, "PRAGMA user_version") == [(schema.VERSION,)]
-    assert t.rows(old, "PRAGMA foreign_key_check") == [] and t.rows(old, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(old, "PRAGMA user_version") == [(schema.VERSION,)]
+    assert rows(old, "PRAGMA foreign_key_check") == [] and rows(old, "PRAGMA integrity_check") == [("ok",)]
     assert left(old) == [(2000, "All/Staff/Nurses", "g1", "user", "ann", "u1", None)]
-    assert t.rows(old, "SELECT synchronization, time, counts FROM runs")[0] == (
+    assert rows(old, "SELECT synchronization, time, counts FROM runs")[0] == (
         "staff",
         1000,
         '{"users":{"created":1}}',
     )
-    assert t.rows(old, "SELECT name, attributes, local_attributes FROM users") == [
+    assert rows(old, "SELECT name, attributes, local_attributes FROM users") == [
         ("ann", '{"email":"a@x"}', '{"desk":"4"}')
     ]
 
@@ -700,7 +708,7 @@ def test_an_older_store_is_brought_up_to_date_by_the_next_run(old, tmp_path):
 def test_looking_at_an_older_store_leaves_it_as_it_is(old):
     before = old.read_bytes()
     with look(str(old)) as store:
-        assert t.look_up(store, user_group="All/Staff/Nurses")["user_groups"][0]["members"] == ["ann"]
+        assert look_up(store, user_group="All/Staff/Nurses")["user_groups"][0]["members"] == ["ann"]
         assert store.left_by_last_run("staff") == _model.LastRun("dc1", None, frozenset())
     assert old.read_bytes() == before and os.listdir(old.parent) == [old.name]
 
@@ -709,7 +717,7 @@ def test_a_run_that_is_not_committed_leaves_an_older_store_as_it_is(old):
     before = dump(old)
     with open_store(str(old)) as store:
         store.apply(
-            t.make_plan(directory=_model.Directory("dc=example,dc=org#1", "openldap"), target="All/Staff"),
-            t.run_record(),
+            make_plan(directory=_model.Directory("dc=example,dc=org#1", "openldap"), target="All/Staff"),
+            run_record(),
         )
     assert dump(old) == before

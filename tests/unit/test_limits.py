@@ -12,7 +12,8 @@ from ansible_collections.usersync.directory.plugins.module_utils import _limits,
 from ansible_collections.usersync.directory.plugins.module_utils._model import GONE, OUT_OF_SCOPE
 from hypothesis import given
 from hypothesis import strategies as st
-from test_plan import Store, group, policies, user
+from support.model_store import ModelStore
+from support.snapshots import group, policies, user
 
 SCOPE = {**dict.fromkeys(_limits.SCOPE_SETTINGS), "whole_tree": False, "distinguished_name": ["ou=staff,dc=x"]}
 
@@ -57,7 +58,7 @@ def people(count, **more):
 
 
 def stored(count, groups=(), **more):
-    store = Store()
+    store = ModelStore()
     store.run(people(count, **more), groups)
     return store
 
@@ -117,7 +118,7 @@ def test_an_end_that_was_not_announced_counts():
 
 
 def test_a_record_that_is_overwritten_counts():
-    store = Store()
+    store = ModelStore()
     store.add_by_hand("u000")
     store.run([user("x")])
     assert judge(store, [user("x"), *people(1)], user_collision="overwrite", removal_limits={"users": "0"}).limits == [
@@ -202,8 +203,8 @@ def test_renames():
 
 
 def test_nobody_at_all():
-    assert judge(Store(), []).limits == ["allow_empty"], "in the first run, too"
-    assert judge(Store(), [], allow_empty=True).limits == []
+    assert judge(ModelStore(), []).limits == ["allow_empty"], "in the first run, too"
+    assert judge(ModelStore(), [], allow_empty=True).limits == []
     found = judge(stored(4), [])
     assert found.limits == ["allow_empty", "users"]
     approved = judge(stored(4), [], approved_plan=found.digests[0])
@@ -211,7 +212,7 @@ def test_nobody_at_all():
 
 
 def test_what_must_not_be():
-    store = Store()
+    store = ModelStore()
     store.run([user("a", "ann")])
     collision = [user("a", "ann"), user("b", "ann")]
     assert judge(store, collision).limits == []
@@ -353,7 +354,7 @@ def test_what_is_held_stays_as_it_is():
 
 
 def test_a_newcomer_does_not_take_the_place_of_who_is_held():
-    store = Store()
+    store = ModelStore()
     store.run([user("a", "ann")])
     snapshot = store.snapshot([user("b", "ann")], ())
     held = frozenset({("user", "a")})

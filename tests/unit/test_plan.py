@@ -3,295 +3,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan: laws that hold for every directory, every store and every policy, and the cases people lost accounts over.
 
-The plans are applied to a store of dictionaries that is written here, on purpose as simply as can be: it knows nothing
-of how plans are made, it only does what they say.
+The plans are applied to a store of dictionaries (tests/support/model_store.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
-from types import SimpleNamespace
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
-
-DIRECTORY = _model.Directory("S-1-5-21-1-2-3", "active_directory")
-TARGET = "path:All"
-
-
-def user(key, name=None, **more):
-    body = _model.User(
-        key=key,
-        dn="CN=%s" % key,
-        name=name or key,
-        home=None,
-        enabled=True,
-        created=1,
-        sid=None,
-        attributes={},
-        digest=b"",
-    )._replace(**more)
-    return body._replace(digest=hashlib.sha256(repr(body).encode()).digest()[:16])
-
-
-def group(key, name=None, members=(), **more):
-    body = _model.UserGroup(
-        key=key,
-        dn="CN=%s" % key,
-        name=name or key,
-        parent=None,
-        created=1,
-        type="security",
-        container="Users",
-        attributes={},
-        members=list(members),
-        user_groups=[],
-        kept_values=[],
-        members_digest=b"",
-    )._replace(**more)
-    listed = repr((body.members, body.kept_values))
-    return body._replace(members_digest=hashlib.sha256(listed.encode()).digest()[:16])
-
-
-def policies(**more):
-    given_policies = dict(
-        name="staff",
-        user_collision="skip",
-        user_extinction="disable",
-        user_extinction_grace_days=0,
-        user_group_extinction="skip",
-        ignore_disabled_users=False,
-    )
-    return SimpleNamespace(**dict(given_policies, **more))
-
-
-class Store:
-    """Users, groups and memberships in dictionaries; one synchronization."""
-
-    def __init__(self):
-        self.users, self.groups, self.members, self.nestings = {}, {}, {}, {}
-        self.user_digests, self.group_digests, self.listed_as, self.adopted = {}, {}, {}, set()
-        self.extinct_since, self.now = {}, 1000
-
-    def add_by_hand(self, name, home=TARGET, sid=None):
-        record = _model.UserRecord(name, home, True, sid, None, {}, "", False)
-        self.users["#%s/%s" % (home[5:], name)] = record
-
-    def snapshot(self, users, groups, reason=_model.GONE, leave_out=False):
-        """What the reader would make of these entries, given what this store has."""
-        users = {body.key: body for body in users}
-        groups = {body.key: body for body in groups}
-        lost = [key for key, record in self.users.items() if record.claimed and key not in users]
-        lost_groups = [key for key, record in self.groups.items() if not record.extinct and key not in groups]
-        if leave_out:
-            as_stored = {
-                key: digest
-                for key, digest in self.user_digests.items()
-                if key in self.users and self.users[key].claimed
-            }
-            users = {key: None if as_stored.get(key) == body.digest else body for key, body in users.items()}
-            as_stored = {
-                key: digest
-                for key, digest in self.group_digests.items()
-                if key in self.groups and not self.groups[key].extinct
-            }
-            groups = {
-                key: body._replace(members=None) if as_stored.get(key) == body.members_digest else body
-                for key, body in groups.items()
-            }
-        return _model.Snapshot(
-            DIRECTORY,
-            users,
-            groups,
-            dict.fromkeys(lost, reason),
-            dict.fromkeys(lost_groups, reason),
-            [],
-            [],
-            {},
-            {},
-            [],
-        )
-
-    def state(self):
-        def known_by(key, member, names):
-            record = names.get(member)
-            listed = self.listed_as.get((key, member))
-            return (listed or "", record.dn, record.name, member) if record else ()
-
-        return _model.StoredState(
-            target=TARGET[5:],
-            target_missing=False,
-            user_groups=dict(self.groups),
-            nestings={
-                key: {child: known_by(key, child, self.groups) for child in children}
-                for key, children in self.nestings.items()
-            },
-            neighbours={},
-            occupied={},
-            users={
-                reference: _model.StoredUser(
-                    reference,
-                    record,
-                    not reference.startswith("#"),
-                    0,
-                    reference in self.adopted,
-                    self.extinct_since.get(reference),
-                )
-                for reference, record in self.users.items()
-            },
-            members={
-                key: {member: known_by(key, member, self.users) for member in members}
-                for key, members in self.members.items()
-            },
-            memberships={
-                reference: [key for key, members in self.members.items() if reference in members]
-                for reference in self.users
-            },
-            membership_count=0,
-        )
-
-    def apply(self, plan):
-        for change in plan.users:
-            if change.adopts:
-                assert self.users.pop(change.adopts) == change.before
-                self.adopted.discard(change.adopts)
-                if change.policy == "merge":
-                    self.adopted.add(change.reference)
-            elif change.before is None:
-                assert change.reference not in self.users
-            else:
-                assert self.users[change.reference] == change.before
-        for change in plan.users:
-            if change.after is None or change.released:
-                self.adopted.discard(change.reference)
-            if change.after is None:
-                del self.users[change.reference]
-            elif change.released:
-                del self.users[change.reference]
-                self.users["#" + change.reference] = change.after
-            else:
-                self.users[change.reference] = change.after
-            if change.after is None or not change.after.extinct:
-                self.extinct_since.pop(change.reference, None)
-            elif change.before.enabled > change.after.enabled or change.reference not in self.extinct_since:
-                self.extinct_since[change.reference] = self.now
-        for change in plan.user_groups:
-            assert self.groups.get(change.key) == change.before
-            if change.after is None:
-                del self.groups[change.key]
-            else:
-                self.groups[change.key] = change.after
-        # A record made by hand is known by its path, which changes with the user groups above it.
-        self.users = {
-            reference
-            if reference[0] != "#"
-            else "#" + _model.join_path(_model.path_of(record.home, self.groups), record.name): record
-            for reference, record in self.users.items()
-        }
-        for change in plan.memberships:
-            members = self.members.setdefault(change.key, set())
-            children = self.nestings.setdefault(change.key, set())
-            assert members.issuperset(change.users_removed) and members.isdisjoint(change.users_added)
-            assert children.issuperset(change.user_groups_removed) and children.isdisjoint(change.user_groups_added)
-            assert all(len(set(several)) == len(several) for several in change[1:]), "nobody twice"
-            members -= set(change.users_removed)
-            members |= set(change.users_added)
-            children -= set(change.user_groups_removed)
-            children |= set(change.user_groups_added)
-        for record in list(self.groups):
-            self.members.setdefault(record, set())
-        for key in [key for key in self.members if key not in self.groups]:
-            assert not self.members.pop(key), "a deleted group leaves no membership behind"
-            assert not self.nestings.pop(key, None)
-        notes = plan.bookkeeping
-        self.user_digests.update(notes.user_digests)
-        self.group_digests.update(notes.group_digests)
-        self.listed_as.update(notes.listed_as)
-        for reference, (dn, known_as) in notes.user_dns.items():
-            self.users[reference] = self.users[reference]._replace(dn=dn, known_as=known_as)
-        for key, dn in notes.group_dns.items():
-            self.groups[key] = self.groups[key]._replace(dn=dn)
-
-    def run(self, users, groups=(), reason=_model.GONE, leave_out=False, **more):
-        plan = self.plan(users, groups, reason, leave_out, **more)
-        self.apply(plan)
-        return plan
-
-    def plan(self, users, groups=(), reason=_model.GONE, leave_out=False, **more):
-        return _plan.make_plan(
-            policies(**more), self.snapshot(users, groups, reason, leave_out), self.state(), str.casefold
-        )
-
+from support.histories import histories
+from support.model_store import TARGET, ModelStore
+from support.snapshots import group, policies, user
 
 # --- laws ------------------------------------------------------------------------------------------------------------
-
-NAMES = ("ann", "Bob", "BOB", "cleo", "dörte", "DÖRTE")
-USER_KEYS = tuple("u%d" % number for number in range(6))
-GROUP_KEYS = tuple("g%d" % number for number in range(4))
-CONTAINERS = (None, "g0", "g1")
-
-
-@st.composite
-def directories(draw):
-    """Users and groups, with many collisions; containers g0 and g1 are no deeper than the target."""
-    group_keys = draw(st.sets(st.sampled_from(GROUP_KEYS)))
-    homes = [home for home in CONTAINERS if home is None or home in group_keys]
-    users = [
-        user(
-            key,
-            draw(st.sampled_from(NAMES)),
-            home=draw(st.sampled_from(homes)),
-            enabled=draw(st.booleans()),
-            created=draw(st.integers(0, 3)),
-            sid=draw(st.sampled_from((None, None, "S-1", "S-2"))),
-            attributes=draw(st.sampled_from(({}, {"email": "x@example.com"}))),
-        )
-        for key in sorted(draw(st.sets(st.sampled_from(USER_KEYS))))
-    ]
-    groups = [
-        group(
-            key,
-            draw(st.sampled_from(NAMES)),
-            sorted(draw(st.sets(st.sampled_from([u.key for u in users])))) if users else (),
-            created=draw(st.integers(0, 3)),
-            parent=None if key in CONTAINERS else draw(st.sampled_from(homes)),
-            user_groups=sorted(draw(st.sets(st.sampled_from(sorted(group_keys))))),
-        )
-        for key in sorted(group_keys)
-    ]
-    return users, groups
-
-
-@st.composite
-def histories(draw):
-    store = Store()
-    for name in sorted(draw(st.sets(st.sampled_from(("ann", "bob", "cleo"))))):
-        store.add_by_hand(name, sid=draw(st.sampled_from((None, "S-1"))) if name == "ann" else None)
-    steps = draw(
-        st.lists(
-            st.tuples(
-                directories(),
-                st.fixed_dictionaries(
-                    {
-                        "user_collision": st.sampled_from(("skip", "overwrite", "merge")),
-                        "user_extinction": st.sampled_from(("skip", "disable", "delete")),
-                        "user_group_extinction": st.sampled_from(("skip", "delete")),
-                        "ignore_disabled_users": st.booleans(),
-                    }
-                ),
-                st.sampled_from((_model.GONE, _model.OUT_OF_SCOPE)),
-                st.booleans(),
-            ),
-            min_size=1,
-            max_size=4,
-        )
-    )
-    return store, steps
 
 
 def places(records):
@@ -361,7 +90,7 @@ def assert_extinct(store, reference, before, policy):
 @given(st.permutations(range(5)), st.integers(0, 2**32))
 def test_names_rotate_in_one_run(order, seed):
     """Whoever takes whose name: a permutation of names is a set of renames, whatever cycles it has."""
-    store = Store()
+    store = ModelStore()
     store.run(
         [user("u%d" % number, "n%d" % number) for number in range(5)],
         [group("g%d" % number, "n%d" % number) for number in range(5)],
@@ -380,7 +109,7 @@ def test_names_rotate_in_one_run(order, seed):
 
 
 def test_a_losing_newcomer_costs_the_stored_one_nothing():
-    store = Store()
+    store = ModelStore()
     store.run([user("old", "ann", created=9)], [group("g", members=["old"])])
     before = dict(store.users), {key: set(members) for key, members in store.members.items()}
     plan = store.run(
@@ -391,7 +120,7 @@ def test_a_losing_newcomer_costs_the_stored_one_nothing():
 
 
 def test_a_loser_joins_its_groups_as_soon_as_the_name_is_free():
-    store = Store()
+    store = ModelStore()
     entries = [user("old", "ann"), user("new", "ann")]
     store.run(entries[:1])
     store.run(entries, [group("g", members=["old", "new"])])
@@ -402,7 +131,7 @@ def test_a_loser_joins_its_groups_as_soon_as_the_name_is_free():
 
 
 def test_a_rename_to_a_name_that_is_taken_keeps_the_old_name():
-    store = Store()
+    store = ModelStore()
     store.run([user("u1", "ann"), user("u2", "bob")])
     plan = store.run([user("u1", "ann"), user("u2", "ann", attributes={"email": "b@example.com"})])
     assert store.users["u2"].name == "bob"
@@ -411,13 +140,13 @@ def test_a_rename_to_a_name_that_is_taken_keeps_the_old_name():
 
 
 def test_among_newcomers_the_older_wins_then_the_key():
-    store = Store()
+    store = ModelStore()
     store.run([user("u3", "ann", created=5), user("u2", "ann", created=7), user("u1", "ann", created=5)])
     assert list(store.users) == ["u1"]
 
 
 def test_an_extinct_record_gives_its_name_up_and_the_newcomer_inherits_nothing():
-    store = Store()
+    store = ModelStore()
     store.run([user("u1", "ann", attributes={"title": "Head"})], [group("g", members=["u1"])])
     store.run([], [group("g")])
     plan = store.run([user("u2", "ann")], [group("g")])
@@ -429,7 +158,7 @@ def test_an_extinct_record_gives_its_name_up_and_the_newcomer_inherits_nothing()
 
 @pytest.mark.parametrize("policy", ("skip", "disable", "delete"))
 def test_a_user_who_returns_is_the_same_user(policy):
-    store = Store()
+    store = ModelStore()
     store.run([user("u1", "ann")], [group("g", members=["u1"])])
     store.run([], [group("g")], user_extinction=policy)
     assert store.members["g"] == ({"u1"} if policy == "skip" else set())
@@ -440,7 +169,7 @@ def test_a_user_who_returns_is_the_same_user(policy):
 
 def test_a_value_that_is_still_listed_keeps_its_membership():
     """A group still lists the old DN of a user who was renamed: referential integrity is not every server's."""
-    store = Store()
+    store = ModelStore()
     store.run([user("u1", "ann")], [group("g", members=["u1"])])
     moved = user("u1", "ann", dn="CN=elsewhere")
     dangling = group("g", members=[], kept_values=["cn=U1"])
@@ -453,7 +182,7 @@ def test_a_value_that_is_still_listed_keeps_its_membership():
 
 def test_a_group_that_users_list_by_its_old_name_keeps_them():
     """Memberships listed by the user alone: the group was renamed, and nobody told the users."""
-    store = Store()
+    store = ModelStore()
     store.run([user("u1"), user("u2")], [group("g", members=["u1", "u2"], dn="CN=Nurses")])
     renamed = [group("g", members=[], dn="CN=Carers")]
     for _run in range(3):
@@ -465,7 +194,7 @@ def test_a_group_that_users_list_by_its_old_name_keeps_them():
 
 
 def test_who_ends_leaves_the_lists_that_are_as_stored_too():
-    store = Store()
+    store = ModelStore()
     staff = group("g", members=["u1", "u2"])
     store.run([user("u1"), user("u2")], [staff])
     plan = store.run([user("u2")], [staff], leave_out=True)
@@ -473,7 +202,7 @@ def test_who_ends_leaves_the_lists_that_are_as_stored_too():
 
 
 def test_an_extinct_group_that_is_kept_keeps_its_members():
-    store = Store()
+    store = ModelStore()
     store.run([user("u1"), user("u2")], [group("g", members=["u1", "u2"])])
     store.run([user("u1")], [])
     assert store.groups["g"].extinct == _model.GONE
@@ -481,7 +210,7 @@ def test_an_extinct_group_that_is_kept_keeps_its_members():
 
 
 def test_a_group_is_deleted_only_with_all_that_is_in_it():
-    store = Store()
+    store = ModelStore()
     ward, inner = group("ward", type="organizational_unit"), group("inner", parent="ward")
     store.run([user("u1", home="ward")], [ward, inner], user_group_extinction="delete")
     store.run([], [], user_group_extinction="delete")
@@ -492,7 +221,7 @@ def test_a_group_is_deleted_only_with_all_that_is_in_it():
 
 
 def test_losing_groups_get_a_suffix_container_then_type_then_key():
-    store = Store()
+    store = ModelStore()
     same = [group("g%d" % number, "Nurses", created=number, container="Ward") for number in range(4)]
     plan = store.run([], same)
     assert {key: record.name for key, record in store.groups.items()} == {
@@ -506,7 +235,7 @@ def test_losing_groups_get_a_suffix_container_then_type_then_key():
 
 @pytest.mark.parametrize("policy", ("skip", "overwrite", "merge"))
 def test_a_record_made_by_hand(policy):
-    store = Store()
+    store = ModelStore()
     store.add_by_hand("ann")
     plan = store.run([user("u1", "Ann")], user_collision=policy)
     if policy == "skip":
@@ -519,7 +248,7 @@ def test_a_record_made_by_hand(policy):
 
 
 def test_a_merged_record_goes_on_to_who_was_created_again_under_its_name():
-    store = Store()
+    store = ModelStore()
     store.add_by_hand("ann")
     more = {"user_collision": "merge", "user_extinction": "delete"}
     store.run([user("u1", "ann")], [group("g", members=["u1"])], **more)
@@ -531,7 +260,7 @@ def test_a_merged_record_goes_on_to_who_was_created_again_under_its_name():
 
 @pytest.mark.parametrize("policy", ("skip", "overwrite", "merge"))
 def test_the_same_sid_in_another_place(policy):
-    store = Store()
+    store = ModelStore()
     store.add_by_hand("annette", home="path:All/Guests", sid="S-1")
     plan = store.run([user("u1", "ann", sid="S-1")], user_collision=policy)
     assert list(store.users) == (["#All/Guests/annette"] if policy == "skip" else ["u1"])
@@ -542,7 +271,7 @@ def test_the_same_sid_in_another_place(policy):
 
 @pytest.mark.parametrize("policy", ("skip", "overwrite", "merge"))
 def test_a_record_of_another_directory_is_always_left(policy):
-    store = Store()
+    store = ModelStore()
     store.users["@other/1"] = _model.UserRecord("ann", TARGET, True, "S-9", None, {}, "", False)
     plan = store.run([user("u1", "ann"), user("u2", "bob", sid="S-9")], user_collision=policy)
     assert list(store.users) == ["@other/1"]
@@ -550,7 +279,7 @@ def test_a_record_of_another_directory_is_always_left(policy):
 
 
 def test_disabled_newcomers_can_be_kept_out_but_who_is_stored_is_disabled():
-    store = Store()
+    store = ModelStore()
     store.run([user("u1")], ignore_disabled_users=True)
     plan = store.run([user("u1", enabled=False), user("u2", enabled=False)], ignore_disabled_users=True)
     assert list(store.users) == ["u1"] and not store.users["u1"].enabled
@@ -558,7 +287,7 @@ def test_disabled_newcomers_can_be_kept_out_but_who_is_stored_is_disabled():
 
 
 def test_an_extinct_user_who_returns_disabled_is_disabled():
-    store = Store()
+    store = ModelStore()
     store.run([user("u1")])
     store.run([], user_extinction="skip")
     assert store.users["u1"].enabled
@@ -567,7 +296,7 @@ def test_an_extinct_user_who_returns_disabled_is_disabled():
 
 
 def test_a_disabled_newcomer_joins_its_groups_once_enabled():
-    store = Store()
+    store = ModelStore()
     groups = [group("g", members=["u1"])]
     store.run([user("u1", enabled=False)], groups, ignore_disabled_users=True)
     assert store.members["g"] == set()
@@ -576,7 +305,7 @@ def test_a_disabled_newcomer_joins_its_groups_once_enabled():
 
 
 def test_a_target_inside_an_own_group_is_refused():
-    store = Store()
+    store = ModelStore()
     store.run([], [group("g", "Staff")])
     state = store.state()._replace(target="All/Staff/Inner")
     with pytest.raises(ValueError, match="user_group: 'All/Staff/Inner'"):
@@ -584,7 +313,7 @@ def test_a_target_inside_an_own_group_is_refused():
 
 
 def test_the_digests():
-    store = Store()
+    store = ModelStore()
     plan = store.plan([user("u1")], [group("g", members=["u1"])])
     other = store.plan([user("u1", dn="CN=elsewhere")], [group("g", members=["u1"])])
     assert _plan.plan_digest(plan) == _plan.plan_digest(other), "a DN is no change"
@@ -604,7 +333,7 @@ def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
     assert dict(encoded) == fields == _model.fields_of(encoded) and len(encoded) == 3 and encoded.get("phone") == "1"
     digests = set()
     for attributes in (fields, encoded, spelled_otherwise):
-        store = Store()
+        store = ModelStore()
         digests.add(_plan.plan_digest(store.run([user("u1", attributes=attributes)], [group("g", members=["u1"])])))
         assert store.run([user("u1", attributes=fields)], [group("g", members=["u1"])]).is_empty
         change = store.run(
@@ -632,7 +361,7 @@ def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcome
         for number, (name, home, _created) in enumerate(newcomers)
     }
     bodies = {key: user(key, created=newcomers[number][2]) for number, key in enumerate(wanted)}
-    store = Store()
+    store = ModelStore()
     for name, home in by_hand:
         store.add_by_hand(name, "path:" + home)
     store.users = {reference: record._replace(home=record.home[5:]) for reference, record in store.users.items()}

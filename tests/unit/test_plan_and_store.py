@@ -23,7 +23,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand 
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
-from test_plan import DIRECTORY, directories, group, policies, user
+from support.histories import directories
+from support.snapshots import DIRECTORY, group, policies, user
 
 OTHER_DIRECTORY = _model.Directory("dc=other#1", "openldap")
 

@@ -14,63 +14,9 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import search as search_module
 from ansible_collections.usersync.directory.plugins.module_utils._directory import wire
+from support.prepared import PreparedDirectory, disconnection, done, entry, message, reference
 
 read_ranges, ranged, search = search_module.read_ranges, search_module.ranged, search_module.search
-
-
-def entry(dn, **attributes):
-    listed = [
-        wire._element(
-            0x30,
-            wire._string(name.replace("__", ";range=").replace("_", "-").replace("-all", "-*")),
-            wire._element(0x31, *map(wire._string, values)),
-        )
-        for name, values in attributes.items()
-    ]
-    return wire._element(0x64, wire._string(dn), wire._element(0x30, *listed))
-
-
-def done(code=0, cookie=None, text="", referral=None):
-    operation = wire._element(
-        0x65,
-        wire._integer(code, 0x0A),
-        wire._string(""),
-        wire._string(text),
-        wire._element(0xA3, wire._string(referral)) if referral else b"",
-    )
-    if cookie is None:
-        return operation
-    value = wire._element(0x30, wire._integer(0), wire._string(cookie))
-    return operation + wire._element(0xA0, wire._element(0x30, wire._string(wire.PAGED_RESULTS), wire._string(value)))
-
-
-REFERENCE = wire._element(0x73, wire._string("ldap://other.example/dc=other"))
-
-
-class Server:
-    """Answers the n-th request with the n-th list of operations; without one it closes the connection."""
-
-    def __init__(self, *answers):
-        self.answers, self.data, self.requests = list(answers), b"", []
-        self.page_size, self.entries, self.pages = 1000, 0, 0
-        self.not_read, self.unusable, self.names, self.account_option = [], "", {}, "login"
-        self.asked = {"*"}
-        self.channel = wire.Channel(self, 1)
-
-    def settimeout(self, seconds):
-        pass
-
-    def sendall(self, data):
-        message_id = wire._integer(100 + len(self.requests))
-        self.requests.append(data)
-        if self.answers:
-            self.data += b"".join(
-                each if each[0] == 0x30 else wire._element(0x30, message_id, each) for each in self.answers.pop(0)
-            )
-
-    def recv(self, size):
-        piece, self.data = self.data[:size], self.data[size:]
-        return piece
 
 
 def read(server, scope="sub", **more):
@@ -78,16 +24,18 @@ def read(server, scope="sub", **more):
 
 
 def test_pages_are_read_to_the_empty_cookie():
-    server = Server(
-        [entry("cn=1"), entry("cn=2"), done(0, "a")], [REFERENCE, done(0, "b")], [entry("cn=3"), done(0, "")]
+    server = PreparedDirectory(
+        [entry("cn=1"), entry("cn=2"), done(0, "a")],
+        [reference("ldap://other.example/dc=other"), done(0, "b")],
+        [entry("cn=3"), done(0, "")],
     )
     assert read(server) == ["cn=1", "cn=2", "cn=3"]
     assert (server.entries, server.pages, server.not_read) == (3, 3, ["ldap://other.example/dc=other"])
-    assert read(Server([done(0, "")])) == []
+    assert read(PreparedDirectory([done(0, "")])) == []
 
 
 def test_the_next_page_is_asked_for_before_this_one_is_given():
-    server = Server([entry("cn=1"), done(0, "a")], [entry("cn=2"), done(0, "")])
+    server = PreparedDirectory([entry("cn=1"), done(0, "a")], [entry("cn=2"), done(0, "")])
     entries = search(server, "dc=x", "sub", "(cn=*)", ("cn",))
     assert next(entries)[0] == b"cn=1"
     assert len(server.requests) == 2
@@ -95,7 +43,7 @@ def test_the_next_page_is_asked_for_before_this_one_is_given():
 
 
 def test_base_searches_are_not_paged():
-    server = Server([entry("dc=x"), done()])
+    server = PreparedDirectory([entry("dc=x"), done()])
     assert read(server, "base") == ["dc=x"]
     assert wire.PAGED_RESULTS.encode() not in server.requests[0]
 
@@ -158,16 +106,16 @@ def test_base_searches_are_not_paged():
         ([[entry("cn=" + "x" * 1000)] * 20000], "entries and does not stop sending: name another server"),
         ([[entry("cn=1")]], "server: it closed the connection before its answer was complete: run again"),
         ([[entry("cn=1"), done(0, "a")]], "server: it closed the connection before its answer was complete: run again"),
-        ([[wire._element(0x30, wire._integer(7), entry("cn=1"))]], "a request (message id 7) that is not outstanding"),
+        ([[message(7, entry("cn=1"))]], "a request (message id 7) that is not outstanding"),
         (
-            [[wire._element(0x30, wire._integer(0), wire._element(0x78, wire._integer(52, 0x0A), b"\4\0", b"\4\0"))]],
+            [[disconnection(52)]],
             "server: it ended the connection (unavailable (52)): run again",
         ),
     ],
 )
 def test_a_read_that_is_not_complete(answers, message):
     with pytest.raises(wire.ReadError) as error:
-        read(Server(*answers))
+        read(PreparedDirectory(*answers))
     assert message in str(error.value)
 
 
@@ -189,7 +137,7 @@ def test_a_read_that_is_not_complete(answers, message):
     ],
 )
 def test_an_error_begins_with_the_option_that_can_change_it(code, option, account_option):
-    server = Server([done(code)])
+    server = PreparedDirectory([done(code)])
     server.account_option = account_option
     with pytest.raises(wire.ReadError, match="^%s: the read .*is not complete, " % (option or account_option)):
         read(server)
@@ -197,14 +145,14 @@ def test_an_error_begins_with_the_option_that_can_change_it(code, option, accoun
 
 def test_a_base_that_does_not_exist():
     with pytest.raises(search_module.NoSuchEntry):
-        read(Server([done(32)]))
-    assert read(Server([done(32)]), missing_ok=True) == []
+        read(PreparedDirectory([done(32)]))
+    assert read(PreparedDirectory([done(32)]), missing_ok=True) == []
     with pytest.raises(wire.ReadError):  # it did exist a page ago
-        read(Server([entry("cn=1"), done(0, "a")], [done(32)]), missing_ok=True)
+        read(PreparedDirectory([entry("cn=1"), done(0, "a")], [done(32)]), missing_ok=True)
 
 
 def test_one_search_at_a_time():
-    server = Server([entry("cn=1"), done(0, "a")], [entry("cn=2"), done(0, "")], [done(0, "")])
+    server = PreparedDirectory([entry("cn=1"), done(0, "a")], [entry("cn=2"), done(0, "")], [done(0, "")])
     entries = search(server, "dc=x", "sub", "(cn=*)", ("cn",))
     next(entries)
     with pytest.raises(RuntimeError, match="another search is not read to its end"):
@@ -214,7 +162,7 @@ def test_one_search_at_a_time():
 
 
 def test_a_search_may_follow_one_that_the_server_ended():
-    server = Server([done(32)], [entry("cn=1"), done(0, "")])
+    server = PreparedDirectory([done(32)], [entry("cn=1"), done(0, "")])
     with pytest.raises(wire.ReadError):
         read(server)
     assert read(server) == ["cn=1"]
@@ -231,12 +179,14 @@ def test_the_range_beside_an_empty_attribute():
 
 
 def test_ranges_are_read_to_the_end():
-    server = Server([entry("cn=g", member=[], member__2_3="cd"), done()], [entry("cn=g", member__4_all="e"), done()])
+    server = PreparedDirectory(
+        [entry("cn=g", member=[], member__2_3="cd"), done()], [entry("cn=g", member__4_all="e"), done()]
+    )
     assert read_ranges(server, "<GUID=1>", "member", [b"a", b"b"], "0-1") == [b"a", b"b", b"c", b"d", b"e"]
     assert b"member;range=2-*" in server.requests[0]
     assert b"member;range=4-*" in server.requests[1]
     assert b"<GUID=1>" in server.requests[1]
-    assert read_ranges(Server(), "cn=g", "member", [b"a"], "0-*") == [b"a"]
+    assert read_ranges(PreparedDirectory(), "cn=g", "member", [b"a"], "0-*") == [b"a"]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +206,7 @@ def test_ranges_are_read_to_the_end():
 )
 def test_ranges_with_a_gap_are_worth_nothing(answer, message):
     with pytest.raises(wire.ReadError) as error:
-        read_ranges(Server(answer), "cn=g", "member", [b"a", b"b"], "0-1")
+        read_ranges(PreparedDirectory(answer), "cn=g", "member", [b"a", b"b"], "0-1")
     assert message in str(error.value)
 
 

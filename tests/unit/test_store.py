@@ -23,7 +23,6 @@ import time
 from pathlib import Path
 
 import pytest
-import test_plan
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
 from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups, schema
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
@@ -34,214 +33,49 @@ from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_f
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from support import snapshots
 from support.examples import examples
+from support.histories import histories
+from support.plans import (
+    TARGET,
+    apply,
+    everybody,
+    group_changes,
+    group_record,
+    load,
+    look_up,
+    make_plan,
+    make_user,
+    membership_change,
+    notes,
+    run_record,
+    user_changes,
+    user_record,
+    wanted,
+)
+from support.snapshots import DIRECTORY, OTHER_DIRECTORY, snapshot
+from support.sqlite_files import group_paths, memberships, places, rows, trace
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-DIRECTORY = _model.Directory("S-1-5-21-1-2-3", "active_directory")
-OTHER_DIRECTORY = _model.Directory("S-1-5-21-7-8-9", "active_directory")
-TARGET = "path:All/Company"
 NOBODY = 65534
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
 
 
-# --- building plans by hand ------------------------------------------------------------------------------------------
-
-
-def user(name, home=TARGET, **more):
-    record = _model.UserRecord(
-        name, home, enabled=True, sid=None, extinct=None, attributes={}, dn="CN=" + name, claimed=True
-    )
-    return record._replace(**more)
-
-
-def make_user(store, home, name, attributes=None, local_attributes=None, sid=None):
-    by_hand.make_user(
-        store, home, name, {"attributes": attributes or {}, "local_attributes": local_attributes or {}, "sid": sid}
-    )
-
-
-def wanted(**more):
-    return lookups.Wanted(None, None, None, False, False, False)._replace(**more)
-
-
-def look_up(store, **more):
-    return lookups.look_up(store, wanted(**more))
-
-
-def group(name, parent=TARGET, **more):
-    return _model.UserGroupRecord(name, parent, extinct=None, attributes={}, dn="CN=" + name)._replace(**more)
-
-
-def users(before, after):
-    """Changes between two dicts of records."""
-    return [
-        _model.UserChange(key, before.get(key), after.get(key))
-        for key in sorted({*before, *after})
-        if before.get(key) != after.get(key)
-    ]
-
-
-def groups(before, after):
-    return [
-        _model.UserGroupChange(key, before.get(key), after.get(key))
-        for key in sorted({*before, *after})
-        if before.get(key) != after.get(key)
-    ]
-
-
-def members(key, added=(), removed=(), groups_added=(), groups_removed=()):
-    return _model.MembershipChange(key, list(added), list(removed), list(groups_added), list(groups_removed))
-
-
-def notes(user_digests=None, user_dns=None, group_digests=None, group_dns=None, listed_as=None):
-    return _model.Bookkeeping(user_digests or {}, user_dns or {}, group_digests or {}, group_dns or {}, listed_as or {})
-
-
-def make_plan(user_groups=(), users=(), memberships=(), bookkeeping=None, **more):
-    plan = _model.Plan(
-        DIRECTORY,
-        "staff",
-        "All/Company",
-        False,
-        list(user_groups),
-        list(users),
-        list(memberships),
-        [],
-        bookkeeping or notes(),
-    )
-    return plan._replace(**more)
-
-
-def run_record(**more):
-    return dict(
-        dict(
-            time=1000,
-            salt=b"salt",
-            selected={},
-            scope={},
-            settings={"name": "staff"},
-            settings_digest="s1",
-            server="dc1",
-            mode="full",
-            counts={"users": 1},
-            plan_digest="d1",
-            changed=True,
-            seconds=0.5,
-            history_days=365,
-        ),
-        **more,
-    )
-
-
-def apply(path, plan=None, **more):
-    with open_store(str(path)) as store:
-        store.apply(plan or make_plan(), dict(run_record(), **more))
-        store.commit()
-
-
-def make_snapshot(users=None, user_groups=None, directory=DIRECTORY, lost_users=None, lost_user_groups=None):
-    return _model.Snapshot(
-        directory, users or {}, user_groups or {}, lost_users or {}, lost_user_groups or {}, [], [], {}, {}, []
-    )
-
-
-def user_body(key, name, home=None, sid=None):
-    return _model.User(key, "CN=" + name, name, home, True, 0, sid, {}, b"digest")
-
-
-def group_body(key, name, members=(), kept_values=()):
-    listed = None if members is None else list(members)
-    return _model.UserGroup(
-        key, "CN=" + name, name, None, 0, "security", "Users", {}, listed, [], list(kept_values), b"digest"
-    )
-
-
-def load(path, snapshot=None, synchronization="staff", target="All/Company"):
-    with look(str(path)) as store:
-        return store.load_state(synchronization, _model.split_path(target), snapshot or make_snapshot())
-
-
-def everybody(*keys):
-    """A snapshot that has a body for each of these users, under names that nobody has."""
-    return make_snapshot({key: user_body(key, "nobody is called " + key) for key in keys})
-
-
-def rows(path, query):
-    """What plain SQL finds in the file; the file is not touched."""
-    connection = sqlite3.connect("file:%s?immutable=1" % path, uri=True)
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
-
-
-def places(path):
-    """{path of a user: its stable key}, from plain SQL."""
-    return {
-        "%s/%s" % row[:2]: row[2]
-        for row in rows(
-            path,
-            """
-        WITH RECURSIVE paths (id, path) AS (
-            SELECT id, name FROM user_groups WHERE parent_id IS NULL
-            UNION ALL SELECT g.id, p.path || '/' || g.name FROM user_groups g JOIN paths p ON g.parent_id = p.id)
-        SELECT p.path, u.name, u.key FROM users u JOIN paths p ON p.id = u.home_id""",
-        )
-    }
-
-
-def group_paths(path):
-    return {
-        row[0]: row[1]
-        for row in rows(
-            path,
-            """
-        WITH RECURSIVE paths (id, path, key) AS (
-            SELECT id, name, key FROM user_groups WHERE parent_id IS NULL
-            UNION ALL SELECT g.id, p.path || '/' || g.name, g.key
-            FROM user_groups g JOIN paths p ON g.parent_id = p.id)
-        SELECT path, key FROM paths""",
-        )
-    }
-
-
-def memberships(path):
-    return {
-        tuple(row)
-        for row in rows(
-            path,
-            """
-        SELECT g.key, u.key FROM memberships m JOIN user_groups g ON g.id = m.user_group_id
-        JOIN users u ON u.id = m.user_id""",
-        )
-    }
-
-
-def trace(directory):
-    """Everything that a file system shows of a directory."""
-    found = {}
-    for path in [directory, *sorted(directory.rglob("*"))]:
-        status = path.lstat()
-        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
-        found[str(path)] = (
-            status.st_mode,
-            status.st_uid,
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            content,
-        )
-    return found
+PRELUDE = """
+import os, signal, sys, time
+sys.path.insert(0, %r)
+import conftest
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import open_store
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError, check_writable
+from support import plans
+""" % str(CHECKOUT / "tests")
 
 
 def python(code, *arguments, **more):
-    """Start a Python that has the store and this module as ``t``."""
-    prelude = "import os, signal, sys, time; sys.path[:0] = [%r, %r]; import conftest; import test_store as t\n"
-    code = prelude % (str(CHECKOUT / "tests"), str(CHECKOUT / "tests" / "unit")) + textwrap.dedent(code)
+    """Start a Python that has the store and ``plans``."""
     return subprocess.Popen(
-        [sys.executable, "-B", "-c", code, *map(str, arguments)],
+        [sys.executable, "-B", "-c", PRELUDE + textwrap.dedent(code), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -297,16 +131,19 @@ def test_mode_and_owner_of_what_exists_are_kept(path):
 def test_a_new_store_that_nothing_was_committed_to_is_gone(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     store = open_store(str(tmp_path / "a" / "b" / "users.db"))
-    store.apply(make_plan(users=users({}, {"u1": user("ann")})), run_record())
+    store.apply(make_plan(users=user_changes({}, {"u1": user_record("ann")})), run_record())
     store.close()
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_error_in_mid_run_leaves_an_existing_store_as_it_was(path):
-    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     content = path.read_bytes()
     with pytest.raises(KeyError), open_store(str(path)) as store:
-        store.apply(make_plan(users=users({}, {"u2": user("bob"), "u3": user("cleo", "no such home")})), run_record())
+        store.apply(
+            make_plan(users=user_changes({}, {"u2": user_record("bob"), "u3": user_record("cleo", "no such home")})),
+            run_record(),
+        )
     assert path.read_bytes() == content
     assert os.listdir(path.parent) == ["users.db"]
 
@@ -330,7 +167,7 @@ def test_a_store_behind_a_symbolic_link(tmp_path, path):
     apply(path)
     link = tmp_path / "link.db"
     link.symlink_to(path)
-    apply(link, make_plan(users=users({}, {"u1": user("ann")})))
+    apply(link, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     assert sorted(os.listdir(tmp_path)) == ["link.db", "store"]
     assert places(path) == {"All/Company/ann": "u1"}
 
@@ -420,9 +257,9 @@ def test_a_file_where_a_directory_should_be(tmp_path):
 AS_NOBODY = """
     os.setgroups([]), os.setgid(%d), os.setuid(%d)
     try:
-        with t.open_store(sys.argv[1], wait=0) as store:
+        with open_store(sys.argv[1], wait=0) as store:
             print("opened")
-    except t.StoreError as error:
+    except StoreError as error:
         print(error)
 """ % (NOBODY, NOBODY)
 
@@ -472,7 +309,7 @@ def test_a_second_run_fails_when_it_has_waited(path):
 
 def test_a_second_run_waits_and_sees_what_the_first_wrote(path):
     first = open_store(str(path))
-    first.apply(make_plan(users=users({}, {"u1": user("ann")})), run_record())
+    first.apply(make_plan(users=user_changes({}, {"u1": user_record("ann")})), run_record())
     found = []
 
     def second():
@@ -491,7 +328,7 @@ def test_a_second_run_waits_and_sees_what_the_first_wrote(path):
 
 def test_a_second_run_waits_for_a_first_one_that_takes_its_new_file_away(path):
     first = open_store(str(path))
-    thread = threading.Thread(target=apply, args=(path, make_plan(users=users({}, {"u1": user("ann")}))))
+    thread = threading.Thread(target=apply, args=(path, make_plan(users=user_changes({}, {"u1": user_record("ann")}))))
     thread.start()
     time.sleep(0.3)
     first.close()
@@ -511,7 +348,7 @@ def test_a_file_that_is_taken_away_while_it_is_locked(path, monkeypatch):
         flock(*arguments)
 
     monkeypatch.setattr(fcntl, "flock", flock_too_late)
-    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     assert len(calls) == 2
     assert places(path) == {"All/Company/ann": "u1"}
 
@@ -530,10 +367,10 @@ def test_another_program_that_writes_is_waited_for_too(path):
 def test_many_first_runs_at_once_lose_nothing(path):
     code = """
         number = sys.argv[2]
-        with t.open_store(sys.argv[1]) as store:
+        with open_store(sys.argv[1]) as store:
             key = "u" + number
-            plan = t.make_plan(users=t.users({}, {key: t.user(key)}), synchronization="s" + number)
-            store.apply(plan, t.run_record())
+            users = plans.user_changes({}, {key: plans.user_record(key)})
+            store.apply(plans.make_plan(users=users, synchronization="s" + number), plans.run_record())
             if int(number) % 2:
                 store.commit()
     """
@@ -559,7 +396,7 @@ def test_looking_at_nothing_is_looking_at_an_empty_store(tmp_path):
 
 
 def test_looking_leaves_no_trace(path):
-    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     before = trace(path.parent)
     with look(str(path)) as store:
         store.digests("staff", b"salt")
@@ -571,7 +408,7 @@ def test_looking_leaves_no_trace(path):
 
 LOOK_AS_NOBODY = """
     os.setgroups([]), os.setgid(%d), os.setuid(%d)
-    state = t.load(sys.argv[1], t.everybody("u1"))
+    state = plans.load(sys.argv[1], plans.everybody("u1"))
     print(state.users["u1"].record.name)
 """ % (NOBODY, NOBODY)
 
@@ -580,7 +417,7 @@ LOOK_AS_NOBODY = """
 def test_looking_leaves_no_trace_for_a_user_who_may_not_write(public):
     path = public / "store" / "users.db"
     path.parent.mkdir(0o755)
-    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     path.chmod(0o644)
     before = trace(path.parent)
     assert python(LOOK_AS_NOBODY, path).communicate()[0] == "ann\n"
@@ -590,9 +427,9 @@ def test_looking_leaves_no_trace_for_a_user_who_may_not_write(public):
 
 
 def test_looking_while_a_run_is_at_work(path):
-    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     with open_store(str(path)) as run:
-        run.apply(make_plan(users=users({"u1": user("ann")}, {"u1": user("bea")})), run_record())
+        run.apply(make_plan(users=user_changes({"u1": user_record("ann")}, {"u1": user_record("bea")})), run_record())
         before = trace(path.parent)
         assert load(path, everybody("u1")).users["u1"].record.name == "ann"
         assert trace(path.parent) == before
@@ -613,11 +450,11 @@ def test_a_store_that_changed_while_it_was_looked_at(path):
 KILLED = """
     from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
     stop_after = sys.argv[2]
-    store = t.open_store(sys.argv[1])
+    store = open_store(sys.argv[1])
     sqlite._CACHE = 8  # KiB; so that SQLite writes long before the commit
-    before = {"u%d" % n: t.user("name%d" % n) for n in range(2000)} if sys.argv[3] == "again" else {}
-    after = {"u%d" % n: t.user("name%d" % (n + 1)) for n in range(2000)}
-    store.apply(t.make_plan(users=t.users(before, after)), t.run_record())
+    before = {"u%d" % n: plans.user_record("name%d" % n) for n in range(2000)} if sys.argv[3] == "again" else {}
+    after = {"u%d" % n: plans.user_record("name%d" % (n + 1)) for n in range(2000)}
+    store.apply(plans.make_plan(users=plans.user_changes(before, after)), plans.run_record())
     if stop_after == "commit":
         store.commit()
     print("ready", flush=True)
@@ -639,8 +476,8 @@ def kill(path, stop_after, which):
 def test_a_killed_run_leaves_the_store_as_before_or_as_after(public, stop_after, name, monkeypatch):
     path = public / "store" / "users.db"
     path.parent.mkdir(0o755)
-    stored = {"u%d" % number: user("name%d" % number) for number in range(2000)}
-    apply(path, make_plan(users=users({}, stored)))
+    stored = {"u%d" % number: user_record("name%d" % number) for number in range(2000)}
+    apply(path, make_plan(users=user_changes({}, stored)))
     path.chmod(0o644)
     kill(path, stop_after, "again")
     before = trace(path.parent)
@@ -663,14 +500,14 @@ def test_a_killed_first_run_leaves_an_empty_store(path):
     with look(str(path)) as store:
         assert store.digests("staff", b"salt").users == {}
     assert trace(path.parent) == before
-    apply(path, make_plan(users=users({}, {"u1": user("ann")})))
+    apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     assert places(path) == {"All/Company/ann": "u1"}
     assert os.listdir(path.parent) == ["users.db"]
 
 
 def test_kills_at_any_instant(path):
-    names = {"u%d" % number: user("name%d" % number) for number in range(2000)}
-    apply(path, make_plan(users=users({}, names)))
+    names = {"u%d" % number: user_record("name%d" % number) for number in range(2000)}
+    apply(path, make_plan(users=user_changes({}, names)))
     for delay in (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15):
         process = python(KILLED.replace("store = ", "print('open', flush=True); store = ", 1), path, "commit", "again")
         assert process.stdout.readline() == "open\n"
@@ -687,7 +524,7 @@ def test_kills_at_any_instant(path):
         assert trace(path.parent) == left
         with open_store(str(path)) as store:
             after = {key: record._replace(name="name%d" % (int(key[1:]) + shift)) for key, record in names.items()}
-            store.apply(make_plan(users=users(after, names)), run_record())
+            store.apply(make_plan(users=user_changes(after, names)), run_record())
             store.commit()
         assert os.listdir(path.parent) == ["users.db"]
 
@@ -696,10 +533,22 @@ def test_kills_at_any_instant(path):
 
 
 def test_names_swapped_and_rotated_between_users(path):
-    before = {"u1": user("ann"), "u2": user("bea"), "u3": user("cleo"), "u4": user("dora"), "u5": user("emma")}
-    after = {"u1": user("bea"), "u2": user("ann"), "u3": user("dora"), "u4": user("emma"), "u5": user("CLEO")}
-    apply(path, make_plan(users=users({}, before)))
-    apply(path, make_plan(users=users(before, after)))
+    before = {
+        "u1": user_record("ann"),
+        "u2": user_record("bea"),
+        "u3": user_record("cleo"),
+        "u4": user_record("dora"),
+        "u5": user_record("emma"),
+    }
+    after = {
+        "u1": user_record("bea"),
+        "u2": user_record("ann"),
+        "u3": user_record("dora"),
+        "u4": user_record("emma"),
+        "u5": user_record("CLEO"),
+    }
+    apply(path, make_plan(users=user_changes({}, before)))
+    apply(path, make_plan(users=user_changes(before, after)))
     assert places(path) == {
         "All/Company/bea": "u1",
         "All/Company/ann": "u2",
@@ -710,26 +559,36 @@ def test_names_swapped_and_rotated_between_users(path):
 
 
 def test_a_name_that_changes_only_its_case(path):
-    apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, {"u1": user("ann")})))
+    apply(
+        path, make_plan(group_changes({}, {"g1": group_record("staff")}), user_changes({}, {"u1": user_record("ann")}))
+    )
     apply(
         path,
         make_plan(
-            groups({"g1": group("staff")}, {"g1": group("Staff")}), users({"u1": user("ann")}, {"u1": user("Ann")})
+            group_changes({"g1": group_record("staff")}, {"g1": group_record("Staff")}),
+            user_changes({"u1": user_record("ann")}, {"u1": user_record("Ann")}),
         ),
     )
     assert "All/Company/Staff" in group_paths(path) and "All/Company/Ann" in places(path)
 
 
 def test_a_place_that_is_freed_and_taken_in_one_plan(path):
-    before = {"u1": user("ann"), "u2": user("bea")}
-    apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, before), [members("g1", ["u1", "u2"])]))
-    after = {"u2": user("ann"), "u3": user("bea")}
+    before = {"u1": user_record("ann"), "u2": user_record("bea")}
     apply(
         path,
         make_plan(
-            groups({"g1": group("staff")}, {"g2": group("staff")}),
-            users(before, after),
-            [members("g1", [], ["u1", "u2"]), members("g2", ["u3"])],
+            group_changes({}, {"g1": group_record("staff")}),
+            user_changes({}, before),
+            [membership_change("g1", ["u1", "u2"])],
+        ),
+    )
+    after = {"u2": user_record("ann"), "u3": user_record("bea")}
+    apply(
+        path,
+        make_plan(
+            group_changes({"g1": group_record("staff")}, {"g2": group_record("staff")}),
+            user_changes(before, after),
+            [membership_change("g1", [], ["u1", "u2"]), membership_change("g2", ["u3"])],
         ),
     )
     assert places(path) == {"All/Company/ann": "u2", "All/Company/bea": "u3"}
@@ -738,10 +597,16 @@ def test_a_place_that_is_freed_and_taken_in_one_plan(path):
 
 
 def test_user_groups_that_swap_names_and_change_places_with_their_parents(path):
-    before = {"g1": group("a"), "g2": group("b", "g1"), "g3": group("c"), "g4": group("d")}
-    after = {"g1": group("b", "g2"), "g2": group("a"), "g3": group("d"), "g4": group("c", "g5"), "g5": group("e", "g3")}
-    apply(path, make_plan(groups({}, before)))
-    apply(path, make_plan(groups(before, after)))
+    before = {"g1": group_record("a"), "g2": group_record("b", "g1"), "g3": group_record("c"), "g4": group_record("d")}
+    after = {
+        "g1": group_record("b", "g2"),
+        "g2": group_record("a"),
+        "g3": group_record("d"),
+        "g4": group_record("c", "g5"),
+        "g5": group_record("e", "g3"),
+    }
+    apply(path, make_plan(group_changes({}, before)))
+    apply(path, make_plan(group_changes(before, after)))
     assert group_paths(path) == {
         "All": None,
         "All/Company": None,
@@ -754,10 +619,15 @@ def test_user_groups_that_swap_names_and_change_places_with_their_parents(path):
 
 
 def test_a_tree_is_deleted_with_the_users_in_it_and_others_move_out(path):
-    tree = {"g1": group("a"), "g2": group("b", "g1"), "g3": group("c", "g2")}
-    people = {"u1": user("ann", "g3"), "u2": user("bea", "g3")}
-    apply(path, make_plan(groups({}, tree), users({}, people), [members("g3", ["u1", "u2"], [], ["g1"])]))
-    apply(path, make_plan(groups(tree, {}), users(people, {"u2": user("bea")})))
+    tree = {"g1": group_record("a"), "g2": group_record("b", "g1"), "g3": group_record("c", "g2")}
+    people = {"u1": user_record("ann", "g3"), "u2": user_record("bea", "g3")}
+    apply(
+        path,
+        make_plan(
+            group_changes({}, tree), user_changes({}, people), [membership_change("g3", ["u1", "u2"], [], ["g1"])]
+        ),
+    )
+    apply(path, make_plan(group_changes(tree, {}), user_changes(people, {"u2": user_record("bea")})))
     assert group_paths(path) == {"All": None, "All/Company": None}
     assert places(path) == {"All/Company/bea": "u2"}
     assert memberships(path) == set() and rows(path, "SELECT * FROM nestings") == []
@@ -769,35 +639,35 @@ HOMES = st.sampled_from([TARGET, "g1", "g2"])
 
 
 @st.composite
-def people(draw):
+def random_users(draw):
     """Users of whom no two sit in one place."""
     found, taken = {}, set()
     for key, name, home in draw(st.lists(st.tuples(KEYS, NAMES, HOMES), unique_by=lambda row: row[0])):
         if (home, _model.name_key(name)) not in taken:
             taken.add((home, _model.name_key(name)))
-            found[key] = user(name, home)
+            found[key] = user_record(name, home)
     return found
 
 
 @st.composite
-def trees(draw):
+def random_trees(draw):
     """User groups of whom no two sit in one place, in any order of the keys."""
     found, taken = {}, set()
     for key in draw(st.permutations(["g1", "g2", "g3", "g4", "g5"]))[: draw(st.integers(0, 5))]:
         name, parent = draw(NAMES), draw(st.sampled_from([TARGET, *found]))
         if (parent, _model.name_key(name)) not in taken:
             taken.add((parent, _model.name_key(name)))
-            found[key] = group(name, parent)
+            found[key] = group_record(name, parent)
     return found
 
 
 @examples(60)
-@given(people(), people())
+@given(random_users(), random_users())
 def test_any_users_become_any_others(tmp_path_factory, before, after):
     path = tmp_path_factory.mktemp("law") / "users.db"
-    homes = groups({}, {"g1": group("one"), "g2": group("two")})
-    apply(path, make_plan(homes, users({}, before)))
-    apply(path, make_plan(users=users(before, after)))
+    homes = group_changes({}, {"g1": group_record("one"), "g2": group_record("two")})
+    apply(path, make_plan(homes, user_changes({}, before)))
+    apply(path, make_plan(users=user_changes(before, after)))
     found = load(path, everybody("u1", "u2", "u3", "u4", "u5", "u6")).users
     assert {key: stored.record for key, stored in found.items()} == after
     assert rows(path, "PRAGMA integrity_check") == [("ok",)] and rows(path, "PRAGMA foreign_key_check") == []
@@ -805,11 +675,11 @@ def test_any_users_become_any_others(tmp_path_factory, before, after):
 
 
 @examples(60)
-@given(trees(), trees())
+@given(random_trees(), random_trees())
 def test_any_tree_becomes_any_other(tmp_path_factory, before, after):
     path = tmp_path_factory.mktemp("law") / "users.db"
-    apply(path, make_plan(groups({}, before)))
-    apply(path, make_plan(groups(before, after)))
+    apply(path, make_plan(group_changes({}, before)))
+    apply(path, make_plan(group_changes(before, after)))
     assert load(path).user_groups == after
     assert rows(path, "PRAGMA integrity_check") == [("ok",)] and rows(path, "PRAGMA foreign_key_check") == []
     assert rows(path, "SELECT 1 FROM user_groups WHERE name_key IS NULL") == []
@@ -834,24 +704,24 @@ def test_what_was_made_meanwhile_is_there(path):
     apply(path)
     with open_store(str(path)) as store:
         names = ["All", "Company", "Late"]
-        assert store.load_state("staff", names, make_snapshot()).target_missing
+        assert store.load_state("staff", names, snapshot()).target_missing
         store.make_user_groups(names)
-        assert not store.load_state("staff", names, make_snapshot()).target_missing
+        assert not store.load_state("staff", names, snapshot()).target_missing
 
 
 def moved(target, **more):
-    before, after = {"g1": group("staff")}, {"g1": group("staff", "path:" + target)}
-    return make_plan(groups(before, after), target=target, **more)
+    before, after = {"g1": group_record("staff")}, {"g1": group_record("staff", "path:" + target)}
+    return make_plan(group_changes(before, after), target=target, **more)
 
 
 def test_the_old_target_goes_when_it_was_made_for_this_and_is_empty(path):
-    apply(path, make_plan(groups({}, {"g1": group("staff", "path:All/A/B")}), target="All/A/B"))
+    apply(path, make_plan(group_changes({}, {"g1": group_record("staff", "path:All/A/B")}), target="All/A/B"))
     apply(path, moved("All/New"))
     assert group_paths(path) == {"All": None, "All/New": None, "All/New/staff": "g1"}
 
 
 def test_the_old_target_goes_no_further_than_the_new_one(path):
-    apply(path, make_plan(groups({}, {"g1": group("staff", "path:All/A/B")}), target="All/A/B"))
+    apply(path, make_plan(group_changes({}, {"g1": group_record("staff", "path:All/A/B")}), target="All/A/B"))
     apply(path, moved("All/A"))
     assert group_paths(path) == {"All": None, "All/A": None, "All/A/staff": "g1"}
 
@@ -879,7 +749,7 @@ def test_the_old_target_stays_when_it_serves_others(path, prepare):
     with open_store(str(path)) as store:
         prepare(store)
         store.commit()
-    apply(path, make_plan(groups({}, {"g1": group("staff")})))
+    apply(path, make_plan(group_changes({}, {"g1": group_record("staff")})))
     apply(path, moved("All/New"))
     assert {"All/Company", "All/New/staff"} <= set(group_paths(path))
 
@@ -888,8 +758,8 @@ def test_the_old_target_stays_when_it_serves_others(path, prepare):
 
 
 def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_lets_go(path):
-    ann = user("ann")
-    apply(path, make_plan(users=users({}, {"u1": ann}), bookkeeping=notes({"u1": b"one"})))
+    ann = user_record("ann")
+    apply(path, make_plan(users=user_changes({}, {"u1": ann}), bookkeeping=notes({"u1": b"one"})))
 
     stored = load(path, everybody("u1"), "other", "All/Other").users["u1"]
     assert (stored.record.claimed, stored.given, stored.other_claims) == (False, False, 1)
@@ -909,7 +779,7 @@ def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_
     with look(str(path)) as store:
         assert store.digests("staff", b"salt").users == {}
         assert store.digests("other", b"salt").users == {"u1": b""}, "no digest of another's settings is compared"
-    stored = load(path, make_snapshot(lost_users={"u1": _model.GONE}), "other", "All/Other").users["u1"]
+    stored = load(path, snapshot(lost_users={"u1": _model.GONE}), "other", "All/Other").users["u1"]
     assert (stored.record.claimed, stored.given, stored.other_claims) == (True, True, 0)
 
     apply(path, make_plan(synchronization="other", target="All/Other", bookkeeping=notes({"u1": b"two"})))
@@ -919,20 +789,22 @@ def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_
 
 
 def test_an_extinct_user_belongs_to_its_giver_until_somebody_claims_it(path):
-    ann = user("ann")
+    ann = user_record("ann")
     gone = ann._replace(claimed=False, extinct=_model.GONE)
-    apply(path, make_plan(users=users({}, {"u1": ann})))
-    apply(path, make_plan(users=users({"u1": ann}, {"u1": gone})), time=2000)
+    apply(path, make_plan(users=user_changes({}, {"u1": ann})))
+    apply(path, make_plan(users=user_changes({"u1": ann}, {"u1": gone})), time=2000)
     assert rows(path, "SELECT extinct, extinct_since FROM users") == [("gone", 2000)]
     assert load(path).users["u1"] == _model.StoredUser("u1", gone, True, 0, False, 2000)
     assert load(path, synchronization="other").users == {}
-    sits_there = load(path, make_snapshot({"u9": user_body("u9", "ANN")}), "other").users["u1"]
+    sits_there = load(path, snapshot([snapshots.user("u9", "ANN")]), "other").users["u1"]
     assert sits_there.given is False
     assert load(path, everybody("u1"), "other").users["u1"].given is True
 
-    apply(path, make_plan(users=users({"u1": gone}, {"u1": gone._replace(extinct=_model.OUT_OF_SCOPE)})), time=3000)
+    apply(
+        path, make_plan(users=user_changes({"u1": gone}, {"u1": gone._replace(extinct=_model.OUT_OF_SCOPE)})), time=3000
+    )
     assert rows(path, "SELECT extinct, extinct_since FROM users") == [("out_of_scope", 2000)]
-    apply(path, make_plan(users=users({"u1": gone}, {"u1": ann}), synchronization="other"), time=4000)
+    apply(path, make_plan(users=user_changes({"u1": gone}, {"u1": ann}), synchronization="other"), time=4000)
     assert rows(path, "SELECT extinct, extinct_since FROM users") == [(None, None)]
     assert load(path, everybody("u1")).users["u1"].given is False
 
@@ -943,8 +815,8 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
         make_user(store, ["All", "Hand/made"], "Ann", {"email": "hand"}, {"badge": "7"}, "S-1")
         make_user(store, ["All"], "Bob", {}, {"badge": "8"})
         store.commit()
-    wanted = make_snapshot({"u1": user_body("u1", "x", sid="S-1"), "u2": user_body("u2", "BOB")})
-    found = load(path, wanted, target="All").users
+    found = snapshot([snapshots.user("u1", "x", sid="S-1"), snapshots.user("u2", "BOB")])
+    found = load(path, found, target="All").users
     assert set(found) == {"#All/Hand\\/made/Ann", "#All/Bob"}
     ann, bob = found["#All/Hand\\/made/Ann"].record, found["#All/Bob"].record
     assert ann == _model.UserRecord("Ann", "path:All/Hand\\/made", True, "S-1", None, {"email": "hand"}, "", False)
@@ -955,8 +827,8 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
         make_plan(
             target="All",
             users=[
-                _model.UserChange("u1", ann, user("ann", home, sid="S-1"), "#All/Hand\\/made/Ann", "merge"),
-                _model.UserChange("u2", bob, user("bob", home), "#All/Bob", "overwrite"),
+                _model.UserChange("u1", ann, user_record("ann", home, sid="S-1"), "#All/Hand\\/made/Ann", "merge"),
+                _model.UserChange("u2", bob, user_record("bob", home), "#All/Bob", "overwrite"),
             ],
             bookkeeping=notes({"u1": b"1", "u2": b"2"}),
         ),
@@ -966,8 +838,8 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
         ("bob", "{}", "{}", 0, "u2"),
     ]
     found = load(path, everybody("u1", "u2"), target="All").users
-    assert found["u1"] == _model.StoredUser("u1", user("ann", home, sid="S-1"), True, 0, True)
-    assert found["u2"] == _model.StoredUser("u2", user("bob", home), True, 0, False)
+    assert found["u1"] == _model.StoredUser("u1", user_record("ann", home, sid="S-1"), True, 0, True)
+    assert found["u2"] == _model.StoredUser("u2", user_record("bob", home), True, 0, False)
     with look(str(path)) as store:
         assert store.digests("staff", b"salt").users == {"u1": b"1", "u2": b"2"}
 
@@ -987,7 +859,7 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
     ) == [(None, None, None, 0, None, b"", '{"badge":"7"}')]
     with look(str(path)) as store:
         assert store.digests("staff", b"salt").users == {"u2": b"2"}
-    assert "#All/ann" in load(path, make_snapshot({"u1": user_body("u1", "ann")}), target="All").users
+    assert "#All/ann" in load(path, snapshot([snapshots.user("u1", "ann")]), target="All").users
 
 
 def test_who_adopts_a_record_writes_it_though_nothing_in_it_differs(path):
@@ -995,8 +867,10 @@ def test_who_adopts_a_record_writes_it_though_nothing_in_it_differs(path):
         store.apply(make_plan(), run_record())
         make_user(store, ["All", "Company"], "ann")
         store.commit()
-    hand = user("ann", dn="", claimed=False)
-    apply(path, make_plan(users=[_model.UserChange("u1", hand, user("ann", dn=""), "#All/Company/ann", "merge")]))
+    hand = user_record("ann", dn="", claimed=False)
+    apply(
+        path, make_plan(users=[_model.UserChange("u1", hand, user_record("ann", dn=""), "#All/Company/ann", "merge")])
+    )
     writers = "SELECT s.name FROM users u JOIN synchronizations s ON s.id = u.synchronization_id"
     assert rows(path, writers) == [("staff",)]
 
@@ -1005,13 +879,16 @@ def test_a_list_follows_the_record_that_its_member_adopts(path):
     with open_store(str(path)) as store:
         make_user(store, ["All"], "ann")
         store.apply(
-            make_plan(groups({}, {"g1": group("staff")}), memberships=[members("g1", ["#All/ann"])]), run_record()
+            make_plan(
+                group_changes({}, {"g1": group_record("staff")}), memberships=[membership_change("g1", ["#All/ann"])]
+            ),
+            run_record(),
         )
         hand = _model.UserRecord("ann", "path:All", True, None, None, {}, "", False)
         store.apply(
             make_plan(
-                users=[_model.UserChange("u1", hand, user("ann"), "#All/ann", "merge")],
-                memberships=[members("g1", ["u1"], ["#All/ann"])],
+                users=[_model.UserChange("u1", hand, user_record("ann"), "#All/ann", "merge")],
+                memberships=[membership_change("g1", ["u1"], ["#All/ann"])],
             ),
             run_record(),
         )
@@ -1025,7 +902,7 @@ def test_users_of_another_directory_are_known_by_sid_and_listed(path):
     apply(
         path,
         make_plan(
-            users=users({}, {"k/1": user("zoe", "path:All/Far", sid="S-1-9")}),
+            users=user_changes({}, {"k/1": user_record("zoe", "path:All/Far", sid="S-1-9")}),
             synchronization="far",
             target="All/Far",
             directory=other,
@@ -1037,9 +914,12 @@ def test_users_of_another_directory_are_known_by_sid_and_listed(path):
         assert store.digests("far", b"salt").foreign_users == {}
     reference = foreign["S-1-9"]
     assert reference.startswith("@")
-    apply(path, make_plan(groups({}, {"g1": group("staff")}), memberships=[members("g1", [reference])]))
+    apply(
+        path,
+        make_plan(group_changes({}, {"g1": group_record("staff")}), memberships=[membership_change("g1", [reference])]),
+    )
     assert memberships(path) == {("g1", "k/1")}
-    state = load(path, make_snapshot({"u1": user_body("u1", "x", sid="S-1-9")}, {"g1": group_body("g1", "staff")}))
+    state = load(path, snapshot([snapshots.user("u1", "x", sid="S-1-9")], [snapshots.group("g1", "staff")]))
     assert state.members == {"g1": {reference: ()}}
     assert state.users[reference].given is False
     assert state.users[reference].record.home == "path:All/Far"
@@ -1079,34 +959,34 @@ def test_the_record_of_the_last_run(path):
 
 
 def test_only_users_that_may_be_concerned_are_loaded(path):
-    stored = {"u%d" % number: user("name%d" % number, sid="S-%d" % number) for number in range(20)}
-    stored["u15"] = user("name15", "g1", sid="S-15")
-    apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, stored)))
-    snapshot = make_snapshot(
-        {
-            "u1": user_body("u1", "new name"),
-            "u2": None,
-            "n1": user_body("n1", "NAME3"),
-            "n2": user_body("n2", "x", sid="S-4"),
-            "n3": user_body("n3", "name15", home="g1"),
-            "n4": user_body("n4", "name15"),
-        },
+    stored = {"u%d" % number: user_record("name%d" % number, sid="S-%d" % number) for number in range(20)}
+    stored["u15"] = user_record("name15", "g1", sid="S-15")
+    apply(path, make_plan(group_changes({}, {"g1": group_record("staff")}), user_changes({}, stored)))
+    found = snapshot(
+        [
+            snapshots.user("u1", "new name"),
+            snapshots.user("n1", "NAME3"),
+            snapshots.user("n2", "x", sid="S-4"),
+            snapshots.user("n3", "name15", home="g1"),
+            snapshots.user("n4", "name15"),
+        ],
         lost_users={"u5": _model.GONE},
     )
-    assert set(load(path, snapshot).users) == {"u1", "u3", "u4", "u15", "u5"}
+    found.users["u2"] = None  # it is as stored
+    assert set(load(path, found).users) == {"u1", "u3", "u4", "u15", "u5"}
 
 
 def test_neighbours_and_what_occupies_a_group(path):
-    owned = {"g%d" % number: group("group%d" % number) for number in range(1, 7)}
-    apply(path, make_plan(groups({}, owned), users({}, {"u1": user("ann", "g5")})))
+    owned = {"g%d" % number: group_record("group%d" % number) for number in range(1, 7)}
+    apply(path, make_plan(group_changes({}, owned), user_changes({}, {"u1": user_record("ann", "g5")})))
     with open_store(str(path)) as store:
         store.make_user_groups(["All", "Company", "By Hand"])
         store.make_user_groups(["All", "Company", "group1", "Child", "Grandchild"])
         make_user(store, ["All", "Company", "group2"], "zoe")
         store.apply(
             make_plan(
-                groups({}, {"o1": group("theirs", "path:All/Company/group3")}),
-                users({}, {"u2": user("bea", "path:All/Company/group4")}),
+                group_changes({}, {"o1": group_record("theirs", "path:All/Company/group3")}),
+                user_changes({}, {"u2": user_record("bea", "path:All/Company/group4")}),
                 synchronization="other",
                 target="All/Company/group6",
             ),
@@ -1127,9 +1007,13 @@ def test_values_that_members_are_known_by(path):
     apply(
         path,
         make_plan(
-            groups({}, {"g1": group("staff"), "g2": group("nurses"), "g3": group("lost")}),
-            users({}, {"u1": user("ann"), "u2": user("bea")}),
-            [members("g1", ["u1", "u2"], [], ["g2"]), members("g2", ["u1"]), members("g3", ["u2"])],
+            group_changes({}, {"g1": group_record("staff"), "g2": group_record("nurses"), "g3": group_record("lost")}),
+            user_changes({}, {"u1": user_record("ann"), "u2": user_record("bea")}),
+            [
+                membership_change("g1", ["u1", "u2"], [], ["g2"]),
+                membership_change("g2", ["u1"]),
+                membership_change("g3", ["u2"]),
+            ],
         ),
     )
     apply(
@@ -1145,8 +1029,8 @@ def test_values_that_members_are_known_by(path):
             )
         ),
     )
-    snapshot = make_snapshot({}, {"g1": group_body("g1", "staff", [], ["CN=old"]), "g2": group_body("g2", "nurses")})
-    state = load(path, snapshot)
+    lists = [snapshots.group("g1", "staff", kept_values=["CN=old"]), snapshots.group("g2", "nurses")]
+    state = load(path, snapshot([], lists))
     assert state.members == {
         "g1": {"u1": ("CN=old", "CN=ann", "ann", "u1"), "u2": ("", "CN=bea", "bea", "u2")},
         "g2": {"u1": ()},
@@ -1154,23 +1038,30 @@ def test_values_that_members_are_known_by(path):
     }
     assert state.nestings == {"g1": {"g2": ("CN=before", "CN=nurses", "nurses", "g2")}, "g2": {}, "g3": {}}
     assert state.membership_count == 5
-    unread = load(path, make_snapshot({}, {key: group_body(key, key, None) for key in ("g1", "g2", "g3")}))
+    unread = load(path, snapshot([], [snapshots.group(key, members=None) for key in ("g1", "g2", "g3")]))
     assert unread.members == {} and unread.nestings["g1"] == {"g2": ()}
 
 
 def test_memberships_of_lost_and_extinct_users(path):
-    ann = user("ann")
+    ann = user_record("ann")
     apply(
         path,
         make_plan(
-            groups({}, {"g1": group("staff"), "g2": group("nurses")}),
-            users({}, {"u1": ann, "u2": user("bea")}),
-            [members("g1", ["u1", "u2"]), members("g2", ["u1"])],
+            group_changes({}, {"g1": group_record("staff"), "g2": group_record("nurses")}),
+            user_changes({}, {"u1": ann, "u2": user_record("bea")}),
+            [membership_change("g1", ["u1", "u2"]), membership_change("g2", ["u1"])],
         ),
     )
-    apply(path, make_plan(groups({}, {"o1": group("other")}), memberships=[members("o1", ["u1"])], synchronization="o"))
-    assert load(path, make_snapshot(lost_users={"u1": _model.GONE})).memberships == {"u1": ["g1", "g2"]}
-    apply(path, make_plan(users=users({"u1": ann}, {"u1": ann._replace(extinct=_model.GONE, claimed=False)})))
+    apply(
+        path,
+        make_plan(
+            group_changes({}, {"o1": group_record("other")}),
+            memberships=[membership_change("o1", ["u1"])],
+            synchronization="o",
+        ),
+    )
+    assert load(path, snapshot(lost_users={"u1": _model.GONE})).memberships == {"u1": ["g1", "g2"]}
+    apply(path, make_plan(users=user_changes({"u1": ann}, {"u1": ann._replace(extinct=_model.GONE, claimed=False)})))
     assert load(path).memberships == {"u1": ["g1", "g2"]}
     with look(str(path)) as store:
         assert store.direct_groups(["u1", "u2", "u9"], "staff") == {"u1": ["g1", "g2"], "u2": ["g1"], "u9": []}
@@ -1186,17 +1077,17 @@ def test_attributes_come_back_as_they_were(path):
     apply(
         path,
         make_plan(
-            groups({}, {"g1": group("staff", attributes=attributes)}),
-            users({}, {"u1": user("ann", attributes=attributes, enabled=False, sid="S-1")}),
+            group_changes({}, {"g1": group_record("staff", attributes=attributes)}),
+            user_changes({}, {"u1": user_record("ann", attributes=attributes, enabled=False, sid="S-1")}),
         ),
     )
     state = load(path, everybody("u1"))
-    assert state.users["u1"].record == user("ann", attributes=attributes, enabled=False, sid="S-1")
-    assert state.user_groups["g1"] == group("staff", attributes=attributes)
+    assert state.users["u1"].record == user_record("ann", attributes=attributes, enabled=False, sid="S-1")
+    assert state.user_groups["g1"] == group_record("staff", attributes=attributes)
 
 
 @examples(80)
-@given(test_plan.histories())
+@given(histories())
 def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_tests(tmp_path_factory, history):
     dictionaries, steps = history
     path = tmp_path_factory.mktemp("law") / "users.db"
@@ -1204,9 +1095,9 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
         for record in dictionaries.users.values():
             make_user(store, ["All"], record.name, record.attributes, {}, record.sid)
         store.commit()
-    for (people, tree), policies, reason, leave_out in steps:
+    for (people, tree), chosen, reason, leave_out in steps:
         arguments = (people, tree, reason, leave_out)
-        snapshot = dictionaries.snapshot(*arguments)
+        found = dictionaries.snapshot(*arguments)
         with open_store(str(path)) as store:
             known = store.digests("staff", b"salt")
             assert known.users == {
@@ -1214,9 +1105,9 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
                 for key, record in dictionaries.users.items()
                 if record.claimed and not record.extinct
             }
-            state = store.load_state("staff", ["All"], snapshot)
-            plan = _plan.make_plan(test_plan.policies(**policies), snapshot, state, str.casefold)
-            assert _plan.plan_digest(plan) == _plan.plan_digest(dictionaries.plan(*arguments, **policies))
+            state = store.load_state("staff", ["All"], found)
+            plan = _plan.make_plan(snapshots.policies(**chosen), found, state, str.casefold)
+            assert _plan.plan_digest(plan) == _plan.plan_digest(dictionaries.plan(*arguments, **chosen))
             store.apply(plan, run_record())
             store.commit()
         dictionaries.apply(plan)
@@ -1240,8 +1131,8 @@ def test_digests_hold_for_the_settings_they_were_made_under(path):
     apply(
         path,
         make_plan(
-            groups({}, {"g1": group("staff"), "g2": group("nurses")}),
-            users({}, {"u1": user("ann"), "u2": user("bea")}),
+            group_changes({}, {"g1": group_record("staff"), "g2": group_record("nurses")}),
+            user_changes({}, {"u1": user_record("ann"), "u2": user_record("bea")}),
             bookkeeping=notes({"u1": b"1", "u2": b"2"}, {}, {"g1": b"m1"}),
         ),
     )
@@ -1254,16 +1145,20 @@ def test_digests_hold_for_the_settings_they_were_made_under(path):
 
 
 def test_extinct_records_have_no_digest(path):
-    ann, staff = user("ann"), group("staff")
+    ann, staff = user_record("ann"), group_record("staff")
     apply(
         path,
-        make_plan(groups({}, {"g1": staff}), users({}, {"u1": ann}), bookkeeping=notes({"u1": b"1"}, {}, {"g1": b"m"})),
+        make_plan(
+            group_changes({}, {"g1": staff}),
+            user_changes({}, {"u1": ann}),
+            bookkeeping=notes({"u1": b"1"}, {}, {"g1": b"m"}),
+        ),
     )
     apply(
         path,
         make_plan(
-            groups({"g1": staff}, {"g1": staff._replace(extinct=_model.GONE)}),
-            users({"u1": ann}, {"u1": ann._replace(extinct=_model.GONE)}),
+            group_changes({"g1": staff}, {"g1": staff._replace(extinct=_model.GONE)}),
+            user_changes({"u1": ann}, {"u1": ann._replace(extinct=_model.GONE)}),
         ),
     )
     with look(str(path)) as store:
@@ -1273,7 +1168,9 @@ def test_extinct_records_have_no_digest(path):
 
 
 def test_dns_are_noted_without_a_change(path):
-    apply(path, make_plan(groups({}, {"g1": group("staff")}), users({}, {"u1": user("ann")})))
+    apply(
+        path, make_plan(group_changes({}, {"g1": group_record("staff")}), user_changes({}, {"u1": user_record("ann")}))
+    )
     apply(path, make_plan(bookkeeping=notes({}, {"u1": ("CN=new", "anna")}, {}, {"g1": "CN=newer"})))
     state = load(path, everybody("u1"))
     assert (state.users["u1"].record.dn, state.user_groups["g1"].dn) == ("CN=new", "CN=newer")
@@ -1284,20 +1181,22 @@ def test_dns_are_noted_without_a_change(path):
 
 
 def test_effective_members_through_cycles_and_diamonds(path):
-    people = {"u%d" % number: user(name) for number, name in enumerate(["ann", "bea", "cleo", "dora", "emma"], 1)}
+    people = {
+        "u%d" % number: user_record(name) for number, name in enumerate(["ann", "bea", "cleo", "dora", "emma"], 1)
+    }
     people["u4"] = people["u4"]._replace(enabled=False)
     people["u5"] = people["u5"]._replace(extinct=_model.GONE, claimed=False)
     apply(
         path,
         make_plan(
-            groups({}, {key: group(key) for key in ("top", "left", "right", "bottom", "alone")}),
-            users({}, people),
+            group_changes({}, {key: group_record(key) for key in ("top", "left", "right", "bottom", "alone")}),
+            user_changes({}, people),
             [
-                members("top", ["u1"], [], ["left", "right"]),
-                members("left", [], [], ["bottom"]),
-                members("right", ["u2", "u4"], [], ["bottom", "right"]),
-                members("bottom", ["u1", "u3", "u5"], [], ["top"]),
-                members("alone", ["u1"]),
+                membership_change("top", ["u1"], [], ["left", "right"]),
+                membership_change("left", [], [], ["bottom"]),
+                membership_change("right", ["u2", "u4"], [], ["bottom", "right"]),
+                membership_change("bottom", ["u1", "u3", "u5"], [], ["top"]),
+                membership_change("alone", ["u1"]),
             ],
         ),
     )
@@ -1324,7 +1223,10 @@ def test_effective_members_through_cycles_and_diamonds(path):
 
 
 def test_the_tree(path):
-    apply(path, make_plan(groups({}, {"g1": group("b"), "g2": group("a/b", "g1", extinct=_model.GONE)})))
+    apply(
+        path,
+        make_plan(group_changes({}, {"g1": group_record("b"), "g2": group_record("a/b", "g1", extinct=_model.GONE)})),
+    )
     with look(str(path)) as store:
         found = look_up(store, include_extinct=True)["user_groups"]
         assert [group["path"] for group in look_up(store)["user_groups"]] == ["All", "All/Company", "All/Company/b"]
@@ -1340,14 +1242,18 @@ def test_the_tree(path):
 
 
 def test_the_history_names_who_is_gone_and_forgets_with_the_runs(path):
-    ann, gone = user("ann"), user("Zoë")
-    staff = groups({}, {"g1": group("staff")})
-    apply(path, make_plan(staff, users({}, {"u1": ann, "u2": gone}), [members("g1", ["u1", "u2"])]), time=1000)
+    ann, gone = user_record("ann"), user_record("Zoë")
+    staff = group_changes({}, {"g1": group_record("staff")})
+    apply(
+        path,
+        make_plan(staff, user_changes({}, {"u1": ann, "u2": gone}), [membership_change("g1", ["u1", "u2"])]),
+        time=1000,
+    )
     apply(
         path,
         make_plan(
-            users=users({"u1": ann, "u2": gone}, {"u1": user("anna"), "u2": None}),
-            memberships=[members("g1", [], ["u2"])],
+            users=user_changes({"u1": ann, "u2": gone}, {"u1": user_record("anna"), "u2": None}),
+            memberships=[membership_change("g1", [], ["u2"])],
         ),
         time=2000,
     )
@@ -1382,13 +1288,13 @@ def test_the_history_names_who_is_gone_and_forgets_with_the_runs(path):
 @pytest.mark.parametrize("count", [1, 49, 50, 51, 100, 120])
 def test_as_many_members_are_stored_as_are_listed(tmp_path, count):
     path = tmp_path / "users.db"
-    people = {"u%03d" % number: user("user %d" % number) for number in range(count)}
+    people = {"u%03d" % number: user_record("user %d" % number) for number in range(count)}
     apply(
         path,
         make_plan(
-            groups({}, {"g": group("all"), "h": group("more")}),
-            users({}, people),
-            [members("g", added=people), members("h", added=list(people)[:1])],
+            group_changes({}, {"g": group_record("all"), "h": group_record("more")}),
+            user_changes({}, people),
+            [membership_change("g", added=people), membership_change("h", added=list(people)[:1])],
         ),
     )
     listed = (
@@ -1401,8 +1307,15 @@ def test_as_many_members_are_stored_as_are_listed(tmp_path, count):
 
 def test_memberships_end_with_their_user_whoever_deletes_it(tmp_path):
     path = tmp_path / "users.db"
-    people = {"a": user("ann"), "b": user("bob")}
-    apply(path, make_plan(groups({}, {"g": group("all")}), users({}, people), [members("g", added=people)]))
+    people = {"a": user_record("ann"), "b": user_record("bob")}
+    apply(
+        path,
+        make_plan(
+            group_changes({}, {"g": group_record("all")}),
+            user_changes({}, people),
+            [membership_change("g", added=people)],
+        ),
+    )
     with sqlite3.connect(path) as connection:  # without foreign keys, as SQLite is by itself
         connection.execute("DELETE FROM users WHERE key = 'a'")
     connection.close()
@@ -1431,8 +1344,8 @@ def test_a_dry_run_says_when_the_run_could_not_write(public):
     check = """
         os.setgroups([]), os.setgid(%d), os.setuid(%d)
         try:
-            t.check_writable(sys.argv[1])
-        except t.StoreError as error:
+            check_writable(sys.argv[1])
+        except StoreError as error:
             print(error)
     """ % (NOBODY, NOBODY)
     for place in (public / "not" / "there" / "users.db", path):

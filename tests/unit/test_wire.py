@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from ldap3.operation.search import compile_filter, parse_filter
 from ldap3.protocol import rfc2696, rfc4511
 from pyasn1.codec.ber import decoder, encoder
+from support import prepared
+from support.ber import element, sequence, set_of, string
 from support.examples import examples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -86,7 +88,7 @@ def as_microsoft_writes_it(data):
             content = as_microsoft_writes_it(content)
             rewritten += bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
         else:
-            rewritten += wire._element(tag, content)
+            rewritten += element(tag, content)
     return rewritten
 
 
@@ -130,9 +132,9 @@ def test_long_attributes_can_be_passed_over_and_all_else_is_there(dn, attributes
 
 
 def test_an_attribute_that_comes_twice_loses_nothing():
-    part = wire._element(0x30, wire._string("cn"), wire._element(0x31, wire._string("a")))
-    other = wire._element(0x30, wire._string("CN"), wire._element(0x31, wire._string("b")))
-    raw = wire._element(0x64, wire._string("cn=a"), wire._element(0x30, part, other))
+    part = sequence(string("cn"), set_of(string("a")))
+    other = sequence(string("CN"), set_of(string("b")))
+    raw = element(0x64, string("cn=a"), sequence(part, other))
     names = {}
     assert wire.decode_entry(raw, names)[1] == wire.decode_entry(raw, names)[1] == {"cn": [b"a", b"b"]}
 
@@ -260,8 +262,8 @@ def test_a_page_cut_at_any_byte_is_no_page():
 
 @pytest.mark.parametrize("code", [0, 4, 76, 112, 4096, 16654, -1])
 def test_result_codes_nobody_has_heard_of(code):
-    operation = wire._element(0x65, wire._integer(code, 0x0A), wire._string(""), wire._string("said\0"))
-    result = wire.Channel(Pieces(wire._element(0x30, wire._integer(5), operation)), 1).page(5).result
+    data = prepared.message(5, prepared.done(code, text="said\0"))
+    result = wire.Channel(Pieces(data), 1).page(5).result
     assert (result.code, result.message) == (code, "said")
 
 
@@ -272,17 +274,7 @@ def test_referrals_of_a_result():
 
 
 def test_a_notice_of_disconnection_says_why():
-    notice = wire._element(
-        0x30,
-        wire._integer(0),
-        wire._element(
-            0x78,
-            wire._integer(52, 0x0A),
-            wire._string(""),
-            wire._string("going down"),
-            wire._string("1.3.6.1.4.1.1466.20036", 0x8A),
-        ),
-    )
+    notice = prepared.disconnection(52, "going down")
     with pytest.raises(wire.ReadError, match=r"server: it ended the connection \(unavailable \(52\): going down"):
         wire.Channel(Pieces(notice), 1).page(5)
 
@@ -304,11 +296,8 @@ def test_what_is_no_answer(data, why):
 
 
 def test_a_long_message_costs_its_length_once():
-    members = wire._element(0x31, wire._string("x" * 1000) * 30000)
-    entry = wire._element(
-        0x64, wire._string("cn=a"), wire._element(0x30, wire._element(0x30, wire._string("member"), members))
-    )
-    data = io.BytesIO(wire._element(0x30, wire._integer(5), entry) + message(5, done_operation()))
+    entry = prepared.entry("cn=a", member=["x" * 1000] * 30000)
+    data = io.BytesIO(prepared.message(5, entry) + prepared.message(5, prepared.done()))
     pieces = SimpleNamespace(settimeout=lambda seconds: None, recv=lambda size: data.read(min(size, 4096)))
     started = time.perf_counter()
     page = wire.Channel(pieces, 1).page(5)

@@ -1,0 +1,171 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans written by hand, and a store that they are applied to.
+
+Unless a test says otherwise, a plan is one of the synchronization 'staff', whose user group is ``All/Company``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import Store, look, open_store
+
+from . import snapshots
+
+TARGET = "path:All/Company"
+
+
+# --- records, and what changes them
+
+
+def user_record(name: str, home: str = TARGET, **more: Any) -> _model.UserRecord:
+    """A user as stored: enabled, and claimed by the synchronization."""
+    record = _model.UserRecord(
+        name, home, enabled=True, sid=None, extinct=None, attributes={}, dn="CN=" + name, claimed=True
+    )
+    return record._replace(**more)
+
+
+def group_record(name: str, parent: str = TARGET, **more: Any) -> _model.UserGroupRecord:
+    return _model.UserGroupRecord(name, parent, extinct=None, attributes={}, dn="CN=" + name)._replace(**more)
+
+
+def user_changes(
+    before: Mapping[str, _model.UserRecord | None], after: Mapping[str, _model.UserRecord | None]
+) -> list[_model.UserChange]:
+    """What makes the users of the second mapping of those of the first; both have references as keys."""
+    return [
+        _model.UserChange(key, before.get(key), after.get(key))
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
+
+
+def group_changes(
+    before: Mapping[str, _model.UserGroupRecord], after: Mapping[str, _model.UserGroupRecord]
+) -> list[_model.UserGroupChange]:
+    """What makes the user groups of the second mapping of those of the first; both have stable keys as keys."""
+    return [
+        _model.UserGroupChange(key, before.get(key), after.get(key))
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
+
+
+def membership_change(
+    key: str,
+    added: Iterable[str] = (),
+    removed: Iterable[str] = (),
+    groups_added: Iterable[str] = (),
+    groups_removed: Iterable[str] = (),
+) -> _model.MembershipChange:
+    """Users, and user groups nested in it, that come to a user group and leave it."""
+    return _model.MembershipChange(key, list(added), list(removed), list(groups_added), list(groups_removed))
+
+
+def notes(
+    user_digests: dict[str, bytes] | None = None,
+    user_dns: dict[str, tuple[str, str]] | None = None,
+    group_digests: dict[str, bytes] | None = None,
+    group_dns: dict[str, str] | None = None,
+    listed_as: dict[tuple[str, str], str] | None = None,
+) -> _model.Bookkeeping:
+    """What a run notes without a change that anybody sees."""
+    return _model.Bookkeeping(user_digests or {}, user_dns or {}, group_digests or {}, group_dns or {}, listed_as or {})
+
+
+def make_plan(
+    user_groups: Iterable[_model.UserGroupChange] = (),
+    users: Iterable[_model.UserChange] = (),
+    memberships: Iterable[_model.MembershipChange] = (),
+    bookkeeping: _model.Bookkeeping | None = None,
+    **more: Any,
+) -> _model.Plan:
+    """A plan of these changes; `more` are other fields of it."""
+    plan = _model.Plan(
+        directory=snapshots.DIRECTORY,
+        synchronization="staff",
+        target="All/Company",
+        target_missing=False,
+        user_groups=list(user_groups),
+        users=list(users),
+        memberships=list(memberships),
+        collisions=[],
+        bookkeeping=bookkeeping or notes(),
+    )
+    return plan._replace(**more)
+
+
+def run_record(**more: Any) -> dict[str, Any]:
+    """What a store is told of the run that applies a plan."""
+    record = {
+        "time": 1000,
+        "salt": b"salt",
+        "selected": {},
+        "scope": {},
+        "settings": {"name": "staff"},
+        "settings_digest": "s1",
+        "server": "dc1",
+        "mode": "full",
+        "counts": {"users": 1},
+        "plan_digest": "d1",
+        "changed": True,
+        "seconds": 0.5,
+        "history_days": 365,
+    }
+    return {**record, **more}
+
+
+# --- the store
+
+
+def apply(path: Path | str, plan: _model.Plan | None = None, **more: Any) -> None:
+    """Apply a plan, or one with nothing to do, to the store at this path, and commit. `more` is told of the run."""
+    with open_store(str(path)) as store:
+        store.apply(plan or make_plan(), run_record(**more))
+        store.commit()
+
+
+def load(
+    path: Path | str,
+    snapshot: _model.Snapshot | None = None,
+    synchronization: str = "staff",
+    target: str = "All/Company",
+) -> _model.StoredState:
+    """What the planner is told of the store at this path; without a snapshot, as if nothing had been read."""
+    with look(str(path)) as store:
+        return store.load_state(synchronization, _model.split_path(target), snapshot or snapshots.snapshot())
+
+
+def everybody(*keys: str) -> _model.Snapshot:
+    """A snapshot with each of these users, under names that nobody has: so that `load` gives their records."""
+    return snapshots.snapshot(snapshots.user(key, "nobody is called " + key) for key in keys)
+
+
+def make_user(
+    store: Store,
+    home: list[str],
+    name: str,
+    attributes: dict[str, Any] | None = None,
+    local_attributes: dict[str, Any] | None = None,
+    sid: str | None = None,
+) -> None:
+    """Make a user by hand in a store that is open, below the user group with these names on the way to it."""
+    record = {"attributes": attributes or {}, "local_attributes": local_attributes or {}, "sid": sid}
+    by_hand.make_user(store, home, name, record)
+
+
+def wanted(**more: Any) -> lookups.Wanted:
+    """Whom a person asks a store for: everybody, unless `more` says otherwise."""
+    return lookups.Wanted(None, None, None, False, False, False)._replace(**more)
+
+
+def look_up(store: Store, **more: Any) -> dict[str, Any]:
+    """What a person is told who asks a store that is open."""
+    return lookups.look_up(store, wanted(**more))
