@@ -19,13 +19,17 @@ options:
       - Each is a host, a host and port (V(dc1.example.com:636)), an V(ldap://), V(ldaps://) or V(ldapi://) URL, or
         V(srv:example.com), which looks up the servers of that domain in DNS (SRV records), honours their priorities and
         weights, and needs the Python library dnspython.
+      - DNS answers can be forged. Of V(srv:example.com) a server is used if its name lies in that domain, such as
+        V(dc1.example.com). Another one is used only if its certificate is valid for O(tls_server_name), otherwise a
+        warning names it. If there is no other, the run ends.
       - V(ldap://) goes with O(encryption=start_tls) or O(encryption=none), V(ldaps://) with O(encryption=ldaps), and
         V(ldapi://) with O(authentication=external) or O(encryption=none).
     type: list
     elements: str
   tls_server_name:
     description:
-      - The name expected in the server's certificate, where O(server) is an address or another name.
+      - The name expected in the server's certificate, where O(server) is an address or another name. With
+        O(authentication=kerberos) it is also the name of the server in the ticket.
     type: str
   login:
     description:
@@ -75,7 +79,8 @@ options:
     choices:
       ldaps: TLS from the first byte, on port 636 unless O(server) names another.
       start_tls: TLS on port 389 before anything else is sent. A server that refuses it is not used.
-      none: No encryption, on port 389. A password travels in clear text, of which a warning tells.
+      none: No encryption, on port 389. A password travels in clear text, and anybody on the way can change what is
+        read, such as add himself to a group. A warning says so. It is fine on V(ldapi://), which is no network.
     default: ldaps
   validate_certs:
     description:

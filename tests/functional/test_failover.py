@@ -283,25 +283,37 @@ def domain_name_system(monkeypatch):
 
 def looked_up(domain, encryption="ldaps"):
     settings = _settings.Settings(**dict.fromkeys(_settings.Settings._fields))._replace(encryption=encryption)
-    return [str(each) for each in connection._look_up(domain, settings, connection._Deadline(time.monotonic() + 2, 2))]
+    deadline = connection._Deadline(time.monotonic() + 2, 2)
+    return [str(each) for each in connection._look_up(domain, settings, deadline, pytest.fail)]
 
 
 def test_srv_records_come_by_priority_and_weight(domain_name_system):
     server = domain_name_system(
-        corp=["10 1 389 late.", "0 0 3268 seldom.", "0 10 389 rare.", "0 30 389 common.", "0 60 1636 often."]
+        corp=[
+            "10 1 389 late.corp.example.",
+            "0 0 3268 seldom.corp.example.",
+            "0 10 389 rare.corp.example.",
+            "0 30 389 common.corp.example.",
+            "0 60 1636 often.corp.example.",
+        ]
     )
     runs = 600
     orders = [looked_up("corp.example") for _run in range(runs)]
     assert set(server.asked) == {"_ldap._tcp.corp.example"}
-    assert {order[4] for order in orders} == {"late:636"}  # whatever its weight
+    assert {order[4] for order in orders} == {"late.corp.example:636"}  # whatever its weight
     first = Counter(order[0] for order in orders)
     # By weight (RFC 2782), within four standard deviations: 600 p (1 - p) is at most 150.
-    for host, share in (("often:1636", 0.6), ("common:636", 0.3), ("rare:636", 0.1)):
+    for host, share in (
+        ("often.corp.example:1636", 0.6),
+        ("common.corp.example:636", 0.3),
+        ("rare.corp.example:636", 0.1),
+    ):
         assert abs(first[host] - runs * share) < 4 * (runs * share * (1 - share)) ** 0.5, first
-    assert first["seldom:3269"] < 5  # "a very small chance of being selected"
+    assert first["seldom.corp.example:3269"] < 5  # "a very small chance of being selected"
     # Among those that are left the weights count again: 30 to 10 behind 'often'.
-    behind = Counter(order[1] for order in orders if order[0] == "often:1636")
-    share = behind["common:636"] / (behind["common:636"] + behind["rare:636"])
+    behind = Counter(order[1] for order in orders if order[0] == "often.corp.example:1636")
+    common, rare = behind["common.corp.example:636"], behind["rare.corp.example:636"]
+    share = common / (common + rare)
     assert abs(share - 0.75) < 4 * (0.75 * 0.25 / sum(behind.values())) ** 0.5
 
 
@@ -314,9 +326,10 @@ def test_srv_leads_to_servers_in_their_order(domain_name_system, replicas, run):
             "2 5 %d localhost." % second.tls_port,
         ]
     )
-    assert run("srv:corp.example")["read"]["server"] == "localhost:%d" % first.tls_port
+    asked = {"tls_server_name": "localhost"}  # which lies outside of the domain: see test_trust_reading.py
+    assert run("srv:corp.example", **asked)["read"]["server"] == "localhost:%d" % first.tls_port
     first.fail(is_page_of_users, misbehaving.hangs_up)
-    assert run("srv:corp.example")["read"]["server"] == "localhost:%d" % second.tls_port
+    assert run("srv:corp.example", **asked)["read"]["server"] == "localhost:%d" % second.tls_port
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,10 @@ def test_what_is_not_safe_is_said(server, connect):
     ]
     connect.warnings.clear()
     assert connect(servers=(server.ldap_url,), encryption="none").server
-    assert connect.warnings == ["encryption: none sends the password in clear text; choose ldaps or start_tls."]
+    assert connect.warnings == [
+        "encryption: none sends the password in clear text, and lets anybody on the way change what is read, such as "
+        "add himself to a group; choose ldaps or start_tls."
+    ]
 
 
 def test_a_server_without_start_tls_is_not_used(options):

@@ -137,14 +137,21 @@ def _ldapi(rest: str, text: str, encryption: str, authentication: str) -> Server
     return ServerAddress("ldapi", path, 0)
 
 
-def _look_up(domain: str, settings: Any, deadline: _Deadline) -> list[ServerAddress]:
-    """The servers in a domain's SRV records, by priority, and at random by weight within one (RFC 2782)."""
+def _look_up(domain: str, settings: Any, deadline: _Deadline, warn: Callable[[str], None]) -> list[ServerAddress]:
+    """The servers in a domain's SRV records, by priority, and at random by weight within one (RFC 2782).
+
+    Nobody has signed the answer, so a name in it proves nothing (RFC 7525, 6.1). A target is taken if
+    it lies in the domain that was asked for, as dc1.corp.example in corp.example. Another one is taken only if the
+    certificate must be for `tls_server_name`, which the answer cannot change.
+    """
     try:
         import dns.exception
+        import dns.name
         import dns.resolver
     except ImportError:
         raise _missing_library("server", "srv:%s" % domain, "dnspython") from None
     try:
+        asked = dns.name.from_text(domain)  # its ASCII form, if it is an internationalized one (RFC 5891)
         records = list(dns.resolver.resolve("_ldap._tcp.%s" % domain, "SRV", lifetime=deadline.left()))
     except dns.exception.DNSException as error:
         raise _NextServer(
@@ -153,17 +160,47 @@ def _look_up(domain: str, settings: Any, deadline: _Deadline) -> list[ServerAddr
     records = [record for record in records if record.target.to_text() != "."]  # "." means: not offered
     if not records:
         raise _NextServer("server: srv:%s offers no LDAP, as DNS says: name its servers" % domain)
+    certified = settings.tls_server_name and settings.validate_certs and settings.encryption != "none"
+    usable = [
+        record
+        for record in records
+        if _SRV_TARGET.fullmatch(_target(record)) and (certified or record.target.is_subdomain(asked))
+    ]
+    if len(usable) < len(records):
+        _refuse_targets(domain, [record for record in records if record not in usable], settings, usable, warn)
     # Drawing by weight without replacement: the largest of random ** (1 / weight) comes first.
-    records.sort(key=lambda record: (record.priority, -(random.random() ** (1 / (record.weight or 0.01)))))
+    usable.sort(key=lambda record: (record.priority, -(random.random() ** (1 / (record.weight or 0.01)))))
     scheme = "ldaps" if settings.encryption == "ldaps" else "ldap"
     return [
         ServerAddress(
             scheme,
-            record.target.to_text(omit_final_dot=True),
+            _target(record),
             _SRV_PORTS_WITH_TLS.get(record.port, record.port) if scheme == "ldaps" else record.port,
         )
-        for record in records
+        for record in usable
     ]
+
+
+_SRV_TARGET = re.compile(r"[A-Za-z0-9_.-]+")  # dnspython writes any other octet with a backslash
+_TARGETS_SHOWN = 5
+
+
+def _target(record: Any) -> str:
+    return record.target.to_text(omit_final_dot=True)
+
+
+def _refuse_targets(domain: str, refused: list, settings: Any, usable: list, warn: Callable[[str], None]) -> None:
+    """Say which names in the answer are not used; an error, if there are no others."""
+    names = ", ".join("'%s'" % _target(record) for record in refused[:_TARGETS_SHOWN])
+    more = ", ..." if len(refused) > _TARGETS_SHOWN else ""
+    other_way = "" if settings.encryption == "none" else ", or give in tls_server_name what its certificate is for"
+    text = (
+        "server: srv:%s leads to %s%s, which does not lie in that domain and is not used, since DNS answers can be "
+        "forged: name the server itself%s" % (domain, names, more, other_way)
+    )
+    if not usable:
+        raise _NextServer(text)
+    warn(text)
 
 
 # --- the session ----------------------------------------------------------------------------------------------------
@@ -264,7 +301,7 @@ def _sessions(settings: Any, warn: Callable[[str], None], failures: list[str]) -
         address = addresses.pop(0)
         try:
             if address.scheme == "srv":
-                addresses[:0] = _look_up(address.host, settings, deadline)
+                addresses[:0] = _look_up(address.host, settings, deadline, warn)
                 continue
             session = _connect_to(ldap3, address, settings, context, credentials, deadline)
         except _NextServer as failure:
@@ -294,10 +331,17 @@ def _warn_about(settings: Any, warn: Callable[[str], None]) -> None:
     remote = [server for server in settings.servers if not server.strip().lower().startswith("ldapi:")]
     if not remote:
         return
-    if settings.encryption == "none" and settings.password is not None and settings.authentication == "simple":
-        warn("encryption: none sends the password in clear text; choose ldaps or start_tls.")
-    elif settings.encryption != "none" and not settings.validate_certs:
-        warn("validate_certs: false lets anybody on the way pose as the directory and read the password.")
+    secret = settings.authentication == "simple" and settings.password is not None
+    if settings.encryption == "none":
+        warn(
+            "encryption: none %slets anybody on the way change what is read, such as add himself to a group; "
+            "choose ldaps or start_tls." % ("sends the password in clear text, and " if secret else "")
+        )
+    elif not settings.validate_certs:
+        warn(
+            "validate_certs: false lets anybody on the way pose as the directory%s."
+            % (" and read the password" if secret else "")
+        )
 
 
 def _connect_to(
@@ -354,7 +398,7 @@ def _open(
     ldap3: Any, address: ServerAddress, settings: Any, context: ssl.SSLContext | None, deadline: _Deadline
 ) -> Any:
     """A connection that is not bound yet, encrypted where it is to be."""
-    tls = _tls(ldap3, context, settings.tls_server_name or address.host)
+    tls = _tls(ldap3, context, (settings.tls_server_name or address.host).rstrip("."))
     if address.scheme == "ldapi":
         server = ldap3.Server("ldapi://" + quote(address.host), get_info=ldap3.NONE, allowed_referral_hosts=[])
     else:
@@ -722,17 +766,18 @@ def _kerberos_credentials(settings: Any) -> Any:
         raise _kerberos_failure(settings, error) from None
 
 
+_UNKNOWN_SERVER = (
+    "the realm does not know the server by this name",
+    "give its full host name in server or tls_server_name",
+)
 # What MIT krb5 says, what it means here, and what to do.
 _KERBEROS_MEANINGS = (
     ("Decrypt integrity check failed", "the password is wrong", "correct it"),
     ("Preauthentication failed", "the password or the key in the keytab is wrong", "correct it"),
     ("No credentials cache found", "the keytab has no key of it", "write the principal exactly as in the keytab"),
     ("Clock skew too great", "the clocks of this computer and of the directory differ too much", "set them right"),
-    (
-        "Server ldap/",
-        "the realm does not know the server by this name",
-        "give its full host name in server or tls_server_name",
-    ),
+    ("Server ldap/", *_UNKNOWN_SERVER),
+    ("Server not found in Kerberos database", *_UNKNOWN_SERVER),
 )
 
 
@@ -763,9 +808,8 @@ def _bind_by_kerberos(
         return _ask(connection, address, settings, deadline, lambda: send_sasl_negotiation(connection, None, token))
 
     try:
-        target = gssapi.Name("ldap@%s" % (settings.tls_server_name or address.host), gssapi.NameType.hostbased_service)
         security = gssapi.SecurityContext(
-            name=target,
+            name=_service(gssapi, settings.tls_server_name or address.host),
             creds=credentials,
             mech=gssapi.MechType.kerberos,
             usage="initiate",
@@ -790,6 +834,16 @@ def _bind_by_kerberos(
         _check_bind(negotiate(security.wrap(b"\x01\0\0\0", False).message), address, settings)
     except gssapi.exceptions.GSSError as error:
         raise _kerberos_failure(settings, error) from None
+
+
+def _service(gssapi: Any, host: str) -> Any:
+    """The server's principal, made of the name in the options, as it is written there.
+
+    A host-based name would be made of what DNS answers for that name, and then for its address
+    (dns_canonicalize_hostname and rdns in krb5.conf(5)): by a forged answer, a server that somebody else holds would
+    prove that it is itself. Without a realm the one of the login is asked, which refers to another (RFC 6806, 8).
+    """
+    return gssapi.Name("ldap/%s@" % host.rstrip(".").lower(), gssapi.NameType.kerberos_principal)
 
 
 def _channel_bindings(gssapi: Any, connection: Any) -> Any:
