@@ -48,6 +48,32 @@ def pytest_addoption(parser):
         help="try every fault at every stage of an incremental read, not a third of them",
     )
 
+    parser.addoption(
+        "--no-skips",
+        action="store_true",
+        help="a test that is skipped is a failure: what it needs must be installed, and some need root",
+    )
+    parser.addoption("--may-skip", action="append", default=[], metavar="REASON", help="but for this reason")
+
+
+def pytest_sessionfinish(session):
+    if session.exitstatus == 0 and _skipped(session.config):
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for test, reason in _skipped(config):
+        terminalreporter.line(f"FAILED, because it was skipped: {test}: {reason}")
+
+
+def _skipped(config):
+    """Return which tests were skipped that must not be, and why."""
+    if not config.getoption("--no-skips"):
+        return []
+    reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    reasons = [(report.nodeid, report.longrepr[2].removeprefix("Skipped: ")) for report in reports]
+    return [(test, reason) for test, reason in reasons if reason not in config.getoption("--may-skip")]
+
 
 def pytest_collection_modifyitems(config, items):
     part = config.getoption("--samba")

@@ -1,0 +1,300 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# /// script
+# dependencies = ["nox[uv]>=2025.5", "antsibull-nox>=1.10,<2"]
+# ///
+"""What is checked, one session each. ``tests/run`` runs them all and installs the Debian packages that they need.
+
+``nox --list`` names them, and ``nox -s "unit(2.21)" -- -k swap`` passes what follows ``--`` on to pytest.
+docs/testing.md says what each one proves. antsibull-nox.toml has the sessions that antsibull-nox brings.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import antsibull_nox
+import nox
+
+CHECKOUT = Path(__file__).parent
+OUTPUT = CHECKOUT / "tests" / "output"
+# Releases of ansible-core, each with a Python that it supports: the oldest and the newest, and one between.
+PYTHON_OF_CORE = {"2.19": "3.11", "2.20": "3.12", "2.21": "3.13"}
+OLDEST, NEWEST = "2.19", "2.21"
+# The tools that look at code run on this one.
+TOOLS_PYTHON = "3.13"
+# Everything that a managed node may have.
+NODE_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+
+nox.needs_version = ">=2025.5"
+# uv makes an environment in a second, from packages that it keeps.
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+# A check that did not run is no success.
+nox.options.error_on_missing_interpreters = True
+nox.options.error_on_external_run = True
+
+os.environ["ANSIBLE_NOCOLOR"] = "true"
+# Compiled files lie here, and not all over the checkout.
+os.environ["PYTHONPYCACHEPREFIX"] = str(CHECKOUT / ".nox" / "pycache")
+
+antsibull_nox.load_antsibull_nox_toml()
+
+
+def cores(*releases: str) -> nox._decorators.Func:
+    """A session with each of these releases of ansible-core, on a Python that it supports."""
+    return nox.parametrize(
+        "python,core", [nox.param(PYTHON_OF_CORE[release], release, id=release) for release in releases]
+    )
+
+
+def install(session: nox.Session, requirements: str, *packages: str) -> None:
+    """Install tests/requirements-NAME.txt and these packages."""
+    session.install("-r", f"tests/requirements-{requirements}.txt", *packages)
+
+
+@contextmanager
+def collection(session: nox.Session) -> Iterator[Path]:
+    """Change to a copy of the checkout that lies where Ansible's tools expect a collection; gives the copy.
+
+    The copy has the files that Git knows or would know, and a Git repository of its own: ansible-test asks Git.
+    """
+    root = Path(session.create_tmp()).absolute() / "collections"
+    copy = root / "ansible_collections" / "usersync" / "directory"
+    shutil.rmtree(root, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (CHECKOUT / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / name, copy / name, follow_symlinks=False)
+    for command in (["git", "init", "-q"], ["git", "add", "-A"]):
+        subprocess.run(command, cwd=copy, check=True)
+    session.env["ANSIBLE_COLLECTIONS_PATH"] = str(root)
+    with session.chdir(copy):
+        yield copy
+
+
+def pytest(session: nox.Session, directory: str, *selection: str) -> None:
+    """Run the selected tests of a directory, of which none may be skipped; or what the command line asks for."""
+    if session.posargs:
+        named = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
+        arguments = [*session.posargs, *([] if named else [directory])]
+    else:
+        arguments = ["-q", "--no-skips", *selection, directory]
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
+
+
+# --- Looking at the code
+
+
+@nox.session(python=TOOLS_PYTHON)
+def lint(session: nox.Session) -> None:
+    """Layout, style, types, YAML, playbooks and the changelog."""
+    install(session, "lint")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", "--output-format", "concise", ".")
+    with collection(session) as copy:
+        session.run("yamllint", "--strict", ".")
+        root = copy.parents[2]
+        with session.chdir(root):
+            session.run(
+                "mypy",
+                f"--config-file={copy / 'pyproject.toml'}",
+                f"--cache-dir={Path(session.cache_dir, 'mypy').absolute()}",
+                "-p",
+                "ansible_collections.usersync.directory.plugins",
+            )
+        session.run("ansible-lint", "--offline", "--profile", "production")
+        session.run("antsibull-changelog", "lint")
+
+
+@nox.session
+@cores(*PYTHON_OF_CORE)
+def sanity(session: nox.Session, core: str) -> None:
+    """ansible-test's own checks, with each release of ansible-core: they differ."""
+    session.install(f"ansible-core=={core}.*")
+    home = Path(session.cache_dir, "home").absolute()
+    _provide_get_pip(home)
+    # Interpreters that stand first in PATH: ansible-test imports with each python3.x that it finds there.
+    found = filter(None, (shutil.which(f"python{version}") for version in NODE_PYTHONS))
+    path = os.pathsep.join([session.bin, *(os.path.dirname(python) for python in found), os.environ["PATH"]])
+    # pslint is for PowerShell, of which there is none here.
+    arguments = ["--skip-test", "pslint"]
+    if core != NEWEST:
+        # What an import needs does not depend on the release: all Pythons once.
+        arguments += ["--python", str(session.python)]
+    with collection(session):
+        session.run(
+            "ansible-test",
+            "sanity",
+            "--color",
+            "no",
+            *arguments,
+            *session.posargs,
+            env={"HOME": str(home), "PATH": path},
+        )
+
+
+def _provide_get_pip(home: Path) -> None:
+    """Put a get-pip.py where ansible-test looks for the one that it would download.
+
+    Its host cannot be reached from everywhere (ansible/ansible#77304). ensurepip in a process of its own keeps pip's
+    settings.
+    """
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for name in ("get_pip_24_2", "get_pip_25_2"):
+        (cache / f"{name}.py").write_text(
+            "import subprocess, sys\n"
+            'packages = [each for each in sys.argv[1:] if each not in ("--no-setuptools", "--no-wheel")]\n'
+            'subprocess.run([sys.executable, "-m", "ensurepip"], check=True)\n'
+            'subprocess.run([sys.executable, "-m", "pip", "install"] + packages, check=True)\n'
+        )
+
+
+# --- Tests
+
+
+@nox.session(python="3.9", name="unit-3.9")
+def unit_oldest_python(session: nox.Session) -> None:
+    """Unit tests on the oldest Python of managed nodes. Its ansible-core is out of support: it does without."""
+    install(session, "unit")
+    pytest(session, "tests/unit", "--hypothesis-profile=few", "--may-skip=comes with ansible-core")
+
+
+@nox.session
+@cores(OLDEST, NEWEST)
+def unit(session: nox.Session, core: str) -> None:
+    """Unit tests, laws in full on the newest release."""
+    install(session, "unit", f"ansible-core=={core}.*")
+    pytest(session, "tests/unit", *(() if core == NEWEST else ("--hypothesis-profile=few",)))
+
+
+@nox.session(python=PYTHON_OF_CORE[OLDEST])
+def functional(session: nox.Session) -> None:
+    """Tests against real servers, but for those of session "samba"."""
+    install(session, "functional", f"ansible-core=={OLDEST}.*")
+    pytest(session, "tests/functional", "--samba=none")
+
+
+@nox.session(python=PYTHON_OF_CORE[OLDEST])
+def samba(session: nox.Session) -> None:
+    """Tests against a Samba domain controller. There is one at a time, so that these tests are apart."""
+    install(session, "functional", f"ansible-core=={OLDEST}.*")
+    pytest(session, "tests/functional", "--samba=only")
+
+
+@nox.session
+@cores(*(release for release in PYTHON_OF_CORE if release != OLDEST))
+def versions(session: nox.Session, core: str) -> None:
+    """What depends on the release of ansible-core, on the other ones."""
+    install(session, "functional", f"ansible-core=={core}.*")
+    pytest(session, "tests/functional", "-m", "versions")
+
+
+@nox.session(python=PYTHON_OF_CORE[OLDEST])
+def role(session: nox.Session) -> None:
+    """The role on booted Debian systems."""
+    install(session, "role", f"ansible-core=={OLDEST}.*")
+    with collection(session), session.chdir("tests"):
+        session.run("python", "-m", "support.scenarios", *session.posargs)
+
+
+# --- What people get
+
+
+@nox.session(python=TOOLS_PYTHON)
+def docs(session: nox.Session) -> None:
+    """The documentation site builds, and its links and references hold."""
+    install(session, "docs")
+    site = Path(session.create_tmp()).absolute() / "site"
+    with collection(session):
+        session.run("docs/docsite/build", str(site), external=True)
+
+
+@nox.session(python=TOOLS_PYTHON)
+def build(session: nox.Session) -> None:
+    """The artifact: it has everything and nothing else, Galaxy takes it, and it installs."""
+    session.install("galaxy-importer", f"ansible-core=={NEWEST}.*")
+    work = Path(session.create_tmp()).absolute()
+    with collection(session) as copy:
+        session.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(work))
+        artifact = next(work.glob("usersync-directory-*.tar.gz"))
+        _check_contents(session, artifact, copy)
+    with session.chdir(work):
+        said = session.run("python", "-m", "galaxy_importer.main", artifact.name, silent=True) or ""
+    # It ends well with these, too.
+    if complaints := re.findall(r"^(?:WARNING|ERROR).*", said, re.MULTILINE):
+        session.error("galaxy-importer: " + "\n".join(complaints))
+    installed = work / "installed"
+    shutil.rmtree(installed, ignore_errors=True)
+    session.run(
+        "ansible-galaxy", "collection", "install", "--offline", "-p", str(installed), str(artifact), silent=True
+    )
+    session.run(
+        "ansible-doc",
+        "usersync.directory.user_synchronization",
+        env={"ANSIBLE_COLLECTIONS_PATH": str(installed)},
+        silent=True,
+    )
+
+
+# What is not for users is in build_ignore of galaxy.yml; these directories and files are.
+_FOR_USERS = re.compile(
+    r"(MANIFEST\.json|FILES\.json|(docs|extensions|meta|playbooks|plugins|roles|tests|changelogs|LICENSES)(/.*)?"
+    r"|[A-Z_]+(\.md)?|REUSE\.toml|requirements\.txt|pyproject\.toml|noxfile\.py|antsibull-nox\.toml|quickstart)"
+)
+_NEEDED = ("meta", "plugins", "roles", "playbooks", "README.md", "LICENSE", "requirements.txt")
+
+
+def _check_contents(session: nox.Session, artifact: Path, copy: Path) -> None:
+    with tarfile.open(artifact) as archive:
+        names = {name.rstrip("/") for name in archive.getnames()}
+    foreign = [n for n in names if not _FOR_USERS.fullmatch(n) or re.search(r"__pycache__|tests/output|\.pyc$", n)]
+    if foreign:
+        session.error(f"In the artifact, but not for users: {', '.join(sorted(foreign))}")
+    listed = subprocess.run(
+        ["git", "ls-files", "--", *_NEEDED], cwd=copy, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    if missing := {name for name in listed if name and not name.endswith(".gitkeep")} - names:
+        session.error(f"Missing in the artifact: {', '.join(sorted(missing))}")
+
+
+@nox.session(venv_backend="none")
+def quickstart(session: nox.Session) -> None:
+    """The README's first command, on a copy that was never used."""
+    copy = OUTPUT / "quickstart"
+    shutil.rmtree(copy, ignore_errors=True)
+    subprocess.run(["git", "clone", "-q", str(CHECKOUT), str(copy)], check=True)
+    with session.chdir(copy):
+        session.run("./quickstart", external=True)
+    shutil.rmtree(copy)
+
+
+# The system's Python before all others: it is what people run, and built with optimization, which pyenv's is not.
+@nox.session(python="/usr/bin/python3" if Path("/usr/bin/python3").exists() else TOOLS_PYTHON)
+def benchmark(session: nox.Session) -> None:
+    """How fast it is, beside other readers. With ``--publish`` it measures all and writes docs/benchmarks.*.
+
+    Without arguments it does not measure anything: it sees that it can, with every reader against every server.
+    """
+    install(session, "benchmark")
+    folder = CHECKOUT / "docs" if "--publish" in session.posargs else OUTPUT / "benchmark"
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = [word for word in session.posargs if word != "--publish"]
+    if not session.posargs:
+        arguments = ["--users", "100", "200", "--rounds", "2", "--samba", "20"]
+    result = str(Path(session.create_tmp()).absolute() / "benchmarks.json")
+    session.run("python", "tests/benchmark/measure.py", "--output", result, *arguments)
+    session.run("python", "tests/benchmark/report.py", result, str(folder))
