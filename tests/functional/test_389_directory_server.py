@@ -13,33 +13,11 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes, wire
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.dirsrv import DirectoryServer
-from support.lab import BASE, Lab, dn_of, person, posix, renamed, unit
+from support.lab import BASE, Lab, dn_of, group, modified, person, posix, renamed, unit
 
 READER, PASSWORD = dn_of("reader", "ou=accounts," + BASE), "Quill-5-harbour-Zt38"
 LIMIT = 2000  # nsslapd-sizelimit, unless it was changed
 CROWD = {"distinguished_name": ["ou=crowd," + BASE], "page_size": 500}
-
-
-def group(name, below, *members, kind="groupOfNames", attribute="member"):
-    return "\n".join(
-        [
-            "dn: cn=%s,%s" % (name, below),
-            "objectClass: " + kind,
-            "cn: " + name,
-            *("%s: %s" % (attribute, member) for member in members),
-            "",
-            "",
-        ]
-    )
-
-
-def modified(dn, how, attribute, *values):
-    return "dn: %s\nchangetype: modify\n%s: %s\n%s\n" % (
-        dn,
-        how,
-        attribute,
-        "".join("%s: %s\n" % (attribute, value) for value in values),
-    )
 
 
 def rule(name, target, account=READER):
@@ -132,24 +110,21 @@ def test_users_and_groups_of_both_kinds_are_read(server, place):
         person("ann", "mail: ann@example.org", below=people)
         + person("bob", "nsAccountLock: true", below=people)
         + person("cyd", below=people)
-        + group("nurses", people, ann, bob)
-        + group("empty", people)
-        + group("ward", people, cyd, "cn=nurses,%s" % people, kind="groupOfUniqueNames", attribute="uniqueMember")
+        + group("nurses", ann, bob, below=people)
+        + group("empty", below=people)
+        + group("ward", cyd, "cn=nurses,%s" % people, kind="groupOfUniqueNames", attribute="uniqueMember", below=people)
     )
     place.run()
     keys = {dn: entry["nsUniqueId"][0] for dn, entry in server.search("(uid=*)", "nsUniqueId", base=people).items()}
     assert place.users() == [("ann", 1, keys[ann]), ("bob", 0, keys[bob]), ("cyd", 1, keys[cyd])]
     assert place.lab.members() == [("nurses", "ann"), ("nurses", "bob"), ("ward", "cyd")]
-    assert place.lab.rows(
-        "SELECT g.name, n.name FROM nestings m JOIN user_groups g ON g.id = m.user_group_id"
-        " JOIN user_groups n ON n.id = m.nested_id"
-    ) == [("ward", "nurses")]
+    assert place.lab.nestings() == [("ward", "nurses")]
 
 
 def test_a_renamed_and_a_moved_user_is_the_same_one(server, place):
     people, former = "ou=people," + place.base, "ou=former," + place.base
     ann, bob = dn_of("ann", people), dn_of("bob", people)
-    server.modify(person("ann", below=people) + person("bob", below=people) + group("nurses", people, ann, bob))
+    server.modify(person("ann", below=people) + person("bob", below=people) + group("nurses", ann, bob, below=people))
     place.run(distinguished_name=[people])
     keys = {name: key for name, _enabled, key in place.users()}
     server.modify(
@@ -169,7 +144,7 @@ def test_who_is_deleted_is_gone_and_the_next_of_that_name_is_another(server, pla
     server.modify(
         person("ann", below=people)
         + person("bob", below=people)
-        + group("nurses", people, dn_of("ann", people), dn_of("bob", people))
+        + group("nurses", dn_of("ann", people), dn_of("bob", people), below=people)
     )
     place.run()
     before = place.users()
@@ -236,7 +211,7 @@ def test_members_below_a_container_that_is_gone(server, place):
     """The server says of a paged search there that it succeeded."""
     people, former = "ou=people," + place.base, "ou=former," + place.base
     ann, bob = dn_of("ann", people), dn_of("bob", former)
-    server.modify(person("ann", below=people) + person("bob", below=former) + group("nurses", people, ann, bob))
+    server.modify(person("ann", below=people) + person("bob", below=former) + group("nurses", ann, bob, below=people))
     place.run(distinguished_name=[people])
     assert place.lab.members() == [("nurses", "ann"), ("nurses", "bob")]
     server.modify("dn: %s\nchangetype: delete\n\ndn: %s\nchangetype: delete\n\n" % (bob, former))
@@ -256,7 +231,9 @@ def test_members_below_a_container_that_is_gone(server, place):
 )
 def test_what_the_account_may_not_read_ends_no_membership(server, place, attribute, said):
     people = "ou=people," + place.base
-    server.modify(person("ann", below=people) + group("nurses", people, dn_of("ann", people)) + group("empty", people))
+    server.modify(
+        person("ann", below=people) + group("nurses", dn_of("ann", people), below=people) + group("empty", below=people)
+    )
     place.run()
     server.modify(modified(place.base, "add", "aci", rule("hidden", attribute)))
     anything_goes = {"allow_empty": True, "removal_limits": {"users": "100%", "memberships": "100%"}}
@@ -270,8 +247,8 @@ def test_hidden_members_of_a_group_that_was_empty(server, place, somebody_change
     server.modify(
         person("ann", below=people)
         + person("bob", below=people)
-        + group("nurses", people, dn_of("ann", people))
-        + group("empty", people)
+        + group("nurses", dn_of("ann", people), below=people)
+        + group("empty", below=people)
     )
     place.run(read_mode="full")
     server.modify(modified("cn=nurses," + people, "delete", "member", dn_of("ann", people)))
@@ -285,7 +262,7 @@ def test_hidden_members_of_a_group_that_was_empty(server, place, somebody_change
 
 def test_members_that_may_be_found_and_not_seen_are_hidden_too(server, place):
     people = "ou=people," + place.base
-    server.modify(person("ann", below=people) + group("nurses", people, dn_of("ann", people)))
+    server.modify(person("ann", below=people) + group("nurses", dn_of("ann", people), below=people))
     place.run()
     server.modify(modified(place.base, "add", "aci", rule("hidden", "member").replace("read, search", "read")))
     assert "the members of 'cn=nurses," in place.fails(removal_limits={"memberships": "100%"})
@@ -376,7 +353,7 @@ def test_freeipa_is_read_by_what_changed(tmp_path, nothing_is_fresh):
     def container(dn):
         return "dn: %s\nobjectClass: nsContainer\n\n" % dn
 
-    staff = group("staff", groups, dn_of("ann", users), dn_of("bob", users), kind="ipaUserGroup")
+    staff = group("staff", dn_of("ann", users), dn_of("bob", users), below=groups, kind="ipaUserGroup")
     ldif = (
         container("cn=accounts," + BASE)
         + container(users)

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 
 import pytest
+from support.stored import members, rows
 
 SERVICE_PASSWORD = "Thistle-9-quarry-Bd53"
 
@@ -95,19 +95,6 @@ def synchronize(domain, store_path, /, **more):
     return {"name": "Synchronize", "usersync.directory.user_synchronization": options}
 
 
-def rows(store, statement):
-    connection = sqlite3.connect("file:%s?mode=ro" % store, uri=True)
-    found = sorted(connection.execute(statement).fetchall())
-    connection.close()
-    return found
-
-
-MEMBERS = (
-    "SELECT g.name, u.name FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
-    " JOIN users u ON u.id = m.user_id"
-)
-
-
 @pytest.mark.versions
 def test_check_look_apply_look_repeat(domain, run_playbook, tmp_path):
     store = tmp_path / "new" / "users.db"
@@ -120,7 +107,7 @@ def test_check_look_apply_look_repeat(domain, run_playbook, tmp_path):
     assert first["plan_digest"] == dry.results[0]["plan_digest"]
     assert first["read"]["directory_type"] == "active_directory"
     assert second["changed"] is False and len(second["unchanged_groups"]) == 4
-    assert rows(store, MEMBERS) == [
+    assert members(store) == [
         ("Clinic staff", "boris"),
         ("Letters", "clara"),
         ("Nurses", "anna"),

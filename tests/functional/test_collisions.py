@@ -3,16 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Users of the directory that meet records made by hand, under each user_collision, through Ansible.
 
-usersync.directory.user makes the records; what came of them is looked at with sqlite3.
+usersync.directory.user makes the records; what came of them is looked at with plain SQL.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 
 import pytest
 from support.slapd import Slapd
+from support.stored import rows
 
 DOMAIN = "S-1-5-21-11-22-33"
 PEOPLE = "ou=People,dc=example,dc=org"
@@ -87,15 +87,14 @@ def by_hand(store, name, user_group, /, **more):
 
 def people(store):
     """(home, name, email, local attributes, whether it is of the directory) of each user."""
-    connection = sqlite3.connect("file:%s?mode=ro" % store, uri=True)
-    found = connection.execute(
-        "SELECT g.name, u.name, u.attributes, u.local_attributes, u.key IS NOT NULL FROM users u"
-        " JOIN user_groups g ON g.id = u.home_id ORDER BY u.name, g.name"
-    ).fetchall()
-    connection.close()
+    found = rows(
+        store,
+        "SELECT u.name, g.name, u.attributes, u.local_attributes, u.key IS NOT NULL FROM users u"
+        " JOIN user_groups g ON g.id = u.home_id",
+    )
     return [
         (home, name, json.loads(attributes).get("email"), json.loads(local), bool(of_directory))
-        for home, name, attributes, local, of_directory in found
+        for name, home, attributes, local, of_directory in found
     ]
 
 

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 from support.postgresql import PostgreSQL
 from support.slapd import Slapd
+from support.stored import rows
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "docs" / "examples"
@@ -109,13 +109,6 @@ def leave(server, group, name):
     )
 
 
-def rows(store, statement):
-    connection = sqlite3.connect("file:%s?mode=ro" % store, uri=True)
-    found = connection.execute(statement).fetchall()
-    connection.close()
-    return found
-
-
 def nothing_changed(run):
     return run.rc == 0 and re.search(r"changed=0 ", run.output) is not None
 
@@ -133,7 +126,7 @@ def test_two_groups(example, tmp_path):
     run = example("two_groups.yml")
     assert run.rc == 0 and run.results[1]["msg"] == ["All/Clinic/Doctors", "All/Clinic/Nurses"]
     assert nothing_changed(example("two_groups.yml"))
-    assert rows(tmp_path / "users.db", "SELECT name FROM users ORDER BY name") == [("ann",), ("bob",), ("cleo",)]
+    assert rows(tmp_path / "users.db", "SELECT name FROM users") == [("ann",), ("bob",), ("cleo",)]
 
 
 def test_local_attributes_are_kept(example, tmp_path):
@@ -141,7 +134,7 @@ def test_local_attributes_are_kept(example, tmp_path):
     assert run.rc == 0, run.output
     said = [item["msg"] for item in run.results[-1]["results"]]
     assert said == ["Ann Ártemis: 1001", "Bob: Builder: 1002", "Cleo: none", "Not the system's: none"]
-    assert rows(tmp_path / "users.db", "SELECT name, local_attributes, key IS NOT NULL FROM users ORDER BY name") == [
+    assert rows(tmp_path / "users.db", "SELECT name, local_attributes, key IS NOT NULL FROM users") == [
         ("ann", '{"badge":"1001"}', 1),
         ("bob", '{"badge":"1002"}', 1),
         ("cleo", "{}", 1),

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import sys
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from support.dns_server import DnsServer
 from support.lab import synchronize
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import free_port
+from support.stored import values
 from support.tls import CertificateAuthority
 
 OU = "OU=Staff," + tree.DOMAIN
@@ -83,8 +83,7 @@ def unused():
 
 
 def names(store):
-    with sqlite3.connect(store) as rows:
-        return {name for (name,) in rows.execute("SELECT name FROM users")}
+    return set(values(store, "SELECT name FROM users"))
 
 
 # --- before one is used ----------------------------------------------------------------------------------------------

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import sqlite3
-from contextlib import closing
 from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
-from support import misbehaving, tree
-from support.lab import dump, synchronize
+from support import misbehaving, stored, tree
+from support.lab import synchronize
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory, ends_with, sends_instead
 from support.tls import CertificateAuthority
 
@@ -167,19 +165,15 @@ class Lab:
         return synchronize(check_mode, self.warnings, timeout, **options)
 
     def dump(self):
-        return dump(self.store)
+        return stored.dump(self.store)
 
     def content(self):
-        with sqlite3.connect("file:%s?mode=ro" % self.store, uri=True) as rows:
-            content = {
-                "users": {name for (name,) in rows.execute("SELECT name FROM users")},
-                "groups": {name for (name,) in rows.execute("SELECT name FROM user_groups WHERE key IS NOT NULL")},
-            }
-            for group, user in rows.execute(
-                "SELECT g.name, u.name FROM memberships m JOIN users u ON u.id = m.user_id"
-                " JOIN user_groups g ON g.id = m.user_group_id"
-            ):
-                content.setdefault(group, set()).add(user)
+        content = {
+            "users": set(stored.values(self.store, "SELECT name FROM users")),
+            "groups": set(stored.values(self.store, "SELECT name FROM user_groups WHERE key IS NOT NULL")),
+        }
+        for group, user in stored.members(self.store):
+            content.setdefault(group, set()).add(user)
         return {name: content.get(name) for name in AFTER}
 
     def files(self):
@@ -200,9 +194,7 @@ def lab(first_store, tmp_path, ca):
     domain = company()
     store = tmp_path / "users.db"
     shutil.copy(first_store, store)
-    with closing(sqlite3.connect(store)) as connection:  # else removals on another server wait for a run
-        connection.execute("UPDATE runs SET server = ''")
-        connection.commit()
+    stored.change(store, "UPDATE runs SET server = ''")  # else removals on another server wait for a run
     change(domain)
     with MisbehavingDirectory(domain, ca=ca, max_page=2, max_values=2) as server:
         yield Lab(server, store, ca)
@@ -508,13 +500,9 @@ def marked(marked_stores, tmp_path, ca):
         change(domain)
         servers.append(MisbehavingDirectory(domain, ca=ca, max_page=2, max_values=2))
         server = servers[0].__enter__()
-        with closing(sqlite3.connect(tmp_path / "users.db")) as connection:
-            for table, column in (("runs", "server"), ("marks", "mark")):
-                connection.execute(
-                    "UPDATE %s SET %s = replace(%s, '127.0.0.1:%d', '127.0.0.1:%d')"
-                    % (table, column, column, port, server.port)
-                )
-            connection.commit()
+        names = "127.0.0.1:%d" % port, "127.0.0.1:%d" % server.port
+        stored.change(tmp_path / "users.db", "UPDATE runs SET server = replace(server, ?, ?)", *names)
+        stored.change(tmp_path / "users.db", "UPDATE marks SET mark = replace(mark, ?, ?)", *names)
         return Lab(server, tmp_path / "users.db", ca)
 
     yield begin

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
-from support import tree
+from support import stored, tree
 from support.lab import synchronize
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.slapd import Slapd
@@ -83,10 +82,8 @@ class Lab:
         assert not self.run(True, **more)["changed"]
         return real
 
-    def rows(self, statement, *values):
-        with sqlite3.connect("file:%s?mode=ro" % self.store, uri=True) as rows:
-            rows.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
-            return rows.execute(statement, values).fetchall()
+    def rows(self, statement):
+        return stored.rows(self.store, statement)
 
 
 @pytest.fixture

@@ -13,18 +13,10 @@ import uuid
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from support.changing import AD_OTHERS, AD_STAFF, COMPANY, ActiveDirectory, ForLab, remove_company
+from support.lab import deleted, modified, moved
 from support.process import run
-from test_incremental import (
-    AD_OTHERS,
-    AD_STAFF,
-    COMPANY,
-    ActiveDirectory,
-    ForLab,
-    Pair,
-    modified,
-    moved,
-    remove_company,
-)
+from support.two_stores import Pair
 
 DOMAIN_USERS = "CN=Domain Users,CN=Users,DC=corp,DC=example"
 
@@ -47,7 +39,7 @@ def company(samba, account):
         "".join(company.new_user(name, AD_STAFF) for name in ("ann", "bob", "gone"))
         + company.new_group("crew", AD_STAFF, ann)
         + modified(CREW, "add", "member", bob)
-        + "dn: %s\nchangetype: delete\n\n" % gone
+        + deleted(gone)
     )
     return company
 
@@ -111,7 +103,7 @@ def test_who_lies_outside_changes_while_somebody_joins_his_list(samba, company, 
 def test_who_is_deleted_and_restored_is_a_member_again(samba, company, pair):
     both = pair(user_extinction="delete")
     guid = samba.search("(cn=bob)", "objectGUID", base=AD_STAFF)[BOB]["objectGUID"][0]
-    samba.modify("dn: %s\nchangetype: delete\n\n" % BOB)
+    samba.modify(deleted(BOB))
     both.step()
     assert both.incremental.members() == [("crew", "ann")]
     restored(samba, uuid.UUID(bytes_le=guid if isinstance(guid, bytes) else guid.encode("latin-1")), BOB)
@@ -158,7 +150,7 @@ def test_who_is_kept_and_made_again_is_a_member(samba, company, pair, then):
     """His list is what it was before, byte for byte, and leads to another user."""
     samba.modify(modified(CREW, "delete", "member", ANN))
     both = pair(user_extinction="skip", distinguished_name=[])
-    samba.modify("dn: %s\nchangetype: delete\n\n" % BOB)
+    samba.modify(deleted(BOB))
     both.step()
     samba.modify(company.new_user("bob", AD_STAFF) + modified(CREW, "add", "member", BOB))
     both.step(without_mark=then == "full")

@@ -9,18 +9,16 @@ Whatever a run decides to read, it comes to what a run comes to that reads every
 from __future__ import annotations
 
 import shutil
-import sqlite3
-from contextlib import closing
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
-from support import misbehaving, tree
-from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, synchronize, unit
+from support import misbehaving, stored, tree
+from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.slapd import Slapd
-from test_incremental import LIMITS, Clock, held_by, must_be_equal, said_by
+from support.two_stores import LIMITS, Clock, held_by, must_be_equal, said_by
 
 LEFT = "the last run left a mark"
 READER, READER_PASSWORD = "uid=reader," + BASE, "Gravel-6-lantern-Tb93"
@@ -53,11 +51,7 @@ def lab(slapd, tmp_path):
     """With a mark, and changes since: one of each kind."""
     lab = Lab(slapd, tmp_path / "users.db")
     lab.once(**ALWAYS)
-    lab.modify(
-        "dn: %s\nchangetype: delete\n\n" % dn_of("bob")
-        + "dn: cn=nurses,%s\nchangetype: modify\ndelete: member\nmember: %s\nmember: %s\n\n"
-        % (PEOPLE, dn_of("bob"), dn_of("cyd"))
-    )
+    lab.modify(deleted(dn_of("bob")) + modified("cn=nurses," + PEOPLE, "delete", "member", dn_of("bob"), dn_of("cyd")))
     return lab
 
 
@@ -74,15 +68,12 @@ def went(lab, **more):
 
 
 def marks(lab):
-    with closing(sqlite3.connect(lab.store)) as connection:
-        return connection.execute("SELECT mark, versions FROM marks").fetchall()
+    return lab.rows("SELECT mark, versions FROM marks")
 
 
 def put_back(lab, kept):
-    with closing(sqlite3.connect(lab.store)) as connection:
-        connection.execute("DELETE FROM marks")
-        connection.executemany("INSERT INTO marks SELECT id, ?, ? FROM synchronizations", kept)
-        connection.commit()
+    lab.change("DELETE FROM marks")
+    stored.change_many(lab.store, "INSERT INTO marks SELECT id, ?, ? FROM synchronizations", kept)
 
 
 # --- marks -----------------------------------------------------------------------------------------------------------
@@ -103,9 +94,7 @@ def test_without_a_mark_everything_is_read(lab):
 def test_a_mark_that_is_replayed_takes_nothing_away(lab):
     earlier = marks(lab)
     lab.once(**ALWAYS)
-    lab.modify(
-        person("bob") + "dn: cn=nurses,%s\nchangetype: modify\nadd: member\nmember: %s\n\n" % (PEOPLE, dn_of("bob"))
-    )
+    lab.modify(person("bob") + modified("cn=nurses," + PEOPLE, "add", "member", dn_of("bob")))
     lab.once(**ALWAYS)
     put_back(lab, earlier)
     assert went(lab) == ("incremental", LEFT)
@@ -196,7 +185,7 @@ def test_an_approved_plan_is_the_same_by_any_read(lab):
 
 def test_required_entries_are_looked_for(lab):
     assert went(lab, required_entries=[dn_of("dan"), "cn=doctors," + PEOPLE, PEOPLE])[0] == "incremental"
-    lab.modify("dn: %s\nchangetype: delete\n\n" % dn_of("dan"))
+    lab.modify(deleted(dn_of("dan")))
     for mode in ("incremental", "full"):
         with pytest.raises(Exception, match="^required_entries: .*uid=dan"):
             lab.once(read_mode=mode, required_entries=[dn_of("dan")], **ALWAYS)
@@ -222,9 +211,9 @@ def test_lists_with_a_placeholder_are_read_when_it_comes_to_be_somebody(slapd, t
     slapd.modify(person("nobody"))
     assert went(lab) == ("incremental", LEFT)
     assert sorted(name for name, user in lab.members() if user == "nobody") == names
-    slapd.modify("dn: %s\nchangetype: delete\n\n" % dn_of("nobody"))
+    slapd.modify(deleted(dn_of("nobody")))
     assert went(lab, user_extinction="delete")[0] == "incremental"
-    slapd.modify("dn: %s\nchangetype: delete\n\n" % OTHERS)
+    slapd.modify(deleted(OTHERS))
     assert went(lab) == ("incremental", LEFT)
 
 
@@ -237,7 +226,7 @@ def test_who_may_not_see_versions_reads_everything(tmp_path, way):
         lab = Lab(server, tmp_path / "users.db")
         login = {"server": [server.ldap_url], "authentication": "simple", "login": READER, "password": READER_PASSWORD}
         lab.once(**login, **ALWAYS)
-        lab.modify("dn: %s\nchangetype: delete\n\n" % dn_of("bob"))
+        lab.modify(deleted(dn_of("bob")))
         mode, reason = went(lab, **login)
         assert mode == "full" and "entryCSN" in reason and reason.endswith("cannot be read")
 
@@ -255,7 +244,7 @@ def test_who_may_not_see_versions_outside_reads_everything(tmp_path, way):
             "distinguished_name": [PEOPLE],
         }
         lab.once(**options, **ALWAYS)
-        lab.modify("dn: %s\nchangetype: modify\nreplace: mail\nmail: new@x.org\n\n" % dn_of("out", OTHERS))
+        lab.modify(modified(dn_of("out", OTHERS), "replace", "mail", "new@x.org"))
         mode, reason = went(lab, **options)
         assert mode == "full" and "entryCSN" in reason
 
@@ -268,7 +257,7 @@ def test_a_filter_by_a_back_link_reads_everything(tmp_path, way, name):
         lab = Lab(server, tmp_path / "users.db")
         options = {"user_filter": "(%s=cn=nurses,%s)" % (name, PEOPLE), "read_mode": "incremental"}
         lab.once(**options, **ALWAYS)
-        lab.modify("dn: cn=nurses,%s\nchangetype: modify\ndelete: member\nmember: %s\n\n" % (PEOPLE, dn_of("ann")))
+        lab.modify(modified("cn=nurses," + PEOPLE, "delete", "member", dn_of("ann")))
         mode, reason = went(lab, **options)
         assert mode == "full" and reason.startswith(name.lower() + " (in a filter or mapped)")
         assert lab.warnings == ["read_mode: everything was read, since " + reason]
@@ -277,12 +266,12 @@ def test_a_filter_by_a_back_link_reads_everything(tmp_path, way, name):
 
 def test_a_selected_group_that_begins_to_match(slapd, tmp_path):
     lab = Lab(slapd, tmp_path / "users.db")
-    slapd.modify(person("eve", below=OTHERS) + group("club", dn_of("eve", OTHERS)).replace(PEOPLE, OTHERS, 1))
+    slapd.modify(person("eve", below=OTHERS) + group("club", dn_of("eve", OTHERS), below=OTHERS))
     options = {"distinguished_name": [PEOPLE, "cn=club," + OTHERS], "group_filter": "(!(description=closed))"}
-    slapd.modify("dn: cn=club,%s\nchangetype: modify\nreplace: description\ndescription: closed\n\n" % OTHERS)
+    slapd.modify(modified("cn=club," + OTHERS, "replace", "description", "closed"))
     lab.once(**options, **ALWAYS)
     assert went(lab, **options) == ("full", "a selected group is none in the store")
-    slapd.modify("dn: cn=club,%s\nchangetype: modify\nreplace: description\ndescription: open\n\n" % OTHERS)
+    slapd.modify(modified("cn=club," + OTHERS, "replace", "description", "open"))
     went(lab, **options)
     assert ("club", "eve") in lab.members()
     assert went(lab, **options) == ("incremental", LEFT)

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, group, person, posix, renamed, unit
 from support.slapd import Slapd
+from support.stored import homes
 
 
 @pytest.fixture
@@ -203,8 +204,7 @@ def test_changing_the_target_moves_who_is_extinct_too(lab):
         company.modify("dn: %s\nchangetype: delete\n\ndn: cn=Nurses,%s\nchangetype: delete\n" % (dn_of("ann"), PEOPLE))
         company.run(removal_limits={"user_groups": "1"})
         company.run(user_group="All/People")
-        homes = company.rows("SELECT u.name, g.name FROM users u JOIN user_groups g ON g.id = u.home_id")
-        assert homes == [("ann", "People"), ("bob", "People")]
+        assert homes(company.store) == [("ann", "People"), ("bob", "People")]
         assert [name for (name,) in company.rows("SELECT name FROM user_groups")] == ["All", "Nurses", "People"]
 
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import subprocess
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -370,8 +368,7 @@ def test_a_user_who_is_deleted_after_a_grace(company):
     result = company.run(**grace)
     assert result["users"]["created"] == [NAMES[0]] and result["users"]["deleted"] == []
 
-    with closing(sqlite3.connect(company.store, isolation_level=None)) as connection:
-        connection.execute("UPDATE users SET extinct_since = extinct_since - 30 * 86400")
+    company.change("UPDATE users SET extinct_since = extinct_since - 30 * 86400")
     result = company.run(**grace, removal_limits={"users": "0"})
     assert sorted(result["users"]["deleted"]) == ["user00 (extinct)", "user01"], "announced, so no limit counts it"
 
@@ -389,8 +386,7 @@ def test_a_user_who_returns_within_the_grace(company):
 @pytest.mark.parametrize("state", ["released", "absent"])
 def test_the_end_of_a_synchronization(company, state):
     company.run()
-    with closing(sqlite3.connect(company.store, isolation_level=None)) as connection:
-        connection.execute("UPDATE users SET local_attributes = '{\"desk\":\"4\"}' WHERE name = 'guest'")
+    company.change("UPDATE users SET local_attributes = '{\"desk\":\"4\"}' WHERE name = 'guest'")
     members = company.members()
     company.server.stop()  # no directory is read
     ended = {"state": state, "server": None, "authentication": "simple", "distinguished_name": None}

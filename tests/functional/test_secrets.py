@@ -13,14 +13,13 @@ import contextlib
 import json
 import os
 import socket
-import sqlite3
 import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from support import misbehaving, tree
+from support import misbehaving, stored, tree
 from support.misbehaving import LOGIN, MisbehavingDirectory
 from support.tls import CertificateAuthority
 
@@ -239,9 +238,8 @@ def test_a_password_that_is_the_name_of_a_user(play, server, tmp_path):
     assert "anna" not in repr(masked) and len(masked["users"]["created"]) == 4
     for key in ("plan_digest", "removals_digest", "summary"):
         assert masked[key] == other[key]
-    with sqlite3.connect(tmp_path / "store" / "users.db") as rows:
-        assert {name for (name,) in rows.execute("SELECT name FROM users")} == {"anna", "bert", "carl", "dora"}
-        (stored,) = rows.execute("SELECT attributes FROM users WHERE name = 'anna'").fetchone()
-        assert "anna@corp.example" in stored
+    store = tmp_path / "store" / "users.db"
+    assert stored.values(store, "SELECT name FROM users") == ["anna", "bert", "carl", "dora"]
+    assert "anna@corp.example" in stored.values(store, "SELECT attributes FROM users WHERE name = 'anna'")[0]
     again = play(server, password="anna").results[0]
     assert not again["changed"] and again["unchanged_groups"] == ["All/Staff/Nurses"]

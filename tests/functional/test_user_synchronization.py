@@ -3,18 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """usersync.directory.user_synchronization as a user meets it: ansible-playbook against a real OpenLDAP server.
 
-What the store holds is looked at with sqlite3, what the directory holds with ldapsearch.
+What the store holds is looked at with plain SQL, what the directory holds with ldapsearch.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 from pathlib import Path
 
 import pytest
 from support.slapd import Slapd
+from support.stored import homes, members, nestings, rows, values
 
 COMPANY = """\
 dn: dc=example,dc=org
@@ -110,29 +110,6 @@ def synchronize(directory, store_path, register="r", /, **more):
     return {"name": "Synchronize", "usersync.directory.user_synchronization": options, "register": register}
 
 
-def rows(store, statement):
-    with sqlite3.connect("file:%s?mode=ro" % store, uri=True) as connection:
-        found = sorted(connection.execute(statement).fetchall())
-    connection.close()
-    return found
-
-
-def memberships(store):
-    return rows(
-        store,
-        "SELECT g.name, u.name FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
-        " JOIN users u ON u.id = m.user_id",
-    )
-
-
-def nestings(store):
-    return rows(
-        store,
-        "SELECT g.name, c.name FROM nestings n JOIN user_groups g ON g.id = n.user_group_id"
-        " JOIN user_groups c ON c.id = n.nested_id",
-    )
-
-
 def everything(directory):
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(directory.rglob("*"))}
 
@@ -178,9 +155,9 @@ def test_check_look_apply_look_repeat(company, run_playbook, tmp_path):
     assert stat.S_IMODE(store.stat().st_mode) == 0o600
     assert stat.S_IMODE(store.parent.stat().st_mode) == 0o700
     assert os.listdir(store.parent) == ["users.db"]
-    assert memberships(store) == [("Night", "bert"), ("Nurses", "agnes"), ("Nurses", "gast")]
+    assert members(store) == [("Night", "bert"), ("Nurses", "agnes"), ("Nurses", "gast")]
     assert nestings(store) == [("All staff", "Night"), ("All staff", "Nurses")]
-    assert [name for (name,) in rows(store, "SELECT name FROM users")] == ["agnes", "bert", "carla", "gast"]
+    assert values(store, "SELECT name FROM users") == ["agnes", "bert", "carla", "gast"]
     assert [
         (entry["path"], entry["members_added"], entry["user_groups_added"]) for entry in result["changed_groups"]
     ] == [
@@ -240,7 +217,7 @@ member: uid=albert,ou=Staff,dc=example,dc=org
     assert result["affected_groups"] == ["All/Staff/All staff"], "carla is among its effective members now"
     assert result["unchanged_groups"] == ["All/Staff/Nurses"]
     assert result["users"]["renamed"] == [{"name": "albert", "previous_name": "bert"}]
-    assert memberships(store) == [("Night", "albert"), ("Night", "carla"), ("Nurses", "agnes"), ("Nurses", "gast")]
+    assert members(store) == [("Night", "albert"), ("Night", "carla"), ("Nurses", "agnes"), ("Nurses", "gast")]
     assert "+    member carla" in run.output and "agnes" not in run.output.split("after")[-1].split("user ")[0]
 
 
@@ -259,7 +236,7 @@ def test_who_leaves_is_disabled_and_leaves_the_groups(company, run_playbook, tmp
     )
     result = run_playbook([synchronize(company, store, user_extinction="delete")]).results[0]
     assert result["users"]["deleted"] == ["agnes", "carla"], "whom the earlier policy left, the new one removes"
-    assert [name for (name,) in rows(store, "SELECT name FROM users")] == ["bert", "gast"]
+    assert values(store, "SELECT name FROM users") == ["bert", "gast"]
 
 
 def test_names_swapped_in_one_run(company, run_playbook, tmp_path):
@@ -290,8 +267,7 @@ def test_containers_become_user_groups(lasting_company, run_playbook, tmp_path):
         "All/Staff/Staff/Night",
         "All/Staff/Staff/Nurses",
     ]
-    homes = "SELECT u.name, g.name FROM users u JOIN user_groups g ON g.id = u.home_id"
-    assert rows(tmp_path / "both", homes) == [(name, "Staff") for name in ("agnes", "bert", "carla", "gast")]
+    assert homes(tmp_path / "both") == [(name, "Staff") for name in ("agnes", "bert", "carla", "gast")]
 
 
 def test_changing_the_target_moves_the_tree(lasting_company, run_playbook, tmp_path):
@@ -303,7 +279,7 @@ def test_changing_the_target_moves_the_tree(lasting_company, run_playbook, tmp_p
     assert second["changed_groups"][0]["previous_path"] == "All/Staff/All staff"
     assert len(second["users"]["moved"]) == 4
     assert second["summary"]["memberships"]["added"] == second["summary"]["memberships"]["removed"] == 0
-    assert [name for (name,) in rows(store, "SELECT name FROM user_groups")] == [
+    assert values(store, "SELECT name FROM user_groups") == [
         "All",
         "All staff",
         "Here",

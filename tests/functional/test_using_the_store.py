@@ -3,14 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """usersync.directory.user_group_info, usersync.directory.user and the lookup user_group_members, as a user meets them.
 
-What the store holds is looked at with sqlite3.
+What the store holds is looked at with plain SQL.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from support.slapd import Slapd
+from support.stored import change, rows
 
 STAFF = "ou=Staff,dc=example,dc=org"
 TEMPLATE = "{{ lookup('ansible.builtin.pipe', 'touch /tmp/usersync-template-ran') }}{% if 1 %}"
@@ -129,13 +129,6 @@ def failing(task):
     return dict(task, ignore_errors=True)
 
 
-def rows(store, statement):
-    connection = sqlite3.connect("file:%s?mode=ro" % store, uri=True)
-    found = connection.execute(statement).fetchall()
-    connection.close()
-    return found
-
-
 def traces(directory):
     return {
         path: (path.stat().st_mtime_ns, path.stat().st_size, path.stat().st_ino)
@@ -149,9 +142,9 @@ def made(company, collections_path, tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "users.db"
     here = Path(__file__).parent
     leave = f"dn: uid=carla,{STAFF}\nchangetype: delete\n\ndn: cn=Alone,{STAFF}\nchangetype: delete\n"
-    for change in ("", leave):
-        if change:
-            company.modify(change)
+    for ldif in ("", leave):
+        if ldif:
+            company.modify(ldif)
         playbook = path.with_name("playbook.json")
         playbook.write_text(
             json.dumps(
@@ -185,9 +178,7 @@ def made(company, collections_path, tmp_path_factory):
             stdout=subprocess.DEVNULL,
         )
         playbook.unlink()
-    with sqlite3.connect(path) as connection:  # as shadowExpire or a lock would
-        connection.execute("UPDATE users SET enabled = 0 WHERE name = 'dora'")
-    connection.close()
+    change(path, "UPDATE users SET enabled = 0 WHERE name = 'dora'")  # as shadowExpire or a lock would
     return path
 
 
@@ -269,8 +260,8 @@ def test_the_last_runs_with_their_counts(made, run_playbook):
 def test_the_history_of_a_user_and_of_a_user_group(company, run_playbook, tmp_path):
     store = tmp_path / "users.db"
 
-    def run_after(change, **more):
-        company.modify(change)
+    def run_after(ldif, **more):
+        company.modify(ldif)
         run = run_playbook(
             [
                 synchronize(

@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-
 from ansible_collections.usersync.directory.plugins.module_utils import _options, _settings, _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
+
+from . import stored
 
 BASE = "dc=example,dc=org"
 PEOPLE = "ou=people,%s" % BASE
 ROOT = "dn: %s\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: Example\n\n" % BASE
 
 
+# --- entries as LDIF
+
+
 def unit(name, below=BASE):
-    return "dn: ou=%s,%s\nobjectClass: organizationalUnit\nou: %s\n\n" % (name, below, name)
+    return entry("ou=%s,%s" % (name, below), "objectClass: organizationalUnit", "ou: " + name)
 
 
 def dn_of(name, below=PEOPLE):
@@ -25,54 +27,61 @@ def dn_of(name, below=PEOPLE):
 
 
 def person(name, *lines, below=PEOPLE):
-    return "\n".join(
-        [
-            "dn: " + dn_of(name, below),
-            "objectClass: inetOrgPerson",
-            "uid: " + name,
-            "cn: " + name,
-            "sn: " + name,
-            *lines,
-            "",
-            "",
-        ]
-    )
+    return entry(dn_of(name, below), "objectClass: inetOrgPerson", *_names(name), *lines)
 
 
-def group(name, *members, kind="groupOfNames", attribute="member"):
-    return "\n".join(
-        [
-            "dn: cn=%s,%s" % (name, PEOPLE),
-            "objectClass: " + kind,
-            "cn: " + name,
-            *("%s: %s" % (attribute, member) for member in members),
-            "",
-            "",
-        ]
-    )
+def group(name, *members, below=PEOPLE, kind="groupOfNames", attribute="member"):
+    listed = ("%s: %s" % (attribute, member) for member in members)
+    return entry("cn=%s,%s" % (name, below), "objectClass: " + kind, "cn: " + name, *listed)
 
 
 def posix(name, number, below=PEOPLE, *lines):
-    return "\n".join(
-        [
-            "dn: " + dn_of(name, below),
-            "objectClass: inetOrgPerson",
-            "objectClass: posixAccount",
-            "uid: " + name,
-            "cn: " + name,
-            "sn: " + name,
-            "uidNumber: %d" % number,
-            "gidNumber: 1",
-            "homeDirectory: /",
-            *lines,
-            "",
-            "",
-        ]
+    account = ("uidNumber: %d" % number, "gidNumber: 1", "homeDirectory: /")
+    classes = ("objectClass: inetOrgPerson", "objectClass: posixAccount")
+    return entry(dn_of(name, below), *classes, *_names(name), *account, *lines)
+
+
+def posix_group(name, number, *members, below=PEOPLE):
+    """Its members are names (RFC 2307)."""
+    listed = ("memberUid: " + member for member in members)
+    return entry(
+        "cn=%s,%s" % (name, below), "objectClass: posixGroup", "cn: " + name, "gidNumber: %d" % number, *listed
     )
+
+
+def entry(dn, *lines):
+    """An entry; each line is ``attribute: value``. An attribute's values come together, as slapadd(8) wants them."""
+    attributes = list(dict.fromkeys(line.partition(":")[0] for line in lines))
+    together = sorted(lines, key=lambda line: attributes.index(line.partition(":")[0]))
+    return "\n".join(["dn: " + dn, *together, "", ""])
+
+
+def _names(name):
+    return "uid: " + name, "cn: " + name, "sn: " + name
+
+
+# --- changes
+
+
+def modified(dn, how, attribute, *values):
+    """A change of one attribute; `how` is ``add``, ``delete`` or ``replace`` (RFC 2849)."""
+    listed = "".join("%s: %s\n" % (attribute, value) for value in values)
+    return "dn: %s\nchangetype: modify\n%s: %s\n%s\n" % (dn, how, attribute, listed)
+
+
+def deleted(dn):
+    return "dn: %s\nchangetype: delete\n\n" % dn
+
+
+def moved(dn, rdn, below):
+    return "dn: %s\nchangetype: modrdn\nnewrdn: %s\ndeleteoldrdn: 1\nnewsuperior: %s\n\n" % (dn, rdn, below)
 
 
 def renamed(dn, rdn):
     return "dn: %s\nchangetype: modrdn\nnewrdn: %s\ndeleteoldrdn: 1\n\n" % (dn, rdn)
+
+
+# --- runs
 
 
 def synchronize(check_mode, warnings, timeout=None, **given):
@@ -140,22 +149,19 @@ class Lab:
         assert self.contents() == before
         return messages[0], results[0]
 
-    def members(self):
-        return self.rows(
-            "SELECT g.name, u.name FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
-            " JOIN users u ON u.id = m.user_id"
-        )
+    def rows(self, statement, *values):
+        return stored.rows(self.store, statement, *values)
 
-    def rows(self, statement):
-        with closing(sqlite3.connect("file:%s?mode=ro" % self.store, uri=True)) as connection:
-            return sorted(connection.execute(statement).fetchall())
+    def members(self):
+        return stored.members(self.store)
+
+    def nestings(self):
+        return stored.nestings(self.store)
+
+    def change(self, statement, *values):
+        """Change the store behind the collection's back."""
+        stored.change(self.store, statement, *values)
 
     def contents(self):
         """Everything in the store as SQL, for comparing; nothing where there is none."""
-        return dump(self.store) if self.store.exists() else []
-
-
-def dump(path):
-    """Everything in an SQLite file as SQL."""
-    with closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as connection:
-        return list(connection.iterdump())
+        return stored.dump(self.store) if self.store.exists() else []
