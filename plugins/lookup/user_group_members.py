@@ -32,7 +32,7 @@ options:
     default: /var/lib/user_synchronization/users.db
   effective:
     description:
-      - Whether the members of nested user groups are members, too.
+      - Whether the members of nested user groups are members, too. Those of an extinct user group are not.
     type: bool
     default: false
   include_disabled:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from . import _model
 from ._model import path_of
 
-KINDS = ("users", "user_groups", "memberships", "attributes", "renames")
+KINDS = ("users", "user_groups", "memberships", "attributes", "renames", "states")
+_NO_REMOVALS = ("renames", "states")  # what approved_removals does not cover
 
 # From this size on something is looked at by itself, too: a list that reads empty, the members of one group, the values
 # of one field.
@@ -60,6 +61,7 @@ class Owned(NamedTuple):
     user_groups: int
     memberships: int
     values: dict[tuple[str, str], int]  # (kind of record, field) -> records with a value; empty where none is lost
+    claimed_users: int = 0  # all that it has in scope, also those that another synchronization writes
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
@@ -132,6 +134,12 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
         owned.users + owned.user_groups,
         "rename %d of %d users and user groups",
     )
+    judge(
+        "states",
+        sum(map(_is_switched, plan.users)),
+        owned.claimed_users,
+        "enable or disable %d of %d users, as the directory says",
+    )
     return refusals
 
 
@@ -157,6 +165,17 @@ def _ending_groups(plan, state):
         if removed >= _EMPTIED_FROM and emptied and not state.user_groups[change.key].extinct:
             ending.add(change.key)
     return ending
+
+
+def _is_switched(change):
+    """Tell whether the directory enables or disables the user. Who becomes extinct, or returns, counts elsewhere."""
+    before, after = change.before, change.after
+    return (
+        before is not None
+        and after is not None
+        and not (change.adopts or before.extinct or after.extinct)
+        and before.enabled != after.enabled
+    )
 
 
 def _is_renamed(change):
@@ -343,7 +362,7 @@ def refusals(
     return found + [
         refusal
         for refusal in _exceeded(plan, state, owned, settings.removal_limits)
-        if not removals_approved or refusal.limit == "renames"
+        if not removals_approved or refusal.limit in _NO_REMOVALS
     ]
 
 

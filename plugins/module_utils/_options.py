@@ -102,6 +102,7 @@ SYNCHRONIZATION = {
                 "memberships": {"type": "str"},
                 "attributes": {"type": "str"},
                 "renames": {"type": "str"},
+                "states": {"type": "str"},
             },
         },
         "allow_empty": {"type": "bool", "default": False},

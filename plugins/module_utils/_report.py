@@ -13,7 +13,7 @@ What the report needs of the store beyond the plan is asked for in advance: `mem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain, filterfalse
 from typing import Any, NamedTuple
 
@@ -106,15 +106,28 @@ def _visible(record) -> bool:
     return record is not None and record.enabled and not record.extinct
 
 
+def _passing(plan, state) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return which user groups pass their members on to which, before and after: see `_model.passing`."""
+    extinct_before = {key for key, record in state.user_groups.items() if record.extinct}
+    extinct_after = {key for key, record in _groups_after(plan, state).items() if record.extinct}
+    return (
+        _model.passing(state.nestings, extinct_before),
+        _model.passing(_nestings_after(plan, state), extinct_after),
+    )
+
+
 def members_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
     """Return the stored groups whose members come to be, or cease to be, members of another group by nesting."""
-    moving = {child for change in plan.memberships for child in change.user_groups_added + change.user_groups_removed}
-    if not moving:
-        return moving
-    found: set[str] = set()
-    for nestings in (state.nestings, _nestings_after(plan, state)):
-        found |= _reach(moving, nestings)
-    return found & set(state.user_groups)
+    if not any(change.user_groups_added or change.user_groups_removed for change in plan.memberships) and not any(
+        change.before and change.after and bool(change.before.extinct) != bool(change.after.extinct)
+        for change in plan.user_groups
+    ):
+        return set()
+    before, after = _passing(plan, state)
+    moving = {
+        child for key in before.keys() | after.keys() for child in set(before.get(key, ())) ^ set(after.get(key, ()))
+    }
+    return (_model.reach(moving, before) | _model.reach(moving, after)) & set(state.user_groups)
 
 
 def users_to_load(plan: _model.Plan, state: _model.StoredState, nested: Iterable[str]) -> set[str]:
@@ -132,42 +145,56 @@ def users_to_load(plan: _model.Plan, state: _model.StoredState, nested: Iterable
     return users
 
 
-def _reach(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
-    """Return ``start`` and all that can be reached from it; cycles and diamonds are fine."""
-    found, todo = set(), list(start)
-    while todo:
-        node = todo.pop()
-        if node not in found:
-            found.add(node)
-            todo.extend(edges.get(node, ()))
-    return found
-
-
-def _parents(nestings):
-    parents: dict[str, list] = {}
-    for key, children in nestings.items():
-        for child in children:
-            parents.setdefault(child, []).append(key)
-    return parents
+_GROUPS_AT_ONCE = 4096  # so that what is gathered of each group stays small, however many there are
 
 
 def _affected(plan, state, groups, direct_before) -> set[str]:
     """Return the keys of stored groups whose effective members, or the enabled ones among them, differ."""
     if not direct_before:
         return set()
-    parents_before, parents_after = _parents(state.nestings), _parents(_nestings_after(plan, state))
     direct_after = {user: set(keys) for user, keys in direct_before.items()}
     for change in plan.memberships:
         for user in change.users_removed:
             direct_after[user].discard(change.key)
         for user in change.users_added:
             direct_after[user].add(change.key)
-    flipped = {change.reference for change in plan.users if _visible(change.before) != _visible(change.after)}
-    affected: set[str] = set()
-    for user, keys in direct_before.items():
-        before, after = _reach(keys, parents_before), _reach(direct_after[user], parents_after)
-        affected |= before | after if user in flipped else before ^ after
+    switched = {change.reference for change in plan.users if _visible(change.before) != _visible(change.after)}
+    before, after = _passing(plan, state)
+    around_before, around_after = _model.turned(before), _model.turned(after)
+    affected = {
+        *_model.reach({key for user in switched for key in direct_before.get(user, ())}, around_before),
+        *_model.reach({key for user in switched for key in direct_after.get(user, ())}, around_after),
+    }
+    direct = {
+        (frozenset(keys), frozenset(direct_after[user])) for user, keys in direct_before.items() if user not in switched
+    }
+    around = {key for passed in (before, after) for key, nested in passed.items() if nested}
+    for keys_before, keys_after in direct:
+        affected |= (keys_before ^ keys_after) - around
+    several = sorted(around) if direct else []
+    for at in range(0, len(several), _GROUPS_AT_ONCE):
+        affected |= _differing(direct, around_before, around_after, several[at : at + _GROUPS_AT_ONCE])
     return {key for key in affected if key in state.user_groups and key in groups}
+
+
+def _differing(direct, around_before, around_after, groups) -> set[str]:
+    """Return those of the groups in which somebody is, by nesting too, before and not after, or the other way round.
+
+    ``direct``: pairs of the groups that list somebody themselves, before and after. It costs as much as there are
+    edges and pairs, and not their product.
+    """
+    bits = {key: 1 << number for number, key in enumerate(groups)}
+    reached_before = _model.reach_of_each({key for keys, _after in direct for key in keys}, around_before, bits)
+    reached_after = _model.reach_of_each({key for _before, keys in direct for key in keys}, around_after, bits)
+    differing = 0
+    for keys_before, keys_after in direct:
+        mask_before = mask_after = 0
+        for key in keys_before:
+            mask_before |= reached_before[key]
+        for key in keys_after:
+            mask_after |= reached_after[key]
+        differing |= mask_before ^ mask_after
+    return {groups[number] for number in _model.bits_in(differing)}
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

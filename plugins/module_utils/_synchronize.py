@@ -283,7 +283,7 @@ def _owned(settings, store, preset, snapshot, state, plan):
     """Return how much is owned; counted only where it is asked for, for that takes a look at each record."""
     if plan.is_empty and not (snapshot.complete and not snapshot.users):
         return _limits.Owned(0, 0, 0, {})
-    users, user_groups = store.count_owned(settings.name)
+    users, claimed_users, user_groups = store.count_owned(settings.name)
     mapped = {
         "user": [*preset.user_fields, *preset.user_lists],
         "user_group": [*preset.group_fields, *preset.group_lists],
@@ -299,6 +299,7 @@ def _owned(settings, store, preset, snapshot, state, plan):
         user_groups=user_groups,
         memberships=state.membership_count - state.extinct_membership_count,
         values=values_owned,
+        claimed_users=claimed_users,
     )
 
 

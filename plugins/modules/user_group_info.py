@@ -41,7 +41,7 @@ options:
     type: str
   effective:
     description:
-      - Whether the members of nested user groups are members, too.
+      - Whether the members of nested user groups are members, too. Those of an extinct user group are not.
     type: bool
     default: false
   include_disabled:

@@ -210,6 +210,12 @@ options:
         description:
           - Users and user groups that get another name.
         type: str
+      states:
+        description:
+          - Users that the directory enables or disables, among all that the synchronization has in scope. So lost
+            rights, or a clock that is wrong, neither lock everybody out nor let everybody in.
+          - Users that become extinct, or return, do not count here.
+        type: str
   allow_empty:
     description:
       - Whether a read that finds no user at all may go on. It is else refused, in the first run, too.
@@ -689,7 +695,8 @@ refused:
   contains:
     limit:
       description:
-        - The limit that the run would exceed, V(users), V(user_groups), V(memberships), V(attributes) or V(renames).
+        - The limit that the run would exceed, V(users), V(user_groups), V(memberships), V(attributes), V(renames) or
+          V(states).
           Else V(scope_change), V(allow_empty), V(collisions), V(unresolved_members), V(approved_plan) or
           V(approved_removals).
       type: str

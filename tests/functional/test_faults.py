@@ -159,7 +159,9 @@ class Lab:
             "store": str(self.store),
             "scope_change": True,
             "allow_empty": True,
-            "removal_limits": dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames"), "100%"),
+            "removal_limits": dict.fromkeys(
+                ("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%"
+            ),
             **more,
         }
         return synchronize(check_mode, self.warnings, timeout, **options)

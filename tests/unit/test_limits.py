@@ -43,6 +43,7 @@ def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), 
         len(state.user_groups),
         state.membership_count,
         values,
+        sum(1 for each in state.users.values() if each.record.claimed and not each.record.extinct),
     )
     digests = _plan.plan_digest(plan), _plan.removals_digest(plan)
     refusals = _limits.refusals(
@@ -200,6 +201,34 @@ def test_renames():
     assert judge(store, [user(body.key, "n" + body.name) for body in people(5)] + people(100)[5:], groups).limits == [
         "renames"
     ]
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_states(enabled):
+    """All of a small company locked at once, or let in at once: by lost rights, or by a clock."""
+    store = stored(20, enabled=not enabled)
+    assert judge(store, people(20, enabled=enabled)).limits == ["states"]
+    assert judge(store, people(10, enabled=enabled) + people(20, enabled=not enabled)[10:]).limits == []
+    found = judge(store, people(11, enabled=enabled) + people(20, enabled=not enabled)[11:])
+    assert [(each.would_remove, each.of, each.option) for each in found.refusals] == [(11, 20, "removal_limits.states")]
+    assert judge(store, people(20, enabled=enabled), removal_limits={"states": "100%"}).limits == []
+    assert (
+        judge(
+            store, people(20, enabled=enabled), approved_plan=judge(store, people(20, enabled=enabled)).digests[0]
+        ).limits
+        == []
+    )
+    removed = judge(store, people(19, enabled=enabled))
+    assert judge(store, people(19, enabled=enabled), approved_removals=removed.digests[1]).limits == ["states"]
+
+
+def test_states_are_not_those_of_the_extinct_and_of_who_returns():
+    store = stored(20)
+    nobody_may = {"removal_limits": {"users": "100%", "states": "0"}}
+    assert judge(store, people(1), **nobody_may).limits == []
+    store.run(people(1))
+    assert judge(store, people(20), **nobody_may).limits == []
+    assert judge(store, [user("new", enabled=False), *people(1)], **nobody_may).limits == []
 
 
 def test_nobody_at_all():

@@ -97,6 +97,7 @@ def effective_members(path):
         for group, child in connection.execute("SELECT user_group_id, nested_id FROM nestings"):
             nested.setdefault(group, set()).add(child)
         visible = {user for (user,) in connection.execute("SELECT id FROM users WHERE enabled AND extinct IS NULL")}
+        extinct = {group for (group,) in connection.execute("SELECT id FROM user_groups WHERE extinct IS NOT NULL")}
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         # What no foreign key of that table says.
         assert connection.execute(
@@ -112,7 +113,7 @@ def effective_members(path):
             node = todo.pop()
             if node not in reached:
                 reached.add(node)
-                todo.extend(nested.get(node, ()))
+                todo.extend(nested.get(node, set()) - extinct)
         everybody = set().union(*(members.get(node, set()) for node in reached))
         where, node = [], group
         while node is not None:

@@ -54,31 +54,30 @@ def look_up(store: Store, wanted: Wanted) -> dict[str, list[dict[str, Any]]]:
     """
     tree = store._tree()
     nested = _nested(store)
+    extinct = {number for number, reason in store._rows("SELECT id, extinct FROM user_groups") if reason is not None}
+    passing = _model.passing(nested, extinct) if wanted.effective else {}
     me = _synchronization(store, wanted.synchronization)
     group = None if wanted.user_group is None else _user_group(store, tree, wanted)
-    visible = {
-        number
-        for number, extinct in store._rows("SELECT id, extinct FROM user_groups")
-        if wanted.include_extinct or extinct is None
-    }
+    visible = tree.groups.keys() if wanted.include_extinct else tree.groups.keys() - extinct
+    paths = {number: tree.path(number) for number in visible}
+    in_order = sorted(visible, key=lambda number: by_path(paths[number]))
 
-    _want_users(store, wanted, me, None if group is None else _reach(group, nested if wanted.effective else {}))
+    _want_users(store, wanted, me, None if group is None else _model.reach([group], passing))
     users = user_records(store)
-    groups_of = _groups_of_wanted_users(store, nested if wanted.effective else {})
-    for number, record in users.items():
-        record["user_groups"] = _paths(tree, groups_of.get(number, set()) & visible)
-
+    groups_of = _groups_of_wanted_users(store, passing, in_order)
     if group is not None:
         chosen = {group}
     else:
         chosen = {number for number in visible if me is None or tree.groups[number].synchronization == me}
         if wanted.user is not None:
             chosen &= set().union(*groups_of.values())
-    names = _names_in(store, wanted, chosen, nested if wanted.effective else {})
+    for number, record in users.items():
+        record["user_groups"] = [paths[each] for each in groups_of.pop(number, ())]
+    names = _names_in(store, wanted, chosen, passing)
     records = _group_records(store, tree, chosen)
     for number, record in records.items():
         record["members"] = names[number]
-        record["user_groups"] = _paths(tree, nested.get(number, set()) & visible)
+        record["user_groups"] = sorted((paths[each] for each in nested.get(number, ()) if each in paths), key=by_path)
     return {
         "user_groups": sorted(records.values(), key=lambda record: by_path(record["path"])),
         "users": sorted(users.values(), key=lambda record: (name_key(record["name"]), by_path(record["home"]))),
@@ -89,10 +88,6 @@ def look_up(store: Store, wanted: Wanted) -> dict[str, list[dict[str, Any]]]:
 def by_path(path: str) -> tuple[str, ...]:
     """Return what to sort paths by, so that a user group stands before those below it."""
     return tuple(name_key(name) for name in _model.split_path(path))
-
-
-def _paths(tree: Any, numbers: Iterable[int]) -> list[str]:
-    return sorted(map(tree.path, numbers), key=by_path)
 
 
 def _synchronization(store: Store, name: str | None) -> int | None:
@@ -131,18 +126,6 @@ def _nested(store: Store) -> dict[int, set[int]]:
     return nested
 
 
-def _reach(group: int, edges: dict[int, set[int]]) -> set[int]:
-    """Return the group and all that can be reached from it; cycles are fine."""
-    found: set[int] = set()
-    todo = [group]
-    while todo:
-        number = todo.pop()
-        if number not in found:
-            found.add(number)
-            todo += edges.get(number, ())
-    return found
-
-
 def _visible_users(wanted: Wanted) -> str:
     return ("" if wanted.include_disabled else " AND u.enabled <> 0") + (
         "" if wanted.include_extinct else " AND u.extinct IS NULL"
@@ -164,20 +147,29 @@ def _want_users(store: Store, wanted: Wanted, me: int | None, groups: set[int] |
     )
 
 
-def _groups_of_wanted_users(store: Store, nested: dict[int, set[int]]) -> dict[int, set[int]]:
-    """Return the groups that list each user in wanted_ids, and those that have such a group nested in them."""
-    around: dict[int, set[int]] = {}
-    for group, inner in nested.items():
-        for number in inner:
-            around.setdefault(number, set()).add(group)
-    reached: dict[int, set[int]] = {}
-    groups_of: dict[int, set[int]] = {}
+def _groups_of_wanted_users(store: Store, passing: dict[int, list[int]], in_order: list[int]) -> dict[int, list[int]]:
+    """Return {user in wanted_ids: the groups that list it, and those that such a group passes it on to}.
+
+    Of the groups ``in_order``, and in this order. It costs as much as what it returns, and one look at each nesting.
+    """
+    place = {number: at for at, number in enumerate(in_order)}
+    around = [number for number in in_order if passing.get(number)]
+    direct: dict[int, list[int]] = {}
     for user, group in store._rows(
         "SELECT m.user_id, m.user_group_id FROM wanted_ids w CROSS JOIN memberships m WHERE m.user_id = w.id"
     ):
-        if group not in reached:
-            reached[group] = _reach(group, around)
-        groups_of.setdefault(user, set()).update(reached[group])
+        direct.setdefault(user, []).append(group)
+    reached = _model.reach_of_each(
+        set().union(*direct.values()), _model.turned(passing), {number: 1 << at for at, number in enumerate(around)}
+    )
+    groups_of: dict[int, list[int]] = {}
+    for user, groups in direct.items():
+        mask = 0
+        for group in groups:
+            mask |= reached[group]
+        places = {place[group] for group in groups if group in place}
+        places.update(place[around[at]] for at in _model.bits_in(mask))
+        groups_of[user] = [in_order[at] for at in sorted(places)]
     return groups_of
 
 
@@ -213,22 +205,33 @@ def user_records(store: Store) -> dict[int, dict[str, Any]]:
     }
 
 
-def _names_in(store: Store, wanted: Wanted, groups: set[int], nested: dict[int, set[int]]) -> dict[int, list[str]]:
-    """Return the names of the members of each group."""
-    reached = {group: _reach(group, nested) for group in groups}
-    store._want("wanted_groups", ((number,) for number in set().union(*reached.values())))
-    listed: dict[int, dict[int, str]] = {}
+def _names_in(store: Store, wanted: Wanted, groups: set[int], passing: dict[int, list[int]]) -> dict[int, list[str]]:
+    """Return the names of the members of each group, sorted. It costs as much as what it returns."""
+    store._want("wanted_groups", ((number,) for number in _model.reach(groups, passing)))
+    listed: dict[int, list[int]] = {}
+    name_of: dict[int, str] = {}
     for group, user, name in store._rows(
         "SELECT m.user_group_id, u.id, u.name FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
         " WHERE m.user_group_id = w.id AND u.id = m.user_id" + _visible_users(wanted)
     ):
-        listed.setdefault(group, {})[user] = name
+        listed.setdefault(group, []).append(user)
+        name_of[user] = name
+    in_order = sorted(name_of, key=lambda user: (name_key(name_of[user]), name_of[user]))
+    place = {user: at for at, user in enumerate(in_order)}
+    places = {group: [place[user] for user in users] for group, users in listed.items()}
+    sources = list(places)
+    reached = _model.reach_of_each(
+        [group for group in groups if passing.get(group)],
+        passing,
+        {group: 1 << at for at, group in enumerate(sources)},
+    )
     names = {}
-    for group, inner in reached.items():
-        members: dict[int, str] = {}
-        for number in inner:
-            members.update(listed.get(number, {}))
-        names[group] = sorted(members.values(), key=lambda name: (name_key(name), name))
+    for group in groups:
+        if group in reached:
+            members = set().union(*(places[sources[at]] for at in _model.bits_in(reached[group])))
+        else:
+            members = set(places.get(group, ()))
+        names[group] = [name_of[in_order[at]] for at in sorted(members)]
     return names
 
 

@@ -498,8 +498,10 @@ class Store:
         )
         return {sid: _foreign_reference(identity, key) for sid, identity, key in rows}
 
-    def count_owned(self, synchronization: str) -> tuple[int, int]:
-        """Return how many users and user groups the synchronization writes that are not extinct."""
+    def count_owned(self, synchronization: str) -> tuple[int, int, int]:
+        """Return how many users the synchronization writes, how many it claims, and how many user groups it has: those
+        that are not extinct.
+        """
         me = self._synchronization(synchronization)
         of_others = self._row(
             "SELECT count(*) FROM synchronizations s CROSS JOIN claims o CROSS JOIN users u CROSS JOIN claims c"
@@ -507,9 +509,9 @@ class Store:
             " AND u.extinct IS NULL AND c.synchronization_id = ?1 AND c.user_id = u.id",
             (me,),
         )[0]
-        users = self._count_users(me) - of_others
+        users = self._count_users(me)
         groups = self._row("SELECT count(*) FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL", (me,))
-        return users, groups[0]
+        return users - of_others, users, groups[0]
 
     def mark(self, synchronization: str) -> _model.Mark | None:
         """Return up to where the last applied run has read the directory; None where nothing tells."""
