@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import tempfile
 from pathlib import Path
 
 from ansible_collections.usersync.directory.plugins.module_utils import (
@@ -24,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
 from support.histories import directories
+from support.scratch import scratch_folder
 from support.snapshots import DIRECTORY, group, policies, user
 
 OTHER_DIRECTORY = _model.Directory("dc=other#1", "openldap")
@@ -144,8 +144,8 @@ def effective_members(path):
     ),
 )
 def test_histories(by_hand, steps):
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "users.db")
+    with scratch_folder() as folder:
+        path = str(folder / "users.db")
         if by_hand:
             with sqlite.open_store(path) as store:
                 make_user(
@@ -219,8 +219,8 @@ def leaving(path, name, state):
     )
 )
 def test_what_is_held_and_what_others_have_survives(steps):
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "users.db")
+    with scratch_folder() as folder:
+        path = str(folder / "users.db")
         for name, (users, groups), how, chosen in steps:
             if how in ("released", "absent"):
                 if Path(path).exists():
