@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 Row = tuple[Any, ...]
 
@@ -73,8 +74,63 @@ def homes(store: Path | str) -> list[tuple[str, str]]:
     return rows(store, "SELECT u.name, g.name FROM users u JOIN user_groups g ON g.id = u.home_id")
 
 
+def users_by_path(store: Path | str) -> dict[str, str | None]:
+    """{path of a user: its stable key, or None if it was made by hand}. Names with a slash are not escaped."""
+    return {
+        f"{home}/{name}": key
+        for home, name, key in rows(
+            store,
+            """
+            WITH RECURSIVE paths (id, path) AS (
+                SELECT id, name FROM user_groups WHERE parent_id IS NULL
+                UNION ALL SELECT g.id, p.path || '/' || g.name FROM user_groups g JOIN paths p ON g.parent_id = p.id)
+            SELECT p.path, u.name, u.key FROM users u JOIN paths p ON p.id = u.home_id""",
+        )
+    }
+
+
+def user_groups_by_path(store: Path | str) -> dict[str, str | None]:
+    """{path of a user group: its stable key, or None if no synchronization owns it}."""
+    return dict(
+        rows(
+            store,
+            """
+            WITH RECURSIVE paths (id, path, key) AS (
+                SELECT id, name, key FROM user_groups WHERE parent_id IS NULL
+                UNION ALL SELECT g.id, p.path || '/' || g.name, g.key
+                FROM user_groups g JOIN paths p ON g.parent_id = p.id)
+            SELECT path, key FROM paths""",
+        )
+    )
+
+
+def members_by_key(store: Path | str) -> set[tuple[str | None, str | None]]:
+    """(user group, user) of each membership, by stable key."""
+    return set(
+        rows(
+            store,
+            "SELECT g.key, u.key FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
+            " JOIN users u ON u.id = m.user_id",
+        )
+    )
+
+
+def problems(store: Path | str) -> list[Row]:
+    """What is wrong with the store itself, whatever was synchronized: nothing, after each run."""
+    return [
+        *(row for row in rows(store, "PRAGMA integrity_check") if row != ("ok",)),
+        *rows(store, "PRAGMA foreign_key_check"),
+        # No foreign key says that a member exists.
+        *rows(store, "SELECT 'membership of nobody', * FROM memberships WHERE user_id NOT IN (SELECT id FROM users)"),
+        *rows(store, "SELECT 'no name_key', id, name FROM users WHERE name_key IS NULL"),
+        *rows(store, "SELECT 'no name_key', id, name FROM user_groups WHERE name_key IS NULL"),
+    ]
+
+
 @contextmanager
 def _reading(store: Path | str) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+    """Nothing is left beside the file: without a WAL there, it is read as one that nobody changes."""
+    how = "mode=ro" if Path(f"{store}-wal").exists() else "immutable=1"
+    with closing(sqlite3.connect(f"file:{quote(str(store))}?{how}", uri=True)) as connection:
         connection.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
         yield connection

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import sys
+import sysconfig
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,16 @@ MODULE_UTILS = PLUGINS / "module_utils"
 MODULES = sorted((PLUGINS / "modules").glob("*.py"))
 PREFIX = "ansible_collections.usersync.directory."
 ALL_MODULE_UTILS = sorted(MODULE_UTILS.rglob("*.py"))
+TESTS = CHECKOUT / "tests"
+ALL_TESTS = sorted(TESTS.rglob("*.py"))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@cache
 def imports(path: Path) -> set[str]:
     """What a file imports at run time, anywhere in it: dotted names, those of this collection from ``plugins.`` on."""
     found = set()
@@ -41,7 +52,7 @@ def imports(path: Path) -> set[str]:
         for each in ast.iter_child_nodes(node):
             visit(each)
 
-    visit(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+    visit(parsed(path))
     return found
 
 
@@ -58,13 +69,26 @@ def under(name: str, *packages: str) -> bool:
     return any(name == package or name.startswith(package + ".") for package in packages)
 
 
+def is_of_python(name: str) -> bool:
+    """Whether a module comes with Python. (sys.stdlib_module_names came with 3.10.)"""
+    top = name.partition(".")[0]
+    if top in sys.builtin_module_names:
+        return True
+    found = importlib.util.find_spec(top)
+    return (
+        found is not None
+        and Path(found.origin or "").is_relative_to(sysconfig.get_path("stdlib"))
+        and ("site-packages" not in found.origin)
+    )
+
+
 def below(folder: str) -> list[Path]:
     return sorted((MODULE_UTILS / folder).rglob("*.py"))
 
 
 def section(path: Path, variable: str) -> str:
     """The text that a plugin assigns to DOCUMENTATION, or a doc fragment's class to it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == variable:
             return ast.literal_eval(node.value)
     raise LookupError(f"{path} has no {variable}")
@@ -82,13 +106,12 @@ def test_directory_and_store_do_not_know_each_other():
     assert breaking(below("_store"), lambda name: under(name, "plugins.module_utils._directory", "ldap3")) == []
 
 
-@pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.stdlib_module_names came with Python 3.10")
 @pytest.mark.parametrize("name", ["_limits.py", "_plan.py", "_report.py"])
 def test_the_pure_parts_import_only_the_model(name):
     path = MODULE_UTILS / name
 
     def is_forbidden(imported: str) -> bool:
-        if imported.partition(".")[0] in sys.stdlib_module_names or imported == "plugins.module_utils":
+        if is_of_python(imported) or imported == "plugins.module_utils":
             return False
         return not under(imported, "plugins.module_utils._model")
 
@@ -133,3 +156,40 @@ def test_the_version_is_that_of_the_newest_release():
 def test_no_sanity_test_is_ignored():
     ignoring = [path.name for path in (CHECKOUT / "tests" / "sanity").glob("ignore-*.txt") if path.read_text().strip()]
     assert ignoring == []
+
+
+# --- the tests themselves
+
+
+def test_no_test_imports_another():
+    """What several share is in tests/support."""
+    assert len(ALL_TESTS) > 50
+    assert breaking(ALL_TESTS, lambda name: name.rpartition(".")[2].startswith("test_")) == []
+
+
+def test_only_its_own_tests_know_the_private_parts_of_the_wire():
+    """What takes its bytes from there would be wrong in the same way: tests/support/ber.py makes them."""
+    using = {
+        path.name
+        for path in ALL_TESTS
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and ast.unparse(node.value).rpartition(".")[2] == "wire"
+    }
+    assert using <= {"test_wire.py"}
+    assert breaking(ALL_TESTS, lambda name: "_directory.wire._" in name) == []
+
+
+def test_only_one_place_of_the_tests_opens_a_store_with_sqlite():
+    """Apart from the tests of SQLite's files: so that the others can be run on another store."""
+    opening = {
+        str(path.relative_to(TESTS)) for path in ALL_TESTS if any(under(name, "sqlite3") for name in imports(path))
+    }
+    assert opening == {
+        "support/stored.py",
+        "functional/test_crashes.py",
+        "unit/test_backups.py",
+        "unit/test_earlier_versions.py",
+        "unit/test_sqlite_file.py",
+    }

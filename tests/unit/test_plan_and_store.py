@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from pathlib import Path
 
 from ansible_collections.usersync.directory.plugins.module_utils import (
@@ -21,9 +19,11 @@ from ansible_collections.usersync.directory.plugins.module_utils._store import s
 from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
 from hypothesis import given
 from hypothesis import strategies as st
+from support import histories, stored
 from support.examples import examples
+from support.folders import scratch_folder
 from support.histories import directories
-from support.scratch import scratch_folder
+from support.plans import run_record
 from support.snapshots import DIRECTORY, group, policies, user
 
 OTHER_DIRECTORY = _model.Directory("dc=other#1", "openldap")
@@ -68,57 +68,41 @@ def report_in(store, name, snapshot, state, plan):
     return _report.make_report(plan, snapshot, state, looked, 1000, with_diff=True)
 
 
-def run_record(plan):
-    return {
-        "time": 1,
-        "salt": SALT,
-        "selected": {},
-        "scope": {},
-        "settings": {},
-        "settings_digest": "",
-        "server": "",
-        "mode": "full",
-        "counts": {},
-        "plan_digest": "",
-        "changed": not plan.is_empty,
-        "seconds": 0.0,
-        "history_days": 365,
-    }
+def apply(store, plan):
+    store.apply(plan, run_record(salt=SALT, changed=not plan.is_empty))
+    store.commit()
 
 
 def effective_members(path):
-    """Return {group path: (all effective members, visible ones)}, read from the file by other means."""
-    with sqlite3.connect(path) as connection:
-        parents = dict(connection.execute("SELECT id, parent_id FROM user_groups"))
-        names = dict(connection.execute("SELECT id, name FROM user_groups"))
-        members, nested = {}, {}
-        for group, user in connection.execute("SELECT user_group_id, user_id FROM memberships"):
-            members.setdefault(group, set()).add(user)
-        for group, child in connection.execute("SELECT user_group_id, nested_id FROM nestings"):
-            nested.setdefault(group, set()).add(child)
-        visible = {user for (user,) in connection.execute("SELECT id FROM users WHERE enabled AND extinct IS NULL")}
-        extinct = {group for (group,) in connection.execute("SELECT id FROM user_groups WHERE extinct IS NOT NULL")}
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        # What no foreign key of that table says.
-        assert connection.execute(
-            "SELECT count(*) FROM memberships WHERE user_id NOT IN (SELECT id FROM users)"
-        ).fetchone() == (0,)
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("SELECT count(*) FROM users WHERE name_key IS NULL").fetchone() == (0,)
-    connection.close()
+    """{path of a user group: (all effective members, those whom look-ups show)}, found by other means; users are ids.
+
+    The store itself has no problem, whatever came before.
+    """
+    assert stored.problems(path) == []
+    names = {
+        number: (parent, name)
+        for number, parent, name in stored.rows(path, "SELECT id, parent_id, name FROM user_groups")
+    }
+    members, nested = {}, {}
+    for number, member in stored.rows(path, "SELECT user_group_id, user_id FROM memberships"):
+        members.setdefault(number, set()).add(member)
+    for number, child in stored.rows(path, "SELECT user_group_id, nested_id FROM nestings"):
+        nested.setdefault(number, set()).add(child)
+    visible = set(stored.values(path, "SELECT id FROM users WHERE enabled AND extinct IS NULL"))
+    extinct = set(stored.values(path, "SELECT id FROM user_groups WHERE extinct IS NOT NULL"))
     found = {}
-    for group in names:
-        reached, todo = set(), [group]
+    for number in names:
+        reached, todo = set(), [number]
         while todo:
             node = todo.pop()
             if node not in reached:
                 reached.add(node)
                 todo.extend(nested.get(node, set()) - extinct)
         everybody = set().union(*(members.get(node, set()) for node in reached))
-        where, node = [], group
+        where, node = [], number
         while node is not None:
-            where.append(names[node])
-            node = parents[node]
+            node, name = names[node]
+            where.append(name)
         found["/".join(reversed(where))] = (everybody, everybody & visible)
     return found
 
@@ -131,13 +115,7 @@ def effective_members(path):
             st.sampled_from(sorted(SYNCHRONIZATIONS)),
             directories(),
             st.booleans(),
-            st.fixed_dictionaries(
-                {
-                    "user_collision": st.sampled_from(("skip", "overwrite", "merge")),
-                    "user_extinction": st.sampled_from(("skip", "disable", "delete")),
-                    "user_group_extinction": st.sampled_from(("skip", "delete")),
-                }
-            ),
+            histories.policies(),
         ),
         min_size=1,
         max_size=6,
@@ -160,8 +138,7 @@ def test_histories(by_hand, steps):
                 report = report_in(store, name, snapshot, state, dry)
             with sqlite.open_store(path) as store:
                 plan = plan_in(store, name, users, groups, leave_out, chosen)[2]
-                store.apply(plan, run_record(plan))
-                store.commit()
+                apply(store, plan)
             assert _plan.plan_digest(plan) == _plan.plan_digest(dry), "the dry run told the truth"
             check_report(report, before, effective_members(path))
             assert claimed <= claims(path, name) | (set(claimed) - {body.key for body in users}), "who is listed stays"
@@ -172,19 +149,18 @@ def test_histories(by_hand, steps):
 
 
 def memberships(path):
-    """{(synchronization of the group, its id, user id)} read from the file by other means."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        return set(
-            connection.execute(
-                "SELECT s.name, g.id, m.user_id FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
-                " LEFT JOIN synchronizations s ON s.id = g.synchronization_id"
-            )
+    """{(synchronization of the group, its id, user id)}."""
+    return set(
+        stored.rows(
+            path,
+            "SELECT s.name, g.id, m.user_id FROM memberships m JOIN user_groups g ON g.id = m.user_group_id"
+            " LEFT JOIN synchronizations s ON s.id = g.synchronization_id",
         )
+    )
 
 
 def users_in(path):
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        return dict(connection.execute("SELECT id, extinct FROM users"))
+    return set(stored.values(path, "SELECT id FROM users"))
 
 
 def leaving(path, name, state):
@@ -195,8 +171,7 @@ def leaving(path, name, state):
     with sqlite.open_store(path) as store:
         planned = _synchronize._plan_leaving(settings, store, 0, 0, None)
         if not planned.is_nothing:
-            store.apply(planned.plan, run_record(planned.plan))
-            store.commit()
+            apply(store, planned.plan)
 
 
 @examples(100)
@@ -206,13 +181,7 @@ def leaving(path, name, state):
             st.sampled_from(sorted(SYNCHRONIZATIONS)),
             directories(),
             st.sampled_from(("run", "run", "hold", "released", "absent")),
-            st.fixed_dictionaries(
-                {
-                    "user_collision": st.sampled_from(("skip", "merge")),
-                    "user_extinction": st.sampled_from(("skip", "disable", "delete")),
-                    "user_group_extinction": st.sampled_from(("skip", "delete")),
-                }
-            ),
+            histories.policies(user_collision=("skip", "merge")),
         ),
         min_size=2,
         max_size=7,
@@ -242,8 +211,7 @@ def test_what_is_held_and_what_others_have_survives(steps):
                             or set(change.users_removed) <= extinct | {"#"}
                             and not (set(change.user_groups_removed) & set(snapshot.user_groups))
                         ), change
-                store.apply(plan, run_record(plan))
-                store.commit()
+                apply(store, plan)
             effective_members(path)  # which looks whether the file is sound
 
 
@@ -257,7 +225,7 @@ def check_leaving(path, name, how):
     assert {key: claims(path, key) for key in kept} == kept, "what others claim stays theirs"
     now = memberships(path)
     if how == "released":
-        assert users_in(path).keys() == people.keys()
+        assert users_in(path) == people
         assert {row[1:] for row in now} == {row[1:] for row in members}
     else:
         assert {row for row in others if row[1] in users_in(path)} <= {row[1:] for row in now}
@@ -271,8 +239,7 @@ def test_a_group_stays_as_long_as_somebody_elses_user_sits_in_it(tmp_path):
     def run(name, users, groups):
         with sqlite.open_store(path) as store:
             plan = plan_in(store, name, users, groups, False, {"user_group_extinction": "delete"})[2]
-            store.apply(plan, run_record(plan))
-            store.commit()
+            apply(store, plan)
         return plan
 
     run("one", [ann], [ward])
@@ -291,8 +258,7 @@ def test_whose_claim_was_the_last_goes_on_to_keep_the_extinct_user(tmp_path):
     def run(name, users, groups):
         with sqlite.open_store(path) as store:
             plan = plan_in(store, name, users, groups, False, skip)[2]
-            store.apply(plan, run_record(plan))
-            store.commit()
+            apply(store, plan)
         return plan
 
     run("two", [user("u0", "ann")], [])
@@ -305,17 +271,17 @@ def test_whose_claim_was_the_last_goes_on_to_keep_the_extinct_user(tmp_path):
 
 
 def claims(path, name):
+    """Stable keys of the users that a synchronization claims, those who are extinct apart."""
     if not Path(path).exists():
         return set()
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute(
+    return set(
+        stored.values(
+            path,
             "SELECT u.key FROM claims c JOIN users u ON u.id = c.user_id"
             " JOIN synchronizations s ON s.id = c.synchronization_id WHERE s.name = ? AND u.extinct IS NULL",
-            (name,),
+            name,
         )
-        found = {key for (key,) in rows}
-    connection.close()
-    return found
+    )
 
 
 def check_report(report, before, after):

@@ -11,7 +11,7 @@ import io
 
 import pytest
 
-pytest.importorskip("ansible", reason="filters run where ansible-core is")
+pytest.importorskip("ansible", reason="comes with ansible-core")
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.usersync.directory.plugins.filter import summary_html, summary_markdown, to_csv
