@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from support.dirsrv import DirectoryServer
+from support.modules import Modules
 from support.samba import SambaDC
 from support.slapd import Slapd
 
@@ -70,6 +71,13 @@ def dirsrv() -> Iterator[DirectoryServer]:
     """A 389 Directory Server that holds only its suffix; each test works below an entry of its own."""
     with DirectoryServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def run_module() -> Iterator[Modules]:
+    """``run_module("user", options, check_mode=True)`` runs a module in a process of its own; its result."""
+    with Modules() as modules:
+        yield modules
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Users of the directory that meet records made by hand, under each user_collision, through Ansible.
+"""Users of the directory that meet records made by hand, under each user_collision.
 
 usersync.directory.user makes the records; what came of them is looked at with plain SQL.
 """
@@ -11,78 +11,61 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.lab import PEOPLE, ROOT, deleted, dn_of, over_tls, person, unit
 from support.slapd import Slapd
 from support.stored import rows
 
 DOMAIN = "S-1-5-21-11-22-33"
-PEOPLE = "ou=People,dc=example,dc=org"
 
-COMPANY = f"""\
-dn: dc=example,dc=org
-objectClass: dcObject
-objectClass: organization
-dc: example
-o: Example
 
-dn: {PEOPLE}
-objectClass: organizationalUnit
-ou: People
+def with_sid(name, number, *lines):
+    return person(name, "objectClass: sambaSamAccount", "sambaSID: %s-%d" % (DOMAIN, number), *lines)
 
-dn: uid=ann,{PEOPLE}
-objectClass: inetOrgPerson
-objectClass: sambaSamAccount
-uid: ann
-cn: Ann
-sn: Ann
-mail: ann@example.org
-sambaSID: {DOMAIN}-1001
 
-dn: uid=bob,{PEOPLE}
-objectClass: inetOrgPerson
-objectClass: sambaSamAccount
-uid: bob
-cn: Bob
-sn: Bob
-sambaSID: {DOMAIN}-1002
-"""
+def company_with(email="ann@example.org", first_number=1001):
+    """Ann and bob, who have SIDs."""
+    ann, bob = with_sid("ann", first_number, "mail: " + email), with_sid("bob", first_number + 1)
+    return ROOT + unit("people") + ann + bob
 
 
 @pytest.fixture(scope="module")
 def company():
-    with Slapd(ldif=COMPANY) as server:
+    with Slapd(ldif=company_with()) as server:
         yield server
 
 
-def synchronize(directory, store, /, **more):
-    options = {
-        "name": "staff",
-        "user_group": "All/Staff",
-        "server": directory.ldaps_url,
-        "ca_path": str(directory.ca.cert),
-        "use_ldap": True,
-        "login": directory.admin_dn,
-        "password": directory.password,
-        "distinguished_name": PEOPLE,
-        "ldap_parameters": {"preset": "openldap_samba"},
-        "store": str(store),
-        "removal_limits": {"users": "1"},
-        **more,  # a record that is overwritten is one that is removed
-    }
-    return {"name": "Synchronize", "usersync.directory.user_synchronization": options}
+@pytest.fixture
+def synchronize(run_module):
+    """One run of the module, ``synchronize(directory, store, option=...)``; its result."""
+
+    def run(directory, store, /, check_mode=False, **more):
+        options = {
+            "distinguished_name": PEOPLE,
+            "ldap_parameters": {"preset": "openldap_samba"},
+            "removal_limits": {"users": "1"},  # a record that is overwritten is one that is removed
+            **more,
+        }
+        return run_module("user_synchronization", over_tls(directory, store, **options), check_mode=check_mode)
+
+    return run
 
 
-def by_hand(store, name, user_group, /, **more):
-    return {
-        "name": "By hand",
-        "usersync.directory.user": {
+@pytest.fixture
+def by_hand(run_module):
+    """Make a record by hand."""
+
+    def run(store, name, user_group, /, **more):
+        options = {
             "store": str(store),
             "name": name,
             "user_group": user_group,
             "attributes": {"email": "hand@example.org"},
             "local_attributes": {"badge": "7"},
             **more,
-        },
-    }
+        }
+        return run_module("user", options)
+
+    return run
 
 
 def people(store):
@@ -116,73 +99,52 @@ CASES = [
 ]
 
 
-def test_a_record_made_by_hand(company, run_playbook, tmp_path):
-    tasks = []
-    for number, (policy, name, user_group, sid, _outcome, _reason) in enumerate(CASES):
-        store = tmp_path / str(number)
-        synchronization = synchronize(company, store, user_collision=policy)
-        tasks += [
-            by_hand(store, name, user_group, sid=sid),
-            dict(synchronization, check_mode=True),
-            synchronization,
-            synchronization,
-        ]
-    run = run_playbook(tasks)
-    assert run.rc == 0, run.output
-    for number, (policy, name, _user_group, _sid, outcome, reason) in enumerate(CASES):
-        dry, first, second = run.results[4 * number + 1 : 4 * number + 4]
-        assert dry["plan_digest"] == first["plan_digest"] and dry["collisions"] == first["collisions"]
-        assert second["changed"] is False, (policy, name)
-        expected = (
-            []
-            if reason is None
-            else [{"kind": "user", "name": "ann", "path": "All/Staff", "dn": "uid=ann,%s" % PEOPLE, "reason": reason}]
-        )
-        assert first["collisions"] == second["collisions"] == expected, "reported, and again in the next run"
-        if reason is None:
-            assert first["users"]["updated"] == ["ann"] and first["users"]["created"] == ["bob"]
-        assert people(tmp_path / str(number)) == outcome, (policy, name)
+@pytest.mark.parametrize(("policy", "name", "user_group", "sid", "outcome", "reason"), CASES)
+def test_a_record_made_by_hand(company, synchronize, by_hand, tmp_path, policy, name, user_group, sid, outcome, reason):
+    store = tmp_path / "users.db"
+    by_hand(store, name, user_group, sid=sid)
+    dry, first, second = (synchronize(company, store, dry, user_collision=policy) for dry in (True, False, False))
+    assert dry["plan_digest"] == first["plan_digest"] and dry["collisions"] == first["collisions"]
+    assert second["changed"] is False
+    expected = (
+        []
+        if reason is None
+        else [{"kind": "user", "name": "ann", "path": "All/Staff", "dn": dn_of("ann"), "reason": reason}]
+    )
+    assert first["collisions"] == second["collisions"] == expected, "reported, and again in the next run"
+    if reason is None:
+        assert first["users"]["updated"] == ["ann"] and first["users"]["created"] == ["bob"]
+    assert people(store) == outcome
 
 
-def test_who_was_adopted_is_released_and_who_was_overwritten_is_deleted(run_playbook, tmp_path):
-    merged, overwritten = tmp_path / "merged.db", tmp_path / "overwritten.db"
-    with Slapd(ldif=COMPANY) as directory:
-        assert (
-            run_playbook(
-                [
-                    by_hand(merged, "ann", "All/Staff"),
-                    synchronize(directory, merged, user_collision="merge"),
-                    by_hand(overwritten, "ann", "All/Staff"),
-                    synchronize(directory, overwritten, user_collision="overwrite"),
-                ]
-            ).rc
-            == 0
-        )
-        directory.modify("dn: uid=ann,%s\nchangetype: delete\n" % PEOPLE)
-        run = run_playbook([synchronize(directory, store, user_extinction="delete") for store in (merged, overwritten)])
-        assert run.rc == 0, run.output
-    assert people(merged) == [(*MERGED[:4], False), BOB]
-    assert people(overwritten) == [BOB]
+def test_who_was_adopted_is_released_and_who_was_overwritten_is_deleted(synchronize, by_hand, tmp_path):
+    stores = {policy: tmp_path / policy for policy in ("merge", "overwrite")}
+    with Slapd(ldif=company_with()) as directory:
+        for policy, store in stores.items():
+            by_hand(store, "ann", "All/Staff")
+            synchronize(directory, store, user_collision=policy)
+        directory.modify(deleted(dn_of("ann")))
+        for store in stores.values():
+            synchronize(directory, store, user_extinction="delete")
+    assert people(stores["merge"]) == [(*MERGED[:4], False), BOB]
+    assert people(stores["overwrite"]) == [BOB]
 
 
-def test_a_record_of_another_directory_is_always_left(company, run_playbook, tmp_path):
-    policies = ("skip", "overwrite", "merge")
-    with Slapd(ldif=COMPANY.replace("ann@example.org", "first@example.org").replace("-1001", "-2001")) as other:
-        run = run_playbook(
-            [
-                task
-                for policy in policies
-                for task in (
-                    synchronize(other, tmp_path / policy, name="first"),
-                    synchronize(company, tmp_path / policy, user_collision=policy),
-                )
-            ]
-        )
-    assert run.rc == 0, run.output
-    for policy, result in zip(policies, run.results[1::2]):
-        assert [(each["name"], each["reason"]) for each in result["collisions"]] == [
-            ("ann", "the name is taken"),
-            ("bob", "another user has its SID"),
-        ]
-        assert result["users"]["created"] == []
-        assert people(tmp_path / policy) == [("Staff", "ann", "first@example.org", {}, True), BOB]
+@pytest.mark.parametrize("policy", ["skip", "overwrite", "merge"])
+def test_a_record_of_another_directory_is_always_left(company, other_company, synchronize, tmp_path, policy):
+    store = tmp_path / "users.db"
+    synchronize(other_company, store, name="first")
+    result = synchronize(company, store, user_collision=policy)
+    assert [(each["name"], each["reason"]) for each in result["collisions"]] == [
+        ("ann", "the name is taken"),
+        ("bob", "another user has its SID"),
+    ]
+    assert result["users"]["created"] == []
+    assert people(store) == [("Staff", "ann", "first@example.org", {}, True), BOB]
+
+
+@pytest.fixture(scope="module")
+def other_company():
+    """Ann and bob of another directory: only bob has the SID that he has in the first one."""
+    with Slapd(ldif=company_with("first@example.org").replace("-1001", "-2001")) as server:
+        yield server

@@ -5,106 +5,70 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from support.lab import BASE, ROOT, dn_of, entry, group, over_tls, person, unit
 from support.slapd import Slapd
 
 MANY = 100_000
+READER, READER_PASSWORD = "cn=reader," + BASE, "Heron-8-lattice-Mp27"
+WARDS, HOMES, CROWD = "ou=Wards," + BASE, "ou=Nursing homes,ou=Wards," + BASE, "ou=Crowd," + BASE
+ZOE = dn_of("zoe", WARDS)
 
-TREE = """\
-dn: dc=example,dc=org
-objectClass: dcObject
-objectClass: organization
-dc: example
-o: Example
 
-dn: ou=Wards,dc=example,dc=org
-objectClass: organizationalUnit
-ou: Wards
+def company_with(users):
+    """So many users in one container, beside a few of all that there is."""
+    return "".join(
+        [
+            ROOT,
+            *(unit(name) for name in ("Wards", "Empty", "Crowd")),
+            entry("cn=Devices," + BASE, "objectClass: applicationProcess", "cn: Devices"),
+            entry("cn=pump 1,cn=Devices," + BASE, "objectClass: device", "cn: pump 1"),
+            entry(
+                "ou=Elsewhere," + BASE,
+                "objectClass: referral",
+                "objectClass: extensibleObject",
+                "ou: Elsewhere",
+                "ref: ldap://other.example/ou=Elsewhere," + BASE,
+            ),
+            entry(
+                "cn=Nurses \\2B night\\, east," + WARDS,
+                "objectClass: groupOfNames",
+                "cn: Nurses + night, east",
+                "member: " + ZOE,
+            ),
+            person("zoe", below=WARDS),
+            person("Anna", below=WARDS),
+            unit("Nursing homes", WARDS),
+            group("doctors", ZOE, below=HOMES),
+            group("aardvarks", ZOE, below=CROWD),
+            entry(
+                READER,
+                "objectClass: organizationalRole",
+                "objectClass: simpleSecurityObject",
+                "cn: reader",
+                "userPassword: " + READER_PASSWORD,
+            ),
+            *(person("u%d" % number, below=CROWD) for number in range(users)),
+        ]
+    )
 
-dn: ou=Empty,dc=example,dc=org
-objectClass: organizationalUnit
-ou: Empty
 
-dn: ou=Crowd,dc=example,dc=org
-objectClass: organizationalUnit
-ou: Crowd
-
-dn: cn=Devices,dc=example,dc=org
-objectClass: applicationProcess
-cn: Devices
-
-dn: cn=pump 1,cn=Devices,dc=example,dc=org
-objectClass: device
-cn: pump 1
-
-dn: ou=Elsewhere,dc=example,dc=org
-objectClass: referral
-objectClass: extensibleObject
-ou: Elsewhere
-ref: ldap://other.example/ou=Elsewhere,dc=example,dc=org
-
-dn: cn=Nurses \\2B night\\, east,ou=Wards,dc=example,dc=org
-objectClass: groupOfNames
-cn: Nurses + night, east
-member: uid=zoe,ou=Wards,dc=example,dc=org
-
-dn: uid=zoe,ou=Wards,dc=example,dc=org
-objectClass: inetOrgPerson
-uid: zoe
-cn: Zoë
-sn: Zoë
-
-dn: uid=Anna,ou=Wards,dc=example,dc=org
-objectClass: inetOrgPerson
-uid: Anna
-cn: Anna
-sn: Anna
-
-dn: ou=Nursing homes,ou=Wards,dc=example,dc=org
-objectClass: organizationalUnit
-ou: Nursing homes
-
-dn: cn=doctors,ou=Nursing homes,ou=Wards,dc=example,dc=org
-objectClass: groupOfNames
-cn: doctors
-member: uid=zoe,ou=Wards,dc=example,dc=org
-
-dn: cn=aardvarks,ou=Crowd,dc=example,dc=org
-objectClass: groupOfNames
-cn: aardvarks
-member: uid=zoe,ou=Wards,dc=example,dc=org
-"""
-
-CROWD = "".join(
-    f"\ndn: uid=u{number},ou=Crowd,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: u{number}\ncn: u\nsn: u\n"
-    for number in range(MANY)
-)
+# It holds for the reader, but not page by page: as in many installations.
+LIMIT = "limits users size.soft=500 size.hard=500 size.prtotal=unlimited"
 
 
 @pytest.fixture(scope="module")
 def company():
-    """Its limit on what one search returns holds for the reader, but not page by page: as in many installations."""
-    settings = "limits users size.soft=500 size.hard=500 size.prtotal=unlimited"
-    with Slapd(ldif=TREE + CROWD, settings=settings) as server:
-        server.modify(
-            "dn: cn=reader,dc=example,dc=org\nobjectClass: organizationalRole\n"
-            "objectClass: simpleSecurityObject\ncn: reader\nuserPassword: Heron-8-lattice-Mp27\n"
-        )
+    with Slapd(ldif=company_with(1200), settings=LIMIT) as server:
         yield server
 
 
-def look(directory, register="r", /, **more):
-    options = {
-        "server": directory.ldaps_url,
-        "ca_path": str(directory.ca.cert),
-        "use_ldap": True,
-        "login": "cn=reader,dc=example,dc=org",
-        "password": "Heron-8-lattice-Mp27",
-    }
-    options = {option: value for option, value in dict(options, **more).items() if value is not None}
-    return {"name": "Look", "usersync.directory.directory_info": options, "register": register}
+def look(directory, /, **more):
+    """The options of directory_info, and with a name and a store those of a synchronization."""
+    options = over_tls(directory, "", login=READER, password=READER_PASSWORD)
+    for option in ("name", "user_group", "store"):
+        del options[option]
+    return {**options, **more}
 
 
 def brief(result):
@@ -116,17 +80,15 @@ def brief(result):
 
 @pytest.mark.versions
 def test_what_the_server_is_and_what_lies_in_it(company, run_playbook):
-    run = run_playbook(
-        [
-            look(company),
-            look(company, distinguished_name="ou=wards, DC=example,dc=org"),
-            look(company, distinguished_name=["dc=example,dc=org"], depth=3, limit=9),
-            look(company, search="NURS*"),
-            look(company, search="nurs*", distinguished_name="ou=Nursing homes,ou=Wards,dc=example,dc=org"),
-        ],
-        "--check",
-        "--diff",
-    )
+    wanted = [
+        {},
+        {"distinguished_name": "ou=wards, DC=example,dc=org"},
+        {"distinguished_name": [BASE], "depth": 3, "limit": 9},
+        {"search": "NURS*"},
+        {"search": "nurs*", "distinguished_name": HOMES},
+    ]
+    tasks = [{"name": "Look", "usersync.directory.directory_info": look(company, **more)} for more in wanted]
+    run = run_playbook(tasks, "--check", "--diff")
     assert run.rc == 0, run.output
     server, wards, tree, found, elsewhere = run.results
     assert all(result["changed"] is False and "diff" not in result for result in run.results)
@@ -161,11 +123,11 @@ def test_what_the_server_is_and_what_lies_in_it(company, run_playbook):
         ("cn=Nurses \\2B night\\2C east,ou=Wards", "Nurses + night, east", "group", False),
     ]
     assert elsewhere["entries"] == [found["entries"][0]]
-    assert "Heron-8-lattice-Mp27" not in run.output
+    assert READER_PASSWORD not in run.output
 
 
-def test_all_levels_where_the_limit_is_not_met(company, run_playbook):
-    (result,) = run_playbook([look(company, distinguished_name="ou=Wards,dc=example,dc=org", depth=9)]).results
+def test_all_levels_where_the_limit_is_not_met(company, run_module):
+    result = run_module("directory_info", look(company, distinguished_name=WARDS, depth=9))
     assert result["truncated"] is False
     assert [entry["name"] for entry in result["entries"]] == [
         "Nursing homes",
@@ -176,30 +138,17 @@ def test_all_levels_where_the_limit_is_not_met(company, run_playbook):
     ]
 
 
-def test_the_dn_that_is_shown_is_one_that_a_synchronization_takes(company, run_playbook, tmp_path):
-    group = next(
-        entry
-        for entry in run_playbook([look(company, search="nurs*")]).results[0]["entries"]
-        if entry["type"] == "group"
-    )
-    task = {
-        "usersync.directory.user_synchronization": dict(
-            look(company)["usersync.directory.directory_info"],
-            name="n",
-            distinguished_name=group["dn"],
-            store=str(tmp_path / "users.db"),
-        )
-    }
-    assert run_playbook([task]).results[0]["users"]["created"] == ["zoe"]
+def test_the_dn_that_is_shown_is_one_that_a_synchronization_takes(company, run_module, tmp_path):
+    found = run_module("directory_info", look(company, search="nurs*"))["entries"]
+    (dn,) = (entry["dn"] for entry in found if entry["type"] == "group")
+    options = look(company, name="n", distinguished_name=dn, store=str(tmp_path / "users.db"))
+    assert run_module("user_synchronization", options)["users"]["created"] == ["zoe"]
 
 
-def test_a_hundred_thousand_entries(company, run_playbook):
-    crowd = "ou=Crowd,dc=example,dc=org"
-    started = time.monotonic()
-    first, all_of_them = run_playbook(
-        [look(company, distinguished_name=crowd), look(company, distinguished_name=crowd, limit=MANY + 1)]
-    ).results
-    print("two playbook tasks on %d entries: %.1f s" % (MANY, time.monotonic() - started))
+def test_a_hundred_thousand_entries(run_module):
+    with Slapd(ldif=company_with(MANY), settings=LIMIT) as company:
+        first = run_module("directory_info", look(company, distinguished_name=CROWD))
+        all_of_them = run_module("directory_info", look(company, distinguished_name=CROWD, limit=MANY + 1))
     assert first["truncated"] is True and len(first["entries"]) == 1000
     assert [entry["name"] for entry in first["entries"][:3]] == ["aardvarks", "u0", "u1"]
     assert all_of_them["truncated"] is False and len(all_of_them["entries"]) == MANY + 1
@@ -228,43 +177,42 @@ WRONG = [
 ]
 
 
-def test_errors_name_the_option(company, run_playbook):
-    run = run_playbook([dict(look(company, **wrong), ignore_errors=True) for wrong, _message in WRONG])
-    assert len(run.results) == len(WRONG), run.output
-    for (wrong, beginning), result in zip(WRONG, run.results):
-        assert result.get("msg", "").startswith(beginning), (wrong, result)
-        assert "Traceback" not in repr(result) and "\n" not in result["msg"]
+@pytest.mark.parametrize(("wrong", "beginning"), WRONG)
+def test_errors_name_the_option(company, run_module, wrong, beginning):
+    result = run_module.fails("directory_info", look(company, **wrong))
+    assert result["msg"].startswith(beginning)
+    assert "Traceback" not in repr(result) and "\n" not in result["msg"]
 
 
-@pytest.mark.versions
-def test_active_directory(samba, run_playbook):
-    unit = "OU=Browse,%s" % samba.base_dn
-    samba.modify("dn: %s\nobjectClass: organizationalUnit\n" % unit)
-    samba.create_users(["browser"], unit)
+def test_active_directory(samba, run_module):
+    below = "OU=Browse,%s" % samba.base_dn
+    samba.modify("dn: %s\nobjectClass: organizationalUnit\n" % below)
+    samba.create_users(["browser"], below)
     samba.modify(
-        f"dn: CN=Readers,{unit}\nobjectClass: group\nsAMAccountName: Readers\ndisplayName: Those who read\n\n"
-        f"dn: CN=PC1,{unit}\nobjectClass: computer\nsAMAccountName: PC1$\n\n"
-        f"dn: OU=Inner,{unit}\nobjectClass: organizationalUnit\n"
+        entry(
+            "CN=Readers," + below,
+            "objectClass: group",
+            "sAMAccountName: Readers",
+            "displayName: Those who read",
+        )
+        + entry("CN=PC1," + below, "objectClass: computer", "sAMAccountName: PC1$")
+        + entry("OU=Inner," + below, "objectClass: organizationalUnit")
     )
-    connection = {
+    options = {
         "server": "localhost",
         "ca_path": str(samba.ca.cert),
-        "use_ldap": None,
         "login": samba.login,
         "password": samba.password,
     }
-    server = look(samba, **connection)
-    below = look(samba, **connection, distinguished_name="{{ r.default_naming_context }}")
-    run = run_playbook(
-        [
-            server,
-            below,
-            look(samba, "unit", **connection, distinguished_name=unit),
-            look(samba, "found", **connection, search="*who re*"),
-        ]
+    server = run_module("directory_info", options)
+    domain, unit, found = (
+        run_module("directory_info", {**options, **more})
+        for more in (
+            {"distinguished_name": server["default_naming_context"]},
+            {"distinguished_name": below},
+            {"search": "*who re*"},
+        )
     )
-    assert run.rc == 0, run.output
-    server, domain, unit, found = run.results
     assert server["directory_type"] == "active_directory"
     assert server["naming_contexts"][0] == server["default_naming_context"] == samba.base_dn
     assert server["supports"]["dirsync"] is True and "GSSAPI" in server["supports"]["sasl_mechanisms"]

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""usersync.directory.user_synchronization as a user meets it: ansible-playbook against a real OpenLDAP server.
+"""usersync.directory.user_synchronization as a user meets it, against a real OpenLDAP server.
+
+What is about Ansible goes through ansible-playbook, all else through the module as a program.
 
 What the store holds is looked at with plain SQL, what the directory holds with ldapsearch.
 """
@@ -13,72 +15,28 @@ import stat
 from pathlib import Path
 
 import pytest
+from support.lab import BASE, ROOT, deleted, dn_of, group, modified, moved, over_tls, person, renamed, unit
+from support.modules import shown
 from support.slapd import Slapd
 from support.stored import homes, members, nestings, rows, values
 
-COMPANY = """\
-dn: dc=example,dc=org
-objectClass: dcObject
-objectClass: organization
-dc: example
-o: Example
+STAFF, GUESTS = "ou=Staff," + BASE, "ou=Guests," + BASE
+NIGHT, NURSES = "cn=Night," + STAFF, "cn=Nurses," + STAFF
 
-dn: ou=Staff,dc=example,dc=org
-objectClass: organizationalUnit
-ou: Staff
-
-dn: ou=Guests,dc=example,dc=org
-objectClass: organizationalUnit
-ou: Guests
-
-dn: uid=agnes,ou=Staff,dc=example,dc=org
-objectClass: inetOrgPerson
-uid: agnes
-cn: Agnès Müller
-sn: Müller
-displayName: Agnès Müller
-mail: agnes@example.org
-title: Head nurse
-
-dn: uid=bert,ou=Staff,dc=example,dc=org
-objectClass: inetOrgPerson
-uid: bert
-cn: Bert
-sn: Bert
-
-dn: uid=carla,ou=Staff,dc=example,dc=org
-objectClass: inetOrgPerson
-uid: carla
-cn: Carla
-sn: Carla
-
-dn: uid=gast,ou=Guests,dc=example,dc=org
-objectClass: inetOrgPerson
-uid: gast
-cn: Gast
-sn: Gast
-
-dn: cn=Nurses,ou=Staff,dc=example,dc=org
-objectClass: groupOfNames
-cn: Nurses
-description: On the wards
-member: uid=agnes,ou=Staff,dc=example,dc=org
-member: uid=gast,ou=Guests,dc=example,dc=org
-member: uid=nobody,ou=Staff,dc=example,dc=org
-
-dn: cn=Night,ou=Staff,dc=example,dc=org
-objectClass: groupOfNames
-cn: Night
-member: uid=bert,ou=Staff,dc=example,dc=org
-
-dn: cn=All staff,ou=Staff,dc=example,dc=org
-objectClass: groupOfNames
-cn: All staff
-member: cn=Nurses,ou=Staff,dc=example,dc=org
-member: cn=Night,ou=Staff,dc=example,dc=org
-"""
-
-STAFF = "ou=Staff,dc=example,dc=org"
+COMPANY = "".join(
+    [
+        ROOT,
+        unit("Staff"),
+        unit("Guests"),
+        person("agnes", "displayName: Agnès Müller", "mail: agnes@example.org", "title: Head nurse", below=STAFF),
+        person("bert", below=STAFF),
+        person("carla", below=STAFF),
+        person("gast", below=GUESTS),
+        group("Nurses", dn_of("agnes", STAFF), dn_of("gast", GUESTS), dn_of("nobody", STAFF), below=STAFF),
+        group("Night", dn_of("bert", STAFF), below=STAFF),
+        group("All staff", NURSES, NIGHT, below=STAFF),
+    ]
+)
 
 
 @pytest.fixture
@@ -94,20 +52,19 @@ def lasting_company():
         yield server
 
 
-def synchronize(directory, store_path, register="r", /, **more):
-    options = {
-        "name": "staff",
-        "user_group": "All/Staff",
-        "server": directory.ldaps_url,
-        "ca_path": str(directory.ca.cert),
-        "use_ldap": True,
-        "login": directory.admin_dn,
-        "password": directory.password,
-        "distinguished_name": STAFF,
-        "store": str(store_path),
-    }
-    options = {option: value for option, value in dict(options, **more).items() if value is not None}
-    return {"name": "Synchronize", "usersync.directory.user_synchronization": options, "register": register}
+def options(directory, store, /, **more):
+    return over_tls(directory, store, **{"distinguished_name": STAFF, **more})
+
+
+@pytest.fixture
+def synchronize(run_module):
+    """One run of the module, ``synchronize(directory, store, option=...)``; its result."""
+
+    def run(directory, store, /, *, check_mode=False, diff=False, **more):
+        given = options(directory, store, **more)
+        return run_module("user_synchronization", given, check_mode=check_mode, diff=diff)
+
+    return run
 
 
 def everything(directory):
@@ -134,17 +91,18 @@ RESULT_KEYS = {
 
 
 @pytest.mark.versions
-def test_check_look_apply_look_repeat(company, run_playbook, tmp_path):
+def test_check_look_apply_look_repeat(company, run_playbook, run_module, tmp_path):
     store = tmp_path / "state" / "users.db"
+    task = {"usersync.directory.user_synchronization": options(company, store), "register": "r"}
 
-    dry = run_playbook([synchronize(company, store)], "--check", "--diff")
+    dry = run_playbook([task], "--check", "--diff")
     assert dry.rc == 0, dry.output
     dry_result = dry.results[0]
     assert set(dry_result).issuperset(RESULT_KEYS)
     assert not store.parent.exists(), "a dry run leaves no file and no directory"
     assert "+user group All/Staff/Nurses" in dry.output and "+    member agnes" in dry.output
 
-    real = run_playbook([synchronize(company, store)])
+    real = run_playbook([task])
     assert real.rc == 0, real.output
     result = real.results[0]
     assert set(result).issuperset(RESULT_KEYS) and "diff" not in result
@@ -175,41 +133,26 @@ def test_check_look_apply_look_repeat(company, run_playbook, tmp_path):
     assert company.password not in real.output + dry.output + repr(result)
 
     before = everything(store.parent)
-    again = run_playbook([synchronize(company, store), synchronize(company, store)], "--check")
-    assert again.rc == 0, again.output
+    for _again in range(2):
+        run_module("user_synchronization", options(company, store), check_mode=True)
     assert everything(store.parent) == before, "looking leaves no trace"
-    again = run_playbook([synchronize(company, store)])
-    result = again.results[0]
-    assert result["changed"] is False and result["changed_groups"] == []
-    assert result["unchanged_groups"] == ["All/Staff/All staff", "All/Staff/Night", "All/Staff/Nurses"]
+    again = run_module("user_synchronization", options(company, store))
+    assert again["changed"] is False and again["changed_groups"] == []
+    assert again["unchanged_groups"] == ["All/Staff/All staff", "All/Staff/Night", "All/Staff/Nurses"]
 
 
-def test_exactly_what_changed_is_reported(company, run_playbook, tmp_path):
+def test_exactly_what_changed_is_reported(company, synchronize, tmp_path):
     store = tmp_path / "users.db"
-    assert run_playbook([synchronize(company, store)]).rc == 0
-    company.modify("""\
-dn: cn=Night,ou=Staff,dc=example,dc=org
-changetype: modify
-add: member
-member: uid=carla,ou=Staff,dc=example,dc=org
-
-dn: uid=bert,ou=Staff,dc=example,dc=org
-changetype: modrdn
-newrdn: uid=albert
-deleteoldrdn: 1
-
-dn: cn=Night,ou=Staff,dc=example,dc=org
-changetype: modify
-delete: member
-member: uid=bert,ou=Staff,dc=example,dc=org
--
-add: member
-member: uid=albert,ou=Staff,dc=example,dc=org
-""")
-    run = run_playbook([synchronize(company, store, "dry"), synchronize(company, store)], "--diff", "--check")
-    assert run.rc == 0, run.output
-    result = run_playbook([synchronize(company, store)]).results[0]
-    assert result["plan_digest"] == run.results[0]["plan_digest"]
+    synchronize(company, store)
+    company.modify(
+        modified(NIGHT, "add", "member", dn_of("carla", STAFF))
+        + renamed(dn_of("bert", STAFF), "uid=albert")
+        + modified(NIGHT, "delete", "member", dn_of("bert", STAFF))
+        + modified(NIGHT, "add", "member", dn_of("albert", STAFF))
+    )
+    dry = synchronize(company, store, check_mode=True, diff=True)
+    result = synchronize(company, store)
+    assert result["plan_digest"] == dry["plan_digest"]
     assert [
         (entry["path"], entry["changes"], entry["members_added"], entry["members_removed"])
         for entry in result["changed_groups"]
@@ -218,47 +161,41 @@ member: uid=albert,ou=Staff,dc=example,dc=org
     assert result["unchanged_groups"] == ["All/Staff/Nurses"]
     assert result["users"]["renamed"] == [{"name": "albert", "previous_name": "bert"}]
     assert members(store) == [("Night", "albert"), ("Night", "carla"), ("Nurses", "agnes"), ("Nurses", "gast")]
-    assert "+    member carla" in run.output and "agnes" not in run.output.split("after")[-1].split("user ")[0]
+    assert "+    member carla" in shown(dry) and "agnes" not in shown(dry)
 
 
-def test_who_leaves_is_disabled_and_leaves_the_groups(company, run_playbook, tmp_path):
+def test_who_leaves_is_disabled_and_leaves_the_groups(company, synchronize, tmp_path):
     store = tmp_path / "users.db"
-    assert run_playbook([synchronize(company, store)]).rc == 0
-    company.modify("dn: uid=agnes,ou=Staff,dc=example,dc=org\nchangetype: delete\n")
-    result = run_playbook([synchronize(company, store)]).results[0]
+    synchronize(company, store)
+    company.modify(deleted(dn_of("agnes", STAFF)))
+    result = synchronize(company, store)
     assert result["users"]["extinct"] == result["users"]["disabled"] == ["agnes"]
     assert result["changed_groups"][0]["members_removed"] == ["agnes"]
     assert rows(store, "SELECT name, enabled, extinct FROM users WHERE NOT enabled") == [("agnes", 0, "gone")]
 
-    company.modify(
-        "dn: uid=carla,ou=Staff,dc=example,dc=org\nchangetype: modrdn\nnewrdn: uid=carla\n"
-        "deleteoldrdn: 1\nnewsuperior: ou=Guests,dc=example,dc=org\n"
-    )
-    result = run_playbook([synchronize(company, store, user_extinction="delete")]).results[0]
+    company.modify(moved(dn_of("carla", STAFF), "uid=carla", GUESTS))
+    result = synchronize(company, store, user_extinction="delete")
     assert result["users"]["deleted"] == ["agnes", "carla"], "whom the earlier policy left, the new one removes"
     assert values(store, "SELECT name FROM users") == ["bert", "gast"]
 
 
-def test_names_swapped_in_one_run(company, run_playbook, tmp_path):
+def test_names_swapped_in_one_run(company, synchronize, tmp_path):
     store = tmp_path / "users.db"
-    assert run_playbook([synchronize(company, store)]).rc == 0
+    synchronize(company, store)
     keys = dict(rows(store, "SELECT name, key FROM users"))
     for old, new in (("agnes", "x"), ("bert", "agnes"), ("x", "bert")):
-        company.modify(
-            "dn: uid=%s,ou=Staff,dc=example,dc=org\nchangetype: modrdn\nnewrdn: uid=%s\ndeleteoldrdn: 1\n" % (old, new)
-        )
-    result = run_playbook([synchronize(company, store)]).results[0]
+        company.modify(renamed(dn_of(old, STAFF), "uid=" + new))
+    result = synchronize(company, store)
     assert [entry["name"] for entry in result["users"]["renamed"]] == ["agnes", "bert"]
     swapped = dict(rows(store, "SELECT name, key FROM users"))
     assert (swapped["agnes"], swapped["bert"]) == (keys["bert"], keys["agnes"])
 
 
-def test_containers_become_user_groups(lasting_company, run_playbook, tmp_path):
-    tasks = [
+def test_containers_become_user_groups(lasting_company, synchronize, tmp_path):
+    units, both = (
         synchronize(lasting_company, tmp_path / structure, group_structure=structure)
         for structure in ("organizational_units", "both")
-    ]
-    units, both = run_playbook(tasks).results
+    )
     assert [entry["path"] for entry in units["changed_groups"]] == ["All/Staff/Staff"]
     assert units["changed_groups"][0]["members_added"] == ["agnes", "bert", "carla"]
     assert [entry["path"] for entry in both["changed_groups"]] == [
@@ -270,11 +207,10 @@ def test_containers_become_user_groups(lasting_company, run_playbook, tmp_path):
     assert homes(tmp_path / "both") == [(name, "Staff") for name in ("agnes", "bert", "carla", "gast")]
 
 
-def test_changing_the_target_moves_the_tree(lasting_company, run_playbook, tmp_path):
+def test_changing_the_target_moves_the_tree(lasting_company, synchronize, tmp_path):
     store = tmp_path / "users.db"
-    first, second = run_playbook(
-        [synchronize(lasting_company, store), synchronize(lasting_company, store, user_group="All/People/Here")]
-    ).results
+    synchronize(lasting_company, store)
+    second = synchronize(lasting_company, store, user_group="All/People/Here")
     assert {tuple(entry["changes"]) for entry in second["changed_groups"]} == {("moved",)}
     assert second["changed_groups"][0]["previous_path"] == "All/Staff/All staff"
     assert len(second["users"]["moved"]) == 4
@@ -289,23 +225,19 @@ def test_changing_the_target_moves_the_tree(lasting_company, run_playbook, tmp_p
     ], "the empty old target is gone"
 
 
-def test_two_synchronizations_share_a_user(company, run_playbook, tmp_path):
+def test_two_synchronizations_share_a_user(company, synchronize, tmp_path):
     store = tmp_path / "users.db"
-    guests = {"name": "guests", "user_group": "All/Guests", "distinguished_name": "ou=Guests,dc=example,dc=org"}
-    first, second, third = run_playbook(
-        [synchronize(company, store), synchronize(company, store, **guests), synchronize(company, store)]
-    ).results
+    guests = {"name": "guests", "user_group": "All/Guests", "distinguished_name": GUESTS}
+    synchronize(company, store)
+    second, third = synchronize(company, store, **guests), synchronize(company, store)
     assert second["users"]["created"] == [] and second["summary"]["users"]["claimed"] == 1
     assert third["changed"] is False
-    company.modify(
-        "dn: cn=Nurses,ou=Staff,dc=example,dc=org\nchangetype: modify\ndelete: member\n"
-        "member: uid=gast,ou=Guests,dc=example,dc=org\n"
-    )
-    result = run_playbook([synchronize(company, store)]).results[0]
+    company.modify(modified(NURSES, "delete", "member", dn_of("gast", GUESTS)))
+    result = synchronize(company, store)
     assert result["users"]["extinct"] == [], "the other synchronization still has him"
     assert result["changed_groups"][0]["members_removed"] == ["gast"]
     assert rows(store, "SELECT name, enabled, extinct FROM users WHERE name = 'gast'") == [("gast", 1, None)]
-    result = run_playbook([synchronize(company, store, **guests)]).results[0]
+    result = synchronize(company, store, **guests)
     assert result["users"]["moved"] == [{"name": "gast", "home": "All/Guests", "previous_home": "All/Staff"}]
 
 
@@ -337,84 +269,95 @@ BAD_INPUT = [
 ]
 
 
-def test_bad_input_fails_with_a_sentence_and_leaves_the_store(lasting_company, run_playbook, tmp_path):
+@pytest.mark.parametrize(("wrong", "option"), BAD_INPUT)
+def test_bad_input_fails_with_a_sentence_and_leaves_the_store(
+    lasting_company, run_module, first_store, tmp_path, wrong, option
+):
     store = tmp_path / "users.db"
-    (tmp_path / "folder").mkdir()
-    assert run_playbook([synchronize(lasting_company, store)]).rc == 0
-    before = store.read_bytes()
-    tasks = []
-    for wrong, _option in BAD_INPUT:
-        wrong = dict(wrong, store=str(tmp_path / "folder")) if wrong.get("store") else wrong
-        tasks.append(dict(synchronize(lasting_company, store, **wrong), ignore_errors=True))
+    store.write_bytes(first_store.read_bytes())
+    wrong = dict(wrong, store=str(tmp_path)) if wrong.get("store") else wrong
+    ran = run_module.run("user_synchronization", options(lasting_company, store, **wrong))
+    assert ran.result["failed"]
+    message = ran.result["msg"]
+    print(message)
+    assert option in message
+    assert "Traceback" not in ran.output
+    assert "\n" not in message and lasting_company.password not in message
+    assert store.read_bytes() == first_store.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def first_store(lasting_company, run_module, tmp_path_factory):
+    """The store as the first run leaves it."""
+    store = tmp_path_factory.mktemp("first") / "users.db"
+    run_module("user_synchronization", options(lasting_company, store))
+    return store
+
+
+def test_a_task_fails_and_the_play_can_go_on(lasting_company, run_playbook, tmp_path):
+    """As a module's failure comes to a play."""
+    tasks = [
+        {
+            "usersync.directory.user_synchronization": options(lasting_company, tmp_path / "users.db", **wrong),
+            "ignore_errors": True,
+        }
+        for wrong, _option in (BAD_INPUT[0], BAD_INPUT[8])
+    ]
     run = run_playbook(tasks)
-    assert len(run.results) == len(BAD_INPUT), run.output
-    for (wrong, option), result in zip(BAD_INPUT, run.results):
-        message = result["msg"]
-        print("%s: %s" % (wrong, message))
-        assert option in message, (wrong, message)
-        assert "Traceback" not in repr(result), (wrong, result)
-        assert "\n" not in message and lasting_company.password not in message
-    assert "ignored=%d " % len(BAD_INPUT) in run.output, "each has failed"
-    assert store.read_bytes() == before
-    assert "Traceback" not in run.output
+    assert run.rc == 0 and "ignored=2 " in run.output, "each has failed"
+    first, second = run.results
+    assert first["msg"].startswith("distinguished_name: ") and "found in ldap_parameters" in second["msg"]
+    assert "Traceback" not in run.output and "Traceback" not in repr(run.results)
 
 
-def test_another_directory_under_the_same_name_is_refused(lasting_company, run_playbook, tmp_path):
+def test_another_directory_under_the_same_name_is_refused(lasting_company, synchronize, run_module, tmp_path):
     store = tmp_path / "users.db"
+    synchronize(lasting_company, store)
     with Slapd(ldif=COMPANY) as twin:
-        first, second = run_playbook(
-            [synchronize(lasting_company, store), dict(synchronize(twin, store), ignore_errors=True)]
-        ).results
+        second = run_module.fails("user_synchronization", options(twin, store))
     assert second["msg"].startswith("name: the synchronization 'staff' belongs to")
     assert len(rows(store, "SELECT * FROM runs")) == 1
 
 
-def test_no_encryption_goes_only_when_written_out_and_warns(lasting_company, run_playbook, tmp_path):
-    plain = synchronize(lasting_company, tmp_path / "users.db", server=lasting_company.ldap_url, ca_path=None)
-    refused = run_playbook([plain])
-    assert refused.rc != 0 and "encryption" in refused.results[0]["msg"]
-    plain["usersync.directory.user_synchronization"]["encryption"] = "none"
-    run = run_playbook([plain])
-    assert run.rc == 0, run.output
-    assert "encryption: none" in " ".join(str(warning) for warning in run.results[0]["warnings"])
+def test_no_encryption_goes_only_when_written_out_and_warns(lasting_company, run_module, tmp_path):
+    plain = options(lasting_company, tmp_path / "users.db", server=lasting_company.ldap_url, ca_path=None)
+    refused = run_module.fails("user_synchronization", plain)
+    assert "encryption" in refused["msg"]
+    result = run_module("user_synchronization", {**plain, "encryption": "none"})
+    assert "encryption: none" in " ".join(str(warning) for warning in result["warnings"])
 
 
 @pytest.mark.versions
 @pytest.mark.parametrize("encryption", ("start_tls", "ldaps"))
-def test_start_tls_and_ldaps_verify_an_address(lasting_company, run_playbook, tmp_path, encryption):
+def test_start_tls_and_ldaps_verify_an_address(lasting_company, synchronize, tmp_path, encryption):
     url = lasting_company.ldap_url if encryption == "start_tls" else lasting_company.ldaps_url
-    run = run_playbook([synchronize(lasting_company, tmp_path / "users.db", server=url, encryption=encryption)])
-    assert run.rc == 0, run.output
+    synchronize(lasting_company, tmp_path / "users.db", server=url, encryption=encryption)
 
 
-def test_external_over_ldapi(lasting_company, run_playbook, tmp_path):
-    run = run_playbook(
-        [
-            synchronize(
-                lasting_company,
-                tmp_path / "users.db",
-                server=lasting_company.ldapi_url,
-                encryption="none",
-                authentication="external",
-                login=None,
-                password=None,
-                ca_path=None,
-            )
-        ]
+def test_external_over_ldapi(lasting_company, synchronize, tmp_path):
+    result = synchronize(
+        lasting_company,
+        tmp_path / "users.db",
+        server=lasting_company.ldapi_url,
+        encryption="none",
+        authentication="external",
+        login=None,
+        password=None,
+        ca_path=None,
     )
-    assert run.rc == 0, run.output
-    assert run.results[0]["summary"]["users"]["total"] == 4
+    assert result["summary"]["users"]["total"] == 4
 
 
-def test_the_report_is_cut_and_the_counts_are_not(lasting_company, run_playbook, tmp_path):
-    result = run_playbook([synchronize(lasting_company, tmp_path / "users.db", report_limit=1)]).results[0]
+def test_the_report_is_cut_and_the_counts_are_not(lasting_company, synchronize, tmp_path):
+    result = synchronize(lasting_company, tmp_path / "users.db", report_limit=1)
     assert result["report_truncated"] is True
     assert len(result["changed_groups"]) == len(result["users"]["created"]) == 1
     assert result["summary"]["users"]["created"] == 4 and result["summary"]["user_groups"]["created"] == 3
 
 
 def test_the_secret_is_nowhere(lasting_company, run_playbook, tmp_path):
-    run = run_playbook([synchronize(lasting_company, tmp_path / "users.db")], "-vvvv", "--diff")
+    task = {"usersync.directory.user_synchronization": options(lasting_company, tmp_path / "users.db")}
+    run = run_playbook([task], "-vvvv", "--diff")
     assert run.rc == 0, run.output
     assert lasting_company.password not in run.output
     for path in Path(tmp_path).rglob("*"):

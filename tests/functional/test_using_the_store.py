@@ -8,7 +8,6 @@ What the store holds is looked at with plain SQL.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,72 +15,33 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from support.lab import BASE, ROOT, deleted, dn_of, entry, group, modified, over_tls, person, unit
 from support.slapd import Slapd
 from support.stored import change, rows
 
-STAFF = "ou=Staff,dc=example,dc=org"
+STAFF = "ou=Staff," + BASE
+NURSES, NIGHT = "cn=Nurses," + STAFF, "cn=Night," + STAFF
 TEMPLATE = "{{ lookup('ansible.builtin.pipe', 'touch /tmp/usersync-template-ran') }}{% if 1 %}"
 
-COMPANY = f"""\
-dn: dc=example,dc=org
-objectClass: dcObject
-objectClass: organization
-dc: example
-o: Example
-
-dn: {STAFF}
-objectClass: organizationalUnit
-ou: Staff
-
-dn: uid=agnes,{STAFF}
-objectClass: inetOrgPerson
-uid: agnes
-cn: Agnès Müller
-sn: Müller
-mail: agnes@example.org
-description: {TEMPLATE}
-
-dn: uid=bert,{STAFF}
-objectClass: inetOrgPerson
-uid: bert
-cn: Bert
-sn: Bert
-
-dn: uid=carla,{STAFF}
-objectClass: inetOrgPerson
-uid: carla
-cn: Carla
-sn: Carla
-
-dn: uid=dora,{STAFF}
-objectClass: inetOrgPerson
-uid: dora
-cn: Dora
-sn: Dora
-
-dn: cn=Nurses,{STAFF}
-objectClass: groupOfNames
-cn: Nurses
-description: On the wards
-member: uid=agnes,{STAFF}
-member: uid=dora,{STAFF}
-
-dn: cn=Night,{STAFF}
-objectClass: groupOfNames
-cn: Night
-member: uid=bert,{STAFF}
-
-dn: cn=Alone,{STAFF}
-objectClass: groupOfNames
-cn: Alone
-member: uid=carla,{STAFF}
-
-dn: cn=Everybody,{STAFF}
-objectClass: groupOfNames
-cn: Everybody
-member: cn=Nurses,{STAFF}
-member: cn=Night,{STAFF}
-"""
+AGNES = ("displayName: Agnès Müller", "mail: agnes@example.org", "description: " + TEMPLATE)
+COMPANY = "".join(
+    [
+        ROOT,
+        unit("Staff"),
+        person("agnes", *AGNES, below=STAFF),
+        *(person(name, below=STAFF) for name in ("bert", "carla", "dora")),
+        entry(
+            NURSES,
+            "objectClass: groupOfNames",
+            "cn: Nurses",
+            "description: On the wards",
+            *("member: " + dn_of(name, STAFF) for name in ("agnes", "dora")),
+        ),
+        group("Night", dn_of("bert", STAFF), below=STAFF),
+        group("Alone", dn_of("carla", STAFF), below=STAFF),
+        group("Everybody", NURSES, NIGHT, below=STAFF),
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -90,35 +50,30 @@ def company():
         yield server
 
 
-def synchronize(directory, store, /, **more):
-    options = {
-        "name": "staff",
-        "user_group": "All/Staff",
-        "server": directory.ldaps_url,
-        "ca_path": str(directory.ca.cert),
-        "use_ldap": True,
-        "login": directory.admin_dn,
-        "password": directory.password,
-        "distinguished_name": STAFF,
-        "store": str(store),
-        **more,
-    }
-    return {"name": "Synchronize", "usersync.directory.user_synchronization": options}
+@pytest.fixture(scope="module")
+def synchronize(company, run_module):
+    def run(store, /, **more):
+        options = over_tls(company, store, **{"distinguished_name": STAFF, **more})
+        return run_module("user_synchronization", options)
+
+    return run
 
 
-def look_up(store, register="r", /, **more):
-    return {
-        "name": "Look up",
-        "usersync.directory.user_group_info": {"store": str(store), **more},
-        "register": register,
-    }
+@pytest.fixture(scope="module")
+def look_up(run_module):
+    """One look at a store, ``look_up(store, option=...)``; the result."""
+    return lambda store, /, **more: run_module("user_group_info", {"store": str(store), **more}, check_mode=True)
 
 
-def keep(store, name="zoe", user_group="All/Staff", /, **more):
-    return {
-        "name": "Keep",
-        "usersync.directory.user": {"store": str(store), "name": name, "user_group": user_group, **more},
-    }
+def kept(store, name="zoe", user_group="All/Staff", /, **more):
+    """The options of usersync.directory.user."""
+    return {"store": str(store), "name": name, "user_group": user_group, **more}
+
+
+@pytest.fixture(scope="module")
+def keep(run_module):
+    """Write one user by hand, ``keep(store, name, user_group, option=...)``; the result."""
+    return lambda *which, check_mode=False, **more: run_module("user", kept(*which, **more), check_mode=check_mode)
 
 
 def message(text):
@@ -137,47 +92,13 @@ def traces(directory):
 
 
 @pytest.fixture(scope="module")
-def made(company, collections_path, tmp_path_factory):
+def made(company, synchronize, keep, tmp_path_factory):
     """A store, synchronized twice: carla and the group Alone have left, dora is disabled, olga was made by hand."""
     path = tmp_path_factory.mktemp("store") / "users.db"
-    here = Path(__file__).parent
-    leave = f"dn: uid=carla,{STAFF}\nchangetype: delete\n\ndn: cn=Alone,{STAFF}\nchangetype: delete\n"
-    for ldif in ("", leave):
-        if ldif:
-            company.modify(ldif)
-        playbook = path.with_name("playbook.json")
-        playbook.write_text(
-            json.dumps(
-                [
-                    {
-                        "hosts": "localhost",
-                        "gather_facts": False,
-                        "tasks": [synchronize(company, path), keep(path, "olga", sid="S-1-5-7")],
-                    }
-                ]
-            )
-        )
-        subprocess.run(
-            [
-                str(Path(sys.executable).with_name("ansible-playbook")),
-                "-i",
-                "localhost,",
-                "-c",
-                "local",
-                "-e",
-                "ansible_python_interpreter=" + sys.executable,
-                str(playbook),
-            ],
-            check=True,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(collections_path),
-                "LC_ALL": "C.UTF-8",
-                "ANSIBLE_CONFIG": str(here / "none.cfg"),
-            },
-            stdout=subprocess.DEVNULL,
-        )
-        playbook.unlink()
+    synchronize(path)
+    keep(path, "olga", sid="S-1-5-7")
+    company.modify(deleted(dn_of("carla", STAFF)) + deleted("cn=Alone," + STAFF))
+    synchronize(path)
     change(path, "UPDATE users SET enabled = 0 WHERE name = 'dora'")  # as shadowExpire or a lock would
     return path
 
@@ -190,27 +111,35 @@ def names(result):
 
 
 @pytest.mark.versions
-def test_by_path_by_synchronization_and_by_user(made, run_playbook):
+def test_a_play_that_looks_up_leaves_no_trace(made, run_playbook):
     before = traces(made.parent)
-    run = run_playbook(
-        [
-            look_up(made),
-            look_up(made, user_group="all/staff/NURSES"),
-            look_up(made, user_group="All/Staff/Everybody", effective=True),
-            look_up(made, user_group="All/Staff/Everybody"),
-            look_up(made, user_group="All/Staff/Everybody", effective=True, include_disabled=True),
-            look_up(made, user="AGNES"),
-            look_up(made, user="agnes", effective=True),
-            look_up(made, synchronization="staff"),
-            look_up(made, user="carla"),
-            look_up(made, user="carla", include_extinct=True, include_disabled=True),
-            look_up(made, user_group="All/Staff/Alone", include_extinct=True),
-        ],
-        "--check",
-    )
+    task = {"usersync.directory.user_group_info": {"store": str(made), "user_group": "all/staff/NURSES"}}
+    run = run_playbook([task], "--check", "--diff")
     assert run.rc == 0, run.output
-    all_, nurses, everybody, own, disabled, agnes, around, staff, carla, extinct, alone = run.results
-    assert all(result["changed"] is False for result in run.results)
+    (nurses,) = run.results
+    assert nurses["changed"] is False and names(nurses) == ["agnes"]
+    assert traces(made.parent) == before
+
+
+def test_by_path_by_synchronization_and_by_user(made, look_up):
+    before = traces(made.parent)
+    all_, nurses, everybody, own, disabled, agnes, around, staff, carla, extinct, alone = results = [
+        look_up(made, **options)
+        for options in (
+            {},
+            {"user_group": "all/staff/NURSES"},
+            {"user_group": "All/Staff/Everybody", "effective": True},
+            {"user_group": "All/Staff/Everybody"},
+            {"user_group": "All/Staff/Everybody", "effective": True, "include_disabled": True},
+            {"user": "AGNES"},
+            {"user": "agnes", "effective": True},
+            {"synchronization": "staff"},
+            {"user": "carla"},
+            {"user": "carla", "include_extinct": True, "include_disabled": True},
+            {"user_group": "All/Staff/Alone", "include_extinct": True},
+        )
+    ]
+    assert all(result["changed"] is False for result in results)
     assert traces(made.parent) == before, "looking leaves no trace"
 
     assert [group["path"] for group in all_["user_groups"]] == [
@@ -248,60 +177,42 @@ def test_by_path_by_synchronization_and_by_user(made, run_playbook):
     assert alone["user_groups"][0]["extinct"] == "gone"
 
 
-def test_the_last_runs_with_their_counts(made, run_playbook):
-    all_, last, none = run_playbook(
-        [look_up(made), look_up(made, synchronization="staff", runs=1), look_up(made, runs=0)]
-    ).results
+def test_the_last_runs_with_their_counts(made, look_up):
+    all_, last, none = (
+        look_up(made, **options) for options in ({}, {"synchronization": "staff", "runs": 1}, {"runs": 0})
+    )
     assert [run["summary"]["users"]["extinct"] for run in all_["runs"]] == [1, 0], "the newest first"
     assert all_["runs"][1]["summary"]["users"]["created"] == 4 and all_["runs"][1]["synchronization"] == "staff"
     assert last["runs"] == all_["runs"][:1] and none["runs"] == []
 
 
-def test_the_history_of_a_user_and_of_a_user_group(company, run_playbook, tmp_path):
-    store = tmp_path / "users.db"
-
-    def run_after(ldif, **more):
+def test_the_history_of_a_user_and_of_a_user_group(company, synchronize, look_up, run_module, tmp_path):
+    store, kim = tmp_path / "users.db", dn_of("kim", STAFF)
+    for ldif in (
+        person("kim", below=STAFF) + group("Short", kim, below=STAFF),
+        modified(NIGHT, "add", "member", kim),
+        modified(NIGHT, "delete", "member", kim) + modified(kim, "replace", "mail", "kim@example.org"),
+        deleted("cn=Short," + STAFF) + deleted(kim),
+    ):
         company.modify(ldif)
-        run = run_playbook(
-            [
-                synchronize(
-                    company,
-                    store,
-                    user_extinction="delete",
-                    user_group_extinction="delete",
-                    removal_limits={"user_groups": "100%", "users": "100%"},
-                    **more,
-                )
-            ]
+        limits = {"user_groups": "100%", "users": "100%"}
+        synchronize(store, user_extinction="delete", user_group_extinction="delete", removal_limits=limits)
+
+    kim, night, short, both, newest, none = (
+        look_up(store, **options)
+        for options in (
+            {"user": "KIM", "history": 99},
+            {"user_group": "All/Staff/Night", "history": 99},
+            {"user_group": "all/staff/short", "history": 99, "include_extinct": True},
+            {"user": "kim", "user_group": "All/Staff/Night", "history": 99},
+            {"user": "kim", "history": 1},
+            {"user": "kim"},
         )
-        assert run.rc == 0, run.output
-
-    leave = "dn: cn=%s,%s\nchangetype: modify\ndelete: member\nmember: uid=%s,%s\n"
-    join = leave.replace("delete: member", "add: member")
-    run_after(
-        f"dn: uid=kim,{STAFF}\nobjectClass: inetOrgPerson\nuid: kim\ncn: Kim\nsn: Kim\n\n"
-        f"dn: cn=Short,{STAFF}\nobjectClass: groupOfNames\ncn: Short\nmember: uid=kim,{STAFF}\n"
     )
-    run_after(join % ("Night", STAFF, "kim", STAFF))
-    run_after(
-        leave % ("Night", STAFF, "kim", STAFF)
-        + f"\ndn: uid=kim,{STAFF}\nchangetype: modify\nreplace: mail\nmail: kim@example.org\n"
+    removed, nobody = (
+        run_module.fails("user_group_info", {"store": str(store), **options})
+        for options in ({"user_group": "All/Staff/Short", "history": 99}, {"history": 1})
     )
-    run_after(f"dn: cn=Short,{STAFF}\nchangetype: delete\n\ndn: uid=kim,{STAFF}\nchangetype: delete\n")
-
-    run = run_playbook(
-        [
-            look_up(store, user="KIM", history=99),
-            look_up(store, user_group="All/Staff/Night", history=99),
-            look_up(store, user_group="all/staff/short", history=99, include_extinct=True),
-            look_up(store, user="kim", user_group="All/Staff/Night", history=99),
-            look_up(store, user="kim", history=1),
-            look_up(store, user="kim"),
-            failing(look_up(store, user_group="All/Staff/Short", history=99)),
-            failing(look_up(store, history=1)),
-        ]
-    )
-    kim, night, short, both, newest, none, removed, nobody = run.results
     assert [(each["event"], each["path"], each["member"]) for each in kim["history"]] == [
         ("deleted", "All/Staff/kim", None),
         ("member_removed", "All/Staff/Short", "kim"),
@@ -335,25 +246,29 @@ def test_the_history_of_a_user_and_of_a_user_group(company, run_playbook, tmp_pa
     assert nobody["msg"] == "history: it is that of a user or a user group: name one in user or user_group"
 
 
-def test_nobody_takes_a_wrong_name_for_an_empty_group(made, run_playbook):
-    wrong = [
+@pytest.mark.parametrize(
+    ("wrong", "beginning"),
+    [
         ({"user_group": "All/Staff/Nuses"}, "user_group: the store has no user group 'All/Staff/Nuses'"),
         ({"user_group": "Staff/Nurses"}, "user_group: the path 'Staff/Nurses' does not begin at the root"),
         ({"user_group": "All/Staff/Alone"}, "user_group: 'All/Staff/Alone' is extinct (gone)"),
         ({"synchronization": "stuff"}, "synchronization: the store has none named 'stuff': it has 'staff'"),
-        ({"store": str(made.with_name("none.db"))}, "store: there is no file"),
-        ({"store": str(made.parent)}, "store: "),
+        ({"store": "none.db"}, "store: there is no file"),
+        ({"store": "."}, "store: "),
         ({"store": __file__}, "store: "),
         ({"runs": -1}, "runs: -1 is out of range"),
-    ]
-    run = run_playbook([failing(look_up(made, **options)) for options, _beginning in wrong])
-    for (options, beginning), result in zip(wrong, run.results):
-        assert result.get("msg", "").startswith(beginning), (options, result)
-    assert len(run.results) == len(wrong) and "Traceback" not in run.output
+    ],
+)
+def test_nobody_takes_a_wrong_name_for_an_empty_group(made, run_module, wrong, beginning):
+    if "store" in wrong:
+        wrong = {"store": str(made.parent / wrong["store"])}
+    ran = run_module.run("user_group_info", {"store": str(made), **wrong})
+    assert ran.result["failed"] and ran.result["msg"].startswith(beginning)
+    assert "Traceback" not in ran.output
     assert not made.with_name("none.db").exists()
 
 
-def test_while_a_run_writes_the_state_before_it_is_read(made, run_playbook, tmp_path):
+def test_while_a_run_writes_the_state_before_it_is_read(made, look_up, run_playbook, tmp_path):
     store = tmp_path / "users.db"
     store.write_bytes(made.read_bytes())
     writer = textwrap.dedent("""
@@ -380,17 +295,11 @@ def test_while_a_run_writes_the_state_before_it_is_read(made, run_playbook, tmp_
         assert process.stdout.readline() == "writing\n"
         assert os.path.getsize(str(store) + "-wal") > 100_000
         before = traces(tmp_path)
-        run = run_playbook(
-            [
-                look_up(store, user_group="All/Staff/Everybody", effective=True),
-                message(
-                    "{{ lookup('usersync.directory.user_group_members', 'All/Staff/Nurses', store='%s')"
-                    " | map(attribute='name') }}" % store
-                ),
-            ]
-        )
+        assert names(look_up(store, user_group="All/Staff/Everybody", effective=True)) == ["agnes", "bert"]
+        looked = members("'All/Staff/Nurses'", "store='%s'" % store)
+        run = run_playbook([message("{{ %s | map(attribute='name') }}" % looked)])
         assert run.rc == 0, run.output
-        assert names(run.results[0]) == ["agnes", "bert"] and run.results[1]["msg"] == ["agnes"]
+        assert run.results[0]["msg"] == ["agnes"]
         assert {path: trace for path, trace in traces(tmp_path).items() if path in before} == before
     finally:
         process.stdin.close()
@@ -462,7 +371,11 @@ def test_what_came_from_the_directory_is_never_a_template(made, run_playbook, tm
                     "mode": "0600",
                 },
             },
-            look_up(made, "info", user="agnes"),
+            {
+                "name": "Look up",
+                "usersync.directory.user_group_info": {"store": str(made), "user": "agnes"},
+                "register": "info",
+            },
             message("{{ info.users[0].attributes.description }}"),
         ]
     )
@@ -478,22 +391,33 @@ def test_what_came_from_the_directory_is_never_a_template(made, run_playbook, tm
 
 
 @pytest.mark.versions
-def test_a_user_made_by_hand(run_playbook, tmp_path):
+def test_a_user_made_by_hand_in_a_play(run_playbook, tmp_path):
     store = tmp_path / "new" / "users.db"
-    made_by_hand = keep(
-        store,
-        attributes={"email": "zoe@example.org", "phones": ["2", "1", "2"], "floor": 3},
-        local_attributes={"badge": "7"},
-        sid="S-1-5-21-1-2-3-1000",
-    )
-    dry = run_playbook([made_by_hand], "--check", "--diff")
+    task = {"usersync.directory.user": kept(store, **ZOE)}
+    dry = run_playbook([task], "--check", "--diff")
     assert dry.rc == 0 and dry.results[0]["changed"] is True, dry.output
     assert not store.parent.exists(), "a dry run leaves no trace"
     assert '+        "badge": "7"' in dry.output or "+    badge: '7'" in dry.output, dry.output
-    run = run_playbook([made_by_hand, made_by_hand])
-    first, second = run.results
+    run = run_playbook([task])
+    (real,) = run.results
+    assert real["changed"] is True and "diff" not in real
+    assert real["user"] == dry.results[0]["user"]
+
+
+ZOE = {
+    "attributes": {"email": "zoe@example.org", "phones": ["2", "1", "2"], "floor": 3},
+    "local_attributes": {"badge": "7"},
+    "sid": "S-1-5-21-1-2-3-1000",
+}
+
+
+def test_a_user_made_by_hand(keep, tmp_path):
+    store = tmp_path / "new" / "users.db"
+    dry = keep(store, check_mode=True, **ZOE)
+    assert dry["changed"] is True and not store.parent.exists(), "a dry run leaves no trace"
+    first, second = (keep(store, **ZOE) for _again in range(2))
     assert first["changed"] is True and second["changed"] is False and "diff" not in first
-    assert first["user"] == second["user"] == dry.results[0]["user"]
+    assert first["user"] == second["user"] == dry["user"]
     columns = "name, attributes, local_attributes, sid, key, directory_id"
     assert rows(store, "SELECT %s FROM users" % columns) == [
         (
@@ -507,53 +431,60 @@ def test_a_user_made_by_hand(run_playbook, tmp_path):
     ]
 
     before = traces(store.parent)
-    changes = keep(store, "ZOE", "all/staff", attributes={"email": None}, local_attributes={"keys": ["b", "a"]}, sid="")
-    dry = run_playbook([changes, keep(store, state="absent")], "--check")
-    assert [result["changed"] for result in dry.results] == [True, True] and traces(store.parent) == before
-    run = run_playbook([changes, changes, keep(store, state="absent"), keep(store, state="absent")])
-    assert [result["changed"] for result in run.results] == [True, False, True, False]
-    assert run.results[0]["user"]["attributes"] == {"floor": "3", "phones": ["1", "2"]}
-    assert run.results[0]["user"]["local_attributes"] == {"badge": "7", "keys": ["a", "b"]}
-    assert run.results[0]["user"]["sid"] is None and run.results[0]["user"]["name"] == "zoe"
+    changes = {"attributes": {"email": None}, "local_attributes": {"keys": ["b", "a"]}, "sid": ""}
+    assert keep(store, "ZOE", "all/staff", check_mode=True, **changes)["changed"] is True
+    assert keep(store, state="absent", check_mode=True)["changed"] is True and traces(store.parent) == before
+    first, second = (keep(store, "ZOE", "all/staff", **changes) for _again in range(2))
+    assert [result["changed"] for result in (first, second)] == [True, False]
+    assert first["user"]["attributes"] == {"floor": "3", "phones": ["1", "2"]}
+    assert first["user"]["local_attributes"] == {"badge": "7", "keys": ["a", "b"]}
+    assert first["user"]["sid"] is None and first["user"]["name"] == "zoe"
+    assert [keep(store, state="absent")["changed"] for _again in range(2)] == [True, False]
     assert rows(store, "SELECT * FROM users") == []
 
 
-def test_local_attributes_of_any_user_survive_a_run(company, run_playbook, tmp_path):
+def test_local_attributes_of_any_user_survive_a_run(synchronize, keep, look_up, run_module, tmp_path):
     store = tmp_path / "users.db"
-    run = run_playbook(
-        [
-            synchronize(company, store),
-            keep(store, "agnes", local_attributes={"badge": "7"}),
-            synchronize(company, store),
-            keep(store, "agnes", local_attributes={"badge": "7"}),
-            look_up(store, user="agnes"),
-            failing(keep(store, "agnes", attributes={"email": "x"})),
-            failing(keep(store, "agnes", sid="S-1-1")),
-            failing(keep(store, "agnes", state="absent")),
-        ]
-    )
-    assert [result["changed"] for result in run.results[1:4]] == [True, False, False]
-    assert run.results[4]["users"][0]["local_attributes"] == {"badge": "7"}
-    assert run.results[4]["users"][0]["attributes"]["email"] == "agnes@example.org"
-    for result, option in zip(run.results[5:], ("attributes", "sid", "name")):
+    synchronize(store)
+    assert keep(store, "agnes", local_attributes={"badge": "7"})["changed"] is True
+    assert synchronize(store)["changed"] is False
+    assert keep(store, "agnes", local_attributes={"badge": "7"})["changed"] is False
+    (agnes,) = look_up(store, user="agnes")["users"]
+    assert agnes["local_attributes"] == {"badge": "7"}
+    assert agnes["attributes"]["email"] == "agnes@example.org"
+    for more, option in (
+        ({"attributes": {"email": "x"}}, "attributes"),
+        ({"sid": "S-1-1"}, "sid"),
+        ({"state": "absent"}, "name"),
+    ):
+        result = run_module.fails("user", kept(store, "agnes", **more))
         assert result["msg"].startswith("%s: 'All/Staff/agnes' comes from a directory" % option), result
 
 
-def test_bad_input(run_playbook, tmp_path):
+@pytest.mark.parametrize(
+    ("which", "more", "beginning"),
+    [
+        ((" ",), {}, "name: the user has no name"),
+        (("zoe", "Staff"), {}, "user_group: the path 'Staff' does not begin at the root"),
+        (("zoe", "All/None"), {"create_user_group": False}, "user_group: there is no user group 'All/None'"),
+        ((), {"attributes": {"9x": "1"}}, "attributes: '9x' is no name of a field"),
+        ((), {"local_attributes": {"x": {"y": "z"}}}, "local_attributes: the field 'x' is given {'y': 'z'}"),
+        ((), {"local_attributes": {"x": True}}, "local_attributes: the field 'x' is given True"),
+    ],
+)
+def test_bad_input(run_module, tmp_path, which, more, beginning):
     store = tmp_path / "users.db"
-    wrong = [
-        (keep(store, " "), "name: the user has no name"),
-        (keep(store, "zoe", "Staff"), "user_group: the path 'Staff' does not begin at the root"),
-        (keep(store, "zoe", "All/None", create_user_group=False), "user_group: there is no user group 'All/None'"),
-        (keep(store, attributes={"9x": "1"}), "attributes: '9x' is no name of a field"),
-        (keep(store, local_attributes={"x": {"y": "z"}}), "local_attributes: the field 'x' is given {'y': 'z'}"),
-        (keep(store, local_attributes={"x": True}), "local_attributes: the field 'x' is given True"),
-        (keep(tmp_path), "store: "),
-    ]
-    run = run_playbook([failing(task) for task, _beginning in wrong])
-    for (task, beginning), result in zip(wrong, run.results):
-        assert result.get("msg", "").startswith(beginning), (task, result)
+    assert run_module.fails("user", kept(store, *which, **more))["msg"].startswith(beginning)
     assert not store.exists()
-    run = run_playbook([keep(store, sid="S-1-9"), failing(keep(store, "ann", sid="s-1-9"))])
-    assert run.results[1]["msg"] == "sid: 'All/Staff/zoe' has it: no two users have one SID"
+
+
+def test_a_folder_is_no_store(run_module, tmp_path):
+    assert run_module.fails("user", kept(tmp_path))["msg"].startswith("store: ")
+
+
+def test_no_two_users_have_one_sid(run_module, keep, tmp_path):
+    store = tmp_path / "users.db"
+    keep(store, sid="S-1-9")
+    refused = run_module.fails("user", kept(store, "ann", sid="s-1-9"))
+    assert refused["msg"] == "sid: 'All/Staff/zoe' has it: no two users have one SID"
     assert rows(store, "SELECT name FROM users") == [("zoe",)]

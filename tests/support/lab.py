@@ -99,6 +99,21 @@ def synchronize(check_mode, warnings, timeout=None, **given):
     return _synchronize.synchronize(settings, check_mode, True, warnings.append)
 
 
+def over_tls(server, store, /, **more):
+    """Options of a task that reads `server` as its administrator, over LDAPS with a certificate that verifies."""
+    return {
+        "name": "staff",
+        "user_group": "All/Staff",
+        "server": server.ldaps_url,
+        "ca_path": str(server.ca.cert),
+        "use_ldap": True,
+        "login": server.admin_dn,
+        "password": server.password,
+        "store": str(store),
+        **more,
+    }
+
+
 class Lab:
     """One directory and one store."""
 
