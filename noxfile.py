@@ -120,30 +120,38 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
-@cores(*PYTHON_OF_CORE)
+@cores(NEWEST)
 def sanity(session: nox.Session, core: str) -> None:
-    """ansible-test's own checks, with each release of ansible-core: they differ."""
+    """All of ansible-test's checks, by the newest release, with imports on all Pythons of managed nodes."""
+    ansible_test_sanity(session, core)
+
+
+@nox.session(name="sanity-documentation")
+@cores(OLDEST)
+def sanity_documentation(session: nox.Session, core: str) -> None:
+    """What the oldest release thinks of the modules and their documentation: there the newest says nothing of it."""
+    tests = ("validate-modules", "ansible-doc", "runtime-metadata")
+    ansible_test_sanity(session, core, *(word for test in tests for word in ("--test", test)))
+
+
+@nox.session(name="sanity-matrix", default=False)
+@cores(*(release for release in PYTHON_OF_CORE if release != NEWEST))
+def sanity_matrix(session: nox.Session, core: str) -> None:
+    """All of ansible-test's checks, by the other releases. What an import needs does not depend on the release."""
+    ansible_test_sanity(session, core, "--skip-test", "pslint", "--python", str(session.python))
+
+
+def ansible_test_sanity(session: nox.Session, core: str, *selection: str) -> None:
+    """Run these checks on a copy of the collection; all if none are named, but that for PowerShell."""
     session.install(f"ansible-core=={core}.*")
     home = Path(session.cache_dir, "home").absolute()
     _provide_get_pip(home)
     # Interpreters that stand first in PATH: ansible-test imports with each python3.x that it finds there.
     found = filter(None, (shutil.which(f"python{version}") for version in NODE_PYTHONS))
     path = os.pathsep.join([session.bin, *(os.path.dirname(python) for python in found), os.environ["PATH"]])
-    # pslint is for PowerShell, of which there is none here.
-    arguments = ["--skip-test", "pslint"]
-    if core != NEWEST:
-        # What an import needs does not depend on the release: all Pythons once.
-        arguments += ["--python", str(session.python)]
+    arguments = session.posargs or selection or ("--skip-test", "pslint")
     with collection(session):
-        session.run(
-            "ansible-test",
-            "sanity",
-            "--color",
-            "no",
-            *arguments,
-            *session.posargs,
-            env={"HOME": str(home), "PATH": path},
-        )
+        session.run("ansible-test", "sanity", "--color", "no", *arguments, env={"HOME": str(home), "PATH": path})
 
 
 def _provide_get_pip(home: Path) -> None:
