@@ -240,7 +240,8 @@ class Snapshot(NamedTuple):
     unresolved: list[tuple[str, Unresolved]]  # stable key of the group, and what it lists
     not_stored: list[tuple[str, str]]  # DN, and why the entry cannot be stored
     other_members: dict[str, int]  # members that are no users: 'computers', 'contacts', 'out_of_scope', ... -> count
-    selected: dict[str, str]  # selected DN as written in the options -> stable key: a renamed one is found again
+    # Selected or excluded DN, as written in the options -> stable key: a renamed one is found again.
+    selected: dict[str, str]
     warnings: list[str]
     # (stable key of a group, member reference) -> values that the list has for whoever is recorded elsewhere, or by
     # other names, since he moved while he was read.
@@ -254,6 +255,10 @@ class Snapshot(NamedTuple):
 
 
 # --- what the store holds --------------------------------------------------------------------------------------------
+
+
+def _no_dns(_keys: Iterable[str]) -> dict[str, str]:
+    return {}
 
 
 class Digests(NamedTuple):
@@ -270,6 +275,7 @@ class Digests(NamedTuple):
     # Stable keys of users -> those of the owned user groups that have any of them as a member. None: it cannot be told.
     listing: Callable[[Iterable[str]], set[str]] | None = None
     others: dict[str, tuple[str, str]] = {}  # users of digest None: stable key -> DN and names as stored
+    dns: Callable[[Iterable[str]], dict[str, str]] = _no_dns  # stable keys of users and user groups -> DNs as stored
 
 
 class UserRecord(NamedTuple):

@@ -112,6 +112,9 @@ options:
     description:
       - What to leave out of O(distinguished_name), a DN or a list of DNs. It wins over every way into the selection.
       - A DN that does not exist is an error, and so is a DN that is also in O(distinguished_name).
+      - An excluded entry that was renamed stays excluded, with a warning that tells its new DN. If another entry has
+        its DN now, both are left out.
+      - The DN of a referral may be excluded as well, when a part of the directory has moved to another server.
     type: raw
     default: []
   outside_members:

@@ -85,6 +85,7 @@ class PreparedDirectory:
         self.requests: list[bytes] = []  # as they came
         self.page_size, self.entries, self.pages = 1000, 0, 0
         self.not_read: list[str] = []
+        self.referred: dict[str, str] = {}
         self.unusable, self.account_option = "", "login"
         self.names: dict = {}
         self.root_dse: dict = {}

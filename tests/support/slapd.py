@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -96,6 +97,14 @@ class Slapd(ClosedAtExit):
         """Stop the server and remove everything."""
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def configure(self, change: Callable[[str], str]) -> None:
+        """Start again with another configuration, on the same data: indexes that are new in it are not built."""
+        self.stop()
+        text = self._config.read_text(encoding="utf-8")
+        assert change(text) != text, "nothing changed"
+        self._config.write_text(change(text), encoding="utf-8")
+        self.start()
 
     def modify(self, ldif: str) -> None:
         """Change the directory as its administrator, by ldapmodify; a record without changetype is added."""

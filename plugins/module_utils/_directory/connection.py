@@ -220,6 +220,7 @@ class Session:
         self.entries = 0
         self.pages = 0
         self.not_read: list[str] = []
+        self.referred: dict[str, str] = {}
         self.unusable = ""  # why no search may begin now
         self.names: dict[bytes, str] = {}
         self.asked: set[str] = set()

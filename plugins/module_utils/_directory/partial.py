@@ -28,7 +28,7 @@ from .._model import GONE, Digests, Directory, Mark, Snapshot, Unresolved, UserG
 from . import changes
 from .changes import MANY, ReadFully
 from .connection import Session
-from .presets import Entry, Preset, any_of, value_text
+from .presets import Entry, Preset, any_of, keys_of, value_text
 from .reader import (
     _AMBIGUOUS,
     _GROUPS_A_PAGE,
@@ -39,7 +39,6 @@ from .reader import (
     _and,
     _below_parents,
     _Group,
-    _keys_of,
     _tests,
     complete_or_error,
 )
@@ -77,7 +76,12 @@ class _PartialReading(Reading):
     def __init__(self, settings, session, preset, directory, known, mark: Mark, now: int) -> None:
         stored = known.user_groups()
         digests = Digests(
-            {}, {key: digest for key, (digest, _dn) in stored.items()}, known.foreign_users(), known.selected, others={}
+            {},
+            {key: digest for key, (digest, _dn) in stored.items()},
+            known.foreign_users(),
+            known.selected,
+            others={},
+            dns=known.dns,
         )
         super().__init__(settings, session, preset, directory, digests, now, True)
         self.known, self.before = known, mark
@@ -123,19 +127,17 @@ class _PartialReading(Reading):
         return self._snapshot(user_groups, joined)
 
     def _snapshot(self, user_groups: dict[str, UserGroup], joined: dict[str, list[str]]) -> Snapshot:
-        preset = self.preset
-        lost_users = self._lost(self.stored_users, self.users, [(preset.user_key, preset.user_filter)])
-        lost_user_groups = self._lost(
-            self.looked.intersection(self.stored_groups), user_groups, [(preset.group_key, preset.group_filter)]
-        )
+        lost_users = self._lost_users(self.stored_users)
+        lost_user_groups = self._lost_user_groups(self.looked.intersection(self.stored_groups), user_groups)
         if len(lost_users) + len(lost_user_groups) > MANY_LOST:
             raise ReadFully(
                 "more than %d users and user groups left: only a read of everything removes so many" % MANY_LOST
             )
         if lost_users and not self.users and len(lost_users) >= self.known.count_users():
             raise ReadFully("nobody seems to be left")
-        for lost, stored in ((lost_users, self.stored_users), (lost_user_groups, self.stored_groups)):
-            self._check_gone({key: stored[key] for key, reason in lost.items() if reason == GONE})
+        for key, reason in {**lost_users, **lost_user_groups}.items():
+            if reason == GONE and key in self.changed:
+                raise ReadFully(_NOT_BY_KEY % key)
         self.outside.update(
             key for key in self.before.said["outside"] if key not in lost_users and key not in lost_user_groups
         )
@@ -148,7 +150,7 @@ class _PartialReading(Reading):
             unresolved=self.unresolved,
             not_stored=self.not_stored,
             other_members=self.other_members,
-            selected=self.selected,
+            selected={**self.excluded_as, **self.selected},
             warnings=[printable(warning) for warning in self.warnings],
             whole_tree=self.whole,
             complete=False,
@@ -205,7 +207,7 @@ class _PartialReading(Reading):
             {token: next(iter(lists.values()))[0] for token, (_key, lists) in before.items()}
         ):
             for dn, entry, _raw in search(self.session, base, "one", tests, (self.preset.user_key,), missing_ok=True):
-                there.update((normal_dn(dn_text(dn)), key) for key in _keys_of(entry, self.preset.user_key))
+                there.update((normal_dn(dn_text(dn)), key) for key in keys_of(entry, self.preset.user_key))
         for token, (key, lists) in before.items():
             if there.get(token, "") != key:
                 self.looked.update(lists)
@@ -239,24 +241,10 @@ class _PartialReading(Reading):
             for dn, entry, _raw in search(
                 self.session, base, "one", _and(either, tests), (self.preset.user_key,), missing_ok=True
             ):
-                if changed.keys() & set(_keys_of(entry, self.preset.user_key)) and not self._is_left_out(
+                if changed.keys() & set(keys_of(entry, self.preset.user_key)) and not self._is_left_out(
                     normal_dn(dn_text(dn))
                 ):
                     raise ReadFully(_NOT_BY_KEY % dn_text(dn))
-
-    def _check_gone(self, gone: dict[str, str]) -> None:
-        """Refuse to believe that somebody is gone who is where he was, or is said to have changed.
-
-        ``gone``: stable key -> DN as stored, empty where it is not known.
-        """
-        for key, dn in gone.items():
-            if key in self.changed or not dn:
-                raise ReadFully(_NOT_BY_KEY % key)
-            for _dn, entry, _raw in search(
-                self.session, dn, "base", "(objectClass=*)", (self.preset.user_key,), missing_ok=True
-            ):
-                if key in _keys_of(entry, self.preset.user_key):
-                    raise ReadFully(_NOT_BY_KEY % dn)
 
     def _know(self, keys: Iterable[str]) -> None:
         """Learn what the store has of these users."""
@@ -351,7 +339,7 @@ class _PartialReading(Reading):
         keys: dict[str, str] = {}
         for base, tests in _below_parents(dns):
             for dn, entry, _raw in search(self.session, base, "one", tests, (self.preset.user_key,), missing_ok=True):
-                keys.update((normal_dn(dn_text(dn)), key) for key in _keys_of(entry, self.preset.user_key))
+                keys.update((normal_dn(dn_text(dn)), key) for key in keys_of(entry, self.preset.user_key))
         return {value: keys[token] for value, token in tokens.items() if token in keys}
 
     def _confirms(self, key: str, found: Found, change: changes.ListChange) -> bool:
@@ -546,6 +534,12 @@ class _PartialReading(Reading):
         return found
 
     comes_in = ""  # a group outside the selected containers that is in scope from now on
+
+    def _is_named(self, key: str, normal: str, entry: Entry) -> bool:
+        """Of lists that were not read, the store knows whom they have."""
+        return super()._is_named(key, normal, entry) or any(
+            group not in self.groups and group not in self.looked for _user, group in self.known.listing([key])
+        )
 
     def _is_group(self, key: str) -> bool:
         return key in self.groups or key in self.stored_groups and key not in self.looked

@@ -535,6 +535,18 @@ def any_of(attribute: str, keys: Iterable[str]) -> str:
     return "(|%s)" % "".join("(%s=%s)" % (attribute, escape_filter(key_value(attribute, key))) for key in keys)
 
 
+def keys_of(entry: Entry, *attributes: str) -> list[str]:
+    """Return what may be the stable key of an entry, whatever it turns out to be; a value that is none is left out."""
+    found = []
+    for attribute in attributes:
+        for value in entry.get(attribute.lower(), ()):
+            try:
+                found.append(value_text(attribute, value))
+            except ValueError:
+                continue
+    return found
+
+
 def _one_value(attribute: str, values: list[bytes], dn: str) -> bytes:
     """Return the value that stands in the DN, else the smallest: values are a set, their order says nothing."""
     if len(values) == 1:

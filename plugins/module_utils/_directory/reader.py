@@ -21,9 +21,7 @@ from typing import Any, NamedTuple, Union
 
 from .._errors import SynchronizationError
 from .._model import (
-    GONE,
     KNOWN_AS,
-    OUT_OF_SCOPE,
     Digests,
     Directory,
     EncodedAttributes,
@@ -35,13 +33,14 @@ from .._model import (
     name_key,
     printable,
 )
-from . import changes
+from . import changes, lost
 from .connection import Session
 from .presets import (
     Entry,
     Preset,
     any_of,
     field_reader,
+    keys_of,
     name_problem,
     name_reader,
     state_expires,
@@ -262,6 +261,7 @@ class Reading:
 
         self.excluded: list[str] = []  # normal DNs of subtrees
         self.excluded_keys: set[str] = set()  # of the excluded entries themselves, which may be users or groups
+        self.excluded_as: dict[str, str] = {}  # DN as written in the option -> stable key
         self.selected: dict[str, str] = {}  # DN as written in the option -> stable key
         self.selected_containers: dict[str, str] = {}  # normal DN -> DN, nested ones too
         self.selected_groups: dict[str, str] = {}  # DN -> stable key
@@ -304,6 +304,7 @@ class Reading:
         # whether it is reported.
         self.open: dict[str, tuple[str, dict[str, tuple[str, bool]]]] = {}
         self.there: dict[str, str] = {}
+        self.missed: set[str] | None = None  # see `_missed_tokens`
         self.former: dict[str, str] = {}  # token of where somebody was who came again elsewhere -> his key
         # Tokens of what leads to somebody whose record will not tell so: in the next read nothing but a note that lists
         # have it tells then that it meant him.
@@ -399,19 +400,12 @@ class Reading:
             directory=self.directory,
             users=self.users,
             user_groups=user_groups,
-            lost_users=self._lost(self.digests.users, self.users, [(self.preset.user_key, self.preset.user_filter)]),
-            lost_user_groups=self._lost(
-                self.digests.user_groups,
-                user_groups,
-                [
-                    (self.preset.group_key, self.preset.group_filter if self.groups_are_groups else None),
-                    (self.preset.container_key, self.preset.is_container if self.containers_are_groups else None),
-                ],
-            ),
+            lost_users=self._lost_users(self.digests.users),
+            lost_user_groups=self._lost_user_groups(self.digests.user_groups, user_groups),
             unresolved=self.unresolved,
             not_stored=self.not_stored,
             other_members=self.other_members,
-            selected=self.selected,
+            selected={**self.excluded_as, **self.selected},
             warnings=[printable(warning) for warning in self.warnings],
             dangling=self.dangling,
             listed_as=self.listed_as,
@@ -487,11 +481,15 @@ class Reading:
 
     # --- what is selected and what is excluded
 
-    def _base(self, dn: str, filter: str) -> Entry | None:
-        """Return the keys of the entry if it exists and matches."""
+    def _base(self, dn: str, filter: str) -> tuple[str, Entry] | None:
+        """Return the DN and the keys of the entry if it exists and matches; the DN as the server spells it."""
         attributes = _attributes(self.preset.user_key, self.preset.group_key, self.preset.container_key)
         found = list(search(self.session, dn, "base", filter, attributes, missing_ok=True))
-        return found[0][1] if found else None
+        return (dn_text(found[0][0]), found[0][1]) if found else None
+
+    def _keys(self, entry: Entry) -> list[str]:
+        """Return the keys of an entry that an option names, the one first that no one can choose himself."""
+        return keys_of(entry, *_attributes(self.preset.container_key, self.preset.group_key, self.preset.user_key))
 
     def _check_within(self, option: str, dn: str, dns: Sequence[str]) -> None:
         if not dn_is_within(normal_dn(dn), self.context_normal):
@@ -501,19 +499,59 @@ class Reading:
             )
 
     def _exclude(self) -> None:
-        option = "exclude_distinguished_name"
-        for dn in self.settings.exclude_distinguished_name:
-            self._check_within(option, dn, self.settings.exclude_distinguished_name)
-            found = self._base(dn, "(objectClass=*)")
-            if found is None:
-                raise SynchronizationError(
-                    "%s: '%s' does not exist in the directory, or the account cannot read it: "
-                    "correct or remove it" % (option, dn)
+        """Look up what is left out: whom the option named in the last run, whatever they are called now, and whom it
+        names now.
+        """
+        option, dns = "exclude_distinguished_name", self.settings.exclude_distinguished_name
+        for written in dns:
+            self._check_within(option, written, dns)
+            found, followed, key = self._look_up_named(written)
+            if found is None and followed is None and not self._is_elsewhere(written):
+                raise self._not_there(option, written)
+            if found is not None and followed is not None:
+                self.warnings.append(
+                    "%s: '%s' is another entry than in the last run, and that one is now '%s': both are left out; name "
+                    "what you mean" % (option, written, followed[0])
                 )
-            self.excluded.append(normal_dn(dn))
-            self.excluded_keys.update(
-                _keys_of(found, self.preset.user_key, self.preset.group_key, self.preset.container_key)
+            elif followed is not None:
+                self.warnings.append("%s: '%s' is now '%s': correct it in the option" % (option, written, followed[0]))
+            elif found is not None and key and key not in self._keys(found[1]):
+                self.warnings.append("%s: '%s' is another entry than in the last run" % (option, written))
+            for dn, entry in filter(None, (found, followed)) if found or followed else [(written, {})]:
+                self.excluded.append(normal_dn(dn))
+                self.excluded_keys.update(self._keys(entry))
+            self.excluded_as.update(
+                (written, its_key) for its_key in self._keys((followed or found or ("", {}))[1])[:1]
             )
+
+    def _look_up_named(self, written: str) -> tuple[tuple[str, Entry] | None, tuple[str, Entry] | None, str | None]:
+        """Return the entry that has the DN now; the one that had it in the last run, if it is another; and its key."""
+        found = self._base(written, "(objectClass=*)")
+        key = self.digests.selected.get(written)
+        if key is None or found is not None and key in self._keys(found[1]):
+            return found, None, key
+        return found, self._of_key(key), key
+
+    def _of_key(self, key: str) -> tuple[str, Entry] | None:
+        attributes = _attributes(self.preset.container_key, self.preset.group_key, self.preset.user_key)
+        tests = "".join(any_of(attribute, [key]) for attribute in attributes)
+        found = list(search(self.session, self.context, "sub", "(|%s)" % tests, attributes))
+        return (dn_text(found[0][0]), found[0][1]) if found else None
+
+    def _is_elsewhere(self, dn: str) -> bool:
+        """Return whether the server said that another one has what lies at this DN."""
+        return any(dn_is_within(normal_dn(dn), normal_dn(place)) for place in self.session.referred)
+
+    def _not_there(self, option: str, dn: str) -> SynchronizationError:
+        if self._is_elsewhere(dn):
+            return SynchronizationError(
+                "%s: '%s' lies on another server (%s): name that in server, or remove it"
+                % (option, dn, " ".join(self.session.not_read))
+            )
+        return SynchronizationError(
+            "%s: '%s' does not exist in the directory, or the account cannot read it: correct or remove it"
+            % (option, dn)
+        )
 
     def _select(self) -> None:
         """Look up what is selected, and tell containers from groups."""
@@ -524,7 +562,7 @@ class Reading:
             group = self._base(dn, self.preset.is_group)
             if group:
                 self.selected[written] = self.selected_groups[dn] = self._key(
-                    "group_key", self.preset.group_key, group, dn
+                    "group_key", self.preset.group_key, group[1], dn
                 )
                 if self._base(dn, self.preset.group_filter) is None:
                     self.warnings.append(
@@ -537,8 +575,8 @@ class Reading:
             else:
                 self.selected_containers[normal_dn(dn)] = dn
                 # Without a key a renamed container cannot be followed; nothing else needs it.
-                keys = (self._base(dn, "(objectClass=*)") or {}).get(self.preset.container_key.lower(), ())
-                self.selected.update((written, value_text(self.preset.container_key, key)) for key in keys[:1])
+                entry = (self._base(dn, "(objectClass=*)") or ("", {}))[1]
+                self.selected.update((written, key) for key in keys_of(entry, self.preset.container_key)[:1])
         if not self.settings.distinguished_name:
             self.selected_containers[self.context_normal] = self.context
         self.roots = self._roots()
@@ -546,35 +584,20 @@ class Reading:
 
     def _existing(self, written: str) -> str:
         """Return the DN that the selected entry has now: a renamed one is followed by its stored key."""
-        found = self._base(written, "(objectClass=*)")
-        key = self.digests.selected.get(written)
-        if found is not None and (
-            key is None or key in _keys_of(found, self.preset.group_key, self.preset.container_key)
-        ):
-            return written
-        followed = self._dn_of(key) if key else None
+        option = "distinguished_name"
+        found, followed, key = self._look_up_named(written)
         if found is None and followed is None:
-            raise SynchronizationError(
-                "distinguished_name: '%s' does not exist in the directory, or the account "
-                "cannot read it: correct or remove it" % written
-            )
+            raise self._not_there(option, written)
         if found is not None and followed is not None:
             raise SynchronizationError(
-                "distinguished_name: '%s' is another entry than in the last run, and that one "
-                "is now '%s': name the one you mean, or rename it" % (written, followed)
+                "%s: '%s' is another entry than in the last run, and that one is now '%s': name the one you mean, or "
+                "rename it" % (option, written, followed[0])
             )
         if followed is not None:
-            self.warnings.append("distinguished_name: '%s' is now '%s': correct it in the option" % (written, followed))
-            return followed
-        self.warnings.append("distinguished_name: '%s' is another entry than in the last run" % written)
-        return written
-
-    def _dn_of(self, key: str) -> str | None:
-        """Return the DN of the group or container that has the key now."""
-        attributes = _attributes(self.preset.group_key, self.preset.container_key)
-        tests = "".join(any_of(attribute, [key]) for attribute in attributes)
-        found = list(search(self.session, self.context, "sub", "(|%s)" % tests, attributes))
-        return dn_text(found[0][0]) if found else None
+            self.warnings.append("%s: '%s' is now '%s': correct it in the option" % (option, written, followed[0]))
+        elif found is not None and key and key not in self._keys(found[1]):
+            self.warnings.append("%s: '%s' is another entry than in the last run" % (option, written))
+        return (followed or found or ("", {}))[0]
 
     def _check_readable(self, written: str, dn: str) -> None:
         normal = normal_dn(dn)
@@ -621,7 +644,7 @@ class Reading:
                     "server: the read is not complete, since '%s' and '%s' came with one %s: run again, "
                     "since a container may have moved meanwhile" % (dns[key], normal, self.preset.container_key)
                 )
-            if not self._is_excluded(normal) and key not in self.excluded_keys:
+            if not self.is_excluded(normal) and key not in self.excluded_keys:
                 self.nodes[normal] = key
                 entries[normal] = dn, entry
         for normal, (dn, entry) in sorted(entries.items()):
@@ -661,11 +684,12 @@ class Reading:
             normal = _parent(normal)
         return None
 
-    def _is_excluded(self, normal: str) -> bool:
+    def is_excluded(self, normal: str) -> bool:
+        """Return whether an option leaves out what lies at this DN in normal form."""
         return any(dn_is_within(normal, excluded) for excluded in self.excluded)
 
     def _is_left_out(self, normal: str) -> bool:
-        return self._is_excluded(normal) or not dn_is_within(normal, self.subtree_normal)
+        return self.is_excluded(normal) or not dn_is_within(normal, self.subtree_normal)
 
     def _place(self, parent: bytes) -> tuple[str | None, bool]:
         """Return (home, excluded) of the entries directly below a DN as read."""
@@ -943,8 +967,7 @@ class Reading:
                     "%s: the read is not complete, since '%s' does not exist in the directory, or the "
                     "account cannot read it: look what happened to it, or remove it from the option" % (option, dn)
                 )
-            keys = _keys_of(found, self.preset.user_key, self.preset.group_key, self.preset.container_key)
-            if any(map(self._is_seen, keys)):
+            if any(map(self._is_seen, self._keys(found[1]))):
                 continue
             if self._base(dn, "(|%s%s)" % (self.preset.is_user, self.preset.is_group)) is not None:
                 raise ReadError(
@@ -1272,7 +1295,7 @@ class Reading:
         for matches in self._look_up(pending, filter, attributes, keys):
             for token, entries in matches.items():
                 found[token] = self._other(entries[0], token)
-                self.there[token] = next(iter(_keys_of(entries[0][1], self.preset.user_key)), "")
+                self.there[token] = next(iter(keys_of(entries[0][1], self.preset.user_key)), "")
         return found
 
     def _other(self, entry_found: tuple[bytes, Entry, bytes], token: str) -> Outcome:
@@ -1524,55 +1547,69 @@ class Reading:
             finished[key] = record._replace(members=None if same else members, members_digest=digest)
         return finished
 
-    def _lost(
-        self, stored: Iterable[str], seen: dict[str, Any], kinds: Sequence[tuple[str, str | None]]
-    ) -> dict[str, str]:
-        """Look up what is stored and was not seen, wherever it may be now.
+    # --- who did not come: see `lost`
 
-        ``kinds``: attribute of the key, and the filter by which entries of that kind were read, None if they were not.
-        """
-        lost = dict.fromkeys(sorted(key for key in stored if key not in seen), GONE)
-        attributes = _attributes(*(attribute for attribute, _filter in kinds))
-        unseen: set[str] = set()
-        missed = self._missed() if lost else set()
-        for batch in batches([key for key in lost if not key.startswith("name:")]):
-            tests = "(|%s)" % "".join(any_of(attribute, batch) for attribute in attributes)
-            for dn, entry, _raw in search(self.session, self.context, "sub", tests, attributes):
-                for key in lost.keys() & set(_keys_of(entry, *attributes)):
-                    lost[key] = OUT_OF_SCOPE
-                    if key not in self.excluded_keys and self._was_asked_for(dn, missed):
-                        unseen.add(key)
-        for attribute, filter in kinds:
-            if filter:
-                self._refuse_unseen(attribute, filter, unseen, missed)
-        return lost
+    def _lost_users(self, stored: Iterable[str]) -> dict[str, str]:
+        kinds = [(self.preset.user_key, self.preset.user_filter)]
+        return lost.look_up(self, stored, self.users, kinds, self._user_is_selected)
 
-    def _missed(self) -> set[str]:
-        """Return the normal DNs that member lists have and that led to no one."""
-        if self.members_by != "dn" or not self.add_outside:
-            return set()
-        tokens = {self._token(value) for value, outcome in self.outcomes.items() if isinstance(outcome, _Miss)}
-        return {token for token in tokens if isinstance(token, str)}
+    def _lost_user_groups(self, stored: Iterable[str], seen: Container[str]) -> dict[str, str]:
+        kinds = [
+            (self.preset.group_key, self.preset.group_filter if self.groups_are_groups else None),
+            (self.preset.container_key, self.preset.is_container if self.containers_are_groups else None),
+        ]
+        return lost.look_up(self, stored, seen, kinds, self._user_group_is_selected)
 
-    def _was_asked_for(self, dn: bytes, missed: set[str]) -> bool:
-        normal = normal_dn(dn_text(dn))
-        return not self._is_left_out(normal) and (
-            normal in missed or any(dn_is_within(normal, root) for root in self.roots)
+    def attributes_that_select(self, keys: Sequence[str]) -> tuple[str, ...]:
+        """Return the attributes of an entry by which `lost` tells who it is and whether it is selected."""
+        return _attributes(
+            *keys,
+            self.preset.listed_name if self.members_by == "name" else None,
+            self.preset.user_groups,
+            *(pair[0] for pair in self.preset.primary_group),
         )
 
-    def _refuse_unseen(self, attribute: str, filter: str, unseen: set[str], missed: set[str]) -> None:
-        """What lies where everything was read, or is listed, and matches, was kept back by the server, or moved there
-        meanwhile.
-        """
-        for batch in batches(sorted(unseen)):
-            for dn, _entry, _raw in search(
-                self.session, self.context, "sub", _and(filter, any_of(attribute, batch)), (attribute,)
-            ):
-                if self._was_asked_for(dn, missed):
-                    raise ReadError(
-                        "server: the read is not complete, since '%s' did not come although it is "
-                        "selected: run again, since it may have moved meanwhile" % dn_text(dn)
-                    )
+    def _user_is_selected(self, key: str, dn: bytes, entry: Entry) -> bool:
+        """Return whether a user who did not come was asked for: by where it lies, by a list, or by its own values."""
+        normal = normal_dn(dn_text(dn))
+        if key in self.excluded_keys or self._is_left_out(normal):
+            return False
+        return self._lies_within(normal) or self.add_outside and self._is_named(key, normal, entry)
+
+    def _user_group_is_selected(self, key: str, dn: bytes, entry: Entry) -> bool:
+        normal = normal_dn(dn_text(dn))
+        if key in self.excluded_keys or self._is_left_out(normal):
+            return False
+        return self._lies_within(normal) or {"dn": normal, "key": key}.get(self.members_by) in self._missed_tokens()
+
+    def _is_named(self, key: str, normal: str, entry: Entry) -> bool:
+        """Return whether a group in scope has the user as a member, by what was read."""
+        if self.members_by == "name":
+            tokens = set(map(_folded, entry.get(self.listed_name, ())))
+        else:
+            tokens = {normal if self.members_by == "dn" else key}
+        if not tokens.isdisjoint(self._missed_tokens()):
+            return True
+        for rule, attribute in self.primary_of_user:
+            if entry.get(attribute):
+                return any(group.primary[rule] == entry[attribute][0] for group in self.groups.values())
+        return any(map(self._names_a_group, entry.get(self.user_groups, ()) if self.user_groups else ()))
+
+    def _names_a_group(self, value: bytes) -> bool:
+        """Return whether a value of a user's own list of groups is a group in scope."""
+        try:
+            if self.names_are_groups:
+                return "name:" + name_key(value_text(self.preset.user_groups or "", value)) in self.groups
+            return self.by_token.get(normal_dn(dn_text(value))) in self.groups
+        except ValueError:
+            return False
+
+    def _missed_tokens(self) -> set[str]:
+        """Return what member lists have that led to no one; to be asked when all lists were followed."""
+        if self.missed is None:
+            tokens = {self._token(value) for value, outcome in self.outcomes.items() if isinstance(outcome, _Miss)}
+            self.missed = {token for token in tokens if isinstance(token, str)}
+        return self.missed
 
 
 # --- small things ----------------------------------------------------------------------------------------------------
@@ -1595,11 +1632,6 @@ def _spelled(attribute: str, names: Iterable[str]) -> str:
 
 def _and(*filters: str) -> str:
     return "(&%s)" % "".join(filters)
-
-
-def _keys_of(entry: Entry, *attributes: str) -> list[str]:
-    """Return what may be the key of an entry, whatever it turns out to be."""
-    return [value_text(attribute, value) for attribute in attributes for value in entry.get(attribute.lower(), ())]
 
 
 def _below_parents(dns: dict[str, str]) -> Iterator[tuple[str, str]]:

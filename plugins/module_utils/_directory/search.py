@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from .values import dn_is_within, normal_dn
 from .wire import (
     PAGED_RESULTS,
     Channel,
@@ -31,6 +32,8 @@ from .wire import (
 _PART = 8 * 1024 * 1024  # bytes of a page before it is handed on in parts: a hundred groups may be a gigabyte
 _TOO_MANY = 10000  # entries in a page beyond those asked for, after which it is taken for one without end
 
+
+MANAGE_DSA_IT = "2.16.840.1.113730.3.4.2"  # RFC 3296, 3: show the entries that stand for other servers
 
 _BATCH = 200  # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
 
@@ -53,7 +56,8 @@ class Session(Protocol):
     account_option: str
     entries: int
     pages: int
-    not_read: list[str]
+    not_read: list[str]  # URLs of other servers, each once
+    referred: dict[str, str]  # DN that another server has -> that server's URLs
     unusable: str
     names: dict[bytes, str]  # as the server writes them -> in lower case
     asked: set[str]  # in lower case
@@ -76,7 +80,8 @@ def search(
     :param page_size: entries a page, if not the session's: fewer for entries with many values.
     :param controls: further controls of the request, encoded.
     :raises ReadError: unless the read is complete. References to other servers are never followed; they are
-        collected in `session.not_read`.
+        collected in `session.not_read`. Where the base itself lies on another server, it is noted in
+        `session.referred` as well.
 
     Read it to its end before the next search: OpenLDAP keeps the state of one paged search per connection
     (ITS#7698), and the next page is already on its way. Starting another one raises RuntimeError.
@@ -138,7 +143,7 @@ def _pages(
         entries, references, result = channel.page(message_id, _PART)
         came += len(entries)
         session.entries += len(entries)
-        session.not_read += references
+        _note_references(session, references)
         if entries:
             ends = (*ends[:1], entries[0])[:1] + (entries[-1],)
         if came - before > (size if paged else 1) + _TOO_MANY or result is None and not entries:
@@ -162,7 +167,9 @@ def _pages(
         else:
             session.unusable = ""
             if result.code in (10, 32) and missing_ok and not cookie:  # 10: it lies on another server
-                session.not_read += result.referrals
+                _note_references(session, result.referrals)
+                if result.code == 10:  # matchedDN is the entry that stands for that server (RFC 4511, 4.1.9)
+                    session.referred[_above(result.matched_dn, base)] = " ".join(result.referrals) or "no URL"
                 return
             if result.code:
                 raise _failure(session.account_option, base, came, result)
@@ -171,6 +178,22 @@ def _pages(
             _refuse_other_names(session)
             return
         cookie, before, ends = next_cookie, came, ()
+
+
+def _note_references(session: Session, urls: Sequence[str]) -> None:
+    if urls:
+        known = set(session.not_read)
+        session.not_read += [url for url in dict.fromkeys(urls) if url not in known]
+        if len(session.not_read) > _TOO_MANY:
+            raise ProtocolError("server: it refers to more than %d other servers: name another server" % _TOO_MANY)
+
+
+def _above(matched: str, base: str) -> str:
+    """The matched DN, if it is what it must be; else the base, of which at least that is known."""
+    try:
+        return matched if matched and dn_is_within(normal_dn(base), normal_dn(matched)) else base
+    except ValueError:
+        return base
 
 
 def _if_missing(channel: Channel, base: str) -> Result | None:

@@ -15,6 +15,7 @@ import functools
 import re
 import unicodedata
 import uuid
+from urllib.parse import unquote
 
 # RFC 4512, 1.4: a short name or a dotted number.
 _SHORT_NAME = r"[A-Za-z][A-Za-z0-9-]*"
@@ -363,6 +364,28 @@ def dn_text(raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError("the directory sent a distinguished name that is not UTF-8: %s" % _shown(raw)) from None
+
+
+# --- LDAP URLs ------------------------------------------------------------------------------------------------------
+
+_URL = re.compile(r"([a-z]+)://([^/?]*)(?:/([^?]*))?(?:[?].*)?", re.IGNORECASE | re.DOTALL)
+
+
+def url_dn(url: str) -> str | None:
+    """The DN in an LDAP URL (RFC 4516, 2), in normal form; None if there is none that can be read."""
+    match = _URL.fullmatch(url)
+    if not match or not match.group(3):
+        return None
+    try:
+        return normal_dn(unquote(match.group(3), errors="strict")) or None
+    except ValueError:
+        return None
+
+
+def url_server(url: str) -> str:
+    """Scheme, host and port of an LDAP URL in lower case; the whole text if it is no such URL."""
+    match = _URL.fullmatch(url)
+    return "%s://%s" % (match.group(1).lower(), match.group(2).lower()) if match else url
 
 
 # --- filters --------------------------------------------------------------------------------------------------------

@@ -477,6 +477,7 @@ class Store:
             others=self._written_by_others(me) if None in users.values() else {},
             selected=_from_json(selected),
             listing=lambda keys: {group for dummy, group in self.known(synchronization, salt).listing(keys)},
+            dns=lambda keys: self.known(synchronization, salt).dns(keys),
         )
 
     def _written_by_others(self, me: int) -> dict:
@@ -1497,6 +1498,24 @@ class Known:
                 {"me": self._me, "same": self._same},
             )
         }
+
+    def dns(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return {stable key: DN as stored} of users, whoever writes them, and of user groups."""
+        keys = list(keys)
+        self._store._want("wanted_keys", ((key, self._directory, key) for key in keys))
+        users = self._store._rows(
+            "SELECT u.key, u.dn FROM wanted_keys w CROSS JOIN users u CROSS JOIN claims c"
+            " WHERE u.directory_id = w.directory_id AND u.key = w.key"
+            " AND c.synchronization_id = ? AND c.user_id = u.id",
+            (self._me,),
+        )
+        self._want_groups(keys)
+        return dict(
+            users
+            + self._store._rows(
+                "SELECT g.key, g.dn FROM wanted_groups w CROSS JOIN user_groups g WHERE g.id = w.id",
+            )
+        )
 
     def to_look_at(self, now: int) -> set[str]:
         """Return the users that must be compared whatever changed: since nothing says what they are compared with,

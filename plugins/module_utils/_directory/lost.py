@@ -1,0 +1,210 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Who is stored and did not come: is he gone, is he out of scope, or does nothing prove either?
+
+That a search did not find somebody proves nothing by itself. So who seems lost is looked for in these ways:
+
+1. By his key, in the whole directory.
+2. By the DN that he had, if the key found nobody. A base search looks at the entry itself. Any other search asks an
+   index, and one that was added and not built answers with nothing (OpenLDAP, slapindex(8); 389 Directory Server,
+   db2index). Whom neither finds is *gone*.
+3. Who is found is *out of scope* only if the filter does not match him, or if nothing selects him: a base search with
+   the filter tells. Example: the index of objectClass lacks ann. A search for (objectClass=inetOrgPerson) does not find
+   her, a base search at her DN does: the read is not complete.
+4. Who is gone, and lay below an entry that stands for another server (a referral, RFC 3296), is not lost: he is on that
+   server. Example: ou=sales becomes a referral, and bob lay there. The read is not complete.
+
+What is not proven raises ReadError, and then there is no snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from .._model import GONE, OUT_OF_SCOPE
+from .presets import Entry, any_of, keys_of
+from .search import MANAGE_DSA_IT, NoSuchEntry, ReadError, batches, search
+from .values import dn_is_within, dn_text, normal_dn, url_dn, url_server
+from .wire import control
+
+Found = tuple[bytes, Entry]
+
+
+def look_up(
+    reading: Any,
+    stored: Iterable[str],
+    seen: Container[str],
+    kinds: Sequence[tuple[str, str | None]],
+    is_selected: Callable[[str, bytes, Entry], bool],
+) -> dict[str, str]:
+    """Return {stable key: GONE or OUT_OF_SCOPE} of who is stored and was not seen.
+
+    ``reading`` is the `reader.Reading` that is at its end; ``kinds`` are the attribute of the key, and the filter by
+    which entries of that kind were read, None if they were not; ``is_selected`` tells of a key, a DN and an entry
+    whether it should have come, if the filter matches it. Raises ReadError if nothing proves the answer.
+    """
+    lost = sorted(key for key in stored if key not in seen and not key.startswith("name:"))
+    reasons = {key: GONE for key in stored if key not in seen and key.startswith("name:")}
+    if not lost:
+        return reasons
+    search_for = _Search(reading, list(dict.fromkeys(attribute for attribute, _filter in kinds)))
+    found = search_for.by_key(lost)
+    gone = [key for key in lost if key not in found]
+    dns = reading.digests.dns(gone) if gone else {}
+    found.update(search_for.by_dn({key: dns[key] for key in gone if dns.get(key)}))
+    selected = {key: each for key, each in found.items() if is_selected(key, *each)}
+    _refuse_unseen(search_for, selected, [filter for _attribute, filter in kinds if filter], is_selected)
+    reasons.update(dict.fromkeys(found, OUT_OF_SCOPE))
+    reasons.update(_reasons_of_gone(reading, [key for key in gone if key not in found], dns))
+    return {key: reasons[key] for key in sorted(reasons)}
+
+
+class _Search(NamedTuple):
+    """Looks for entries that have one of the attributes as their stable key."""
+
+    reading: Any
+    keys: list[str]
+
+    def by_key(self, lost: Sequence[str]) -> dict[str, Found]:
+        found: dict[str, Found] = {}
+        for batch in batches(lost):
+            tests = "(|%s)" % "".join(any_of(attribute, batch) for attribute in self.keys)
+            for dn, entry, _raw in search(
+                self.reading.session, self.reading.context, "sub", tests, self.reading.attributes_that_select(self.keys)
+            ):
+                for key in set(batch).intersection(keys_of(entry, *self.keys)):
+                    found[key] = dn, entry
+        return found
+
+    def by_dn(self, dns: dict[str, str]) -> dict[str, Found]:
+        return {
+            key: (dn, entry)
+            for key, its_dn in dns.items()
+            for dn, entry in self.at(its_dn, "(objectClass=*)", missing_ok=True)
+            if key in keys_of(entry, *self.keys)
+        }
+
+    def at(self, dn: str, filter: str, missing_ok: bool) -> list[Found]:
+        attributes = self.reading.attributes_that_select(self.keys)
+        found = search(self.reading.session, dn, "base", filter, attributes, missing_ok=missing_ok)
+        return [(dn, entry) for dn, entry, _raw in found]
+
+
+# --- who is there, and did not come ----------------------------------------------------------------------------------
+
+
+def _refuse_unseen(
+    search_for: _Search,
+    selected: dict[str, Found],
+    filters: Sequence[str],
+    is_selected: Callable[[str, bytes, Entry], bool],
+) -> None:
+    """Raise ReadError if one of the filters matches anybody who is selected: the server kept him back, or he moved."""
+    reading = search_for.reading
+    if not filters:
+        return
+    either = filters[0] if len(filters) == 1 else "(|%s)" % "".join(filters)
+    # First where he is now, which is few searches and sees who moves about; then each entry itself.
+    for batch in batches(sorted(selected)):
+        tests = "(|%s)" % "".join(any_of(attribute, batch) for attribute in search_for.keys)
+        for dn, entry, _raw in search(
+            reading.session,
+            reading.context,
+            "sub",
+            "(&%s%s)" % (either, tests),
+            reading.attributes_that_select(search_for.keys),
+        ):
+            for key in keys_of(entry, *search_for.keys):
+                if key in batch and is_selected(key, dn, entry):
+                    raise _not_seen(dn)
+    for key, (dn, _entry) in sorted(selected.items()):
+        try:
+            matches = search_for.at(dn_text(dn), either, missing_ok=False)
+        except NoSuchEntry:
+            raise _not_seen(dn) from None
+        if any(key in keys_of(entry, *search_for.keys) for _dn, entry in matches):
+            raise _not_seen(dn)
+
+
+def _not_seen(dn: bytes) -> ReadError:
+    return ReadError(
+        "server: the read is not complete, since '%s' did not come although it is selected: run again, since it may "
+        "have moved meanwhile; if that stays so, have the indexes of the server rebuilt" % dn_text(dn)
+    )
+
+
+# --- who may be on another server ------------------------------------------------------------------------------------
+
+
+class _Elsewhere(NamedTuple):
+    """What this server says of others."""
+
+    places: dict[str, str]  # normal DN of an entry that stands for another server -> what the server said of it
+    unknown: str  # a reference of which nothing tells where it lies; empty if there is none
+
+
+def _reasons_of_gone(reading: Any, gone: Sequence[str], dns: dict[str, str]) -> dict[str, str]:
+    if not gone or not (reading.session.not_read or reading.session.referred):
+        return dict.fromkeys(gone, GONE)
+    elsewhere = _elsewhere(reading)
+    reasons = {}
+    for key in gone:
+        dn = dns.get(key, "")
+        normal = normal_dn(dn)
+        place = next((place for place in elsewhere.places if dn and dn_is_within(normal, place)), None)
+        said = elsewhere.unknown if place is None else elsewhere.places[place]
+        excluded = bool(dn) and reading.is_excluded(normal)
+        if said and not excluded:
+            raise _not_here(dn or key, "" if place is None else place, said)
+        reasons[key] = OUT_OF_SCOPE if said else GONE
+    return reasons
+
+
+def _elsewhere(reading: Any) -> _Elsewhere:
+    """Return where the entries lie that stand for other servers.
+
+    A reference has the DN to go on with there, which need not be the DN of the entry here (RFC 4511, 4.5.3). In Active
+    Directory it is. Other servers are asked for these entries themselves (RFC 3296, 3).
+    """
+    session = reading.session
+    places = {normal_dn(dn): said for dn, said in session.referred.items()}
+    unknown = {}
+    for url in session.not_read:
+        dn = url_dn(url)
+        if dn is None or not (reading.ad or dn_is_within(dn, reading.context_normal)):
+            unknown[url_server(url)] = url
+        else:
+            places.setdefault(dn, url)
+    if not reading.ad and MANAGE_DSA_IT.encode("ascii") in session.root_dse.get("supportedcontrol", ()):
+        for dn, entry, _raw in search(
+            session,
+            reading.context,
+            "sub",
+            "(objectClass=referral)",
+            ("ref",),
+            missing_ok=True,
+            controls=(control(MANAGE_DSA_IT),),
+        ):
+            for value in entry.get("ref", ()):
+                url = value.decode("utf-8", "replace")
+                places.setdefault(normal_dn(dn_text(dn)), url)
+                unknown.pop(url_server(url), None)
+    return _Elsewhere(places, min(unknown.values(), default=""))
+
+
+def _not_here(who: str, place: str, said: str) -> ReadError:
+    if not place:
+        return ReadError(
+            "server: the read is not complete, since '%s' did not come, and the server refers to another one without "
+            "saying for which part of the directory (%s): name a server that has all of it" % (who, said)
+        )
+    return ReadError(
+        "server: the read is not complete, since '%s' did not come, and what lies below '%s' is on another server, "
+        "which is not read (%s): name a server that has it, or leave it out with exclude_distinguished_name and "
+        "scope_change: true" % (who, place, said)
+    )
