@@ -8,15 +8,34 @@ from __future__ import annotations
 
 from ._model import printable
 
+_LONGEST_QUOTE = 1000  # characters
+_LONGEST_SENTENCE, _LONGEST_END = 6000, 1000
+
+
+def quoted(text: str) -> str:
+    """Return what a server said as a message may quote it: its first thousand characters."""
+    return text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "..."
+
+
+def sentence(text: str) -> str:
+    """Return a message for a person: what a directory wrote into it cannot end its line, or speak to the terminal.
+
+    Of a message that is too long for a person the middle is left out. Its end says what to do.
+    """
+    return _without_middle(printable(_without_middle(text)))
+
+
+def _without_middle(text: str) -> str:
+    if len(text) <= _LONGEST_SENTENCE:
+        return text
+    return "%s [...] %s" % (text[: _LONGEST_SENTENCE - _LONGEST_END], text[-_LONGEST_END:])
+
 
 class SynchronizationError(Exception):
-    """Ends the run. Its text is one sentence for the reader: the option's name and what to do; never a secret.
-
-    What a directory wrote into it cannot end its line, or speak to the terminal.
-    """
+    """Ends the run. Its text is one `sentence` for the reader: the option's name and what to do; never a secret."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(printable(text))
+        super().__init__(sentence(text))
 
 
 class Refused(SynchronizationError):

@@ -390,7 +390,13 @@ def message(found: list[Refusal]) -> str:
     advice = [_WHAT_TO_DO[option] for option in options if option in _WHAT_TO_DO]
     others = [option for option in options if option not in _WHAT_TO_DO]
     if others:
+        removals_only = not any(refusal.limit in _NO_REMOVALS for refusal in found)
         advice.append(
-            "look at a dry run, then approve its plan_digest with approved_plan, or change %s" % " and ".join(others)
+            "look at a dry run, then approve its plan_digest with approved_plan%s, or change %s; until then whoever "
+            "left keeps what they had"
+            % (
+                ", or its removals_digest with approved_removals" if removals_only else "",
+                " and ".join(others),
+            )
         )
     return "%s: nothing was changed; %s" % (why, "; ".join(advice))

@@ -105,7 +105,7 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     )
     if settings.read_mode == "incremental" and snapshot.complete and read["reason"] != _FIRST:
         warn("read_mode: everything was read, since %s" % read["reason"])
-    for warning in snapshot.warnings + _doubts(settings, snapshot):
+    for warning in snapshot.warnings + _doubts(settings, snapshot) + _long_not_read(settings, snapshot, now):
         warn(warning)
 
     if snapshot.complete:
@@ -235,6 +235,22 @@ def _doubts(settings, snapshot):
             if field != "name" and not any(field in user.attributes for user in bodies)
         ]
     return doubts
+
+
+_A_WEEK = 7 * 86400  # seconds
+
+
+def _long_not_read(settings, snapshot, now):
+    """Return a warning if nothing but changes was read for long, which is what read_mode: incremental asks for."""
+    if settings.read_mode != "incremental" or snapshot.complete or snapshot.mark is None:
+        return []
+    days = (now - snapshot.mark.said["read_fully"]) // 86400
+    if days * 86400 < _A_WEEK:
+        return []
+    return [
+        "read_mode: everything was last read %d days ago, and some changes only that shows, such as lost rights: set "
+        "read_mode: auto, or run once with read_mode: full" % days
+    ]
 
 
 def _make_plan(settings, snapshot, state, now, held=frozenset()):

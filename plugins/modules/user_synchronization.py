@@ -259,7 +259,8 @@ options:
     choices:
       auto: Read only what changed where the directory can tell that, and everything at least every O(full_every).
       full: Read everything.
-      incremental: As V(auto), but whatever O(full_every) says, and with a warning where everything must be read.
+      incremental: As V(auto), but whatever O(full_every) says, with a warning where everything must be read, and with
+        one where everything was last read a week ago or more.
     default: auto
     version_added: 0.2.0
   full_every:

@@ -132,6 +132,27 @@ def test_everything_is_read_every_so_often(lab, monkeypatch):
     assert went(lab, full_every="1h", read_mode="incremental")[0] == "incremental"
 
 
+def test_that_everything_was_last_read_long_ago_is_said(lab, monkeypatch):
+    """Finding R30: 60 days of read_mode: incremental."""
+    clock = Clock()
+    monkeypatch.setattr("%s.time" % synchronize.__globals__["_synchronize"].__name__, clock)
+    asked = {**ALWAYS, "read_mode": "incremental"}
+    for days in range(9):
+        assert lab.once(**asked)["read"]["mode"] == "incremental"
+        assert lab.warnings == (
+            []
+            if days < 7
+            else [
+                "read_mode: everything was last read %d days ago, and some changes only that shows, such as lost "
+                "rights: set read_mode: auto, or run once with read_mode: full" % days
+            ]
+        )
+        clock.now += 86400
+    lab.once(**{**asked, "read_mode": "full"})
+    assert lab.once(**asked)["read"]["reason"] == "the last run left no mark"
+    assert lab.once(**asked)["read"]["mode"] == "incremental" and lab.warnings == []
+
+
 @pytest.mark.parametrize(
     ("what", "settings"),
     [

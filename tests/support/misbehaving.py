@@ -18,6 +18,7 @@ which request one begins.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import ssl
 import threading
@@ -493,6 +494,19 @@ def repeats_its_cookie(empty: bool) -> Fault:
 
     def fault(line: Line, request: Request, answer: list[bytes]) -> None:
         line.send(b"".join([] if empty else answer[:-1]) + search_result(request, 0, cookie=b"again"))
+
+    return fault
+
+
+def pages_without_end(empty: bool) -> Fault:
+    """Answer each page with success and a cookie that is new: with entries that are new, too, or with none."""
+    count = itertools.count()
+
+    def fault(line: Line, request: Request, answer: list[bytes]) -> None:
+        number = next(count)
+        entry = [("objectGUID", [b"%016d" % number]), ("userAccountControl", [b"512"])]
+        entries = [] if empty else [_encoded_entry(request, "CN=page %d" % number, entry)]
+        line.send(b"".join([*entries, search_result(request, 0, cookie=b"more %d" % number)]))
 
     return fault
 

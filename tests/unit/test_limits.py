@@ -350,9 +350,12 @@ def test_the_message_says_why_and_what_to_do():
     found = judge(stored(100), people(9))
     assert _limits.message(found.refusals) == (
         "removal_limits.users: the run would remove, disable or overwrite 91 of 100 users, and at most 20 may go: "
-        "nothing was changed; look at a dry run, then approve its plan_digest with approved_plan, or change "
-        "removal_limits.users"
+        "nothing was changed; look at a dry run, then approve its plan_digest with approved_plan, or its "
+        "removals_digest with approved_removals, or change removal_limits.users; until then whoever left keeps what "
+        "they had"
     )
+    renamed = found.refusals[0]._replace(limit="renames")
+    assert "approved_removals" not in _limits.message([*found.refusals, renamed]), "which it does not allow"
     many = [found.refusals[0]] * 9
     assert "; and 4 more: nothing was changed; " in _limits.message(many)
 

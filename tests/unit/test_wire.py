@@ -287,7 +287,10 @@ def test_a_notice_of_disconnection_says_why():
         (b"\x30\x0c\x02\x01\x05\x78\x07\x0a\x01\x00\x04\x00\x04\x00", "an operation that is no answer"),
         (b"HTTP/1.1 400 Bad Request\r\n", "something that is not LDAP"),
         (b"\x30\x80\x02\x01\x05\x00\x00", "indefinite length"),
-        (b"\x30\x84\x40\x00\x00\x00", "an LDAP message of 1073741824 bytes; at most 268435456 are accepted"),
+        (
+            b"\x30\x84\x40\x00\x00\x00",
+            "an LDAP message of 1073741824 bytes, and at most 268435456 are accepted: run again",
+        ),
     ],
 )
 def test_what_is_no_answer(data, why):

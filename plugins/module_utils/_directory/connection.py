@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
-from .._errors import SynchronizationError
+from .._errors import SynchronizationError, quoted
 from .search import search
 from .wire import Channel, ReadError, ServerLost
 
@@ -442,7 +442,8 @@ def _open(
             raise _tls_failure(ldap3, address, settings, deadline, tls.failure) from None
         if isinstance(error, ldap3.core.exceptions.LDAPStartTLSError):
             raise _NextServer(
-                "encryption: %s refuses StartTLS (%s): choose encryption: ldaps or another server" % (address, error)
+                "encryption: %s refuses StartTLS (%s): choose encryption: ldaps or another server"
+                % (address, quoted(str(error)))
             ) from None
         if isinstance(error, _TimedOut):
             raise
@@ -508,7 +509,7 @@ def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, er
     for argument in error.args[1:2]:
         if isinstance(argument, list):  # one exception for each address of the host
             texts = [str(each[0]) for each in argument]
-    text = "; ".join(dict.fromkeys(re.sub(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] ", "", each) for each in texts))
+    text = "; ".join(dict.fromkeys(re.sub(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] ", "", quoted(each)) for each in texts))
     if "timed out" in text or "temporarily unavailable" in text:
         return _timed_out(address, deadline)
     if "invalid server address" in text:
@@ -682,7 +683,7 @@ def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings:
             "server: %s closed the connection instead of answering the bind: run again, or name another "
             "server" % address
         )
-    code, said = result["result"], (result.get("message") or "").strip("\0 \r\n")
+    code, said = result["result"], quoted((result.get("message") or "").strip("\0 \r\n"))
     if code == 0:
         return
     answer = "%s (%d)%s" % (result.get("description") or "result", code, ": " + said if said else "")
@@ -719,7 +720,7 @@ def _check_bind(result: dict[str, Any] | None, address: ServerAddress, settings:
     if code == 10:
         raise _NextServer(
             "server: %s refers the login to another server, which is not followed (%s): name that server"
-            % (address, " ".join(result.get("referrals") or ()) or answer)
+            % (address, quoted(" ".join(result.get("referrals") or ())) or answer)
         )
     if code in (51, 52):
         raise _NextServer(

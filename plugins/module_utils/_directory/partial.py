@@ -24,7 +24,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .._model import GONE, Digests, Directory, Mark, Snapshot, Unresolved, UserGroup, printable
+from .._errors import sentence
+from .._model import GONE, Digests, Directory, Mark, Snapshot, Unresolved, UserGroup
 from . import changes
 from .changes import MANY, ReadFully
 from .connection import Session
@@ -151,7 +152,7 @@ class _PartialReading(Reading):
             not_stored=self.not_stored,
             other_members=self.other_members,
             selected={**self.excluded_as, **self.selected},
-            warnings=[printable(warning) for warning in self.warnings],
+            warnings=[sentence(warning) for warning in self.warnings],
             whole_tree=self.whole,
             complete=False,
             listed_as=self.listed_as,

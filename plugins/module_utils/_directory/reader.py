@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Union
 
-from .._errors import SynchronizationError
+from .._errors import SynchronizationError, sentence
 from .._model import (
     KNOWN_AS,
     Digests,
@@ -31,7 +31,6 @@ from .._model import (
     User,
     UserGroup,
     name_key,
-    printable,
 )
 from . import changes, lost
 from .connection import Session
@@ -49,7 +48,7 @@ from .presets import (
     user_enabled,
     value_text,
 )
-from .search import ReadError, batches, encoded_entries, ranged, read_ranges, search
+from .search import ListChanged, ReadError, batches, encoded_entries, ranged, read_ranges, search, settled_ranges
 from .values import (
     dn_is_within,
     dn_parent,
@@ -228,11 +227,12 @@ Outcome = Union[str, _Miss]  # a reference, or why there is none
 class _Group:
     """A group or container in scope while its members are gathered."""
 
-    __slots__ = ("as_stored", "hashed", "listed", "plain", "primary", "record")
+    __slots__ = ("as_stored", "hashed", "listed", "plain", "primary", "ranged", "record")
 
     def __init__(self, record: UserGroup, primary: list[bytes | None], hashed: bytes = b"") -> None:
         self.record = record
         self.hashed = hashed  # of the entry as it came; empty where that does not decide who is a member
+        self.ranged = b""  # a hash of the values, where they came in ranges
         self.as_stored = False  # so nothing is listed here
         self.listed: list = []  # str: the key of a user; bytes: a value that was not known when it was read
         self.plain = True  # all of one attribute, and all known: there is nothing to resolve and no one twice
@@ -406,7 +406,7 @@ class Reading:
             not_stored=self.not_stored,
             other_members=self.other_members,
             selected={**self.excluded_as, **self.selected},
-            warnings=[printable(warning) for warning in self.warnings],
+            warnings=[sentence(warning) for warning in self.warnings],
             dangling=self.dangling,
             listed_as=self.listed_as,
             whole_tree=self.whole,
@@ -1125,12 +1125,23 @@ class Reading:
         return values[0]
 
     def _read_ranges(self) -> None:
-        """Fetch the member lists that AD cut, each in full or not at all. By GUID: a group may be renamed meanwhile."""
+        """Fetch the member lists that AD cut, each in full or not at all. By GUID: a group may be renamed meanwhile.
+
+        A list that says something else than the stored one may lack somebody whom a range has skipped, so it is read
+        until it says one thing twice. A list that is new takes nobody away.
+        """
         ranges, self.ranges = self.ranges, []
         get = self.by_value.get
         for key, attribute, first_values, written in ranges:
-            values = read_ranges(self.session, "<GUID=%s>" % key, attribute, first_values, written)
-            self.groups[key].listed += map(get, values, values)
+            group, base, stored = self.groups[key], "<GUID=%s>" % key, self.digests.user_groups.get(key)
+            try:
+                values = read_ranges(self.session, base, attribute, first_values, written)
+            except ListChanged:
+                values = None
+            if values is None or stored is not None and stored[_HASH:] != _ranged_hash(values):
+                values = settled_ranges(self.session, base, attribute, values)
+            group.ranged = _ranged_hash(values)
+            group.listed += map(get, values, values)
 
     # --- members that were not known when their group was read
 
@@ -1488,7 +1499,7 @@ class Reading:
                 else:
                     self._take(record.key, item, once, user_groups, kept_values)
             members = list(once)
-        digest = _members_digest(members, user_groups, kept_values) + group.hashed
+        digest = _members_digest(members, user_groups, kept_values) + (group.ranged or group.hashed)
         return record._replace(
             members=None if digest == stored and self.otherwise.isdisjoint(members) else members,
             user_groups=list(user_groups),
@@ -1682,6 +1693,12 @@ def _folded(value: bytes) -> str:
     if value.isascii():
         return value.decode("ascii").lower()
     return name_key(value.decode("utf-8", "surrogateescape"))
+
+
+def _ranged_hash(values: Iterable[bytes]) -> bytes:
+    """Return the hash of a list that came in ranges. It has another length than that of an entry: see `_add_group`."""
+    hashed = hashlib.sha256(b"".join(b"%d:%s" % (len(value), value) for value in sorted(values)))
+    return hashed.digest()[:_HASH] + b"r"
 
 
 def _members_digest(members: Iterable[str], user_groups: Iterable[str], kept_values: Iterable[str]) -> bytes:

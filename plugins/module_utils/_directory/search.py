@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from .._errors import quoted
 from .values import dn_is_within, normal_dn
 from .wire import (
     PAGED_RESULTS,
@@ -30,8 +31,11 @@ from .wire import (
 )
 
 _PART = 8 * 1024 * 1024  # bytes of a page before it is handed on in parts: a hundred groups may be a gigabyte
-_TOO_MANY = 10000  # entries in a page beyond those asked for, after which it is taken for one without end
-
+# After these an answer is taken for one without end.
+_TOO_MANY = 10000  # entries in a page beyond those asked for, or references to other servers
+_MOST_ENTRIES = 10_000_000  # in all pages of a search
+_MOST_EMPTY_PAGES = 1000  # in a row: a server may send some, where it looks through many entries and finds few
+_NO_END = "server: the read does not come to an end, after %d %s: run again, or name another server"
 
 MANAGE_DSA_IT = "2.16.840.1.113730.3.4.2"  # RFC 3296, 3: show the entries that stand for other servers
 
@@ -136,6 +140,7 @@ def _pages(
     channel = session.channel
     cookie = b""
     came = before = 0  # entries in all, and in the pages before this one
+    empty = 0  # pages in a row
     ends: tuple[bytes, ...] = ()  # the first entry of this page and the last one
     pages: set[int | None] = set()
     message_id = channel.ask(operation, *_controls(paged, size, cookie), *others)
@@ -155,6 +160,9 @@ def _pages(
             yield entries
             continue
         session.pages += 1
+        empty = empty + 1 if came == before else 0
+        if came > _MOST_ENTRIES or empty > _MOST_EMPTY_PAGES:
+            raise ProtocolError(_NO_END % ((empty, "empty pages in a row") if empty else (came, "entries")))
         if paged and not came and not cookie and result.code == 0 and PAGED_RESULTS not in result.controls:
             result = _if_missing(channel, base) or result
         if result.code == 0 and paged:
@@ -169,7 +177,7 @@ def _pages(
             if result.code in (10, 32) and missing_ok and not cookie:  # 10: it lies on another server
                 _note_references(session, result.referrals)
                 if result.code == 10:  # matchedDN is the entry that stands for that server (RFC 4511, 4.1.9)
-                    session.referred[_above(result.matched_dn, base)] = " ".join(result.referrals) or "no URL"
+                    session.referred[_above(result.matched_dn, base)] = _shown(result.referrals) or "no URL"
                 return
             if result.code:
                 raise _failure(session.account_option, base, came, result)
@@ -183,9 +191,13 @@ def _pages(
 def _note_references(session: Session, urls: Sequence[str]) -> None:
     if urls:
         known = set(session.not_read)
-        session.not_read += [url for url in dict.fromkeys(urls) if url not in known]
+        session.not_read += [url for url in dict.fromkeys(map(quoted, urls)) if url not in known]
         if len(session.not_read) > _TOO_MANY:
             raise ProtocolError("server: it refers to more than %d other servers: name another server" % _TOO_MANY)
+
+
+def _shown(urls: Sequence[str]) -> str:
+    return quoted(" ".join(urls))
 
 
 def _above(matched: str, base: str) -> str:
@@ -273,7 +285,7 @@ def _failure(account_option: str, base: str, came: int, result: Result) -> ReadE
     if result.code == 10:
         return ReadError(
             "server: the read of %s is not complete, since the server refers to another one, which is not "
-            "followed (%s): name that server" % (where, " ".join(result.referrals) or "it does not say which")
+            "followed (%s): name that server" % (where, _shown(result.referrals) or "it does not say which")
         )
     option, advice = _ADVICE.get(result.code, _OTHERWISE)
     kind = ServerLost if result.code in (51, 52) else ReadError
@@ -299,13 +311,21 @@ def ranged(attributes: dict[str, list[bytes]], attribute: str) -> tuple[list[byt
     return None
 
 
+class ListChanged(ReadError):
+    """The values of an attribute changed while they were read, range by range."""
+
+
 def read_ranges(
     session: Session, base: str, attribute: str, first_values: list[bytes], first_range: str
 ) -> list[bytes]:
     """All values of an attribute of which the server gave only a range.
 
+    A value that leaves an earlier range meanwhile has those behind it move up: the next range skips one that is still
+    there, and nothing says so. See `settled_ranges`.
+
     :param base: DN of the entry or `<GUID=...>`, which survives a rename meanwhile.
     :param first_values: the values that came, with `first_range`, such as '0-1499': see `ranged`.
+    :raises ListChanged: when it is seen that they changed.
     :raises ReadError: on any gap, overlap or error; a part of the values is worth nothing.
     """
     values: list[bytes] = []
@@ -313,16 +333,51 @@ def read_ranges(
     while True:
         high = _check_range(base, attribute, written, len(values), len(part))
         values += part
+        if len(values) > _MOST_VALUES:
+            raise _range_error(base, attribute, "it does not stop sending, after %d of them" % len(values))
         if high is None:
             if len(set(values)) != len(values):
-                raise _range_error(base, attribute, "a value came twice, so it changed while it was read")
+                raise _range_error(base, attribute, "a value came twice, so it changed while it was read", ListChanged)
             return values
-        name = "%s;range=%d-*" % (attribute, high + 1)
-        entries = list(search(session, base, "base", "(objectClass=*)", (name,)))
-        found = ranged(entries[0][1], attribute) if len(entries) == 1 else None
-        if found is None:
-            raise _range_error(base, attribute, "the server did not send the values from %d on" % (high + 1))
-        part, written = found
+        part, written = _range_from(session, base, attribute, high + 1)
+
+
+def settled_ranges(session: Session, base: str, attribute: str, before: list[bytes] | None) -> list[bytes]:
+    """The same, read again as often as it takes until two reads in a row say the same: then nothing was skipped.
+
+    Whatever left during the first of these two had been read by it, and is missing in the second.
+    Example: of a, b, c, d the range a, b is read, then a leaves, and the range behind it is d. The next read says b, c,
+    d, and so does the one after that.
+
+    :param before: what `read_ranges` gave; None if the values changed meanwhile.
+    :raises ReadError: as `read_ranges`, and when they change in each of a few reads.
+    """
+    for _read in range(_MOST_READS):
+        try:
+            values = read_ranges(session, base, attribute, *_range_from(session, base, attribute, 0))
+        except ListChanged:
+            before = None
+            continue
+        if before is not None and set(values) == set(before):
+            return values
+        before = values
+    raise _range_error(base, attribute, "they changed in each of %d reads" % (_MOST_READS + 1), ListChanged)
+
+
+_MOST_READS = 5
+_MOST_VALUES = 10_000_000  # of one attribute, after which it is taken for one without end
+
+
+def _range_from(session: Session, base: str, attribute: str, low: int) -> tuple[list[bytes], str]:
+    """The values from this one on, as many as the server gives, and their range: see `ranged`."""
+    name = "%s;range=%d-*" % (attribute, low)
+    entries = list(search(session, base, "base", "(objectClass=*)", (name,)))
+    found = ranged(entries[0][1], attribute) if len(entries) == 1 else None
+    if found:
+        return found
+    if low == 0 and len(entries) == 1 and not entries[0][1].get(attribute.lower()):
+        return [], "0-*"  # they are all gone
+    raise _range_error(base, attribute, "the server did not send the values from %d on" % low, ListChanged)
 
 
 def _check_range(base: str, attribute: str, written: str, low: int, count: int) -> int | None:
@@ -340,8 +395,8 @@ def _check_range(base: str, attribute: str, written: str, low: int, count: int) 
     return high
 
 
-def _range_error(base: str, attribute: str, why: str) -> ReadError:
-    return ReadError(
+def _range_error(base: str, attribute: str, why: str, kind: type[ReadError] = ReadError) -> ReadError:
+    return kind(
         "server: the values of %s of '%s' are not complete, since %s: run again, or name another server"
         % (attribute, base, why)
     )

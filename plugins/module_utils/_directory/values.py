@@ -368,12 +368,13 @@ def dn_text(raw: bytes) -> str:
 
 # --- LDAP URLs ------------------------------------------------------------------------------------------------------
 
+_LONGEST_URL = 1000  # characters: of a longer one only that much is kept (`quoted` in _errors.py)
 _URL = re.compile(r"([a-z]+)://([^/?]*)(?:/([^?]*))?(?:[?].*)?", re.IGNORECASE | re.DOTALL)
 
 
 def url_dn(url: str) -> str | None:
-    """The DN in an LDAP URL (RFC 4516, 2), in normal form; None if there is none that can be read."""
-    match = _URL.fullmatch(url)
+    """The DN in an LDAP URL (RFC 4516, 2), in normal form; None if there is none that can be read whole."""
+    match = _URL.fullmatch(url) if len(url) <= _LONGEST_URL else None
     if not match or not match.group(3):
         return None
     try:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .._errors import SynchronizationError
+from .._errors import SynchronizationError, quoted
 from .values import parse_filter
 
 Entry = tuple[bytes, dict[str, list[bytes]], bytes]
@@ -25,7 +25,12 @@ Entry = tuple[bytes, dict[str, list[bytes]], bytes]
 SCOPES = {"base": 0, "one": 1, "sub": 2}
 PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
 
+# A message may be large, since a list of a million members is one value after the other in one message. But few bytes
+# can be many values or parts, of which each takes some fifty bytes of memory, and ten times that of a short one.
 _LARGEST_MESSAGE = 256 * 1024 * 1024
+_MOST_VALUES = 5_000_000  # of one attribute, in one message
+_MOST_PARTS = 100_000  # of a message, or of a part of it, that is no entry
+_MOST_NAMES = 10_000  # of attributes, in all entries of a session
 _RECEIVE = 64 * 1024
 _RECEIVE_AT_MOST = 1024 * 1024
 
@@ -282,7 +287,8 @@ def _cookie_and_flag(data: bytes, at: int, end: int, flag: bool) -> tuple[bytes,
 
 # --- answers --------------------------------------------------------------------------------------------------------
 
-_NOT_BER = "server: it sent an LDAP message that cannot be read: run again, or name another server"
+_TRY = "run again, or name another server"
+_NOT_BER = "server: it sent an LDAP message that cannot be read: " + _TRY
 
 
 def _long_length(data: bytes, at: int, first: int) -> tuple[int, int]:
@@ -306,6 +312,8 @@ def _elements(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
         if at + size > end:
             raise ProtocolError(_NOT_BER)
         found.append((tag, at, at + size))
+        if len(found) > _MOST_PARTS:
+            raise ProtocolError("server: it sent an LDAP message of more than %d parts: %s" % (_MOST_PARTS, _TRY))
         at += size
     return found
 
@@ -400,6 +408,8 @@ def _decode_attribute(
         raise ProtocolError(_NOT_BER)
     if header in without:
         return stop
+    if stop - at > 2 * _MOST_VALUES:
+        _refuse_too_many(raw, at, stop)
     values: list[bytes] = []
     take = values.append
     while at < stop:
@@ -420,6 +430,22 @@ def _decode_attribute(
     else:
         attributes[key] = values
     return at
+
+
+def _refuse_too_many(raw: bytes, at: int, stop: int) -> None:
+    """Count the values, before there is an object for each."""
+    count = 0
+    while at < stop:
+        size = raw[at + 1]
+        at += 2
+        if size > 127:
+            size, at = _long_length(raw, at, size)
+        at += size
+        count += 1
+        if count > _MOST_VALUES:
+            raise ProtocolError(
+                "server: it sent an attribute with more than %d values in one message: %s" % (_MOST_VALUES, _TRY)
+            )
 
 
 def entry_dn(raw: bytes) -> bytes:
@@ -469,11 +495,16 @@ def find_values(raw: bytes, header: bytes) -> list[bytes] | None:
 
 
 def _learn_name(name: bytes, header: bytes, names: dict[bytes, str]) -> str:
+    if len(names) >= _MOST_NAMES:
+        raise ProtocolError("server: it sent attributes by more than %d names: %s" % (_MOST_NAMES, _TRY))
     try:
         key = names[header] = name.decode("ascii").lower()
     except UnicodeDecodeError:
         raise ProtocolError("server: it sent an attribute name that is not ASCII") from None
     return key
+
+
+_LONGEST_TEXT = 8000  # bytes of a diagnostic message that are looked at: more is not quoted
 
 
 def decode_result(data: bytes, at: int, end: int, controls: dict[str, bytes]) -> Result:
@@ -489,7 +520,7 @@ def decode_result(data: bytes, at: int, end: int, controls: dict[str, bytes]) ->
     return Result(
         int.from_bytes(code, "big", signed=True),
         matched.decode("utf-8", "replace"),
-        message.decode("utf-8", "replace").strip("\0 \r\n"),
+        quoted(message[:_LONGEST_TEXT].decode("utf-8", "replace").strip("\0 \r\n")),
         referrals,
         controls,
     )
@@ -644,13 +675,14 @@ class Channel:
                 if have >= need:
                     if size > self._largest:
                         raise ProtocolError(
-                            "server: it sent an LDAP message of %d bytes; at most %d are accepted"
-                            % (size, self._largest)
+                            "server: it sent an LDAP message of %d bytes, and at most %d are accepted: %s"
+                            % (size, self._largest, _TRY)
                         )
                     end = start + size
                     need = end - at
                     if have >= need:
-                        self._at = end
+                        # What is used up is let go of: it may be a quarter of a gigabyte.
+                        self._data, self._at = (data, end) if end < len(data) else (b"", 0)
                         return data, start, end
             data, at = self._receive(need)
 
