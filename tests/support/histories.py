@@ -20,36 +20,56 @@ CONTAINERS = (None, "g0", "g1")
 
 Directory = tuple[list[_model.User], list[_model.UserGroup]]
 
+# Strategies are made once, and what is drawn in vain is left out: to make them of what was drawn takes three times as
+# long as to draw.
+_user_keys, _group_keys = (st.sets(st.sampled_from(keys)) for keys in (USER_KEYS, GROUP_KEYS))
+_users = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(NAMES),
+        "home": st.sampled_from(CONTAINERS),
+        "enabled": st.booleans(),
+        "created": st.integers(0, 3),
+        "sid": st.sampled_from((None, None, "S-1", "S-2")),
+        "attributes": st.sampled_from(({}, {"email": "x@example.com"})),
+    }
+)
+_groups = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(NAMES),
+        "members": _user_keys,
+        "created": st.integers(0, 3),
+        "parent": st.sampled_from(CONTAINERS),
+        "user_groups": _group_keys,
+    }
+)
+
 
 @st.composite
 def directories(draw: Any) -> Directory:
     """Users and groups, with many collisions. The containers g0 and g1 lie directly below the target."""
-    group_keys = draw(st.sets(st.sampled_from(GROUP_KEYS)))
-    homes = [home for home in CONTAINERS if home is None or home in group_keys]
-    users = [
-        user(
+    user_keys, group_keys = draw(_user_keys), draw(_group_keys)
+
+    def existing(container: str | None) -> str | None:
+        return container if container in group_keys else None
+
+    def a_user(key: str, home: str | None, **more: Any) -> _model.User:
+        return user(key, home=existing(home), **more)
+
+    def a_group(
+        key: str, members: set[str], parent: str | None, user_groups: set[str], **more: Any
+    ) -> _model.UserGroup:
+        return group(
             key,
-            draw(st.sampled_from(NAMES)),
-            home=draw(st.sampled_from(homes)),
-            enabled=draw(st.booleans()),
-            created=draw(st.integers(0, 3)),
-            sid=draw(st.sampled_from((None, None, "S-1", "S-2"))),
-            attributes=draw(st.sampled_from(({}, {"email": "x@example.com"}))),
+            members=sorted(members & user_keys),
+            parent=None if key in CONTAINERS else existing(parent),
+            user_groups=sorted(user_groups & group_keys),
+            **more,
         )
-        for key in sorted(draw(st.sets(st.sampled_from(USER_KEYS))))
-    ]
-    groups = [
-        group(
-            key,
-            draw(st.sampled_from(NAMES)),
-            sorted(draw(st.sets(st.sampled_from([u.key for u in users])))) if users else (),
-            created=draw(st.integers(0, 3)),
-            parent=None if key in CONTAINERS else draw(st.sampled_from(homes)),
-            user_groups=sorted(draw(st.sets(st.sampled_from(sorted(group_keys))))),
-        )
-        for key in sorted(group_keys)
-    ]
-    return users, groups
+
+    return (
+        [a_user(key, **draw(_users)) for key in sorted(user_keys)],
+        [a_group(key, **draw(_groups)) for key in sorted(group_keys)],
+    )
 
 
 def policies(
@@ -66,6 +86,20 @@ def policies(
     )
 
 
+_sids = st.sampled_from((None, "S-1"))
+_records_made_by_hand = st.sets(st.sampled_from(("ann", "bob", "cleo")))
+_runs = st.lists(
+    st.tuples(
+        directories(),
+        policies(ignore_disabled_users=st.booleans()),
+        st.sampled_from((_model.GONE, _model.OUT_OF_SCOPE)),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
 @st.composite
 def histories(draw: Any) -> tuple[ModelStore, list[tuple[Directory, dict[str, Any], str, bool]]]:
     """A store with some records made by hand, and what one to four runs find.
@@ -74,12 +108,6 @@ def histories(draw: Any) -> tuple[ModelStore, list[tuple[Directory, dict[str, An
     digest of is left out of the snapshot.
     """
     store = ModelStore()
-    for name in sorted(draw(st.sets(st.sampled_from(("ann", "bob", "cleo"))))):
-        store.add_by_hand(name, sid=draw(st.sampled_from((None, "S-1"))) if name == "ann" else None)
-    run = st.tuples(
-        directories(),
-        policies(ignore_disabled_users=st.booleans()),
-        st.sampled_from((_model.GONE, _model.OUT_OF_SCOPE)),
-        st.booleans(),
-    )
-    return store, draw(st.lists(run, min_size=1, max_size=4))
+    for name in sorted(draw(_records_made_by_hand)):
+        store.add_by_hand(name, sid=draw(_sids) if name == "ann" else None)
+    return store, draw(_runs)

@@ -117,14 +117,20 @@ def members_by_key(store: Path | str) -> set[tuple[str | None, str | None]]:
 
 def problems(store: Path | str) -> list[Row]:
     """What is wrong with the store itself, whatever was synchronized: nothing, after each run."""
-    return [
-        *(row for row in rows(store, "PRAGMA integrity_check") if row != ("ok",)),
-        *rows(store, "PRAGMA foreign_key_check"),
-        # No foreign key says that a member exists.
-        *rows(store, "SELECT 'membership of nobody', * FROM memberships WHERE user_id NOT IN (SELECT id FROM users)"),
-        *rows(store, "SELECT 'no name_key', id, name FROM users WHERE name_key IS NULL"),
-        *rows(store, "SELECT 'no name_key', id, name FROM user_groups WHERE name_key IS NULL"),
-    ]
+    with _reading(store) as connection:
+        return [
+            row
+            for statement in (
+                "PRAGMA integrity_check",
+                "PRAGMA foreign_key_check",
+                # No foreign key says that a member exists.
+                "SELECT 'membership of nobody', * FROM memberships WHERE user_id NOT IN (SELECT id FROM users)",
+                "SELECT 'user without name_key', id, name FROM users WHERE name_key IS NULL",
+                "SELECT 'user group without name_key', id, name FROM user_groups WHERE name_key IS NULL",
+            )
+            for row in connection.execute(statement)
+            if row != ("ok",)
+        ]
 
 
 @contextmanager

@@ -36,23 +36,24 @@ def imports(path: Path) -> set[str]:
     found = set()
     package = path.relative_to(CHECKOUT).with_suffix("").parts[:-1]
 
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for each in node.orelse:
-                visit(each)
-            return
-        if isinstance(node, ast.Import):
-            found.update(alias.name.replace(PREFIX, "") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join([*base, *filter(None, [node.module])]).replace(PREFIX, "")
-            # `from .. import _model` names a module, `from .._model import User` something in one: both are listed.
-            found.add(module)
-            found.update(f"{module}.{alias.name}" for alias in node.names)
-        for each in ast.iter_child_nodes(node):
-            visit(each)
+    def visit(statements: list[ast.stmt]) -> None:
+        for node in statements:
+            if isinstance(node, ast.Import):
+                found.update(alias.name.replace(PREFIX, "") for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                base = package[: len(package) - node.level + 1] if node.level else ()
+                module = ".".join([*base, *filter(None, [node.module])]).replace(PREFIX, "")
+                # `from .. import _model` names a module, `from .._model import User` something in one: both are listed.
+                found.add(module)
+                found.update(f"{module}.{alias.name}" for alias in node.names)
+            elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+                visit(getattr(node, "body", []))
+            for handler in [*getattr(node, "handlers", []), *getattr(node, "cases", [])]:
+                visit(handler.body)
+            visit(getattr(node, "orelse", []))
+            visit(getattr(node, "finalbody", []))
 
-    visit(parsed(path))
+    visit(parsed(path).body)
     return found
 
 

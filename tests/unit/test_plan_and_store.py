@@ -130,8 +130,8 @@ def test_histories(by_hand, steps):
                     store, ["All", "One"], "Bob", {"attributes": {}, "local_attributes": {"shell": "zsh"}, "sid": "S-1"}
                 )
                 store.commit()
+        before = effective_members(path) if by_hand else {}
         for name, (users, groups), leave_out, chosen in steps:
-            before = effective_members(path) if Path(path).exists() else {}
             claimed = claims(path, name)
             with sqlite.look(path) as store:
                 snapshot, state, dry = plan_in(store, name, users, groups, leave_out, chosen)
@@ -140,7 +140,9 @@ def test_histories(by_hand, steps):
                 plan = plan_in(store, name, users, groups, leave_out, chosen)[2]
                 apply(store, plan)
             assert _plan.plan_digest(plan) == _plan.plan_digest(dry), "the dry run told the truth"
-            check_report(report, before, effective_members(path))
+            after = effective_members(path)
+            check_report(report, before, after)
+            before = after
             assert claimed <= claims(path, name) | (set(claimed) - {body.key for body in users}), "who is listed stays"
             with sqlite.look(path) as store:
                 for again in (False, True):
