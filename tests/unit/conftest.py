@@ -11,11 +11,16 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("support")  # so that a failed assertion in there says what differs
 
-ALL = settings(derandomize=bool(os.environ.get("CI")), deadline=None)
+# Nothing depends on how fast the machine is.
+ALL = settings(
+    derandomize=bool(os.environ.get("CI")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.register_profile("all", ALL)
 settings.register_profile("few", ALL, max_examples=ALL.max_examples // 8)
 settings.load_profile("all")

@@ -122,9 +122,9 @@ def test_a_copy_does_not_say_that_its_store_was_looked_through_while_it_is(path,
     def slow(connection, path):
         if threading.current_thread() is not threading.main_thread():
             until = time.monotonic() + 60
-            while time.monotonic() < until and not list(Path(path).parent.glob("*Z.unchecked")):
+            while time.monotonic() < until and all(each.suffix == ".unfinished" for each in copies(Path(path))):
                 time.sleep(0.01)
-            time.sleep(0.1)
+            time.sleep(0.1)  # for one that would be given its name too early
             meanwhile.extend(each.suffix for each in copies(Path(path)))
         really_check(connection, path)
 
@@ -373,7 +373,13 @@ def test_a_copy_has_what_a_killed_run_left_in_the_wal(path):
 READ_BY_ANOTHER = r"^store_backups: .* \(another program reads it\): end that program, or set store_backups: 0$"
 
 
-def test_a_store_that_another_program_reads_as_it_was(path):
+@pytest.fixture
+def few_tries(monkeypatch):
+    """A program that holds the store up is not waited for as long as usually."""
+    monkeypatch.setattr(backups, "_TRIES", 2)
+
+
+def test_a_store_that_another_program_reads_as_it_was(path, few_tries):
     """What was committed since cannot be brought into the file, which is what is copied."""
     first_run(path)
     with (
@@ -393,7 +399,7 @@ def test_a_store_that_another_program_reads_as_it_was(path):
     assert dump(copy) == dump(path)
 
 
-def test_a_store_that_another_program_checks_in(path):
+def test_a_store_that_another_program_checks_in(path, few_tries):
     """It has the lock for that, and waits for the one of the run; nothing tells then what is in the WAL."""
     first_run(path)
 
@@ -465,18 +471,25 @@ def test_a_damaged_store_is_told_and_nothing_is_committed_to_it(path):
 
 
 def test_a_check_that_nobody_waits_for_leaves_no_trace(path, monkeypatch):
+    """The store is left while the check has the WAL open: its end is waited for."""
+
     def slow(connection, path):
-        connection.execute("SELECT count(*) FROM users").fetchone()  # it has the WAL open from here on
-        time.sleep(0.3)
+        connection.execute("SELECT count(*) FROM users").fetchone()
+        has_it_open.set()
+        assert is_left.wait(60)
+        time.sleep(0.1)  # for one that would not be waited for
         really_check(connection, path)
 
     really_check = sqlite_file.check
     monkeypatch.setattr(sqlite_file, "check", slow)
     first_run(path)
     for opened in (look, open_store):
+        has_it_open, is_left = threading.Event(), threading.Event()
         with opened(str(path)) as store:
             store.begin_check()
-            time.sleep(0.1)
+            if opened is open_store:
+                assert has_it_open.wait(60)
+            is_left.set()
         assert [each.name for each in path.parent.iterdir()] == ["users.db"]
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import grp
 import importlib.util
 import io
@@ -201,19 +202,28 @@ def test_a_job_is_held_by_one(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_who_waits_has_the_job_after_the_other(tmp_path):
-    order = []
+def test_who_waits_has_the_job_after_the_other(tmp_path, monkeypatch):
+    order, asks, really_lock = [], threading.Event(), fcntl.flock
 
     def wait():
         with program.lock(tmp_path, wait=True) as held:
             order.append(held)
 
+    def lock(descriptor, operation):
+        if not operation & fcntl.LOCK_NB:
+            asks.set()
+        try:
+            really_lock(descriptor, operation)
+        finally:
+            asks.set()
+
     waiting = threading.Thread(target=wait)
     with program.lock(tmp_path):
+        monkeypatch.setattr(fcntl, "flock", lock)
         waiting.start()
-        waiting.join(0.3)
+        assert asks.wait(60)
         order.append("the other")
-    waiting.join(10)
+    waiting.join()
     assert order == ["the other", True]
 
 

@@ -18,18 +18,18 @@ import sqlite3
 import stat
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._store import schema, sqlite
+from ansible_collections.usersync.directory.plugins.module_utils._store import schema, sqlite, sqlite_file
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import (
     StoreChanged,
     StoreError,
     check_writable,
 )
+from support.clock import Clock, WatchedTime
 from support.folders import trace
 from support.forked import Forked
 from support.plans import apply, everybody, load, look_up, make_plan, run_record, user_changes, user_record
@@ -264,17 +264,26 @@ def test_a_directory_that_this_user_may_not_make(public):
 # --- two at once -----------------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_fails_when_it_has_waited(path):
+def test_a_second_run_fails_when_it_has_waited(path, monkeypatch):
+    clock = Clock()
+    for module in (sqlite, sqlite_file):
+        monkeypatch.setattr(module, "time", clock)
     with open_store(str(path)):
-        started = time.monotonic()
         holder = r"^store_timeout: .*held by another run \(process %d, since 20" % os.getpid()
         with pytest.raises(StoreError, match=holder):
-            open_store(str(path), wait=1)
-        assert 0.9 < time.monotonic() - started < 5
+            open_store(str(path), wait=30)
+        assert 30 <= clock.now < 31
     assert not path.parent.exists()
 
 
-def test_a_second_run_waits_and_sees_what_the_first_wrote(path):
+@pytest.fixture
+def watched_time(monkeypatch):
+    watched = WatchedTime()
+    monkeypatch.setattr(sqlite_file, "time", watched)
+    return watched
+
+
+def test_a_second_run_waits_and_sees_what_the_first_wrote(path, watched_time):
     first = open_store(str(path))
     first.apply(make_plan(users=user_changes({}, {"u1": user_record("ann")})), run_record())
     found = []
@@ -285,19 +294,18 @@ def test_a_second_run_waits_and_sees_what_the_first_wrote(path):
 
     thread = threading.Thread(target=second)
     thread.start()
-    time.sleep(0.3)
-    assert not found
+    assert watched_time.somebody_sleeps() and not found
     first.commit()
     first.close()
     thread.join()
     assert found == [{"u1": b""}]
 
 
-def test_a_second_run_waits_for_a_first_one_that_takes_its_new_file_away(path):
+def test_a_second_run_waits_for_a_first_one_that_takes_its_new_file_away(path, watched_time):
     first = open_store(str(path))
     thread = threading.Thread(target=apply, args=(path, make_plan(users=user_changes({}, {"u1": user_record("ann")}))))
     thread.start()
-    time.sleep(0.3)
+    assert watched_time.somebody_sleeps()
     first.close()
     thread.join()
     assert users_by_path(path) == {"All/Company/ann": "u1"}

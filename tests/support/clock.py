@@ -1,0 +1,49 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands in for the module `time` in the code under test: a test about time needs none, and no machine is slow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+
+class Clock:
+    """A clock that goes on only if somebody sleeps by it. All else is that of `time`.
+
+    :param now: seconds since 1970; `monotonic` says the same.
+    """
+
+    def __init__(self, now: float = 0) -> None:
+        self.now = now
+
+    def time(self) -> float:
+        return self.now
+
+    monotonic = time  # the method above
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+class WatchedTime:
+    """The module `time`, which tells as soon as somebody sleeps: code that looks again and again has begun to wait."""
+
+    def __init__(self) -> None:
+        self._slept = threading.Event()
+
+    def sleep(self, seconds: float) -> None:
+        self._slept.set()
+        time.sleep(seconds)
+
+    def somebody_sleeps(self) -> bool:
+        """Wait until somebody sleeps; false if nobody does within a minute."""
+        return self._slept.wait(60)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
