@@ -1,45 +1,81 @@
--- Brings roles to what the psql variable "wanted" says, as JSON:
---   {"users": ["ann"], "groups": [{"name": "Nurses", "members": ["ann"]}]}
--- Each line that it prints is a change. Only members of the role from_directory are touched, which are those that it
--- made: a role that somebody else made is left alone, whatever its name.
-\set QUIET on
-BEGIN;
-CREATE TEMP TABLE wanted_groups AS
-    SELECT g->>'name' AS name FROM jsonb_array_elements(:'wanted'::jsonb->'groups') g
-    WHERE octet_length(g->>'name') BETWEEN 1 AND 63;
-CREATE TEMP TABLE wanted_users AS
-    SELECT name FROM jsonb_array_elements_text(:'wanted'::jsonb->'users') name
-    WHERE octet_length(name) BETWEEN 1 AND 63 AND name NOT IN (SELECT name FROM wanted_groups);
-CREATE TEMP TABLE wanted_members AS
-    SELECT g->>'name' AS name, member
-    FROM jsonb_array_elements(:'wanted'::jsonb->'groups') g, jsonb_array_elements_text(g->'members') member;
-CREATE TEMP VIEW ours AS
-    SELECT r.oid, r.rolname::text AS name, r.rolcanlogin
-    FROM pg_roles r JOIN pg_auth_members m ON m.member = r.oid JOIN pg_roles d ON d.oid = m.roleid
-    WHERE d.rolname = 'from_directory';
+-- Brings roles to what standard input says, as JSON with names and stable keys:
+--   {"users": [["ann", "6f1c..."]], "groups": [["Nurses", "90ab...", ["ann"]]]}
+--
+-- A user's role is called like the user, a user group's has "group_" before the name: they are never one role.
+-- A role is ours if its comment has the stable key for which it was made. No other role is changed, granted or revoked,
+-- whatever its name. A new ann does not get the role of an ann who left, because it may own tables.
+--
+-- Standard output has "left out" lines for those who get no role, and a line for each change. Standard error has what
+-- failed.
+\set ON_ERROR_STOP on
+\set wanted `cat`
+SET search_path = pg_catalog, pg_temp; -- without public, where others may have put functions for us to call
+SET lock_timeout = '5s'; -- nobody holds us up by holding a lock
+SET client_min_messages = warning;
+SELECT current_setting('server_encoding') = 'UTF8' AS every_name_can_be_written \gset
+\if :every_name_can_be_written
+\else
+\warn The database must have the encoding UTF8.
+\quit
+\endif
+
+CREATE TEMP TABLE asked AS
+    SELECT 'user' AS kind, u->>0 AS role, 'from the directory, user ' || (u->>1) AS mark
+    FROM jsonb_array_elements(:'wanted'::jsonb->'users') u
+    UNION ALL
+    SELECT 'group', 'group_' || (g->>0), 'from the directory, group ' || (g->>1)
+    FROM jsonb_array_elements(:'wanted'::jsonb->'groups') g;
+CREATE TEMP TABLE asked_members AS
+    SELECT 'group_' || (g->>0) AS granted, member
+    FROM jsonb_array_elements(:'wanted'::jsonb->'groups') g, jsonb_array_elements_text(g->2) member;
+
+-- Names are compared without case: who writes GRANT ... TO Nurses without quotes means nurses.
+CREATE TEMP VIEW all_roles AS
+    SELECT oid, rolname::text AS role, rolcanlogin, shobj_description(oid, 'pg_authid') AS mark FROM pg_roles;
+CREATE TEMP TABLE judged AS
+    SELECT *, CASE
+        WHEN mark IS NULL THEN 'it has no stable key'
+        WHEN octet_length(role) NOT BETWEEN 1 AND 63 THEN 'a role has a name of 1 to 63 bytes'
+        WHEN kind = 'user' AND (lower(role) ~ '^(pg_|group_)' OR lower(role) IN
+            ('public', 'none', 'all', 'user', 'current_user', 'current_role', 'session_user')) THEN 'the name is reserved'
+        WHEN count(*) OVER (PARTITION BY kind, lower(role)) > 1 THEN 'several have this name'
+        WHEN EXISTS (SELECT FROM all_roles r WHERE lower(r.role) = lower(asked.role) AND r.mark IS DISTINCT FROM asked.mark)
+            THEN 'a role that was not made for it has this name'
+        END AS why
+    FROM asked;
+
+CREATE TEMP VIEW wanted AS SELECT kind, role, mark FROM judged WHERE why IS NULL;
+CREATE TEMP VIEW ours AS SELECT * FROM all_roles WHERE mark LIKE 'from the directory, %';
+CREATE TEMP VIEW present AS SELECT ours.*, kind FROM ours JOIN wanted USING (role, mark);
+CREATE TEMP VIEW leavers AS SELECT * FROM ours WHERE oid NOT IN (SELECT oid FROM present);
+CREATE TEMP VIEW wanted_members AS
+    SELECT g.oid AS roleid, u.oid AS member, g.role AS granted, u.role AS name
+    FROM asked_members m JOIN present g ON g.role = m.granted JOIN present u ON u.role = m.member;
+CREATE TEMP TABLE ending AS
+    SELECT g.role AS granted, u.role AS name, u.oid, coalesce(quote_ident(a.rolname), 'CURRENT_USER') AS grantor
+    FROM pg_auth_members m JOIN ours g ON g.oid = m.roleid JOIN ours u ON u.oid = m.member
+        LEFT JOIN pg_roles a ON a.oid = m.grantor
+    WHERE (m.roleid, m.member) NOT IN (SELECT roleid, member FROM wanted_members);
+PREPARE end_sessions AS
+    SELECT format('SELECT %L, pg_terminate_backend(%s, 5000)', 'session of ' || usename, pid) FROM pg_stat_activity
+    WHERE usesysid IN (SELECT oid FROM leavers) OR usesysid IN (SELECT oid FROM ending);
+
+-- From here on, what fails does not stop the rest.
+\set ON_ERROR_STOP off
 \set QUIET off
 
-SELECT 'CREATE ROLE from_directory'
-    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'from_directory') \gexec
-SELECT format('CREATE ROLE %I IN ROLE from_directory', name) FROM wanted_groups
-    WHERE name NOT IN (SELECT rolname FROM pg_roles) ORDER BY name \gexec
-SELECT format('CREATE ROLE %I LOGIN IN ROLE from_directory', name) FROM wanted_users
-    WHERE name NOT IN (SELECT rolname FROM pg_roles) ORDER BY name \gexec
+-- Leavers first. Sessions end before NOLOGIN, because they may hold what it waits for, and after it, because some may
+-- have begun in between. They end after REVOKE, too: a session that did SET ROLE would keep the role.
+EXECUTE end_sessions \gexec
+SELECT format('ALTER ROLE %I NOLOGIN', role) FROM leavers WHERE rolcanlogin ORDER BY role \gexec
+SELECT format('REVOKE %I FROM %I GRANTED BY %s CASCADE', granted, name, grantor) FROM ending ORDER BY 1 \gexec
+EXECUTE end_sessions \gexec
 
--- Who came back may log in again, who left no more.
-SELECT format('ALTER ROLE %I LOGIN', name) FROM ours
-    WHERE NOT rolcanlogin AND name IN (SELECT name FROM wanted_users) ORDER BY name \gexec
-SELECT format('ALTER ROLE %I NOLOGIN', name) FROM ours
-    WHERE rolcanlogin AND name NOT IN (SELECT name FROM wanted_users) ORDER BY name \gexec
+-- Then who came, or came back. Nobody may log in with a role before it has its comment.
+SELECT format('CREATE ROLE %I', role), format('COMMENT ON ROLE %I IS %L', role, mark) FROM wanted
+    WHERE role NOT IN (SELECT role FROM all_roles) ORDER BY role \gexec
+SELECT format('ALTER ROLE %I LOGIN', role) FROM present WHERE kind = 'user' AND NOT rolcanlogin ORDER BY role \gexec
+SELECT format('GRANT %I TO %I', granted, name) FROM wanted_members w
+    WHERE NOT EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = w.roleid AND m.member = w.member) ORDER BY 1 \gexec
 
-SELECT format('GRANT %I TO %I', g.name, u.name)
-    FROM wanted_members w JOIN ours g ON g.name = w.name JOIN ours u ON u.name = w.member
-    WHERE u.name IN (SELECT name FROM wanted_users)
-      AND NOT EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = g.oid AND m.member = u.oid)
-    ORDER BY g.name, u.name \gexec
-SELECT format('REVOKE %I FROM %I', g.name, u.name)
-    FROM pg_auth_members m JOIN ours g ON g.oid = m.roleid JOIN ours u ON u.oid = m.member
-    WHERE NOT EXISTS (SELECT FROM wanted_members w WHERE w.name = g.name AND w.member = u.name)
-    ORDER BY g.name, u.name \gexec
-\set QUIET on
-COMMIT;
+SELECT format('left out: %s %s, %s', kind, to_json(role), why) FROM judged WHERE why IS NOT NULL ORDER BY 1;

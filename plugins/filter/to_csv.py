@@ -13,8 +13,8 @@ author:
 description:
   - Writes users as a table (RFC 4180), for programs that import users from a file.
   - A value with the delimiter, a quote or a line break in it is quoted.
-  - A spreadsheet may take a value that begins with V(=), V(+), V(-) or V(@) for a formula. Have it import the columns
-    as text.
+  - People write some of their attributes themselves, and a spreadsheet takes a value that begins with V(=), V(+), V(-)
+    or V(@) for a formula. See O(formulas).
 positional: columns
 options:
   _input:
@@ -41,6 +41,16 @@ options:
       - Whether to write the headings.
     type: bool
     default: true
+  formulas:
+    description:
+      - V(text) puts an apostrophe before what a spreadsheet would take for a formula, as in C('=1+1), so that it shows
+        the text. This is done at the beginning of a value, and behind each character in it that a spreadsheet with
+        other settings takes for a delimiter. Numbers, also those of telephones such as C(+49 30 1234-5), stay as they
+        are.
+      - V(keep) changes no value. It is for programs that compute nothing.
+    type: str
+    choices: [text, keep]
+    default: text
 seealso:
   - module: usersync.directory.user_group_info
 """
@@ -72,12 +82,19 @@ _value:
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
+# The place before a formula: where a cell may begin, before a sign, also in its wide form (East Asia), unless a number
+# follows that goes to where the cell may end.
+_FORMULA = re.compile(
+    r"((?:^|[,;|\t\r\n])[ \"]*)(?![+-][\d ()./-]*(?:[,;|\t\r\n]|\Z))(?=[=+@\uff1d\uff0b\uff0d\uff20-])"
+)
 
-def to_csv(users, columns, delimiter=",", heading=True):
+
+def to_csv(users, columns, delimiter=",", heading=True, formulas="text"):
     if not isinstance(users, (list, tuple)) or not all(isinstance(user, Mapping) for user in users):
         raise AnsibleFilterError("to_csv: the input is no list of users: give it 'users' of user_group_info")
     if not isinstance(columns, Mapping) or not columns:
@@ -89,11 +106,14 @@ def to_csv(users, columns, delimiter=",", heading=True):
             "to_csv: delimiter: %r is not one character that can stand between values: write one "
             "such as ';'" % (delimiter,)
         )
+    if formulas not in ("text", "keep"):
+        raise AnsibleFilterError("to_csv: formulas: %r is none: write text or keep" % (formulas,))
     table = io.StringIO()
     writer = csv.writer(table, delimiter=str(delimiter))
     if heading:
         writer.writerow(columns)
-    writer.writerows([_text(_value(user, field)) for field in columns.values()] for user in users)
+    written = _text if formulas == "keep" else lambda value: _FORMULA.sub(r"\1'", _text(value))
+    writer.writerows([written(_value(user, field)) for field in columns.values()] for user in users)
     return table.getvalue()
 
 

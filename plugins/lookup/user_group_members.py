@@ -58,7 +58,7 @@ EXAMPLES = r"""
   loop: "{{ lookup('usersync.directory.user_group_members', 'All/Staff/Nurses', effective=true,
                    store='/srv/users.db') }}"
   loop_control:
-    label: "{{ item.name }}"
+    label: "{{ item.name | usersync.directory.printable }}"
 
 # query() returns one list of users for each path.
 - name: Show the names in two user groups

@@ -87,7 +87,7 @@ EXAMPLES = r"""
     msg: "{{ item.name }} <{{ item.attributes.email | default('no address') }}>"
   loop: "{{ nurses.users }}"
   loop_control:
-    label: "{{ item.name }}"
+    label: "{{ item.name | usersync.directory.printable }}"
 
 - name: Look up in which user groups a user is, also by nesting
   usersync.directory.user_group_info:

@@ -1,13 +1,15 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each playbook in docs/examples does what it says, against a real OpenLDAP server: for real, and once more.
+"""Each playbook in docs/examples does what it says, against a real OpenLDAP server: for real, and once more. Those that
+act on other systems are attacked: by who is in the directory, and by who left.
 
 "pipeline_options.yml" is read by the two stages of the pipeline.
 """
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
@@ -15,6 +17,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,6 +76,32 @@ def company(suffix="dc=example,dc=org", mark=""):
     return "\n".join(lines)
 
 
+def encoded(**attributes):
+    """Lines of LDIF for values of any characters."""
+    return "".join(
+        "%s:: %s\n" % (name, base64.b64encode(value.encode()).decode()) for name, value in attributes.items()
+    )
+
+
+def hire(server, name, *groups, cn=None, **attributes):
+    """Add somebody, whose name may be anything, and make him a member of groups."""
+    dn = "cn=%s,ou=People,dc=example,dc=org" % (cn or name)
+    about = encoded(uid=name, sn="Somebody", **attributes)
+    server.modify(f"dn: {dn}\nobjectClass: inetOrgPerson\ncn: {cn or name}\n{about}")
+    for group in groups:
+        server.modify(f"dn: cn={group},ou=Groups,dc=example,dc=org\nchangetype: modify\nadd: member\nmember: {dn}\n")
+    return dn
+
+
+def found(server, name, *groups, cn="found"):
+    """Add a group, whose name may be anything."""
+    members = "".join("member: %s\n" % dn for dn in groups)
+    server.modify(
+        f"dn: description={cn},ou=Groups,dc=example,dc=org\nobjectClass: groupOfNames\n"
+        f"description: {cn}\n{encoded(cn=name)}{members}"
+    )
+
+
 @pytest.fixture
 def directory():
     with Slapd(ldif=company()) as server:
@@ -97,6 +127,7 @@ def example(directory, run_playbook, tmp_path):
         )
         done = run_playbook(str(EXAMPLES / name), "-e", "@%s" % variables, *arguments)
         assert READER not in done.output and "[WARNING]" not in done.output, done.output
+        assert done.output.replace("\n", "").isprintable(), "a terminal is shown what it must not obey"
         return done
 
     return run
@@ -129,12 +160,15 @@ def test_two_groups(example, tmp_path):
     assert rows(tmp_path / "users.db", "SELECT name FROM users") == [("ann",), ("bob",), ("cleo",)]
 
 
-def test_local_attributes_are_kept(example, tmp_path):
+def test_local_attributes_are_kept(example, directory, tmp_path):
+    hire(directory, "z\x1b]0;oe\x9b\u202e", cn="zoe", displayName="Zoe\x1b[2J\n{{ 7 * 7 }}")
     run = example("local_attributes.yml")
     assert run.rc == 0, run.output
     said = [item["msg"] for item in run.results[-1]["results"]]
-    assert said == ["Ann Ártemis: 1001", "Bob: Builder: 1002", "Cleo: none", "Not the system's: none"]
-    assert rows(tmp_path / "users.db", "SELECT name, local_attributes, key IS NOT NULL FROM users") == [
+    people = ["Ann Ártemis: 1001", "Bob: Builder: 1002", "Cleo: none", "Not the system's: none"]
+    assert said == [*people, r"Zoe\x1b[2J\n{{ 7 * 7 }}: none"]
+    statement = "SELECT name, local_attributes, key IS NOT NULL FROM users WHERE name NOT LIKE 'z%'"
+    assert rows(tmp_path / "users.db", statement) == [
         ("ann", '{"badge":"1001"}', 1),
         ("bob", '{"badge":"1002"}', 1),
         ("cleo", "{}", 1),
@@ -144,6 +178,8 @@ def test_local_attributes_are_kept(example, tmp_path):
 
 
 def test_csv_export(example, directory, tmp_path):
+    phone = {"telephoneNumber": "+49 30 1234-5", "mail": "@SUM(A1)"}
+    hire(directory, "\t=1+1", "Nurses", cn="zoe", displayName="=HYPERLINK(A1)\n=2;=3", **phone)
     assert example("pipeline_apply.yml", approved_plan=plan_of(example, tmp_path)).rc == 0
     file = tmp_path / "export.csv"
     run = example("csv_export.yml", export_file=str(file))
@@ -151,10 +187,11 @@ def test_csv_export(example, directory, tmp_path):
     with open(file, newline="", encoding="utf-8") as table:
         assert list(csv.reader(table, delimiter=";")) == [
             ["Login", "Name", "E-mail", "Phone", "Groups"],
+            ["\t'=1+1", "'=HYPERLINK(A1)\n'=2;'=3", "'@SUM(A1)", phone["telephoneNumber"], "All/Staff/Nurses"],
             ["ann", "Ann Ártemis", "ann@example.org", "", "All/Staff/Administrators,All/Staff/Nurses"],
             ["cleo", "Cleo", "cleo@example.org", "", "All/Staff/Nurses"],
         ]
-    assert file.read_bytes().count(b"\r\n") == 3
+    assert file.read_bytes().count(b"\r\n") == 4
     assert nothing_changed(example("csv_export.yml", export_file=str(file)))
 
 
@@ -223,163 +260,312 @@ def test_several_domains(directory, example, tmp_path):
 
 # --- Linux accounts --------------------------------------------------------------------------------------------------
 
+PLACES = ("etc", "var/spool", "var/log", "var/mail", "var/lib/systemd")
+
+
+class Linux:
+    """This machine, with what accounts are made of in copies that nobody else sees. It runs the example."""
+
+    def __init__(self, directory, collections_path, tmp_path):
+        self.root = tmp_path / "root"
+        self.homes = self.root / "home"
+        for place in PLACES:
+            (self.root / place).mkdir(parents=True)
+        shutil.copytree("/etc", self.root / "etc", symlinks=True, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+        self.homes.mkdir()
+        self._variables = tmp_path / "variables.json"
+        self._variables.write_text(
+            json.dumps(
+                {
+                    "server": directory.ldaps_url,
+                    "ca_path": str(directory.ca.cert),
+                    "vault_ldap_reader_password": READER,
+                    "store": str(tmp_path / "users.db"),
+                    "home_base": str(self.homes),
+                    "left_base": str(self.homes / ".left"),
+                    "ansible_python_interpreter": sys.executable,
+                }
+            )
+        )
+        (tmp_path / "none.cfg").touch()
+        self._environment = {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(collections_path),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_PIPELINING": "true",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def play(self, *arguments):
+        before = {name: Path("/etc", name).read_bytes() for name in ("passwd", "group", "shadow")}
+        mount = " && ".join('mount --bind "$0/%s" /%s' % (place, place) for place in PLACES)
+        program = Path(sys.executable).with_name("ansible-playbook")
+        command = [str(program), "-i", "localhost,", "-c", "local", "-e", "@%s" % self._variables, *arguments]
+        done = subprocess.run(
+            [
+                *("unshare", "--mount", "sh", "-c", mount + ' && exec "$@"', str(self.root)),
+                *command,
+                str(EXAMPLES / "linux_accounts.yml"),
+            ],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            timeout=500,
+        )
+        assert before == {name: Path("/etc", name).read_bytes() for name in before}, "this machine's own accounts"
+        assert READER not in done.stdout and "[WARNING]" not in done.stdout, done.stdout
+        assert done.stdout.replace("\n", "").isprintable(), "a terminal is shown what it must not obey"
+        return done
+
+    def lines(self, name):
+        text = (self.root / "etc" / name).read_text(encoding="utf-8")
+        return {line.split(":")[0]: line.split(":") for line in text.splitlines()}
+
+    def write(self, path, text, owner, mode=0o600):
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        os.chown(file, owner, -1)
+        file.chmod(mode)
+        return file
+
 
 @pytest.fixture
 def linux(directory, collections_path, tmp_path):
-    """Run the example where /etc is a copy that nobody else sees. What this machine has is not touched."""
-    etc, homes = tmp_path / "etc", tmp_path / "homes"
-    shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
-    homes.mkdir()
-    (etc / "none.cfg").touch()
-    variables = tmp_path / "variables.json"
-    variables.write_text(
-        json.dumps(
-            {
-                "server": directory.ldaps_url,
-                "ca_path": str(directory.ca.cert),
-                "vault_ldap_reader_password": READER,
-                "store": str(tmp_path / "users.db"),
-                "home_base": str(homes),
-                "ansible_python_interpreter": sys.executable,
-            }
-        )
+    return Linux(directory, collections_path, tmp_path)
+
+
+@contextmanager
+def running(program, *, uid, euid=None):
+    """A process of another user."""
+    process = subprocess.Popen(
+        ["setpriv", f"--ruid={uid}", f"--euid={euid or uid}", "--clear-groups", "--regid=65534", *program],
+        stdin=subprocess.DEVNULL,
     )
-    before = {name: Path("/etc", name).read_bytes() for name in ("passwd", "group", "shadow")}
+    reaper = threading.Thread(target=process.wait)  # or it would be there as a zombie
+    reaper.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        reaper.join()
 
-    def run(*arguments):
-        done = subprocess.run(
-            [
-                "unshare",
-                "--mount",
-                "sh",
-                "-ec",
-                'mount --bind "$1" /etc; shift; exec "$@"',
-                "sh",
-                str(etc),
-                str(Path(sys.executable).with_name("ansible-playbook")),
-                "-i",
-                "localhost,",
-                "-c",
-                "local",
-                "-e",
-                "@%s" % variables,
-                *arguments,
-                str(EXAMPLES / "linux_accounts.yml"),
-            ],
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(collections_path),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_CONFIG": str(etc / "none.cfg"),
-                "ANSIBLE_LOCALHOST_WARNING": "false",
-                "LC_ALL": "C.UTF-8",
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert before == {name: Path("/etc", name).read_bytes() for name in before}, "this machine's own accounts"
-        return done
 
-    run.accounts = lambda: {
-        line.split(":")[0]: line.split(":") for line in (etc / "passwd").read_text(encoding="utf-8").splitlines()
-    }
-    run.homes = homes
-    return run
+STUBBORN = [sys.executable, "-c", "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 15)]; signal.pause()"]
+RESTLESS = [sys.executable, "-c", "import os\nwhile os.fork() == 0: pass"]
+
+HOSTILE_NAMES = [
+    *("docker", "sudo", "nobody", "from-directory", "postgres", "root\n", "eve\nroot:x:0:0::/:/bin/sh"),
+    *("-rf", "..", "../etc", "x:0:0", "e\x1b]0;ve", "Über", "u\u202eser", "long" * 9, "{{ 7 * 7 }}", "a b", "$(id)"),
+]
+
+
+def number_of(server, name):
+    """The number that the account of somebody is to have, by the stable key."""
+    (entry,) = server.search("(uid=%s)" % name, "entryUUID").values()
+    digest = subprocess.run(["sha256sum"], input=entry["entryUUID"][0], text=True, capture_output=True, check=True)
+    return int("20" + re.sub("[a-f]", "", digest.stdout.split()[0])[:8])
 
 
 def test_linux_accounts(linux, directory):
-    system = linux.accounts()
-    dry = linux("--check")
-    assert dry.returncode != 0 and "store: there is no file" in dry.stdout, "before the first run nothing is there"
-    done = linux()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "No account for root" in done.stdout
-    accounts = linux.accounts()
-    assert set(accounts) - set(system) == {"ann", "bob"}
-    assert accounts["root"] == system["root"] and accounts["ann"][4] == "Ann Ártemis"
-    assert accounts["bob"][4] == "Bob  Builder" and (linux.homes / "bob").is_dir()
-    again = linux()
+    system = linux.lines("passwd"), linux.lines("group")
+    for number, name in enumerate(HOSTILE_NAMES):
+        hire(directory, name, "Administrators", cn="hostile %d" % number)
+    hire(directory, "mallory", "Administrators", displayName="Mallory,pri=-20\nroot::0:0::/:/bin/sh\x1b[2J" + "y" * 500)
+
+    first = linux.play()
+    assert first.returncode == 0, first.stdout
+    accounts = linux.lines("passwd")
+    assert set(accounts) - set(system[0]) == {"ann", "bob", "mallory"}
+    assert accounts["ann"][4] == "Ann Ártemis" and accounts["bob"][4] == "Bob  Builder"
+    assert not re.search("[,=]", accounts["mallory"][4]) and len(accounts["mallory"][4]) <= 80
+    assert all(accounts[name] == line for name, line in system[0].items()), "nobody else's account is touched"
+    groups = linux.lines("group")
+    gid = groups.pop("from-directory")[2]
+    assert groups == system[1], "no group is made, and none gets members"
+    for name in ("ann", "bob", "mallory"):
+        assert accounts[name][2:4] == [str(number_of(directory, name)), gid]
+        assert (linux.homes / name).stat().st_uid == number_of(directory, name)
+    for name in ("root", "docker", "sudo", "nobody", "from-directory", r"root\n", "-rf", r"e\x1b]0;ve", "$(id)"):
+        assert "(item=%s)" % name in first.stdout, name
+    again = linux.play()
     assert again.returncode == 0 and "changed=0 " in again.stdout, again.stdout
 
+    # Bob leaves, and does what he can to stay. Another ann comes in the place of ann. Frank and zoe come, but somebody
+    # has the number of zoe's account.
     leave(directory, "Administrators", "bob")
-    dry = linux("--check")
-    assert "bob" in linux.accounts() and dry.returncode == 0
-    done = linux()
-    assert done.returncode == 0, done.stdout
-    assert set(linux.accounts()) - set(system) == {"ann"} and set(system) <= set(linux.accounts())
-    assert (linux.homes / "bob").is_dir(), "files are kept"
+    old_ann, bob = number_of(directory, "ann"), number_of(directory, "bob")
+    directory.modify("dn: uid=ann,ou=People,dc=example,dc=org\nchangetype: delete\n")
+    leave(directory, "Administrators", "ann")
+    for name in ("ann", "frank", "zoe"):
+        hire(directory, name, "Administrators")
+    with open(linux.root / "etc/passwd", "a", encoding="utf-8") as passwd:
+        passwd.write("stranger:x:%d:100::/:/bin/sh\n" % number_of(directory, "zoe"))
+        passwd.write("colleague:x:1001:%s::/:/bin/sh\n" % gid)
+    remains = [
+        linux.write("var/spool/cron/crontabs/bob", "* * * * * id\n", bob),
+        linux.write("var/spool/cron/atjobs/a00001", "id\n", bob),
+        linux.write("var/lib/systemd/linger/bob", "", 0),
+    ]
+    others = [linux.write("var/spool/cron/crontabs/mallory", "* * * * * id\n", number_of(directory, "mallory"))]
+    others += [linux.write("var/spool/mail/bob", "kept\n", bob)]
+    keys = linux.write("home/ann/.ssh/authorized_keys", "ssh-ed25519 AAAA\n", old_ann)
+    with ExitStack() as stack:
+        of_bob = [
+            stack.enter_context(running(STUBBORN, uid=bob)),
+            stack.enter_context(running(STUBBORN, uid=2000000000, euid=bob)),
+        ]
+        of_mallory = stack.enter_context(running(STUBBORN, uid=number_of(directory, "mallory")))
+        dry = linux.play("--check")
+        assert "bob" in linux.lines("passwd") and of_bob[0].poll() is None and remains[0].exists(), dry.stdout
+
+        stack.enter_context(running(RESTLESS, uid=bob))
+        done = linux.play()
+        assert done.returncode != 0 and "Not done: zoe. " in done.stdout, done.stdout
+        assert subprocess.run(["pgrep", "-u", str(bob)], check=False).returncode == 1
+        assert [process.poll() for process in of_bob] == [-9, -9] and of_mallory.poll() is None
+    accounts = linux.lines("passwd")
+    made = {"ann", "frank", "mallory"}
+    assert set(accounts) - set(system[0]) == made | {"stranger", "colleague"}, "who is stuck keeps nobody out or in"
+    assert not [path for path in remains if path.exists()] and all(path.exists() for path in others)
+    assert accounts["ann"][2] == str(number_of(directory, "ann")) != str(old_ann)
+    assert not keys.exists() and (linux.homes / "ann").stat().st_uid == number_of(directory, "ann")
+    left = linux.homes / ".left"
+    assert left.stat().st_mode & 0o7777 == 0o700 and left.stat().st_uid == 0
+    assert {path.name for path in left.iterdir()} == {"ann-%d" % old_ann, "bob-%d" % bob}, "files are kept"
 
     directory.modify("dn: cn=Administrators,ou=Groups,dc=example,dc=org\nchangetype: delete\n")
-    done = linux()
-    assert done.returncode != 0 and "ann" in linux.accounts(), "a group that is gone takes no account away"
+    done = linux.play()
+    assert done.returncode != 0 and set(linux.lines("passwd")) >= made, "a group that is gone takes no account away"
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+TRAP = """\
+CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE plpgsql AS
+$$BEGIN ALTER ROLE trapper SUPERUSER; RETURN pg_catalog.format($1, $2); END$$;
+CREATE FUNCTION public.format(text, text, text) RETURNS text LANGUAGE plpgsql AS
+$$BEGIN ALTER ROLE trapper SUPERUSER; RETURN pg_catalog.format($1, $2, $3); END$$;
+CREATE FUNCTION public.lower(name) RETURNS text LANGUAGE plpgsql AS
+$$BEGIN ALTER ROLE trapper SUPERUSER; RETURN pg_catalog.lower($1::text); END$$;
+CREATE TABLE public.leavers AS SELECT oid, rolname AS role, true AS rolcanlogin FROM pg_roles;
+"""
+
+
+def roles(server):
+    """Name, and whether it may log in, of all roles that are not the system's."""
+    return {
+        name: login == "t"
+        for name, login in server.rows(
+            "SELECT to_json(rolname::text), rolcanlogin FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'"
+        )
+    }
+
+
+def grants(server):
+    return {
+        (group, user)
+        for group, user in server.rows(
+            "SELECT to_json(g.rolname::text), to_json(u.rolname::text) FROM pg_auth_members m"
+            " JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member WHERE g.rolname !~ '^pg_'"
+        )
+    }
+
+
+def quoted(names):
+    return {json.dumps(name, ensure_ascii=False) for name in names}
 
 
 def test_postgresql_roles(example, directory):
     with PostgreSQL() as server:
         where = {"pghost": str(server.socket), "pgport": server.port}
-        server.rows("CREATE ROLE root SUPERUSER")
-        server.rows("CREATE ROLE bystander IN ROLE root")
-        directory.modify(
-            'dn: cn=O\'Hara \\"x\\"\\; DROP,ou=Groups,dc=example,dc=org\nobjectClass: groupOfNames\n'
-            'cn: O\'Hara "x"; DROP\nmember: uid=ann,ou=People,dc=example,dc=org\n'
-        )
+        mine = {"root": False, "bystander": False, "Hidden": False, "trapper": True, "group_office": False}
+        server.rows('CREATE ROLE root SUPERUSER; CREATE ROLE bystander IN ROLE root; CREATE ROLE "Hidden"')
+        server.rows("CREATE ROLE trapper LOGIN; CREATE ROLE group_office; GRANT CREATE ON SCHEMA public TO trapper")
+        with server.session("trapper") as trapper:
+            assert trapper.ask(TRAP) == ""
+        mallory = hire(directory, "mallory", "Nurses")
+        hostile = ["public", "none", "pg_monitor", "current_user", "group_Nurses", "bystander", "hidden", "x" * 64]
+        harmless = ["a\"b'c;d", "e\nf%I\\", "Über", "{{ 7 * 7 }}", ":wanted", "g\x1bh"]
+        for number, name in enumerate(hostile + harmless):
+            hire(directory, name, "Doctors", cn="hostile %d" % number)
+        for number, name in enumerate(["ann", "public", "pg_monitor", "none", 'O\'Hara "x"; DROP', "y" * 58]):
+            found(directory, name, mallory, cn="hostile %d" % number)
+
         run = example("postgresql_roles.yml", **where)
         assert run.rc == 0, run.output
-
-        def state():
-            roles = server.rows(
-                "SELECT rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname !~ '^pg_'"
-                " AND rolname <> 'postgres' ORDER BY 1"
-            )
-            members = server.rows(
-                "SELECT g.rolname, u.rolname FROM pg_auth_members m"
-                " JOIN pg_roles g ON g.oid = m.roleid"
-                " JOIN pg_roles u ON u.oid = m.member WHERE g.rolname !~ '^pg_'"
-                " AND g.rolname <> 'from_directory' ORDER BY 1, 2"
-            )
-            return roles, members
-
-        roles, members = state()
-        assert roles == [
-            ["Administrators", "f", "f"],
-            ["Doctors", "f", "f"],
-            ["Nurses", "f", "f"],
-            ['O\'Hara "x"; DROP', "f", "f"],
-            ["Office", "f", "f"],
-            ["ann", "t", "f"],
-            ["bob", "t", "f"],
-            ["bystander", "f", "f"],
-            ["cleo", "t", "f"],
-            ["from_directory", "f", "f"],
-            ["root", "f", "t"],
+        groups = ["Administrators", "Doctors", "Nurses", "ann", "public", "pg_monitor", "none", 'O\'Hara "x"; DROP']
+        users = ["ann", "bob", "cleo", "mallory", *harmless]
+        theirs = {"group_" + name: False for name in groups} | dict.fromkeys(users, True)
+        assert roles(server) == {json.dumps(name, ensure_ascii=False): login for name, login in (mine | theirs).items()}
+        of_mallory = {group for group, user in grants(server) if user == '"mallory"'}
+        assert of_mallory == quoted("group_" + name for name in groups[2:]), "and not of ann"
+        assert ('"root"', '"bystander"') in grants(server) and not [
+            user for _group, user in grants(server) if user == '"root"'
         ]
-        assert members == [
-            ["Administrators", "ann"],
-            ["Administrators", "bob"],
-            ["Doctors", "bob"],
-            ["Nurses", "ann"],
-            ["Nurses", "cleo"],
-            ['O\'Hara "x"; DROP', "ann"],
-            ["root", "bystander"],
-        ]
+        assert server.rows("SELECT rolname FROM pg_roles WHERE rolsuper ORDER BY 1") == [["postgres"], ["root"]]
+        for name in hostile:
+            assert "left out: user %s, " % json.dumps(name).replace('"', '\\"') in run.output, name
         assert nothing_changed(example("postgresql_roles.yml", **where))
 
-        leave(directory, "Administrators", "bob")
-        directory.modify("dn: uid=cleo,ou=People,dc=example,dc=org\nchangetype: delete\n")
-        leave(directory, "Nurses", "cleo")
-        assert example("postgresql_roles.yml", **where).rc == 0
-        roles, members = state()
-        assert ["cleo", "f", "f"] in roles and ["bob", "t", "f"] in roles and ["root", "f", "t"] in roles
-        assert members == [
-            ["Administrators", "ann"],
-            ["Doctors", "bob"],
-            ["Nurses", "ann"],
-            ['O\'Hara "x"; DROP', "ann"],
-            ["root", "bystander"],
+        # Cleo is gone, bob is no administrator any more, another ann comes in the place of ann. They are logged in, and
+        # do what they can to stay. Zoe and zed come, but something else is at work on a role of zed's name.
+        server.rows('CREATE TABLE secret (); GRANT SELECT ON secret TO "group_Administrators"')
+        server.rows("GRANT ann TO mallory")  # until version 14, ann can do that herself
+        sessions = {name: server.session(name) for name in ("ann", "bob", "cleo", "mallory", "Über", "postgres")}
+        with ExitStack() as stack:
+            ann, bob, cleo, mallory, stays, other = map(stack.enter_context, sessions.values())
+            assert mallory.ask("SET ROLE ann") == "" == ann.ask("SELECT")
+            assert bob.ask('SET ROLE "group_Administrators"; SELECT * FROM secret') == ""
+            assert cleo.ask("BEGIN; ALTER ROLE cleo PASSWORD 'x'") == "", "and holds what NOLOGIN waits for"
+            assert other.ask("BEGIN; CREATE ROLE zed") == ""
+            for name, group in (
+                ("bob", "Administrators"),
+                ("ann", "Administrators"),
+                ("ann", "Nurses"),
+                ("cleo", "Nurses"),
+            ):
+                leave(directory, group, name)
+            for name in ("ann", "cleo"):
+                directory.modify(f"dn: uid={name},ou=People,dc=example,dc=org\nchangetype: delete\n")
+            for name in ("ann", "zed", "zoe"):
+                hire(directory, name, "Nurses")
+            run = example("postgresql_roles.yml", **where)
+            assert run.rc != 0 and "CREATE ROLE zed" in run.results[-1]["msg"], run.output
+            assert (
+                "ann" not in run.results[-1]["msg"] and stays.ask("SELECT 1") == "1\n" and other.ask("ROLLBACK") == ""
+            )
+            for who in (ann, bob, cleo, mallory):
+                assert "terminating connection due to administrator command" in who.ask("SELECT 1")
+        assert 'left out: user \\"ann\\", a role that was not made for it has this name' in run.output
+        theirs.update(ann=False, cleo=False, zoe=True)
+        assert roles(server) == {json.dumps(name, ensure_ascii=False): login for name, login in (mine | theirs).items()}
+        assert {user for _group, user in grants(server)} & {'"ann"', '"cleo"'} == set(), (
+            "nor is the new ann the old one"
+        )
+        assert {group for group, user in grants(server) if user == '"bob"'} == {'"group_Doctors"'}
+        assert {group for group, user in grants(server) if user == '"mallory"'} == of_mallory, "and not ann"
+        assert ('"group_Nurses"', '"zoe"') in grants(server)
+
+        # What the playbook's own options do not bring about.
+        entries = {"users": [["max", "1"], ["Max", "2"], ["no key", None]], "groups": []}
+        said = subprocess.run(
+            ["psql", "-X", "-q", "-A", "-t", "-f", EXAMPLES / "postgresql_roles.sql", "-U", "postgres", "postgres"],
+            env={**os.environ, "PGHOST": where["pghost"], "PGPORT": str(where["pgport"])},
+            input=json.dumps(entries),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert [line for line in said.stdout.splitlines() if line.startswith("left out")] == [
+            'left out: user "Max", several have this name',
+            'left out: user "max", several have this name',
+            'left out: user "no key", it has no stable key',
         ]
+        assert not any(roles(server)[json.dumps(name, ensure_ascii=False)] for name in users), "all of them have left"

@@ -1,10 +1,11 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real PostgreSQL server on a local socket, gone when it is closed. Needs root, since it runs as postgres."""
+"""A real PostgreSQL server on a local socket, gone when it is closed. Needs root, because it runs as postgres."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -90,8 +91,51 @@ class PostgreSQL(ClosedAtExit):
         )
         return [line.split("|") for line in text.splitlines()]
 
+    def session(self, user: str) -> Session:
+        """A session of somebody, for as long as it is not closed."""
+        return Session(
+            ["psql", "-X", "-A", "-t", "-q", "-h", str(self.socket), "-p", str(self.port), "-U", user, "postgres"]
+        )
+
     def _answers(self) -> bool:
         return (
             subprocess.run(["pg_isready", "-q", "-h", str(self.socket), "-p", str(self.port)], check=False).returncode
             == 0
         )
+
+
+class Session(ClosedAtExit):
+    """A psql that stays connected, as a context manager."""
+
+    _END = "-- the end of an answer --"
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._psql: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        self._psql = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def close(self) -> None:
+        if self._psql:
+            self._psql.kill()
+            self._psql.communicate()
+
+    def ask(self, statement: str) -> str:
+        """What is printed when a statement is done, errors included; of a session that has ended, its last words."""
+        assert self._psql and self._psql.stdin and self._psql.stdout
+        with contextlib.suppress(BrokenPipeError):
+            print(statement, ";\n\\echo", self._END, file=self._psql.stdin, flush=True)
+        lines = []
+        for line in self._psql.stdout:
+            if line.strip() == self._END:
+                break
+            lines.append(line)
+        return "".join(lines)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import csv
 import html.parser
 import io
+import time
 
 import pytest
 
 pytest.importorskip("ansible", reason="comes with ansible-core")
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.usersync.directory.plugins.filter import summary_html, summary_markdown, to_csv
+from ansible_collections.usersync.directory.plugins.filter import printable, summary_html, summary_markdown, to_csv
 from ansible_collections.usersync.directory.plugins.plugin_utils import summary
 
 NASTY = [
@@ -294,8 +295,48 @@ def test_csv_has_the_columns_and_what_they_say():
 
 
 @pytest.mark.parametrize(
+    "value, written",
+    [
+        ("=1+1", "'=1+1"),
+        (" =1+1", " '=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("\uff1d1", "'\uff1d1"),
+        ("\t=1", "\t'=1"),
+        ("Ann\r\n=1", "Ann\r\n'=1"),
+        ("Ann;=1,=2|=3", "Ann;'=1,'=2|'=3"),
+        (';"=1', ";\"'=1"),
+        ("+49 30 1234-5", "+49 30 1234-5"),
+        (["+49 (0)30/1", "+50"], "+49 (0)30/1,+50"),
+        (["Ann", "=1"], "Ann,'=1"),
+        ("-7", "-7"),
+        ("-", "-"),
+        ("a=b@c-d+e", "a=b@c-d+e"),
+        ("{{ 7 * 7 }}", "{{ 7 * 7 }}"),
+    ],
+    ids=repr,
+)
+def test_what_people_write_about_themselves_is_no_formula(value, written):
+    user = {"name": "ann", "attributes": {"title": value}}
+    for delimiter in ",;\t":
+        table = list(csv.reader(io.StringIO(to_csv.to_csv([user], {"T": "title"}, delimiter)), delimiter=delimiter))
+        assert table == [["T"], [written]]
+    kept = to_csv.to_csv([user], {"T": "title"}, heading=False, formulas="keep")
+    assert list(csv.reader(io.StringIO(kept))) == [[",".join(value) if isinstance(value, list) else value]]
+
+
+def test_long_values_cost_no_more_than_their_length():
+    started = time.process_time()
+    for value in ("\n" * 10**6, " " * 10**6, "+1 " * 10**6, "\n+1" * 10**6, ' "' * 10**6):
+        to_csv.to_csv([{"title": value}], {"T": "title"})
+    assert time.process_time() - started < 20, "a square of that takes hours"
+
+
+@pytest.mark.parametrize(
     "arguments, beginning",
     [
+        (([USER], {"a": "b"}, ",", True, "no"), "to_csv: formulas"),
         (("text", {"a": "b"}), "to_csv: the input"),
         ((["text"], {"a": "b"}), "to_csv: the input"),
         (([USER], {}), "to_csv: columns"),
@@ -307,3 +348,15 @@ def test_csv_has_the_columns_and_what_they_say():
 def test_what_makes_no_csv(arguments, beginning):
     with pytest.raises(AnsibleFilterError, match=beginning):
         to_csv.to_csv(*arguments)
+
+
+# --- Lines -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_becomes_one_harmless_line():
+    escape = printable.FilterModule().filters()["printable"]
+    assert (
+        escape("Ann \u00c1rtemis, \u0905\u0928\u0940\u0924\u093e") == "Ann \u00c1rtemis, \u0905\u0928\u0940\u0924\u093e"
+    )
+    assert escape("a\nb\x1b[2J\x9b\u202e\u2028\x00") == r"a\nb\x1b[2J\x9b\u202e\u2028\x00"
+    assert escape(None) == "None" and escape(7) == "7"
