@@ -109,7 +109,6 @@ def stand_in(openldap, domain, tmp_path):
             ("/etc/user_synchronization/svc-sync.keytab", str(keytab)),
             ("/srv/users.db", str(tmp_path / "users.db")),
             ("/srv/export/", "%s/" % tmp_path),
-            ("/tmp/summary.html", str(tmp_path / "summary.html")),
             ("dest: summary.", "dest: %s/summary." % tmp_path),
         ):
             text = text.replace(old, new)

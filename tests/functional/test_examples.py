@@ -213,17 +213,19 @@ def test_a_pipeline_in_two_stages(example, directory, tmp_path):
         "dn: cn=Late,ou=Groups,dc=example,dc=org\nobjectClass: groupOfNames\ncn: Late\n"
         "member: uid=ann,ou=People,dc=example,dc=org\n"
     )
-    late = example("pipeline_apply.yml", "-e", "@%s" % (artifacts / "approve.yml"))
+    late = example("pipeline_apply.yml", artifacts=str(artifacts))
     assert late.rc != 0 and late.results[0]["refused"] and not store.exists(), "the plan is another one"
 
     plan_of(example, tmp_path)
-    applied = example("pipeline_apply.yml", "-e", "@%s" % (artifacts / "approve.yml"))
+    with open(artifacts / "approve.yml", "a", encoding="utf-8") as approval:
+        approval.write("synchronization_options: {name: another}\nstore: /nowhere\n")
+    applied = example("pipeline_apply.yml", artifacts=str(artifacts))
     assert applied.rc == 0 and store.exists(), applied.output
     for name in ("Administrators", "Nurses", "Doctors"):  # more than a limit allows
         directory.modify(f"dn: cn={name},ou=Groups,dc=example,dc=org\nchangetype: delete\n")
     plan_of(example, tmp_path)
     assert "Refused." in (artifacts / "summary.md").read_text()
-    applied = example("pipeline_apply.yml", "-e", "@%s" % (artifacts / "approve.yml"))
+    applied = example("pipeline_apply.yml", artifacts=str(artifacts))
     assert applied.rc == 0, applied.output
     assert sorted(applied.results[0]["changed_groups"][number]["path"] for number in range(3)) == [
         "All/Staff/Administrators",
@@ -423,7 +425,9 @@ def test_linux_accounts(linux, directory):
         ]
         of_mallory = stack.enter_context(running(STUBBORN, uid=number_of(directory, "mallory")))
         dry = linux.play("--check")
-        assert "bob" in linux.lines("passwd") and of_bob[0].poll() is None and remains[0].exists(), dry.stdout
+        assert (
+            dry.returncode == 0 and "bob" in linux.lines("passwd") and of_bob[0].poll() is None and remains[0].exists()
+        ), dry.stdout
 
         stack.enter_context(running(RESTLESS, uid=bob))
         done = linux.play()
@@ -500,6 +504,9 @@ def test_postgresql_roles(example, directory):
 
         run = example("postgresql_roles.yml", **where)
         assert run.rc == 0, run.output
+        assert "mallory" not in str([result["cmd"] for result in run.results if "cmd" in result]), (
+            "an argument has an end"
+        )
         groups = ["Administrators", "Doctors", "Nurses", "ann", "public", "pg_monitor", "none", 'O\'Hara "x"; DROP']
         users = ["ann", "bob", "cleo", "mallory", *harmless]
         theirs = {"group_" + name: False for name in groups} | dict.fromkeys(users, True)

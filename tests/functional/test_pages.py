@@ -171,8 +171,10 @@ def play(company, collections_path, tmp_path, run_playbook):
 
 @pytest.mark.versions
 def test_browse(play, company):
+    company.modify(lab.unit("turned \u202e around"))
     run = play("browse", browse_depth=1)
     assert run.rc == 0, run.output
+    assert r"turned \\u202e around (organizational_unit)" in run.output and "\u202e" not in run.output
     assert '"people (organizational_unit, more below)  ou=people,dc=example,dc=org"' in run.output
     run = play("browse", browse_distinguished_name=lab.BASE, browse_depth=2)
     assert '"    Nurses (group)  cn=Nurses,ou=people,dc=example,dc=org"' in run.output, run.output
