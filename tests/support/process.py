@@ -93,7 +93,10 @@ class ClosedAtExit:
 class Server:
     """A program in the foreground, as a child of this process, with its output in a file."""
 
-    def __init__(self, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: list[str], log: Path, env: dict[str, str] | None = None, keeps: IO[str] | None = None
+    ) -> None:
+        """Start it. With `keeps`, the program has this file open until it ends: a lock on it lasts as long."""
         self.name, self.log = Path(command[0]).name, log
         with open(log, "ab") as output:
             # A group of its own, so that a terminal's Ctrl-C stops the test first and the test stops the server;
@@ -105,6 +108,7 @@ class Server:
                 stderr=output,
                 env=env,
                 start_new_session=True,
+                pass_fds=[keeps.fileno()] if keeps else (),
             )
 
     def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:

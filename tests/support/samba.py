@@ -118,6 +118,8 @@ class SambaDC(ClosedAtExit):
         self._server = Server(
             [find_program("samba", PACKAGES), "-i", "-M", "single", "-s", str(self._smb_conf), "--debug-stdout"],
             self.directory / "log",
+            # If this process is killed, the next one waits until Samba has ended, too.
+            keeps=self._lock,
         )
         self._server.wait_until(self._answers, 60)
 
