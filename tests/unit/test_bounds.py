@@ -45,7 +45,7 @@ def entry_of(*attributes):
 )
 def test_a_message_of_many_small_parts(monkeypatch, operation, said):
     """Each part would be an object, of fifty bytes and more."""
-    monkeypatch.setattr(wire, "_MOST_VALUES", 100_000)
+    monkeypatch.setattr(wire, "MOST_VALUES", 100_000)
     data = message(100, operation) + message(100, done())
     tracemalloc.start()
     try:
@@ -56,7 +56,7 @@ def test_a_message_of_many_small_parts(monkeypatch, operation, said):
     finally:
         tracemalloc.stop()
     assert str(error.value).startswith("server: it sent " + said), error.value
-    assert used < 3 * len(data) + 200 * wire._MOST_PARTS, used
+    assert used < 3 * len(data) + 200 * wire.MOST_PARTS, used
 
 
 def test_a_long_list_costs_little_more_than_its_bytes():
@@ -79,7 +79,7 @@ def test_a_long_list_costs_little_more_than_its_bytes():
 
 
 def test_a_value_too_many(monkeypatch):
-    monkeypatch.setattr(wire, "_MOST_VALUES", 3)
+    monkeypatch.setattr(wire, "MOST_VALUES", 3)
     assert len(wire.decode_entry(entry("cn=a", member=["", "", ""]), {})[1]["member"]) == 3
     with pytest.raises(wire.ProtocolError, match="with more than 3 values in one message: run again, or name another"):
         wire.decode_entry(entry("cn=a", member=["", "", "", ""]), {})

@@ -28,9 +28,9 @@ PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
 # A message may be large, since a list of a million members is one value after the other in one message. But few bytes
 # can be many values or parts, of which each takes some fifty bytes of memory, and ten times that of a short one.
 _LARGEST_MESSAGE = 256 * 1024 * 1024
-_MOST_VALUES = 5_000_000  # of one attribute, in one message
-_MOST_PARTS = 100_000  # of a message, or of a part of it, that is no entry
-_MOST_NAMES = 10_000  # of attributes, in all entries of a session
+MOST_VALUES = 5_000_000  # of one attribute, in one message
+MOST_PARTS = 100_000  # of a message, or of a part of it, that is no entry
+MOST_NAMES = 10_000  # of attributes, in all entries of a session
 _RECEIVE = 64 * 1024
 _RECEIVE_AT_MOST = 1024 * 1024
 
@@ -312,8 +312,8 @@ def _elements(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
         if at + size > end:
             raise ProtocolError(_NOT_BER)
         found.append((tag, at, at + size))
-        if len(found) > _MOST_PARTS:
-            raise ProtocolError("server: it sent an LDAP message of more than %d parts: %s" % (_MOST_PARTS, _TRY))
+        if len(found) > MOST_PARTS:
+            raise ProtocolError("server: it sent an LDAP message of more than %d parts: %s" % (MOST_PARTS, _TRY))
         at += size
     return found
 
@@ -408,7 +408,7 @@ def _decode_attribute(
         raise ProtocolError(_NOT_BER)
     if header in without:
         return stop
-    if stop - at > 2 * _MOST_VALUES:
+    if stop - at > 2 * MOST_VALUES:
         _refuse_too_many(raw, at, stop)
     values: list[bytes] = []
     take = values.append
@@ -442,9 +442,9 @@ def _refuse_too_many(raw: bytes, at: int, stop: int) -> None:
             size, at = _long_length(raw, at, size)
         at += size
         count += 1
-        if count > _MOST_VALUES:
+        if count > MOST_VALUES:
             raise ProtocolError(
-                "server: it sent an attribute with more than %d values in one message: %s" % (_MOST_VALUES, _TRY)
+                "server: it sent an attribute with more than %d values in one message: %s" % (MOST_VALUES, _TRY)
             )
 
 
@@ -495,8 +495,8 @@ def find_values(raw: bytes, header: bytes) -> list[bytes] | None:
 
 
 def _learn_name(name: bytes, header: bytes, names: dict[bytes, str]) -> str:
-    if len(names) >= _MOST_NAMES:
-        raise ProtocolError("server: it sent attributes by more than %d names: %s" % (_MOST_NAMES, _TRY))
+    if len(names) >= MOST_NAMES:
+        raise ProtocolError("server: it sent attributes by more than %d names: %s" % (MOST_NAMES, _TRY))
     try:
         key = names[header] = name.decode("ascii").lower()
     except UnicodeDecodeError:
