@@ -17,7 +17,6 @@ import contextlib
 import functools
 import itertools
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
@@ -80,11 +79,11 @@ def open_store(path: str, wait: int = 60) -> Store:
 
     Raises StoreError, with a sentence for the reader; the file is then as it was.
     """
-    path = os.path.realpath(path)
+    path = sqlite_file.without_links(path)
     deadline = time.monotonic() + wait
     held = sqlite_file.lock(path, deadline)
     try:
-        connection = _begin(path, max(0.0, deadline - time.monotonic()))
+        connection = _begin(path, max(0.0, deadline - time.monotonic()), held)
     except BaseException:
         sqlite_file.unlock(held, path, committed=False)
         raise
@@ -98,7 +97,7 @@ def look(path: str) -> Store:
 
     Raises StoreError, with a sentence for the reader.
     """
-    path = os.path.realpath(path)
+    path = sqlite_file.without_links(path)
     connection, leave = sqlite_file.look_at(path)
     try:
         if connection is None or _is_empty(connection, path):
@@ -116,12 +115,13 @@ def look(path: str) -> Store:
     return Store(connection, path, leave)
 
 
-def _begin(path: str, wait: float) -> sqlite3.Connection:
+def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection:
     # Looking first tells a file that is no store without SQLite touching it: an ordinary open would already roll back
     # or check in what another program left in its journal.
     look(path).close()
     connection = sqlite_file.connect(path, "mode=rw", wait)
     try:
+        sqlite_file.check_that_sqlite_opened(held, path)
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":  # a file system may not allow it
             connection.execute("PRAGMA cache_spill = OFF")  # so the file changes at the commit only: see `backups`
         connection.execute("BEGIN IMMEDIATE")

@@ -9,6 +9,10 @@
 A run holds the file by ``flock`` on the file itself, besides SQLite's own locks. That lets a run that made a new file
 take it away again: SQLite's locks give no way to unlink a database that another process may just have opened
 (https://www.sqlite.org/howtocorrupt.html, 2.2 and 4.2).
+
+Whoever can write the directory of a store can exchange the store for a link to another file, at any moment. So a link
+is followed only if nobody else can have made it, files are opened without following, and a run sees to it that SQLite
+has opened the file that the run holds.
 """
 
 from __future__ import annotations
@@ -17,18 +21,21 @@ import contextlib
 import errno
 import fcntl
 import functools
+import grp
 import os
+import pwd
 import shutil
 import sqlite3
 import stat
 import tempfile
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
 from .._errors import SynchronizationError
 
+_PIECE = 1024 * 1024  # bytes that are copied at once
 MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html, 1.3.1
 
 
@@ -96,10 +103,65 @@ def check(connection: sqlite3.Connection, path: str) -> None:
         raise damaged(path, found)
 
 
+def without_links(path: str) -> str:
+    """Return the absolute path with all links on the way replaced by where they lead.
+
+    Raises StoreError if somebody else can have made one of them. Example: /var/lib/app belongs to ann, and root is
+    asked for /var/lib/app/users.db, which is a link. Root would read or write a file of ann's choosing.
+    """
+    names = os.path.join(os.getcwd(), path).split("/")
+    place, links = "/", 0
+    while names:
+        name = names.pop(0)
+        if name == "..":
+            place = os.path.dirname(place)
+            continue
+        here = os.path.join(place, name) if name not in ("", ".") else place
+        try:
+            target = os.readlink(here)
+            is_own = _is_own(os.stat(place), os.lstat(here))
+        except OSError:  # no link, or nothing
+            place = here
+            continue
+        links += 1
+        if links > 40:  # as many as Linux follows: path_resolution(7)
+            raise StoreError("store: '%s' leads round in a circle: name a file" % path)
+        if not is_own:
+            raise StoreError(
+                "store: '%s' is a link, and others than this user can write its directory: name the file that it leads "
+                "to, or remove the link if it is not yours" % here
+            )
+        names = target.split("/") + names
+        place = "/" if target.startswith("/") else place
+    return place
+
+
+def _is_own(directory: os.stat_result, entry: os.stat_result | None = None) -> bool:
+    """Tell whether nobody but this user and root can exchange what is in the directory; or this entry of it, since in a
+    sticky directory each entry is its owner's.
+    """
+    trusted = (0, os.geteuid())
+    if directory.st_uid not in trusted:
+        return False
+    if entry is not None and directory.st_mode & stat.S_ISVTX:
+        return entry.st_uid in trusted
+    is_shared = directory.st_mode & stat.S_IWGRP and not _is_own_group(directory.st_gid)
+    return not (directory.st_mode & stat.S_IWOTH or is_shared)
+
+
+def _is_own_group(number: int) -> bool:
+    """Tell whether the group is that of this user alone: one of the same name without other members, or root's."""
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(number)
+    except KeyError:
+        return False
+    return number == 0 or (group.gr_name == user.pw_name and not set(group.gr_mem) - {user.pw_name})
+
+
 def _refuse_what_is_no_file(path: str) -> os.stat_result | None:
     """Return what stat says of the file, or None if there is none."""
     try:
-        found = os.stat(path)
+        found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISDIR(found.st_mode):
@@ -108,6 +170,11 @@ def _refuse_what_is_no_file(path: str) -> os.stat_result | None:
         )
     if not stat.S_ISREG(found.st_mode):
         raise StoreError("store: '%s' is no regular file: name another path" % path)
+    if found.st_nlink > 1 and not _is_own(os.stat(os.path.dirname(path))):
+        raise StoreError(
+            "store: '%s' has another name, too, and others than this user can write its directory: name another path"
+            % path
+        )
     return found
 
 
@@ -133,7 +200,7 @@ def lock(path: str, deadline: float) -> Lock:
 
 def check_writable(path: str) -> None:
     """Raise the StoreError that a run would meet for want of rights, and make nothing: for a dry run."""
-    path = os.path.realpath(path)
+    path = without_links(path)
     folder = os.path.dirname(path)
     try:
         wanted = [(path, os.R_OK | os.W_OK)] if _refuse_what_is_no_file(path) else []
@@ -190,7 +257,7 @@ def _lock(path: str, deadline: float) -> Lock:
 
 def _same_file(found: os.stat_result, path: str) -> bool:
     try:
-        return os.path.samestat(found, os.stat(path))
+        return os.path.samestat(found, os.lstat(path))
     except OSError:
         return False
 
@@ -201,7 +268,24 @@ def _open_or_make(path: str) -> tuple:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True
     if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "no permission to make files beside it")
-    return os.open(path, os.O_RDWR | os.O_CLOEXEC), False
+    return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), False
+
+
+def check_that_sqlite_opened(held: Lock, path: str) -> None:
+    """Raise StoreError if SQLite, which opens a file by its path, has opened another one than is held.
+
+    Where the system does not tell what this process has open, this is not known and not checked.
+    """
+    wanted, seen = os.fstat(held.descriptor), 0
+    try:
+        numbers = os.listdir("/proc/self/fd")  # proc(5)
+    except OSError:
+        return
+    for number in map(int, numbers):
+        with contextlib.suppress(OSError):  # closed by now, as the one by which they were listed
+            seen += os.path.samestat(wanted, os.fstat(number))
+    if seen < 2:
+        raise StoreError("store: '%s' was exchanged for another file just now: look who did it" % path)
 
 
 def _make_directories(directory: str) -> list:
@@ -246,7 +330,7 @@ def look_at(path: str) -> tuple[sqlite3.Connection | None, Callable[[bool], None
             before = _refuse_what_is_no_file(path)
             if before is None:
                 return None, _leave_nothing
-            with open(path, "rb") as file:
+            with _open_to_read(path) as file:
                 if file.read(len(MAGIC)) not in (b"", MAGIC):  # SQLite takes a file of one byte for an empty one
                     raise damaged(path, "it does not begin like one")
             if not os.path.exists(path + "-wal"):
@@ -260,6 +344,15 @@ def look_at(path: str) -> tuple[sqlite3.Connection | None, Callable[[bool], None
             "store: '%s' cannot be read (%s): name a file that this user may read" % (path, error.strerror)
         ) from error
     raise _changed(path)
+
+
+def _open_to_read(path: str) -> BinaryIO:
+    """Open a regular file. Raises OSError if it is none: a link is not followed, a FIFO is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _leave_nothing(dummy_committed: bool) -> None:
@@ -277,7 +370,7 @@ def _changed(path: str) -> StoreChanged:
 
 def _unchanged(path: str, before: os.stat_result) -> bool:
     try:
-        now = os.stat(path)
+        now = os.lstat(path)
     except OSError:
         return False
     return os.path.samestat(now, before) and (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
@@ -292,10 +385,10 @@ def _copy_into_memory(path: str, before: os.stat_result) -> sqlite3.Connection |
     directory = tempfile.mkdtemp()
     try:
         copy = os.path.join(directory, "copy")
-        shutil.copyfile(path, copy)
+        _copy_file(path, copy)
         try:
-            wal = os.stat(path + "-wal")
-            shutil.copyfile(path + "-wal", copy + "-wal")
+            wal = os.lstat(path + "-wal")
+            _copy_file(path + "-wal", copy + "-wal")
         except FileNotFoundError:
             return None
         if not _same_file(wal, path + "-wal") or not _unchanged(path, before):
@@ -306,6 +399,11 @@ def _copy_into_memory(path: str, before: os.stat_result) -> sqlite3.Connection |
             raise damaged(path, error) from error
     finally:
         shutil.rmtree(directory)
+
+
+def _copy_file(path: str, copy: str) -> None:
+    with _open_to_read(path) as source, open(copy, "xb") as target:
+        shutil.copyfileobj(source, target, _PIECE)
 
 
 def into_memory(source: sqlite3.Connection) -> sqlite3.Connection:
