@@ -45,7 +45,7 @@ _value:
   type: str
 """
 
-from ..module_utils._model import printable
+from ..module_utils._printable import printable
 
 
 class FilterModule:

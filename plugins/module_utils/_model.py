@@ -29,6 +29,8 @@ from typing import (
     Union,
 )
 
+from ._printable import printable as printable  # of the words that all parts may use
+
 ROOT = "All"  # the root of the tree of user groups
 
 GONE = "gone"  # nowhere in the directory
@@ -143,16 +145,6 @@ def split_path(path: str) -> list[str]:
     if name_key(names[0]) != name_key(ROOT):
         raise ValueError("the path '%s' does not begin at the root: write '%s/%s'" % (path, ROOT, path))
     return [ROOT] + names[1:]
-
-
-def printable(text: object) -> str:
-    """Escape what would break out of a line, of a terminal or a page: control characters and those that turn text
-    around.
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in str(text)
-    )
 
 
 def path_reference(path: str) -> str:

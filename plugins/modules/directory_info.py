@@ -186,16 +186,23 @@ server:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._core_dumps import forbid_core_dumps
 from ..module_utils._directory.browse import browse
 from ..module_utils._errors import SynchronizationError
 from ..module_utils._options import BROWSING, CONNECTION, module_arguments
+from ..module_utils._printable import printable
 from ..module_utils._settings import browse_settings_from
 
 
 def main() -> None:
+    forbid_core_dumps()
     module = AnsibleModule(supports_check_mode=True, **module_arguments(CONNECTION, BROWSING))
+
+    def warn(text: str) -> None:
+        module.warn(printable(text))
+
     try:
-        result = browse(browse_settings_from(module.params, module.warn), module.warn)
+        result = browse(browse_settings_from(module.params, warn), warn)
     except SynchronizationError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

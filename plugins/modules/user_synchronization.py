@@ -802,17 +802,24 @@ diff:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._core_dumps import forbid_core_dumps
 from ..module_utils._errors import Refused, SynchronizationError
 from ..module_utils._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
+from ..module_utils._printable import printable
 from ..module_utils._settings import settings_from
 from ..module_utils._synchronize import synchronize
 
 
 def main() -> None:
+    forbid_core_dumps()
     module = AnsibleModule(supports_check_mode=True, **module_arguments(CONNECTION, STORE, SYNCHRONIZATION))
+
+    def warn(text: str) -> None:
+        module.warn(printable(text))
+
     try:
-        settings = settings_from(module.params, module.warn)
-        result = synchronize(settings, module.check_mode, module._diff, module.warn)
+        settings = settings_from(module.params, warn)
+        result = synchronize(settings, module.check_mode, module._diff, warn)
     except Refused as refusal:
         module.fail_json(msg=str(refusal), **refusal.result)
     except SynchronizationError as error:

@@ -58,6 +58,8 @@ def schedule_for(schedule: str, scheduler: str) -> list[str]:
         raise _error(schedule, "is no schedule", "write hourly, daily, weekly, monthly, or a calendar expression")
     if "\n" in schedule or "\r" in schedule:
         raise _error(schedule, "has more than one line", "write one expression")
+    if not re.fullmatch("[ -~]*", schedule):
+        raise _error(schedule, "has a character that no scheduler knows", "write letters, digits, spaces and signs")
     if schedule.startswith("@"):
         raise _error(schedule, "is a word of cron alone", "write hourly, daily, weekly or monthly, without the @")
     words = schedule.split()

@@ -68,6 +68,14 @@ REFUSED = {
     ("5/10 * * * *", "cron"): "range before the /",
     ("* * * * *; reboot", "cron"): "'* * * * *; reboot'",
     ("0 4 * * *\n* * * * * root reboot", "cron"): "more than one line",
+    # Only ASCII is the language of a scheduler. (To Python these are digits and white space, too.)
+    ("hourly\n", "systemd"): "more than one line",
+    ("0 4 * * *\x0b", "cron"): "no scheduler knows",
+    ("\u0663 4 * * *", "cron"): "no scheduler knows",
+    ("04:30:\xb2", "cron"): "no scheduler knows",
+    ("*-*-* 04:\u0663\u0660", "systemd"): "no scheduler knows",
+    ("hourly\x1b[2J", "systemd"): "no scheduler knows",
+    ("hourly\u2028daily", "systemd"): "no scheduler knows",
 }
 
 
