@@ -193,4 +193,5 @@ def test_only_one_place_of_the_tests_opens_a_store_with_sqlite():
         "unit/test_backups.py",
         "unit/test_earlier_versions.py",
         "unit/test_sqlite_file.py",
+        "unit/test_sqlite_links.py",
     }

@@ -123,3 +123,92 @@ def test_the_plays_for_readers_are_what_the_role_takes(page):
             assert set(job) <= set(JOB)
             assert set(job["options"]) <= set(JOB["options"]["options"])
             assert job["options"].get("password", "{{ vault_").startswith("{{ vault_")
+
+
+# --- Names
+
+
+PATTERNS = read("vars/main.yml")["__user_synchronization_patterns"]
+GOOD_NAMES = {
+    "job": ["staff", "clinic_2", "0-a", "s" * 64],
+    "user": ["user_synchronization", "_sync", "Sync.2"],
+    "directory": ["/srv", "/srv/données/x/", "/var/lib/user_synchronization", "/a.b/c..d/~e@f+g:h,i=j"],
+    "file": ["/srv/users.db", "/srv/..users.db"],
+    "variable": ["vault_password", "_x2"],
+    "version": ["0.2.0", "1.0.0-rc.1"],
+    "word": ["controller", "0.2.0", "https://example.org/x.tar.gz", "git+https://example.org/x,main"],
+}
+BAD_NAMES = {
+    "job": ["", "Staff", "staff/../x", "-staff", ".staff", "staff.x", "sta ff", "ſtaff", "s" * 65, "staff%i"],
+    "user": ["", "root", "-sync", "2sync", "sync$", "sync:x", "sy nc", "sync/x", "s" * 33],
+    "directory": [
+        "",
+        "srv",
+        "/srv/../etc",
+        "/..",
+        "/srv/.",
+        "/srv x",
+        "/srv%i",
+        '/srv"',
+        "/srv'",
+        "/srv$x",
+        "/srv;x",
+        "//srv",
+    ],
+    "file": ["", "/", "/srv/", "/srv/../users.db", "users.db", "/srv/users.db\\"],
+    "variable": ["", "a-b", "2a", "a b", "a }}{{ b"],
+    "version": ["0.2", "v0.2.0", "0.2.0 x", "0.2.0/x"],
+    "word": ["", "--force", "a b"],
+}
+
+
+def fits(text, pattern):
+    """As the test `match` of Ansible does, for which an end of a line is an end."""
+    return re.match(pattern, text) is not None
+
+
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_a_name_becomes_a_part_of_a_path_or_a_unit_only_if_it_is_one(kind):
+    assert [name for name in GOOD_NAMES[kind] if not fits(name, PATTERNS[kind])] == []
+    for end in ("\n", "\n\n", "\x1b", "\x9b", "\u202e", "\u2028", "\0", "\t", " "):
+        hostile = BAD_NAMES[kind] + [name[:20] + end for name in GOOD_NAMES[kind]]
+        assert [name for name in hostile if fits(name, PATTERNS[kind])] == []
+
+
+def test_every_pattern_of_the_role_goes_to_the_end():
+    """`$` lets a line break follow: a job whose name ended in one got a table that cron ignores."""
+    assert set(PATTERNS) == set(GOOD_NAMES) == set(BAD_NAMES)
+    for path in [*(ROLE / "tasks").glob("*.yml"), ROLE / "vars" / "main.yml"]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"""(match|search|regex)\w*'?[(,] *['"][^'"]*\$['"]""", text), path.name
+    for path in [*(ROLE / "files").glob("*.py"), *(CHECKOUT / "plugins" / "plugin_utils").glob("*.py")]:
+        calls = re.findall(r"""re\.(?:match|search|compile)\((.*)""", path.read_text(encoding="utf-8"))
+        assert [call for call in calls if re.search(r"""\$["']""", call) and "MULTILINE" not in call] == [], path.name
+
+
+# --- Directories that the service user writes
+
+
+WRITTEN = (
+    "user_synchronization_state_directory",
+    "user_synchronization_log_directory",
+    "user_synchronization_metrics_directory",
+)
+
+
+def test_no_task_of_root_works_where_the_service_user_writes():
+    """But by files/places.py, which says how that is safe."""
+    for path in sorted((ROLE / "tasks").glob("*.yml")):
+        for task in tasks_in(read(path)):
+            if "ansible.builtin.include_tasks" in task or "ansible.builtin.assert" in task:
+                continue
+            text = str({key: value for key, value in task.items() if key.startswith("ansible.builtin.")})
+            named = [name for name in (*WRITTEN, "options.store") if name in text]
+            # The user's home is only written down, not made.
+            assert not named or (
+                "ansible.builtin.user" in task and task["ansible.builtin.user"]["create_home"] is False
+            ), task
+
+
+def test_a_service_leaves_no_core_dump():
+    assert "\nLimitCORE=0\n" in (ROLE / "templates" / "job.service.j2").read_text(encoding="utf-8")

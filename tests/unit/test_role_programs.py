@@ -7,31 +7,17 @@ from __future__ import annotations
 
 import fcntl
 import grp
-import importlib.util
 import io
 import json
 import os
 import re
 import subprocess
-import sys
 import tarfile
 import threading
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
-
-CHECKOUT = Path(__file__).resolve().parents[2]
-FILES = CHECKOUT / "roles" / "user_synchronization" / "files"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location("role_" + name, FILES / (name + ".py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
+from support.role_programs import CHECKOUT, load
 
 program = load("user_synchronization")
 packer = load("pack")
@@ -123,7 +109,14 @@ def test_a_run_that_does_not_get_as_far_as_the_module():
 
 
 def test_a_run_that_took_too_long():
-    assert record(rc=-1, result={})["message"] == "time_limit: the run was ended after 60 seconds: raise it"
+    told = record(rc=program.TIME_IS_UP, result={})
+    assert told["message"] == "time_limit: the run was ended after 60 seconds: raise it"
+
+
+def test_a_run_that_was_told_to_end():
+    assert record(rc=program.TOLD_TO_END, result={})["message"].startswith("the run was told to end")
+    # The signal SIGHUP, for example, is no time that is up.
+    assert record(rc=-1, result={})["message"] == "ansible-playbook ended with -1"
 
 
 @pytest.mark.parametrize("result", [RESULT, REFUSED])
@@ -134,7 +127,7 @@ def test_nobody_is_named(result):
 
 def test_runs_are_counted_by_how_they_ended():
     told = {}
-    for rc, result in ((0, RESULT), (0, RESULT), (2, REFUSED), (-1, {})):
+    for rc, result in ((0, RESULT), (0, RESULT), (2, REFUSED), (program.TIME_IS_UP, {})):
         told = record(rc=rc, result=result, before=told)
     assert told["runs"] == {"succeeded": 2, "refused": 1, "failed": 1}
 
@@ -243,13 +236,6 @@ def test_a_status_is_whole_or_as_before_and_readable_for_a_monitor(tmp_path):
     path = tmp_path / "staff.json"
     program.write_atomically(path, "{}\n")
     assert (path.stat().st_mode & 0o777, os.listdir(tmp_path)) == (0o644, ["staff.json"])
-
-
-def test_a_broken_status_counts_as_none(tmp_path):
-    settings = program.Settings("user", "c", str(tmp_path), "l", "v")
-    settings.status_file("staff").parent.mkdir()
-    settings.status_file("staff").write_text("{", encoding="utf-8")
-    assert program.read_status(settings, "staff") == {}
 
 
 # --- The key and the passwords

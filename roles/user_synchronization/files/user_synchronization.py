@@ -5,23 +5,31 @@
 
 A run is one call of ansible-playbook on the job's playbook, as the unprivileged user, with the job's lock held. What
 comes of it: a line to read and a line of JSON in the journal, the last result in a file, metrics, and the whole output
-in a log. Started as root (by cron or by a person), it fetches the vault key and drops its rights before anything else.
+in a log. Started as root (by cron or by a person), it fetches the vault key and has everything else done by a process
+without root's rights.
+
+The user of the runs is trusted with the runs and nothing else. In a directory that this user writes, root follows no
+link and opens nothing but regular files of this user. What comes from there is shown in a printable form only.
 """
 
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import datetime
 import fcntl
 import grp
 import json
+import math
 import os
 import pwd
 import random
 import re
+import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import syslog
@@ -29,16 +37,27 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
+
+PROGRAMS = Path(__file__).resolve().parent
+sys.path.append(str(PROGRAMS))  # python -I leaves it out
+
+from _core_dumps import forbid_core_dumps  # noqa: E402
+from _printable import printable, printable_data  # noqa: E402
 
 IDENTIFIER = "user_synchronization"
-PROGRAMS = Path(__file__).resolve().parent
 CREDENTIAL = "vault-key"  # also the name that is sealed into an encrypted credential
 
 LOG_SIZE = 1024 * 1024  # bytes; a log that has grown beyond is put aside before the next run
 LOGS_KEPT = 5
+PIECE = 65536  # bytes that are read at once
+STATUS_SIZE = 1024 * 1024  # bytes; a status that is longer is none of ours
 # Who is told to end gets this long, in seconds, before it is killed: a run is one transaction, killed or not.
 GRACE = 10
+
+# How a run ended, besides by the exit status of ansible-playbook, which is less.
+TIME_IS_UP = 256
+TOLD_TO_END = 257
 
 OUTCOMES = ("succeeded", "failed", "refused")
 
@@ -69,10 +88,17 @@ class Failure(Exception):
     """What a person has to be told; the message is one sentence."""
 
 
+class ToldToEnd(Exception):
+    """This process got the signal SIGTERM."""
+
+
 # --- What a person calls
 
 
 def main(arguments: list[str]) -> int:
+    forbid_core_dumps()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         settings = Settings(**json.loads((PROGRAMS / "settings.json").read_text(encoding="utf-8")))
@@ -87,28 +113,40 @@ def main(arguments: list[str]) -> int:
             return run_as_root(settings, options, job)
         if options.command == "check":
             return call_ansible(settings, options.job, dry=True)
-        return run(settings, options.job, job["time_limit"], options.wait)
+        return run(settings, options.job, job["time_limit"], options.wait, options.aloud)
     except PermissionError as error:
-        print(f"{IDENTIFIER}: {error.filename}: not allowed: run it as root", file=sys.stderr)
+        print(f"{IDENTIFIER}: {printable(error.filename)}: not allowed: run it as root", file=sys.stderr)
     except Failure as error:
-        print(f"{IDENTIFIER}: {error}", file=sys.stderr)
+        print(f"{IDENTIFIER}: {printable(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 1
+
+
+def job_name(text: str) -> str:
+    """Return the text if it can be the name of a job. It becomes a part of paths."""
+    if not re.fullmatch("[a-z0-9][a-z0-9_-]{0,63}", text):
+        raise argparse.ArgumentTypeError("a job has lower-case letters, digits, hyphens and underscores in its name")
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=IDENTIFIER, description="Run user synchronizations on this host.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     running = commands.add_parser("run", help="run a job now")
-    running.add_argument("job")
+    running.add_argument("job", type=job_name)
     # How cron calls it: wait the random delay, call the failure command, and after a boot run only what was missed.
     running.add_argument("--scheduled", action="store_true", help=argparse.SUPPRESS)
     running.add_argument("--missed", action="store_true", help=argparse.SUPPRESS)
     # How the role calls it: a run under way may have begun with what the job was before.
     running.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)
+    # How root calls it for a person: say the outcome, too.
+    running.add_argument("--aloud", action="store_true", help=argparse.SUPPRESS)
     checking = commands.add_parser("check", help="show what a run would change, and change nothing")
-    checking.add_argument("job")
+    checking.add_argument("job", type=job_name)
     checking.set_defaults(scheduled=False, missed=False, wait=False)
-    commands.add_parser("status", help="show how the last runs ended").add_argument("job", nargs="?")
+    showing = commands.add_parser("status", help="show how the last runs ended")
+    showing.add_argument("job", type=job_name, nargs="?")
     return parser
 
 
@@ -117,7 +155,12 @@ def show_status(settings: Settings, job: str | None) -> int:
     jobs = [job] if job else sorted(path.parent.name for path in settings.job_directory("").glob("*/job.json"))
     bad = 0
     for each in jobs:
-        record = read_status(settings, each)
+        try:
+            record = read_status(settings, each)
+        except Failure as failure:
+            print(f"{each}: {printable(failure)}")
+            bad = 1
+            continue
         bad |= record.get("outcome") != "succeeded"
         if not record:
             print(f"{each}: has not run yet")
@@ -138,15 +181,19 @@ def run_as_root(settings: Settings, options: argparse.Namespace, job: dict[str, 
     if options.scheduled:
         time.sleep(random.uniform(0, job["random_delay"]))
     command = [sys.executable, "-I", __file__, options.command, options.job] + ["--wait"] * options.wait
+    if options.command == "run" and sys.stdout.isatty():
+        command.append("--aloud")
+    # A run ends itself; this is for the case that it cannot. Who waits for another run waits as long as that may take.
+    time_limit = (job["time_limit"] + 60) * (2 if options.wait else 1)
     with runtime_directory(settings.user) as runtime:
         try:
-            done = as_user(settings.user, command, runtime, vault_key(settings) if job["secret"] else "")
+            done = as_user(settings.user, command, runtime, vault_key(settings) if job["secret"] else "", time_limit)
         except Failure as error:
-            tell(f"{options.job}: failed: {error}", failed=True)
+            tell(f"{options.job}: failed: {error}", failed=True, aloud=sys.stdout.isatty())
             done = 1
         if done and options.scheduled and (PROGRAMS / "on_failure").exists():
             failed = [str(PROGRAMS / "on_failure"), options.job, str(settings.status_file(options.job))]
-            as_user(settings.user, failed, runtime, "")
+            as_user(settings.user, failed, runtime, "", 60)
     return done
 
 
@@ -166,41 +213,75 @@ def vault_key(settings: Settings) -> str:
     return done.stdout
 
 
-def as_user(user: str, command: list[str], runtime: Path, text: str) -> int:
-    """Run a command with the rights of the user and nothing of root's environment; return its exit status."""
+def as_user(user: str, command: list[str], runtime: Path, text: str, time_limit: float) -> int:
+    """Run a command with the rights of the user and nothing of root's; return its exit status.
+
+    It gets neither root's environment nor root's terminal: a process with that terminal could type on it (TIOCSTI,
+    ioctl_tty(2)). It leads a session of its own, reads ``text`` and prints into a pipe. What it prints is shown while
+    it runs, in a printable form. Whoever ends this process (Ctrl-C, SIGTERM, a terminal that is closed) ends the
+    command, and so does the end of ``time_limit``, in seconds.
+    """
     account = pwd.getpwnam(user)
-    groups = [each.gr_gid for each in grp.getgrall() if user in each.gr_mem]
-    environment = {"RUNTIME_DIRECTORY": str(runtime), **_environment(runtime)}
-    process = subprocess.Popen(
+    process = start(
         command,
+        env={"RUNTIME_DIRECTORY": str(runtime), **_environment(runtime)},
         stdin=subprocess.PIPE,
-        env=environment,
         cwd="/",
-        text=True,
         umask=0o077,
         user=account.pw_uid,
         group=account.pw_gid,
-        extra_groups=groups,
+        extra_groups=[each.gr_gid for each in grp.getgrall() if user in each.gr_mem],
     )
-    with contextlib.suppress(BrokenPipeError):
-        process.communicate(text)
-    return process.returncode
+    show = Lines(sys.stdout)
+    try:
+        with told_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+                pipe.write(text.encode())
+            attend(process, show, time_limit)
+    except (ToldToEnd, TimeoutError) as reason:
+        process.terminate()
+        try:
+            attend(process, show, 3 * GRACE)
+        except TimeoutError:
+            process.kill()
+        if isinstance(reason, TimeoutError):
+            limit = f"{time_limit:.0f} seconds"
+            raise Failure(f"time_limit: it was ended, since it had not ended by itself after {limit}") from None
+    return process.wait()
 
 
 @contextlib.contextmanager
 def runtime_directory(user: str) -> Iterator[Path]:
     """A directory in memory, as systemd gives one to a service: gone with the run."""
     account = pwd.getpwnam(user)
-    with tempfile.TemporaryDirectory(prefix=IDENTIFIER + "-", dir="/run") as directory:
+    # Made in a directory of root's, where nobody else can put anything in its place.
+    directory = tempfile.mkdtemp(prefix=IDENTIFIER + "-", dir="/run")
+    try:
         os.chown(directory, account.pw_uid, account.pw_gid)
         yield Path(directory)
+    finally:
+        # What is in it is the user's, so the user removes it. The directory itself is left to root.
+        subprocess.run(
+            ["rm", "-rf", "--", directory],
+            cwd="/",
+            user=account.pw_uid,
+            group=account.pw_gid,
+            extra_groups=[],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        with contextlib.suppress(OSError):  # a process that the run left behind may have written to it again
+            os.rmdir(directory)
 
 
 def last_start(settings: Settings, job: str) -> datetime.datetime:
     """When the job ran last, or was installed, in local time."""
-    started = read_status(settings, job).get("started")
+    started = last_record(settings, job).get("started")
     if started:
-        return datetime.datetime.fromisoformat(started.replace("Z", "+00:00")).astimezone().replace(tzinfo=None)
+        return datetime.datetime.fromtimestamp(_epoch(started))
     return datetime.datetime.fromtimestamp((settings.job_directory(job) / "job.json").stat().st_mtime)
 
 
@@ -251,13 +332,13 @@ def _numbers(text: str, limits: tuple[int, int, str]) -> set[int]:
 # --- As the unprivileged user: one run
 
 
-def run(settings: Settings, job: str, time_limit: int, wait: bool) -> int:
+def run(settings: Settings, job: str, time_limit: int, wait: bool, aloud: bool) -> int:
     """Run the job and tell of it; return 0 when it succeeded, or when another run is under way and not waited for."""
     with lock(settings.job_directory(job), wait) as held:
         if not held:
-            tell(f"{job}: not started, since a run of it is under way")
+            tell(f"{job}: not started, since a run of it is under way", aloud=aloud)
             return 0
-        before = read_status(settings, job)
+        before = last_record(settings, job)
         result_file = _runtime() / "result.json"
         result_file.unlink(missing_ok=True)
         start = time.time()
@@ -272,7 +353,7 @@ def run(settings: Settings, job: str, time_limit: int, wait: bool) -> int:
         write_atomically(settings.status_file(job), json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n")
         write_atomically(settings.metrics_file(job), metrics(record))
     failed = record["outcome"] != "succeeded"
-    tell(sentence(record), json.dumps(record, ensure_ascii=False, sort_keys=True), failed=failed)
+    tell(sentence(record), json.dumps(record, ensure_ascii=False, sort_keys=True), failed=failed, aloud=aloud)
     return int(failed)
 
 
@@ -281,11 +362,11 @@ def call_ansible(
     job: str,
     *,
     dry: bool = False,
-    output: Any = None,
+    output: TextIO | None = None,
     result_file: Path | None = None,
-    time_limit: int = 0,
+    time_limit: float = math.inf,
 ) -> int:
-    """Run the job's playbook; return the exit status of ansible-playbook, or -1 when the time was up."""
+    """Run the job's playbook; return the exit status of ansible-playbook, or TIME_IS_UP, or TOLD_TO_END."""
     directory, runtime = settings.job_directory(job), _runtime()
     environment = {
         **_environment(runtime),
@@ -296,26 +377,21 @@ def call_ansible(
     if result_file:
         environment["USER_SYNCHRONIZATION_RESULT"] = str(result_file)
     playbook = str(directory / "playbook.yml")
-    command = [f"{settings.venv}/bin/ansible-playbook", "--inventory=localhost,", "--diff", playbook]
+    command = [sys.executable, "-I", str(PROGRAMS / "ansible-playbook"), "--inventory=localhost,", "--diff", playbook]
     if dry:
-        command.insert(1, "--check")
+        command.append("--check")
     if (directory / "vault.yml").exists():
         command += ["--vault-id", f"{IDENTIFIER}@{PROGRAMS}/vault-key-client"]
-    process = subprocess.Popen(
-        command,
-        cwd=directory,
-        env=environment,
-        stdin=_key_reader(),
-        stdout=output,
-        stderr=subprocess.STDOUT if output else None,
-        start_new_session=bool(output),
-    )
-    signal.signal(signal.SIGTERM, lambda *dummy: _end(process))
+    process = start(command, cwd=directory, env=environment, stdin=_key_reader())
     try:
-        return process.wait(time_limit or None)
-    except subprocess.TimeoutExpired:
+        with told_by(signal.SIGTERM):
+            return attend(process, Lines(output or sys.stdout), time_limit)
+    except ToldToEnd:
         _end(process)
-        return -1
+        return TOLD_TO_END
+    except TimeoutError:
+        _end(process)
+        return TIME_IS_UP
 
 
 def _key_reader() -> Any:
@@ -366,6 +442,82 @@ def lock(directory: Path, wait: bool = False) -> Iterator[bool]:
         os.close(descriptor)
 
 
+# --- Processes, and what they print
+
+
+def start(command: list[str], **how: Any) -> subprocess.Popen:
+    """Start a process that leads a session of its own and prints into a pipe: see `attend`."""
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **how)
+
+
+@contextlib.contextmanager
+def told_by(*signals: signal.Signals) -> Iterator[None]:
+    """Have the signals raise ToldToEnd. Afterwards they do nothing: what is left to do is short."""
+
+    def raise_it(*dummy: object) -> None:
+        ignore()
+        raise ToldToEnd
+
+    def ignore() -> None:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+
+    for number in signals:
+        signal.signal(number, raise_it)
+    try:
+        yield
+    finally:
+        ignore()
+
+
+class Lines:
+    """Writes what a process prints, each line in its printable form."""
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._rest = ""
+
+    def write(self, read: bytes) -> None:
+        """Write the lines that are complete by now. No bytes mean the end."""
+        *lines, rest = (self._rest + self._decoder.decode(read, final=not read)).split("\n")
+        if rest and (not read or len(rest) > PIECE):
+            lines, rest = [*lines, rest], ""
+        self._rest = rest
+        with contextlib.suppress(OSError):  # if nobody reads it any more, the process is to end nevertheless
+            self._target.write("".join(printable(line) + "\n" for line in lines))
+            self._target.flush()
+
+
+def attend(process: subprocess.Popen, lines: Lines, time_limit: float) -> int:
+    """Pass on what the process prints until it has ended; return its exit status.
+
+    What it started may live on and print for ever: that is waited for no longer than GRACE.
+
+    Raises TimeoutError when ``time_limit``, in seconds, is over.
+    """
+    end = time.monotonic() + time_limit
+    while process.poll() is None:
+        if time.monotonic() > end:
+            raise TimeoutError
+        if not _pass_on(process, lines):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+    end = time.monotonic() + GRACE
+    while time.monotonic() < end and _pass_on(process, lines):
+        pass
+    lines.write(b"")
+    return process.returncode
+
+
+def _pass_on(process: subprocess.Popen, lines: Lines) -> bool:
+    """Pass on what the process printed within the last moment; return whether that was anything."""
+    read = process.stdout.read1(PIECE) if select.select([process.stdout], [], [], 0.2)[0] else b""
+    if read:
+        lines.write(read)
+    return bool(read)
+
+
 # --- What comes of a run
 
 
@@ -387,8 +539,10 @@ def make_record(
     shown = ("limit", "about", "would_remove", "of", "option")
     refused = [{key: each.get(key) for key in shown} for each in result.get("refused") or []]
     outcome, message = "succeeded", None
-    if rc == -1:
+    if rc == TIME_IS_UP:
         outcome, message = "failed", f"time_limit: the run was ended after {time_limit} seconds: raise it"
+    elif rc == TOLD_TO_END:
+        outcome, message = "failed", "the run was told to end before it was done: run it again"
     elif rc or result.get("failed"):
         outcome = "refused" if refused else "failed"
         message = " ".join(str(result.get("msg") or _error_in(said) or f"ansible-playbook ended with {rc}").split())
@@ -413,7 +567,7 @@ def make_record(
     }
     counted = before.get("runs") or {}
     record["runs"] = {each: counted.get(each, 0) + (each == outcome) for each in OUTCOMES}
-    return record
+    return printable_data(record)
 
 
 _CHANGES = {
@@ -478,17 +632,81 @@ def metrics(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_status(settings: Settings, job: str) -> dict[str, Any]:
-    """Return the record of the last run, or an empty one."""
+def last_record(settings: Settings, job: str) -> dict[str, Any]:
+    """Return the record of the last run, or an empty one if there is none, or none that can be read."""
     try:
-        return json.loads(settings.status_file(job).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_status(settings, job)
+    except Failure:
         return {}
 
 
-def tell(text: str, data: str | None = None, *, failed: bool = False) -> None:
-    """Say lines where they are found: in the journal, or in the system's log and on the terminal."""
-    lines, priority = [text] + ([data] if data else []), syslog.LOG_ERR if failed else syslog.LOG_INFO
+def read_status(settings: Settings, job: str) -> dict[str, Any]:
+    """Return the record of the last run, in printable form, or an empty one if there is none.
+
+    Raises Failure if what lies in its place is none. The user of the runs can put anything there.
+    """
+    path = settings.status_file(job)
+    try:
+        record = json.loads(_read_regular_file(path))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        record = None
+    if not _is_record(record):
+        raise Failure(f"'{path}' is no status file: remove it, and run the job")
+    return {**printable_data(record), "job": job}
+
+
+def _read_regular_file(path: Path) -> bytes:
+    """Return what is in the file of a directory in the state directory.
+
+    No link is followed, and nothing is waited for. Raises OSError if that is not possible, or the file is too long.
+    """
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        owner = os.fstat(directory).st_uid
+        descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=directory)
+    finally:
+        os.close(directory)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != owner:
+            raise OSError(f"{path} is no regular file of the owner of its directory")
+        content = file.read(STATUS_SIZE + 1)
+    if len(content) > STATUS_SIZE:
+        raise OSError(f"{path} is too long")
+    return content
+
+
+_MOMENT = "[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+
+
+def _is_record(value: Any) -> bool:
+    """Whether the value has the form that `make_record` gives it, as far as it is used."""
+    try:
+        return (
+            value["outcome"] in OUTCOMES
+            and all(_is_moment(value[each]) for each in ("started", "finished"))
+            and (value["last_success"] is None or _is_moment(value["last_success"]))
+            and 0 <= value["seconds"] < 10**9
+            and all(isinstance(value["runs"][each], int) for each in OUTCOMES)
+            and all(isinstance(number, int) for counts in value["summary"].values() for number in counts.values())
+        )
+    except (AttributeError, KeyError, TypeError):
+        return False
+
+
+def _is_moment(text: Any) -> bool:
+    try:
+        return bool(re.fullmatch(_MOMENT, text)) and _epoch(text) > 0
+    except (TypeError, ValueError):
+        return False
+
+
+def tell(text: str, data: str | None = None, *, failed: bool = False, aloud: bool = False) -> None:
+    """Say lines where they are found: in the journal, or in the system's log and, if ``aloud``, on standard output."""
+    lines = [printable(line) for line in ([text] + ([data] if data else []))]
+    priority = syslog.LOG_ERR if failed else syslog.LOG_INFO
     if "JOURNAL_STREAM" in os.environ:
         # systemd takes the priority off again (sd-daemon(3)).
         print("\n".join(f"<{priority}>{line}" for line in lines), flush=True)
@@ -496,8 +714,8 @@ def tell(text: str, data: str | None = None, *, failed: bool = False) -> None:
     syslog.openlog(IDENTIFIER, syslog.LOG_PID, syslog.LOG_DAEMON)
     for line in lines:
         syslog.syslog(priority, line)
-    if sys.stdout.isatty():
-        print(text)
+    if aloud:
+        print(lines[0])
 
 
 def write_atomically(path: Path, text: str) -> None:
