@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A canary password is searched for in everything that a run can leave behind, and in what others see while it runs.
 
-It reaches the module as passwords do, through Ansible; what Ansible does with it counts, too.
+It reaches the module as passwords do. Where Ansible brings it, what Ansible does with it counts, too.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Watch:
         self.found = set()
         self.modules = self.looks = 0
         self.store_files = set()
+        self._there_before = set(os.listdir("/proc"))
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -73,17 +74,24 @@ class Watch:
         self._stopped.set()
         self._thread.join()
 
+    def has_looked(self):
+        """Wait until it has looked at all that is there now."""
+        begun_by_now, deadline = self.looks + 1, time.monotonic() + 60
+        while self.looks <= begun_by_now:
+            assert time.monotonic() < deadline, "the watch sleeps"
+            time.sleep(0.01)
+
     def _watch(self):
         while not self._stopped.wait(0.02):
-            self.looks += 1
-            for process in Path("/proc").iterdir():
-                if process.name.isdigit() and int(process.name) != os.getpid():
-                    self._look_at(process)
+            for name in set(os.listdir("/proc")) - self._there_before:
+                if name.isdigit():
+                    self._look_at(Path("/proc", name))
             for path in self.store.parent.glob(self.store.name + "*"):
                 with contextlib.suppress(OSError):
                     self.store_files.add(path.name)
                     if has_canary(path.read_bytes()):
                         self.found.add(str(path))
+            self.looks += 1
 
     def _look_at(self, process):
         for name in ("cmdline", "environ"):
@@ -94,39 +102,58 @@ class Watch:
                     self.found.add("%s of %r" % (name, (process / "cmdline").read_bytes()))
 
 
+@pytest.fixture
+def watch(tmp_path):
+    with Watch(tmp_path / "store" / "users.db") as watch:
+        yield watch
+
+
 @pytest.fixture(scope="module")
 def system_log():
-    """What is sent to the system's log: by a socket of our own where there is none, else as the journal has it."""
-    messages = []
+    """What was sent to the system's log: by a socket of our own where there is none, else as the journal has it."""
     if os.path.exists("/dev/log"):
-        began = time.strftime("%Y-%m-%d %H:%M:%S")
-        yield (
-            lambda: (
-                subprocess.run(
-                    ["journalctl", "--since", began, "-o", "cat", "--no-pager"], capture_output=True, check=False
-                ).stdout
-                + b"".join(map(Path.read_bytes, Path("/var/log").glob("*log")))
-            )
-        )
+        yield _journal_since(time.strftime("%Y-%m-%d %H:%M:%S"))
         return
+    messages, end = [], b"the end"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind("/dev/log")
-        log.settimeout(0.1)
-        stopped = threading.Event()
 
         def collect():
-            while not stopped.is_set():
-                with contextlib.suppress(socket.timeout):
-                    messages.append(log.recv(65536))
+            while True:
+                message, sender = log.recvfrom(65536)
+                if message.startswith(end):
+                    log.sendto(message, sender)
+                    if message == end:
+                        return
+                messages.append(message)
 
         thread = threading.Thread(target=collect)
         thread.start()
         try:
-            yield lambda: b"\n".join(messages)
+            yield lambda: _asked(end + b" so far") and b"\n".join(messages)
         finally:
-            stopped.set()
+            _asked(end)
             thread.join()
             os.unlink("/dev/log")
+
+
+def _asked(message):
+    """Send a message to the log and wait until it comes back: what was sent before has been received by then."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+        asking.bind("")  # a name that nobody else has, unix(7)
+        asking.settimeout(60)
+        asking.sendto(message, "/dev/log")
+        return asking.recv(65536)
+
+
+def _journal_since(began):
+    def read():
+        subprocess.run(["journalctl", "--sync"], check=False)
+        command = ["journalctl", "--since", began, "-o", "cat", "--no-pager"]
+        journal = subprocess.run(command, capture_output=True, check=False).stdout
+        return journal + b"".join(map(Path.read_bytes, Path("/var/log").glob("*log")))
+
+    return read
 
 
 @pytest.fixture(scope="module")
@@ -144,32 +171,17 @@ def server(ca):
 
 
 @pytest.fixture
-def play(run_playbook, tmp_path, tmp_path_factory, ca):
-    """A function that runs the task, and others after it, with the password from a file of variables elsewhere."""
-    variables = tmp_path_factory.mktemp("vault") / "vars.json"
-
-    def run(server, *arguments, password=CANARY, then=(), **more):
-        variables.write_text(json.dumps({"bind_password": password}))
-        options = {
-            "name": "staff",
-            "user_group": "All/Staff",
-            "server": [server.ldaps_url],
-            "ca_path": str(ca.cert),
-            "login": LOGIN,
-            "password": "{{ bind_password }}",
-            "distinguished_name": STAFF,
-            "timeout": 2,
-            "store": str(tmp_path / "store" / "users.db"),
-            **more,
-        }
-        return run_playbook(
-            [{"usersync.directory.user_synchronization": options, "register": "outcome"}, *then],
-            "-e",
-            "@%s" % variables,
-            *arguments,
-        )
-
-    return run
+def options(server, ca, tmp_path):
+    """Of the module, but for the password."""
+    return {
+        "name": "staff",
+        "user_group": "All/Staff",
+        "server": [server.ldaps_url],
+        "ca_path": str(ca.cert),
+        "login": LOGIN,
+        "distinguished_name": STAFF,
+        "store": str(tmp_path / "store" / "users.db"),
+    }
 
 
 def is_bind(request):
@@ -180,14 +192,8 @@ def is_page_of_users(request):
     return request.page_size is not None and "objectCategory=person" in request.filter
 
 
-def pause(line, request, answer):
-    """So that there is time to look at the module while it runs, and while it holds the store."""
-    line.wait(0.7)
-    line.send(b"".join(answer))
-
-
 FAULTS = {
-    "none": (is_page_of_users, pause),
+    "none": (is_page_of_users, misbehaving.behave),
     "refused login": (is_bind, misbehaving.ends_with(49, "data 52e, " + CANARY)),
     "stalled login": (is_bind, misbehaving.stalls),
     "login referred": (is_bind, misbehaving.ends_with(10, referrals=["ldap://x.test/"])),
@@ -197,49 +203,89 @@ FAULTS = {
     "stalls": (is_page_of_users, misbehaving.stalls),
     "busy": (is_page_of_users, misbehaving.ends_with(51)),
 }
+SILENT = ("stalled login", "no LDAP", "stalls")  # the run waits for more, until its time is over
+
+
+@pytest.fixture
+def meets(server, watch):
+    """Have the run meet a fault, once it was looked at as it waits for the answer; an option for it."""
+
+    def begin(name):
+        fits, fault = FAULTS[name]
+
+        def held(line, request, answer):
+            watch.has_looked()
+            fault(line, request, answer)
+
+        server.fail(fits, held)
+        return {"timeout": 1 if name in SILENT else 30}
+
+    return begin
+
+
+def is_left_nowhere(server, system_log, tmp_path, watch, failed):
+    """The password was given and is gone, and so is all that a run that failed began."""
+    assert server.of_kind("bind")[0].password == CANARY
+    assert watch.looks and not watch.found
+    assert "Invoked with" in system_log().decode(errors="replace") and not has_canary(system_log())
+    assert files_with_canary(tmp_path) == []
+    if failed:
+        assert not (tmp_path / "store").exists()
+    else:
+        assert any(file.endswith("-wal") for file in watch.store_files)  # it was looked at, too
+        assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["users.db"]
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_password_is_left_nowhere(play, server, tmp_path, system_log, name):
-    server.fail(*FAULTS[name])
-    with Watch(tmp_path / "store" / "users.db") as watch:
-        done = play(server, "--diff", "-vvvv")
+def test_a_run_leaves_the_password_nowhere(run_module, options, server, meets, watch, system_log, tmp_path, name):
+    options = {**options, **meets(name), "password": CANARY}
+    ran = run_module.run("user_synchronization", options, diff=True)
+    assert bool(ran.result.get("failed")) == (name != "none"), ran.output
+    assert not has_canary(ran.output.encode()) and not has_canary(repr(ran.result).encode())
+    is_left_nowhere(server, system_log, tmp_path, watch, failed=name != "none")
+
+
+@pytest.mark.parametrize("name", ["none", "refused login", "hangs up"])
+def test_ansible_leaves_the_password_nowhere(
+    run_playbook, options, server, meets, watch, system_log, tmp_path, tmp_path_factory, name
+):
+    """All that Ansible says, and what it keeps on the disk while the module runs."""
+    options = {**options, **meets(name), "password": "{{ bind_password }}"}
+    variables = tmp_path_factory.mktemp("vault") / "vars.json"
+    variables.write_text(json.dumps({"bind_password": CANARY}))
+    task = {"usersync.directory.user_synchronization": options, "register": "outcome"}
+    done = run_playbook([task], "-e", "@%s" % variables, "--diff", "-vvvv")
     assert (done.rc == 0) == (name == "none"), done.output
-    assert server.of_kind("bind")[0].password == CANARY  # it was given, and it was this one
-    assert watch.modules and watch.looks > 10 and not watch.found
+    assert watch.modules
     assert not has_canary(done.output.encode()) and not has_canary(repr(done.results).encode())
-    assert "Invoked with" in system_log().decode(errors="replace") and not has_canary(system_log())
-    # What AnsiballZ keeps on the disk while the module runs is gone, and so is everything else.
-    assert files_with_canary(tmp_path) == []
     assert not list((tmp_path / "remote").rglob("AnsiballZ*"))
-    if name == "none":
-        assert any(file.endswith("-wal") for file in watch.store_files)  # it was looked at, too
-        assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["users.db"]
-    else:
-        assert not (tmp_path / "store").exists()
+    is_left_nowhere(server, system_log, tmp_path, watch, failed=name != "none")
 
 
 def test_the_watch_would_find_it(tmp_path):
     """The test of the test: a password in an argument, in the environment and in a file is found in each."""
-    command = ["sh", "-c", "sleep 0.3", "AnsiballZ_user_synchronization", "--password=" + CANARY]
+    command = ["sh", "-c", "read line", "AnsiballZ_user_synchronization", "--password=" + CANARY]
     with Watch(tmp_path / "users.db") as watch:
         (tmp_path / "users.db-wal").write_bytes(b"x" + base64.b64encode(CANARY.encode()))
-        subprocess.run(command, env={**os.environ, "PASSWORD": CANARY}, check=True)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "PASSWORD": CANARY}):
+            watch.has_looked()
     assert {text.split(" ")[0] for text in watch.found} >= {"cmdline", "environ", str(tmp_path / "users.db-wal")}
     assert watch.modules and files_with_canary(tmp_path) == [str(tmp_path / "users.db-wal")]
 
 
-def test_a_password_that_is_the_name_of_a_user(play, server, tmp_path):
+def test_a_password_that_is_the_name_of_a_user(run_module, options, server):
     """Ansible masks the name in the result. The store, the counts and the digests are right all the same."""
-    server.logins = {LOGIN: "anna", "CORP\\OTHER": "Brass-8-thimble-Lm43"}
-    other = play(server, "--check", "--diff", login="CORP\\OTHER", password="Brass-8-thimble-Lm43").results[0]
-    masked = play(server, "--diff", password="anna").results[0]
+    login, password = "CORP\\OTHER", "Brass-8-thimble-Lm43"
+    server.logins = {LOGIN: "anna", login: password}
+    unmasked = {**options, "login": login, "password": password}
+    other = run_module("user_synchronization", unmasked, check_mode=True, diff=True)
+    masked = run_module("user_synchronization", {**options, "password": "anna"}, diff=True)
     assert other["users"]["created"] == ["anna", "bert", "carl", "dora"]
     assert "anna" not in repr(masked) and len(masked["users"]["created"]) == 4
     for key in ("plan_digest", "removals_digest", "summary"):
         assert masked[key] == other[key]
-    store = tmp_path / "store" / "users.db"
-    assert stored.values(store, "SELECT name FROM users") == ["anna", "bert", "carl", "dora"]
-    assert "anna@corp.example" in stored.values(store, "SELECT attributes FROM users WHERE name = 'anna'")[0]
-    again = play(server, password="anna").results[0]
+    assert stored.values(options["store"], "SELECT name FROM users") == ["anna", "bert", "carl", "dora"]
+    (attributes,) = stored.values(options["store"], "SELECT attributes FROM users WHERE name = 'anna'")
+    assert "anna@corp.example" in attributes
+    again = run_module("user_synchronization", {**options, "password": "anna"})
     assert not again["changed"] and again["unchanged_groups"] == ["All/Staff/Nurses"]
