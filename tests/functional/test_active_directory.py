@@ -1,14 +1,17 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""usersync.directory.user_synchronization against an Active Directory domain (Samba), through ansible-playbook."""
+"""usersync.directory.user_synchronization against an Active Directory domain (Samba)."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
+from support import lab
 from support.stored import members, rows
+from support.two_stores import Clock
 
 SERVICE_PASSWORD = "Thistle-9-quarry-Bd53"
 
@@ -22,18 +25,13 @@ def domain(samba):
     samba.create_user("SVC-SYNC", SERVICE_PASSWORD)
     samba.create_users(["anna", "boris", "clara", "dora"], unit)
     samba.create_users(["olaf"], "CN=Users,%s" % samba.base_dn)
-    past = int((time.time() - 86400 + 11644473600) * 10_000_000)  # FILETIME, MS-DTYP 2.3.3
     samba.modify(f"""\
 dn: CN=boris,{unit}
 changetype: modify
 replace: userAccountControl
 userAccountControl: 546
 
-dn: CN=clara,{unit}
-changetype: modify
-replace: accountExpires
-accountExpires: {past}
-
+{expiring("CN=clara," + unit, time.time() - 86400)}
 dn: CN=anna,{unit}
 changetype: modify
 replace: displayName
@@ -76,12 +74,17 @@ member: CN=dora,{unit}
     return samba
 
 
+def expiring(dn, when):
+    """Have an account expire; `when` in seconds since 1970 (FILETIME, MS-DTYP 2.3.3)."""
+    return lab.modified(dn, "replace", "accountExpires", int((when + 11644473600) * 10_000_000))
+
+
 def _rid(sid):
     return int.from_bytes(sid[-4:], "little") if isinstance(sid, bytes) else int(str(sid).rpartition("-")[2])
 
 
-def synchronize(domain, store_path, /, **more):
-    options = {
+def options(domain, store, /, **more):
+    return {
         "name": "clinic",
         "user_group": "All/Clinic",
         "server": "localhost",
@@ -89,19 +92,24 @@ def synchronize(domain, store_path, /, **more):
         "login": "CORP\\SVC-SYNC",
         "password": SERVICE_PASSWORD,
         "distinguished_name": domain.unit,
-        "store": str(store_path),
+        "store": str(store),
+        **more,
     }
-    options = {option: value for option, value in dict(options, **more).items() if value is not None}
-    return {"name": "Synchronize", "usersync.directory.user_synchronization": options}
 
 
-@pytest.mark.versions
+@pytest.fixture
+def synchronize(domain, run_module, tmp_path):
+    """One run of the module, ``synchronize(option=...)``, into one store; its result."""
+    return lambda **more: run_module("user_synchronization", options(domain, tmp_path / "users.db", **more))
+
+
 def test_check_look_apply_look_repeat(domain, run_playbook, tmp_path):
     store = tmp_path / "new" / "users.db"
-    dry = run_playbook([synchronize(domain, store)], "--check", "--diff")
+    task = {"usersync.directory.user_synchronization": options(domain, store)}
+    dry = run_playbook([task], "--check", "--diff")
     assert dry.rc == 0, dry.output
     assert not store.parent.exists()
-    real = run_playbook([synchronize(domain, store), synchronize(domain, store)])
+    real = run_playbook([task, task])
     assert real.rc == 0, real.output
     first, second = real.results
     assert first["plan_digest"] == dry.results[0]["plan_digest"]
@@ -126,9 +134,8 @@ def test_check_look_apply_look_repeat(domain, run_playbook, tmp_path):
     assert SERVICE_PASSWORD not in dry.output + real.output
 
 
-def test_only_security_groups_and_enabled_newcomers(domain, run_playbook, tmp_path):
-    store = tmp_path / "users.db"
-    result = run_playbook([synchronize(domain, store, group_types="security", ignore_disabled_users=True)]).results[0]
+def test_only_security_groups_and_enabled_newcomers(synchronize):
+    result = synchronize(group_types="security", ignore_disabled_users=True)
     assert [entry["path"] for entry in result["changed_groups"]] == [
         "All/Clinic/Clinic staff",
         "All/Clinic/Nurses",
@@ -138,10 +145,9 @@ def test_only_security_groups_and_enabled_newcomers(domain, run_playbook, tmp_pa
     assert result["summary"]["users"]["ignored"] == 2
 
 
-def test_a_selected_group_brings_its_members(domain, run_playbook, tmp_path):
+def test_a_selected_group_brings_its_members(domain, synchronize):
     groups = ["CN=Clinic staff,%s" % domain.unit, "CN=Trainees,%s" % domain.unit]
-    store = tmp_path / "users.db"
-    result = run_playbook([synchronize(domain, store, distinguished_name=groups)]).results[0]
+    result = synchronize(distinguished_name=groups)
     assert [entry["path"] for entry in result["changed_groups"]] == [
         "All/Clinic/Clinic staff",
         "All/Clinic/Nurses",
@@ -150,8 +156,8 @@ def test_a_selected_group_brings_its_members(domain, run_playbook, tmp_path):
     assert result["users"]["created"] == ["anna", "boris", "dora", "olaf"]
 
 
-def test_containers(domain, run_playbook, tmp_path):
-    result = run_playbook([synchronize(domain, tmp_path / "users.db", group_structure="both")]).results[0]
+def test_containers(synchronize):
+    result = synchronize(group_structure="both")
     assert [entry["path"] for entry in result["changed_groups"]] == [
         "All/Clinic/Clinic",
         "All/Clinic/Clinic/Clinic staff",
@@ -162,34 +168,35 @@ def test_containers(domain, run_playbook, tmp_path):
     ]
 
 
-def test_a_renamed_selection_is_followed(domain, run_playbook, tmp_path):
-    store = tmp_path / "users.db"
+def test_a_renamed_selection_is_followed(domain, synchronize):
     old, new = "OU=Wards,%s" % domain.unit, "OU=Stations,%s" % domain.unit
-    task = synchronize(domain, store, distinguished_name=old)
-    assert run_playbook([task]).rc == 0
-    rename = "dn: %s\nchangetype: modrdn\nnewrdn: %s\ndeleteoldrdn: 1\n"
-    domain.modify(rename % (old, "OU=Stations"))
+    synchronize(distinguished_name=old)
+    domain.modify(lab.renamed(old, "OU=Stations"))
     try:
-        run = run_playbook([task])
+        result = synchronize(distinguished_name=old)
     finally:
-        domain.modify(rename % (new, "OU=Wards"))
-    assert run.rc == 0, run.output
-    assert run.results[0]["changed"] is False
-    assert "OU=Stations" in " ".join(map(str, run.results[0]["warnings"]))
+        domain.modify(lab.renamed(new, "OU=Wards"))
+    assert result["changed"] is False
+    assert "OU=Stations" in " ".join(map(str, result["warnings"]))
 
 
-def test_an_account_expires_without_its_entry_changing(domain, run_playbook, tmp_path):
-    store = tmp_path / "users.db"
-    soon = int((time.time() + 20 + 11644473600) * 10_000_000)
-    change = "dn: CN=anna,%s\nchangetype: modify\nreplace: accountExpires\naccountExpires: %d\n"
-    domain.modify(change % (domain.unit, soon))
+def test_an_account_expires_without_its_entry_changing(domain, monkeypatch, tmp_path):
+    store, clock = tmp_path / "users.db", Clock()
+    monkeypatch.setattr(_synchronize, "time", clock)
+
+    def synchronize():
+        return lab.synchronize(
+            False, [], **options(domain, store, server=["localhost"], distinguished_name=[domain.unit])
+        )
+
+    domain.modify(expiring("CN=anna," + domain.unit, clock.now + 3600))
     try:
-        first = run_playbook([synchronize(domain, store)]).results[0]
+        first = synchronize()
         assert first["users"]["disabled"] == [] and ("anna", 1) in rows(store, "SELECT name, enabled FROM users")
-        time.sleep(max(0, soon / 10_000_000 - 11644473600 - time.time()) + 1)
-        second = run_playbook([synchronize(domain, store)]).results[0]
+        clock.now += 3601
+        second = synchronize()
     finally:
-        domain.modify(change % (domain.unit, 0))
+        domain.modify(lab.modified("CN=anna," + domain.unit, "replace", "accountExpires", 0))
     assert second["users"]["disabled"] == ["anna"]
     assert second["affected_groups"] == ["All/Clinic/Clinic staff", "All/Clinic/Nurses"]
 
@@ -206,60 +213,44 @@ def test_an_account_expires_without_its_entry_changing(domain, run_playbook, tmp
     ],
     ids=lambda more: " ".join(map(str, more.values())),
 )
-def test_ways_to_connect(domain, run_playbook, tmp_path, more):
-    run = run_playbook([synchronize(domain, tmp_path / "users.db", **more)])
-    assert run.rc == 0, run.output
-    assert run.results[0]["summary"]["users"]["total"] == 5
+def test_ways_to_connect(synchronize, more):
+    assert synchronize(**more)["summary"]["users"]["total"] == 5
 
 
-def test_kerberos_with_a_keytab_and_with_a_password(domain, run_playbook, tmp_path):
+def test_kerberos_with_a_keytab_and_with_a_password(domain, run_module, tmp_path):
     keytab = tmp_path / "sync.keytab"
     principal = domain.export_keytab("SVC-SYNC", keytab)
     environment = {"KRB5_CONFIG": str(domain.krb5_config)}
-    run = run_playbook(
-        [
-            synchronize(
-                domain,
-                tmp_path / "users.db",
-                authentication="kerberos",
-                login=principal,
-                password=None,
-                keytab=str(keytab),
-            ),
-            synchronize(domain, tmp_path / "users.db", authentication="kerberos", login=principal),
-            dict(
-                synchronize(
-                    domain,
-                    tmp_path / "users.db",
-                    authentication="kerberos",
-                    login=principal,
-                    password="Wrong-Moss-5-kettle",
-                ),
-                ignore_errors=True,
-            ),
-        ],
-        environment=environment,
-    )
-    assert run.rc == 0, run.output
-    first, second, wrong = run.results
+    kerberos = options(domain, tmp_path / "users.db", authentication="kerberos", login=principal)
+    by_keytab = {**kerberos, "password": None, "keytab": str(keytab)}
+    first, second = (run_module("user_synchronization", how, env=environment) for how in (by_keytab, kerberos))
     assert first["summary"]["users"]["total"] == 5 and second["changed"] is False
-    assert "login" in wrong["msg"] and "Wrong-Moss" not in run.output
+    wrong = run_module.run("user_synchronization", {**kerberos, "password": "Wrong-Moss-5-kettle"}, env=environment)
+    assert wrong.result["failed"] and "login" in wrong.result["msg"] and "Wrong-Moss" not in wrong.output
     assert not list(tmp_path.rglob("krb5cc*"))
 
 
-def test_refused_logins_are_put_in_words(domain, run_playbook, tmp_path):
-    domain.create_user("SVC-OLD", "Bramble-3-sluice-Pk18")
+OLD_PASSWORD = "Bramble-3-sluice-Pk18"
+
+
+@pytest.fixture(scope="module")
+def _disabled_account(domain):
+    domain.create_user("SVC-OLD", OLD_PASSWORD)
     domain.samba_tool("user", "disable", "SVC-OLD")
-    cases = [
+
+
+@pytest.mark.usefixtures("_disabled_account")
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
         ({"password": "Wrong-Moss-6-kettle"}, "52e"),
-        ({"login": "CORP\\SVC-OLD", "password": "Bramble-3-sluice-Pk18"}, "533"),
+        ({"login": "CORP\\SVC-OLD", "password": OLD_PASSWORD}, "533"),
         ({"login": "CORP\\svc-sync"}, "use 'CORP\\SVC-SYNC'"),
         ({"login": "SVC-SYNC"}, "login"),
         ({"server": "ldap://localhost", "encryption": "none"}, "encryption"),
-    ]
+    ],
+)
+def test_refused_logins_are_put_in_words(domain, run_module, tmp_path, more, said):
     store = tmp_path / "users.db"
-    run = run_playbook([dict(synchronize(domain, store, **more), ignore_errors=True) for more, _said in cases])
-    for (more, said), result in zip(cases, run.results):
-        print(result["msg"])
-        assert said in result["msg"], (more, result["msg"])
+    assert said in run_module.fails("user_synchronization", options(domain, store, **more))["msg"]
     assert not store.exists()

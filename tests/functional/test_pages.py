@@ -145,85 +145,106 @@ def company():
 
 
 @pytest.fixture
-def play(company, collections_path, tmp_path, run_playbook):
-    """Run a playbook of the collection by its full name."""
-    options = {
-        "name": "staff",
-        "user_group": "All/Staff",
-        "server": [company.ldaps_url],
-        "ca_path": str(company.ca.cert),
-        "use_ldap": True,
-        "login": company.admin_dn,
+def options(company, tmp_path):
+    return {
+        **lab.over_tls(company, tmp_path / "users.db", distinguished_name=lab.PEOPLE),
         "password": "{{ vault_password }}",
-        "distinguished_name": lab.PEOPLE,
-        "store": str(tmp_path / "users.db"),
     }
+
+
+@pytest.fixture
+def play(company, options, tmp_path, run_playbook):
+    """Run a playbook of the collection by its full name."""
     variables = tmp_path / "variables.json"
 
     def run(name, *arguments, **more):
         variables.write_text(
             json.dumps({"user_synchronization_options": options, "vault_password": company.password, **more})
         )
-        return run_playbook("usersync.directory.%s" % name, "-e", "@%s" % variables, *arguments)
+        return run_playbook(name, "-e", "@%s" % variables, *arguments)
 
     return run
 
 
+def full_name(playbook):
+    return "usersync.directory." + playbook
+
+
 @pytest.mark.versions
-def test_browse(play, company):
+def test_browse(play, company, tmp_path):
     company.modify(lab.unit("turned \u202e around"))
-    run = play("browse", browse_depth=1)
+    playbook = tmp_path / "browse.json"
+    wanted = (
+        {"browse_depth": 1},
+        {"browse_distinguished_name": lab.BASE, "browse_depth": 2},
+        {"browse_search": "nurs*"},
+    )
+    plays = [{"ansible.builtin.import_playbook": full_name("browse"), "vars": more} for more in wanted]
+    playbook.write_text(json.dumps(plays))
+    run = play(str(playbook))
     assert run.rc == 0, run.output
-    assert r"turned \\u202e around (organizational_unit)" in run.output and "\u202e" not in run.output
-    assert '"people (organizational_unit, more below)  ou=people,dc=example,dc=org"' in run.output
-    run = play("browse", browse_distinguished_name=lab.BASE, browse_depth=2)
-    assert '"    Nurses (group)  cn=Nurses,ou=people,dc=example,dc=org"' in run.output, run.output
-    run = play("browse", browse_search="nurs*")
-    assert '"Nurses (group)  cn=Nurses,ou=people,dc=example,dc=org"' in run.output
-    assert "people (organizational_unit" not in run.output
+    top, tree, found = run.output.split("PLAY [Browse a directory]")[1:]
+    assert r"turned \\u202e around (organizational_unit)" in top and "\u202e" not in run.output
+    assert '"people (organizational_unit, more below)  ou=people,dc=example,dc=org"' in top
+    assert '"    Nurses (group)  cn=Nurses,ou=people,dc=example,dc=org"' in tree, tree
+    assert '"Nurses (group)  cn=Nurses,ou=people,dc=example,dc=org"' in found
+    assert "people (organizational_unit" not in found
     assert "[WARNING]" not in run.output and company.password not in run.output
 
 
+def digest_in(output):
+    return re.search(r"Digest of the plan: `([^`]+)`", output).group(1)
+
+
 @pytest.mark.versions
-def test_dry_run_and_synchronize(play, company, tmp_path):
+def test_dry_run_and_synchronize(play, tmp_path):
     store = tmp_path / "users.db"
-    dry = play("dry_run")
+    dry = play(full_name("dry_run"))
     assert dry.rc == 0 and not store.exists(), dry.output
-    digest = re.search(r"Digest of the plan: `([^`]+)`", dry.output).group(1)
     for line in ('"+     Nurses (created, members)"', '"+       p00"', "Users: 31 created", "does not exist or cannot"):
         assert line in dry.output, line
-    real = play("synchronize")
-    assert real.rc == 0 and digest in real.output and store.exists(), real.output
-    assert "Nothing to change." in play("synchronize").output
-    company.modify(CHANGES)
-    for name in ("dry_run", "synchronize"):
-        refused = play(name)
-        assert refused.rc != 0 and "Refused. Nothing was changed." in refused.output, refused.output
-        assert "removal_limits" in refused.output and '"-       p29"' not in refused.output
-    digest = re.search(r"Digest of the plan: `([^`]+)`", refused.output).group(1)
-    approved = play("synchronize", user_synchronization_approved_plan=digest)
-    assert approved.rc == 0 and "Users: 1 created" not in approved.output, approved.output
-    assert "[WARNING]" not in approved.output and company.password not in approved.output
+    real = play(full_name("synchronize"))
+    assert real.rc == 0 and digest_in(dry.output) in real.output and store.exists(), real.output
+
+
+def test_a_playbook_that_is_refused_and_then_approved(play, run_module, options, tmp_path):
+    with Slapd(ldif=COMPANY) as company:
+        options.update(lab.over_tls(company, tmp_path / "users.db"))
+        run_module("user_synchronization", options)
+        assert "Nothing to change." in play(full_name("synchronize")).output
+        company.modify(CHANGES)
+        for name in ("dry_run", "synchronize"):
+            refused = play(full_name(name))
+            assert refused.rc != 0 and "Refused. Nothing was changed." in refused.output, refused.output
+            assert "removal_limits" in refused.output and '"-       p29"' not in refused.output
+        digest = digest_in(refused.output)
+        approved = play(full_name("synchronize"), user_synchronization_approved_plan=digest)
+        assert approved.rc == 0 and "Users: 1 created" not in approved.output, approved.output
+        assert "[WARNING]" not in approved.output and company.password not in approved.output
+
+
+def test_a_playbook_that_fails(play):
     nowhere = {"name": "staff", "server": ["127.0.0.1:1"], "login": "EXAMPLE\\ADMIN", "password": "Unused-5-lantern"}
-    failed = play("dry_run", user_synchronization_options=nowhere)
+    failed = play(full_name("dry_run"), user_synchronization_options=nowhere)
     assert failed.rc != 0 and "Failed. Nothing was changed." in failed.output, failed.output
     assert "server: 127.0.0.1:1 cannot be used" in failed.output and "Traceback" not in failed.output
 
 
 def test_the_playbooks_are_found_where_they_are_installed(collections_path):
-    for name in sorted(path.stem for path in (CHECKOUT / "playbooks").glob("*.yml")):
-        done = subprocess.run(
-            [
-                str(Path(sys.executable).with_name("ansible-playbook")),
-                "--syntax-check",
-                "-i",
-                "localhost,",
-                "usersync.directory." + name,
-            ],
-            env={"ANSIBLE_COLLECTIONS_PATH": str(collections_path), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    names = sorted(path.stem for path in (CHECKOUT / "playbooks").glob("*.yml"))
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "--syntax-check",
+            "-i",
+            "localhost,",
+            *map(full_name, names),
+        ],
+        env={"ANSIBLE_COLLECTIONS_PATH": str(collections_path), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("\nplaybook: ") == len(names) > 2, done.stdout

@@ -4,7 +4,7 @@
 """An LDAP server that misbehaves on purpose, over real TCP and TLS, and remembers what it was sent.
 
 It answers bind, unbind, search and StartTLS, and nothing else: whoever sends it anything else, a write above all, fails
-the test. sansldap does the encoding; `tree` is what it serves.
+the test. sansldap reads the requests; `tree` is what it serves.
 
 A *fault* is a function that takes the place of sending an answer::
 
@@ -28,8 +28,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sansldap
-from sansldap._messages import PackingOptions  # sansldap 0.1.0 has no other way to encode a result with a referral
 
+from . import messages
 from .process import ClosedAtExit
 from .tls import CertificateAuthority, KeyPair
 from .tree import Tree, select
@@ -37,11 +37,8 @@ from .tree import Tree, select
 # Odd on purpose: Ansible masks a password wherever it appears in a result.
 LOGIN, PASSWORD = "CORP\\SVC-SYNC", "Quartz-5-lantern-Wd28"
 
-_START_TLS = "1.3.6.1.4.1.1466.20037"
-_PAGED_RESULTS = "1.2.840.113556.1.4.319"
 _SHOW_DELETED = ("1.2.840.113556.1.4.417", "1.2.840.113556.1.4.2064")  # MS-ADTS 3.1.1.3.4.1.14 and .26
 _AT_MOST = 20.0  # seconds that anything here may wait: a test that hangs must end
-_PACKING = PackingOptions()
 
 
 class Request(NamedTuple):
@@ -298,7 +295,7 @@ class MisbehavingDirectory(ClosedAtExit):
         ]
 
 
-# --- requests and results in sansldap's words ------------------------------------------------------------------------
+# --- requests and results --------------------------------------------------------------------------------------------
 
 _WRONG_LOGIN = (49, "80090308: LdapErr: DSID-0C09050F, comment: AcceptSecurityContext error, data 52e, v4563\0")
 
@@ -331,7 +328,7 @@ def _request(data: bytes, line: Line) -> Request:
     common["message_id"] = message.message_id
     if isinstance(message, sansldap.BindRequest):
         return Request("bind", login=message.name, password=getattr(message.authentication, "password", ""), **common)
-    if isinstance(message, sansldap.ExtendedRequest) and message.name == _START_TLS:
+    if isinstance(message, sansldap.ExtendedRequest) and message.name == messages.START_TLS:
         return Request("start_tls", **common)
     if isinstance(message, sansldap.SearchRequest):
         paged = [control for control in message.controls if isinstance(control, sansldap.PagedResultControl)]
@@ -349,43 +346,30 @@ def _request(data: bytes, line: Line) -> Request:
     return Request("other", text=repr(message), **common)
 
 
-class _Text(str):
-    """A DN that keeps the octets that are not UTF-8."""
-
-    def encode(self, *_arguments: str) -> bytes:
-        return str.encode(self, "utf-8", "surrogateescape")
-
-
 def _encoded_entry(request: Request, dn: str, attributes: list[tuple[str, list[bytes]]]) -> bytes:
-    return sansldap.SearchResultEntry(
+    return messages.message(
         request.message_id,
-        [],
-        _Text(dn),
-        [sansldap.PartialAttribute(name, values) for name, values in attributes],
-    ).pack(_PACKING)
-
-
-def _result(code: int, message: str = "", referrals: Sequence[str] = ()) -> sansldap.LDAPResult:
-    return sansldap.LDAPResult(sansldap.LDAPResultCode(code), "", message, list(referrals) or None)
+        messages.entry(dn.encode("utf-8", "surrogateescape"), attributes),  # not all is UTF-8
+    )
 
 
 def bind_result(request: Request, code: int, message: str = "", referrals: Sequence[str] = ()) -> bytes:
-    return sansldap.BindResponse(request.message_id, [], _result(code, message, referrals), None).pack(_PACKING)
+    return messages.message(request.message_id, messages.result(messages.BIND, code, message, referrals))
 
 
 def start_tls_result(request: Request, code: int, message: str = "", referrals: Sequence[str] = ()) -> bytes:
-    return sansldap.ExtendedResponse(request.message_id, [], _result(code, message, referrals), _START_TLS, None).pack(
-        _PACKING
-    )
+    operation = messages.result(messages.EXTENDED, code, message, referrals, messages.START_TLS)
+    return messages.message(request.message_id, operation)
 
 
 def search_result(
     request: Request, code: int, message: str = "", referrals: Sequence[str] = (), cookie: bytes | None = b""
 ) -> bytes:
     """A SearchResultDone; for a paged search with a paged results control, unless `cookie` is None."""
-    paged = request.page_size is not None and cookie is not None and code == 0
-    controls = [sansldap.PagedResultControl(False, 0, cookie)] if paged else []
-    return sansldap.SearchResultDone(request.message_id, controls, _result(code, message, referrals)).pack(_PACKING)
+    operation = messages.result(messages.SEARCH, code, message, referrals)
+    if request.page_size is not None and cookie is not None and code == 0:
+        operation = messages.with_cookie(operation, cookie)
+    return messages.message(request.message_id, operation)
 
 
 def _result_for(request: Request, *arguments: Any) -> bytes:
@@ -438,8 +422,7 @@ def resets(line: Line, request: Request, answer: list[bytes]) -> None:
 
 def says_goodbye(line: Line, request: Request, answer: list[bytes]) -> None:
     """A Notice of Disconnection (RFC 4511, 4.4.1) among the entries."""
-    notice = sansldap.ExtendedResponse(0, [], _result(52, "going down"), "1.3.6.1.4.1.1466.20036", None)
-    line.send(b"".join(answer[: len(answer) // 2]) + notice.pack(_PACKING))
+    line.send(b"".join(answer[: len(answer) // 2]) + messages.disconnection(52, "going down"))
     line.close()
 
 
@@ -520,7 +503,7 @@ def sends_references(*urls: str) -> Fault:
     """Search references before, among and after the entries."""
 
     def fault(line: Line, request: Request, answer: list[bytes]) -> None:
-        reference = sansldap.SearchResultReference(request.message_id, [], list(urls)).pack(_PACKING)
+        reference = messages.message(request.message_id, messages.reference(*urls))
         line.send(reference + b"".join(message + reference for message in answer[:-1]) + answer[-1])
 
     return fault

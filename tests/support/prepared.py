@@ -12,15 +12,20 @@ from collections.abc import Iterable
 
 from ansible_collections.usersync.directory.plugins.module_utils._directory import wire
 
-from .ber import element, enumerated, integer, sequence, set_of, string
+from . import messages
+from .ber import element, string
+from .messages import disconnection, message, with_control
 
-PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
-CONTROLS, REFERRAL = 0xA0, 0xA3
-
-
-def message(message_id: int, operation: bytes) -> bytes:
-    """An LDAPMessage (RFC 4511, 4.1.1). What `with_control` gives is an operation, too."""
-    return sequence(integer(message_id), operation)
+__all__ = [
+    "PreparedDirectory",
+    "disconnection",
+    "done",
+    "entry",
+    "intermediate",
+    "message",
+    "reference",
+    "with_control",
+]
 
 
 def entry(dn: str, **attributes: Iterable[str | bytes]) -> bytes:
@@ -33,8 +38,7 @@ def entry(dn: str, **attributes: Iterable[str | bytes]) -> bytes:
     def written(name: str) -> str:
         return name.replace("__", ";range=").replace("_", "-").replace("-all", "-*")
 
-    listed = (sequence(string(written(name)), set_of(*map(string, values))) for name, values in attributes.items())
-    return element(0x64, string(dn), sequence(*listed))
+    return messages.entry(dn, ((written(name), values) for name, values in attributes.items()))
 
 
 def done(code: int = 0, cookie: str | bytes | None = None, text: str = "", referral: str | None = None) -> bytes:
@@ -45,32 +49,18 @@ def done(code: int = 0, cookie: str | bytes | None = None, text: str = "", refer
     :param text: the diagnostic message.
     :param referral: a URL.
     """
-    referrals = element(REFERRAL, string(referral)) if referral else b""
-    operation = element(0x65, enumerated(code), string(""), string(text), referrals)
-    if cookie is None:
-        return operation
-    return with_control(operation, PAGED_RESULTS, sequence(integer(0), string(cookie)))
+    operation = messages.result(messages.SEARCH, code, text, [referral] if referral else [])
+    return operation if cookie is None else messages.with_cookie(operation, cookie)
 
 
 def reference(url: str) -> bytes:
     """A SearchResultReference (RFC 4511, 4.5.3)."""
-    return element(0x73, string(url))
-
-
-def disconnection(code: int, text: str = "") -> bytes:
-    """A Notice of Disconnection (RFC 4511, 4.4.1), as a whole message."""
-    name = string("1.3.6.1.4.1.1466.20036", 0x8A)
-    return message(0, element(0x78, enumerated(code), string(""), string(text), name))
+    return messages.reference(url)
 
 
 def intermediate(oid: str, value: bytes) -> bytes:
     """An IntermediateResponse (RFC 4511, 4.13)."""
     return element(0x79, string(oid, 0x80), string(value, 0x81))
-
-
-def with_control(operation: bytes, oid: str, value: bytes) -> bytes:
-    """The operation, followed by one control (RFC 4511, 4.1.11) that is not critical."""
-    return operation + element(CONTROLS, sequence(string(oid), string(value)))
 
 
 class PreparedDirectory:
