@@ -19,6 +19,7 @@ from support.dirsrv import DirectoryServer
 from support.modules import Modules
 from support.samba import SambaDC
 from support.slapd import Slapd
+from support.tls import CertificateAuthority, usual_authority
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -42,6 +43,12 @@ class PlaybookRun(NamedTuple):
     """The result of each task, in order, as a registered variable would hold it."""
     output: str
     """Everything that was printed."""
+
+
+@pytest.fixture(scope="session")
+def ca() -> CertificateAuthority:
+    """The authority of all servers that a test gives no other."""
+    return usual_authority()
 
 
 @pytest.fixture(scope="session")

@@ -22,14 +22,8 @@ from support.lab import synchronize
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import free_port
 from support.stored import values
-from support.tls import CertificateAuthority
 
 OU = "OU=Staff," + tree.DOMAIN
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory):
-    return CertificateAuthority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

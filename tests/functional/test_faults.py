@@ -91,11 +91,6 @@ FAULTS = {
 # --- the directory before and after ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory):
-    return CertificateAuthority(tmp_path_factory.mktemp("tls"))
-
-
 def company(domain=None):
     domain = domain or tree.ActiveDirectory()
     domain.unit("Staff")

@@ -14,14 +14,8 @@ import sansldap
 from support import misbehaving, tree
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import parse_ldif
-from support.tls import CertificateAuthority
 
 OU = "OU=Staff," + tree.DOMAIN
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory):
-    return CertificateAuthority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from pathlib import Path
 import pytest
 from support import misbehaving, stored, tree
 from support.misbehaving import LOGIN, MisbehavingDirectory
-from support.tls import CertificateAuthority
 
 CORE = "zq81-wimple-vd52"
 CANARY = 'Kanari"7\\ä%%-%s-Ω' % CORE  # quotes, escapes and letters beyond ASCII, as in a password that people have
@@ -154,11 +153,6 @@ def _journal_since(began):
         return journal + b"".join(map(Path.read_bytes, Path("/var/log").glob("*log")))
 
     return read
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory):
-    return CertificateAuthority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

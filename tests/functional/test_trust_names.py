@@ -17,14 +17,8 @@ from support.dns_server import DnsServer
 from support.lab import ROOT, Lab, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.slapd import Slapd
-from support.tls import CertificateAuthority
 
 OU = "OU=Staff," + tree.DOMAIN
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory):
-    return CertificateAuthority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

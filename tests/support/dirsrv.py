@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from .process import ClosedAtExit, Entry, Server, find_program, free_port, parse_ldif, run
 from .slapd import ADMIN_PASSWORD
-from .tls import CertificateAuthority
+from .tls import usual_authority
 
 PACKAGES = "389-ds-base libnss3-tools ldap-utils"
 
@@ -58,7 +58,7 @@ class DirectoryServer(ClosedAtExit):
         self.ldap_url = f"ldap://127.0.0.1:{self.port}"
         self.ldaps_url = f"ldaps://127.0.0.1:{self.tls_port}"
         self.ldapi_url = "ldapi://" + quote(str(self.directory / "ldapi"), safe="")
-        self.ca = CertificateAuthority(self.directory / "tls")
+        self.ca = usual_authority()
         self._server: Server | None = None
         for name in _FOLDERS:
             (self.directory / name).mkdir()
@@ -127,7 +127,7 @@ class DirectoryServer(ClosedAtExit):
 
     def _make_certificates(self) -> None:
         """Give it what it keeps certificates in, a database of NSS."""
-        pair = self.ca.issue("dirsrv")
+        pair = self.ca.issue("server")
         database, bundle = f"sql:{self._config}", str(self.directory / "tls.p12")
         run(["certutil", "-N", "-d", database, "--empty-password"])
         run(["certutil", "-A", "-d", database, "-n", "CA", "-t", "CT,,", "-a", "-i", str(self.ca.cert)])

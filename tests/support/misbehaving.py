@@ -131,7 +131,7 @@ class MisbehavingDirectory(ClosedAtExit):
         self.connections = 0  # also those by which nothing came
         self._context: ssl.SSLContext | None = None
         if ca or certificate:
-            self.present(certificate or ca.issue("misbehaving"))
+            self.present(certificate or ca.issue("server"))
         self._rules: list[_Rule] = []
         self._pages: dict[bytes, tuple[tuple, int]] = {}  # cookie -> the last place sent, how many were sent
         self._found: tuple[Any, list] = (None, [])  # the last search and what it found: pages ask for it again

@@ -113,14 +113,15 @@ class Server:
 
     def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:
         """Wait for `answers` to be true. :raises RuntimeError: with the end of the log when it never is."""
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, 0.01
         while not answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 state = "ended" if self.process.poll() is not None else f"did not answer within {seconds:.0f} s"
                 self.stop()
                 end = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
                 raise RuntimeError(f"{self.name} {state}:\n{end}")
-            time.sleep(0.05)
+            time.sleep(pause)
+            pause = min(0.2, 1.5 * pause)
 
     def stop(self) -> None:
         """Ask the program to end, and see to it that it does."""

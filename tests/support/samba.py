@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from .process import ClosedAtExit, Entry, Server, find_program, parse_ldif, run
-from .tls import CertificateAuthority, KeyPair
+from .tls import CertificateAuthority, KeyPair, usual_authority
 
 PACKAGES = "samba samba-ad-dc samba-ad-provision winbind ldb-tools ldap-utils krb5-user"
 REALM, NETBIOS_DOMAIN = "CORP.EXAMPLE", "CORP"
@@ -83,7 +83,7 @@ class SambaDC(ClosedAtExit):
 
     Samba's ports cannot be chosen, so there is one at a time: another process that starts one waits for this to end.
 
-    :param ca: the certificate authority; one of its own when left out.
+    :param ca: the certificate authority, when not the usual one.
     :param certificate: the server's certificate, when not the one described.
     """
 
@@ -97,16 +97,9 @@ class SambaDC(ClosedAtExit):
         self.ldap_url, self.ldaps_url = "ldap://localhost", "ldaps://localhost"
         self.krb5_config = self.directory / "krb5.conf"
         self._smb_conf = self.directory / "smb.conf"
-        self._ca, self._certificate = ca, certificate
+        self.ca, self._certificate = ca or usual_authority(), certificate
         self._server: Server | None = None
         self._lock: IO[str] | None = None
-
-    @property
-    def ca(self) -> CertificateAuthority:
-        """The certificate authority of the server's certificate."""
-        if self._ca is None:
-            self._ca = CertificateAuthority(self.directory / "tls")
-        return self._ca
 
     def start(self) -> None:
         """Wait for another test's Samba to end, provision the domain, start it and wait until it answers."""

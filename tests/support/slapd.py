@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from .process import ClosedAtExit, Entry, Server, find_program, free_port, parse_ldif, run
-from .tls import CertificateAuthority, KeyPair
+from .tls import CertificateAuthority, KeyPair, usual_authority
 
 PACKAGES = "slapd ldap-utils"
 # Long and odd on purpose: Ansible masks a password wherever it appears in a result.
@@ -35,7 +36,7 @@ class Slapd(ClosedAtExit):
     :param overlays: name of each overlay, its own settings on the lines that follow: ``"ppolicy"``, ``"memberof"``.
     :param size_limit: entries that one search, paged or not, may return to anyone but the administrator.
     :param anonymous_read: whether reading needs no bind.
-    :param ca: the certificate authority; one of its own when left out.
+    :param ca: the certificate authority, when not the usual one.
     :param certificate: the server's certificate, when not one for localhost, 127.0.0.1 and ::1.
     :param settings: further lines for the database section of slapd.conf(5).
     :param password: the administrator's.
@@ -65,13 +66,13 @@ class Slapd(ClosedAtExit):
         self.ldap_url = f"ldap://127.0.0.1:{self.port}"
         self.ldaps_url = f"ldaps://127.0.0.1:{self.tls_port}"
         self.ldapi_url = "ldapi://" + quote(str(self.directory / "ldapi"), safe="")
-        self.ca = ca or CertificateAuthority(self.directory / "tls")
+        self.ca = ca or usual_authority()
         self._password_file = self.directory / "password"
         self._password_file.write_text(password, encoding="utf-8")
         (self.directory / "db").mkdir()
         self._config = self.directory / "slapd.conf"
         self._config.write_text(
-            _config(self, overlays, size_limit, anonymous_read, certificate or self.ca.issue("slapd"), settings),
+            _config(self, overlays, size_limit, anonymous_read, certificate or self.ca.issue("server"), settings),
             encoding="utf-8",
         )
         self._ldif = ldif
@@ -125,6 +126,9 @@ class Slapd(ClosedAtExit):
         return ["-x", "-H", self.ldapi_url, "-D", self.admin_dn, "-y", str(self._password_file)]
 
     def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(self.directory / "ldapi")):
+                return False  # known at less cost than by a program
         try:
             self.search(base="", scope="base")
         except RuntimeError:

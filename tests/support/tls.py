@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import ipaddress
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +26,14 @@ class KeyPair(NamedTuple):
     key: Path
 
 
+@functools.cache
+def usual_authority() -> CertificateAuthority:
+    """The authority of every server that is given no other: its keys are made once in a process, and go with it."""
+    directory = tempfile.mkdtemp(prefix="usual-authority-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return CertificateAuthority(directory)
+
+
 class CertificateAuthority:
     """A CA in a directory of its own. ``ca.cert`` is what ``ca_path`` takes."""
 
@@ -29,6 +41,7 @@ class CertificateAuthority:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.cert, self.key = self.directory / "ca.pem", self.directory / "ca.key"
+        self._issued: dict[str, tuple[object, KeyPair]] = {}  # by name: how, and what
         if not self.cert.exists():
             _openssl(
                 "req",
@@ -51,13 +64,20 @@ class CertificateAuthority:
     def issue(
         self, name: str, names: tuple[str, ...] = LOOPBACK_NAMES, *, days: int = 30, client: bool = False
     ) -> KeyPair:
-        """Issue a certificate whose subject alternative names are `names`.
+        """A certificate whose subject alternative names are `names`. One that was issued is given again.
 
-        :param name: file name and common name; issuing one name twice replaces the first.
+        :param name: file name and common name; issuing it otherwise replaces the first.
         :param names: host names and IP addresses; pass other names for a certificate that does not fit its server.
         :param days: validity from now; 0 or less gives a certificate that has expired.
         :param client: for client authentication (SASL EXTERNAL); the subject is then just ``CN=name``.
         """
+        how, pair = self._issued.get(name, (None, None))
+        if how != (names, days, client):
+            pair = self._issue(name, names, days, client)
+            self._issued[name] = (names, days, client), pair
+        return pair
+
+    def _issue(self, name: str, names: tuple[str, ...], days: int, client: bool) -> KeyPair:
         pair = KeyPair(self.directory / f"{name}.pem", self.directory / f"{name}.key")
         request, extensions = self.directory / f"{name}.csr", self.directory / f"{name}.ext"
         lines = [
