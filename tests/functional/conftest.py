@@ -123,7 +123,7 @@ def run_playbook(tmp_path: Path, collections_path: Path) -> Callable[..., Playbo
             stderr=subprocess.STDOUT,
             text=True,
             encoding="utf-8",
-            timeout=300,
+            timeout=600,
             check=False,
         )
         lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []

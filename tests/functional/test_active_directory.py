@@ -235,8 +235,8 @@ OLD_PASSWORD = "Bramble-3-sluice-Pk18"
 
 @pytest.fixture(scope="module")
 def _disabled_account(domain):
-    domain.create_user("SVC-OLD", OLD_PASSWORD)
-    domain.samba_tool("user", "disable", "SVC-OLD")
+    dn = domain.create_user("SVC-OLD", OLD_PASSWORD)
+    domain.modify(lab.modified(dn, "replace", "userAccountControl", 514))
 
 
 @pytest.mark.usefixtures("_disabled_account")

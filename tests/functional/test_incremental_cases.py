@@ -3,6 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Histories of a real Active Directory that random ones seldom come to, by an account that sees who was deleted, and by
 one that does not: incremental runs come to what full ones come to.
+
+Each test begins with its timeline. ann and bob lie in staff, which is selected, and are in the list of crew there:
+`crew [ann bob]`; `others/out` lies outside. At each `step` an incremental run and a full one, of a store of its own,
+must agree; what else must come of it stands behind.
 """
 
 from __future__ import annotations
@@ -89,6 +93,12 @@ def restored(samba, guid, dn):
 
 
 def test_who_lies_outside_changes_while_somebody_joins_his_list(samba, company, pair):
+    """Timeline:
+
+    before  others/out                 crew [ann out]
+    then    out gets a title           crew [ann out bob]
+    step    incremental; out is in crew
+    """
     samba.modify(
         company.new_user("out", AD_OTHERS)
         + modified(CREW, "delete", "member", BOB)
@@ -101,6 +111,14 @@ def test_who_lies_outside_changes_while_somebody_joins_his_list(samba, company, 
 
 
 def test_who_is_deleted_and_restored_is_a_member_again(samba, company, pair):
+    """Timeline:
+
+    before                             crew [ann bob]
+    then    bob is deleted
+    step    crew has ann
+    then    bob is restored            crew [ann bob]
+    step    bob is in crew
+    """
     both = pair(user_extinction="delete")
     guid = samba.search("(cn=bob)", "objectGUID", base=AD_STAFF)[BOB]["objectGUID"][0]
     samba.modify(deleted(BOB))
@@ -113,6 +131,14 @@ def test_who_is_deleted_and_restored_is_a_member_again(samba, company, pair):
 
 
 def test_a_list_is_what_it_was_before_somebody_joined_it_by_his_primary_group(samba, company, pair):
+    """Timeline:
+
+    before  primary group of all: Domain Users        rowers [ann]
+    then    new comes
+    step
+    then    new gets the primary group rowers, which takes it out of the list of rowers
+    step    new is in rowers, and no longer in Domain Users
+    """
     rowers = company.dn_of("rowers", AD_STAFF)
     samba.modify(company.new_group("rowers", AD_STAFF, ANN))
     both = pair(distinguished_name=[])
@@ -127,6 +153,14 @@ def test_a_list_is_what_it_was_before_somebody_joined_it_by_his_primary_group(sa
 
 
 def test_who_is_kept_and_comes_back_is_no_member_any_more(samba, company, pair):
+    """Timeline:
+
+    before                             crew [ann bob]    who leaves is kept
+    then    bob -> others/bob          crew [ann]
+    step
+    then    others/bob -> bob          crew [ann]
+    step    crew has ann
+    """
     both = pair(user_extinction="skip", outside_members="skip")
     there = company.dn_of("bob", AD_OTHERS)
     samba.modify(moved(BOB, "CN=bob", AD_OTHERS) + modified(CREW, "delete", "member", there))
@@ -147,7 +181,14 @@ def rowing_bob(samba, company):
 
 @pytest.mark.parametrize("then", ["full", "incremental"])
 def test_who_is_kept_and_made_again_is_a_member(samba, company, pair, then):
-    """His list is what it was before, byte for byte, and leads to another user."""
+    """Timeline:
+
+    before                             crew [bob]    who leaves is kept
+    then    bob is deleted
+    step
+    then    another bob comes          crew [bob]: the same bytes, and another user
+    step    the new bob is in crew
+    """
     samba.modify(modified(CREW, "delete", "member", ANN))
     both = pair(user_extinction="skip", distinguished_name=[])
     samba.modify(deleted(BOB))
@@ -163,6 +204,14 @@ def test_who_is_kept_and_made_again_is_a_member(samba, company, pair, then):
 
 @pytest.mark.parametrize("then", ["full", "incremental"])
 def test_who_is_kept_in_his_primary_group_and_comes_back_with_another(samba, company, pair, rowing_bob, then):
+    """Timeline:
+
+    before  primary group of bob: rowers              who leaves is kept
+    then    bob stops matching the filter
+    step
+    then    bob gets the primary group Domain Users, leaves rowers, and matches again
+    step    bob is not in rowers
+    """
     both = pair(user_extinction="skip", distinguished_name=[], user_filter="(!(title=robot))")
     samba.modify(modified(BOB, "replace", "title", "robot"))
     both.step()
@@ -174,6 +223,13 @@ def test_who_is_kept_in_his_primary_group_and_comes_back_with_another(samba, com
 
 @pytest.mark.parametrize("then", ["full", "incremental"])
 def test_who_is_kept_and_belongs_to_another_synchronization_from_then_on(samba, company, pair, rowing_bob, then):
+    """Timeline:
+
+    before  primary group of bob: rowers              the first keeps who leaves, the second has others
+    then    bob -> others/bob
+    step
+    step
+    """
     both = pair(
         {"user_extinction": "skip", "distinguished_name": [], "exclude_distinguished_name": [AD_OTHERS]},
         {"name": "second", "user_group": "All/Second", "distinguished_name": [AD_OTHERS]},
@@ -184,7 +240,13 @@ def test_who_is_kept_and_belongs_to_another_synchronization_from_then_on(samba, 
 
 
 def test_a_list_that_changes_just_before_its_cookie_is_taken(samba, company, pair, monkeypatch):
-    """Its version was taken before, and what changed will not be told again."""
+    """Timeline:
+
+    before  cyd                        crew [ann bob]
+    run     crew [ann], between its version and its cookie: it will not be told again
+    then                               crew [ann cyd]
+    run     crew has ann and cyd, in both stores
+    """
     samba.modify(company.new_user("cyd", AD_STAFF))
     both = pair()
     really = changes.lists_since
@@ -207,6 +269,13 @@ def test_a_list_that_changes_just_before_its_cookie_is_taken(samba, company, pai
 
 @pytest.mark.parametrize("select", ["Domain Users", "staff"])
 def test_who_lies_outside_comes_by_his_primary_group(samba, company, pair, select):
+    """Timeline:
+
+    staff is selected, or Domain Users
+    before  others/out, or not yet     crew [ann bob]
+    then    out joins crew by its primary group, or comes and is in Domain Users by its own
+    step    out is a member
+    """
     if select == "staff":
         samba.modify(company.new_user("out", AD_OTHERS))
         both = pair()
@@ -220,6 +289,14 @@ def test_who_lies_outside_comes_by_his_primary_group(samba, company, pair, selec
 
 
 def test_who_belongs_to_another_synchronization_stops_matching_and_matches_again(samba, company, pair):
+    """Timeline:
+
+    before                             crew [ann bob]    two synchronizations, the second with a filter
+    then    bob stops matching the filter of the second
+    step
+    then    bob matches again
+    step    bob is in crew of both
+    """
     both = pair({}, {"name": "second", "user_group": "All/Second", "user_filter": "(!(title=robot))"})
     for title in ("robot", "person"):
         samba.modify(modified(BOB, "replace", "title", title))
@@ -228,7 +305,12 @@ def test_who_belongs_to_another_synchronization_stops_matching_and_matches_again
 
 
 def test_an_attribute_that_changes_with_nothing_else_is_read_in_full(samba, pair):
-    """It is no part of what is replicated, so uSNChanged stays."""
+    """Timeline:
+
+    before  a field is mapped to logonCount
+    then    ann's logonCount changes, and uSNChanged does not: it is not replicated
+    step    everything is read
+    """
     both = pair(user_attributes={"seen": "logonCount"})
     samba.modify(modified(ANN, "replace", "logonCount", 5))
     both.step()
@@ -236,7 +318,16 @@ def test_an_attribute_that_changes_with_nothing_else_is_read_in_full(samba, pair
 
 
 def test_a_full_run_sees_who_is_new_in_a_list_by_his_primary_group(samba, company, pair):
-    """The list itself says nothing of him, and is the same."""
+    """Timeline:
+
+    before  primary group of all: Domain Users
+    then    new comes: the list of Domain Users is the same
+    step    full; new is in Domain Users
+    then                               rowers [bob]
+    step    full
+    then    bob gets the primary group rowers
+    step    full; bob is in rowers
+    """
     both = pair(distinguished_name=[])
     samba.modify(company.new_user("new", AD_STAFF))
     both.step(without_mark=True)

@@ -51,7 +51,7 @@ def ldapsearch(server, ca, *arguments, url=None, password=PASSWORD):
         ],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
         env={**os.environ, "LDAPTLS_CACERT": str(ca.cert)},
     )
@@ -145,7 +145,7 @@ def test_it_remembers_what_came_and_a_write_fails_the_test(domain):
             input=ldif,
             text=True,
             capture_output=True,
-            timeout=20,
+            timeout=120,
             check=False,
         )
         assert [(bind.login, bind.password) for bind in server.of_kind("bind")] == [(LOGIN, PASSWORD)]

@@ -1,8 +1,13 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who moves while he is read comes twice, or is listed where he was not read. A value that led to him has not left its
-list: nothing ends by it, neither now nor in a later run.
+"""Who moves while it is read comes twice, or is listed where it was not read. A value that led to somebody has not left
+its list: nothing ends by it, neither now nor in a later run.
+
+Each test begins with its timeline; `before` is what a first run finds. Names stand for entries in people, `temps/ann2`
+for one in temps; `ann -> ann2` is a rename or a move; `nurses [ann bob]` is what the list of nurses has. In a run,
+people are read before temps, and users before groups. Under each run is what must come of it; `twice` means that a
+second run must say the same.
 """
 
 from __future__ import annotations
@@ -93,6 +98,14 @@ LATER = {
 @pytest.mark.parametrize("later", LATER)
 @pytest.mark.parametrize("lists", LISTS)
 def test_a_user_who_moves_while_he_is_read_stays_a_member(server, meanwhile, tmp_path, lists, later):
+    """Timeline:
+
+    before  ann bob cyd              nurses [ann bob]
+    run     ann -> temps/ann2, between people and temps: it is found in both
+            ann is renamed to ann2 and stays a nurse; nothing is unresolved
+    then    bob's title changes, or ann2's, or cyd joins nurses
+    twice   no membership ends; ann2 is a nurse
+    """
     options, person, nurses, joins = LISTS[lists]
     lab = Lab(server, tmp_path / "users.db")
     server.modify("".join(map(person, ("ann", "bob", "cyd"))) + nurses)
@@ -109,6 +122,13 @@ def test_a_user_who_moves_while_he_is_read_stays_a_member(server, meanwhile, tmp
 
 @pytest.mark.parametrize("lists", LISTS)
 def test_who_has_the_name_of_one_who_moved_is_the_member_then(server, meanwhile, tmp_path, lists):
+    """Timeline:
+
+    before  ann bob                  nurses [ann bob]
+    run     ann -> temps/ann2, between people and temps
+    then    another ann comes        nurses [ann bob], as before
+    run     the nurses are the new ann and bob
+    """
     options, person, nurses, _joins = LISTS[lists]
     lab = Lab(server, tmp_path / "users.db")
     server.modify("".join(map(person, ("ann", "bob"))) + nurses)
@@ -121,6 +141,12 @@ def test_who_has_the_name_of_one_who_moved_is_the_member_then(server, meanwhile,
 
 
 def test_a_user_whose_primary_group_becomes_another_while_he_is_read_leaves_the_first(server, meanwhile, tmp_path):
+    """Timeline:
+
+    before  ann                      primary group of ann: crew
+    run     ann -> temps/ann2 with the primary group staff, between people and temps
+            ann2 is in staff, and no longer in crew
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify(posix("ann", 10) + posix_group("crew", 1) + posix_group("staff", 2))
     lab.run(**POSIX)
@@ -131,6 +157,12 @@ def test_a_user_whose_primary_group_becomes_another_while_he_is_read_leaves_the_
 
 
 def test_a_group_that_moves_while_it_is_read_stays_nested(server, meanwhile, tmp_path):
+    """Timeline:
+
+    before  ann                      inner [ann]  outer [inner]
+    run     inner -> temps/inner2, between the groups of people and those of temps
+    twice   inner2 is nested in outer
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify(person("ann") + group("inner", dn_of("ann")) + group("outer", "cn=inner," + PEOPLE))
     lab.run(**FULL)
@@ -154,6 +186,16 @@ FOLLOWS = {
 
 @pytest.mark.parametrize("case", FOLLOWS)
 def test_a_list_that_follows_a_move_once_and_not_twice_keeps_the_member(server, monkeypatch, tmp_path, case):
+    """Timeline:
+
+    before  ann bob                  nurses [ann bob]
+    run     ann -> temps/ann2, nurses [ann2 bob], between users and groups
+            the nurses are ann, as it was read, and bob
+    then    ann2 -> ann3             nurses [ann2 bob]: the list does not follow
+    twice   no membership ends; the nurses are ann3 and bob
+    then                             nurses [bob]
+    run     the nurses are bob
+    """
     options, list_now, moves_again = FOLLOWS[case]
     lists = LISTS["by name" if case == "by name" else "by DN"]
     lab = Lab(server, tmp_path / "users.db")
@@ -177,6 +219,14 @@ def test_a_list_that_follows_a_move_once_and_not_twice_keeps_the_member(server, 
 
 
 def test_a_list_that_follows_the_move_of_a_nested_group_once_and_not_twice_keeps_it(server, meanwhile, tmp_path):
+    """Timeline:
+
+    before  ann                      inner [ann]  temps/outer [inner]
+    run     inner -> away/inner2, outer [inner2], between the groups of people and those of temps
+            inner is nested in outer, as it was read
+    then    inner2 -> inner3         outer [inner2]: the list does not follow
+    twice   inner3 is nested in outer
+    """
     lab = Lab(server, tmp_path / "users.db")
     away = "ou=away," + BASE
     server.modify(
@@ -202,6 +252,13 @@ def test_a_list_that_follows_the_move_of_a_nested_group_once_and_not_twice_keeps
 
 @pytest.mark.parametrize("lists", LISTS)
 def test_a_list_that_followed_to_where_he_was_read_first_keeps_the_member(server, meanwhile, tmp_path, lists):
+    """Timeline:
+
+    before  ann bob cyd              nurses [ann bob]
+    then    ann -> ann1              nurses [ann1 bob]
+    run     ann1 -> temps/ann2, between people and temps: it is found in both
+    thrice  no membership ends; the nurses are ann2 and bob
+    """
     options, person, nurses, joins = LISTS[lists]
     lab = Lab(server, tmp_path / "users.db")
     server.modify("".join(map(person, ("ann", "bob", "cyd"))) + nurses)
@@ -215,6 +272,13 @@ def test_a_list_that_followed_to_where_he_was_read_first_keeps_the_member(server
 
 
 def test_a_list_that_followed_to_where_a_group_was_read_first_keeps_it_nested(server, meanwhile, tmp_path):
+    """Timeline:
+
+    before  ann                      inner [ann]  outer [inner]
+    then    inner -> inner1          outer [inner1]
+    run     inner1 -> temps/inner2, between the groups of people and those of temps
+    thrice  inner2 is nested in outer
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify(person("ann") + group("inner", dn_of("ann")) + group("outer", INNER))
     lab.run(**FULL)
@@ -228,6 +292,12 @@ def test_a_list_that_followed_to_where_a_group_was_read_first_keeps_it_nested(se
 
 
 def test_a_name_that_somebody_had_before_he_came_again_is_its_new_owners(server, meanwhile, tmp_path):
+    """Timeline:
+
+    before  ann bob temps/carl       nurses [carl bob], by name
+    run     ann -> temps/ann2, temps/carl -> temps/ann, nurses [ann bob], between people and temps
+    twice   no membership ends; the nurses are ann, who was carl, and bob
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify(
         posix("ann", 10) + posix("bob", 11) + posix("carl", 12, TEMPS) + posix_group("nurses", 7, "carl", "bob")
@@ -245,6 +315,13 @@ def test_a_name_that_somebody_had_before_he_came_again_is_its_new_owners(server,
 
 @pytest.mark.parametrize("lists", LISTS)
 def test_who_is_where_somebody_was_before_he_came_again_is_the_one_who_is_listed(server, meanwhile, tmp_path, lists):
+    """Timeline:
+
+    before  ann bob cyd              nurses [cyd bob]
+    run     ann -> temps/ann2, cyd -> ann, nurses [ann bob], between people and temps:
+            ann was read where it was, and nobody is read where cyd is now
+            no membership begins or ends: the nurses are cyd, as it was read, and bob
+    """
     options, person, nurses, joins = LISTS[lists]
     lab = Lab(server, tmp_path / "users.db")
     listed = {"by DN": [dn_of("ann"), dn_of("bob")], "by name": ["ann", "bob"]}[lists]
@@ -258,6 +335,12 @@ def test_who_is_where_somebody_was_before_he_came_again_is_the_one_who_is_listed
 
 
 def test_a_newcomer_where_somebody_was_before_he_came_again_is_the_one_who_is_listed(server, meanwhile, tmp_path):
+    """Timeline:
+
+    before  ann bob                  nurses [bob]
+    run     ann -> temps/ann2, another ann comes, nurses [ann bob], between people and temps
+            ann2 is no nurse
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify("".join(map(person, ("ann", "bob"))) + group("nurses", dn_of("bob")))
     lab.run(**FULL)
@@ -267,6 +350,12 @@ def test_a_newcomer_where_somebody_was_before_he_came_again_is_the_one_who_is_li
 
 
 def test_a_group_where_another_was_before_it_came_again_is_the_one_that_is_listed(server, meanwhile, tmp_path):
+    """Timeline:
+
+    before  ann                      inner [ann]  other [ann]  temps/outer [other]
+    run     inner -> temps/inner2, other -> inner, outer [inner], between the groups of people and those of temps
+            other, as it was read, is nested in outer
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify(
         person("ann")
@@ -288,7 +377,17 @@ def test_a_group_where_another_was_before_it_came_again_is_the_one_that_is_liste
 
 
 def test_each_value_that_meant_somebody_keeps_him(server, tmp_path):
-    """By DN: the list has where he was at first, and where he was then. It lets go of either, and at last of both."""
+    """Timeline:
+
+    before  bob ann eve              nurses [ann eve bob]
+    run     ann -> ann2, eve -> eve2: the list does not follow
+    run     nurses [ann eve bob ann2 eve2]: it has where they were at first, and where they are
+    run     ann2 -> ann3, eve2 -> eve3: the list does not follow
+    then                             nurses [eve bob ann2]: of each, one of the two values is left
+    twice   no membership ends; the nurses are ann3, bob and eve3
+    run     nurses [bob]
+            the nurses are bob
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify(
         person("bob") + "".join(map(person, ("ann", "eve"))) + group("nurses", dn_of("ann"), dn_of("eve"), dn_of("bob"))
@@ -312,6 +411,13 @@ def test_each_value_that_meant_somebody_keeps_him(server, tmp_path):
 
 
 def test_each_name_that_meant_somebody_keeps_him(server, tmp_path):
+    """Timeline:
+
+    before  ann, also anna; eve, also eva; bob     nurses [ann anna bob eve eva], by name
+    run     ann -> new1 and eve -> new2, without their other names
+    then                                           nurses [anna bob eve]: of each, one of the two names is left
+    twice   no membership ends; the nurses are bob, new1 and new2
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify(
         posix("ann", 10, PEOPLE, "uid: anna")
@@ -334,6 +440,15 @@ def test_each_name_that_meant_somebody_keeps_him(server, tmp_path):
 
 
 def test_what_a_list_had_before_it_followed_is_still_remembered(server, monkeypatch, tmp_path):
+    """Timeline:
+
+    before  ann bob                  nurses [ann bob]
+    run     ann -> ann1: the list does not follow
+    run     ann1 -> temps/ann2, nurses [ann bob ann2], between users and groups
+    run     ann2 -> ann3: the list does not follow
+    then                             nurses [ann bob]: the value that led to ann at first is left
+    twice   no membership ends; the nurses are ann3 and bob
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify(person("ann") + person("bob") + group("nurses", dn_of("ann"), dn_of("bob")))
     lab.run(**FULL)
@@ -365,6 +480,16 @@ SECOND = {"name": "second", "user_group": "All/Second"}
 @pytest.mark.parametrize("has_run", [True, False], ids=["known", "new"])
 @pytest.mark.parametrize("options", [FULL, INCREMENTAL, POSIX], ids=["full", "incremental", "by name"])
 def test_where_a_list_had_somebody_when_the_other_was_not_there_yet(server, tmp_path, options, has_run):
+    """Timeline:
+
+    before  ann bob                  nurses [ann bob]
+    first   runs; so does the second, or it has not run yet
+    then    ann -> ann1              nurses [ann1 bob]
+    second  runs, and the first, which writes the users, does not
+    then    ann1 -> ann2             nurses [ann1 bob]: the list does not follow
+    first   runs: it never saw where the list had ann1
+    second  twice: no membership ends; ann2 is a nurse
+    """
     lists = LISTS["by name" if options is POSIX else "by DN"]
     lab = Lab(server, tmp_path / "users.db")
     first, second = {**options, **ANY}, {**options, **ANY, **SECOND}
@@ -383,6 +508,18 @@ def test_where_a_list_had_somebody_when_the_other_was_not_there_yet(server, tmp_
 
 
 def test_the_same_of_a_user_outside_whom_a_nested_group_outside_has(server, tmp_path):
+    """Timeline:
+
+    the first reads everything, the second only people: it has ann through the lists alone
+    before  bob temps/ann            away/inner [ann]   extra [ann]   outer [bob ann inner]
+    first   runs
+    second  runs
+    then    temps/ann -> temps/ann1  away/inner [ann1]  extra [ann1]  outer [ann1 bob inner]
+    second  runs
+    then    ann1 -> temps/ann2       extra [ann2]: the other lists do not follow
+    first   runs
+    second  twice: no membership ends
+    """
     lab = Lab(server, tmp_path / "users.db")
     away = "ou=away," + BASE
     inner, extra, outer = "cn=inner," + away, "cn=extra," + PEOPLE, "cn=outer," + PEOPLE
@@ -413,6 +550,13 @@ def test_the_same_of_a_user_outside_whom_a_nested_group_outside_has(server, tmp_
 
 
 def test_lists_of_names_and_of_dns_of_the_same_users_write_nothing_where_nothing_changes(server, tmp_path):
+    """Timeline:
+
+    before  ann; bob, also bobby     nurses [ann], by name; crew [ann bob], by DN
+    first   runs, reading lists of DNs
+    second  runs twice, reading lists of names
+    then    each of them runs again, the second also without a name for users: nothing is written
+    """
     lab = Lab(server, tmp_path / "users.db")
     server.modify(
         posix("ann", 10)
@@ -443,6 +587,14 @@ def any_server(request):
 
 
 def test_a_group_that_moves_after_it_was_asked_what_changed_stays_nested(any_server, monkeypatch, tmp_path):
+    """Timeline:
+
+    before  ann bob cyd dan          inner [ann]  outer [ann inner]
+    then    ann -> ann2, so that the lists with ann are read
+    run     what changed is asked for; inner -> temps/inner2; the lists are read
+            everything is read instead
+    twice   inner2 is nested in outer
+    """
     lab = Lab(any_server, tmp_path / "users.db")
     any_server.modify(
         "".join(map(person, ("ann", "bob", "cyd", "dan")))
@@ -465,6 +617,15 @@ def test_a_group_that_moves_after_it_was_asked_what_changed_stays_nested(any_ser
 
 
 def test_a_user_who_moves_after_he_was_read_with_what_changed_stays_a_member(any_server, monkeypatch, tmp_path):
+    """Timeline:
+
+    before  ann bob                  nurses [ann bob]
+    then    ann's title and the description of nurses change
+    run     what changed is read, ann in people; ann -> temps/ann2, nurses [ann2 bob]; the lists are read
+            everything is read instead
+    then    ann2 -> ann3             nurses [ann2 bob]: the list does not follow
+    twice   the nurses are ann3 and bob
+    """
     lab = Lab(any_server, tmp_path / "users.db")
     any_server.modify(person("ann") + person("bob") + group("nurses", dn_of("ann"), dn_of("bob")))
     lab.once(**INCREMENTAL)

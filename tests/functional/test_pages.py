@@ -244,7 +244,7 @@ def test_the_playbooks_are_found_where_they_are_installed(collections_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("\nplaybook: ") == len(names) > 2, done.stdout

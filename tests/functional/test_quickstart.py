@@ -36,7 +36,7 @@ def test_the_quickstart_shows_what_happened_and_leaves_nothing(tmp_path: Path) -
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -55,7 +55,7 @@ def options(server):
             login=server.admin_dn,
             password=server.password,
             keytab=None,
-            timeout=10,
+            timeout=60,
             use_ldap=True,
             page_size=100,
         )
@@ -143,7 +143,7 @@ def test_a_server_that_dies_in_the_middle_of_a_read():
             login=mortal.admin_dn,
             password=mortal.password,
             keytab=None,
-            timeout=10,
+            timeout=60,
             use_ldap=True,
             page_size=10,
         )
@@ -223,7 +223,7 @@ def test_another_name_and_an_expired_certificate(server):
         login=None,
         password=None,
         keytab=None,
-        timeout=10,
+        timeout=60,
         use_ldap=True,
         page_size=100,
     )

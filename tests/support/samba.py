@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import os
 import shutil
 import socket
 import tempfile
+import time
 from pathlib import Path
 from typing import IO
 
@@ -73,6 +75,34 @@ _KRB5_CONF = """\
   localhost = {realm}
 """
 
+# MS-ADTS 3.1.1.3.1.5.2 and MS-SAMR 2.2.4.1; -0x8000000000000000 is never.
+_NO_RULES_FOR_PASSWORDS = f"""\
+dn: {BASE_DN}
+changetype: modify
+replace: pwdProperties
+pwdProperties: 0
+-
+replace: minPwdLength
+minPwdLength: 0
+-
+replace: minPwdAge
+minPwdAge: 0
+-
+replace: maxPwdAge
+maxPwdAge: -9223372036854775808
+-
+replace: pwdHistoryLength
+pwdHistoryLength: 0
+
+"""
+_SERVICE = f"""\
+dn: CN=DC1,OU=Domain Controllers,{BASE_DN}
+changetype: modify
+add: servicePrincipalName
+servicePrincipalName: ldap/localhost
+
+"""
+
 
 class SambaDC(ClosedAtExit):
     """The domain controller of CORP.EXAMPLE, freshly provisioned, as a context manager. Needs root.
@@ -106,7 +136,7 @@ class SambaDC(ClosedAtExit):
         self._lock = open(_LOCK, "w", encoding="ascii")  # noqa: SIM115 - held until close
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         for port in _PORTS:
-            _refuse_taken(port)
+            _wait_until_free(port)
         self._provision()
         self._server = Server(
             [find_program("samba", PACKAGES), "-i", "-M", "single", "-s", str(self._smb_conf), "--debug-stdout"],
@@ -151,8 +181,14 @@ class SambaDC(ClosedAtExit):
 
     def create_user(self, name: str, password: str, container: str = "CN=Users") -> str:
         """Create an enabled user who can log in; return the DN. `container` is relative to the domain."""
-        self.samba_tool("user", "create", name, password, "--use-username-as-cn", f"--userou={container}")
-        return f"CN={name},{container},{BASE_DN}"
+        dn = f"CN={name},{container},{BASE_DN}"
+        # 512: a normal account, MS-ADTS 2.2.16. A password is quoted UTF-16, MS-ADTS 3.1.1.3.1.5.1.
+        quoted = base64.b64encode(f'"{password}"'.encode("utf-16-le")).decode("ascii")
+        self.modify(
+            f"dn: {dn}\nobjectClass: user\nsAMAccountName: {name}\nuserPrincipalName: {name}@{REALM.lower()}\n"
+            f"userAccountControl: 512\nunicodePwd:: {quoted}\n"
+        )
+        return dn
 
     def create_users(self, names: list[str], container: str) -> None:
         """Create many enabled users, without passwords, directly in `container` (a whole DN)."""
@@ -206,17 +242,7 @@ class SambaDC(ClosedAtExit):
         )
         self._smb_conf.write_text(settings, encoding="utf-8")
         self.krb5_config.write_text(_KRB5_CONF.format(realm=REALM), encoding="utf-8")
-        self.samba_tool(
-            "domain",
-            "passwordsettings",
-            "set",
-            "--complexity=off",
-            "--min-pwd-length=0",
-            "--min-pwd-age=0",
-            "--max-pwd-age=0",
-            "--history-length=0",
-        )
-        self.samba_tool("spn", "add", "ldap/localhost", "DC1$")
+        self.modify(_NO_RULES_FOR_PASSWORDS + _SERVICE)
 
     def _answers(self) -> bool:
         try:
@@ -228,13 +254,22 @@ class SambaDC(ClosedAtExit):
         return True
 
 
-def _refuse_taken(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise RuntimeError(
-                f"Samba needs port {port} of 127.0.0.1: {error.strerror}. Run as root, and stop what listens there "
-                "(a packaged slapd or samba-ad-dc, for example, by systemctl stop)."
-            ) from error
+def _wait_until_free(port: int) -> None:
+    """Wait, since the Samba of a test that was killed may still be ending.
+
+    :raises RuntimeError: if somebody else has the port.
+    """
+    deadline = time.monotonic() + 30
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(
+                        f"Samba needs port {port} of 127.0.0.1: {error.strerror}. Run as root, and stop what listens "
+                        "there (a packaged slapd or samba-ad-dc, for example, by systemctl stop)."
+                    ) from error
+        time.sleep(0.2)
