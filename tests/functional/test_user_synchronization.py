@@ -294,6 +294,7 @@ def first_store(lasting_company, run_module, tmp_path_factory):
     return store
 
 
+@pytest.mark.versions
 def test_a_task_fails_and_the_play_can_go_on(lasting_company, run_playbook, tmp_path):
     """As a module's failure comes to a play."""
     tasks = [
@@ -355,6 +356,7 @@ def test_the_report_is_cut_and_the_counts_are_not(lasting_company, synchronize, 
     assert result["summary"]["users"]["created"] == 4 and result["summary"]["user_groups"]["created"] == 3
 
 
+@pytest.mark.versions
 def test_the_secret_is_nowhere(lasting_company, run_playbook, tmp_path):
     task = {"usersync.directory.user_synchronization": options(lasting_company, tmp_path / "users.db")}
     run = run_playbook([task], "-vvvv", "--diff")

@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import tempfile
-import time
 from pathlib import Path
 from typing import IO
 
@@ -136,7 +135,7 @@ class SambaDC(ClosedAtExit):
         self._lock = open(_LOCK, "w", encoding="ascii")  # noqa: SIM115 - held until close
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         for port in _PORTS:
-            _wait_until_free(port)
+            _refuse_taken(port)
         self._provision()
         self._server = Server(
             [find_program("samba", PACKAGES), "-i", "-M", "single", "-s", str(self._smb_conf), "--debug-stdout"],
@@ -254,22 +253,13 @@ class SambaDC(ClosedAtExit):
         return True
 
 
-def _wait_until_free(port: int) -> None:
-    """Wait, since the Samba of a test that was killed may still be ending.
-
-    :raises RuntimeError: if somebody else has the port.
-    """
-    deadline = time.monotonic() + 30
-    while True:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                return
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"Samba needs port {port} of 127.0.0.1: {error.strerror}. Run as root, and stop what listens "
-                        "there (a packaged slapd or samba-ad-dc, for example, by systemctl stop)."
-                    ) from error
-        time.sleep(0.2)
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise RuntimeError(
+                f"Samba needs port {port} of 127.0.0.1: {error.strerror}. Run as root, and stop what listens there "
+                "(a packaged slapd or samba-ad-dc, for example, by systemctl stop)."
+            ) from error
