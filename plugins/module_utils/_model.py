@@ -438,7 +438,8 @@ def reach_of_each(
 
 def _close_ring(node: Node, ring: list[Node], gathered: dict[Node, int], masks: dict[Node, int]) -> None:
     """Give all that were seen from ``node`` on what they have gathered together."""
-    members, mask = [], 0
+    members: list[Node] = []
+    mask = 0
     while not members or members[-1] != node:
         members.append(ring.pop())
         mask |= gathered.pop(members[-1])

@@ -108,7 +108,7 @@ SENTENCE = (
         ["ldap://192.0.2.1/ou=other,%s" % BASE],  # the DN there need not be the DN here
         ["ldap://192.0.2.1/ou=people,dc=other", "ldaps://192.0.2.2/ou=people,dc=other"],
     ],
-    ids=lambda urls: " ".join(urls),
+    ids=" ".join,
 )
 def test_a_subtree_becomes_a_reference(company, mode, urls):
     company.run(read_mode=mode)

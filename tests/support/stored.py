@@ -41,8 +41,9 @@ def change(store: Path | str, statement: str, *values: Any) -> None:
 
 def change_many(store: Path | str, statement: str, many: Iterable[Row]) -> None:
     """Run one statement for each row of values, and commit."""
-    with closing(sqlite3.connect(store)) as connection, connection:
+    with closing(sqlite3.connect(store)) as connection:
         connection.executemany(statement, many)
+        connection.commit()
 
 
 def dump(store: Path | str) -> list[str]:

@@ -212,7 +212,7 @@ def steps(do: Callable[[], Any]) -> int:
         return count_lines if "module_utils" in frame.f_code.co_filename else None
 
     before = sys.gettrace()
-    sys.settrace(lambda frame, event, argument: count_lines(frame, event, argument))
+    sys.settrace(count_lines)
     try:
         do()
     finally:

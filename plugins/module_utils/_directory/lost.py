@@ -175,11 +175,11 @@ def _elsewhere(reading: Any) -> _Elsewhere:
     places = {normal_dn(dn): said for dn, said in session.referred.items()}
     unknown = {}
     for url in session.not_read:
-        dn = url_dn(url)
-        if dn is None or not (reading.ad or dn_is_within(dn, reading.context_normal)):
+        below = url_dn(url)
+        if below is None or not (reading.ad or dn_is_within(below, reading.context_normal)):
             unknown[url_server(url)] = url
         else:
-            places.setdefault(dn, url)
+            places.setdefault(below, url)
     if not reading.ad and MANAGE_DSA_IT.encode("ascii") in session.root_dse.get("supportedcontrol", ()):
         for dn, entry, _raw in search(
             session,
