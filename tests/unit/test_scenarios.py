@@ -1,0 +1,68 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is taken for a scenario of the role that has passed. The scenarios themselves are in extensions/molecule."""
+
+from __future__ import annotations
+
+from support.scenarios import SECRET_END, Outcome, complaints
+
+PUT = "<127.0.0.1> PUT /root/.ansible/tmp/x TO /root/.ansible/tmp/AnsiballZ_command.py\n"
+KEY = "TASK [usersync.directory.user_synchronization : Keep the vault key, sealed to the host] ***\n"
+PASSWORD = (
+    "TASK [usersync.directory.user_synchronization : Encrypt with the key of the host the password of job staff] ***\n"
+)
+OTHER = "TASK [usersync.directory.user_synchronization : Write the units of job staff] ***\n"
+DONE = "changed: [sync] => {\n}\n\n"
+GOOD = OTHER + PUT + DONE + KEY + DONE + PASSWORD + DONE + OTHER + PUT + DONE
+
+
+def wrong(log=GOOD, status=0, proof="systemd", name="systemd"):
+    return complaints(name, Outcome(status, log, proof))
+
+
+def test_a_scenario_that_reached_its_end_on_a_machine_has_passed():
+    assert wrong() == []
+
+
+def test_molecule_said_that_it_failed():
+    log = (
+        OTHER
+        + DONE
+        + OTHER
+        + "task path: /x.yml\n<127.0.0.1> EXEC /bin/sh\nfatal: [sync]: FAILED! => {}\n\nPLAY RECAP\n"
+    )
+    [said] = wrong(log, status=2)
+    assert said == f"Molecule ended with 2.\n{OTHER}fatal: [sync]: FAILED! => {{}}"
+
+
+def test_molecule_failed_without_a_task():
+    [said] = wrong("INFO     a\nCRITICAL b\n", status=1)
+    assert said == "Molecule ended with 1.\nCRITICAL b"
+
+
+def test_it_did_not_reach_its_end():
+    assert len(wrong(proof="")) == 1
+
+
+def test_it_reached_no_machine():
+    assert len(wrong(GOOD + "skipping: no hosts matched\n")) == 1
+
+
+def test_a_secret_was_printed():
+    assert len(wrong(GOOD + f'"stdin": "Fen-2-{SECRET_END}"\n')) == 1
+
+
+def test_a_task_with_a_secret_copied_a_file():
+    assert len(wrong(GOOD + KEY + PUT + DONE)) == 1
+    assert len(wrong(GOOD + PASSWORD + PUT + PUT + DONE)) == 2
+    assert len(wrong(KEY + PUT + DONE, name="none", proof="none")) == 1
+
+
+def test_nothing_is_proven_where_no_task_copies_a_file():
+    assert len(wrong(KEY + DONE + OTHER + DONE)) == 1
+
+
+def test_nothing_is_proven_without_a_task_with_a_secret():
+    assert len(wrong(OTHER + PUT + DONE)) == 1
+    assert wrong(OTHER + PUT + DONE, name="none", proof="none") == []
