@@ -36,13 +36,13 @@ def find_program(name: str, packages: str) -> str:
     return path
 
 
-def run(command: list[str], *, text: str | None = None, env: dict[str, str] | None = None) -> str:
-    """Run `command` with `text` on its standard input; return its standard output.
+def run(command: list[str], *, text: str | None = None, env: dict[str, str] | None = None, seconds: int = 600) -> str:
+    """Run `command` for at most so many seconds, with `text` on its standard input; return its standard output.
 
     :raises RuntimeError: with the program's own words when it fails.
     """
     done = subprocess.run(
-        command, input=text, capture_output=True, text=True, encoding="utf-8", env=env, check=False, timeout=600
+        command, input=text, capture_output=True, text=True, encoding="utf-8", env=env, check=False, timeout=seconds
     )
     if done.returncode:
         said = f"{done.stderr.strip()} {done.stdout.strip()}".strip()
