@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Set
 from typing import (
     Any,
     Callable,
@@ -241,6 +241,7 @@ class Snapshot(NamedTuple):
     dangling: dict[str, list[str]] = {}  # group that users list and that does not exist -> keys of these users
     whole_tree: bool = False  # everything was selected that the directory has
     complete: bool = True
+    foreign_sids: Set[str] = frozenset()  # users who have a SID of another domain, which does not count
     joined: dict[str, list[str]] = {}  # user group whose list was not read -> users who are among its members now
     left: dict[str, list[str]] = {}  # likewise: users who are not
     mark: Mark | None = None  # None: there is nothing to which a next read could refer
@@ -457,6 +458,11 @@ def bits_in(mask: int) -> list[int]:
         places.append(lowest.bit_length() - 1)
         mask ^= lowest
     return places
+
+
+def domain_of(sid: str) -> str:
+    """Return the SID of the domain that a SID belongs to (MS-DTYP 2.4.2): all but its last number."""
+    return sid.rpartition("-")[0]
 
 
 # --- what is to change -----------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def _plan_users(settings, snapshot, state, target, now):
     can_adopt = set()  # records made by hand, and those that become so again in this run
     if settings.user_collision != "skip":
         can_adopt = released.union(reference for reference in state.users if reference[:1] == "#")
-    adopts, reserved = _settle_sids(state, wanted, bodies, after, losers, can_adopt)
+    adopts, reserved = _settle_sids(snapshot.directory, state, wanted, bodies, after, losers, can_adopt)
     while True:
         given, sitting = _settle_places(state, wanted, bodies, after, adopts, can_adopt - reserved)
         lost_adopters = [key for key in adopts if key in given and given[key] is None]
@@ -294,16 +294,19 @@ def _grace_is_over(settings, stored, now):
     return bool(disabled) and now - stored.extinct_since >= days * _DAY
 
 
-def _settle_sids(state, wanted, bodies, after, losers, can_adopt):
+def _settle_sids(directory, state, wanted, bodies, after, losers, can_adopt):
     """See that no two users get one SID: who is stored keeps it, then the older.
 
-    Return who adopts which record made by hand, and the records made by hand whose SID someone has: only he may take
-    them over.
+    A user of another directory does not hold a SID that begins with the one of this domain: see `_foreign_users` in
+    `_store/sqlite.py`. Return who adopts which record made by hand, and the records made by hand whose SID someone has:
+    only he may take them over.
     """
     holders: dict[Place, str] = {}
     for reference, stored in state.users.items():
         record = after.get(reference, stored.record)
-        if record is not None and record.sid and not record.extinct and reference not in wanted:
+        if record is None or not record.sid or record.extinct or reference in wanted:
+            continue
+        if reference[:1] != "@" or _model.domain_of(record.sid) != directory.identity:
             holders[_sid_place(record.sid)] = reference
     claimants = []
     for key, record in wanted.items():

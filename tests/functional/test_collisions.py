@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.lab import PEOPLE, ROOT, deleted, dn_of, over_tls, person, unit
+from support.lab import BASE, PEOPLE, ROOT, deleted, dn_of, over_tls, person, unit
 from support.slapd import Slapd
 from support.stored import rows
 
@@ -25,7 +25,8 @@ def with_sid(name, number, *lines):
 def company_with(email="ann@example.org", first_number=1001):
     """Ann and bob, who have SIDs."""
     ann, bob = with_sid("ann", first_number, "mail: " + email), with_sid("bob", first_number + 1)
-    return ROOT + unit("people") + ann + bob
+    domain = "dn: sambaDomainName=OLD,%s\nobjectClass: sambaDomain\nsambaDomainName: OLD\nsambaSID: %s\n\n"
+    return ROOT + domain % (BASE, DOMAIN) + unit("people") + ann + bob
 
 
 @pytest.fixture(scope="module")

@@ -774,6 +774,7 @@ def test_openldap_samba():
         posix("nobody", 10),
         mapping("ten", 10, 512),
         mapping("users", 20, 513),
+        entry("sambaDomainName=OLD", "objectClass: sambaDomain", "sambaSID: S-1-5-21-1-2-3"),
     ) as server:
         for selected in ([], [f"ou=groups,{SUFFIX}"]):
             seen = look(server, ldap_parameters={"preset": "openldap_samba"}, distinguished_name=selected)

@@ -103,6 +103,7 @@ class _PartialReading(Reading):
     def snapshot(self) -> Snapshot:
         self._exclude()
         self._select()
+        self._find_domains()
         self.position = self._asked_position()
         if self._selection() != self.before.said["selection"]:
             raise ReadFully("what is selected or excluded lies elsewhere than at the last run")
@@ -156,6 +157,7 @@ class _PartialReading(Reading):
             whole_tree=self.whole,
             complete=False,
             listed_as=self.listed_as,
+            foreign_sids=self.foreign_sids,
             joined=joined,
             left=self.left,
             mark=self._position_as_mark(),

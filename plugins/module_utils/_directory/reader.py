@@ -30,6 +30,7 @@ from .._model import (
     Unresolved,
     User,
     UserGroup,
+    domain_of,
     name_key,
 )
 from . import changes, lost
@@ -59,6 +60,7 @@ from .values import (
     normal_dn,
     parse_dn,
     rdn_value,
+    sid_bytes,
     sid_text,
 )
 from .wire import attribute_header, decode_entry, entry_dn, find_values
@@ -316,6 +318,10 @@ class Reading:
         self.user_key, self.created = preset.user_key.lower(), preset.created.lower()
         self.sid = (preset.sid or "").lower()
         self.user_groups = (preset.user_groups or "").lower()
+        # SIDs of the domains whose users these are: only a SID that begins with one of them counts.
+        self.sid_domains: set[str] = set()
+        self.foreign_sids: set[str] = set()  # keys of users who have a SID of another domain
+        self.hashed_with = b""  # what decides beside a user's entry what is stored of it
         self.listed_name = preset.listed_name.lower()
         self.key_text = text_of(preset.user_key)
         self.members_by = "" if preset.user_groups else preset.member_value
@@ -375,6 +381,7 @@ class Reading:
     def snapshot(self) -> Snapshot:
         self._exclude()
         self._select()
+        self._find_domains()
         self._note_position()
         if self.containers_are_groups:
             self._read_containers()
@@ -409,6 +416,7 @@ class Reading:
             warnings=[sentence(warning) for warning in self.warnings],
             dangling=self.dangling,
             listed_as=self.listed_as,
+            foreign_sids=self.foreign_sids,
             whole_tree=self.whole,
             mark=self._position_as_mark(),
         )
@@ -618,6 +626,49 @@ class Reading:
             if not any(normal != other and dn_is_within(normal, other) for other in bases)
         }
 
+    # --- whose SIDs count
+
+    def _find_domains(self) -> None:
+        """Find out with what a SID must begin to count: with that of the domain its entry came from.
+
+        If Samba keeps its accounts in a directory, a domain has an entry of its own there. Who may make entries in a
+        unit might make one of another domain, so only the highest ones count, where Samba makes them (`ldap suffix` in
+        smb.conf(5)). Example: ann writes herself the `sambaSID` that bob has in an Active Directory domain, whose
+        groups list it as that of a foreign security principal. She is no member of them.
+        """
+        if not self.sid:
+            return
+        if self.ad:
+            self.sid_domains = {self.directory.identity}
+            return
+        found: dict[int, set[str]] = {}  # by how many RDNs the DN has
+        attributes = (self.preset.sid or "",)
+        for dn, entry, _raw in search(self.session, self.context, "sub", "(objectClass=sambaDomain)", attributes):
+            for sid in filter(None, map(_sid_of_text, entry.get(self.sid, ()))):
+                found.setdefault(normal_dn(dn_text(dn)).count(","), set()).add(sid)
+        self.sid_domains = found[min(found)] if found else set()
+        self.hashed_with = ",".join(sorted(self.sid_domains)).encode("ascii")
+        if not found:
+            self.warnings.append(
+                "%s: the account sees no entry of a Samba domain (sambaDomain), so no %s counts that is not stored: "
+                "give the account the right to read it" % (self.session.account_option, self.preset.sid)
+            )
+
+    def _sid(self, key: str, entry: Entry) -> tuple[str | None, list[str]]:
+        """Return a user's SID, None if it has none that counts, and why that is so."""
+        values = entry.get(self.sid)
+        if not values:
+            return None, []
+        sid = _sid_of_bytes(values[0]) if self.ad else _sid_of_text(values[0])
+        if sid is None:
+            return None, ["its %s is no SID" % self.preset.sid]
+        if domain_of(sid) in self.sid_domains:
+            return sid, []
+        if not self.sid_domains:
+            return None, []  # of which a warning tells
+        self.foreign_sids.add(key)
+        return None, ["its %s is not of this domain: it does not count" % self.preset.sid]
+
     # --- containers, and where an entry lies
 
     def _read_containers(self) -> None:
@@ -736,6 +787,7 @@ class Reading:
         """
         changed = []
         users, as_stored, places, by_value = self.users, self.as_stored, self.places, self.by_value
+        hashed_with = self.hashed_with
         sha256, plain = hashlib.sha256, self.members_by == "dn" and not self.listed_by and not self.need_places
         home, excluded = None, False
         for raw in part:
@@ -743,7 +795,8 @@ class Reading:
             if self.need_places:
                 parent = fast_parent(dn)
                 home, excluded = places.get(parent) or self._place(parent)
-            hashed = sha256(raw + home.encode("utf-8") if home else raw).digest()[:_HASH]
+            beside = hashed_with + home.encode("utf-8") if home else hashed_with
+            hashed = sha256(raw + beside if beside else raw).digest()[:_HASH]
             key = as_stored.get(hashed + _ENABLED) or as_stored.get(hashed + _DISABLED)
             if key is None or excluded or key in self.excluded_keys:
                 changed.append(raw)
@@ -830,8 +883,8 @@ class Reading:
                 "correct the entry there" % (dn_text(dn), error)
             ) from None
         users = self.users
-        hashed = raw + home.encode("utf-8") if home else raw
-        digest = hashlib.sha256(hashed).digest()[:_HASH] + self._mark(entry, raw, enabled)
+        beside = self.hashed_with + home.encode("utf-8") if home else self.hashed_with
+        digest = hashlib.sha256(raw + beside).digest()[:_HASH] + self._mark(entry, raw, enabled)
         stored = self.digests.users.get(key, b"")
         if key in users:
             self.came_again[key] = (dn, {name: entry.get(name, []) for name, _header in self.listed_by}, home)
@@ -893,12 +946,13 @@ class Reading:
         """Runs once per user in a first run: keep it lean."""
         name, problem = self.read_user_name(entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
+        sid, about_sid = self._sid(key, entry)
+        problems = problems + about_sid
         expires = state_expires(self.preset, entry, self.now) if digest[_HASH:] == _ENABLED_NOW else None
         if (problem or problems) and key not in self.otherwise:  # else it is not this synchronization that stores it
             self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
             self.again.add(key)
             digest = b""  # reported in every run
-        sid = entry.get(self.sid)
         return User(
             key,
             dn,
@@ -906,7 +960,7 @@ class Reading:
             home,
             enabled,
             self._created(entry, dn),
-            value_text(self.preset.sid, sid[0]) if sid else None,
+            sid,
             EncodedAttributes.of(fields),
             digest,
             self._known_as(entry),
@@ -1318,8 +1372,9 @@ class Reading:
             return known
         classes = {value.lower() for value in entry.get("objectclass", ())}
         if b"foreignsecurityprincipal" in classes:
-            sid = sid_text(entry["objectsid"][0]) if "objectsid" in entry else rdn_value(dn_text(dn))
-            if not sid.startswith("S-1-5-21-"):  # Authenticated Users and the like
+            sids = entry.get("objectsid")
+            sid = (_sid_of_bytes(sids[0]) if sids else rdn_value(dn_text(dn))) or ""
+            if sid and not sid.startswith("S-1-5-21-"):  # Authenticated Users and the like
                 return _WELL_KNOWN
             return self.digests.foreign_users.get(sid, _FOREIGN)
         return next((miss for name, miss in _KIND_OF_CLASS.items() if name in classes), _OUT_OF_SCOPE)
@@ -1693,6 +1748,21 @@ def _folded(value: bytes) -> str:
     if value.isascii():
         return value.decode("ascii").lower()
     return name_key(value.decode("utf-8", "surrogateescape"))
+
+
+def _sid_of_bytes(value: bytes) -> str | None:
+    try:
+        return sid_text(value)
+    except ValueError:
+        return None
+
+
+def _sid_of_text(value: bytes) -> str | None:
+    """Return a SID that is written as text, in its usual spelling; None if it is none."""
+    try:
+        return sid_text(sid_bytes(value.decode("ascii")))
+    except ValueError:
+        return None
 
 
 def _ranged_hash(values: Iterable[bytes]) -> bytes:

@@ -492,12 +492,21 @@ class Store:
         }
 
     def _foreign_users(self, directory: int) -> dict:
+        """Return what `Digests.foreign_users` has.
+
+        A SID that begins with the SID of a domain is one of that domain's users, whoever else writes it to himself.
+        """
+        domains = {identity for (identity,) in self._rows("SELECT identity FROM directories")}
         rows = self._rows(
             "SELECT u.sid, d.identity, u.key FROM directories d CROSS JOIN users u"
             " WHERE d.id <> ? AND u.directory_id = d.id AND u.sid IS NOT NULL ORDER BY u.extinct IS NULL, u.id DESC",
             (directory,),
         )
-        return {sid: _foreign_reference(identity, key) for sid, identity, key in rows}
+        return {
+            sid: _foreign_reference(identity, key)
+            for sid, identity, key in rows
+            if identity == _model.domain_of(sid) or _model.domain_of(sid) not in domains
+        }
 
     def count_owned(self, synchronization: str) -> tuple[int, int, int]:
         """Return how many users the synchronization writes, how many it claims, and how many user groups it has: those
