@@ -100,14 +100,21 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
                 )
             )
 
+    ending = [
+        change for change in plan.users if change.before is not None and change.removes and not change.was_announced
+    ]
     judge(
         "users",
-        sum(change.before is not None and change.removes and not change.was_announced for change in plan.users),
-        owned.users,
+        len(ending),
+        owned.users + sum(bool(change.before.extinct) for change in ending),  # so that 100 % lets everything through
         "remove, disable or overwrite %d of %d users",
     )
     judge("user_groups", len(_ending_groups(plan, state)), owned.user_groups, "remove or empty %d of %d user groups")
-    removed = {change.key: len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships}
+    removed = {
+        change.key: len(change.users_removed) + len(change.user_groups_removed)
+        for change in plan.memberships
+        if not (change.key in groups and groups[change.key].extinct)
+    }
     judge("memberships", sum(removed.values()), owned.memberships, "end %d of %d memberships")
     for key, count in sorted(removed.items()):
         size = max(_size(state, key), count)

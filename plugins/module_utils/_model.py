@@ -176,6 +176,7 @@ class User(NamedTuple):
     digest: bytes  # of the entry as read, of enabled and of home; empty: compare in the next run in any case
     known_as: str = ""  # names by which member lists may know it besides its DN, name and key: joined by KNOWN_AS
     expires: int | None = None  # seconds since 1970, when time alone will disable it; None: never, or it has
+    unit_dn: str = ""  # DN of the container in which the entry lies; empty: as stored
 
 
 KNOWN_AS = "\x1f"  # joins several values that a member list may have for one user
@@ -203,6 +204,7 @@ class UserGroup(NamedTuple):
     user_groups: list[str]  # stable keys of the groups nested in it, no one twice
     kept_values: list[str]  # values still listed that lead to no one in scope: their stored memberships stay
     members_digest: bytes
+    unit_dn: str = ""  # see User
 
 
 class Mark(NamedTuple):
@@ -245,6 +247,7 @@ class Snapshot(NamedTuple):
     joined: dict[str, list[str]] = {}  # user group whose list was not read -> users who are among its members now
     left: dict[str, list[str]] = {}  # likewise: users who are not
     mark: Mark | None = None  # None: there is nothing to which a next read could refer
+    units: dict[str, str] = {}  # User.unit_dn and UserGroup.unit_dn -> stable key of that container
 
 
 # --- what the store holds --------------------------------------------------------------------------------------------
@@ -269,6 +272,7 @@ class Digests(NamedTuple):
     listing: Callable[[Iterable[str]], set[str]] | None = None
     others: dict[str, tuple[str, str]] = {}  # users of digest None: stable key -> DN and names as stored
     dns: Callable[[Iterable[str]], dict[str, str]] = _no_dns  # stable keys of users and user groups -> DNs as stored
+    group_dns: dict[str, str] = {}  # user groups whose container is known: stable key -> DN as stored
 
 
 class UserRecord(NamedTuple):
@@ -283,10 +287,11 @@ class UserRecord(NamedTuple):
     dn: str
     claimed: bool  # by this synchronization
     known_as: str = ""  # see User
+    unit: str = ""  # stable key of the container in which the entry lies; empty: not known
 
     def differs(self, other: UserRecord) -> bool:
         """Tell whether users would see a difference: not that of a DN, or of another way to list a member."""
-        return self._replace(dn=other.dn, known_as=other.known_as) != other
+        return self._replace(dn=other.dn, known_as=other.known_as, unit=other.unit) != other
 
 
 class StoredUser(NamedTuple):
@@ -296,6 +301,7 @@ class StoredUser(NamedTuple):
     other_claims: int  # of other synchronizations
     adopted: bool  # made by hand once, then merged: released on extinction, not deleted
     extinct_since: int | None = None  # seconds since 1970; where extinction disabled the record, since when that is so
+    taken_over: bool = False  # another synchronization wrote the record until now, or writes it
 
 
 class UserGroupRecord(NamedTuple):
@@ -304,6 +310,20 @@ class UserGroupRecord(NamedTuple):
     extinct: str | None
     attributes: Attributes
     dn: str
+    unit: str = ""  # see UserRecord
+    own_name: str = ""  # as the directory had it when the group got its name here; empty: not known
+
+    def differs(self, other: UserGroupRecord) -> bool:
+        """Tell whether users would see a difference."""
+        return self._replace(dn=other.dn, unit=other.unit, own_name=other.own_name) != other
+
+
+class KeptName(NamedTuple):
+    """Whose name a place had, where that record is no more: others do not come to it at once (see `_plan`)."""
+
+    reference: str  # of the record that had it
+    unit: str  # see UserRecord; empty where it was of another directory
+    since: int  # seconds since 1970
 
 
 # Members of one user group: reference -> the values that a member list may know it by: first the value that it was last
@@ -333,6 +353,10 @@ class StoredState(NamedTuple):
     membership_count: int = 0  # own members of owned groups, users and user groups
     extinct_membership_count: int = 0  # those among them whose group is extinct
     user_count: int = 0  # users that it claims and that are not extinct; only where the snapshot is not complete
+    groups_extinct_since: dict[str, int] = {}  # extinct owned groups: stable key -> seconds since 1970
+    # ('user' or 'user_group', reference of a user group, name_key) -> who had the name there: where the snapshot has
+    # users who want it, and for all user groups directly below the target and in owned groups.
+    kept_names: dict[tuple[str, str, str], KeptName] = {}
 
 
 # What a removal is known by from one run to the next: ('user', key), ('user_group', key), ('member', key of the group,
@@ -346,6 +370,16 @@ class LastRun(NamedTuple):
     server: str
     scope: dict[str, Any] | None  # the settings that decided who was in scope; None: not known
     held: frozenset[Removal]  # removals that it saw and held back
+
+
+def node_of(key: str | None, snapshot: Snapshot, stored: Container[str]) -> str | None:
+    """Return the key of the nearest container, from this one upwards, that has a name and so is a user group.
+
+    None if there is none. ``stored`` has the keys of the user groups that are stored, whose names are known.
+    """
+    while key in snapshot.user_groups and not (snapshot.user_groups[key].name or key in stored):
+        key = snapshot.user_groups[key].parent
+    return key if key in snapshot.user_groups else None
 
 
 def path_of(reference: str, groups: dict[str, UserGroupRecord]) -> str:
@@ -534,12 +568,14 @@ class Bookkeeping(NamedTuple):
     """What the store notes without anything changing for those who look at it: written only when a run is applied."""
 
     user_digests: dict[str, bytes]  # reference -> digest; empty: compare in any case
-    user_dns: dict[str, tuple[str, str]]  # reference -> DN, known_as
+    user_dns: dict[str, tuple[str, str, str]]  # reference -> DN, known_as, unit
     group_digests: dict[str, bytes]
-    group_dns: dict[str, str]
+    group_dns: dict[str, tuple[str, str, str]]  # stable key -> DN, unit, own_name
     listed_as: dict[tuple[str, str], str]  # (group key, member reference) -> values it is listed as: joined by KNOWN_AS
     user_expires: dict[str, int | None] = {}  # reference -> see User
     also_listed_as: dict[tuple[str, str], list[str]] = {}  # likewise, beside those that are stored
+    # As StoredState.kept_names. None: who has the name now is who it is kept for from then on.
+    kept_names: dict[tuple[str, str, str], KeptName | None] = {}
 
 
 class Plan(NamedTuple):

@@ -77,6 +77,7 @@ SYNCHRONIZATION = {
         "user_extinction": {"type": "str", "choices": ["skip", "disable", "delete"], "default": "disable"},
         "user_extinction_grace_days": {"type": "int", "default": 0},
         "user_group_extinction": {"type": "str", "choices": ["skip", "delete"], "default": "skip"},
+        "name_reuse_days": {"type": "int", "default": 30},
         "distinguished_name": {"type": "raw", "default": []},
         "exclude_distinguished_name": {"type": "raw", "default": []},
         "outside_members": {"type": "str", "choices": ["add", "skip"], "default": "add"},

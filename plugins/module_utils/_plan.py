@@ -13,11 +13,12 @@ the same whatever the order of the entries.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import itertools
 import json
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from . import _model
@@ -43,6 +44,7 @@ class Claimant(NamedTuple):
     wanted: list[tuple[str, str]]  # (reference of the user group, name), best first
     current: Place | None
     rank: tuple[int, int, str]  # STORED .. EXTINCT, created, key
+    unit: str = ""  # see UserRecord
 
 
 def place_of(record: _model.UserRecord | _model.UserGroupRecord) -> Place:
@@ -87,10 +89,73 @@ def _claim(claimant: Claimant, place: Place) -> tuple[bool, tuple[int, int, str]
     return claimant.current != place, claimant.rank
 
 
+# --- names that are kept from other units ----------------------------------------------------------------------------
+
+# Rights in a directory are given by container: who may make entries in one unit may not do so in another. So a name
+# whose record is no more, or is extinct, does not pass to an entry of another unit until some time has passed. It is no
+# matter of names that somebody gave up: a rename takes effect at once.
+
+
+class _Kept:
+    """Whose the names are that nobody has now: by place, of users or of user groups."""
+
+    def __init__(self, kind: str, state: _model.StoredState, now: int, days: int) -> None:
+        self.kind, self.now, self.wait = kind, now, days * _DAY
+        self.stored = {(home, name): who for (of_kind, home, name), who in state.kept_names.items() if of_kind == kind}
+        self.names: dict[Place, _model.KeptName] = dict(self.stored)
+
+    def keep(self, place: Place, reference: str, unit: str, since: int | None = None) -> None:
+        """Keep the name for whoever has the reference, and for the others of its unit; from now on, or since then."""
+        self.names[place] = _model.KeptName(reference, unit, self.now if since is None else since)
+
+    def may_take(self, claimant: Claimant, place: Place) -> bool:
+        return claimant.current == place or not self.until(place, claimant.reference, claimant.unit)
+
+    def until(self, place: Place, reference: str, unit: str) -> int:
+        """Return until when the name is kept from this one, in seconds since 1970; 0 if it is not."""
+        who = self.names.get(place)
+        if who is None or who.reference == reference or (unit and who.unit == unit):
+            return 0
+        until = who.since + self.wait
+        return until if until > self.now else 0
+
+    def why(self, place: Place, reference: str, unit: str, is_taken: bool) -> str:
+        """Return why the place was not given to this one, for the reader."""
+        until = self.until(place, reference, unit)
+        if is_taken:
+            return "the name is taken"
+        if not until:
+            return "the name was taken, and it gets it when its own name changes in the directory"
+        return "the name is kept until %s for an entry of another container that had it" % (
+            datetime.datetime.fromtimestamp(until, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        )
+
+    def to_note(self, given: Container[Place], held: Container[Place]) -> dict:
+        """Return what the store is to note: whose names they are where there is no record to tell, and which are
+        somebody's again.
+
+        ``given`` are the places of records that are not extinct, ``held`` those of extinct ones, which tell it
+        themselves.
+        """
+        noted: dict[tuple[str, str, str], _model.KeptName | None] = {}
+        for place, who in self.names.items():
+            if place in given or place in held:
+                if place in self.stored:
+                    noted[(self.kind, *place)] = None
+            elif self.stored.get(place) != who:
+                noted[(self.kind, *place)] = who
+        return noted
+
+
+def _unit_of(body, snapshot, stored) -> str:
+    """Return the key of the container in which an entry lies."""
+    return snapshot.units.get(body.unit_dn) or (stored.unit if stored is not None and not body.unit_dn else "")
+
+
 # --- user groups -----------------------------------------------------------------------------------------------------
 
 
-def _plan_user_groups(snapshot, state, target, held):
+def _plan_user_groups(snapshot, state, target, held, kept):
     """Return {key: record after} of all owned groups that stay if nothing is deleted, and the collisions.
 
     Groups that the snapshot lacks are extinct here, unless that is held; which of them are deleted is decided when it
@@ -99,18 +164,21 @@ def _plan_user_groups(snapshot, state, target, held):
     claimants, wanted = [], {}
     for key, group in snapshot.user_groups.items():
         stored = state.user_groups.get(key)
-        name = group.name or (stored and stored.name)
+        name = group.name or (stored and (stored.own_name or stored.name))
         if not name:
             continue  # in snapshot.not_stored already
-        parent = _container(group.parent, snapshot, state) or target
-        wanted[key] = _model.UserGroupRecord(name, parent, None, group.attributes, group.dn)
-        suffixes = (group.container, group.type, key)
+        parent = _model.node_of(group.parent, snapshot, state.user_groups) or target
+        unit = _unit_of(group, snapshot, stored)
+        if stored is not None and _displaced(key, stored, name):
+            kept.keep(place_of(stored), key, stored.unit)  # which it leaves, and not by a name of its own
+        wanted[key] = _model.UserGroupRecord(name, parent, None, group.attributes, group.dn, unit, name)
         claimants.append(
             Claimant(
                 key,
-                [(parent, name)] + [(parent, "%s (%s)" % (name, suffix)) for suffix in suffixes if suffix],
+                [(parent, each) for each in _group_names(key, group, name, stored)],
                 place_of(stored) if stored else None,
                 (STORED if stored else NEWCOMER, group.created, key),
+                unit,
             )
         )
     sitting = set()
@@ -131,31 +199,53 @@ def _plan_user_groups(snapshot, state, target, held):
                 continue
             wanted[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
             claimants.append(_extinct_claimant(key, stored))
+            kept.keep(place_of(stored), key, stored.unit, state.groups_extinct_since.get(key))
 
-    given = assign_places(claimants, lambda claimant, place: place not in state.neighbours and place not in sitting)
+    given = assign_places(
+        claimants,
+        lambda claimant, place: (
+            place not in state.neighbours and place not in sitting and kept.may_take(claimant, place)
+        ),
+    )
+    taken = {(place[0], name_key(place[1])) for key, place in given.items() if place and not wanted[key].extinct}
+    taken.update(state.neighbours, sitting)
     collisions = []
     for key, place in given.items():
         record = wanted[key]
         if place is None:  # all suffixes are taken by groups made by hand: nothing sensible is left to try
             place = (record.parent, "%s (%s)" % (key, record.name))
         if place[1] != record.name and not record.extinct:
-            collisions.append((key, record, place[1]))
+            why = kept.why(place_of(record), key, record.unit, place_of(record) in taken)
+            collisions.append((key, record, "%s, it is called '%s'" % (why, place[1])))
         wanted[key] = record._replace(parent=place[0], name=place[1])
     return wanted, collisions
 
 
-def _container(key, snapshot, state):
-    """Return the key of the nearest container that has a name, and so is a user group; None if there is none."""
-    while key in snapshot.user_groups and not (snapshot.user_groups[key].name or key in state.user_groups):
-        key = snapshot.user_groups[key].parent
-    return key if key in snapshot.user_groups else None
+def _group_names(key, group, name, stored) -> list[str]:
+    """Return the names that a group may have, the best first: its own, or that with a suffix.
+
+    A suffix stays until the group's own name changes in the directory: that somebody else has gone does not give it the
+    name. Example: the group 'Admins' of ou=it is deleted, and that of ou=sales is called 'Admins (sales)' as before.
+    """
+    names = [name] + ["%s (%s)" % (name, suffix) for suffix in (group.container, group.type, key) if suffix]
+    if stored is None or stored.name == name or _displaced(key, stored, name):
+        return names
+    unchanged = stored.own_name == name if stored.own_name else stored.name in names
+    return [stored.name, *names] if unchanged else names
+
+
+def _displaced(key, stored, own_name) -> bool:
+    """Tell whether an extinct record has given its name up: see `_model.extinct_names`."""
+    if not stored.extinct:
+        return False
+    return stored.name != own_name and stored.name.endswith((" (extinct)", " (extinct %s)" % key))
 
 
 def _extinct_claimant(reference, record):
     """An extinct record stays where it is, but holds no place: it gives its name up to a newcomer."""
     home = place_of(record)[0]
     names = _model.extinct_names(record.name, reference)
-    return Claimant(reference, [(home, name) for name in names], None, (EXTINCT, 0, reference))
+    return Claimant(reference, [(home, name) for name in names], None, (EXTINCT, 0, reference), record.unit)
 
 
 def _deletable(state, records, users):
@@ -190,7 +280,7 @@ class _Users(NamedTuple):
     ignored: int  # disabled newcomers that ignore_disabled_users keeps out
 
 
-def _plan_users(settings, snapshot, state, target, now):
+def _plan_users(settings, snapshot, state, target, now, kept):
     bodies = {key: user for key, user in snapshot.users.items() if user is not None}
     after: dict[str, _model.UserRecord | None] = {}
     released: set = set()
@@ -207,7 +297,7 @@ def _plan_users(settings, snapshot, state, target, now):
         elif user.name or stored is not None:
             wanted[key] = _model.UserRecord(
                 user.name or stored.record.name,
-                _container(user.home, snapshot, state) or target,
+                _model.node_of(user.home, snapshot, state.user_groups) or target,
                 user.enabled,
                 user.sid,
                 None,
@@ -215,15 +305,17 @@ def _plan_users(settings, snapshot, state, target, now):
                 user.dn,
                 True,
                 user.known_as,
+                _unit_of(user, snapshot, stored.record if stored is not None else None),
             )
+    _keep_names_of_users(state, target, wanted, after, released, kept)
 
     losers: dict[str, str] = {}
     can_adopt = set()  # records made by hand, and those that become so again in this run
     if settings.user_collision != "skip":
         can_adopt = released.union(reference for reference in state.users if reference[:1] == "#")
-    adopts, reserved = _settle_sids(snapshot.directory, state, wanted, bodies, after, losers, can_adopt)
+    adopts, reserved = _settle_sids(snapshot.directory, state, wanted, bodies, after, losers, can_adopt, kept)
     while True:
-        given, sitting = _settle_places(state, wanted, bodies, after, adopts, can_adopt - reserved)
+        given, sitting = _settle_places(state, wanted, bodies, after, adopts, can_adopt - reserved, kept)
         lost_adopters = [key for key in adopts if key in given and given[key] is None]
         if not lost_adopters:
             break
@@ -231,16 +323,18 @@ def _plan_users(settings, snapshot, state, target, now):
             losers[key] = "the name is taken"
             del adopts[key], wanted[key]
 
+    taken = {(place[0], name_key(place[1])) for key, place in given.items() if place and key in wanted}.union(sitting)
     for key, record in wanted.items():
         if key in given:
             place = given[key]
+            why = kept.why(place_of(record), key, record.unit, place_of(record) in taken)
             if place is None:
-                losers[key] = "the name is taken"
+                losers[key] = why
                 continue
             if place != (record.home, record.name):
                 record = record._replace(home=place[0], name=place[1])
                 if key in state.users:
-                    losers[key] = "the name is taken, it keeps its place"
+                    losers[key] = why + ", it keeps its place"
             sitter = sitting.get(place_of(record))
             if sitter:
                 adopts[key] = sitter
@@ -254,6 +348,23 @@ def _plan_users(settings, snapshot, state, target, now):
             home, name = place or (record.home, "%s (extinct)" % reference)
             after[reference] = record._replace(home=home, name=name)
     return _Users(after, adopts, released, ended, losers, ignored)
+
+
+def _keep_names_of_users(state, target, wanted, after, released, kept):
+    """Keep the names of users who are extinct, who end, and who leave a place though they were given no other name."""
+    for reference, stored in state.users.items():
+        before, now = stored.record, after.get(reference, stored.record)
+        if reference[:1] in "@#":
+            continue
+        if before.home not in state.user_groups and not stored.taken_over:  # the target may be another now
+            before = before._replace(home=target)
+        if reference in wanted:
+            name = wanted[reference].name
+            # Another synchronization gives him another home, and maybe calls him by another attribute.
+            if stored.taken_over or before.name in _model.extinct_names(name, reference)[1:]:
+                kept.keep(place_of(before), reference, before.unit)
+        elif now is None or now.extinct or reference in released:
+            kept.keep(place_of(before), reference, before.unit, stored.extinct_since if before.extinct else None)
 
 
 def _end_lost_users(settings, snapshot, state, target, now, after, released, ended):
@@ -294,7 +405,7 @@ def _grace_is_over(settings, stored, now):
     return bool(disabled) and now - stored.extinct_since >= days * _DAY
 
 
-def _settle_sids(directory, state, wanted, bodies, after, losers, can_adopt):
+def _settle_sids(directory, state, wanted, bodies, after, losers, can_adopt, kept):
     """See that no two users get one SID: who is stored keeps it, then the older.
 
     A user of another directory does not hold a SID that begins with the one of this domain: see `_foreign_users` in
@@ -320,12 +431,19 @@ def _settle_sids(directory, state, wanted, bodies, after, losers, can_adopt):
                     [("sid", sid) for sid in (record.sid, before) if sid],
                     before and _sid_place(before),
                     _rank(state, bodies[key]),
+                    record.unit,
                 )
             )
 
     def may_take(claimant, place):
         holder = holders.get(place)
-        return holder is None or claimant.rank[0] == NEWCOMER and holder in can_adopt
+        if holder is None:
+            return True
+        return (
+            claimant.rank[0] == NEWCOMER
+            and holder in can_adopt
+            and kept.may_take(claimant, place_of(state.users[holder].record))
+        )
 
     adopts: dict[str, str] = {}
     reserved = {holders.get(_sid_place(record.sid), "") for record in wanted.values() if record.sid}
@@ -352,7 +470,7 @@ def _sid_place(sid: str) -> Place:
     return "sid", name_key(sid)
 
 
-def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
+def _settle_places(state, wanted, bodies, after, adopts, can_adopt, kept):
     """Return the place of each user that wants one that others want, and who sits where whatever others want.
 
     A newcomer may take the place of a record made by hand, if the policy lets it take over the record.
@@ -375,9 +493,9 @@ def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
             newcomers.append(key)
         else:
             places = [(record.home, record.name), (stored.record.home, stored.record.name)]
-            claimants.append(Claimant(key, places, place_of(stored.record), _rank(state, bodies[key])))
+            claimants.append(Claimant(key, places, place_of(stored.record), _rank(state, bodies[key]), record.unit))
     # In a first run everybody is a newcomer, and hardly two want one place: who is alone there has it.
-    contested = set(sitting)
+    contested = {*sitting, *kept.names}
     contested.update((home, name_key(name)) for claimant in claimants for home, name in claimant.wanted)
     wanted_in: dict[str, set] = {}
     for key in newcomers:
@@ -389,10 +507,12 @@ def _settle_places(state, wanted, bodies, after, adopts, can_adopt):
     for key in newcomers if contested else ():
         record = wanted[key]
         if place_of(record) in contested:
-            claimants.append(Claimant(key, [(record.home, record.name)], None, _rank(state, bodies[key])))
+            claimants.append(Claimant(key, [(record.home, record.name)], None, _rank(state, bodies[key]), record.unit))
 
     def may_take(claimant, place):
         sitter = sitting.get(place)
+        if not kept.may_take(claimant, place):
+            return False
         if sitter is None:
             return True
         return claimant.rank[0] == NEWCOMER and claimant.reference not in adopts and sitter in can_adopt
@@ -553,9 +673,10 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
 def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) -> _model.Plan:
     """Return the plan that makes the store equal to the snapshot, under the policies.
 
-    ``settings`` has name, user_collision, user_extinction, user_extinction_grace_days, user_group_extinction and
-    ignore_disabled_users; ``same_value`` returns the form in which two values of a member list are compared (a DN has
-    many spellings); ``now`` is in seconds since 1970. ``held`` are removals to leave out, whatever the snapshot says.
+    ``settings`` has name, user_collision, user_extinction, user_extinction_grace_days, user_group_extinction,
+    name_reuse_days and ignore_disabled_users; ``same_value`` returns the form in which two values of a member list are
+    compared (a DN has many spellings); ``now`` is in seconds since 1970. ``held`` are removals to leave out, whatever
+    the snapshot says.
 
     Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
@@ -568,31 +689,29 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
                 "name another" % state.target
             )
     snapshot = _with_held_users(snapshot, held)
-    groups, group_collisions = _plan_user_groups(snapshot, state, target, held)
-    users = _plan_users(settings, snapshot, state, target, now)
+    kept_groups = _Kept("user_group", state, now, settings.name_reuse_days)
+    kept_users = _Kept("user", state, now, settings.name_reuse_days)
+    groups, group_collisions = _plan_user_groups(snapshot, state, target, held, kept_groups)
+    users = _plan_users(settings, snapshot, state, target, now, kept_users)
     collisions = []
     for key, reason in users.losers.items():
         user = snapshot.users[key]
-        home = path_of(_container(user.home, snapshot, state) or target, groups)
+        home = path_of(_model.node_of(user.home, snapshot, state.user_groups) or target, groups)
         name = user.name or state.users[key].record.name
         collisions.append(_model.Collision("user", name, home, user.dn, reason))
 
     if settings.user_group_extinction == "delete":
         for key in _deletable(state, groups, users):
             del groups[key]
-    for key, record, name in group_collisions:
+    for key, record, reason in group_collisions:
         if key in groups:
             collisions.append(
-                _model.Collision(
-                    "user_group",
-                    record.name,
-                    path_of(record.parent, groups),
-                    record.dn,
-                    "the name is taken, it is called '%s'" % name,
-                )
+                _model.Collision("user_group", record.name, path_of(record.parent, groups), record.dn, reason)
             )
 
-    bookkeeping = _model.Bookkeeping({}, {}, {}, {}, {}, {}, {})
+    bookkeeping = _model.Bookkeeping(
+        {}, {}, {}, {}, {}, {}, {}, _kept_names(state, groups, users, kept_groups, kept_users)
+    )
     memberships = _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping)
     return _model.Plan(
         directory=snapshot.directory,
@@ -606,8 +725,24 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
         bookkeeping=bookkeeping,
         ignored=users.ignored,
         held=held,
-        again=frozenset(users.losers).union(key for key, _record, _name in group_collisions),
+        again=frozenset(users.losers).union(key for key, _record, _reason in group_collisions),
     )
+
+
+def _kept_names(state, groups, users, kept_groups, kept_users):
+    """Return what the store is to note of names that are kept: see `_Kept.to_note`."""
+    people = {reference: stored.record for reference, stored in state.users.items() if reference[:1] not in "@#"}
+    people.update((reference, record) for reference, record in users.after.items() if reference not in users.released)
+    noted: dict = {}
+    for kept, records in ((kept_groups, groups), (kept_users, people)):
+        there = [record for record in records.values() if record is not None]
+        noted.update(
+            kept.to_note(
+                {place_of(record) for record in there if not record.extinct},
+                {place_of(record) for record in there if record.extinct},
+            )
+        )
+    return noted
 
 
 def _with_held_users(snapshot, held):
@@ -626,10 +761,10 @@ def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChang
         before, after = state.user_groups.get(key), groups.get(key)
         if before is after:
             continue
-        if before is None or after is None or before._replace(dn=after.dn) != after:
+        if before is None or after is None or before.differs(after):
             yield _model.UserGroupChange(key, before, after)
-        elif before.dn != after.dn:
-            bookkeeping.group_dns[key] = after.dn
+        elif before != after:
+            bookkeeping.group_dns[key] = (after.dn, after.unit, after.own_name)
 
 
 def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_model.UserChange]:
@@ -648,7 +783,7 @@ def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_mo
                 reference in users.released,
             )
         elif before != after:
-            bookkeeping.user_dns[reference] = (after.dn, after.known_as)
+            bookkeeping.user_dns[reference] = (after.dn, after.known_as, after.unit)
         body = snapshot.users.get(reference)
         if body is not None and (stored is None or stored.given):
             bookkeeping.user_digests[reference] = b"" if reference in users.losers else body.digest
@@ -761,7 +896,9 @@ def _visible(record):
 
 
 _of_user, _of_user_group = (
-    operator.itemgetter(*(number for number, field in enumerate(kind._fields) if field not in ("dn", "known_as")))
+    operator.itemgetter(
+        *(number for number, field in enumerate(kind._fields) if field not in ("dn", "known_as", "unit", "own_name"))
+    )
     for kind in (_model.UserRecord, _model.UserGroupRecord)
 )
 

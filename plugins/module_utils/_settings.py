@@ -48,6 +48,7 @@ class Settings(NamedTuple):
     user_extinction: str
     user_extinction_grace_days: int
     user_group_extinction: str
+    name_reuse_days: int
     servers: tuple[str, ...]  # as written, in the order in which they are tried
     tls_server_name: str | None
     login: str | None  # as it goes into the bind request, capitalized where normalize_login did so
@@ -119,6 +120,7 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
             "user_extinction_grace_days", options["user_extinction_grace_days"], least=0
         ),
         user_group_extinction=options["user_group_extinction"],
+        name_reuse_days=_number("name_reuse_days", options["name_reuse_days"], least=0),
         **_connection(options),
         distinguished_name=_dns("distinguished_name", params["distinguished_name"], "synchronize the whole tree"),
         exclude_distinguished_name=_dns(

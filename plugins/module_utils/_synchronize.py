@@ -436,6 +436,7 @@ def _record(settings, planned, result, now, started):
         "changed": result["changed"],
         "seconds": round(time.monotonic() - started, 3),
         "history_days": settings.history_days,
+        "name_reuse_days": settings.name_reuse_days,
     }
 
 

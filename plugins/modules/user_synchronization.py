@@ -99,6 +99,20 @@ options:
       skip: Keep it and its members, marked extinct.
       delete: Remove it.
     default: skip
+  name_reuse_days:
+    description:
+      - How many days the name of a user or user group that is extinct, or was removed, is kept from entries of another
+        container. Rights in a directory are given by container, so nobody comes to what was given to somebody else by
+        taking his name.
+      - An entry of the same container, such as an account that was deleted and made again, has the name in the next
+        run. The container is told by its stable key, so one that was deleted and made again is another one.
+      - A name that its owner gave up in the directory, by a rename or a swap, is free at once.
+      - A user who must wait is left out, a user group gets a suffix, and RV(collisions) says until when. A suffix stays
+        until the name of the group changes in the directory.
+      - V(0) keeps no name from anybody.
+    type: int
+    default: 30
+    version_added: 0.2.0
   distinguished_name:
     description:
       - What to synchronize, a DN or a list of DNs. Nothing else is selected.

@@ -34,6 +34,8 @@ class ModelStore:
         self.listed_as: dict[tuple[str, str], str] = {}
         self.adopted: set[str] = set()
         self.extinct_since: dict[str, int] = {}
+        self.groups_extinct_since: dict[str, int] = {}
+        self.kept_names: dict[tuple[str, str, str], _model.KeptName] = {}
         self.now = 1000  # seconds since 1970
 
     def add_by_hand(self, name: str, home: str = TARGET, sid: str | None = None) -> None:
@@ -62,6 +64,7 @@ class ModelStore:
             self.snapshot(users, groups, reason, leave_out),
             self.state(),
             str.casefold,
+            self.now,
         )
 
     def snapshot(
@@ -107,6 +110,8 @@ class ModelStore:
                 for reference in self.users
             },
             membership_count=0,
+            groups_extinct_since=dict(self.groups_extinct_since),
+            kept_names=dict(self.kept_names),
         )
 
     def _stored(self, reference: str, record: _model.UserRecord) -> _model.StoredUser:
@@ -176,6 +181,10 @@ class ModelStore:
             del self.groups[change.key]
         else:
             self.groups[change.key] = change.after
+        if change.after is None or not change.after.extinct:
+            self.groups_extinct_since.pop(change.key, None)
+        else:
+            self.groups_extinct_since.setdefault(change.key, self.now)
 
     def _name_by_path_what_was_made_by_hand(self) -> None:
         """A record made by hand is known by its path, which changes with the user groups above it."""
@@ -202,7 +211,13 @@ class ModelStore:
         self.user_digests.update(notes.user_digests)
         self.group_digests.update(notes.group_digests)
         self.listed_as.update(notes.listed_as)
-        for reference, (dn, known_as) in notes.user_dns.items():
-            self.users[reference] = self.users[reference]._replace(dn=dn, known_as=known_as)
-        for key, dn in notes.group_dns.items():
-            self.groups[key] = self.groups[key]._replace(dn=dn)
+        for reference, (dn, known_as, unit) in notes.user_dns.items():
+            self.users[reference] = self.users[reference]._replace(dn=dn, known_as=known_as, unit=unit)
+        for key, (dn, unit, own_name) in notes.group_dns.items():
+            self.groups[key] = self.groups[key]._replace(dn=dn, unit=unit, own_name=own_name)
+        self.kept_names.update(notes.kept_names)
+        self.kept_names = {  # they go with the user group that they are in
+            place: who
+            for place, who in self.kept_names.items()
+            if who is not None and (place[1] == TARGET or place[1] in self.groups)
+        }

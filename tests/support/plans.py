@@ -71,9 +71,9 @@ def membership_change(
 
 def notes(
     user_digests: dict[str, bytes] | None = None,
-    user_dns: dict[str, tuple[str, str]] | None = None,
+    user_dns: dict[str, tuple[str, str, str]] | None = None,
     group_digests: dict[str, bytes] | None = None,
-    group_dns: dict[str, str] | None = None,
+    group_dns: dict[str, tuple[str, str, str]] | None = None,
     listed_as: dict[tuple[str, str], str] | None = None,
 ) -> _model.Bookkeeping:
     """What a run notes without a change that anybody sees."""

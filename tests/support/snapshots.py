@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.usersync.directory.plugins.module_utils import _model
 
 DIRECTORY = _model.Directory("S-1-5-21-1-2-3", "active_directory")
+UNIT = "CN=Users,DC=x"  # where entries lie, unless a test says otherwise
 OTHER_DIRECTORY = _model.Directory("S-1-5-21-7-8-9", "active_directory")
 
 
@@ -31,6 +32,7 @@ def user(key: str, name: str | None = None, **more: Any) -> _model.User:
         sid=None,
         attributes={},
         digest=b"",
+        unit_dn=UNIT,
     )._replace(**more)
     return body._replace(digest=_digest(body))
 
@@ -53,6 +55,7 @@ def group(key: str, name: str | None = None, members: Iterable[str] | None = (),
         user_groups=[],
         kept_values=[],
         members_digest=b"",
+        unit_dn=UNIT,
     )._replace(**more)
     return body._replace(members_digest=_digest((body.members, body.kept_values)))
 
@@ -64,10 +67,11 @@ def snapshot(
 
     :param more: other fields of the snapshot.
     """
+    people, groups = {body.key: body for body in users}, {body.key: body for body in user_groups}
     return _model.Snapshot(
         directory=DIRECTORY,
-        users={body.key: body for body in users},
-        user_groups={body.key: body for body in user_groups},
+        users=people,
+        user_groups=groups,
         lost_users={},
         lost_user_groups={},
         unresolved=[],
@@ -75,7 +79,13 @@ def snapshot(
         other_members={},
         selected={},
         warnings=[],
+        units=units_of(*people.values(), *groups.values()),
     )._replace(**more)
+
+
+def units_of(*entries: _model.User | _model.UserGroup | None) -> dict[str, str]:
+    """The stable keys of the containers in which these lie: see Snapshot."""
+    return {entry.unit_dn: "key of " + entry.unit_dn for entry in entries if entry is not None and entry.unit_dn}
 
 
 def policies(**more: Any) -> SimpleNamespace:
@@ -87,6 +97,7 @@ def policies(**more: Any) -> SimpleNamespace:
         "user_extinction_grace_days": 0,
         "user_group_extinction": "skip",
         "ignore_disabled_users": False,
+        "name_reuse_days": 30,
     }
     return SimpleNamespace(**{**defaults, **more})
 

@@ -118,6 +118,15 @@ def test_an_end_that_was_not_announced_counts():
         assert judge(store, people(79), user_extinction="skip", removal_limits={"users": "0"}).limits == []
 
 
+@pytest.mark.parametrize("policy", ["disable", "delete"])
+def test_all_of_it_lets_everything_through_whatever_is_extinct_already(policy):
+    store = stored(10, [group("g", members=[body.key for body in people(10)])])
+    store.run([], allow_empty=True, user_extinction="skip")
+    everything = {"removal_limits": dict.fromkeys(_limits.KINDS, "100%"), "allow_empty": True}
+    found = judge(store, [], user_extinction=policy, user_group_extinction="delete", **everything)
+    assert found.plan.users and found.limits == []
+
+
 def test_a_record_that_is_overwritten_counts():
     store = ModelStore()
     store.add_by_hand("u000")

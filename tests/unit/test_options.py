@@ -39,6 +39,7 @@ OWN_OPTIONS = [
     "user_extinction",
     "user_extinction_grace_days",
     "user_group_extinction",
+    "name_reuse_days",
     "distinguished_name",
     "exclude_distinguished_name",
     "outside_members",

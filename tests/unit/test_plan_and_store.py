@@ -24,7 +24,7 @@ from support.examples import examples
 from support.folders import scratch_folder
 from support.histories import directories
 from support.plans import run_record
-from support.snapshots import DIRECTORY, group, policies, user
+from support.snapshots import DIRECTORY, group, policies, units_of, user
 
 OTHER_DIRECTORY = _model.Directory("dc=other#1", "openldap")
 
@@ -43,6 +43,7 @@ def snapshot_of(name, directory, users, groups, digests, leave_out):
     groups = {body.key: body for body in groups}
     lost = {key: _model.GONE for key in digests.users if key not in users}
     lost_groups = {key: _model.GONE for key in digests.user_groups if key not in groups}
+    units = units_of(*users.values(), *groups.values())
     for key, body in users.items():
         stored = digests.users.get(key, b"")
         if stored is None or leave_out and stored == body.digest:
@@ -50,7 +51,7 @@ def snapshot_of(name, directory, users, groups, digests, leave_out):
     for key, body in groups.items():
         if leave_out and digests.user_groups.get(key) == body.members_digest:
             groups[key] = body._replace(members=None)
-    return _model.Snapshot(directory, users, groups, lost, lost_groups, [], [], {}, {}, [])
+    return _model.Snapshot(directory, users, groups, lost, lost_groups, [], [], {}, {}, [], units=units)
 
 
 def plan_in(store, name, users, groups, leave_out, chosen):

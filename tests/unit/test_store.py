@@ -486,6 +486,7 @@ def test_only_users_that_may_be_concerned_are_loaded(path):
             snapshots.user("n3", "name15", home="g1"),
             snapshots.user("n4", "name15"),
         ],
+        [snapshots.group("g1", "staff", members=None)],
         lost_users={"u5": _model.GONE},
     )
     found.users["u2"] = None  # it is as stored
@@ -623,7 +624,7 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
                     if record.claimed and not record.extinct
                 }
                 state = store.load_state("staff", ["All"], found)
-                plan = _plan.make_plan(snapshots.policies(**chosen), found, state, str.casefold)
+                plan = _plan.make_plan(snapshots.policies(**chosen), found, state, str.casefold, dictionaries.now)
                 assert _plan.plan_digest(plan) == _plan.plan_digest(dictionaries.plan(*arguments, **chosen))
                 store.apply(plan, run_record())
                 store.commit()
@@ -633,6 +634,9 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
                 assert state.user_groups == dictionaries.groups
                 expected = dictionaries.state()
                 assert state.users == {reference: expected.users[reference] for reference in state.users}
+                assert state.kept_names.items() <= expected.kept_names.items()
+                assert all(place in state.kept_names for place in expected.kept_names if place[0] == "user_group")
+                assert state.groups_extinct_since == expected.groups_extinct_since
                 assert {key: set(found) for key, found in state.members.items()} == {
                     key: dictionaries.members.get(key, set()) for key in dictionaries.groups
                 }
@@ -688,10 +692,14 @@ def test_dns_are_noted_without_a_change(path):
     apply(
         path, make_plan(group_changes({}, {"g1": group_record("staff")}), user_changes({}, {"u1": user_record("ann")}))
     )
-    apply(path, make_plan(bookkeeping=notes({}, {"u1": ("CN=new", "anna")}, {}, {"g1": "CN=newer"})))
+    apply(
+        path,
+        make_plan(bookkeeping=notes({}, {"u1": ("CN=new", "anna", "k1")}, {}, {"g1": ("CN=newer", "k2", "Staff")})),
+    )
     state = load(path, everybody("u1"))
     assert (state.users["u1"].record.dn, state.user_groups["g1"].dn) == ("CN=new", "CN=newer")
-    assert state.users["u1"].record.known_as == "anna"
+    assert (state.users["u1"].record.known_as, state.users["u1"].record.unit) == ("anna", "k1")
+    assert (state.user_groups["g1"].unit, state.user_groups["g1"].own_name) == ("k2", "Staff")
 
 
 # --- looking things up -----------------------------------------------------------------------------------------------

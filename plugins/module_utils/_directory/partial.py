@@ -83,6 +83,7 @@ class _PartialReading(Reading):
             known.selected,
             others={},
             dns=known.dns,
+            group_dns={key: dn for key, (_digest, dn) in stored.items()},
         )
         super().__init__(settings, session, preset, directory, digests, now, True)
         self.known, self.before = known, mark
@@ -161,6 +162,7 @@ class _PartialReading(Reading):
             joined=joined,
             left=self.left,
             mark=self._position_as_mark(),
+            units=self._units(),
         )
 
     # --- whom to look at

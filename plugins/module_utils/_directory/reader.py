@@ -13,6 +13,8 @@ is not complete raises ReadError, and then there is no snapshot.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import itertools
 import re
@@ -284,6 +286,7 @@ class Reading:
         self.several: dict[str, set[str]] = {}  # folded name that is ambiguous -> keys of the users
         self.primary: list[dict[bytes, list[str]]] = [{} for dummy in preset.primary_group]
         self.user_side: dict[bytes, list[str]] = {}  # value of user_groups -> keys of users
+        self.unit_dns: dict[str, str] = {}  # DNs of the containers of those who have a body: one text for each
         self.at_home: dict[str, list[str]] = {}  # key of a container -> keys of users
 
         self.groups: dict[str, _Group] = {}
@@ -419,7 +422,41 @@ class Reading:
             foreign_sids=self.foreign_sids,
             whole_tree=self.whole,
             mark=self._position_as_mark(),
+            units=self._units(),
         )
+
+    # --- the container in which an entry lies, by whose key names are kept
+
+    def _unit_dn(self, dn: str) -> str:
+        above = dn_parent(dn)
+        return self.unit_dns.setdefault(above, above)
+
+    def _unit_dn_of_group(self, key: str, dn: str) -> str:
+        """Leave it out where the group is where it was: all groups are read, and most are as stored."""
+        return "" if self.digests.group_dns.get(key) == dn else self._unit_dn(dn)
+
+    def _units(self) -> dict[str, str]:
+        """Return {DN of a container: its stable key}; its DN in normal form where that cannot be read.
+
+        Not knowing a container makes nobody lose anything: it is another one than any that is known.
+        """
+        normal_forms = {dn: normal_dn(dn) for dn in self.unit_dns}
+        keys = {normal: self.nodes[normal] for normal in normal_forms.values() if normal in self.nodes}
+        missing = {normal: dn for dn, normal in normal_forms.items() if normal not in keys}
+        top = missing.pop(self.context_normal, None)
+        places = [(base, "one", tests) for base, tests in _below_parents(missing)]
+        places += [(top, "base", "(objectClass=*)")] if top else []
+        attribute = self.preset.container_key
+
+        def ask(base: str, scope: str, tests: str) -> None:
+            for dn, entry, _raw in search(self.session, base, scope, tests, (attribute,), missing_ok=True):
+                for value in entry.get(attribute.lower(), ())[:1]:
+                    keys[normal_dn(dn_text(dn))] = value_text(attribute, value)
+
+        for place in places:
+            with contextlib.suppress(changes.ReadFully):  # the account may not look there
+                changes.attempt(self.session, functools.partial(ask, *place))
+        return {dn: keys.get(normal) or "dn:" + normal for dn, normal in normal_forms.items()}
 
     # --- the mark
 
@@ -724,6 +761,7 @@ class Reading:
             user_groups=[],
             kept_values=[],
             members_digest=b"",
+            unit_dn=self._unit_dn_of_group(key, dn),
         )
 
     def _home(self, normal: str) -> str | None:
@@ -965,6 +1003,7 @@ class Reading:
             digest,
             self._known_as(entry),
             expires,
+            self._unit_dn(dn),
         )
 
     def _created(self, entry: Entry, dn: str) -> int:
@@ -1095,6 +1134,7 @@ class Reading:
             user_groups=[],
             kept_values=[],
             members_digest=b"",
+            unit_dn=self._unit_dn_of_group(key, dn),
         )
         primary = [self._primary_value(attribute, entry) for _of_user, attribute in preset.primary_group]
         group = self.groups[key] = _Group(record, primary, hashlib.sha256(raw).digest()[:_HASH])

@@ -19,7 +19,7 @@ import sqlite3
 from .._model import ROOT, name_key
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
-VERSION = 3
+VERSION = 4
 
 INDEX_OF_CLAIMS = "CREATE INDEX claims_user ON claims (user_id)"
 INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
@@ -57,6 +57,28 @@ _INCREMENTAL = (
     "ALTER TABLE users ADD COLUMN expires INTEGER",
     "CREATE INDEX users_expires ON users (expires) WHERE expires IS NOT NULL",
     "CREATE INDEX users_to_compare ON users (synchronization_id) WHERE digest = x''",
+)
+
+# By what names are kept from other units: the container (unit) in which an entry lies, the name that the directory has
+# for a group, and names whose records are no more. Such a row goes with the user group that it is in.
+_KEPT_NAMES = (
+    "ALTER TABLE users ADD COLUMN unit TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE user_groups ADD COLUMN unit TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE user_groups ADD COLUMN own_name TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE claims ADD COLUMN disabled TEXT",
+    "ALTER TABLE runs ADD COLUMN checked INTEGER NOT NULL DEFAULT 0",
+    """CREATE TABLE kept_names (
+        kind TEXT NOT NULL,
+        user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
+        name_key TEXT NOT NULL,
+        directory_id INTEGER NOT NULL REFERENCES directories,
+        key TEXT NOT NULL,
+        unit TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
+        PRIMARY KEY (kind, user_group_id, name_key)) WITHOUT ROWID""",
+    "CREATE INDEX kept_names_user_group ON kept_names (user_group_id)",
+    "CREATE INDEX kept_names_synchronization ON kept_names (synchronization_id)",
 )
 
 # Who left which user group: by the run run_id, having come by the run joined_by (NULL: nobody knows any more). With
@@ -166,6 +188,7 @@ _SCHEMA = (
     *_RUNS,
     *_HISTORY,
     *_INCREMENTAL,
+    *_KEPT_NAMES,
     "PRAGMA application_id = %d" % APPLICATION_ID,
     "PRAGMA user_version = %d" % VERSION,
 )
@@ -194,6 +217,10 @@ _UPGRADES = {
     2: (
         *_INCREMENTAL,
         "PRAGMA user_version = 3",
+    ),
+    3: (
+        *_KEPT_NAMES,
+        "PRAGMA user_version = 4",
     ),
 }
 

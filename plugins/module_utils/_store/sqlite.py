@@ -43,7 +43,7 @@ _IDLE_RUNS_KEPT = 1000
 
 _CACHE = 65536  # KiB; a first run of a million users takes no longer with it than with four times as much
 
-_ROWS_AT_ONCE = 50  # in one INSERT; with sixteen columns still below the 999 values that older SQLites take
+_ROWS_AT_ONCE = 50  # in one INSERT; with seventeen columns still below the 999 values that older SQLites take
 
 _NEW_USER = (
     "id",
@@ -62,6 +62,7 @@ _NEW_USER = (
     "attributes",
     "dn",
     "known_as",
+    "unit",
 )
 
 _decode = json.JSONDecoder().raw_decode
@@ -190,6 +191,9 @@ class _Group(NamedTuple):
     attributes: str
     dn: str
     digest: bytes
+    unit: str
+    own_name: str
+    extinct_since: int | None
 
 
 class _Tree:
@@ -233,6 +237,8 @@ class _Tree:
                 group.extinct,
                 _model.EncodedAttributes(group.attributes),
                 group.dn,
+                group.unit,
+                group.own_name,
             )
             for group in owned
         }
@@ -387,7 +393,7 @@ class Store:
         """Return the tree as it is now."""
         rows = self._rows(
             "SELECT id, parent_id, name, name_key, synchronization_id, key, extinct, attributes, dn,"
-            " digest FROM user_groups"
+            " digest, unit, own_name, extinct_since FROM user_groups"
         )
         return _Tree(rows, synchronization)
 
@@ -466,13 +472,14 @@ class Store:
             )
         )
         groups = self._rows(
-            "SELECT key, CASE WHEN :same THEN digest ELSE x'' END FROM user_groups"
-            " WHERE synchronization_id = :me AND extinct IS NULL",
+            "SELECT key, CASE WHEN :same THEN digest ELSE x'' END, CASE WHEN unit = '' THEN '' ELSE dn END"
+            " FROM user_groups WHERE synchronization_id = :me AND extinct IS NULL",
             {"me": me, "same": same},
         )
         return _model.Digests(
             users=users,
-            user_groups=dict(groups),
+            user_groups={key: digest for key, digest, _dn in groups},
+            group_dns={key: dn for key, _digest, dn in groups if dn},
             foreign_users=self._foreign_users(directory),
             others=self._written_by_others(me) if None in users.values() else {},
             selected=_from_json(selected),
@@ -614,7 +621,8 @@ class Store:
             and (snapshot.complete or group.extinct or key in snapshot.lost_user_groups)
         ]
         occupied = self._occupied(me, directory, ended, tree)
-        self._find_users(me, directory, snapshot, tree, target_id)
+        kept_names = self._kept_group_names(me, directory, tree, target_id, path)
+        kept_names.update(self._find_users(me, directory, snapshot, tree, target_id))
         users, ids = self._load_users(me, directory, snapshot, tree)
         lost = {
             number: reference
@@ -643,7 +651,57 @@ class Store:
             membership_count=self._count_members(me),
             extinct_membership_count=self._count_members_of(me, "g.synchronization_id = :me AND g.extinct IS NOT NULL"),
             user_count=0 if snapshot.complete else self._count_users(me),
+            groups_extinct_since={
+                group.key: group.extinct_since
+                for group in map(tree.groups.__getitem__, tree.owned.values())
+                if group.extinct and group.extinct_since is not None
+            },
+            kept_names=kept_names,
         )
+
+    def _kept_group_names(self, me: int, directory: int, tree: _Tree, target_id: int | None, path: str) -> dict:
+        """Return the names of user groups that are kept below the target and in owned groups: see StoredState. If the
+        target is another now, the names that were kept below the old one go there, those of users, too.
+        """
+        kept = self._kept_names(
+            "user_groups g CROSS JOIN kept_names k WHERE (g.id = ?1 OR g.synchronization_id = ?2)"
+            " AND k.kind = 'user_group' AND k.user_group_id = g.id",
+            (target_id, me),
+            directory,
+            tree,
+        )
+        moved = self._kept_names(
+            "synchronizations s CROSS JOIN kept_names k WHERE s.id = ?1 AND s.target_id IS NOT ?2"
+            " AND k.user_group_id = s.target_id AND k.synchronization_id = s.id",
+            (me, target_id),
+            directory,
+            tree,
+        )
+        kept.update(((kind, _model.path_reference(path), name), who) for (kind, _home, name), who in moved.items())
+        return kept
+
+    def _kept_user_names(self, directory: int, tree: _Tree) -> dict:
+        """Return the names of users that are kept in wanted_places: see StoredState."""
+        return self._kept_names(
+            "wanted_places w CROSS JOIN kept_names k WHERE k.kind = 'user' AND k.user_group_id = w.home_id"
+            " AND k.name_key = w.name_key",
+            (),
+            directory,
+            tree,
+        )
+
+    def _kept_names(self, which: str, parameters: tuple, directory: int, tree: _Tree) -> dict:
+        kept = {}
+        for kind, group, name, of_directory, key, unit, since in self._rows(
+            "SELECT DISTINCT k.kind, k.user_group_id, k.name_key, k.directory_id, k.key, k.unit, k.since FROM " + which,
+            parameters,
+        ):
+            if of_directory == directory:
+                who = _model.KeptName(key, unit, since)
+            else:
+                who = _model.KeptName("@", "", since)  # nobody here is of that directory
+            kept[kind, tree.reference(group), name] = who
+        return kept
 
     def _count_users(self, me: int) -> int:
         """Return how many users the synchronization claims that are not extinct."""
@@ -705,20 +763,23 @@ class Store:
                 occupied.setdefault(group.parent, set()).add("")
         return {missing[number]: frozenset(who) for number, who in occupied.items() if number in missing}
 
-    def _find_users(self, me, directory, snapshot, tree, target_id) -> None:
-        """Put into wanted_ids who may be concerned: by stable key, by place, by SID; and who is extinct."""
+    def _find_users(self, me, directory, snapshot, tree, target_id) -> dict:
+        """Put into wanted_ids who may be concerned: by stable key, by place, by SID; and who is extinct. Return the
+        names that are kept where somebody wants them.
+        """
         bodies = {key: user for key, user in snapshot.users.items() if user is not None}
-        if not self._row("SELECT 1 FROM users LIMIT 1"):
+        if not self._row("SELECT 1 FROM users LIMIT 1") and not self._row("SELECT 1 FROM kept_names LIMIT 1"):
             bodies = {}
+        homes = {
+            key: tree.owned.get(_model.node_of(user.home, snapshot, tree.owned), target_id)
+            for key, user in bodies.items()
+        }
         self._want("wanted_keys", ((key, directory, key) for keys in (bodies, snapshot.lost_users) for key in keys))
         self._want(
             "wanted_places",
-            (
-                (key, tree.owned.get(user.home, target_id), name_key(user.name))
-                for key, user in bodies.items()
-                if user.name
-            ),
+            ((key, homes[key], name_key(user.name)) for key, user in bodies.items() if user.name),
         )
+        kept = self._kept_user_names(directory, tree)
         self._want("wanted_sids", ((user.sid,) for user in bodies.values() if user.sid))
         self._run("DELETE FROM wanted_ids")
         self._run(
@@ -734,8 +795,9 @@ class Store:
             directory,
             snapshot,
             target_id,
-            {key: tree.owned.get(user.home, target_id) for key, user in bodies.items() if not user.name},
+            {key: homes[key] for key, user in bodies.items() if not user.name},
         )
+        return kept
 
     def _find_sitters(self, directory, snapshot, target_id, nameless) -> None:
         """Add to wanted_ids who sits where a user without a name may come to sit, or an extinct one who gives his up.
@@ -790,9 +852,23 @@ class Store:
             claims.setdefault(number, set()).add(synchronization)
         references = self._references_of_wanted_ids(directory, tree)
         users = {}
-        for number, writer, adopted, since, name, home, enabled, sid, extinct, attributes, dn, known_as in self._rows(
+        for (
+            number,
+            writer,
+            adopted,
+            since,
+            name,
+            home,
+            enabled,
+            sid,
+            extinct,
+            attributes,
+            dn,
+            known_as,
+            unit,
+        ) in self._rows(
             "SELECT u.id, u.synchronization_id, u.adopted, u.extinct_since, u.name, u.home_id, u.enabled, u.sid,"
-            " u.extinct, u.attributes, u.dn, u.known_as FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+            " u.extinct, u.attributes, u.dn, u.known_as, u.unit FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
         ):
             claimed_by = claims.get(number, set())
             # A record whose giver has no claim on it belongs to the next who claims it: now, or by this snapshot.
@@ -809,8 +885,10 @@ class Store:
                     dn,
                     me in claimed_by,
                     known_as,
+                    unit,
                 ),
                 given=writer == me or claims_it and writer not in claimed_by,
+                taken_over=writer != me and references[number][:1] not in "@#",
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
                 extinct_since=since,
@@ -974,6 +1052,7 @@ class Store:
         self._keep_memberships(work, tree)
         self._tell_others(work)
         self._put_aside(work)
+        self._write_kept_names(work, old_target, target)
         self._write_user_groups(work)
         self._write_users(work)
         self._many(
@@ -988,6 +1067,7 @@ class Store:
         elif old_target not in (None, target):
             self._remove_old_target(old_target, plan.collisions)
         self._forget_old_runs(work, run["history_days"])
+        self._forget_kept_names(work, max(run["history_days"], run.get("name_reuse_days", 0)))
         self._trees.clear()
 
     def _bind(self, plan, run, target: int) -> tuple:
@@ -1086,6 +1166,29 @@ class Store:
             ),
         )
 
+    def _write_kept_names(self, work: _Work, old_target: int | None, target: int) -> None:
+        """Note which names are kept from others, and which no longer. They go where the tree goes."""
+        if old_target not in (None, target):
+            self._run(
+                "UPDATE OR REPLACE kept_names SET user_group_id = ? WHERE user_group_id = ? AND synchronization_id = ?",
+                (target, old_target, work.me),
+            )
+        kept = {
+            (kind, work.groups[reference], name): who
+            for (kind, reference, name), who in work.plan.bookkeeping.kept_names.items()
+            if reference in work.groups
+        }
+        self._many("DELETE FROM kept_names WHERE kind = ? AND user_group_id = ? AND name_key = ?", kept)
+        self._many(
+            "INSERT INTO kept_names (kind, user_group_id, name_key, directory_id, key, unit, since,"
+            " synchronization_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (*place, work.directory, who.reference, who.unit, who.since, work.me)
+                for place, who in kept.items()
+                if who is not None
+            ),
+        )
+
     def _write_user_groups(self, work: _Work) -> None:
         digests = work.plan.bookkeeping.group_digests
         new_id = self._next_id("user_groups")
@@ -1100,12 +1203,13 @@ class Store:
                 changed.append(row + (work.groups[change.key],))
         self._many(
             "INSERT INTO user_groups (id, synchronization_id, key, digest, run_id, name, name_key, parent_id,"
-            " extinct, extinct_since, attributes, dn) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " extinct, extinct_since, attributes, dn, unit, own_name)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             new,
         )
         self._many(
             "UPDATE user_groups SET name = ?, name_key = ?, parent_id = ?, extinct = ?,"
-            " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ? WHERE id = ?",
+            " extinct_since = coalesce(extinct_since, ?), attributes = ?, dn = ?, unit = ?, own_name = ? WHERE id = ?",
             changed,
         )
         self._many(
@@ -1174,7 +1278,7 @@ class Store:
         self._many(
             "UPDATE users SET name = ?1, name_key = ?2, home_id = ?3, enabled = ?4, sid = ?5, extinct = ?6,"
             " extinct_since = CASE WHEN enabled > ?4 THEN ?7 ELSE coalesce(extinct_since, ?7) END,"
-            " attributes = ?8, dn = ?9, known_as = ?10 WHERE id = ?11",
+            " attributes = ?8, dn = ?9, known_as = ?10, unit = ?11 WHERE id = ?12",
             changed,
         )
         self._many(
@@ -1284,12 +1388,12 @@ class Store:
         notes = work.plan.bookkeeping
         new = {change.key for change in work.plan.user_groups if change.before is None}
         self._many(
-            "UPDATE users SET dn = ?, known_as = ? WHERE id = ?",
-            ((dn, known_as, work.users.get(reference)) for reference, (dn, known_as) in notes.user_dns.items()),
+            "UPDATE users SET dn = ?, known_as = ?, unit = ? WHERE id = ?",
+            ((*noted, work.users.get(reference)) for reference, noted in notes.user_dns.items()),
         )
         self._many(
-            "UPDATE user_groups SET dn = ? WHERE id = ?",
-            ((dn, work.groups.get(key)) for key, dn in notes.group_dns.items()),
+            "UPDATE user_groups SET dn = ?, unit = ?, own_name = ? WHERE id = ?",
+            ((*noted, work.groups.get(key)) for key, noted in notes.group_dns.items()),
         )
         self._many(
             "UPDATE user_groups SET digest = ? WHERE id = ?",
@@ -1410,6 +1514,12 @@ class Store:
             "DELETE FROM runs WHERE synchronization_id = ?1 AND NOT changed AND id < (SELECT id FROM runs"
             " WHERE synchronization_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
             (work.me, _IDLE_RUNS_KEPT),
+        )
+
+    def _forget_kept_names(self, work: _Work, days: int) -> None:
+        """Remove those that are kept from nobody any more; not at once, for the next run may keep names for longer."""
+        self._run(
+            "DELETE FROM kept_names WHERE synchronization_id = ? AND since < ?", (work.me, work.time - days * 86400)
         )
 
     def _forget(self, work: _Work, target: int) -> None:
@@ -1682,6 +1792,7 @@ def _group_ids(plan, tree) -> dict:
     """Return {reference: id} of the stored user groups that the plan refers to; all owned ones are among them."""
     references = {record.parent for change in plan.user_groups for record in change[1:] if record}
     references.update(change.after.home for change in plan.users if change.after)
+    references.update(reference for _kind, reference, _name in plan.bookkeeping.kept_names)
     references.update(
         reference for change in plan.memberships for reference in change.user_groups_added + change.user_groups_removed
     )
@@ -1743,6 +1854,8 @@ def _group_row(work, change) -> tuple:
         work.time if after.extinct else None,
         _model.text_of(after.attributes),
         after.dn,
+        after.unit,
+        after.own_name,
     )
 
 
@@ -1758,4 +1871,5 @@ def _user_row(work, after) -> tuple:
         _model.text_of(after.attributes),
         after.dn,
         after.known_as,
+        after.unit,
     )
