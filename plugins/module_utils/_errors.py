@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ._model import printable
+from ._printable import printable
 
 _LONGEST_QUOTE = 1000  # characters
 _LONGEST_SENTENCE, _LONGEST_END = 6000, 1000

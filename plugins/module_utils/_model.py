@@ -29,8 +29,6 @@ from typing import (
     Union,
 )
 
-from ._printable import printable as printable  # of the words that all parts may use
-
 ROOT = "All"  # the root of the tree of user groups
 
 GONE = "gone"  # nowhere in the directory

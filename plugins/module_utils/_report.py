@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from . import _model
 from ._model import path_of
+from ._printable import printable
 
 # What members of groups can be besides users, user groups and values that lead nowhere: counted.
 OTHER_MEMBERS = ("computers", "contacts", "out_of_scope", "well_known_identities")
@@ -474,4 +475,4 @@ def _fields(record):
 
 
 def _text(lines):
-    return "".join(_model.printable(line) + "\n" for line in lines)
+    return "".join(printable(line) + "\n" for line in lines)

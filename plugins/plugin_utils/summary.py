@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment
 
-from ..module_utils._model import printable, split_path
+from ..module_utils._model import split_path
+from ..module_utils._printable import printable
 
 VERBS = {
     "user_groups": ("created", "renamed", "moved", "updated", "members", "extinct", "deleted", "affected", "unchanged"),

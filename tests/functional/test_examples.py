@@ -474,8 +474,8 @@ def roles(server):
 
 def grants(server):
     return {
-        (group, user)
-        for group, user in server.rows(
+        tuple(row)
+        for row in server.rows(
             "SELECT to_json(g.rolname::text), to_json(u.rolname::text) FROM pg_auth_members m"
             " JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member WHERE g.rolname !~ '^pg_'"
         )

@@ -108,13 +108,13 @@ def test_directory_and_store_do_not_know_each_other():
 
 
 @pytest.mark.parametrize("name", ["_limits.py", "_plan.py", "_report.py"])
-def test_the_pure_parts_import_only_the_model(name):
+def test_the_pure_parts_import_only_the_model_and_what_makes_text_printable(name):
     path = MODULE_UTILS / name
 
     def is_forbidden(imported: str) -> bool:
         if is_of_python(imported) or imported == "plugins.module_utils":
             return False
-        return not under(imported, "plugins.module_utils._model")
+        return not under(imported, "plugins.module_utils._model", "plugins.module_utils._printable")
 
     assert breaking([path], is_forbidden) == []
 

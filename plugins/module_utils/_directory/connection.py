@@ -526,8 +526,8 @@ def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, er
 
 def _timed_out(address: ServerAddress, deadline: _Deadline) -> _TimedOut:
     return _TimedOut(
-        "timeout: %s did not answer within %.3g seconds: check the way to the server, or raise timeout"
-        % (address, deadline.seconds)
+        "timeout: %s did not answer within %g seconds: check the way to the server, or raise timeout"
+        % (address, round(deadline.seconds, 1))
     )
 
 

@@ -140,11 +140,7 @@ def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection
 
 
 def _check_as_committed(path: str) -> None:
-    try:
-        connection = sqlite_file.connect(path, "mode=ro")
-    except sqlite3.Error as error:
-        raise sqlite_file.cannot_be_read(path, error) from error
-    with contextlib.closing(connection):
+    with contextlib.closing(sqlite_file.connect(path, "mode=ro")) as connection:
         sqlite_file.check(connection, path)
 
 

@@ -48,9 +48,15 @@ class StoreChanged(StoreError):
 
 
 def connect(path: str, parameters: str, wait: float = 0) -> sqlite3.Connection:
-    """Return a connection that begins no transaction by itself. ``parameters`` are those of SQLite's URI."""
+    """Return a connection that begins no transaction by itself. ``parameters`` are those of SQLite's URI.
+
+    Raises StoreError if the file cannot be opened: somebody may have taken it away since it was looked at.
+    """
     uri = "file:%s?%s" % (quote(path), parameters)
-    connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
+    try:
+        connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None)
+    except sqlite3.Error as error:
+        raise cannot_be_read(path, error) from error
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
