@@ -245,6 +245,7 @@ class Snapshot(NamedTuple):
     joined: dict[str, list[str]] = {}  # user group whose list was not read -> users who are among its members now
     left: dict[str, list[str]] = {}  # likewise: users who are not
     mark: Mark | None = None  # None: there is nothing to which a next read could refer
+    state_by: str = ""  # by what it is told whether a user is enabled: another text, where by other attributes
     units: dict[str, str] = {}  # User.unit_dn and UserGroup.unit_dn -> stable key of that container
 
 
@@ -268,7 +269,9 @@ class Digests(NamedTuple):
     selected: dict[str, str]  # Snapshot.selected of the last applied run
     # Stable keys of users -> those of the owned user groups that have any of them as a member. None: it cannot be told.
     listing: Callable[[Iterable[str]], set[str]] | None = None
-    others: dict[str, tuple[str, str]] = {}  # users of digest None: stable key -> DN and names as stored
+    # Users of digest None: stable key -> DN and names as stored, whether the record is enabled, and whether this
+    # synchronization last said that the directory disables the user.
+    others: dict[str, tuple[str, str, bool, bool]] = {}
     dns: Callable[[Iterable[str]], dict[str, str]] = _no_dns  # stable keys of users and user groups -> DNs as stored
     group_dns: dict[str, str] = {}  # user groups whose container is known: stable key -> DN as stored
 
@@ -300,6 +303,8 @@ class StoredUser(NamedTuple):
     adopted: bool  # made by hand once, then merged: released on extinction, not deleted
     extinct_since: int | None = None  # seconds since 1970; where extinction disabled the record, since when that is so
     taken_over: bool = False  # another synchronization wrote the record until now, or writes it
+    # Another synchronization that has the user in scope, and tells states by other attributes, last saw it disabled.
+    disabled_by_others: bool = False
 
 
 class UserGroupRecord(NamedTuple):
@@ -572,6 +577,9 @@ class Bookkeeping(NamedTuple):
     listed_as: dict[tuple[str, str], str]  # (group key, member reference) -> values it is listed as: joined by KNOWN_AS
     user_expires: dict[str, int | None] = {}  # reference -> see User
     also_listed_as: dict[tuple[str, str], list[str]] = {}  # likewise, beside those that are stored
+    # Users whom another synchronization writes -> whether this one sees that the directory disables them.
+    said_disabled: dict[str, bool] = {}
+    state_by: str = ""  # see Snapshot
     # As StoredState.kept_names. None: who has the name now is who it is kept for from then on.
     kept_names: dict[tuple[str, str, str], KeptName | None] = {}
 

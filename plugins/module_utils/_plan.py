@@ -290,15 +290,15 @@ def _plan_users(settings, snapshot, state, target, now, kept):
     wanted, ignored = {}, 0
     for key, user in bodies.items():
         stored = state.users.get(key)
-        if stored is not None and not stored.given:
-            after[key] = stored.record._replace(claimed=True)
+        if stored is not None and not stored.given:  # whoever sees it may disable, and only who writes may enable
+            after[key] = stored.record._replace(claimed=True, enabled=stored.record.enabled and user.enabled)
         elif stored is None and settings.ignore_disabled_users and not user.enabled:
             ignored += 1
         elif user.name or stored is not None:
             wanted[key] = _model.UserRecord(
                 user.name or stored.record.name,
                 _model.node_of(user.home, snapshot, state.user_groups) or target,
-                user.enabled,
+                user.enabled and not (stored is not None and stored.disabled_by_others),
                 user.sid,
                 None,
                 user.attributes,
@@ -709,8 +709,16 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
                 _model.Collision("user_group", record.name, path_of(record.parent, groups), record.dn, reason)
             )
 
+    said_disabled = {
+        key: not user.enabled
+        for key, user in snapshot.users.items()
+        if user is not None and key in state.users and not state.users[key].given
+    }
     bookkeeping = _model.Bookkeeping(
-        {}, {}, {}, {}, {}, {}, {}, _kept_names(state, groups, users, kept_groups, kept_users)
+        *({}, {}, {}, {}, {}, {}, {}),
+        said_disabled=said_disabled,
+        state_by=snapshot.state_by,
+        kept_names=_kept_names(state, groups, users, kept_groups, kept_users),
     )
     memberships = _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping)
     return _model.Plan(

@@ -29,7 +29,7 @@ from .._model import GONE, Digests, Directory, Mark, Snapshot, Unresolved, UserG
 from . import changes
 from .changes import MANY, ReadFully
 from .connection import Session
-from .presets import Entry, Preset, any_of, keys_of, value_text
+from .presets import Entry, Preset, any_of, keys_of, state_by, value_text
 from .reader import (
     _AMBIGUOUS,
     _GROUPS_A_PAGE,
@@ -163,6 +163,7 @@ class _PartialReading(Reading):
             left=self.left,
             mark=self._position_as_mark(),
             units=self._units(),
+            state_by=state_by(self.preset),
         )
 
     # --- whom to look at

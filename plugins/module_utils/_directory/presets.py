@@ -480,6 +480,11 @@ def user_enabled(preset: Preset, attributes: Entry, now: int) -> bool:
     return True
 
 
+def state_by(preset: Preset) -> str:
+    """Return by what it is told whether a user is enabled: who reads the same attributes cannot disagree for long."""
+    return " ".join(sorted(preset.state)) or "nothing"
+
+
 # These disable a user when their time has come: before all times or after all times the answer may be another.
 _EXPIRING = ("accountExpires", "shadowExpire")
 _BEFORE_ALL, _AFTER_ALL = 0, 1 << 63

@@ -45,6 +45,7 @@ from .presets import (
     keys_of,
     name_problem,
     name_reader,
+    state_by,
     state_expires,
     state_is_lasting,
     text_of,
@@ -423,6 +424,7 @@ class Reading:
             whole_tree=self.whole,
             mark=self._position_as_mark(),
             units=self._units(),
+            state_by=state_by(self.preset),
         )
 
     # --- the container in which an entry lies, by whose key names are kept
@@ -928,16 +930,24 @@ class Reading:
             self.came_again[key] = (dn, {name: entry.get(name, []) for name, _header in self.listed_by}, home)
         if stored is None and self._is_known_otherwise(key, dn, entry):
             self.otherwise.add(key)
-        if stored == digest or stored is None and key not in self.otherwise:
+        if stored == digest or stored is None and key not in self.otherwise and self._is_said_already(key, enabled):
             users[key] = None
         else:
             users[key] = self._user(key, dn_text(dn), entry, home, enabled, digest)
         self._list_user(key, dn, entry, home)
         return key
 
+    def _is_said_already(self, key: str, enabled: bool) -> bool:
+        """Return whether there is nothing to say of the state of a user whom another synchronization writes.
+
+        This one may disable the record, and must not enable it; but it takes back what it said.
+        """
+        _dn, _names, record_is_enabled, said_disabled = self.digests.others.get(key, ("", "", True, False))
+        return not said_disabled if enabled else said_disabled and not record_is_enabled
+
     def _is_known_otherwise(self, key: str, dn: bytes, entry: Entry) -> bool:
         """Return whether another synchronization has not yet written, or not any more, how lists know this user."""
-        its_dn, its_names = self.digests.others.get(key, ("", ""))
+        its_dn, its_names, *_state = self.digests.others.get(key, ("", ""))
         if self.members_by == "dn":
             return its_dn != dn_text(dn)
         return self.members_by == "name" and not set(map(_folded, entry.get(self.listed_name, ()))).issubset(

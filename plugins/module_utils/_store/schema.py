@@ -65,8 +65,6 @@ _KEPT_NAMES = (
     "ALTER TABLE users ADD COLUMN unit TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE user_groups ADD COLUMN unit TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE user_groups ADD COLUMN own_name TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE claims ADD COLUMN disabled TEXT",
-    "ALTER TABLE runs ADD COLUMN checked INTEGER NOT NULL DEFAULT 0",
     """CREATE TABLE kept_names (
         kind TEXT NOT NULL,
         user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
@@ -79,6 +77,16 @@ _KEPT_NAMES = (
         PRIMARY KEY (kind, user_group_id, name_key)) WITHOUT ROWID""",
     "CREATE INDEX kept_names_user_group ON kept_names (user_group_id)",
     "CREATE INDEX kept_names_synchronization ON kept_names (synchronization_id)",
+)
+
+# By what attributes a synchronization that does not write a user last saw him disabled. Who writes him looks again when
+# nobody says so any more.
+_STATES = (
+    "ALTER TABLE claims ADD COLUMN disabled TEXT",
+    """CREATE TRIGGER claims_end AFTER DELETE ON claims WHEN old.disabled IS NOT NULL BEGIN
+    UPDATE users SET digest = x'' WHERE id = old.user_id;
+    END""",
+    "ALTER TABLE runs ADD COLUMN checked INTEGER NOT NULL DEFAULT 0",
 )
 
 # Who left which user group: by the run run_id, having come by the run joined_by (NULL: nobody knows any more). With
@@ -189,6 +197,7 @@ _SCHEMA = (
     *_HISTORY,
     *_INCREMENTAL,
     *_KEPT_NAMES,
+    *_STATES,
     "PRAGMA application_id = %d" % APPLICATION_ID,
     "PRAGMA user_version = %d" % VERSION,
 )
@@ -220,6 +229,7 @@ _UPGRADES = {
     ),
     3: (
         *_KEPT_NAMES,
+        *_STATES,
         "PRAGMA user_version = 4",
     ),
 }

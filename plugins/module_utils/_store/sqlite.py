@@ -486,10 +486,10 @@ class Store:
     def _written_by_others(self, me: int) -> dict:
         """Return what `Digests.others` has."""
         return {
-            key: (dn, names)
-            for key, dn, names in self._rows(
-                "SELECT u.key, u.dn, " + _NAMES + " FROM claims c CROSS JOIN users u WHERE c.synchronization_id = ?1"
-                " AND u.id = c.user_id AND u.synchronization_id IS NOT ?1",
+            key: (dn, names, bool(enabled), bool(said_disabled))
+            for key, dn, names, enabled, said_disabled in self._rows(
+                "SELECT u.key, u.dn, " + _NAMES + ", " + _STATES + " FROM claims c CROSS JOIN users u"
+                " WHERE c.synchronization_id = ?1 AND u.id = c.user_id AND u.synchronization_id IS NOT ?1",
                 (me,),
             )
         }
@@ -842,10 +842,14 @@ class Store:
     def _load_users(self, me, directory, snapshot, tree) -> tuple:
         """Return the users in wanted_ids, and {reference: id} of them."""
         claims: dict = {}
-        for number, synchronization in self._rows(
-            "SELECT c.user_id, c.synchronization_id FROM wanted_ids w CROSS JOIN claims c WHERE c.user_id = w.id"
+        disabled_by_others = set()
+        for number, synchronization, disabled in self._rows(
+            "SELECT c.user_id, c.synchronization_id, c.disabled FROM wanted_ids w CROSS JOIN claims c"
+            " WHERE c.user_id = w.id"
         ):
             claims.setdefault(number, set()).add(synchronization)
+            if synchronization != me and disabled not in (None, snapshot.state_by):
+                disabled_by_others.add(number)
         references = self._references_of_wanted_ids(directory, tree)
         users = {}
         for (
@@ -884,6 +888,7 @@ class Store:
                     unit,
                 ),
                 given=writer == me or claims_it and writer not in claimed_by,
+                disabled_by_others=number in disabled_by_others,
                 taken_over=writer != me and references[number][:1] not in "@#",
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -1240,6 +1245,8 @@ class Store:
                 )
             if change.released:
                 released.append((number,))
+            elif change.reference in work.plan.bookkeeping.said_disabled:
+                pass  # another one writes it
             elif change.adopts or change.after.claimed and change.before._replace(claimed=True) != change.after:
                 written[number] = b""
             elif change.before.claimed and change.after.extinct:
@@ -1314,6 +1321,7 @@ class Store:
             "UPDATE users SET synchronization_id = ?, digest = ? WHERE id = ?",
             ((work.me, digest, number) for number, digest in written.items()),
         )
+        self._write_states(work)
         expires: dict[int, int | None] = {number: None for (number,) in released}
         expires.update(
             (work.users[reference], when)
@@ -1323,6 +1331,22 @@ class Store:
         self._many(
             "UPDATE users SET expires = ?1 WHERE id = ?2 AND expires IS NOT ?1",
             ((when, number) for number, when in expires.items()),
+        )
+
+    def _write_states(self, work: _Work) -> None:
+        """Note of whom others write whether this synchronization sees them disabled. Who writes such a user compares it
+        in its next run, for it alone may enable it.
+        """
+        notes = work.plan.bookkeeping
+        said = {
+            work.users[reference]: notes.state_by if disabled else None
+            for reference, disabled in notes.said_disabled.items()
+            if reference in work.users
+        }
+        self._many("UPDATE users SET digest = x'' WHERE id = ?", ((number,) for number in said))
+        self._many(
+            "UPDATE claims SET disabled = ?1 WHERE synchronization_id = ?2 AND user_id = ?3",
+            ((text, work.me, number) for number, text in said.items()),
         )
 
     def _write_memberships(self, work: _Work) -> None:
@@ -1578,6 +1602,7 @@ class Store:
 
 
 _NAMES = "u.name || char(31) || u.known_as"  # KNOWN_AS
+_STATES = "u.enabled, c.disabled IS NOT NULL"  # of a record, and as a claim on it says
 _OWN_DN = "CASE WHEN u.synchronization_id = :me THEN u.dn ELSE '' END"
 
 
@@ -1602,12 +1627,18 @@ class Known:
         """Return {stable key: (digest as in Digests, DN, and what Digests.others has)}."""
         self._store._want("wanted_keys", ((key, self._directory, key) for key in keys))
         return {
-            key: (digest, own_dn, (dn, names))
-            for key, digest, dn, names, own_dn in self._store._rows(
+            key: (digest, own_dn, (dn, names, bool(enabled), bool(said_disabled)))
+            for key, digest, dn, names, own_dn, enabled, said_disabled in self._store._rows(
                 "SELECT u.key, CASE WHEN u.synchronization_id = :me THEN CASE WHEN :same THEN u.digest ELSE x'' END"
                 " WHEN EXISTS (SELECT 1 FROM claims o WHERE o.user_id = u.id"
                 "              AND o.synchronization_id = u.synchronization_id) THEN NULL ELSE x'' END,"
-                " u.dn, " + _NAMES + ", " + _OWN_DN + " FROM wanted_keys w CROSS JOIN users u CROSS JOIN claims c"
+                " u.dn, "
+                + _NAMES
+                + ", "
+                + _OWN_DN
+                + ", "
+                + _STATES
+                + " FROM wanted_keys w CROSS JOIN users u CROSS JOIN claims c"
                 " WHERE u.directory_id = w.directory_id AND u.key = w.key AND u.extinct IS NULL"
                 " AND c.synchronization_id = :me AND c.user_id = u.id",
                 {"me": self._me, "same": self._same},
@@ -1644,6 +1675,11 @@ class Known:
         rows += self._store._rows(
             "SELECT key FROM users WHERE expires <= ? AND synchronization_id = ?"
             " AND extinct IS NULL AND key IS NOT NULL",
+            (now, self._me),
+        )
+        rows += self._store._rows(  # whom another one writes, and has not disabled yet
+            "SELECT u.key FROM users u CROSS JOIN claims c WHERE u.expires <= ?1 AND u.synchronization_id IS NOT ?2"
+            " AND u.enabled AND u.extinct IS NULL AND c.synchronization_id = ?2 AND c.user_id = u.id",
             (now, self._me),
         )
         if self._store._row(
@@ -1805,7 +1841,7 @@ def _user_references(plan) -> set:
     references.update(change.adopts for change in plan.users if change.adopts)
     for change in plan.memberships:
         references.update(change.users_added, change.users_removed)
-    references.update(plan.bookkeeping.user_digests, plan.bookkeeping.user_dns)
+    references.update(plan.bookkeeping.user_digests, plan.bookkeeping.user_dns, plan.bookkeeping.said_disabled)
     references.update(member for dummy, member in (*plan.bookkeeping.listed_as, *plan.bookkeeping.also_listed_as))
     return references
 
