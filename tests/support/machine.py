@@ -127,7 +127,9 @@ def _install(root: Path) -> None:
         command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
         # The settings stay, and so do the lists of packages.
         command += [f"--aptopt={settings.name}", "--skip=cleanup/apt/lists"]
-        run([*command, SUITE, str(root), *_mirror()], seconds=3000)
+        # Settings of this Python would be those of the system's, which compiles its modules when they are installed.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        run([*command, SUITE, str(root), *_mirror()], seconds=3000, env=environment)
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
 
 
