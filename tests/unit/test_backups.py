@@ -181,17 +181,17 @@ def test_a_copy_that_somebody_looks_at(path):
 
 
 def test_a_check_that_cannot_open_the_store_is_said_and_hides_nothing_else(path, monkeypatch):
-    def cannot(*_given):
+    def cannot(*_given, **_options):
         raise sqlite3.OperationalError("unable to open database file")
 
     first_run(path)
     with open_store(str(path)) as store, monkeypatch.context() as patch:
-        patch.setattr(sqlite_file, "connect", cannot)
+        patch.setattr(sqlite_file.sqlite3, "connect", cannot)
         store.begin_check()
         with pytest.raises(StoreError, match=r"^store: .* cannot be read \(unable to open database file\): "):
             store.end_check()
     with pytest.raises(RuntimeError, match="another"), open_store(str(path)) as store, monkeypatch.context() as patch:
-        patch.setattr(sqlite_file, "connect", cannot)
+        patch.setattr(sqlite_file.sqlite3, "connect", cannot)
         store.begin_check()
         raise RuntimeError("another")
     assert [each.name for each in path.parent.iterdir()] == ["users.db"]
