@@ -551,7 +551,9 @@ def test_a_primary_group_by_sid_that_is_hidden(place):
 def test_a_sid_that_is_hidden(place):
     """By it, a group of another directory knows the user: see test_several_domains."""
     options = {"ldap_parameters": {"preset": "openldap_samba"}}
-    place.modify(someone("ann", "openldap_samba"))
+    # A SID counts only if it is of the domain that the directory names.
+    domain = "dn: sambaDomainName=OLD,%s\nobjectClass: sambaDomain\nsambaDomainName: OLD\nsambaSID: S-1-5-21-1-2-3\n\n"
+    place.modify(domain % BASE + someone("ann", "openldap_samba"))
     place.run(**options)
     before = place.rows("SELECT name, sid FROM users")
     assert before == [("ann", "S-1-5-21-1-2-3-1")]

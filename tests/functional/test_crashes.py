@@ -63,7 +63,7 @@ PERMITTED = {
 }
 
 
-VARYING = ("time", "seconds", "extinct_since", "settings", "settings_digest", "mark")  # a mark has times in it
+VARYING = ("time", "seconds", "since", "extinct_since", "settings", "settings_digest", "mark")  # a mark has times in it
 
 
 def essence(path):
