@@ -345,22 +345,26 @@ def linux(directory, collections_path, tmp_path):
 
 @contextmanager
 def running(program, *, uid, euid=None):
-    """A process of another user."""
-    process = subprocess.Popen(
-        ["setpriv", f"--ruid={uid}", f"--euid={euid or uid}", "--clear-groups", "--regid=65534", *program],
-        stdin=subprocess.DEVNULL,
-    )
+    """A process of another user, that ends with this one at the latest."""
+    rights = [f"--ruid={uid}", f"--euid={euid or uid}", "--clear-groups", "--regid=65534", "--pdeathsig=KILL"]
+    process = subprocess.Popen(["setpriv", *rights, *program], stdin=subprocess.PIPE)
     reaper = threading.Thread(target=process.wait)  # or it would be there as a zombie
     reaper.start()
     try:
         yield process
     finally:
         process.kill()
+        process.stdin.close()
         reaper.join()
 
 
 STUBBORN = [sys.executable, "-c", "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 15)]; signal.pause()"]
-RESTLESS = [sys.executable, "-c", "import os\nwhile os.fork() == 0: pass"]
+# A process that is another one all the time, until its standard input ends.
+RESTLESS = [
+    sys.executable,
+    "-c",
+    "import os, select\nwhile not os.fork() and not select.select([0], [], [], 0)[0]: pass",
+]
 
 HOSTILE_NAMES = [
     *("docker", "sudo", "nobody", "from-directory", "postgres", "root\n", "eve\nroot:x:0:0::/:/bin/sh"),
