@@ -359,11 +359,12 @@ def running(program, *, uid, euid=None):
 
 
 STUBBORN = [sys.executable, "-c", "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 15)]; signal.pause()"]
-# A process that is another one all the time, until its standard input ends.
+# A process that is another one every few milliseconds, until its standard input ends. Without a pause it would use up
+# the numbers of processes, because whoever collects the dead is slower.
 RESTLESS = [
     sys.executable,
     "-c",
-    "import os, select\nwhile not os.fork() and not select.select([0], [], [], 0)[0]: pass",
+    "import os, select\nwhile not os.fork() and not select.select([0], [], [], 0.005)[0]: pass",
 ]
 
 HOSTILE_NAMES = [
