@@ -359,14 +359,6 @@ def running(program, *, uid, euid=None):
 
 
 STUBBORN = [sys.executable, "-c", "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 15)]; signal.pause()"]
-# A process that is another one every few milliseconds, until its standard input ends. Without a pause it would use up
-# the numbers of processes, because whoever collects the dead is slower.
-RESTLESS = [
-    sys.executable,
-    "-c",
-    "import os, select\nwhile not os.fork() and not select.select([0], [], [], 0.005)[0]: pass",
-]
-
 HOSTILE_NAMES = [
     *("docker", "sudo", "nobody", "from-directory", "postgres", "root\n", "eve\nroot:x:0:0::/:/bin/sh"),
     *("-rf", "..", "../etc", "x:0:0", "e\x1b]0;ve", "Über", "u\u202eser", "long" * 9, "{{ 7 * 7 }}", "a b", "$(id)"),
@@ -434,7 +426,7 @@ def test_linux_accounts(linux, directory):
             dry.returncode == 0 and "bob" in linux.lines("passwd") and of_bob[0].poll() is None and remains[0].exists()
         ), dry.stdout
 
-        stack.enter_context(running(RESTLESS, uid=bob))
+        stack.enter_context(running(STUBBORN, uid=bob))
         done = linux.play()
         assert done.returncode != 0 and "Not done: zoe. " in done.stdout, done.stdout
         assert subprocess.run(["pgrep", "-u", str(bob)], check=False).returncode == 1
