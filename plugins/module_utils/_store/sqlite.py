@@ -23,8 +23,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .. import _model
+from .._errors import SynchronizationError
 from .._model import name_key
-from . import backups, schema, sqlite_file
+from . import backups, damage, schema, sqlite_file
 from .sqlite_file import StoreError, check_writable
 
 __all__ = ["Store", "StoreError", "check_writable", "look", "open_store"]
@@ -109,9 +110,13 @@ def look(path: str) -> Store:
         elif schema.is_old(connection):
             connection = sqlite_file.into_memory(connection)
             schema.upgrade(connection)
-    except BaseException:
+    except BaseException as error:
         if connection is not None:
             connection.close()
+        if isinstance(error, sqlite3.OperationalError):  # of the system rather than of the file
+            raise sqlite_file.cannot_be_read(path, error) from error
+        if isinstance(error, (sqlite3.Error, UnicodeError)):
+            raise sqlite_file.damaged(path, error) from error
         raise
     return Store(connection, path, leave)
 
@@ -139,9 +144,9 @@ def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection
     return connection
 
 
-def _check_as_committed(path: str) -> None:
+def _check_as_committed(path: str, whole: bool) -> None:
     with contextlib.closing(sqlite_file.connect(path, "mode=ro")) as connection:
-        sqlite_file.check(connection, path)
+        sqlite_file.check(connection, path, whole)
 
 
 def _not_written(path: str, error: Exception) -> StoreError:
@@ -165,6 +170,8 @@ def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
         return True
     if application != schema.APPLICATION_ID:
         raise StoreError("store: '%s' is a database of another program: name another file" % path)
+    if version < 1:
+        raise sqlite_file.damaged(path, "it has no schema version")
     if version > schema.VERSION:
         raise StoreError(
             "store: '%s' has schema version %d and this collection knows versions up to %d: update the "
@@ -207,6 +214,8 @@ class _Tree:
         while number is not None and number not in self._paths:
             above.append(self.groups[number])
             number = self.groups[number].parent
+            if len(above) > len(self.groups):
+                raise ValueError("a user group lies in itself")
         path = self._paths.get(number)
         for group in reversed(above):
             path = self._paths[group.id] = group.name if path is None else _model.join_path(path, group.name)
@@ -225,7 +234,8 @@ class _Tree:
 
     def records(self) -> dict:
         """Return {stable key: record} of the owned user groups."""
-        owned = map(self.groups.__getitem__, self.owned.values())
+        self._refuse_rings()
+        owned = [self.groups[number] for number in self.owned.values()]
         return {
             group.key: _model.UserGroupRecord(
                 group.name,
@@ -238,6 +248,19 @@ class _Tree:
             )
             for group in owned
         }
+
+    def _refuse_rings(self) -> None:
+        """Raise ValueError if a user group lies in itself, as only damage makes one: else no way upwards would end."""
+        sound: set[int | None] = {None}
+        for number in self.groups:
+            way: list[int] = []
+            above: int | None = number
+            while above not in sound:
+                way.append(above)
+                above = self.groups[above].parent
+                if len(way) > len(self.groups):
+                    raise ValueError("a user group lies in itself")
+            sound.update(way)
 
     def find(self, names: list) -> tuple:
         """Return the ids of the user groups along the path, as far as they exist."""
@@ -289,14 +312,28 @@ class Store:
         self._leave = leave
         self._committed = False
         self._trees: dict = {}
+        self._checks_whole = False
         for statement in _WANTED:
             self._run(statement)
 
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *dummy) -> None:
-        self.close()
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if isinstance(error, Exception) and not isinstance(error, SynchronizationError):
+                self._refuse_damage(error)
+        finally:
+            self.close()
+
+    def _refuse_damage(self, error: Exception) -> None:
+        """Raise StoreError if the store is damaged, which may be why something failed that nobody foresaw."""
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.rollback()  # what was written so far is not what is looked at
+        found = self._connection is not None and damage.find(self._connection)
+        if found:
+            raise sqlite_file.damaged(self._path, found) from error
 
     def commit(self) -> None:
         """End the transaction, and keep what it wrote."""
@@ -1021,14 +1058,23 @@ class Store:
 
     # --- applying a plan ---
 
-    def begin_check(self) -> None:
-        """Begin to look through the whole store for damage, unless that has begun: see `end_check`."""
+    def last_whole_check(self) -> int | None:
+        """Return when a run last looked through the whole store, its indexes included; None if none did."""
+        return self._row("SELECT max(time) FROM runs WHERE checked")[0]
+
+    def begin_check(self, whole: bool = False) -> None:
+        """Begin to look through the store for damage, unless that has begun: see `end_check`. With ``whole``, through
+        its indexes, too: a check that has begun without them is waited for first.
+        """
         if self._end_check is not None:
-            return
+            if self._checks_whole or not whole:
+                return
+            self.end_check()
+        self._checks_whole = whole
         if self._descriptor < 0:  # only looked at: another connection would leave a trace
-            self._end_check = functools.partial(sqlite_file.check, self._connection, self._path)
+            self._end_check = functools.partial(sqlite_file.check, self._connection, self._path, whole)
         else:
-            self._end_check = backups.meanwhile(functools.partial(_check_as_committed, self._path))
+            self._end_check = backups.meanwhile(functools.partial(_check_as_committed, self._path, whole))
 
     def end_check(self) -> None:
         """Wait for the end of a check that has begun. Raises StoreError if the store is damaged."""
@@ -1439,7 +1485,7 @@ class Store:
         """Write the record of the run. Return its id."""
         return self._run(
             "INSERT INTO runs (synchronization_id, synchronization, time, seconds, server, mode, changed, counts,"
-            " plan_digest, settings_digest, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " plan_digest, settings_digest, reason, checked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 me,
                 plan.synchronization,
@@ -1452,6 +1498,7 @@ class Store:
                 run["plan_digest"],
                 run["settings_digest"],
                 run.get("reason", ""),
+                int(self._checks_whole),
             ),
         ).lastrowid
 
