@@ -9,12 +9,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
+from support.clock import Clock
 from support.dirsrv import DirectoryServer
 from support.modules import Modules
 from support.samba import SambaDC
@@ -43,6 +46,14 @@ class PlaybookRun(NamedTuple):
     """The result of each task, in order, as a registered variable would hold it."""
     output: str
     """Everything that was printed."""
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What runs in this process take for the time: it stands still until a test sets it, ``clock.now += 3600``."""
+    clock = Clock(int(time.time()))
+    monkeypatch.setattr(_synchronize, "time", clock)
+    return clock
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from support import lab
 from support.stored import members, rows
-from support.two_stores import Clock
 
 SERVICE_PASSWORD = "Thistle-9-quarry-Bd53"
 
@@ -180,9 +178,8 @@ def test_a_renamed_selection_is_followed(domain, synchronize):
     assert "OU=Stations" in " ".join(map(str, result["warnings"]))
 
 
-def test_an_account_expires_without_its_entry_changing(domain, monkeypatch, tmp_path):
-    store, clock = tmp_path / "users.db", Clock()
-    monkeypatch.setattr(_synchronize, "time", clock)
+def test_an_account_expires_without_its_entry_changing(domain, clock, tmp_path):
+    store = tmp_path / "users.db"
 
     def synchronize():
         return lab.synchronize(

@@ -15,7 +15,6 @@ import random
 import re
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
 from support.changing import (
     AD_OTHERS,
@@ -35,16 +34,9 @@ from support.changing import (
 from support.dirsrv import DirectoryServer
 from support.lab import ROOT, deleted, modified, person
 from support.slapd import Slapd
-from support.two_stores import Clock, Pair
+from support.two_stores import Pair
 
 SEED = int(os.environ.get("SEED", "0"))  # that of a history that failed
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(_synchronize, "time", clock)
-    return clock
 
 
 def go_through(company, pair, steps, seed):

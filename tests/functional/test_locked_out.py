@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._look_up import look_up
+from support.clock import Clock
 from support.lab import ROOT, Lab, dn_of, group, person, unit
 from support.slapd import Slapd
-from support.two_stores import Clock
 
 OTHER = {"name": "other", "user_group": "All/Other"}
 
@@ -65,13 +64,9 @@ def test_the_limit_holds_for_whom_others_write_too(company: Lab) -> None:
     assert company.rows("SELECT count(*) FROM users WHERE NOT enabled") == [(0,)]
 
 
-def test_whose_time_has_come_is_seen_by_who_does_not_write_the_record(
-    company: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whose_time_has_come_is_seen_by_who_does_not_write_the_record(company: Lab, clock: Clock) -> None:
     """Time changes no entry, and the one that writes the record does not run any more."""
-    clock = Clock()
-    monkeypatch.setattr(_synchronize, "time", clock)
-    tomorrow = clock.now // 86400 + 1
+    tomorrow = int(clock.now) // 86400 + 1
     company.modify(
         "dn: %s\nchangetype: modify\nadd: objectClass\nobjectClass: shadowAccount\n-\n"
         "add: shadowExpire\nshadowExpire: %d\n\n" % (dn_of("ann"), tomorrow)

@@ -18,7 +18,7 @@ from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.slapd import Slapd
-from support.two_stores import LIMITS, Clock, held_by, must_be_equal, said_by
+from support.two_stores import LIMITS, held_by, must_be_equal, said_by
 
 LEFT = "the last run left a mark"
 READER, READER_PASSWORD = "uid=reader," + BASE, "Gravel-6-lantern-Tb93"
@@ -111,18 +111,14 @@ def test_a_mark_of_another_directory_is_none(lab, tmp_path, way):
 
 
 @pytest.mark.parametrize(("days", "reads"), [(1, "incremental"), (3, "full"), (-1, "full")])
-def test_a_mark_ages_and_a_clock_may_be_set_back(lab, monkeypatch, days, reads):
-    clock = Clock()
-    monkeypatch.setattr("%s.time" % synchronize.__globals__["_synchronize"].__name__, clock)
+def test_a_mark_ages_and_a_clock_may_be_set_back(clock, lab, days, reads):
     clock.now += days * 86400
     mode, reason = went(lab, full_every="30d")
     assert mode == reads
     assert reads == "incremental" or "or the clock was set back" in reason
 
 
-def test_everything_is_read_every_so_often(lab, monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr("%s.time" % synchronize.__globals__["_synchronize"].__name__, clock)
+def test_everything_is_read_every_so_often(clock, lab):
     clock.now += 3600
     assert went(lab, full_every="61m")[0] == "incremental"
     clock.now += 60
@@ -132,10 +128,8 @@ def test_everything_is_read_every_so_often(lab, monkeypatch):
     assert went(lab, full_every="1h", read_mode="incremental")[0] == "incremental"
 
 
-def test_that_everything_was_last_read_long_ago_is_said(lab, monkeypatch):
+def test_that_everything_was_last_read_long_ago_is_said(clock, lab):
     """Finding R30: 60 days of read_mode: incremental."""
-    clock = Clock()
-    monkeypatch.setattr("%s.time" % synchronize.__globals__["_synchronize"].__name__, clock)
     asked = {**ALWAYS, "read_mode": "incremental"}
     for days in range(9):
         assert lab.once(**asked)["read"]["mode"] == "incremental"

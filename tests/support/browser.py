@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from .process import ClosedAtExit, Server, find_program, free_port
+from .process import START, ClosedAtExit, Server, find_program, free_port
 
 PACKAGES = "chromium chromium-driver fonts-dejavu-core"
 # It has no sandbox as root, and is to ask nobody anything.
@@ -43,7 +43,7 @@ class Browser(ClosedAtExit):
         program = find_program("chromium", PACKAGES)
         port = self._url.rpartition(":")[2]
         self._server = Server([find_program("chromedriver", PACKAGES), f"--port={port}"], self.directory / "log")
-        self._server.wait_until(self._answers, 30)
+        self._server.wait_until(self._answers, START)
         options = {"binary": program, "args": [*_ARGUMENTS, f"--user-data-dir={self.directory / 'profile'}"]}
         wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
         self._session = self._call("session", wanted)["sessionId"]

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
-from .process import ClosedAtExit, Entry, Server, find_program, free_port, parse_ldif, run
+from .process import START, ClosedAtExit, Entry, Server, find_program, free_port, parse_ldif, run
 from .slapd import ADMIN_PASSWORD
 from .tls import usual_authority
 
@@ -81,7 +81,7 @@ class DirectoryServer(ClosedAtExit):
             [self._program, "-D", str(self._config), "-i", str(self.directory / "run" / "pid"), "-d", "0"],
             self.directory / "output",
         )
-        self._server.wait_until(self.answers, 30)
+        self._server.wait_until(self.answers, START)
         if self._new_entries is not None:
             self.modify(self._new_entries)
             self._new_entries = None

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .process import ClosedAtExit, MissingProgram, Server, free_port, run
+from .process import START, ClosedAtExit, MissingProgram, Server, free_port, run
 
 PACKAGES = "postgresql"
 
@@ -62,7 +62,7 @@ class PostgreSQL(ClosedAtExit):
             ],
             self.socket.with_suffix(".log"),
         )
-        self._server.wait_until(self._answers, 30)
+        self._server.wait_until(self._answers, START)
 
     def close(self) -> None:
         if self._server:

@@ -23,6 +23,8 @@ from typing import IO, TypeVar
 Entry = dict[str, list["str | bytes"]]
 T = TypeVar("T")
 
+START = 300  # seconds that a server may take until it answers: one that does not start ends, which is seen at once
+
 
 class MissingProgram(RuntimeError):
     """A server's program is not installed; the message says which packages bring it."""

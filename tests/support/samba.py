@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from .process import ClosedAtExit, Entry, Server, find_program, parse_ldif, run
+from .process import START, ClosedAtExit, Entry, Server, find_program, parse_ldif, run
 from .tls import CertificateAuthority, KeyPair, usual_authority
 
 PACKAGES = "samba samba-ad-dc samba-ad-provision winbind ldb-tools ldap-utils krb5-user"
@@ -23,6 +23,9 @@ BASE_DN = "DC=corp,DC=example"
 HOST_NAME = "dc1.corp.example"
 # Long and odd on purpose: Ansible masks a password wherever it appears in a result.
 ADMIN_PASSWORD = "Plinth-4-osprey-Xz86"
+
+# Whatever certificate a test gave the server, this is the server on loopback that it started.
+_TRUSTING = {**os.environ, "LDAPTLS_REQCERT": "never"}
 
 # Samba takes no other ports for these: LDAP, LDAPS and Kerberos.
 _PORTS = (389, 636, 88)
@@ -143,7 +146,7 @@ class SambaDC(ClosedAtExit):
             # If this process is killed, the next one waits until Samba has ended, too.
             keeps=self._lock,
         )
-        self._server.wait_until(self._answers, 60)
+        self._server.wait_until(self._answers, START)
 
     def close(self) -> None:
         """Stop the server and remove everything."""
@@ -154,7 +157,11 @@ class SambaDC(ClosedAtExit):
             self._lock.close()
 
     def modify(self, ldif: str) -> None:
-        """Change the directory with the rights of the system, by ldbmodify; a record without changetype is added."""
+        """Change the directory as its administrator, by ldapmodify; a record without changetype is added."""
+        run(["ldapmodify", "-a", *self._as_admin()], text=ldif, env=_TRUSTING)
+
+    def modify_as_system(self, ldif: str) -> None:
+        """Change what no administrator may, or while the server does not run, by ldbmodify, which takes some time."""
         run(["ldbmodify", "-H", f"{self.directory}/private/sam.ldb", f"--configfile={self._smb_conf}"], text=ldif)
 
     def add(self, ldif: Path) -> None:
@@ -168,11 +175,11 @@ class SambaDC(ClosedAtExit):
 
         :return: attributes by DN; each attribute is a list of values, bytes where they are not UTF-8.
         """
-        command = ["ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-x", "-H", self.ldaps_url, "-s", scope, "-b", base]
-        login = ["-D", self.login, "-w", self.password]
-        # Whatever certificate a test gave the server, this is the server on loopback that it started.
-        env = {**os.environ, "LDAPTLS_REQCERT": "never"}
-        return parse_ldif(run([*command, *login, search_filter, *attributes], env=env))
+        command = ["ldapsearch", "-LLL", "-o", "ldif-wrap=no", *self._as_admin(), "-s", scope, "-b", base]
+        return parse_ldif(run([*command, search_filter, *attributes], env=_TRUSTING))
+
+    def _as_admin(self) -> list[str]:
+        return ["-x", "-H", self.ldaps_url, "-D", self.login, "-w", self.password]
 
     def samba_tool(self, *arguments: str) -> str:
         """Run samba-tool(8) on this domain; return what it printed."""
@@ -241,7 +248,7 @@ class SambaDC(ClosedAtExit):
         )
         self._smb_conf.write_text(settings, encoding="utf-8")
         self.krb5_config.write_text(_KRB5_CONF.format(realm=REALM), encoding="utf-8")
-        self.modify(_NO_RULES_FOR_PASSWORDS + _SERVICE)
+        self.modify_as_system(_NO_RULES_FOR_PASSWORDS + _SERVICE)
 
     def _answers(self) -> bool:
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from .process import ClosedAtExit, Entry, Server, find_program, free_port, parse_ldif, run
+from .process import START, ClosedAtExit, Entry, Server, find_program, free_port, parse_ldif, run
 from .tls import CertificateAuthority, KeyPair, usual_authority
 
 PACKAGES = "slapd ldap-utils"
@@ -86,7 +86,7 @@ class Slapd(ClosedAtExit):
         urls = f"{self.ldap_url} {self.ldaps_url} {self.ldapi_url}"
         # -d 0 keeps it in the foreground.
         self._server = Server([self._program, "-f", str(self._config), "-h", urls, "-d", "0"], self.directory / "log")
-        self._server.wait_until(self._answers, 30)
+        self._server.wait_until(self._answers, START)
 
     def stop(self) -> None:
         """Stop the server; its data stays for another `start`."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from time import monotonic
-from time import time as seconds_since_1970
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as store_of_runs
@@ -138,15 +136,3 @@ class Pair:
 
     def _bytes(self):
         return self.incremental.store.read_bytes() if self.incremental.store.exists() else b""
-
-
-class Clock:
-    """Stands in for the module `time` where runs ask what time it is, so that both see the same."""
-
-    monotonic = staticmethod(monotonic)
-
-    def __init__(self):
-        self.now = int(seconds_since_1970())
-
-    def time(self):
-        return self.now
