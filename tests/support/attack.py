@@ -49,7 +49,7 @@ LEFT_OUT = (
 
 LINK = ".link-"
 # Where a link leads that root would follow: directories to give away or to write to, a file to give away or to read.
-TARGETS = ("/etc/cron.d", "/etc/shadow", "/root/.ssh", "/etc/user_synchronization/jobs")
+TARGETS = ("/etc/cron.d", "/etc/shadow", "/root/.ssh")
 ROUNDS = 10
 
 
@@ -126,9 +126,11 @@ def statuses(user: str, state: str, job: str) -> None:
     path = f"{state}/status/{job}.json"
     with open(path, encoding="utf-8") as file:
         good = file.read()
+    with open(PROGRAM, encoding="utf-8") as file:
+        programs = re.search(r"(/\S+)/user_synchronization\.py", file.read()).group(1)
     for what, content in (
-        ("link", "/etc/user_synchronization/jobs"),
-        ("link", "/opt/user_synchronization/settings.json"),
+        ("link", "/etc/shadow"),
+        ("link", programs + "/settings.json"),
         ("fifo", ""),
         ("directory", ""),
         ("file", good.replace("succeeded", "suc\x1bceeded")),
