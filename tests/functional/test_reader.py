@@ -446,7 +446,10 @@ def test_a_second_read_finds_nothing_new(structure):
 def test_a_user_of_another_synchronization_has_a_body_only_where_that_has_him_elsewhere():
     with directory(person("anna"), person("bob"), person("eve")) as server:
         anna, bob, eve = (look(server).user(name) for name in ("anna", "bob", "eve"))
-        others = {anna.key: (anna.dn, "anna"), eve.key: ("uid=eva,ou=people," + SUFFIX, "eva")}
+        others = {
+            anna.key: (anna.dn, "anna", True, False),
+            eve.key: ("uid=eva,ou=people," + SUFFIX, "eva", True, False),
+        }
         seen = look(server, NOTHING._replace(users={anna.key: None, bob.key: b"", eve.key: None}, others=others))
         assert seen.snapshot.users[anna.key] is None and seen.snapshot.users[bob.key].digest
         assert seen.snapshot.users[eve.key].dn == eve.dn
