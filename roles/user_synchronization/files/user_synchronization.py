@@ -244,6 +244,7 @@ def as_user(user: str, command: list[str], runtime: Path, text: str, time_limit:
             attend(process, show, 3 * GRACE)
         except TimeoutError:
             process.kill()
+            process.wait()
         if isinstance(reason, TimeoutError):
             limit = f"{time_limit:.0f} seconds"
             raise Failure(f"time_limit: it was ended, since it had not ended by itself after {limit}") from None
