@@ -54,6 +54,7 @@ RULES = {
     "reading-locks": "attrs=pwdAccountLockedTime",
     "gid-of-staff": 'dn.exact="cn=staff,%s" attrs=gidNumber' % PEOPLE,
     "schema": 'dn.exact="cn=Subschema"',
+    "domains": "filter=(objectClass=sambaDomain)",
 }
 
 
@@ -548,12 +549,16 @@ def test_a_primary_group_by_sid_that_is_hidden(place):
 # --- SIDs ------------------------------------------------------------------------------------------------------------
 
 
+# A SID counts only if it is of the domain that the directory names.
+DOMAIN = (
+    "dn: sambaDomainName=OLD,%s\nobjectClass: sambaDomain\nsambaDomainName: OLD\nsambaSID: S-1-5-21-1-2-3\n\n" % BASE
+)
+
+
 def test_a_sid_that_is_hidden(place):
     """By it, a group of another directory knows the user: see test_several_domains."""
     options = {"ldap_parameters": {"preset": "openldap_samba"}}
-    # A SID counts only if it is of the domain that the directory names.
-    domain = "dn: sambaDomainName=OLD,%s\nobjectClass: sambaDomain\nsambaDomainName: OLD\nsambaSID: S-1-5-21-1-2-3\n\n"
-    place.modify(domain % BASE + someone("ann", "openldap_samba"))
+    place.modify(DOMAIN + someone("ann", "openldap_samba"))
     place.run(**options)
     before = place.rows("SELECT name, sid FROM users")
     assert before == [("ann", "S-1-5-21-1-2-3-1")]
@@ -563,6 +568,29 @@ def test_a_sid_that_is_hidden(place):
     assert place.rows("SELECT name, sid FROM users") == before
     place.show("sambaSID")
     assert not place.run(**options)["changed"]
+
+
+@pytest.mark.parametrize("right", ["domains", "sambaSID"])
+def test_the_domain_of_a_sid_that_is_hidden(place, right):
+    """Only the entry of the domain says that its SIDs count. Who writes himself another SID loses his all the same."""
+    options = {"ldap_parameters": {"preset": "openldap_samba"}}
+    place.modify(DOMAIN + someone("ann", "openldap_samba") + someone("bob", "openldap_samba", number=2))
+    place.run(**options)
+    before = place.rows("SELECT name, sid FROM users")
+    place.hide(right)
+    held = place.held(**options)
+    assert [(user["name"], user["would_be"]) for user in held["users"]] == [("ann", "without_sid"), ("bob", "without_sid")]
+    assert place.rows("SELECT name, sid FROM users") == before
+    place.modify(modified(dn_of("bob"), "replace", "sambaSID", "S-1-5-21-9-9-9-1"))
+    if right == "domains":
+        place.run(**options)
+        assert place.rows("SELECT name, sid FROM users") == [before[0], ("bob", None)]
+        approved = place.once(True, **options)["held"]["plan_digest"]
+        place.run(approved_plan=approved, **options)
+        assert place.rows("SELECT name, sid FROM users") == [("ann", None), ("bob", None)]
+    place.show(right)
+    place.run(**options)
+    assert place.rows("SELECT name, sid FROM users") == [before[0], ("bob", None)]
 
 
 # --- who is in scope -------------------------------------------------------------------------------------------------

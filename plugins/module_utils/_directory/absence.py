@@ -17,7 +17,7 @@ the account lost the right to read it. OpenLDAP finds her by `(!(pwdAccountLocke
 What is missing if the run would do this:
 
 enable a user       each attribute of `Preset.state` that he has not
-take away a SID     `Preset.sid` of the user
+take away a SID     `Preset.sid` of the user. If it is there: the entry of its domain, by which it counts
 end a membership    the member in the group's list (`group_members`), or the group in the user's (`user_groups`); and
                     the attribute of a primary group, the user's or the group's (`primary_group`)
 lose who is there   what the filter asks for. Outside the selected containers, where only a membership brings anybody
@@ -33,6 +33,7 @@ an attribute        `(!(attribute=*))` finds the entry; or the server's schema d
 a member in a list  `(!(member=DN))` finds the group
 a primary group     as an attribute if one of the two is missing; else the two differ
 a filter            its contrary finds the entry
+a SID's domain      nothing proves it
 the entry           nothing proves it: `removal_limits` are the brake
 
 How Active Directory and Samba prove it (`_ByPresence`). They take what is hidden for what does not exist, in filters,
@@ -114,12 +115,14 @@ def unproven(
         asked.setdefault(removal[0], []).append(removal)
     if not asked:
         return {}
-    proofs = _proofs(session, preset, context, _group_kinds(settings, preset))
+    questions = _Questions(session, preset, context, _group_kinds(settings, preset))
+    proofs = _proofs(questions, preset)
     enabled = [key for _kind, key in asked.get("enabled", ())]
-    nameless = [key for _kind, key in asked.get("sid", ())]
+    without_sid = [key for _kind, key in asked.get("sid", ())]
     held: dict[Removal, str] = {}
     held.update((("enabled", key), why) for key, why in proofs.stateless(enabled, snapshot).items())
-    held.update((("sid", key), why) for key, why in proofs.lacking(USER, nameless, (preset.sid or "",)).items())
+    held.update((("sid", key), why) for key, why in proofs.lacking(USER, without_sid, (preset.sid or "",)).items())
+    held.update((("sid", key), why) for key, why in _still_with_sid(questions, preset, without_sid, state).items())
     lost = _Lost(proofs, preset, snapshot, state)
     lost.look(USER, [key for _kind, key in asked.get("user", ())])
     lost.look(GROUP, [key for _kind, key in asked.get("user_group", ())])
@@ -145,7 +148,7 @@ def with_unread_lists(
     ]
     if not lists or not preset.group_members:
         return snapshot
-    proofs = _proofs(session, preset, context, _group_kinds(settings, preset))
+    proofs = _proofs(_Questions(session, preset, context, _group_kinds(settings, preset)), preset)
     unread = proofs.lacking(GROUP, lists, preset.group_members)
     groups = {key: snapshot.user_groups[key]._replace(members_digest=b"") for key in unread}
     notes = [(groups[key].dn, why + ", so nothing tells who is in it") for key, why in unread.items()]
@@ -162,6 +165,20 @@ def _group_kinds(settings: Any, preset: Preset) -> list[tuple[str, str]]:
     if settings.group_structure in ("organizational_units", "both"):
         kinds.append((preset.container_key, preset.is_container))
     return kinds
+
+
+def _still_with_sid(
+    questions: _Questions, preset: Preset, users: Sequence[str], state: StoredState
+) -> dict[str, str]:
+    """Return who has the stored SID in the directory. It counted, and its domain is not seen any more."""
+    if preset.sid is None or preset.directory_type == "active_directory":  # which says itself what its SID is
+        return {}
+    why = "its %s is there, but the entry of its domain cannot be read" % preset.sid
+    found: dict[str, str] = {}
+    for batch in batches(users):
+        sids = [state.users[key].record.sid or "" for key in batch]
+        found.update(dict.fromkeys(questions.found(USER, batch, any_of(preset.sid, sids)), why))
+    return found
 
 
 def _is_read(pair: Pair, snapshot: Snapshot, state: StoredState) -> bool:
@@ -284,10 +301,10 @@ class _Proofs(Protocol):
         """Return which of these, whom nobody finds, are there all the same, and why. ``gone``: key -> DN."""
 
 
-def _proofs(session: Any, preset: Preset, context: str, groups: list[tuple[str, str]]) -> _Proofs:
+def _proofs(questions: _Questions, preset: Preset) -> _Proofs:
     """Return how this server proves absence: by what it is, and not by what it is read as."""
-    is_ad = _ACTIVE_DIRECTORY in session.root_dse.get("supportedcapabilities", ())
-    return (_ByPresence if is_ad else _ByFilter)(_Questions(session, preset, context, groups), preset)
+    is_ad = _ACTIVE_DIRECTORY in questions.session.root_dse.get("supportedcapabilities", ())
+    return (_ByPresence if is_ad else _ByFilter)(questions, preset)
 
 
 class _Questions:
