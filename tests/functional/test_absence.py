@@ -579,7 +579,10 @@ def test_the_domain_of_a_sid_that_is_hidden(place, right):
     before = place.rows("SELECT name, sid FROM users")
     place.hide(right)
     held = place.held(**options)
-    assert [(user["name"], user["would_be"]) for user in held["users"]] == [("ann", "without_sid"), ("bob", "without_sid")]
+    assert [(user["name"], user["would_be"]) for user in held["users"]] == [
+        ("ann", "without_sid"),
+        ("bob", "without_sid"),
+    ]
     assert place.rows("SELECT name, sid FROM users") == before
     place.modify(modified(dn_of("bob"), "replace", "sambaSID", "S-1-5-21-9-9-9-1"))
     if right == "domains":

@@ -51,7 +51,8 @@ the entry           no list names it: lists forget who is deleted
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from .._model import OUT_OF_SCOPE, Removal, Snapshot, StoredState
@@ -115,7 +116,7 @@ def unproven(
         asked.setdefault(removal[0], []).append(removal)
     if not asked:
         return {}
-    questions = _Questions(session, preset, context, _group_kinds(settings, preset))
+    questions = _Questions(session, settings, preset, context, snapshot)
     proofs = _proofs(questions, preset)
     enabled = [key for _kind, key in asked.get("enabled", ())]
     without_sid = [key for _kind, key in asked.get("sid", ())]
@@ -148,7 +149,7 @@ def with_unread_lists(
     ]
     if not lists or not preset.group_members:
         return snapshot
-    proofs = _proofs(_Questions(session, preset, context, _group_kinds(settings, preset)), preset)
+    proofs = _proofs(_Questions(session, settings, preset, context, snapshot), preset)
     unread = proofs.lacking(GROUP, lists, preset.group_members)
     groups = {key: snapshot.user_groups[key]._replace(members_digest=b"") for key in unread}
     notes = [(groups[key].dn, why + ", so nothing tells who is in it") for key, why in unread.items()]
@@ -167,9 +168,7 @@ def _group_kinds(settings: Any, preset: Preset) -> list[tuple[str, str]]:
     return kinds
 
 
-def _still_with_sid(
-    questions: _Questions, preset: Preset, users: Sequence[str], state: StoredState
-) -> dict[str, str]:
+def _still_with_sid(questions: _Questions, preset: Preset, users: Sequence[str], state: StoredState) -> dict[str, str]:
     """Return who has the stored SID in the directory. It counted, and its domain is not seen any more."""
     if preset.sid is None or preset.directory_type == "active_directory":  # which says itself what its SID is
         return {}
@@ -310,8 +309,11 @@ def _proofs(questions: _Questions, preset: Preset) -> _Proofs:
 class _Questions:
     """Searches for entries by their keys, and how many of them may be made."""
 
-    def __init__(self, session: Any, preset: Preset, context: str, groups: list[tuple[str, str]]) -> None:
+    def __init__(self, session: Any, settings: Any, preset: Preset, context: str, snapshot: Snapshot) -> None:
+        groups = _group_kinds(settings, preset)
         self.session, self.context = session, context
+        # From so many keys on it is faster to search everything. How much that is, only a full read knows.
+        self.many = max(_SINGLY, len(snapshot.users) // 4) if snapshot.complete else sys.maxsize
         keys = tuple(dict.fromkeys(attribute for attribute, _filter in groups)) or (preset.group_key,)
         filters = [filter for _attribute, filter in groups]
         self.keys = {USER: (preset.user_key,), GROUP: keys}
@@ -329,6 +331,17 @@ class _Questions:
             wanted = set(batch)
             for dn, entry, _raw in search(self.session, self.context, "sub", filter, (*self.keys[kind], *attributes)):
                 found.update((key, (dn_text(dn), entry)) for key in self.keys_in(kind, entry) if key in wanted)
+        return found
+
+    def keys_among(self, kind: str, keys: Collection[str], tests: str) -> set[str]:
+        """Return the keys of those of these entries for which the tests are True. If many are asked for, all that the
+        preset reads are searched at once; who is not among those is asked for by its key.
+        """
+        found: set[str] = set()
+        if len(keys) > self.many:
+            found = self.all_keys(kind, "(&%s%s)" % (self.filters[kind], tests)).intersection(keys)
+        if len(found) < len(keys):
+            found.update(self.found(kind, set(keys) - found, tests))
         return found
 
     def by_key(self, kind: str, keys: Iterable[str]) -> str:
@@ -368,10 +381,13 @@ class _ByFilter:
     def lacking(self, kind: str, keys: Sequence[str], attributes: Sequence[str]) -> dict[str, str]:
         if not attributes:
             return {}
-        left = set(keys) - self.ask.found(kind, keys, _none_of(attributes)).keys()  # which nearly all have none of
-        if not left:
+        left = set(keys)
+        if len(keys) <= self.ask.many:  # then it is likely that the schema need not be read
+            left -= self.ask.keys_among(kind, keys, _none_of(attributes))
+        attributes = self._in_schema(attributes) if left else ()
+        if not attributes:
             return {}
-        attributes = self._in_schema(attributes)
+        left -= self.ask.keys_among(kind, left, _none_of(attributes))
         entries = self.ask.found(kind, left, "", attributes)
         reasons = dict.fromkeys(left - entries.keys(), _NOT_FOUND)
         alike: dict[tuple[str, ...], list[str]] = {}
