@@ -108,7 +108,7 @@ def company(domain=None):
 
 
 def change(domain):
-    """People leave, move away and lose memberships; so do groups. yann, who is not stored and does not change, joins."""
+    """People leave, move away and lose memberships; so do groups. yann, who was not stored, joins a group."""
     for name in ("bert", "carl", "dora", "emil"):
         domain.remove("CN=%s,%s" % (name, STAFF))
     domain.move("CN=finn," + STAFF, "CN=finn," + AWAY)
