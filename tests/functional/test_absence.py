@@ -10,6 +10,7 @@ right back, and sees that what really went is gone then.
 from __future__ import annotations
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import absence
 from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, modified, unit
 from support.rights import Rights, entries, settings
 from support.slapd import Slapd
@@ -281,12 +282,21 @@ def test_a_first_run_that_can_tell_of_nobody(place):
     assert place.users() == [("ann", 1), ("bob", 1)], "somebody has decided that"
 
 
-def test_a_first_run_that_can_tell_of_some(place):
-    it = "ou=it," + PEOPLE
-    place.modify(someone("ann", "openldap", below=it) + someone("bob", "openldap", number=2))
+@pytest.mark.parametrize("many", [1000, 0], ids=["by key", "at once"])
+@pytest.mark.parametrize("preset", ["openldap", "rfc2307"])
+def test_a_first_run_that_can_tell_of_some(place, preset, many, monkeypatch):
+    """Somebody lies outside what is selected, and is a member of a group there."""
+    monkeypatch.setattr(absence, "_MANY", many)
+    it, options = "ou=it," + PEOPLE, {"ldap_parameters": {"preset": preset}}
+    place.modify(
+        someone("ann", preset, below=it)
+        + someone("bob", preset, number=2)
+        + someone("uma", preset, below="ou=far," + BASE, number=3)
+        + (names("staff", dn_of("uma", "ou=far," + BASE)) if preset == "openldap" else posix_group("staff", "uma"))
+    )
     place.hide("lock-in-it")
-    assert [each["name"] for each in place.run()["held"]["users"]] == ["ann"]
-    assert place.users() == [("ann", 0), ("bob", 1)]
+    assert [each["name"] for each in place.run(**options)["held"]["users"]] == ["ann"]
+    assert place.users() == [("ann", 0), ("bob", 1), ("uma", 1)]
 
 
 def test_what_is_held_can_be_approved(place):

@@ -79,6 +79,7 @@ _ACTIVE_DIRECTORY = b"1.2.840.113556.1.4.800"  # LDAP_CAP_ACTIVE_DIRECTORY_OID, 
 _SECURITY_GROUP = 0x80000000  # in groupType, MS-ADTS 2.2.12: only these are in tokenGroups
 
 _TESTS = 200  # in one filter
+_MANY = 1000  # entries, of which all are searched at once if they are a large part of the directory
 _SINGLY = 1000  # searches for one entry each: who is left then is asked for in the next run
 
 _NOT_FOUND = "nobody is found by its key any more"
@@ -313,7 +314,7 @@ class _Questions:
         groups = _group_kinds(settings, preset)
         self.session, self.context = session, context
         # From so many keys on it is faster to search everything. How much that is, only a full read knows.
-        self.many = max(_SINGLY, len(snapshot.users) // 4) if snapshot.complete else sys.maxsize
+        self.many = max(_MANY, len(snapshot.users) // 4) if snapshot.complete else sys.maxsize
         keys = tuple(dict.fromkeys(attribute for attribute, _filter in groups)) or (preset.group_key,)
         filters = [filter for _attribute, filter in groups]
         self.keys = {USER: (preset.user_key,), GROUP: keys}
