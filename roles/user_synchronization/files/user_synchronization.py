@@ -561,7 +561,7 @@ def make_record(
         "warnings": [str(each) for each in result.get("warnings") or []],
         "collisions": len(result.get("collisions") or []),
         "unresolved_members": len(result.get("unresolved_members") or []),
-        "held": sum(map(len, (result.get("held") or {}).values())),
+        "held": sum(len(each) for each in (result.get("held") or {}).values() if isinstance(each, list)),
         "plan_digest": result.get("plan_digest"),
         "removals_digest": result.get("removals_digest"),
         "server": (result.get("read") or {}).get("server"),
