@@ -242,6 +242,9 @@ class Snapshot(NamedTuple):
     whole_tree: bool = False  # everything was selected that the directory has
     complete: bool = True
     foreign_sids: Set[str] = frozenset()  # users who have a SID of another domain, which does not count
+    # Stable key -> what of the record stays as it is stored, since the directory has a malformed value: 'enabled',
+    # 'sid', 'members' (none is removed), 'attributes.' and a field.
+    unclear: Mapping[str, Set[str]] = {}
     joined: dict[str, list[str]] = {}  # user group whose list was not read -> users who are among its members now
     left: dict[str, list[str]] = {}  # likewise: users who are not
     mark: Mark | None = None  # None: there is nothing to which a next read could refer

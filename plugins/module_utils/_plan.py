@@ -688,7 +688,7 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
                 "user_group: '%s' lies in a user group that this synchronization keeps itself: "
                 "name another" % state.target
             )
-    snapshot = _with_held_users(snapshot, held)
+    snapshot = _with_held_users(_with_what_is_clear(snapshot, state), held)
     kept_groups = _Kept("user_group", state, now, settings.name_reuse_days)
     kept_users = _Kept("user", state, now, settings.name_reuse_days)
     groups, group_collisions = _plan_user_groups(snapshot, state, target, held, kept_groups)
@@ -712,7 +712,10 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
     said_disabled = {
         key: not user.enabled
         for key, user in snapshot.users.items()
-        if user is not None and key in state.users and not state.users[key].given
+        if user is not None
+        and key in state.users
+        and not state.users[key].given
+        and "enabled" not in snapshot.unclear.get(key, ())
     }
     bookkeeping = _model.Bookkeeping(
         *({}, {}, {}, {}, {}, {}, {}),
@@ -720,7 +723,8 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
         state_by=snapshot.state_by,
         kept_names=_kept_names(state, groups, users, kept_groups, kept_users),
     )
-    memberships = _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping)
+    staying = held.union(_members_that_stay(snapshot, state))
+    memberships = _plan_memberships(snapshot, state, groups, users, same_value, staying, bookkeeping)
     return _model.Plan(
         directory=snapshot.directory,
         synchronization=settings.name,
@@ -751,6 +755,48 @@ def _kept_names(state, groups, users, kept_groups, kept_users):
             )
         )
     return noted
+
+
+def _with_what_is_clear(snapshot, state):
+    """Return the snapshot with what the store has wherever the directory has a malformed value.
+
+    A newcomer of whom nothing says that it is enabled is not. Example: ann has a `shadowExpire` of 5,000 digits, and so
+    has bob, who is new. She stays enabled, as she was, and he comes disabled.
+    """
+    if not snapshot.unclear:
+        return snapshot
+    users, groups = dict(snapshot.users), dict(snapshot.user_groups)
+    for key, names in snapshot.unclear.items():
+        if users.get(key) is not None:
+            stored = state.users.get(key)
+            users[key] = _as_clear(users[key], names, stored and stored.record)
+        elif key in groups:
+            groups[key] = _as_clear(groups[key], names, state.user_groups.get(key))
+    return snapshot._replace(users=users, user_groups=groups)
+
+
+def _as_clear(body, names, record):
+    """Return an entry with what its record has by these names; ``record`` is None where none is stored."""
+    if "enabled" in names:
+        body = body._replace(enabled=record is not None and record.enabled)
+    if "sid" in names:
+        body = body._replace(sid=record and record.sid)
+    fields = {name.partition(".")[2] for name in names if name.startswith("attributes.")}
+    if record is None or not fields:
+        return body
+    kept = {field: value for field, value in record.attributes.items() if field in fields}
+    return body._replace(attributes=_model.EncodedAttributes.of({**_model.fields_of(body.attributes), **kept}))
+
+
+def _members_that_stay(snapshot, state):
+    """Return the memberships that do not end, since the directory has a malformed value: see Snapshot.unclear."""
+    keys = [key for key, names in snapshot.unclear.items() if "members" in names]
+    return {
+        (kind, key, member)
+        for kind, all_members in (("member", state.members), ("nested", state.nestings))
+        for key in keys
+        for member in all_members.get(key, ())
+    }
 
 
 def _with_held_users(snapshot, held):

@@ -159,6 +159,7 @@ class _PartialReading(Reading):
             complete=False,
             listed_as=self.listed_as,
             foreign_sids=self.foreign_sids,
+            unclear=self.unclear,
             joined=joined,
             left=self.left,
             mark=self._position_as_mark(),
@@ -683,7 +684,7 @@ class _PartialReading(Reading):
     def _groups_of_primary(self, values: Iterable[bytes]) -> dict[bytes, str]:
         """Return {primaryGroupID: stable key of the group}."""
         found: dict[bytes, str] = {}
-        for batch in batches(sorted(values)):
+        for batch in batches(sorted(value for value in values if value.isdigit())):
             tests = "(|%s)" % "".join(
                 "(objectSid=%s-%s)" % (self.directory.identity, value.decode("ascii")) for value in batch
             )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from .._errors import SynchronizationError
 from .._model import Fields, name_key
-from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, parse_dn, sid_text
+from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, integer, parse_dn, sid_text
 
 Entry = dict[str, list[bytes]]
 
@@ -417,7 +417,7 @@ def _fields(mapping: dict | None, name: str, fields: dict) -> tuple[str, dict, d
 
 
 def _account_control_disables(values: list[bytes], now: int) -> bool:
-    return int(values[0]) & 2 != 0  # ADS_UF_ACCOUNTDISABLE, MS-ADTS 2.2.16
+    return integer(values[0]) & 2 != 0  # ADS_UF_ACCOUNTDISABLE, MS-ADTS 2.2.16
 
 
 def _account_expired(values: list[bytes], now: int) -> bool:
@@ -444,7 +444,7 @@ def _samba_flags_disable(values: list[bytes], now: int) -> bool:
 def _shadow_expired(values: list[bytes], now: int) -> bool:
     # Days since 1970; a negative number is never. shadow(5) warns of 0; for pam_unix it is a day long gone, and
     # 'chage -E 0' is how accounts are locked.
-    expires = int(values[0])
+    expires = integer(values[0])
     return 0 <= expires <= now // 86400
 
 
@@ -467,17 +467,22 @@ _STATE: dict[str, tuple[str, Callable[[list[bytes], int], bool]]] = {
 }
 
 
-def user_enabled(preset: Preset, attributes: Entry, now: int) -> bool:
-    """Return whether the directory says that the user is enabled. `now` is in seconds since 1970.
+def user_state(preset: Preset, attributes: Entry, now: int) -> tuple[bool, list[str]]:
+    """Return whether the directory says that the user is enabled, and which attributes that decide it are malformed.
 
-    Raises ValueError if a value is not what its syntax promises.
+    One attribute that disables is enough, whatever the others are. If none does and one is malformed, nothing says that
+    the user is enabled: what is stored stays. `now` is in seconds since 1970.
     """
+    malformed = []
     for attribute in preset.state:
         name, disables = _STATE[attribute]
         values = attributes.get(name)
-        if values and disables(values, now):
-            return False
-    return True
+        try:
+            if values and disables(values, now):
+                return False, []
+        except ValueError:
+            malformed.append(attribute)
+    return True, malformed
 
 
 def state_by(preset: Preset) -> str:
@@ -496,20 +501,27 @@ def state_is_lasting(preset: Preset, attributes: Entry) -> bool:
         if attribute in _EXPIRING:
             name, disables = _STATE[attribute]
             values = attributes.get(name)
-            if values and disables(values, _BEFORE_ALL) != disables(values, _AFTER_ALL):
+            try:
+                if values and disables(values, _BEFORE_ALL) != disables(values, _AFTER_ALL):
+                    return False
+            except ValueError:  # which is looked at in every run
                 return False
     return True
 
 
 def state_expires(preset: Preset, attributes: Entry, now: int) -> int | None:
     """Return when time alone will disable a user who is enabled, in seconds since 1970; None where it will not."""
-    times = []
+    times: list[int | None] = []
     for attribute in preset.state:
         values = attributes.get(_STATE[attribute][0])
-        if values and attribute == "accountExpires" and not _account_expired(values, now):
-            times.append(None if int(values[0]) in (0, 0x7FFFFFFFFFFFFFFF) else filetime_seconds(values[0]))
-        elif values and attribute == "shadowExpire" and not _shadow_expired(values, now):
-            times.append(int(values[0]) * 86400 if int(values[0]) >= 0 else None)
+        try:
+            if values and attribute == "accountExpires" and not _account_expired(values, now):
+                times.append(filetime_seconds(values[0]))
+            elif values and attribute == "shadowExpire" and not _shadow_expired(values, now):
+                days = integer(values[0])
+                times.append(days * 86400 if days >= 0 else None)
+        except ValueError:
+            continue
     return min((time for time in times if time is not None and time < _AFTER_ALL), default=None)
 
 
@@ -591,14 +603,15 @@ def name_problem(name: str, attribute: str) -> str | None:
     return None
 
 
+_NO_TEXT = "its %s is not UTF-8: the field '%s' stays as it is"
 _KINDS_OF_ENTRIES = 1000  # by the attributes that they have: so many are remembered
 
 
 def field_reader(
     fields: dict[str, tuple[str, ...]], lists: dict[str, str]
-) -> Callable[[Entry, str], tuple[Fields, list[str]]]:
-    """Return the function that returns the fields of an entry, given its DN as well, and for each field that it leaves
-    out since its value is no text, why.
+) -> Callable[[Entry, str], tuple[Fields, dict[str, str]]]:
+    """Return the function that returns the fields of an entry, given its DN as well, and for each field whose value is
+    no text, why there is none: it stays as it is stored.
     """
     # What is asked for many times for each entry is asked once. Of the dozens of attributes that fields may come from,
     # an entry has a few, and most entries have the same.
@@ -616,9 +629,9 @@ def field_reader(
         found = by_attributes[tuple(entry)] = [(field, sources) for field, sources in first_of if sources]
         return found
 
-    def read(entry: Entry, dn: str) -> tuple[Fields, list[str]]:
+    def read(entry: Entry, dn: str) -> tuple[Fields, dict[str, str]]:
         found: Fields = {}
-        problems: list[str] = []
+        problems: dict[str, str] = {}
         first_of = by_attributes.get(tuple(entry))
         for field, attributes in that_it_may_have(entry) if first_of is None else first_of:
             for name, attribute, to_text in attributes:
@@ -627,7 +640,7 @@ def field_reader(
                     try:
                         text = to_text(_one_value(attribute, values, dn) if len(values) > 1 else values[0])
                     except ValueError:
-                        problems.append("its %s is not UTF-8: the field '%s' is left out" % (attribute, field))
+                        problems[field] = _NO_TEXT % (attribute, field)
                     else:
                         if text:
                             found[field] = text
@@ -638,7 +651,7 @@ def field_reader(
                 try:
                     found[field] = sorted(set(map(to_text, values)))
                 except ValueError:
-                    problems.append("its %s is not UTF-8: the field '%s' is left out" % (attribute, field))
+                    problems[field] = _NO_TEXT % (attribute, field)
         return found, problems
 
     return read

@@ -49,7 +49,7 @@ from .presets import (
     state_expires,
     state_is_lasting,
     text_of,
-    user_enabled,
+    user_state,
     value_text,
 )
 from .search import ListChanged, ReadError, batches, encoded_entries, ranged, read_ranges, search, settled_ranges
@@ -60,6 +60,7 @@ from .values import (
     escape_filter,
     fast_parent,
     generalized_time_seconds,
+    integer,
     normal_dn,
     parse_dn,
     rdn_value,
@@ -325,6 +326,7 @@ class Reading:
         # SIDs of the domains whose users these are: only a SID that begins with one of them counts.
         self.sid_domains: set[str] = set()
         self.foreign_sids: set[str] = set()  # keys of users who have a SID of another domain
+        self.unclear: dict[str, frozenset[str]] = {}  # see Snapshot
         self.hashed_with = b""  # what decides beside a user's entry what is stored of it
         self.listed_name = preset.listed_name.lower()
         self.key_text = text_of(preset.user_key)
@@ -421,6 +423,7 @@ class Reading:
             dangling=self.dangling,
             listed_as=self.listed_as,
             foreign_sids=self.foreign_sids,
+            unclear=self.unclear,
             whole_tree=self.whole,
             mark=self._position_as_mark(),
             units=self._units(),
@@ -699,12 +702,11 @@ class Reading:
         if not values:
             return None, []
         sid = _sid_of_bytes(values[0]) if self.ad else _sid_of_text(values[0])
-        if sid is None:
-            return None, ["its %s is no SID" % self.preset.sid]
-        if domain_of(sid) in self.sid_domains:
+        if sid is not None and domain_of(sid) in self.sid_domains:
             return sid, []
-        if not self.sid_domains:
-            return None, []  # of which a warning tells
+        if sid is None or not self.sid_domains:
+            self._leave(key, "sid")
+            return None, ["its %s is malformed: its SID stays as it is" % self.preset.sid] if sid is None else []
         self.foreign_sids.add(key)
         return None, ["its %s is not of this domain: it does not count" % self.preset.sid]
 
@@ -743,7 +745,8 @@ class Reading:
     def _add_container(self, normal: str, dn: str, entry: Entry) -> None:
         key = self.nodes[normal]
         fields, problems = self.read_group_fields(entry, dn)
-        self.not_stored += [(dn, problem) for problem in problems]
+        self.not_stored += [(dn, problem) for problem in problems.values()]
+        self._leave(key, *map(_field, problems))
         name: str | None = rdn_value(dn)
         problem = name_problem(name or "", "name")
         if problem:
@@ -755,7 +758,7 @@ class Reading:
             dn=dn,
             name=name,
             parent=self._home(_parent(normal)),
-            created=self._created(entry, dn),
+            created=self._created(entry),
             type="organizational_unit" if unit else "container",
             container=rdn_value(dn_parent(dn)),
             attributes=EncodedAttributes.of(fields),
@@ -915,13 +918,7 @@ class Reading:
                     "the right to read it"
                     % (self.session.account_option, _spelled(attribute, self.preset.required), dn_text(dn))
                 )
-        try:
-            enabled = user_enabled(self.preset, entry, self.now)
-        except ValueError as error:
-            raise ReadError(
-                "server: the read is not complete, since nothing tells whether '%s' is enabled (%s): "
-                "correct the entry there" % (dn_text(dn), error)
-            ) from None
+        enabled, malformed = user_state(self.preset, entry, self.now)
         users = self.users
         beside = self.hashed_with + home.encode("utf-8") if home else self.hashed_with
         digest = hashlib.sha256(raw + beside).digest()[:_HASH] + self._mark(entry, raw, enabled)
@@ -933,7 +930,7 @@ class Reading:
         if stored == digest or stored is None and key not in self.otherwise and self._is_said_already(key, enabled):
             users[key] = None
         else:
-            users[key] = self._user(key, dn_text(dn), entry, home, enabled, digest)
+            users[key] = self._user(key, dn_text(dn), entry, home, enabled, digest, malformed)
         self._list_user(key, dn, entry, home)
         return key
 
@@ -990,15 +987,19 @@ class Reading:
             return ""
         return KNOWN_AS.join(sorted(map(_folded, entry.get(self.listed_name, ()))))
 
-    def _user(self, key: str, dn: str, entry: Entry, home: str | None, enabled: bool, digest: bytes) -> User:
+    def _user(
+        self, key: str, dn: str, entry: Entry, home: str | None, enabled: bool, digest: bytes, malformed: Sequence[str]
+    ) -> User:
         """Runs once per user in a first run: keep it lean."""
         name, problem = self.read_user_name(entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
         sid, about_sid = self._sid(key, entry)
-        problems = problems + about_sid
         expires = state_expires(self.preset, entry, self.now) if digest[_HASH:] == _ENABLED_NOW else None
-        if (problem or problems) and key not in self.otherwise:  # else it is not this synchronization that stores it
-            self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
+        self._leave(key, *map(_field, problems), *(["enabled"] if malformed else []))
+        about_state = ["its %s is malformed: whether it is enabled stays as it is" % each for each in malformed]
+        said = [*([problem] if problem else []), *problems.values(), *about_sid, *about_state]
+        if said and key not in self.otherwise:  # else it is not this synchronization that stores it
+            self.not_stored += [(dn, text) for text in said]
             self.again.add(key)
             digest = b""  # reported in every run
         return User(
@@ -1007,7 +1008,7 @@ class Reading:
             name,
             home,
             enabled,
-            self._created(entry, dn),
+            self._created(entry),
             sid,
             EncodedAttributes.of(fields),
             digest,
@@ -1016,15 +1017,18 @@ class Reading:
             self._unit_dn(dn),
         )
 
-    def _created(self, entry: Entry, dn: str) -> int:
+    def _leave(self, key: str, *names: str) -> None:
+        """Note what of a record stays as it is stored, since the directory's value is malformed."""
+        if names:
+            self.unclear[key] = self.unclear.get(key, frozenset()).union(names)
+
+    def _created(self, entry: Entry) -> int:
+        """Return when the entry was made, 0 where nothing tells: it only orders who came with one name."""
         values = entry.get(self.created)
         try:
             return generalized_time_seconds(values[0]) if values else 0
-        except ValueError as error:
-            raise ReadError(
-                "server: the read is not complete, since the %s of '%s' is no time (%s): correct the entry "
-                "there" % (self.preset.created, dn, error)
-            ) from None
+        except ValueError:
+            return 0
 
     def _key(self, parameter: str | None, attribute: str, entry: Entry, dn: str) -> str:
         values = entry.get(attribute.lower(), ())
@@ -1129,14 +1133,15 @@ class Reading:
         name, problem = self.read_group_name(entry, dn)
         fields, problems = self.read_group_fields(entry, dn)
         if self.groups_are_groups:
-            self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
+            self.not_stored += [(dn, text) for text in [*([problem] if problem else []), *problems.values()]]
             self.again.update([key] if problem or problems else ())
+            self._leave(key, *map(_field, problems))
         record = UserGroup(
             key=key,
             dn=dn,
             name=name,
             parent=home if self.containers_are_groups else None,
-            created=self._created(entry, dn),
+            created=self._created(entry),
             type=self._type(entry),
             container=rdn_value(dn_parent(dn)),
             attributes=EncodedAttributes.of(fields),
@@ -1147,6 +1152,10 @@ class Reading:
             unit_dn=self._unit_dn_of_group(key, dn),
         )
         primary = [self._primary_value(attribute, entry) for _of_user, attribute in preset.primary_group]
+        if self.ad and entry.get("objectsid") and _sid_of_bytes(entry["objectsid"][0]) is None:
+            self.not_stored.append((dn, "its objectSid is malformed: nobody who has it as primary group is removed"))
+            self.again.add(key)
+            self._leave(key, "members")
         group = self.groups[key] = _Group(record, primary, hashlib.sha256(raw).digest()[:_HASH])
         # The same list and the same users: it leads to whom it led when the digest was made. Most groups, in most runs.
         # But users outside the selected containers, whose primary group it is, come into scope only later.
@@ -1213,8 +1222,11 @@ class Reading:
 
     def _type(self, entry: Entry) -> str:
         if self.ad:
-            kind = entry.get("grouptype")
-            return "security" if not kind or int(kind[0]) & 0x80000000 else "distribution"
+            try:
+                kind = integer((entry.get("grouptype") or [b"-1"])[0])
+            except ValueError:
+                return "group"  # it is only for the suffix of one that loses its name
+            return "security" if kind & 0x80000000 else "distribution"
         classes = {value.lower() for value in entry.get("objectclass", ())}
         return next((name for name in self.preset.group_classes if name.lower().encode("ascii") in classes), "group")
 
@@ -1224,7 +1236,7 @@ class Reading:
         if not values:
             return None
         if group_attribute == "objectSid":
-            domain, dummy, number = sid_text(values[0]).rpartition("-")
+            domain, dummy, number = (_sid_of_bytes(values[0]) or "").rpartition("-")
             return number.encode("ascii") if domain == self.directory.identity else None
         return values[0]
 
@@ -1798,6 +1810,11 @@ def _folded(value: bytes) -> str:
     if value.isascii():
         return value.decode("ascii").lower()
     return name_key(value.decode("utf-8", "surrogateescape"))
+
+
+def _field(field: str) -> str:
+    """Return what `Snapshot.unclear` calls a field."""
+    return "attributes." + field
 
 
 def _sid_of_bytes(value: bytes) -> str | None:

@@ -78,6 +78,16 @@ def sid_bytes(text: str) -> bytes:
     return bytes((1, len(subs))) + authority.to_bytes(6, "big") + b"".join(part.to_bytes(4, "little") for part in subs)
 
 
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+def integer(raw: bytes) -> int:
+    """An INTEGER (RFC 4517, 3.3.16) of at most 20 digits: more would be a time, a flag or a number of nothing."""
+    if not re.fullmatch(rb"-?[0-9]{1,20}", raw):
+        raise ValueError("%s is not such a number" % _shown(raw))
+    return int(raw)
+
+
 # --- times ----------------------------------------------------------------------------------------------------------
 
 _FILETIME_AT_1970 = 116444736000000000
@@ -89,9 +99,10 @@ def filetime_seconds(raw: bytes) -> int | None:
 
     None is "never": accountExpires uses 0 and 0x7FFFFFFFFFFFFFFF alike (MS-ADA1 2.1).
     """
-    if not re.fullmatch(rb"-?[0-9]{1,20}", raw):
-        raise ValueError("%s is not a FILETIME" % _shown(raw))
-    steps = int(raw)
+    try:
+        steps = integer(raw)
+    except ValueError:
+        raise ValueError("%s is not a FILETIME" % _shown(raw)) from None
     return None if steps == 0 or steps >= _FILETIME_NEVER else (steps - _FILETIME_AT_1970) // 10000000
 
 
