@@ -293,6 +293,7 @@ def _why_not_here(text: str, at: int) -> str:
 # What needs no unescaping and no folding of spaces: the normal form is then the folded text.
 _PLAIN_VALUE = r'[^\s\\,+";<>#\0]+(?: [^\s\\,+";<>#\0]+)*'
 _PLAIN_DN = re.compile(r"{0}={1}(?:,{0}={1})*".format(_SHORT_NAME, _PLAIN_VALUE))
+_PLAIN_DN_BYTES = re.compile(rb"[A-Za-z]+=[A-Za-z0-9 ._-]+(?:,[A-Za-z]+=[A-Za-z0-9 ._-]+)*")
 _ESCAPED_IN_NORMAL_FORM = {ord(char): "\\%02x" % ord(char) for char in '\0",+;<>\\'}
 
 
@@ -375,6 +376,17 @@ def dn_text(raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError("the directory sent a distinguished name that is not UTF-8: %s" % _shown(raw)) from None
+
+
+def is_dn(raw: bytes) -> bool:
+    """Whether this, which a server sent as a distinguished name, is one."""
+    if _PLAIN_DN_BYTES.fullmatch(raw):
+        return True
+    try:
+        normal_dn(dn_text(raw))
+    except ValueError:
+        return False
+    return True
 
 
 # --- LDAP URLs ------------------------------------------------------------------------------------------------------
