@@ -243,7 +243,8 @@ class Snapshot(NamedTuple):
     complete: bool = True
     foreign_sids: Set[str] = frozenset()  # users who have a SID of another domain, which does not count
     # Stable key -> what of the record stays as it is stored, since the directory has a malformed value: 'enabled',
-    # 'sid', 'members' (none is removed), 'attributes.' and a field.
+    # 'sid', 'members' (none is removed), 'attributes.' and a field; 'all' of it, memberships too, where nothing tells
+    # which entry is its own. Then a user is None in ``users``, and a user group is not in ``user_groups``.
     unclear: Mapping[str, Set[str]] = {}
     joined: dict[str, list[str]] = {}  # user group whose list was not read -> users who are among its members now
     left: dict[str, list[str]] = {}  # likewise: users who are not

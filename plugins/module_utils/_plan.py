@@ -540,6 +540,7 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept, still
         return _Comparison(sorted(listed), [], {})
     listed = set(listed)
     values = {same_value(value): value for value in kept_values}
+    values.pop("", None)  # an empty value means nobody, and not everybody of whom nothing is known
     removed, still_listed = list(stored.keys() & ended), {}
     for reference in itertools.filterfalse(listed.__contains__, stored):  # of tens of thousands, few are not listed
         if reference not in ended and reference not in kept:
@@ -689,9 +690,10 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
                 "name another" % state.target
             )
     snapshot = _with_held_users(_with_what_is_clear(snapshot, state), held)
+    staying = held.union(_what_stays(snapshot, state))
     kept_groups = _Kept("user_group", state, now, settings.name_reuse_days)
     kept_users = _Kept("user", state, now, settings.name_reuse_days)
-    groups, group_collisions = _plan_user_groups(snapshot, state, target, held, kept_groups)
+    groups, group_collisions = _plan_user_groups(snapshot, state, target, staying, kept_groups)
     users = _plan_users(settings, snapshot, state, target, now, kept_users)
     collisions = []
     for key, reason in users.losers.items():
@@ -723,7 +725,6 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
         state_by=snapshot.state_by,
         kept_names=_kept_names(state, groups, users, kept_groups, kept_users),
     )
-    staying = held.union(_members_that_stay(snapshot, state))
     memberships = _plan_memberships(snapshot, state, groups, users, same_value, staying, bookkeeping)
     return _model.Plan(
         directory=snapshot.directory,
@@ -788,15 +789,16 @@ def _as_clear(body, names, record):
     return body._replace(attributes=_model.EncodedAttributes.of({**_model.fields_of(body.attributes), **kept}))
 
 
-def _members_that_stay(snapshot, state):
-    """Return the memberships that do not end, since the directory has a malformed value: see Snapshot.unclear."""
-    keys = [key for key, names in snapshot.unclear.items() if "members" in names]
-    return {
-        (kind, key, member)
-        for kind, all_members in (("member", state.members), ("nested", state.nestings))
-        for key in keys
-        for member in all_members.get(key, ())
-    }
+def _what_stays(snapshot, state):
+    """Return what does not end, since the directory has a malformed value: see Snapshot.unclear. As `held` has it."""
+    staying: set = set()
+    for key, names in snapshot.unclear.items():
+        if "all" in names:
+            staying.add(("user" if key in snapshot.users else "user_group", key))
+        if "members" in names:
+            staying.update(("member", key, member) for member in state.members.get(key, ()))
+            staying.update(("nested", key, member) for member in state.nestings.get(key, ()))
+    return staying
 
 
 def _with_held_users(snapshot, held):

@@ -10,14 +10,31 @@ bad value; then they are mended.
 
 from __future__ import annotations
 
+import base64
 import json
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import tree
-from support.lab import synchronize
+from support.lab import (
+    BASE,
+    PEOPLE,
+    ROOT,
+    Lab,
+    deleted,
+    dn_of,
+    group,
+    modified,
+    person,
+    posix,
+    posix_group,
+    synchronize,
+    unit,
+)
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.slapd import Slapd
 from support.stored import rows
 
 NO_LIMITS = dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%")
@@ -94,7 +111,7 @@ class Directory:
     def group(self, name: str, *members: str) -> str:
         group = self.tree.group(name, self.kind.unit, *map(self.kind.members, members))
         if listing(self.kind) == "member":
-            if self.kind is IPA_LIKE:
+            if name_of(self.kind) == "389ds":
                 self.tree.set(group, "nsUniqueId", "group-" + name)
             return group
         classes = {"rfc2307": "posixGroup", "openldap_samba": "sambaGroupMapping", "open_directory": "apple-group"}
@@ -106,8 +123,21 @@ class Directory:
         self.tree.set(group, "apple-generateduid", "KEY-group " + name)
         return group
 
+    def outsider(self, *members: str) -> None:
+        """Have somebody in the crew who lies outside of what tests select."""
+        if not hasattr(self, "other_unit"):
+            self.other_unit = self.tree.unit("others")
+            inside, outside = self.kind.unit, self.other_unit
+            self.kind = self.kind._replace(unit=outside)
+            self.out = self.user("out")
+            self.kind = self.kind._replace(unit=inside)
+        out = self.out if listing(self.kind) == "member" else self.kind.members("out")
+        self.tree.set(self.crew, listing(self.kind), out, *map(self.kind.members, members))
+
     def dn(self, name: str) -> str:
-        return self.crew if name == "crew" else tree_dn(self.kind, name)
+        if name == "new group":
+            return "%s=new,%s" % ("CN" if name_of(self.kind) == "ad" else "cn", self.kind.unit)
+        return tree_dn(self.kind, name)
 
 
 def name_of(kind: Kind) -> str:
@@ -122,7 +152,7 @@ def listing(kind: Kind) -> str:
 
 
 def tree_dn(kind: Kind, name: str) -> str:
-    return "%s=%s,%s" % ("CN" if kind is AD else "uid", name, kind.unit)
+    return "%s=%s,%s" % ("CN" if name_of(kind) == "ad" else "uid", name, kind.unit)
 
 
 @pytest.fixture
@@ -384,3 +414,436 @@ def test_a_primary_group_that_is_none(company, kind, value):
             directory.run(read_mode=mode)
             assert record(directory.store, "ann") == before and record(directory.store, "leaver") == []
             assert record(directory.store, "newt")[0][5] == "crew"
+
+
+# --- whose entry it is -----------------------------------------------------------------------------------------------
+
+KEYS = [
+    (AD, "objectGUID", (b"", b"short", b"x" * 17)),
+    (OPENLDAP, "entryUUID", (b"", b" ", BYTES, NUL, b"k" * 2000, b"@key", b"#key", b"path:All", b"name:crew")),
+    (APPLE, "apple-generateduid", (b"", BYTES, b"k" * 1000000)),
+    (IPA_LIKE, "nsUniqueId", (b"", b"#key")),
+]
+KINDS = [AD, OPENLDAP, POSIX, APPLE, IPA_LIKE]
+key_of_kind = {name_of(kind): attribute for kind, attribute, _values in KEYS} | {"rfc2307": "entryUUID"}
+LEFT_OUT = ": it is left out, and whom it may mean stays as stored"
+TAKEN_FOR = ": it is taken for who was there in the last run"
+
+
+def disable(directory, name):
+    attribute, value = {
+        "ad": ("userAccountControl", "514"),
+        "389ds": ("nsAccountLock", "TRUE"),
+        "open_directory": ("authAuthority", ";DisabledUser;"),
+    }.get(name_of(directory.kind), ("shadowExpire", "1"))
+    directory.tree.set(directory.dn(name), attribute, value)
+
+
+def list_in_crew(directory, *names):
+    directory.tree.set(directory.crew, listing(directory.kind), *map(directory.kind.members, names))
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize(("kind", "attribute", "value"), each(KEYS))
+def test_a_key_that_is_none(company, kind, attribute, value, mode):
+    """Whose entry is where it was is known all the same: what else it says counts. A newcomer is left out."""
+    with company(kind) as directory:
+        directory.run()
+        before = record(directory.store, "ann")
+        good = directory.tree[directory.dn("ann")][attribute.lower()]
+        changes(directory, attribute, value)
+        if kind is APPLE:  # whose lists go by the key
+            list_in_crew(directory, "ann", "bob")
+        for _again in range(2):
+            result = directory.run(read_mode=mode)
+            assert record(directory.store, "ann") == before
+            assert record(directory.store, "leaver") == record(directory.store, "newt") == []
+            said = "its %s is no stable key" % attribute
+            assert reported(result, directory.dn("ann")) == [said + TAKEN_FOR]
+            assert reported(result, directory.dn("newt")) == [said + LEFT_OUT]
+        disable(directory, "ann")
+        directory.run(read_mode=mode)
+        assert record(directory.store, "ann")[0][1] == 0
+        directory.tree.set(directory.dn("ann"), attribute, *good)
+        directory.tree.set(directory.dn("newt"), attribute, good[0][:-1] + b"0")
+        assert directory.run(read_mode=mode)["not_stored"] == [] and record(directory.store, "ann")[0][1] == 0
+        assert record(directory.store, "newt")
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize(("kind", "attribute", "value"), each(KEYS))
+def test_a_group_whose_key_is_none(company, kind, attribute, value, mode):
+    """Its list is followed, to members outside of what is selected as well."""
+    with company(kind) as directory:
+        directory.outsider("ann", "leaver")
+        more = {"distinguished_name": [kind.unit], "read_mode": mode}
+        directory.run(**more)
+        before = record(directory.store, "out")
+        assert before[0][5] == "crew"
+        directory.tree.set(directory.crew, attribute, value)
+        directory.group("new", "ann")
+        directory.tree.set(directory.dn("new group"), attribute, value)
+        directory.outsider("bob")
+        for _again in range(2):
+            result = directory.run(**more)
+            assert record(directory.store, "out") == before
+            members = {name: record(directory.store, name)[0][5] for name in ("ann", "bob", "leaver")}
+            assert members == {"ann": None, "bob": "crew", "leaver": None}
+            said = "its %s is no stable key" % attribute
+            assert reported(result, directory.crew) == [said + TAKEN_FOR]
+            assert reported(result, directory.dn("new group")) == [said + LEFT_OUT]
+            assert not rows(directory.store, "SELECT 1 FROM user_groups WHERE name = 'new'")
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+@pytest.mark.parametrize("how", ["it is the only one", "it is a second one"])
+def test_a_key_that_somebody_else_has(company, kind, how, mode):
+    """Bob writes ann's key into his entry: he is bob, and she is ann. When she leaves, he does not keep her."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.group("admins", "ann")
+        directory.run()
+        ann, bob = record(directory.store, "ann"), record(directory.store, "bob")
+        anns, bobs = (directory.tree[directory.dn(name)][attribute.lower()][0] for name in ("ann", "bob"))
+        directory.tree.set(directory.dn("bob"), attribute, *([bobs] if "second" in how else []), anns)
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(read_mode=mode)
+            assert record(directory.store, "leaver") == []
+            assert (record(directory.store, "ann"), record(directory.store, "bob")) == (ann, bob)
+            assert reported(result, directory.dn("bob"))
+        disable(directory, "ann")
+        directory.run(read_mode=mode)
+        assert record(directory.store, "ann")[0][1] == 0 and record(directory.store, "bob") == bob
+        if "second" in how:
+            directory.tree.remove(directory.dn("ann"))
+            directory.run(read_mode=mode)
+            assert record(directory.store, "ann") == [] and record(directory.store, "bob") == bob
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_a_key_that_two_newcomers_have(company, kind, mode):
+    """Neither comes in: nothing tells whose it is. In a first run the option is wrong, and there is nobody to leave."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.run()
+        good = directory.tree[directory.user("newt")][attribute.lower()]
+        directory.tree.set(directory.user("noob"), attribute, *good)
+        directory.tree.remove(directory.dn("leaver"))
+        result = directory.run(read_mode=mode)
+        assert [record(directory.store, name) for name in ("newt", "noob", "leaver")] == [[]] * 3
+        said = ["its %s is that of another entry as well%s" % (attribute, LEFT_OUT)]
+        assert reported(result, directory.dn("newt")) == reported(result, directory.dn("noob")) == said
+        directory.tree.remove(directory.dn("noob"))
+        assert directory.run(read_mode=mode)["not_stored"] == [] and record(directory.store, "newt")
+        directory.tree.set(directory.user("noob"), attribute, *good)
+        directory.store.unlink()
+        with pytest.raises(SynchronizationError, match="have one %s, so it is no stable key" % attribute):
+            directory.run()
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+@pytest.mark.parametrize("other", [True, False])
+def test_who_moved_and_has_two_keys_now(company, kind, other, mode):
+    """Nothing tells who it is, so whom it may mean stays, with all memberships; and nobody else."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.run()
+        before = record(directory.store, "ann")
+        good = directory.tree[directory.dn("ann")][attribute.lower()]
+        directory.tree.move(directory.dn("ann"), directory.dn("anna"))
+        if other:
+            directory.tree.set(directory.user("newt"), attribute, *good)
+        else:
+            directory.tree.set(directory.dn("anna"), attribute, *good, b"another-key-1234")
+        list_in_crew(directory, "anna", "bob")
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(read_mode=mode)
+            assert record(directory.store, "ann") == before and record(directory.store, "leaver") == []
+            assert reported(result, directory.dn("anna"))
+        directory.tree.remove(directory.dn("anna"))
+        directory.run(read_mode=mode)
+        assert record(directory.store, "ann") == [] and bool(record(directory.store, "newt")) == other
+
+
+NO_DNS = ["bad\\zz", "bad\udcff", "a,b", "nul\0"]
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+@pytest.mark.parametrize("bad", NO_DNS)
+def test_a_dn_that_is_none(company, kind, bad, mode):
+    with company(kind) as directory:
+        bad_dn = "CN=%s,%s" % (bad, kind.unit)
+        directory.outsider("ann", "bob")
+        more = {"distinguished_name": [kind.unit], "read_mode": mode}
+        directory.run(**more)
+        before = [record(directory.store, name) for name in ("ann", "out")]
+        directory.tree.move(directory.dn("ann"), bad_dn)
+        directory.tree.move(directory.crew, bad_dn + "," + kind.unit)
+        directory.user("newt")
+        directory.tree.move(directory.dn("newt"), "x=%s" % bad_dn)
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(**more)
+            assert [record(directory.store, name) for name in ("ann", "out")] == before
+            assert record(directory.store, "leaver") == record(directory.store, "newt") == []
+            assert [entry["reason"] for entry in result["not_stored"]] == ["its DN is none" + LEFT_OUT] * 3
+        directory.tree.move(bad_dn, directory.dn("ann"))
+        directory.tree.move(bad_dn + "," + kind.unit, directory.crew)
+        directory.run(**more)
+        assert [record(directory.store, name) for name in ("ann", "out")] == before
+
+
+# --- an entry that is a user and a user group ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(tmp_path):
+    @contextmanager
+    def started(*entries, **more):
+        with Slapd(ldif=ROOT + unit("people") + "".join(entries), overlays=("syncprov",), **more) as server:
+            yield Lab(server, tmp_path / "users.db")
+
+    return started
+
+
+BOTH = "dn: cn=both,%s\nobjectClass: %%s\ncn: both\n%%s\n" % PEOPLE
+ACCOUNT = "objectClass: posixAccount\nuid: both\nuidNumber: 7\ngidNumber: 7\nhomeDirectory: /\n"
+BOTH_DN = "cn=both," + PEOPLE
+MAKES_ACCOUNT = (
+    "dn: %s\nchangetype: modify\nadd: objectClass\nobjectClass: posixAccount\n-\nadd: uid\nuid: both\n-\n"
+    "add: uidNumber\nuidNumber: 7\n-\nadd: homeDirectory\nhomeDirectory: /\n%%s\n" % BOTH_DN
+)
+RFC2307 = {"ldap_parameters": {"preset": "rfc2307"}}
+BY_DN = {"ldap_parameters": {"preset": "openldap", "user_class": "posixAccount"}}
+AS_USER = {"dn": BOTH_DN, "reason": "it is a user, and not a user group as well"}
+AS_GROUP = {"dn": BOTH_DN, "reason": "it is a user group, and not a user as well"}
+
+
+def names(company, table):
+    return sorted(name for (name,) in company.rows("SELECT name FROM %s WHERE extinct IS NULL" % table))
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("preset", ["rfc2307", "openldap"])
+def test_a_new_entry_that_is_both_is_a_user(lab, preset, mode):
+    """Finding D1: every run failed, so that leavers stayed. All three runs of `Lab.run` say the same."""
+    more = {**(RFC2307 if preset == "rfc2307" else BY_DN), "read_mode": mode, "removal_limits": NO_LIMITS}
+    if preset == "rfc2307":
+        both = BOTH % ("posixGroup", ACCOUNT + "memberUid: ann\n")
+        crew = posix_group("crew", 9, "ann", "both", "leaver")
+    else:
+        both = BOTH % ("groupOfNames", ACCOUNT + "member: %s\n" % dn_of("ann"))
+        crew = group("crew", dn_of("ann"), BOTH_DN, dn_of("leaver"))
+    with lab(posix("ann", 1), posix("leaver", 2), crew) as company:
+        company.once(**more)
+        company.modify(both + deleted(dn_of("leaver")))
+        assert company.run(**more)["not_stored"] == [AS_USER]
+        assert names(company, "users") == ["ann", "both"] and "both" not in names(company, "user_groups")
+        assert sorted(company.members())[:2] == [("crew", "ann"), ("crew", "both")]
+        company.modify(modified(dn_of("ann"), "add", "title", "of all"))
+        result = company.run(**more)
+        assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
+        assert result["not_stored"] == [AS_USER]
+        company.store.unlink()
+        assert company.run(**more)["not_stored"] == [AS_USER]
+        assert names(company, "users") == ["ann", "both"] and "both" not in names(company, "user_groups")
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("preset", ["rfc2307", "openldap"])
+def test_a_user_group_that_becomes_a_user_as_well_stays_one(lab, preset, mode):
+    """And a user who becomes a user group as well stays a user; both become what is left of them."""
+    more = {**(RFC2307 if preset == "rfc2307" else BY_DN), "read_mode": mode, "removal_limits": NO_LIMITS}
+    if preset == "rfc2307":
+        both = BOTH % ("posixGroup", "gidNumber: 7\nmemberUid: ann\n")
+        number = ""
+    else:
+        both = BOTH % ("groupOfNames", "member: %s\n" % dn_of("ann"))
+        number = "-\nadd: gidNumber\ngidNumber: 7\n"
+    with lab(posix("ann", 1), posix("leaver", 2), both) as company:
+        company.once(**more)
+        company.modify(MAKES_ACCOUNT % number + deleted(dn_of("leaver")))
+        for _again in range(2):
+            result = company.run(**more)
+            assert result["not_stored"] == [AS_GROUP]
+            assert names(company, "users") == ["ann"] and company.members() == [("both", "ann")]
+            company.modify(modified(dn_of("ann"), "replace", "title", "of all"))
+        assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
+        company.modify(deleted(BOTH_DN))
+        company.modify(BOTH.replace("cn: both", "cn: both\nsn: both") % ("inetOrgPerson", ACCOUNT))
+        company.run(**more)
+        assert names(company, "users") == ["ann", "both"] and "both" not in names(company, "user_groups")
+
+
+# --- what lists say --------------------------------------------------------------------------------------------------
+
+MEGABYTE = b"9" * 1000000
+NO_MEMBERS = {
+    "member": (b"", b"x", b"CN=bad\\zz,DC=corp,DC=example", BYTES, NUL, b"cn=" + MEGABYTE, b"cn=x,,dc=example"),
+    "memberUid": (b"", b"nobody", BYTES, NUL, MEGABYTE, b"*", b"ann)(uid=*", b" "),
+    "apple-group-memberguid": (b"", b"nobody", BYTES, NUL, MEGABYTE, b"*"),
+}
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize(
+    ("kind", "attribute", "value"),
+    each([(kind, listing(kind), NO_MEMBERS[listing(kind)]) for kind in (AD, OPENLDAP, POSIX, APPLE, IPA_LIKE)]),
+)
+def test_a_member_that_is_none(company, kind, attribute, value, mode):
+    """It is told of, and everybody else joins and leaves."""
+    with company(kind) as directory:
+        directory.outsider("ann", "leaver")
+        more = {"distinguished_name": [kind.unit], "read_mode": mode}
+        directory.run(**more)
+        out = directory.tree[directory.crew][attribute.lower()][0]
+        directory.tree.set(directory.crew, attribute, value, out, kind.members("bob"), kind.members("leaver"))
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(**more)
+            assert [record(directory.store, name)[0][5] for name in ("ann", "bob", "out")] == [None, "crew", "crew"]
+            assert record(directory.store, "leaver") == []
+            assert len(result["unresolved_members"]) == 2
+            if mode == "incremental" and kind is AD:
+                assert result["read"]["mode"] == "incremental"
+
+
+def base64_of(attribute, value):
+    return "%s:: %s" % (attribute, base64.b64encode(value).decode("ascii"))
+
+
+LISTED_BY_USERS = (
+    b"x",
+    b"foo=bar,ou=people,dc=example,dc=org",
+    b"cn=x,foo=bar,dc=example,dc=org",
+    MEGABYTE,
+    b"cn=\\zz",
+)
+
+
+@pytest.mark.parametrize("value", LISTED_BY_USERS)
+def test_a_group_that_a_user_lists_and_that_is_none(lab, value):
+    """The server refuses a base that is no DN to it; what a person writes about himself ends no run by that."""
+    parameters = {"preset": "openldap", "user_groups": "description"}
+    with lab(person("ann", "description: cn=crew," + PEOPLE), person("leaver"), group("crew", dn_of("ann"))) as company:
+        more = {"ldap_parameters": parameters, "removal_limits": NO_LIMITS}
+        company.once(**more)
+        company.modify(
+            "dn: %s\nchangetype: modify\nadd: description\n%s\n\n" % (dn_of("ann"), base64_of("description", value))
+        )
+        company.modify(deleted(dn_of("leaver")))
+        result = company.run(**more)
+        assert company.members() == [("crew", "ann")] and names(company, "users") == ["ann"]
+        assert len(result["not_stored"]) == 1
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_lists_of_a_real_server(lab, mode):
+    """What slapd lets in: DNs that nobody can have, with an optional UID, and of nearly 8192 bytes."""
+    values = [
+        dn_of("ann") + "#'01'B",
+        "cn=\\23\\2c\\00,dc=elsewhere",
+        "cn=%s,%s" % ("x" * 8000, BASE),
+        dn_of("leaver"),
+    ]
+    crew = group("crew", dn_of("leaver"), kind="groupOfUniqueNames", attribute="uniqueMember")
+    with lab(person("ann"), person("leaver"), crew) as company:
+        more = {"read_mode": mode, "removal_limits": NO_LIMITS}
+        company.once(**more)
+        company.modify(modified("cn=crew," + PEOPLE, "replace", "uniqueMember", *values) + deleted(dn_of("leaver")))
+        for _again in range(2):
+            result = company.run(**more)
+            assert company.members() == [("crew", "ann")] and len(result["unresolved_members"]) == 3
+    assert result["read"]["mode"] == mode
+
+
+def test_names_of_a_real_server(lab):
+    values = ["ann", "bob", "x" * 1000000, "*", "ann)(uid=*", " ", "leaver"]
+    with lab(posix("ann", 1), posix("bob", 2), posix("leaver", 3), posix_group("crew", 7, "ann", "leaver")) as company:
+        more = {**RFC2307, "removal_limits": NO_LIMITS}
+        company.once(**more)
+        listed = "".join(base64_of("memberUid", value.encode()) + "\n" for value in values)
+        company.modify("dn: cn=crew,%s\nchangetype: modify\nreplace: memberUid\n%s\n" % (PEOPLE, listed))
+        company.modify(deleted(dn_of("leaver")))
+        assert len(company.run(**more)["unresolved_members"]) == 5
+        assert company.members() == [("crew", "ann"), ("crew", "bob")]
+
+
+def test_attributes_by_ten_thousand_names(lab):
+    """Options make names of their own (RFC 4512, 2.5), and who writes his own entry may make them up."""
+    with lab(person("ann", "mail: ann@example.org"), person("leaver")) as company:
+        more = {"removal_limits": NO_LIMITS}
+        company.once(**more)
+        lines = "".join("add: mail;lang-x%d\nmail;lang-x%d: x\n-\n" % (number, number) for number in range(11000))
+        company.modify("dn: %s\nchangetype: modify\n%s\n" % (dn_of("ann"), lines) + deleted(dn_of("leaver")))
+        company.run(**more)
+        assert names(company, "users") == ["ann"]
+
+
+def test_names_of_a_user_that_are_none(company):
+    """Lists may know him by them; what is stored of that is text."""
+    with company(POSIX) as directory:
+        directory.run()
+        before = record(directory.store, "ann")
+        directory.tree.set(directory.dn("ann"), "uid", "ann", BYTES, NUL, MEGABYTE)
+        directory.tree.set(directory.crew, "memberUid", BYTES, "bob")
+        directory.tree.remove(directory.dn("leaver"))
+        directory.run(user_attributes={"name": "cn"})
+        assert record(directory.store, "ann") == before and record(directory.store, "leaver") == []
+        directory.tree.move(directory.dn("ann"), "uid=gone,ou=elsewhere," + tree.SUFFIX)
+        directory.run(user_attributes={"name": "cn"}, user_extinction="skip")
+        assert record(directory.store, "ann")[0][5] == "crew"
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize(
+    ("kind", "attribute", "values"),
+    [
+        (IPA_LIKE, "nsAccountLock", (b"FALSE", b"TRUE")),
+        (AD, "userAccountControl", (b"512", b"514")),
+        (OPENLDAP, "shadowExpire", (b"-1", b"1")),
+        (OPENLDAP, "shadowExpire", (b"x", b"1")),
+        (OPENLDAP, "pwdAccountLockedTime", (b"20260101000000Z", b"000001010000Z")),
+        (SAMBA, "sambaAcctFlags", (b"[U ]", b"[DU ]")),
+    ],
+)
+def test_one_value_that_disables_is_enough(company, kind, attribute, values, mode):
+    """Values are a set: their order says nothing (RFC 4512, 2.2)."""
+    with company(kind) as directory:
+        directory.run()
+        for order in (values, values[::-1]):
+            directory.tree.set(directory.dn("ann"), attribute, *order)
+            directory.run(read_mode=mode)
+            assert record(directory.store, "ann")[0][1] == 0
+
+
+def test_two_sids_are_none(company):
+    with company(SAMBA) as directory:
+        directory.run()
+        before = record(directory.store, "ann")
+        for other in ("S-1-5-21-1-2-3-4", "S-1-5-32-544"):
+            directory.tree.set(directory.dn("ann"), "sambaSID", other, before[0][3])
+            result = directory.run()
+            assert record(directory.store, "ann") == before
+            assert reported(result, directory.dn("ann")) == ["its sambaSID is malformed: its SID stays as it is"]
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("value", [b"", b"x", HUGE, BYTES, NUL])
+def test_a_count_of_changes_that_is_none(company, value, mode):
+    with company(AD) as directory:
+        directory.run()
+        before = record(directory.store, "ann")
+        directory.tree.set(directory.dn("ann"), "mail", "new@corp.example")
+        directory.tree[directory.dn("ann")]["usnchanged"] = [value]
+        directory.tree.remove(directory.dn("leaver"))
+        directory.run(read_mode=mode)
+        assert record(directory.store, "leaver") == []
+        directory.run(read_mode="full")
+        assert record(directory.store, "ann") != before
