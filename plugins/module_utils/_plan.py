@@ -99,14 +99,14 @@ def _claim(claimant: Claimant, place: Place) -> tuple[bool, tuple[int, int, str]
 class _Kept:
     """Whose the names are that nobody has now: by place, of users or of user groups."""
 
-    def __init__(self, kind: str, state: _model.StoredState, now: int, days: int) -> None:
-        self.kind, self.now, self.wait = kind, now, days * _DAY
+    def __init__(self, kind: str, state: _model.StoredState, now: int, begins: int, days: int) -> None:
+        self.kind, self.now, self.begins, self.wait = kind, now, begins, days * _DAY
         self.stored = {(home, name): who for (of_kind, home, name), who in state.kept_names.items() if of_kind == kind}
         self.names: dict[Place, _model.KeptName] = dict(self.stored)
 
     def keep(self, place: Place, reference: str, unit: str, since: int | None = None) -> None:
         """Keep the name for whoever has the reference, and for the others of its unit; from now on, or since then."""
-        self.names[place] = _model.KeptName(reference, unit, self.now if since is None else since)
+        self.names[place] = _model.KeptName(reference, unit, self.begins if since is None else since)
 
     def may_take(self, claimant: Claimant, place: Place) -> bool:
         return claimant.current == place or not self.until(place, claimant.reference, claimant.unit)
@@ -671,13 +671,13 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
-def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) -> _model.Plan:
+def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset(), begins=None) -> _model.Plan:
     """Return the plan that makes the store equal to the snapshot, under the policies.
 
     ``settings`` has name, user_collision, user_extinction, user_extinction_grace_days, user_group_extinction,
     name_reuse_days and ignore_disabled_users; ``same_value`` returns the form in which two values of a member list are
     compared (a DN has many spellings); ``now`` is in seconds since 1970. ``held`` are removals to leave out, whatever
-    the snapshot says.
+    the snapshot says. ``begins`` is since when what ends now is gone, if the clock is in doubt: see `_clock`.
 
     Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
@@ -691,8 +691,9 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
             )
     snapshot = _with_held_users(_with_what_is_clear(snapshot, state), held)
     staying = held.union(_what_stays(snapshot, state))
-    kept_groups = _Kept("user_group", state, now, settings.name_reuse_days)
-    kept_users = _Kept("user", state, now, settings.name_reuse_days)
+    begins = now if begins is None else begins
+    kept_groups = _Kept("user_group", state, now, begins, settings.name_reuse_days)
+    kept_users = _Kept("user", state, now, begins, settings.name_reuse_days)
     groups, group_collisions = _plan_user_groups(snapshot, state, target, staying, kept_groups)
     users = _plan_users(settings, snapshot, state, target, now, kept_users)
     collisions = []

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from . import _limits, _model, _report
+from . import _clock, _limits, _model, _report
 from ._directory import changes, connection, partial, presets, reader, values
 from ._errors import Refused, SynchronizationError
 from ._plan import make_plan, plan_absence, plan_digest, plan_release, removals, removals_digest
@@ -88,6 +88,7 @@ class _Planned(NamedTuple):
     preset: Any = None
     salt: bytes = b""
     scope: dict[str, Any] | None = None
+    clock: _clock.Clock | None = None
     is_nothing: bool = False  # there is no such synchronization to end
 
 
@@ -100,11 +101,16 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
             "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
             % public_settings(settings)["user_group"]
         )
-    preset, salt, snapshot, read = connection.read_from_first(
+    preset, salt, snapshot, read, clock = connection.read_from_first(
         settings, warn, lambda session: _read(settings, store, session, now, started)
     )
     if settings.read_mode == "incremental" and snapshot.complete and read["reason"] != _FIRST:
         warn("read_mode: everything was read, since %s" % read["reason"])
+    if clock.doubt:
+        warn(
+            "clock: the clock of this computer is not believed (%s): in this run nobody's grace ends, no name passes "
+            "on, and no history is removed; correct the clock if it is wrong" % clock.doubt
+        )
     for warning in snapshot.warnings + _doubts(settings, snapshot) + _long_not_read(settings, snapshot, now):
         warn(warning)
 
@@ -112,28 +118,31 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
         store.begin_check()  # it is waited for before anything is committed
     state = store.load_state(settings.name, settings.target, snapshot)
     last = store.left_by_last_run(settings.name)
-    unheld = _make_plan(settings, snapshot, state, now)
-    plan = _hold(settings, unheld, snapshot, state, last, read["server"], now, warn)
+    unheld = _make_plan(settings, snapshot, state, clock)
+    plan = _hold(settings, unheld, snapshot, state, last, read["server"], clock, warn)
     both = plan_digest(plan), removals_digest(plan)
     scope = _scope(settings, preset, snapshot)
     owned = _owned(settings, store, preset, snapshot, state, unheld)
     refusals = _limits.refusals(plan, unheld, snapshot, state, settings, owned, (last.scope, scope), both)
-    return _Planned(plan, snapshot, state, refusals, both, read, preset, salt, scope)
+    return _Planned(plan, snapshot, state, refusals, both, read, preset, salt, scope, clock)
 
 
 def _read(settings, store, session, now, started):
-    """Return what one server says: (preset, salt, snapshot, `read` of the result)."""
+    """Return what one server says: (preset, salt, snapshot, `read` of the result, and the time of the run)."""
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
     circumstances = _circumstances(settings, salt, session, directory)
+    clock = _believed(session, store.last_times(settings.name), now, settings, preset)
     mark, never = store.mark(settings.name), ""
     if settings.read_mode != "full":
         never = changes.why_not(session, preset, settings)
     reason, snapshot, read_fully = _why_full(settings, store, never, mark, circumstances, now), None, now
     if not reason:
         try:
-            snapshot = partial.read(settings, session, preset, directory, store.known(settings.name, salt), mark, now)
+            snapshot = partial.read(
+                settings, session, preset, directory, store.known(settings.name, salt), mark, clock.later
+            )
             reason, read_fully = "the last run left a mark", mark.said["read_fully"]
         except changes.ReadFully as why:
             reason = str(why)
@@ -144,7 +153,7 @@ def _read(settings, store, session, now, started):
             preset,
             directory,
             store.digests(settings.name, salt),
-            now,
+            clock.later,
             settings.read_mode != "full" and not never,
         )
     if snapshot.mark:
@@ -153,7 +162,17 @@ def _read(settings, store, session, now, started):
                 said=dict(snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)
             )
         )
-    return preset, salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
+    about = _about_read(session, directory, snapshot, reason, time.monotonic() - started)
+    return preset, salt, snapshot, about, clock
+
+
+def _believed(session, runs, now, settings, preset) -> _clock.Clock:
+    """Return the time of the run. The directory is asked when it last changed only if this seems to be long ago."""
+    time_there = changes.time_of(session)
+    changed = None
+    if time_there is None and _clock.is_long(now, runs):
+        changed = changes.last_change(session, reader.naming_context(settings, session, preset))
+    return _clock.judged(now, runs, time_there, changed)
 
 
 _FIRST = "it is the first run"
@@ -253,14 +272,14 @@ def _long_not_read(settings, snapshot, now):
     ]
 
 
-def _make_plan(settings, snapshot, state, now, held=frozenset()):
+def _make_plan(settings, snapshot, state, clock, held=frozenset()):
     try:
-        return make_plan(settings, snapshot, state, _same_value, now, held)
+        return make_plan(settings, snapshot, state, _same_value, clock.earlier, held, clock.later)
     except ValueError as error:
         raise SynchronizationError(str(error)) from None
 
 
-def _hold(settings, plan, snapshot, state, last, server, now, warn):
+def _hold(settings, plan, snapshot, state, last, server, clock, warn):
     """Return the plan without removals that only a server has shown that may lag: for one run, unless approved.
 
     Two replicas that are asked in turn show the same removal one after the other, and then it is not held any more.
@@ -274,7 +293,7 @@ def _hold(settings, plan, snapshot, state, last, server, now, warn):
         "held: the last run read %s and this one read %s, which may lag: what it would remove is held for one run"
         % (last.server, server)
     )
-    return _make_plan(settings, snapshot, state, now, held)
+    return _make_plan(settings, snapshot, state, clock, held)
 
 
 def _scope(settings, preset, snapshot):
@@ -422,6 +441,8 @@ def _record(settings, planned, result, now, started):
     }
     return {
         "time": now,
+        "since": planned.clock.later if planned.clock else now,
+        "is_doubted": bool(planned.clock and planned.clock.doubt),
         "salt": planned.salt,
         "selected": planned.snapshot.selected,
         "scope": planned.scope,

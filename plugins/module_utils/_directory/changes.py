@@ -24,6 +24,7 @@ looked up once more. So what is said twice, or too much, does no harm. What cann
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -161,6 +162,33 @@ class Place(NamedTuple):
     context: str  # DN of the naming context
     roots: dict[str, str]  # what is selected: normal DN -> DN
     outside: Sequence[str]  # stable keys of those in scope who lie outside of it
+
+
+# --- what time it is there -------------------------------------------------------------------------------------------
+
+
+def time_of(session: Any) -> int | None:
+    """Return what time the server says that it is, in seconds since 1970; None if it does not (MS-ADTS 3.1.1.3.2.2)."""
+    try:
+        return generalized_time_seconds(session.root_dse["currenttime"][0])
+    except (KeyError, IndexError, ValueError):
+        return None
+
+
+def last_change(session: Any, context: str) -> int | None:
+    """Return when anything last changed there, by its own clock (contextCSN of OpenLDAP); None if that is not known."""
+    try:
+        found = attempt(
+            session, lambda: list(search(session, context, "base", "(objectClass=*)", ("contextCSN",), missing_ok=True))
+        )
+    except ReadFully:
+        return None
+    times = []
+    for _dn, entry, _raw in found:
+        for value in entry.get("contextcsn", ()):
+            with contextlib.suppress(ValueError):
+                times.append(generalized_time_seconds(value.partition(b"#")[0]))
+    return max(times, default=None)
 
 
 # --- where a server stands -------------------------------------------------------------------------------------------
