@@ -30,6 +30,7 @@ from support.lab import (
     person,
     posix,
     posix_group,
+    renamed,
     synchronize,
     unit,
 )
@@ -42,7 +43,7 @@ HUGE = b"9" * 5000
 BYTES = b"\xff\xfe"  # no UTF-8
 NUL = b"a\0b"
 
-NO_NUMBERS = (b"", b"x", b"0x200", b"1.5", HUGE, b"-" + HUGE, BYTES, NUL, "٣".encode(), b" 512")
+NO_NUMBERS = (b"", b"x", b"0x200", b"1.5", HUGE, b"9" * 21, b"-" + HUGE, BYTES, NUL, "٣".encode(), b" 512")
 NO_TIMES = (b"", b"x", b"2024-01-01T00:00:00+00:00", b"20241399000000Z", HUGE, BYTES, NUL)
 NO_TEXTS = (BYTES, b"\xed\xa0\x80")
 NO_SIDS = (b"", b"x", b"\x01\x05", b"\xff" * 28, HUGE)
@@ -570,6 +571,112 @@ def test_who_moved_and_has_two_keys_now(company, kind, other, mode):
         assert record(directory.store, "ann") == [] and bool(record(directory.store, "newt")) == other
 
 
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_who_is_where_somebody_else_was_and_has_no_key(company, kind, mode):
+    """Ann moved, and so did the group; who is at their DNs now is not them."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.group("new", "bob")
+        directory.run()
+        ann, crew = directory.dn("ann"), directory.dn("new group")
+        group = rows(directory.store, "SELECT id, name FROM user_groups WHERE name = 'new'")
+        directory.tree.move(ann, directory.dn("anna"))
+        directory.tree.move(crew, crew.replace("=new", "=old"))
+        key = record_key(directory, "ann")
+        directory.tree.set(directory.user("ann"), attribute, b"")
+        directory.group("new", "bob")
+        directory.tree.set(crew, attribute, b"")
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(read_mode=mode)
+            assert record(directory.store, "leaver") == [] and record_key(directory, "ann") == key
+            assert rows(directory.store, "SELECT dn FROM users WHERE key = ?", key) == [(directory.dn("anna"),)]
+            said = ["its %s is no stable key%s" % (attribute, LEFT_OUT)]
+            assert reported(result, ann) == reported(result, crew) == said
+            assert rows(directory.store, "SELECT id, name FROM user_groups WHERE name = 'new'") == group
+
+
+def record_key(directory, name):
+    return rows(directory.store, "SELECT key FROM users WHERE name = ?", name)[0][0]
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_a_group_that_has_the_key_of_another_one(company, kind, mode):
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.group("new", "bob")
+        directory.run()
+        directory.tree.set(directory.dn("new group"), attribute, *directory.tree[directory.crew][attribute.lower()])
+        list_in_crew(directory, "ann")
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(read_mode=mode)
+            assert [record(directory.store, name)[0][5] for name in ("ann", "bob")] == ["crew", "new"]
+            assert record(directory.store, "leaver") == []
+            said = ["its %s is that of another entry as well%s" % (attribute, TAKEN_FOR)]
+            assert reported(result, directory.crew) == reported(result, directory.dn("new group")) == said
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_a_key_of_somebody_who_is_out_of_scope_now(company, kind, mode):
+    """Bob, who has it as well, does not keep her in."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.run()
+        bob, (anns,) = record(directory.store, "bob"), directory.tree[directory.dn("ann")][attribute.lower()]
+        bobs = directory.tree[directory.dn("bob")][attribute.lower()]
+        directory.tree.set(directory.dn("bob"), attribute, anns, *bobs)
+        directory.tree.set(directory.dn("ann"), "objectClass", "device")
+        directory.tree.set(directory.dn("ann"), "objectCategory", "CN=Computer,CN=Schema")
+        directory.run(read_mode=mode)
+        assert record(directory.store, "ann") == [] and record(directory.store, "bob") == bob
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", [AD, OPENLDAP, POSIX, IPA_LIKE], ids=name_of)
+def test_somebody_outside_who_has_a_key_of_one_inside(company, kind, mode):
+    """Whoever is listed is a member, and not the one whose key he has."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.outsider("ann")
+        more = {"distinguished_name": [kind.unit], "read_mode": mode}
+        directory.run(**more)
+        before = [record(directory.store, name) for name in ("ann", "bob", "out")]
+        directory.tree.set(directory.out, attribute, *directory.tree[directory.dn("bob")][attribute.lower()])
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(**more)
+            assert [record(directory.store, name) for name in ("ann", "bob", "out")] == before
+            assert reported(result, directory.out) and record(directory.store, "leaver") == []
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_a_newcomer_who_has_the_key_of_a_group(company, kind, mode):
+    """A list that has him has not got the group by that. If the group has gone, its key is free."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.group("new", "bob")
+        directory.run()
+        key = directory.tree[directory.dn("new group")][attribute.lower()]
+        directory.tree.set(directory.user("newt"), attribute, *key)
+        list_in_crew(directory, "ann", "newt")
+        directory.tree.remove(directory.dn("leaver"))
+        result = directory.run(read_mode=mode)
+        assert record(directory.store, "leaver") == record(directory.store, "newt") == []
+        if kind is not APPLE:  # whose lists say keys: what leads to the group is the group
+            assert not rows(directory.store, "SELECT 1 FROM nestings")
+        assert reported(result, directory.dn("newt")) == [
+            "its %s is that of another entry as well%s" % (attribute, LEFT_OUT)
+        ]
+        directory.tree.remove(directory.dn("new group"))
+        directory.run(read_mode=mode, user_group_extinction="delete")
+        assert record(directory.store, "newt")
+
+
 NO_DNS = ["bad\\zz", "bad\udcff", "a,b", "nul\0"]
 
 
@@ -651,8 +758,14 @@ def test_a_new_entry_that_is_both_is_a_user(lab, preset, mode):
         assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
         assert result["not_stored"] == [AS_USER]
         company.store.unlink()
-        assert company.run(**more)["not_stored"] == [AS_USER]
-        assert names(company, "users") == ["ann", "both"] and "both" not in names(company, "user_groups")
+        for change in (modified(dn_of("ann"), "add", "title", "of some"), renamed(dn_of("ann"), "uid=ann2")):
+            result = company.run(**more)
+            assert result["not_stored"] == [AS_USER]
+            assert names(company, "users") == ["ann", "both"] and "both" not in names(company, "user_groups")
+            company.modify(change)
+        result = company.run(**more)  # the list of what is no user group has her, too
+        assert result["not_stored"] == [AS_USER]
+        assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
 
 
 @pytest.mark.parametrize("mode", ["full", "incremental"])
@@ -675,10 +788,37 @@ def test_a_user_group_that_becomes_a_user_as_well_stays_one(lab, preset, mode):
             assert names(company, "users") == ["ann"] and company.members() == [("both", "ann")]
             company.modify(modified(dn_of("ann"), "replace", "title", "of all"))
         assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
+        company.once(**{**more, "read_mode": "full"})
+        assert company.run(**more)["not_stored"] == [AS_GROUP]
         company.modify(deleted(BOTH_DN))
         company.modify(BOTH.replace("cn: both", "cn: both\nsn: both") % ("inetOrgPerson", ACCOUNT))
         company.run(**more)
         assert names(company, "users") == ["ann", "both"] and "both" not in names(company, "user_groups")
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_a_nested_group_outside_that_becomes_a_user_as_well(lab, mode):
+    """It is in scope by being nested, and that does not end."""
+    both = (BOTH % ("groupOfNames", "member: %s\n" % dn_of("ann"))).replace(BOTH_DN, "cn=both," + BASE)
+    account = MAKES_ACCOUNT % "-\nadd: gidNumber\ngidNumber: 7\n"
+    with lab(posix("ann", 1), posix("leaver", 2), group("crew", dn_of("leaver"), "cn=both," + BASE), both) as company:
+        more = {**BY_DN, "read_mode": mode, "removal_limits": NO_LIMITS, "distinguished_name": [PEOPLE]}
+        company.once(**more)
+        assert company.nestings() == [("crew", "both")]
+        company.modify(account.replace(BOTH_DN, "cn=both," + BASE) + deleted(dn_of("leaver")))
+        for _again in range(2):
+            assert company.run(**more)["not_stored"] == [{**AS_GROUP, "dn": "cn=both," + BASE}]
+            assert company.nestings() == [("crew", "both")] and names(company, "users") == ["ann"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_what_is_left_out_by_an_option_is_not_told_of(company, kind):
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.outsider("ann", "bob")
+        directory.tree.set(directory.out, attribute, b"")
+        result = directory.run(exclude_distinguished_name=[directory.other_unit])
+        assert result["not_stored"] == [] and record(directory.store, "ann")[0][5] == "crew"
 
 
 # --- what lists say --------------------------------------------------------------------------------------------------

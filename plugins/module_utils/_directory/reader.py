@@ -1676,7 +1676,7 @@ class Reading:
 
     def _known(self, attribute: str, seen: dict[str, Any], found: tuple[bytes, Entry, bytes], token: str) -> str:
         """Return the key of whom a value leads to who was read before, or an empty string."""
-        key = "" if found[0] in self.named else self._known_by_key(attribute, seen, found[1])
+        key = self._known_by_key(attribute, seen, found[1])
         if self.members_by == "dn":
             read = self.by_value.get(found[0]) or self.by_token.get(normal_dn(dn_text(found[0])))
         else:
