@@ -179,7 +179,7 @@ def company(tmp_path):
                 }
                 return synchronize(False, [], **{**usual, **more})
 
-            directory.run = run
+            directory.run, directory.server = run, server
             yield directory
 
     return begin
@@ -403,7 +403,7 @@ def test_a_group_whose_sid_is_none(company, value):
 
 
 @pytest.mark.parametrize("kind", [AD, POSIX, SAMBA], ids=name_of)
-@pytest.mark.parametrize("value", [*NO_NUMBERS, b"513)(cn=*"])
+@pytest.mark.parametrize("value", [*NO_NUMBERS, b"513)(cn=*", b"9" * 1000000], ids=lambda value: "%.12r" % value)
 def test_a_primary_group_that_is_none(company, kind, value):
     """It leads to no group, and takes from nobody but who has it: no membership of a list ends."""
     attribute = "primaryGroupID" if kind is AD else "gidNumber"
@@ -412,7 +412,9 @@ def test_a_primary_group_that_is_none(company, kind, value):
         before = record(directory.store, "ann")
         changes(directory, attribute, value)
         for mode in ("auto", "full"):
-            directory.run(read_mode=mode)
+            result = directory.run(read_mode=mode)
+            assert kind is not AD or result["read"]["mode"] == {"auto": "incremental"}.get(mode, mode)
+            assert longest_request(directory) < MOST_THAT_SERVERS_TAKE
             assert record(directory.store, "ann") == before and record(directory.store, "leaver") == []
             assert record(directory.store, "newt")[0][5] == "crew"
 
@@ -706,6 +708,27 @@ def test_a_dn_that_is_none(company, kind, bad, mode):
         assert [record(directory.store, name) for name in ("ann", "out")] == before
 
 
+@pytest.mark.parametrize("kind", [AD, OPENLDAP], ids=name_of)
+def test_a_container_whose_dn_is_none(company, kind):
+    """It stays, with whom it has, whose DNs are none either."""
+    with company(kind) as directory:
+        kids = directory.tree.unit("kids", kind.unit)
+        directory.tree.user("kid", kids)
+        more = {"group_structure": "both"}
+        directory.run(**more)
+        before = record(directory.store, "kid"), rows(directory.store, "SELECT name, extinct, dn FROM user_groups")
+        assert before[0][0][5] == "kids"
+        bad = "ou=bad\\zz," + kind.unit
+        directory.tree.move(kids, bad)
+        directory.tree.move("CN=kid,%s" % kids if kind is AD else "uid=kid,%s" % kids, "cn=kid," + bad)
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(**more)
+            assert {entry["dn"] for entry in result["not_stored"]} == {bad, "cn=kid," + bad}
+            now = record(directory.store, "kid"), rows(directory.store, "SELECT name, extinct, dn FROM user_groups")
+            assert now == before and record(directory.store, "leaver") == []
+
+
 # --- an entry that is a user and a user group ------------------------------------------------------------------------
 
 
@@ -788,8 +811,11 @@ def test_a_user_group_that_becomes_a_user_as_well_stays_one(lab, preset, mode):
             assert names(company, "users") == ["ann"] and company.members() == [("both", "ann")]
             company.modify(modified(dn_of("ann"), "replace", "title", "of all"))
         assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
-        company.once(**{**more, "read_mode": "full"})
-        assert company.run(**more)["not_stored"] == [AS_GROUP]
+        company.change("DELETE FROM marks")
+        company.once(**more)
+        result = company.run(**more)
+        assert result["not_stored"] == [AS_GROUP]
+        assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
         company.modify(deleted(BOTH_DN))
         company.modify(BOTH.replace("cn: both", "cn: both\nsn: both") % ("inetOrgPerson", ACCOUNT))
         company.run(**more)
@@ -850,8 +876,18 @@ def test_a_member_that_is_none(company, kind, attribute, value, mode):
             assert [record(directory.store, name)[0][5] for name in ("ann", "bob", "out")] == [None, "crew", "crew"]
             assert record(directory.store, "leaver") == []
             assert len(result["unresolved_members"]) == 2
+            if not value:
+                assert "is empty" in [entry["reason"] for entry in result["unresolved_members"]]
+            assert longest_request(directory) < MOST_THAT_SERVERS_TAKE
             if mode == "incremental" and kind is AD:
                 assert result["read"]["mode"] == "incremental"
+
+
+MOST_THAT_SERVERS_TAKE = 256000  # bytes of a request: Samba
+
+
+def longest_request(directory):
+    return max(len(request.filter) + len(request.base) for request in directory.server.of_kind("search"))
 
 
 def base64_of(attribute, value):
@@ -987,3 +1023,30 @@ def test_a_count_of_changes_that_is_none(company, value, mode):
         assert record(directory.store, "leaver") == []
         directory.run(read_mode="full")
         assert record(directory.store, "ann") != before
+
+
+def test_a_number_of_a_group_of_a_megabyte(company):
+    """Who has it as primary group would be looked for outside of what is selected."""
+    with company(POSIX) as directory:
+        directory.outsider("ann", "leaver")
+        directory.tree.set(directory.crew, "gidNumber", MEGABYTE)
+        directory.run(distinguished_name=[POSIX.unit])
+        assert record(directory.store, "ann")[0][5] == "crew" and longest_request(directory) < MOST_THAT_SERVERS_TAKE
+
+
+@pytest.mark.parametrize(
+    ("kind", "attribute", "values"),
+    [
+        (POSIX, "memberUid", [b"%03d" % number + b"x" * 45000 for number in range(120)]),
+        (OPENLDAP, "member", [b"cn=%s,%s" % (b"x" * 1000000, tree.SUFFIX.encode())]),
+        (OPENLDAP, "description", [b"cn=%s,%s" % (b"x" * 1000000, tree.SUFFIX.encode())]),
+    ],
+)
+def test_lists_that_no_request_can_have(company, kind, attribute, values):
+    with company(kind) as directory:
+        listed_by_users = {"preset": name_of(kind), "user_groups": attribute}
+        listing_entry = directory.dn("ann") if attribute == "description" else directory.crew
+        crew = directory.crew if attribute == "description" else kind.members("ann")
+        directory.tree.set(listing_entry, attribute, crew, *values)
+        directory.run(ldap_parameters=listed_by_users if attribute == "description" else {"preset": name_of(kind)})
+        assert record(directory.store, "ann")[0][5] == "crew" and longest_request(directory) < MOST_THAT_SERVERS_TAKE

@@ -1928,7 +1928,8 @@ class Reading:
         group, others may be in scope by it alone.
         """
         for dn, entry in self.session.nameless.items():
-            self._name(dn, entry, "", _NO_DN, self.preset.user_key, self.preset.group_key)
+            keys = self.preset.user_key, self.preset.group_key, self.preset.container_key
+            self._name(dn, entry, "", _NO_DN, *keys)
         users = {key for key in self.digests.users if key in self.as_they_are and key not in self.users}
         groups = {key for key in self.digests.user_groups if key in self.as_they_are and key not in user_groups}
         self.users.update(dict.fromkeys(users))
