@@ -689,7 +689,7 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset(), be
                 "user_group: '%s' lies in a user group that this synchronization keeps itself: "
                 "name another" % state.target
             )
-    snapshot = _with_held_users(_with_what_is_clear(snapshot, state), held)
+    snapshot = _with_held_users(_with_what_is_clear(snapshot, state), state, held)
     staying = held.union(_what_stays(snapshot, state))
     begins = now if begins is None else begins
     kept_groups = _Kept("user_group", state, now, begins, settings.name_reuse_days)
@@ -802,15 +802,22 @@ def _what_stays(snapshot, state):
     return staying
 
 
-def _with_held_users(snapshot, held):
-    """Return the snapshot with the lost users who are held in it, as stored."""
-    users = {key for key in snapshot.lost_users if ("user", key) in held}
-    if not users:
-        return snapshot
-    return snapshot._replace(
-        users={**snapshot.users, **dict.fromkeys(users)},
-        lost_users={key: reason for key, reason in snapshot.lost_users.items() if key not in users},
-    )
+def _with_held_users(snapshot, state, held):
+    """Return the snapshot with what is held of users as if it had been read: who is lost is as stored, who would be
+    enabled is disabled, and who would lose a SID has the stored one.
+    """
+    users = dict(snapshot.users)
+    for kind, key, *dummy in held:
+        if kind == "user":
+            users[key] = None
+        elif kind == "enabled" and key in state.users and not state.users[key].given:
+            users[key] = None  # what this synchronization last said of the user stays said
+        elif kind == "enabled":
+            users[key] = users[key]._replace(enabled=False, digest=b"")
+        elif kind == "sid":
+            users[key] = users[key]._replace(sid=state.users[key].record.sid, digest=b"")
+    lost = {key: reason for key, reason in snapshot.lost_users.items() if key not in users}
+    return snapshot._replace(users=users, lost_users=lost) if held else snapshot
 
 
 def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChange]:
@@ -963,12 +970,25 @@ _of_user, _of_user_group = (
 # --- what is held, and how a synchronization ends --------------------------------------------------------------------
 
 
-def removals(plan: _model.Plan, snapshot: _model.Snapshot) -> frozenset[_model.Removal]:
-    """Return what a server that lags would make a plan remove by mistake: who is lost, and memberships that end though
-    nobody is lost.
+def removals(
+    plan: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState | None = None
+) -> frozenset[_model.Removal]:
+    """Return what a plan removes or enables because something is not there: who is lost, memberships that end though
+    nobody is lost, who is enabled, newcomers too, and who has no SID any more. With ``state`` also of whom this
+    synchronization takes back that he is disabled, so that the one that writes him may enable him.
     """
     found: set[_model.Removal] = {("user", key) for key in snapshot.lost_users}
     found.update(("user_group", key) for key in snapshot.lost_user_groups)
+    for user in plan.users:
+        before, after = user.before, user.after
+        if after is not None and snapshot.users.get(user.reference) is not None:
+            if after.enabled and (before is None or user.adopts or not before.enabled):
+                found.add(("enabled", user.reference))
+            if before is not None and not user.adopts and before.sid and not after.sid:
+                found.add(("sid", user.reference))
+    for key, said in plan.bookkeeping.said_disabled.items() if state is not None else ():
+        if not said and state.users[key].said_disabled:
+            found.add(("enabled", key))
     for change in plan.memberships:
         if change.key in snapshot.user_groups:
             found.update(

@@ -172,10 +172,11 @@ def test_errors_and_warnings_are_one_line_each(lab, domain):
     domain.user("anna", STAFF)
     evil = "CN=evil\nchanged: [localhost]\x1b[2J\u202e," + STAFF
     domain.move(domain.user("evil", STAFF), evil)
-    domain.set(evil, "userAccountControl")
     with pytest.raises(SynchronizationError) as error:
-        lab.run()
-    assert "userAccountControl of 'CN=evil\\nchanged" in str(error.value) and str(error.value).isprintable()
+        lab.run(distinguished_name=[evil])
+    assert "'CN=evil\\nchanged" in str(error.value) and str(error.value).isprintable()
+    domain.set(evil, "userAccountControl")
+    assert all(entry["reason"].isprintable() for entry in lab.run()["not_stored"])
     domain.remove(evil)
     lab.run()
     moved = "OU=Staff\n\x1b[2J," + tree.DOMAIN

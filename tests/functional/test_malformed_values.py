@@ -476,7 +476,7 @@ def test_a_key_that_is_none(company, kind, attribute, value, mode):
 @pytest.mark.parametrize("mode", ["full", "incremental"])
 @pytest.mark.parametrize(("kind", "attribute", "value"), each(KEYS))
 def test_a_group_whose_key_is_none(company, kind, attribute, value, mode):
-    """Its list is followed, to members outside of what is selected as well."""
+    """Its list is followed, to members outside of what is selected as well: who comes is in it."""
     with company(kind) as directory:
         directory.outsider("ann", "leaver")
         more = {"distinguished_name": [kind.unit], "read_mode": mode}
@@ -490,8 +490,9 @@ def test_a_group_whose_key_is_none(company, kind, attribute, value, mode):
         for _again in range(2):
             result = directory.run(**more)
             assert record(directory.store, "out") == before
-            members = {name: record(directory.store, name)[0][5] for name in ("ann", "bob", "leaver")}
-            assert members == {"ann": None, "bob": "crew", "leaver": None}
+            # Who left is held: what the server would prove it by is the key.
+            assert {record(directory.store, name)[0][5] for name in ("ann", "bob", "leaver")} == {"crew"}
+            assert {each["member"] for each in result["held"]["memberships"]} == {"ann", "leaver"}
             said = "its %s is no stable key" % attribute
             assert reported(result, directory.crew) == [said + TAKEN_FOR]
             assert reported(result, directory.dn("new group")) == [said + LEFT_OUT]
@@ -622,7 +623,7 @@ def test_a_group_that_has_the_key_of_another_one(company, kind, mode):
 
 
 @pytest.mark.parametrize("mode", ["full", "incremental"])
-@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+@pytest.mark.parametrize("kind", KINDS[1:], ids=name_of)  # without Active Directory, where a key has one value
 def test_a_key_of_somebody_who_is_out_of_scope_now(company, kind, mode):
     """Bob, who has it as well, does not keep her in."""
     attribute = key_of_kind[name_of(kind)]
@@ -632,7 +633,6 @@ def test_a_key_of_somebody_who_is_out_of_scope_now(company, kind, mode):
         bobs = directory.tree[directory.dn("bob")][attribute.lower()]
         directory.tree.set(directory.dn("bob"), attribute, anns, *bobs)
         directory.tree.set(directory.dn("ann"), "objectClass", "device")
-        directory.tree.set(directory.dn("ann"), "objectCategory", "CN=Computer,CN=Schema")
         directory.run(read_mode=mode)
         assert record(directory.store, "ann") == [] and record(directory.store, "bob") == bob
 
@@ -875,7 +875,7 @@ def test_a_member_that_is_none(company, kind, attribute, value, mode):
             result = directory.run(**more)
             assert [record(directory.store, name)[0][5] for name in ("ann", "bob", "out")] == [None, "crew", "crew"]
             assert record(directory.store, "leaver") == []
-            assert len(result["unresolved_members"]) == 2
+            assert len(result["unresolved_members"]) == (1 if kind is AD else 2)  # whose lists forget who was deleted
             if not value:
                 assert "is empty" in [entry["reason"] for entry in result["unresolved_members"]]
             assert longest_request(directory) < MOST_THAT_SERVERS_TAKE

@@ -296,6 +296,16 @@ class ActiveDirectory(Tree):
             },
         )
 
+    def remove(self, dn: str) -> None:
+        """Remove an entry. Lists forget it (MS-ADTS 3.1.1.5.5.1.1)."""
+        super().remove(dn)
+        gone = rdns(dn)
+        for _dn, entry in self._entries.values():
+            if "member" in entry:
+                entry["member"] = [each for each in entry["member"] if _normal("member")(each) != gone]
+                if not entry["member"]:
+                    del entry["member"]
+
     def _about(self, name: str) -> dict[str, Value | list[Value]]:
         return {"objectGUID": key(name).bytes_le, "whenCreated": "20240101000000.0Z"}
 

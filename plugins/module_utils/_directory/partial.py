@@ -170,6 +170,8 @@ class _PartialReading(Reading):
             mark=self._position_as_mark(),
             units=self._units(),
             state_by=state_by(self.preset),
+            place=self._place_of_all(),
+            stateless=self.stateless,
         )
 
     # --- whom to look at

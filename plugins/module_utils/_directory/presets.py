@@ -48,7 +48,6 @@ class Preset(NamedTuple):
     user_groups: str | None  # attribute of the user that lists its groups, instead of group_members
     user_groups_value: str | None  # 'dn' or 'name'
     state: tuple[str, ...]  # attributes that may say that a user is disabled
-    required: tuple[str, ...]  # attributes that every user has: one that cannot be read makes the read incomplete
     user_fields: dict[str, tuple[str, ...]]  # field -> attributes, the first that has a value counts
     group_fields: dict[str, tuple[str, ...]]
     user_lists: dict[str, str]  # fields that an option added: all values of the attribute
@@ -118,7 +117,6 @@ def _ldap_preset(
         user_groups=None,
         user_groups_value=None,
         state=state,
-        required=(),
         user_fields=_LDAP_USER_FIELDS,
         group_fields={**_LDAP_GROUP_FIELDS, **(group_fields or {})},
         user_lists={},
@@ -153,7 +151,6 @@ _ACTIVE_DIRECTORY = Preset(
     user_groups=None,
     user_groups_value=None,
     state=("userAccountControl", "accountExpires"),
-    required=("userAccountControl",),
     user_fields={
         "display_name": ("displayName",),
         "given_name": ("givenName",),

@@ -29,6 +29,7 @@ from .._model import (
     Directory,
     EncodedAttributes,
     Mark,
+    Place,
     Snapshot,
     Unresolved,
     User,
@@ -36,7 +37,7 @@ from .._model import (
     domain_of,
     name_key,
 )
-from . import changes, lost
+from . import absence, changes, lost
 from .connection import Session
 from .presets import (
     Entry,
@@ -384,18 +385,11 @@ class Reading:
         self.listed_name = preset.listed_name.lower()
         self.read_user_key, self.read_group_key = key_reader(preset.user_key), key_reader(preset.group_key)
         self.members_by = "" if preset.user_groups else preset.member_value
-        # RFC 4519, 3.5 and 3.6: a group that has no member has members that are hidden. Other servers relax that.
-        self.never_empty = (
-            {b"groupofnames", b"groupofuniquenames"}
-            if preset.directory_type == "openldap" and set(preset.group_members) >= {"member", "uniqueMember"}
-            else set()
-        )
-        # In 389 Directory Server they may be empty, and no name tells which are.
-        self.empty_or_hidden: dict[str, str] | None = {} if preset.directory_type in ("389ds", "freeipa") else None
         self.read_user_name, self.read_group_name = name_reader(preset.user_name), name_reader(preset.group_name)
         self.read_user_fields = field_reader(preset.user_fields, preset.user_lists)
         self.read_group_fields = field_reader(preset.group_fields, preset.group_lists)
-        self.required = [attribute.lower() for attribute in preset.required]
+        self.always_there = [(attribute.lower(), attribute) for attribute in absence.always_there(preset)]
+        self.stateless: dict[str, str] = {}  # see Snapshot
         self.primary_of_user = [(rule, pair[0].lower()) for rule, pair in enumerate(preset.primary_group)]
         # What `_list_user` looks at: name in an entry, and header in its encoding.
         self.listed_by = [
@@ -420,7 +414,6 @@ class Reading:
             preset.sid,
             preset.user_groups,
             *preset.state,
-            *preset.required,
             *(pair[0] for pair in preset.primary_group),
             *preset.user_lists.values(),
             *(attribute for several in preset.user_fields.values() for attribute in several),
@@ -476,6 +469,17 @@ class Reading:
             mark=self._position_as_mark(),
             units=self._units(),
             state_by=state_by(self.preset),
+            place=self._place_of_all(),
+            stateless=self.stateless,
+        )
+
+    def _place_of_all(self) -> Place:
+        return Place(
+            tuple(self.roots),
+            tuple(self.excluded),
+            frozenset(self.excluded_keys),
+            self.subtree_normal,
+            self.add_outside,
         )
 
     # --- the container in which an entry lies, by whose key names are kept
@@ -755,9 +759,11 @@ class Reading:
         sid = sids.pop() if len(sids) == 1 else None
         if sid is not None and domain_of(sid) in self.sid_domains:
             return sid, []
-        if sid is None or not self.sid_domains:
+        if sid is None:
             self._leave(key, "sid")
-            return None, ["its %s is malformed: its SID stays as it is" % self.preset.sid] if sid is None else []
+            return None, ["its %s is malformed: its SID stays as it is" % self.preset.sid]
+        if not self.sid_domains:
+            return None, []  # of which a warning tells; and nobody loses his by that: see `absence`
         self.foreign_sids.add(key)
         return None, ["its %s is not of this domain: it does not count" % self.preset.sid]
 
@@ -1095,13 +1101,9 @@ class Reading:
             home, excluded = self.places.get(parent) or self._place(parent)
             if excluded or key in self.excluded_keys:
                 return _OUT_OF_SCOPE
-        for attribute in self.required:
-            if attribute not in entry:
-                raise ReadError(
-                    "%s: the read is not complete, since the %s of '%s' cannot be read: give the account "
-                    "the right to read it"
-                    % (self.session.account_option, _spelled(attribute, self.preset.required), dn_text(dn))
-                )
+        for name, attribute in self.always_there:
+            if name not in entry:
+                self.stateless[key] = attribute
         enabled, malformed = user_state(self.preset, entry, self.now)
         users = self.users
         beside = self.hashed_with + home.encode("utf-8") if home else self.hashed_with
@@ -1197,6 +1199,8 @@ class Reading:
         expires = state_expires(self.preset, entry, self.now) if digest[_HASH:] == _ENABLED_NOW else None
         self._leave(key, *map(_field, problems), *(["enabled"] if malformed else []))
         about_state = ["its %s is malformed: whether it is enabled stays as it is" % each for each in malformed]
+        if key in self.stateless:
+            about_state.append("its %s cannot be read, so nothing enables it" % self.stateless[key])
         said = [*filter(None, (about_key, problem)), *problems.values(), *about_sid, *about_state]
         if said and key not in self.otherwise:  # else it is not this synchronization that stores it
             self.not_stored += [(dn, text) for text in said]
@@ -1390,7 +1394,6 @@ class Reading:
             and self.digests.user_groups.get(key, b"")[_HASH:] == group.hashed
             and not any(value in new for value, new in zip(primary, self.new_primary))
             and (self.whole or not any(primary))
-            and (self.empty_or_hidden is None or any(header in raw for header in self.list_headers))
         )
         if not group.as_stored:
             self._list_members(group, raw)
@@ -1412,38 +1415,6 @@ class Reading:
                 if self.members_by == "name" or (values and group.listed):  # a user may have several names
                     group.plain = False
                 group.listed += map(get, values, values)
-        if (
-            self.never_empty
-            and not group.listed
-            and self.never_empty.intersection(value.lower() for value in entry.get("objectclass", ()))
-        ):
-            raise ReadError(
-                "%s: the members of '%s' cannot be read, and such a group has at least one: give the "
-                "account the right to read them" % (self.session.account_option, group.record.dn)
-            )
-        if self.empty_or_hidden is not None and not group.listed and self.preset.group_members:
-            self.empty_or_hidden[group.record.key] = group.record.dn
-
-    def _refuse_hidden_members(self) -> None:
-        """Have the server say of each list that came empty that it is: for who may not see it, it is not (RFC 4511,
-        4.5.1.7: what cannot be told is "undefined", and so is the contrary).
-        """
-        asked = self.empty_or_hidden or {}
-        without = "".join("(!(%s=*))" % attribute for attribute in self.preset.group_members)
-        for batch in batches(sorted(asked)):
-            tests = "(&%s%s)" % (any_of(self.preset.group_key, batch), without)
-            found = {
-                self._key("group_key", self.preset.group_key, entry, dn_text(dn))
-                for dn, entry, _raw in search(
-                    self.session, self.context, "sub", _and(self.preset.group_filter, tests), (self.preset.group_key,)
-                )
-            }
-            for key in batch:
-                if key not in found:
-                    raise ReadError(
-                        "%s: the members of '%s' cannot be read, or have just come: give the account the "
-                        "right to read them, or run again" % (self.session.account_option, asked[key])
-                    )
 
     def _type(self, entry: Entry) -> str:
         if self.ad:
@@ -1500,7 +1471,6 @@ class Reading:
                     values.update(value for value in group.listed if value.__class__ is bytes)
             self._resolve(values.difference(self.outcomes))
             self._read_ranges()
-        self._refuse_hidden_members()
 
     def _resolve(self, values: Iterable[bytes]) -> None:
         """Find out what values of member lists lead to; fills `outcomes`."""
@@ -2019,10 +1989,6 @@ def _drop(known: dict[Any, Any], meanings: Container[Any]) -> None:
 def _attributes(*names: str | None) -> tuple[str, ...]:
     """Return the names that are given, each once."""
     return tuple({name.lower(): name for name in names if name}.values())
-
-
-def _spelled(attribute: str, names: Iterable[str]) -> str:
-    return next(name for name in names if name.lower() == attribute)
 
 
 def _and(*filters: str) -> str:

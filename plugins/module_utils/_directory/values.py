@@ -464,6 +464,40 @@ def check_filter(text: str) -> None:
     parse_filter(text)
 
 
+def negated(text: str) -> str:
+    """The RFC 4515 filter that matches where this one is False, which is not everywhere where it does not match.
+
+    '!' stands before single tests only, by De Morgan's laws: 389 Directory Server judges access within "not or" wrongly
+    (its issue 6307).
+    """
+    return _normal_filter(parse_filter(text), True)
+
+
+def _normal_filter(tree: tuple, negate: bool) -> str:
+    """The text of a filter, or of its contrary, with '!' before single tests only."""
+    kind = tree[0]
+    if kind == "!":
+        return _normal_filter(tree[1], not negate)
+    if kind in ("&", "|"):
+        other = {"&": "|", "|": "&"}[kind]
+        return "(%s%s)" % (other if negate else kind, "".join(_normal_filter(each, negate) for each in tree[1]))
+    return "(!%s)" % _test_text(tree) if negate else _test_text(tree)
+
+
+def _test_text(tree: tuple) -> str:
+    """The text of a single test as `parse_filter` gives it."""
+    kind = tree[0]
+    if kind == "=*":
+        return "(%s=*)" % tree[1]
+    if kind == "*":
+        return "(%s=%s)" % (tree[1], "*".join(map(escape_filter, [tree[2], *tree[3], tree[4]])))
+    if kind == ":=":
+        _kind, rule, attribute, value, dn_attributes = tree
+        parts = (attribute or "", ":dn" if dn_attributes else "", ":" + rule if rule else "", escape_filter(value))
+        return "(%s%s%s:=%s)" % parts
+    return "(%s%s%s)" % (tree[1], kind, escape_filter(tree[2]))
+
+
 def _filter(text: str, at: int, depth: int) -> tuple[tuple, int]:
     if not text.startswith("(", at):
         raise _filter_error(text, at, "a '(' is missing")

@@ -589,7 +589,7 @@ class Store:
             (synchronization,),
         )
         server, scope, held = row or ("", "null", "[]")
-        return _model.LastRun(server or "", _from_json(scope), frozenset(map(tuple, _from_json(held))))
+        return _model.LastRun(server or "", _from_json(scope), *_holds_from_json(held))
 
     def target_of(self, synchronization: str) -> list[str] | None:
         """Return the names in the path of the synchronization's user group; None before its first run."""
@@ -853,7 +853,7 @@ class Store:
     def _load_users(self, me, directory, snapshot, tree) -> tuple:
         """Return the users in wanted_ids, and {reference: id} of them."""
         claims: dict = {}
-        disabled_by_others = set()
+        disabled_by_others, said_disabled = set(), set()
         for number, synchronization, disabled in self._rows(
             "SELECT c.user_id, c.synchronization_id, c.disabled FROM wanted_ids w CROSS JOIN claims c"
             " WHERE c.user_id = w.id"
@@ -861,6 +861,8 @@ class Store:
             claims.setdefault(number, set()).add(synchronization)
             if synchronization != me and disabled not in (None, snapshot.state_by):
                 disabled_by_others.add(number)
+            if synchronization == me and disabled is not None:
+                said_disabled.add(number)
         references = self._references_of_wanted_ids(directory, tree)
         users = {}
         for (
@@ -900,6 +902,7 @@ class Store:
                 ),
                 given=writer == me or claims_it and writer not in claimed_by,
                 disabled_by_others=number in disabled_by_others,
+                said_disabled=number in said_disabled,
                 taken_over=writer != me and references[number][:1] not in "@#",
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -1098,7 +1101,7 @@ class Store:
             _to_json(run["selected"]),
             _to_json(run["settings"]),
             _to_json(run["scope"]),
-            _to_json(sorted(plan.held)),
+            _holds_to_json(plan, run.get("holds")),
         )
         if row is None:
             self._run(
@@ -1822,6 +1825,26 @@ class _Work(NamedTuple):
     directory: int
     groups: dict  # reference -> id
     users: dict  # reference -> id
+
+
+def _holds_to_json(plan, holds) -> str:
+    """Return the text of what a run held, why, and of how far its server was. Without that, all is held for one run."""
+    if holds is None:
+        return _to_json(sorted(plan.held))
+    return _to_json(
+        {
+            "for_one_run": sorted(holds.for_one_run),
+            "reasons": [[*removal, why] for removal, why in sorted(holds.reasons.items())],
+            "standing": holds.standing,
+        }
+    )
+
+
+def _holds_from_json(text: str) -> tuple[frozenset[_model.Removal], _model.Standing]:
+    held = _from_json(text)
+    if isinstance(held, list):  # as earlier versions left it
+        return frozenset(map(tuple, held)), _model.Standing()
+    return frozenset(map(tuple, held["for_one_run"])), _model.Standing(*held["standing"])
 
 
 def _from_json(text: str):
