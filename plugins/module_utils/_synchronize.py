@@ -88,8 +88,8 @@ class _Planned(NamedTuple):
     preset: Any = None
     salt: bytes = b""
     scope: dict[str, Any] | None = None
-    holds: _hold.Holds = _hold.NONE
     clock: _clock.Clock | None = None
+    holds: _hold.Holds = _hold.NONE
     is_nothing: bool = False  # there is no such synchronization to end
 
 
@@ -108,10 +108,11 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     snapshot, read, preset = planned.snapshot, planned.read, planned.preset
     if settings.read_mode == "incremental" and snapshot.complete and read["reason"] != _FIRST:
         warn("read_mode: everything was read, since %s" % read["reason"])
-    if planned.clock.doubt:
+    clock = planned.clock
+    if clock.doubt:
         warn(
             "clock: the clock of this computer is not believed (%s): in this run nobody's grace ends, no name passes "
-            "on, and no history is removed; correct the clock if it is wrong" % planned.clock.doubt
+            "on, and no history is removed; correct the clock if it is wrong" % clock.doubt
         )
     doubts = _doubts(settings, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
     for warning in snapshot.warnings + doubts:
@@ -132,7 +133,8 @@ def _read_and_plan(settings, store, session, now, started):
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     context = reader.naming_context(settings, session, preset)
     server = standing.standing(session, context)
-    salt, snapshot, read, clock = _read(settings, store, session, preset, now, started)
+    clock = _believed(session, store.last_times(settings.name), now, context)
+    salt, snapshot, read = _read(settings, store, session, preset, now, clock, started)
     if snapshot.complete:
         store.begin_check()  # it is waited for before anything is committed
     state = store.load_state(settings.name, settings.target, snapshot)
@@ -151,15 +153,14 @@ def _read_and_plan(settings, store, session, now, started):
     believed = bool(settings.approved_plan) and settings.approved_plan == digests[0] and not holds.reasons
     holds = holds._replace(standing=standing.remembered(last.standing, server, believed))
     refusals = _hold.refusals(settings, holds, found, last, session.account_option, digests[0])
-    return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, holds=holds, clock=clock), unheld
+    return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
 
 
-def _read(settings, store, session, preset, now, started):
-    """Return what one server says: (salt, snapshot, `read` of the result, and the time of the run)."""
+def _read(settings, store, session, preset, now, clock, started):
+    """Return what one server says: (salt, snapshot, `read` of the result)."""
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
     circumstances = _circumstances(settings, salt, session, directory)
-    clock = _believed(session, store.last_times(settings.name), now, settings, preset)
     mark, never = store.mark(settings.name), ""
     if settings.read_mode != "full":
         never = changes.why_not(session, preset, settings)
@@ -188,16 +189,15 @@ def _read(settings, store, session, preset, now, started):
                 said=dict(snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)
             )
         )
-    about = _about_read(session, directory, snapshot, reason, time.monotonic() - started)
-    return salt, snapshot, about, clock
+    return salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
 
 
-def _believed(session, runs, now, settings, preset) -> _clock.Clock:
+def _believed(session, runs, now, context) -> _clock.Clock:
     """Return the time of the run. The directory is asked when it last changed only if this seems to be long ago."""
     time_there = changes.time_of(session)
     changed = None
     if time_there is None and _clock.is_long(now, runs):
-        changed = changes.last_change(session, reader.naming_context(settings, session, preset))
+        changed = changes.last_change(session, context)
     return _clock.judged(now, runs, time_there, changed)
 
 

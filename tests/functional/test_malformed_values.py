@@ -30,6 +30,7 @@ from support.lab import (
     person,
     posix,
     posix_group,
+    renamed,
     synchronize,
     unit,
 )
@@ -42,7 +43,7 @@ HUGE = b"9" * 5000
 BYTES = b"\xff\xfe"  # no UTF-8
 NUL = b"a\0b"
 
-NO_NUMBERS = (b"", b"x", b"0x200", b"1.5", HUGE, b"-" + HUGE, BYTES, NUL, "٣".encode(), b" 512")
+NO_NUMBERS = (b"", b"x", b"0x200", b"1.5", HUGE, b"9" * 21, b"-" + HUGE, BYTES, NUL, "٣".encode(), b" 512")
 NO_TIMES = (b"", b"x", b"2024-01-01T00:00:00+00:00", b"20241399000000Z", HUGE, BYTES, NUL)
 NO_TEXTS = (BYTES, b"\xed\xa0\x80")
 NO_SIDS = (b"", b"x", b"\x01\x05", b"\xff" * 28, HUGE)
@@ -178,7 +179,7 @@ def company(tmp_path):
                 }
                 return synchronize(False, [], **{**usual, **more})
 
-            directory.run = run
+            directory.run, directory.server = run, server
             yield directory
 
     return begin
@@ -402,7 +403,7 @@ def test_a_group_whose_sid_is_none(company, value):
 
 
 @pytest.mark.parametrize("kind", [AD, POSIX, SAMBA], ids=name_of)
-@pytest.mark.parametrize("value", [*NO_NUMBERS, b"513)(cn=*"])
+@pytest.mark.parametrize("value", [*NO_NUMBERS, b"513)(cn=*", b"9" * 1000000], ids=lambda value: "%.12r" % value)
 def test_a_primary_group_that_is_none(company, kind, value):
     """It leads to no group, and takes from nobody but who has it: no membership of a list ends."""
     attribute = "primaryGroupID" if kind is AD else "gidNumber"
@@ -411,7 +412,9 @@ def test_a_primary_group_that_is_none(company, kind, value):
         before = record(directory.store, "ann")
         changes(directory, attribute, value)
         for mode in ("auto", "full"):
-            directory.run(read_mode=mode)
+            result = directory.run(read_mode=mode)
+            assert kind is not AD or result["read"]["mode"] == {"auto": "incremental"}.get(mode, mode)
+            assert longest_request(directory) < MOST_THAT_SERVERS_TAKE
             assert record(directory.store, "ann") == before and record(directory.store, "leaver") == []
             assert record(directory.store, "newt")[0][5] == "crew"
 
@@ -491,7 +494,7 @@ def test_who_writes_into_her_own_key_is_taken_out_all_the_same(company, kind, at
 @pytest.mark.parametrize("mode", ["full", "incremental"])
 @pytest.mark.parametrize(("kind", "attribute", "value"), each(KEYS))
 def test_a_group_whose_key_is_none(company, kind, attribute, value, mode):
-    """Its list is followed, to members outside of what is selected as well."""
+    """Its list is followed, to members outside of what is selected as well: who comes is in it."""
     with company(kind) as directory:
         directory.outsider("ann", "leaver")
         more = {"distinguished_name": [kind.unit], "read_mode": mode}
@@ -505,8 +508,9 @@ def test_a_group_whose_key_is_none(company, kind, attribute, value, mode):
         for _again in range(2):
             result = directory.run(**more)
             assert record(directory.store, "out") == before
-            members = {name: record(directory.store, name)[0][5] for name in ("ann", "bob", "leaver")}
-            assert members == {"ann": None, "bob": "crew", "leaver": None}
+            # Who left is held: what the server would prove it by is the key.
+            assert {record(directory.store, name)[0][5] for name in ("ann", "bob", "leaver")} == {"crew"}
+            assert {each["member"] for each in result["held"]["memberships"]} == {"ann", "leaver"}
             said = "its %s is no stable key" % attribute
             assert reported(result, directory.crew) == [said + TAKEN_FOR]
             assert reported(result, directory.dn("new group")) == [said + LEFT_OUT]
@@ -588,6 +592,111 @@ def test_who_moved_and_has_two_keys_now(company, kind, other, mode):
         assert record(directory.store, "ann") == [] and bool(record(directory.store, "newt")) == other
 
 
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_who_is_where_somebody_else_was_and_has_no_key(company, kind, mode):
+    """Ann moved, and so did the group; who is at their DNs now is not them."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.group("new", "bob")
+        directory.run()
+        ann, crew = directory.dn("ann"), directory.dn("new group")
+        group = rows(directory.store, "SELECT id, name FROM user_groups WHERE name = 'new'")
+        directory.tree.move(ann, directory.dn("anna"))
+        directory.tree.move(crew, crew.replace("=new", "=old"))
+        key = record_key(directory, "ann")
+        directory.tree.set(directory.user("ann"), attribute, b"")
+        directory.group("new", "bob")
+        directory.tree.set(crew, attribute, b"")
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(read_mode=mode)
+            assert record(directory.store, "leaver") == [] and record_key(directory, "ann") == key
+            assert rows(directory.store, "SELECT dn FROM users WHERE key = ?", key) == [(directory.dn("anna"),)]
+            said = ["its %s is no stable key%s" % (attribute, LEFT_OUT)]
+            assert reported(result, ann) == reported(result, crew) == said
+            assert rows(directory.store, "SELECT id, name FROM user_groups WHERE name = 'new'") == group
+
+
+def record_key(directory, name):
+    return rows(directory.store, "SELECT key FROM users WHERE name = ?", name)[0][0]
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_a_group_that_has_the_key_of_another_one(company, kind, mode):
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.group("new", "bob")
+        directory.run()
+        directory.tree.set(directory.dn("new group"), attribute, *directory.tree[directory.crew][attribute.lower()])
+        list_in_crew(directory, "ann")
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(read_mode=mode)
+            assert [record(directory.store, name)[0][5] for name in ("ann", "bob")] == ["crew", "new"]
+            assert record(directory.store, "leaver") == []
+            said = ["its %s is that of another entry as well%s" % (attribute, TAKEN_FOR)]
+            assert reported(result, directory.crew) == reported(result, directory.dn("new group")) == said
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS[1:], ids=name_of)  # without Active Directory, where a key has one value
+def test_a_key_of_somebody_who_is_out_of_scope_now(company, kind, mode):
+    """Bob, who has it as well, does not keep her in."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.run()
+        bob, (anns,) = record(directory.store, "bob"), directory.tree[directory.dn("ann")][attribute.lower()]
+        bobs = directory.tree[directory.dn("bob")][attribute.lower()]
+        directory.tree.set(directory.dn("bob"), attribute, anns, *bobs)
+        directory.tree.set(directory.dn("ann"), "objectClass", "device")
+        directory.run(read_mode=mode)
+        assert record(directory.store, "ann") == [] and record(directory.store, "bob") == bob
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", [AD, OPENLDAP, POSIX, IPA_LIKE], ids=name_of)
+def test_somebody_outside_who_has_a_key_of_one_inside(company, kind, mode):
+    """Whoever is listed is a member, and not the one whose key he has."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.outsider("ann")
+        more = {"distinguished_name": [kind.unit], "read_mode": mode}
+        directory.run(**more)
+        before = [record(directory.store, name) for name in ("ann", "bob", "out")]
+        directory.tree.set(directory.out, attribute, *directory.tree[directory.dn("bob")][attribute.lower()])
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(**more)
+            assert [record(directory.store, name) for name in ("ann", "bob", "out")] == before
+            assert reported(result, directory.out) and record(directory.store, "leaver") == []
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_a_newcomer_who_has_the_key_of_a_group(company, kind, mode):
+    """A list that has him has not got the group by that. If the group has gone, its key is free."""
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.group("new", "bob")
+        directory.run()
+        key = directory.tree[directory.dn("new group")][attribute.lower()]
+        directory.tree.set(directory.user("newt"), attribute, *key)
+        list_in_crew(directory, "ann", "newt")
+        directory.tree.remove(directory.dn("leaver"))
+        result = directory.run(read_mode=mode)
+        assert record(directory.store, "leaver") == record(directory.store, "newt") == []
+        if kind is not APPLE:  # whose lists say keys: what leads to the group is the group
+            assert not rows(directory.store, "SELECT 1 FROM nestings")
+        assert reported(result, directory.dn("newt")) == [
+            "its %s is that of another entry as well%s" % (attribute, LEFT_OUT)
+        ]
+        directory.tree.remove(directory.dn("new group"))
+        directory.run(read_mode=mode, user_group_extinction="delete")
+        assert record(directory.store, "newt")
+
+
 NO_DNS = ["bad\\zz", "bad\udcff", "a,b", "nul\0"]
 
 
@@ -615,6 +724,27 @@ def test_a_dn_that_is_none(company, kind, bad, mode):
         directory.tree.move(bad_dn + "," + kind.unit, directory.crew)
         directory.run(**more)
         assert [record(directory.store, name) for name in ("ann", "out")] == before
+
+
+@pytest.mark.parametrize("kind", [AD, OPENLDAP], ids=name_of)
+def test_a_container_whose_dn_is_none(company, kind):
+    """It stays, with whom it has, whose DNs are none either."""
+    with company(kind) as directory:
+        kids = directory.tree.unit("kids", kind.unit)
+        directory.tree.user("kid", kids)
+        more = {"group_structure": "both"}
+        directory.run(**more)
+        before = record(directory.store, "kid"), rows(directory.store, "SELECT name, extinct, dn FROM user_groups")
+        assert before[0][0][5] == "kids"
+        bad = "ou=bad\\zz," + kind.unit
+        directory.tree.move(kids, bad)
+        directory.tree.move("CN=kid,%s" % kids if kind is AD else "uid=kid,%s" % kids, "cn=kid," + bad)
+        directory.tree.remove(directory.dn("leaver"))
+        for _again in range(2):
+            result = directory.run(**more)
+            assert {entry["dn"] for entry in result["not_stored"]} == {bad, "cn=kid," + bad}
+            now = record(directory.store, "kid"), rows(directory.store, "SELECT name, extinct, dn FROM user_groups")
+            assert now == before and record(directory.store, "leaver") == []
 
 
 # --- an entry that is a user and a user group ------------------------------------------------------------------------
@@ -669,8 +799,14 @@ def test_a_new_entry_that_is_both_is_a_user(lab, preset, mode):
         assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
         assert result["not_stored"] == [AS_USER]
         company.store.unlink()
-        assert company.run(**more)["not_stored"] == [AS_USER]
-        assert names(company, "users") == ["ann", "both"] and "both" not in names(company, "user_groups")
+        for change in (modified(dn_of("ann"), "add", "title", "of some"), renamed(dn_of("ann"), "uid=ann2")):
+            result = company.run(**more)
+            assert result["not_stored"] == [AS_USER]
+            assert names(company, "users") == ["ann", "both"] and "both" not in names(company, "user_groups")
+            company.modify(change)
+        result = company.run(**more)  # the list of what is no user group has her, too
+        assert result["not_stored"] == [AS_USER]
+        assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
 
 
 @pytest.mark.parametrize("mode", ["full", "incremental"])
@@ -693,10 +829,40 @@ def test_a_user_group_that_becomes_a_user_as_well_stays_one(lab, preset, mode):
             assert names(company, "users") == ["ann"] and company.members() == [("both", "ann")]
             company.modify(modified(dn_of("ann"), "replace", "title", "of all"))
         assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
+        company.change("DELETE FROM marks")
+        company.once(**more)
+        result = company.run(**more)
+        assert result["not_stored"] == [AS_GROUP]
+        assert result["read"]["mode"] == ("incremental" if (preset, mode) == ("openldap", "incremental") else "full")
         company.modify(deleted(BOTH_DN))
         company.modify(BOTH.replace("cn: both", "cn: both\nsn: both") % ("inetOrgPerson", ACCOUNT))
         company.run(**more)
         assert names(company, "users") == ["ann", "both"] and "both" not in names(company, "user_groups")
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_a_nested_group_outside_that_becomes_a_user_as_well(lab, mode):
+    """It is in scope by being nested, and that does not end."""
+    both = (BOTH % ("groupOfNames", "member: %s\n" % dn_of("ann"))).replace(BOTH_DN, "cn=both," + BASE)
+    account = MAKES_ACCOUNT % "-\nadd: gidNumber\ngidNumber: 7\n"
+    with lab(posix("ann", 1), posix("leaver", 2), group("crew", dn_of("leaver"), "cn=both," + BASE), both) as company:
+        more = {**BY_DN, "read_mode": mode, "removal_limits": NO_LIMITS, "distinguished_name": [PEOPLE]}
+        company.once(**more)
+        assert company.nestings() == [("crew", "both")]
+        company.modify(account.replace(BOTH_DN, "cn=both," + BASE) + deleted(dn_of("leaver")))
+        for _again in range(2):
+            assert company.run(**more)["not_stored"] == [{**AS_GROUP, "dn": "cn=both," + BASE}]
+            assert company.nestings() == [("crew", "both")] and names(company, "users") == ["ann"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_what_is_left_out_by_an_option_is_not_told_of(company, kind):
+    attribute = key_of_kind[name_of(kind)]
+    with company(kind) as directory:
+        directory.outsider("ann", "bob")
+        directory.tree.set(directory.out, attribute, b"")
+        result = directory.run(exclude_distinguished_name=[directory.other_unit])
+        assert result["not_stored"] == [] and record(directory.store, "ann")[0][5] == "crew"
 
 
 # --- what lists say --------------------------------------------------------------------------------------------------
@@ -727,10 +893,19 @@ def test_a_member_that_is_none(company, kind, attribute, value, mode):
             result = directory.run(**more)
             assert [record(directory.store, name)[0][5] for name in ("ann", "bob", "out")] == [None, "crew", "crew"]
             assert record(directory.store, "leaver") == []
-            dangling = 0 if kind is AD else 1  # lists of Active Directory forget who is deleted
-            assert len(result["unresolved_members"]) == 1 + dangling
+            assert len(result["unresolved_members"]) == (1 if kind is AD else 2)  # whose lists forget who was deleted
+            if not value:
+                assert "is empty" in [entry["reason"] for entry in result["unresolved_members"]]
+            assert longest_request(directory) < MOST_THAT_SERVERS_TAKE
             if mode == "incremental" and kind is AD:
                 assert result["read"]["mode"] == "incremental"
+
+
+MOST_THAT_SERVERS_TAKE = 256000  # bytes of a request: Samba
+
+
+def longest_request(directory):
+    return max(len(request.filter) + len(request.base) for request in directory.server.of_kind("search"))
 
 
 def base64_of(attribute, value):
@@ -866,3 +1041,30 @@ def test_a_count_of_changes_that_is_none(company, value, mode):
         assert record(directory.store, "leaver") == []
         directory.run(read_mode="full")
         assert record(directory.store, "ann") != before
+
+
+def test_a_number_of_a_group_of_a_megabyte(company):
+    """Who has it as primary group would be looked for outside of what is selected."""
+    with company(POSIX) as directory:
+        directory.outsider("ann", "leaver")
+        directory.tree.set(directory.crew, "gidNumber", MEGABYTE)
+        directory.run(distinguished_name=[POSIX.unit])
+        assert record(directory.store, "ann")[0][5] == "crew" and longest_request(directory) < MOST_THAT_SERVERS_TAKE
+
+
+@pytest.mark.parametrize(
+    ("kind", "attribute", "values"),
+    [
+        (POSIX, "memberUid", [b"%03d" % number + b"x" * 45000 for number in range(120)]),
+        (OPENLDAP, "member", [b"cn=%s,%s" % (b"x" * 1000000, tree.SUFFIX.encode())]),
+        (OPENLDAP, "description", [b"cn=%s,%s" % (b"x" * 1000000, tree.SUFFIX.encode())]),
+    ],
+)
+def test_lists_that_no_request_can_have(company, kind, attribute, values):
+    with company(kind) as directory:
+        listed_by_users = {"preset": name_of(kind), "user_groups": attribute}
+        listing_entry = directory.dn("ann") if attribute == "description" else directory.crew
+        crew = directory.crew if attribute == "description" else kind.members("ann")
+        directory.tree.set(listing_entry, attribute, crew, *values)
+        directory.run(ldap_parameters=listed_by_users if attribute == "description" else {"preset": name_of(kind)})
+        assert record(directory.store, "ann")[0][5] == "crew" and longest_request(directory) < MOST_THAT_SERVERS_TAKE

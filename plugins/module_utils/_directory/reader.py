@@ -764,7 +764,7 @@ class Reading:
             self._leave(key, "sid")
             return None, ["its %s is malformed: its SID stays as it is" % self.preset.sid]
         if not self.sid_domains:
-            return None, []  # of which a warning tells; who has a SID in the store keeps it: see `absence`
+            return None, []  # of which a warning tells; and nobody loses his by that: see `absence`
         self.foreign_sids.add(key)
         return None, ["its %s is not of this domain: it does not count" % self.preset.sid]
 
@@ -1647,7 +1647,7 @@ class Reading:
 
     def _known(self, attribute: str, seen: dict[str, Any], found: tuple[bytes, Entry, bytes], token: str) -> str:
         """Return the key of whom a value leads to who was read before, or an empty string."""
-        key = "" if found[0] in self.named else self._known_by_key(attribute, seen, found[1])
+        key = self._known_by_key(attribute, seen, found[1])
         if self.members_by == "dn":
             read = self.by_value.get(found[0]) or self.by_token.get(normal_dn(dn_text(found[0])))
         else:
@@ -1899,7 +1899,8 @@ class Reading:
         group, others may be in scope by it alone.
         """
         for dn, entry in self.session.nameless.items():
-            self._name(dn, entry, "", _NO_DN, self.preset.user_key, self.preset.group_key)
+            keys = self.preset.user_key, self.preset.group_key, self.preset.container_key
+            self._name(dn, entry, "", _NO_DN, *keys)
         users = {key for key in self.digests.users if key in self.as_they_are and key not in self.users}
         groups = {key for key in self.digests.user_groups if key in self.as_they_are and key not in user_groups}
         self.users.update(dict.fromkeys(users))
