@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
+from ansible_collections.usersync.directory.plugins.module_utils import _model, _synchronize
 from support import tree
 from support.lab import ROOT, Lab, dn_of, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
@@ -80,6 +80,15 @@ def test_who_leaves_meanwhile_has_the_whole_grace(company: Lab, clock: Clock) ->
         clock.now = right + hour * 3600
         company.once(**GRACE)
     assert in_grace(company) == len(LEAVERS) + 1
+
+
+def test_a_run_that_holds_something_as_well(company: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is planned once more, by the same time."""
+    monkeypatch.setattr(_synchronize.standing, "doubt", lambda *_of: _model.Doubt("it may lag", True))
+    company.modify("dn: %s\nchangetype: delete\n\n" % dn_of(NAMES[20]))
+    clock.now += 400 * DAY
+    result = company.once(**GRACE)
+    assert [held["name"] for held in result["held"]["users"]] == [NAMES[20]] and in_grace(company) == len(LEAVERS)
 
 
 def test_a_grace_ends_after_runs_every_week(company: Lab, clock: Clock) -> None:
