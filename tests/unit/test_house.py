@@ -204,6 +204,7 @@ def test_only_one_place_of_the_tests_opens_a_store_with_sqlite():
         "support/stored.py",
         "functional/test_crashes.py",
         "unit/test_backups.py",
+        "unit/test_damage.py",
         "unit/test_earlier_versions.py",
         "unit/test_sqlite_file.py",
         "unit/test_sqlite_links.py",
