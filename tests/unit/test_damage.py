@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _model, _plan, _report, _user
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
-from ansible_collections.usersync.directory.plugins.module_utils._store import damage, sqlite_file
+from ansible_collections.usersync.directory.plugins.module_utils._store import damage, sqlite, sqlite_file
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreChanged, StoreError
 from support import snapshots, stored
 from support.folders import scratch_folder
-from support.plans import make_user, run_record
+from support.plans import make_plan, make_user, run_record
 from support.snapshots import group, policies, user
 from support.spoilt import with_turned_bits
 
@@ -261,6 +261,19 @@ def test_a_ring_of_user_groups_ends_nobody_s_patience(path: Path) -> None:
     for work in (ask, lambda path: run(path, 3)):
         with pytest.raises(StoreError, match="a user group lies in itself"):
             work(path)
+
+
+def test_the_run_that_looked_through_the_store_is_not_forgotten_for_idle_ones(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_IDLE_RUNS_KEPT", 1)
+    for whole in (True, False, False, False):
+        with open_store(str(path)) as store:
+            store.begin_check(whole)
+            store.apply(make_plan(), run_record(time=1003 + whole, changed=False))
+            store.commit()
+    with look(str(path)) as store:
+        assert store.last_whole_check() == 1004
 
 
 def test_what_fails_in_a_sound_store_is_what_it_is(path: Path) -> None:
