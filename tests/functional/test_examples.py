@@ -358,7 +358,8 @@ def running(program, *, uid, euid=None):
         reaper.join()
 
 
-STUBBORN = [sys.executable, "-c", "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 15)]; signal.pause()"]
+# No Python: another user may not be able to read what it is made of.
+STUBBORN = ["sh", "-c", "trap '' HUP TERM; exec sleep 600"]
 # Another process all the time, that kills whoever else runs as this user. It goes on for a minute at most, and whatever
 # happens, no more than 20 processes of this user can be there (RLIMIT_NPROC), nor any that is dead and not collected.
 RESTLESS = """
