@@ -358,8 +358,9 @@ def running(program, *, uid, euid=None):
         reaper.join()
 
 
-# No Python: another user may not be able to read what it is made of.
-STUBBORN = ["sh", "-c", "trap '' HUP TERM; exec sleep 600"]
+# No Python, since another user may not be able to read what it is made of; no shell, since that takes the one number of
+# its user for both.
+STUBBORN = ["env", "--ignore-signal=HUP,TERM", "sleep", "600"]
 # Another process all the time, that kills whoever else runs as this user. It goes on for a minute at most, and whatever
 # happens, no more than 20 processes of this user can be there (RLIMIT_NPROC), nor any that is dead and not collected.
 RESTLESS = """
