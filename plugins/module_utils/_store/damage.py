@@ -23,7 +23,7 @@ from .._model import name_key, split_path
 from . import schema
 
 # What a column of a declared type may hold: SQLite takes anything (https://www.sqlite.org/datatype3.html).
-_TYPES = {"INTEGER": int, "REAL": (float, int), "TEXT": str, "BLOB": bytes}
+_TYPES: dict[str, Any] = {"INTEGER": int, "REAL": (float, int), "TEXT": str, "BLOB": bytes}
 
 _LATEST = 253402300799  # the last second of the year 9999
 
