@@ -14,6 +14,8 @@ from types import ModuleType
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
+pytest_plugins = ["seeds"]
+
 parent = None
 for name, path in (
     ("ansible_collections", []),
@@ -47,7 +49,6 @@ def pytest_addoption(parser):
         action="store_true",
         help="try every fault at every stage of an incremental read, not a third of them",
     )
-
     parser.addoption(
         "--no-skips",
         action="store_true",

@@ -746,7 +746,8 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset(), be
 def _kept_names(state, groups, users, kept_groups, kept_users):
     """Return what the store is to note of names that are kept: see `_Kept.to_note`."""
     people = {reference: stored.record for reference, stored in state.users.items() if reference[:1] not in "@#"}
-    people.update((reference, record) for reference, record in users.after.items() if reference not in users.released)
+    people.update(users.after)
+    people = {reference: record for reference, record in people.items() if reference not in users.released}
     noted: dict = {}
     for kept, records in ((kept_groups, groups), (kept_users, people)):
         there = [record for record in records.values() if record is not None]

@@ -47,9 +47,12 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
         planned = plan_run(settings, store, now, started, warn)
         applies = not (check_mode or planned.refusals or planned.is_nothing)
         removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
+        if removes and _is_older(store.last_whole_check(), _A_DAY, now):
+            store.begin_check(whole=True)
         with store.backing_up(settings.store_backups if applies and removes else 0) as be_ready:
             result = _result(settings, store, planned, diff_mode)
             if planned.refusals:
+                store.end_check()  # for damage may be why so much is to be removed
                 raise Refused(_limits.message(planned.refusals), result)
             if applies:
                 plan, record = planned.plan, _record(settings, planned, result, now, started)
@@ -135,8 +138,9 @@ def _read_and_plan(settings, store, session, now, started):
     server = standing.standing(session, context)
     clock = _believed(session, store.last_times(settings.name), now, context)
     salt, snapshot, read = _read(settings, store, session, preset, now, clock, started)
-    if snapshot.complete:
-        store.begin_check()  # it is waited for before anything is committed
+    whole = _is_older(store.last_whole_check(), _A_WEEK, now)
+    if whole or snapshot.complete:
+        store.begin_check(whole)  # it is waited for before anything is committed
     state = store.load_state(settings.name, settings.target, snapshot)
     snapshot = absence.with_unread_lists(session, settings, preset, context, snapshot, state)
     snapshot = absence.with_unread_states(session, settings, preset, context, snapshot)
@@ -282,7 +286,12 @@ def _doubts(settings, snapshot):
     return doubts
 
 
-_A_WEEK = 7 * 86400  # seconds
+_A_DAY, _A_WEEK = 86400, 7 * 86400  # seconds
+
+
+def _is_older(then: int | None, seconds: int, now: int) -> bool:
+    """Tell whether it was longer ago, or is still to come by a clock that was set back; None was never."""
+    return then is None or not 0 <= now - then < seconds
 
 
 def _long_not_read(settings, snapshot, now):
@@ -388,7 +397,7 @@ def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Pla
         [],
     )
     target = store.target_of(settings.name) or settings.target
-    store.begin_check()
+    store.begin_check(whole=False)
     state = store.load_state(settings.name, target, snapshot)
     if identity is None:
         plan = plan_release(settings.name, snapshot.directory, state)._replace(leaving="")

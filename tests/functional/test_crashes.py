@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
 import sqlite3
@@ -124,11 +123,10 @@ def run_in_a_child(lab):
     return child
 
 
-def test_runs_that_are_killed(changed_company, tmp_path, pytestconfig):
+def test_runs_that_are_killed(changed_company, tmp_path, pytestconfig, chance):
     """By SIGKILL, and as by an operator (SIGTERM) or a connection that Ansible closes (SIGHUP), at random instants."""
     server, store, before, after, seconds = changed_company
-    rounds, seed = pytestconfig.getoption("kills"), random.randrange(10**6)
-    chance = random.Random(seed)
+    rounds = pytestconfig.getoption("kills")
     outcomes = {"as before": 0, "as after": 0}
     for number in range(rounds):
         lab = Lab(server, tmp_path / str(number) / "users.db")
@@ -140,7 +138,7 @@ def test_runs_that_are_killed(changed_company, tmp_path, pytestconfig):
         os.kill(child, with_signal)
         os.waitpid(child, 0)
         found = essence(lab.store)
-        assert found in (before, after), f"neither as before nor as after; seed {seed}, round {number}"
+        assert found in (before, after), f"neither as before nor as after; round {number}"
         outcomes["as after" if found == after else "as before"] += 1
         if number % 10 == 0 or found == after:
             lab.once(**PERMITTED)

@@ -358,7 +358,49 @@ def running(program, *, uid, euid=None):
         reaper.join()
 
 
-STUBBORN = [sys.executable, "-c", "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 15)]; signal.pause()"]
+# No Python, since another user may not be able to read what it is made of; no shell, since that takes the one number of
+# its user for both.
+STUBBORN = ["env", "--ignore-signal=HUP,TERM", "sleep", "600"]
+# Another process all the time, that kills whoever else runs as this user. It goes on for a minute at most, and whatever
+# happens, no more than 20 processes of this user can be there (RLIMIT_NPROC), nor any that is dead and not collected.
+RESTLESS = """
+import ctypes, os, resource, sys, time
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, prctl(2): orphans are collected here
+end = time.monotonic() + 60
+if os.fork() == 0:
+    resource.setrlimit(resource.RLIMIT_NPROC, (20, 20))
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(*[int(sys.argv[1])] * 3)
+    print("begun", flush=True)
+    while time.monotonic() < end:
+        try:
+            if os.fork():
+                os._exit(0)
+            os.kill(-1, 9)
+        except OSError:  # as many as there may be, or nobody else
+            pass
+    os._exit(0)
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        sys.exit()
+"""
+
+
+@contextmanager
+def restless(uid):
+    """Gives whether it still goes on."""
+    process = subprocess.Popen([sys.executable, "-c", RESTLESS, str(uid)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"begun\n"
+        yield lambda: process.poll() is None
+    finally:
+        process.wait(90)
+        process.stdout.close()
+
+
 HOSTILE_NAMES = [
     *("docker", "sudo", "nobody", "from-directory", "postgres", "root\n", "eve\nroot:x:0:0::/:/bin/sh"),
     *("-rf", "..", "../etc", "x:0:0", "e\x1b]0;ve", "Über", "u\u202eser", "long" * 9, "{{ 7 * 7 }}", "a b", "$(id)"),
@@ -444,6 +486,17 @@ def test_linux_accounts(linux, directory):
     directory.modify("dn: cn=Administrators,ou=Groups,dc=example,dc=org\nchangetype: delete\n")
     done = linux.play()
     assert done.returncode != 0 and set(linux.lines("passwd")) >= made, "a group that is gone takes no account away"
+
+
+def test_a_linux_account_of_somebody_who_does_not_hold_still(linux, directory):
+    assert linux.play().returncode == 0
+    bob = number_of(directory, "bob")
+    leave(directory, "Administrators", "bob")
+    with restless(bob) as goes_on:
+        done = linux.play()
+        assert done.returncode == 0, done.stdout
+        assert not goes_on()
+    assert "bob" not in linux.lines("passwd")
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------

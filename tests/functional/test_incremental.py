@@ -10,8 +10,6 @@ runs say, must be equal each time.
 
 from __future__ import annotations
 
-import os
-import random
 import re
 
 import pytest
@@ -37,8 +35,6 @@ from support.lab import ROOT, deleted, modified, person
 from support.slapd import Slapd
 from support.two_stores import Clock, Pair
 
-SEED = int(os.environ.get("SEED", "0"))  # that of a history that failed
-
 
 @pytest.fixture
 def clock(monkeypatch):
@@ -47,7 +43,7 @@ def clock(monkeypatch):
     return clock
 
 
-def go_through(company, pair, steps, seed):
+def go_through(company, pair, steps):
     """Let things happen, and compare after each few; every fourth time without the mark of the run before."""
     pair.step()
     without_mark = company.dice.randrange(4)
@@ -57,13 +53,13 @@ def go_through(company, pair, steps, seed):
             pair.step(number % 4 == without_mark)
         except (Exception, pytest.fail.Exception) as error:
             pytest.fail(
-                "seed %d, step %d, mode %s (%s): %s\n\n%s"
-                % (seed, number, pair.modes[-1:], pair.reasons[-1:], error, "\n".join(history))
+                "step %d, mode %s (%s): %s\n\n%s"
+                % (number, pair.modes[-1:], pair.reasons[-1:], error, "\n".join(history))
             )
     # Not only full runs were compared. These reasons come of the history; others do, too, but seldom.
     expected = "first run|left no mark|days ago|sees of nobody when"
     others = [reason for reason in pair.reasons if not re.search(expected, reason)]
-    assert not others or pair.modes.count("incremental") > len(others) // 3, (seed, pair.reasons)
+    assert not others or pair.modes.count("incremental") > len(others) // 3, pair.reasons
 
 
 def scopes(staff, others):
@@ -114,20 +110,15 @@ def pytest_generate_tests(metafunc):
             )
 
 
-@pytest.fixture
-def seed():
-    return SEED or random.randrange(1 << 32)
-
-
 # --- OpenLDAP --------------------------------------------------------------------------------------------------------
 
 OPENLDAP = scopes(STAFF, OTHERS)
 OVERLAYS = {"sweep": (), "syncrepl": ("syncprov",), "sessionlog": ("syncprov\nsyncprov-sessionlog 1000",)}
 
 
-def test_random_changes_of_openldap(tmp_path, clock, overlays, scope, steps, seed):
+def test_random_changes_of_openldap(tmp_path, clock, overlays, scope, steps, chance):
     with Slapd(ldif=ROOT + small_company(expirable), overlays=("ppolicy", *overlays)) as server:
-        go_through(OpenLDAP(server, random.Random(seed), clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
+        go_through(OpenLDAP(server, chance, clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps)
 
 
 @pytest.fixture
@@ -138,7 +129,7 @@ def little_is_fresh(monkeypatch):
 
 @pytest.mark.parametrize("scope", ["the whole tree", "one container", "a filter"])
 def test_random_changes_of_a_server_that_tells_only_times(
-    tmp_path, clock, monkeypatch, little_is_fresh, scope, steps, seed
+    tmp_path, clock, monkeypatch, little_is_fresh, scope, steps, chance
 ):
     """As others do that are read as OpenLDAP, which says of itself what it is."""
     monkeypatch.setattr(
@@ -147,7 +138,7 @@ def test_random_changes_of_a_server_that_tells_only_times(
         lambda _session, place: (changes._TIME, *changes._BESIDE_TIME, *place.preset.state),
     )
     with Slapd(ldif=ROOT + small_company(expirable), overlays=("ppolicy",)) as server:
-        go_through(OpenLDAP(server, random.Random(seed), clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
+        go_through(OpenLDAP(server, chance, clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps)
 
 
 # --- 389 Directory Server --------------------------------------------------------------------------------------------
@@ -157,10 +148,10 @@ def test_random_changes_of_a_server_that_tells_only_times(
 PLUGINS = {"plain": (), "referint": ("referential integrity postoperation",)}
 
 
-def test_random_changes_of_389_directory_server(tmp_path, clock, little_is_fresh, plugins, scope, steps, seed):
+def test_random_changes_of_389_directory_server(tmp_path, clock, little_is_fresh, plugins, scope, steps, chance):
     with DirectoryServer(ldif=small_company(person), plugins=plugins) as server:
-        company = DirectoryServer389(server, random.Random(seed), clock)
-        go_through(company, Pair(server, tmp_path, *OPENLDAP[scope]), steps, seed)
+        company = DirectoryServer389(server, chance, clock)
+        go_through(company, Pair(server, tmp_path, *OPENLDAP[scope]), steps)
 
 
 # --- Active Directory ------------------------------------------------------------------------------------------------
@@ -169,24 +160,24 @@ ACTIVE_DIRECTORY = scopes(AD_STAFF, AD_OTHERS)
 WAYS = {"usn": "usn", "sweep": "sweep"}
 
 
-def test_random_changes_of_active_directory(tmp_path, clock, samba, ordinary_account, way, scope, steps, seed):
+def test_random_changes_of_active_directory(tmp_path, clock, samba, ordinary_account, way, scope, steps, chance):
     account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else ordinary_account))
     remove_company(samba)
     for dn in (COMPANY, AD_STAFF, AD_OTHERS, "OU=ward," + AD_STAFF):
         samba.modify("dn: %s\nobjectClass: organizationalUnit\n\n" % dn)
-    company = ActiveDirectory(samba, random.Random(seed), clock)
+    company = ActiveDirectory(samba, chance, clock)
     for name in Company.NAMES[:4]:
         samba.modify(company.new_user(name, AD_STAFF))
     jobs = [{**account.options, **job} for job in ACTIVE_DIRECTORY[scope]]
-    go_through(company, Pair(account, tmp_path, *jobs), steps, seed)
+    go_through(company, Pair(account, tmp_path, *jobs), steps)
 
 
 @pytest.mark.parametrize("way", ["usn", "sweep"])
-def test_a_long_list_that_changed_is_not_read(tmp_path, samba, ordinary_account, way):
+def test_a_long_list_that_changed_is_not_read(tmp_path, samba, ordinary_account, chance, way):
     """Active Directory tells what came to a list and what left it: only that is asked for, and confirmed."""
     account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else ordinary_account))
     remove_company(samba)
-    company = ActiveDirectory(samba, random.Random(0), None)
+    company = ActiveDirectory(samba, chance, None)
     samba.modify("".join("dn: %s\nobjectClass: organizationalUnit\n\n" % dn for dn in (COMPANY, AD_STAFF, AD_OTHERS)))
     people = [company.dn_of("u%02d" % number, AD_STAFF) for number in range(40)]
     group = company.dn_of("all", AD_STAFF)

@@ -12,7 +12,6 @@ must agree; what else must come of it stands behind.
 from __future__ import annotations
 
 import base64
-import random
 import uuid
 
 import pytest
@@ -35,9 +34,9 @@ def account(samba, ordinary_account, request):
 
 
 @pytest.fixture
-def company(samba, account):
+def company(samba, account, chance):
     """With ann and bob, who are of a crew, and with one who was deleted."""
-    company = ActiveDirectory(samba, random.Random(0), None)
+    company = ActiveDirectory(samba, chance, None)
     ann, bob, gone = (company.dn_of(name, AD_STAFF) for name in ("ann", "bob", "gone"))
     samba.modify(
         "".join(company.new_user(name, AD_STAFF) for name in ("ann", "bob", "gone"))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -51,6 +53,36 @@ def test_the_quickstart_shows_what_happened_and_leaves_nothing(tmp_path: Path) -
     assert "server: [dc1.corp.example, dc2.corp.example]" in after
     assert list(tmp_path.iterdir()) == []
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if bytes(tmp_path) in contents(path)]
+
+
+def test_the_summary_shows_no_name_that_a_terminal_obeys(run_playbook: Callable[..., Any]) -> None:
+    name = "a\x1b[2J\nn"
+    path = "All/" + name
+    run = {
+        "changed": True,
+        "summary": {"user_groups": {}, "users": {}, "memberships": {}},
+        "changed_groups": [
+            {
+                "path": path,
+                "changes": ["created"],
+                "members_added": [name],
+                "members_removed": [name],
+                "user_groups_added": [path],
+                "user_groups_removed": [path],
+            }
+        ],
+        "affected_groups": [path],
+        "unchanged_groups": [path],
+        "users": {"created": [name], "renamed": [{"previous_name": name, "name": name}]},
+        "unresolved_members": [{"user_group": path, "value": name, "reason": name}],
+    }
+    template = str(CHECKOUT / "docs" / "quickstart" / "summary.j2")
+    show = {"ansible.builtin.debug": {"msg": "{{ lookup('ansible.builtin.template', template) }}"}}
+    done = run_playbook([show], vars={"run": run, "template": template})
+    assert done.rc == 0, done.output
+    lines = done.results[0]["msg"].splitlines()
+    assert len(lines) == 6 and all(map(str.isprintable, lines)), lines
+    assert sum(line.count(r"a\x1b[2J\nn") for line in lines) == 13
 
 
 def contents(path: Path) -> bytes:

@@ -108,7 +108,7 @@ def run_record(**more: Any) -> dict[str, Any]:
         "time": 1000,
         "salt": b"salt",
         "selected": {},
-        "scope": {},
+        "scope": None,
         "settings": {"name": "staff"},
         "settings_digest": "s1",
         "server": "dc1",

@@ -62,7 +62,7 @@ def run(path, keep=5, checks=False):
     before = copies(path)
     with open_store(str(path)) as store:
         if checks:
-            store.begin_check()
+            store.begin_check(whole=False)
         with store.backing_up(keep) as be_ready:
             store.apply(make_plan(), run_record())
             be_ready()
@@ -119,14 +119,14 @@ def test_the_last_copy_of_a_store_that_was_looked_through_outlives_others(path):
 def test_a_copy_does_not_say_that_its_store_was_looked_through_while_it_is(path, monkeypatch):
     """The run may be killed any time."""
 
-    def slow(connection, path):
+    def slow(connection, path, whole):
         if threading.current_thread() is not threading.main_thread():
             until = time.monotonic() + 60
             while time.monotonic() < until and all(each.suffix == ".unfinished" for each in copies(Path(path))):
                 time.sleep(0.01)
             time.sleep(0.1)  # for one that would be given its name too early
             meanwhile.extend(each.suffix for each in copies(Path(path)))
-        really_check(connection, path)
+        really_check(connection, path, whole)
 
     meanwhile, really_check = [], sqlite_file.check
     first_run(path)
@@ -187,12 +187,12 @@ def test_a_check_that_cannot_open_the_store_is_said_and_hides_nothing_else(path,
     first_run(path)
     with open_store(str(path)) as store, monkeypatch.context() as patch:
         patch.setattr(sqlite_file.sqlite3, "connect", cannot)
-        store.begin_check()
+        store.begin_check(whole=False)
         with pytest.raises(StoreError, match=r"^store: .* cannot be read \(unable to open database file\): "):
             store.end_check()
     with pytest.raises(RuntimeError, match="another"), open_store(str(path)) as store, monkeypatch.context() as patch:
         patch.setattr(sqlite_file.sqlite3, "connect", cannot)
-        store.begin_check()
+        store.begin_check(whole=False)
         raise RuntimeError("another")
     assert [each.name for each in path.parent.iterdir()] == ["users.db"]
 
@@ -210,7 +210,7 @@ def run_whose_commit_fails(path, keep, checks=False):
     """As on a full disk: SQLite itself says it."""
     with pytest.raises(StoreError, match="^store: .* cannot be written "), open_store(str(path)) as store:
         if checks:
-            store.begin_check()
+            store.begin_check(whole=False)
         with store.backing_up(keep) as be_ready:
             store.apply(make_plan(), run_record())
             store._run("PRAGMA defer_foreign_keys = ON")
@@ -457,13 +457,13 @@ def test_a_damaged_store_is_told_and_nothing_is_committed_to_it(path):
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
     before = path.read_bytes()
-    said = r"^store: '.*' is no database or a damaged one \(.*\): name another file, or restore this one$"
+    said = r"^store: '.*' is no database or a damaged one \(.*\): put the last copy of it that is good in its place "
     for opened in (look, open_store):
         with pytest.raises(StoreError, match=said), opened(str(path)) as store:
-            store.begin_check()
+            store.begin_check(whole=False)
             store.end_check()
     with pytest.raises(StoreError, match=said), open_store(str(path)) as store:
-        store.begin_check()
+        store.begin_check(whole=False)
         with store.backing_up(5):
             pass
     assert path.read_bytes() == before
@@ -473,12 +473,12 @@ def test_a_damaged_store_is_told_and_nothing_is_committed_to_it(path):
 def test_a_check_that_nobody_waits_for_leaves_no_trace(path, monkeypatch):
     """The store is left while the check has the WAL open: its end is waited for."""
 
-    def slow(connection, path):
+    def slow(connection, path, whole):
         connection.execute("SELECT count(*) FROM users").fetchone()
         has_it_open.set()
         assert is_left.wait(60)
         time.sleep(0.1)  # for one that would not be waited for
-        really_check(connection, path)
+        really_check(connection, path, whole)
 
     really_check = sqlite_file.check
     monkeypatch.setattr(sqlite_file, "check", slow)
@@ -486,7 +486,7 @@ def test_a_check_that_nobody_waits_for_leaves_no_trace(path, monkeypatch):
     for opened in (look, open_store):
         has_it_open, is_left = threading.Event(), threading.Event()
         with opened(str(path)) as store:
-            store.begin_check()
+            store.begin_check(whole=False)
             if opened is open_store:
                 assert has_it_open.wait(60)
             is_left.set()

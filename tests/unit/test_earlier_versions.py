@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
-from ansible_collections.usersync.directory.plugins.module_utils._store import schema
+from ansible_collections.usersync.directory.plugins.module_utils._store import damage, schema
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from support.plans import apply, look_up, make_plan, membership_change, run_record
 from support.stored import dump, problems, rows
@@ -53,6 +53,8 @@ def test_an_older_store_is_brought_up_to_date_by_the_next_run(old, tmp_path):
     assert tables(old) == tables(tmp_path / "new.db")
     assert rows(old, "PRAGMA user_version") == [(schema.VERSION,)]
     assert problems(old) == []
+    with contextlib.closing(sqlite3.connect(old)) as connection:
+        assert damage.find(connection) == ""
     past = "SELECT user_group, user_group_key, kind, member, member_key, joined_by FROM past_memberships"
     assert rows(old, past) == [("All/Staff/Nurses", "g1", "user", "ann", "u1", None)]
     assert rows(old, "SELECT synchronization, time, counts FROM runs")[0] == (

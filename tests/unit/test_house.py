@@ -168,6 +168,19 @@ def test_no_test_imports_another():
     assert breaking(ALL_TESTS, lambda name: name.rpartition(".")[2].startswith("test_")) == []
 
 
+def test_what_is_left_to_chance_comes_of_the_seed():
+    """The generator is that of tests/seeds.py, which can be had again. What needs a port or a race is in support."""
+    drawing = [
+        f"{path.relative_to(TESTS)}: {ast.unparse(node)}"
+        for path in ALL_TESTS
+        if path.parts[len(TESTS.parts)] in ("unit", "functional") and path.name != "test_seeds.py"
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call)
+        and re.match(r"random\.|os\.urandom|secrets\.|uuid\.uuid4", ast.unparse(node.func))
+    ]
+    assert drawing == []
+
+
 def test_only_its_own_tests_know_the_private_parts_of_the_wire():
     """What takes its bytes from there would be wrong in the same way: tests/support/ber.py makes them."""
     using = {
@@ -191,6 +204,7 @@ def test_only_one_place_of_the_tests_opens_a_store_with_sqlite():
         "support/stored.py",
         "functional/test_crashes.py",
         "unit/test_backups.py",
+        "unit/test_damage.py",
         "unit/test_earlier_versions.py",
         "unit/test_sqlite_file.py",
         "unit/test_sqlite_links.py",

@@ -43,6 +43,14 @@ def time_text(seconds: int | None) -> str | None:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _texts(store: Store, statement: str, parameters: Any = ()) -> list[Any]:
+    """Return the rows for an answer, in which nothing is binary. Raises TypeError where damage has made it so."""
+    rows = store._rows(statement, parameters)
+    if any(bytes in map(type, row) for row in rows):
+        raise TypeError("a text is none")
+    return rows
+
+
 # --- user groups and users -------------------------------------------------------------------------------------------
 
 
@@ -198,9 +206,10 @@ def user_records(store: Store) -> dict[int, dict[str, Any]]:
             "dn": dn or None,
             "synchronizations": claims.get(number, []),
         }
-        for number, name, home, enabled, extinct, since, attributes, local_attributes, sid, key, dn in store._rows(
+        for number, name, home, enabled, extinct, since, attributes, local_attributes, sid, key, dn in _texts(
+            store,
             "SELECT u.id, u.name, u.home_id, u.enabled, u.extinct, u.extinct_since, u.attributes, u.local_attributes,"
-            " u.sid, u.key, u.dn FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+            " u.sid, u.key, u.dn FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id",
         )
     }
 
@@ -250,10 +259,11 @@ def _group_records(store: Store, tree: Any, groups: set[int]) -> dict[int, dict[
             "extinct": extinct,
             "extinct_since": time_text(since),
         }
-        for number, dn, key, synchronization, attributes, extinct, since in store._rows(
+        for number, dn, key, synchronization, attributes, extinct, since in _texts(
+            store,
             "SELECT g.id, g.dn, g.key, s.name, g.attributes, g.extinct, g.extinct_since"
             " FROM wanted_groups w CROSS JOIN user_groups g"
-            " LEFT JOIN synchronizations s ON s.id = g.synchronization_id WHERE g.id = w.id"
+            " LEFT JOIN synchronizations s ON s.id = g.synchronization_id WHERE g.id = w.id",
         )
     }
 
@@ -279,7 +289,8 @@ def runs(store: Store, synchronization: str | None, most: int) -> list[dict[str,
             "summary": json.loads(counts),
             "plan_digest": digest,
         }
-        for name, time, seconds, server, mode, reason, changed, counts, digest in store._rows(
+        for name, time, seconds, server, mode, reason, changed, counts, digest in _texts(
+            store,
             "SELECT synchronization, time, seconds, server, mode, reason, changed, counts, plan_digest FROM runs"
             " WHERE (? IS NULL OR synchronization_id = ?) ORDER BY id DESC LIMIT ?",
             (me, me, most),
@@ -400,8 +411,8 @@ def _past_keys(store: Store, kind: str, is_meant: Callable[[str], bool]) -> set[
 def _changes(store: Store, kind: str, keys: Iterable[str]) -> list[_Event]:
     events = []
     for key in keys:
-        for run, path, before, after in store._rows(
-            "SELECT run_id, path, before, after FROM past_records WHERE kind = ? AND key = ?", (kind, key)
+        for run, path, before, after in _texts(
+            store, "SELECT run_id, path, before, after FROM past_records WHERE kind = ? AND key = ?", (kind, key)
         ):
             if after is None:
                 events.append(_Event(run, "deleted", path, None, json.loads(before), None))
@@ -425,8 +436,8 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> Any:
 
 def _past(store: Store, which: str, key: str) -> list[_Event]:
     events = []
-    for run, joined, group, member in store._rows(
-        "SELECT run_id, joined_by, user_group, member FROM past_memberships WHERE %s" % which, (key,)
+    for run, joined, group, member in _texts(
+        store, "SELECT run_id, joined_by, user_group, member FROM past_memberships WHERE %s" % which, (key,)
     ):
         events.append(_Event(run, "member_removed", group, member))
         if joined:

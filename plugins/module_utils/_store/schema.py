@@ -80,7 +80,7 @@ _KEPT_NAMES = (
 )
 
 # By what attributes a synchronization that does not write a user last saw him disabled. Who writes him looks again when
-# nobody says so any more.
+# nobody says so any more. And whether a run looked through the whole store for damage.
 _STATES = (
     "ALTER TABLE claims ADD COLUMN disabled TEXT",
     """CREATE TRIGGER claims_end AFTER DELETE ON claims WHEN old.disabled IS NOT NULL BEGIN

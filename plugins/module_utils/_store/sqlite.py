@@ -23,8 +23,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .. import _model
+from .._errors import SynchronizationError
 from .._model import name_key
-from . import backups, schema, sqlite_file
+from . import backups, damage, schema, sqlite_file
 from .sqlite_file import StoreError, check_writable
 
 __all__ = ["Store", "StoreError", "check_writable", "look", "open_store"]
@@ -83,12 +84,15 @@ def open_store(path: str, wait: int = 60) -> Store:
     path = sqlite_file.without_links(path)
     deadline = time.monotonic() + wait
     held = sqlite_file.lock(path, deadline)
+    leave, connection = functools.partial(sqlite_file.unlock, held, path), None
     try:
         connection = _begin(path, max(0.0, deadline - time.monotonic()), held)
+        return Store(connection, path, leave, held.descriptor)
     except BaseException:
-        sqlite_file.unlock(held, path, committed=False)
+        if connection is not None:
+            connection.close()
+        leave(False)
         raise
-    return Store(connection, path, functools.partial(sqlite_file.unlock, held, path), held.descriptor)
 
 
 def look(path: str) -> Store:
@@ -109,11 +113,14 @@ def look(path: str) -> Store:
         elif schema.is_old(connection):
             connection = sqlite_file.into_memory(connection)
             schema.upgrade(connection)
-    except BaseException:
+        return Store(connection, path, leave)
+    except BaseException as error:
         if connection is not None:
             connection.close()
+        leave(False)  # where a run changed it meanwhile, that is why
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):  # what SQLite says may quote what is no text
+            raise sqlite_file.not_read(path, error) from error
         raise
-    return Store(connection, path, leave)
 
 
 def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection:
@@ -139,9 +146,13 @@ def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection
     return connection
 
 
-def _check_as_committed(path: str) -> None:
+def _check_as_committed(path: str, whole: bool) -> None:
     with contextlib.closing(sqlite_file.connect(path, "mode=ro")) as connection:
-        sqlite_file.check(connection, path)
+        sqlite_file.check(connection, path, whole)
+
+
+def _may_be_damage(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.OperationalError)  # of the system
 
 
 def _not_written(path: str, error: Exception) -> StoreError:
@@ -165,6 +176,8 @@ def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
         return True
     if application != schema.APPLICATION_ID:
         raise StoreError("store: '%s' is a database of another program: name another file" % path)
+    if version < 1:
+        raise sqlite_file.damaged(path, "it has no schema version")
     if version > schema.VERSION:
         raise StoreError(
             "store: '%s' has schema version %d and this collection knows versions up to %d: update the "
@@ -197,6 +210,8 @@ class _Tree:
 
     def __init__(self, rows, synchronization: int):
         self.groups = {group.id: group for group in map(_Group._make, rows)}
+        if not damage.is_tree({group.id: group.parent for group in self.groups.values()}):
+            raise ValueError("a user group lies in itself")
         self.places = {(group.parent, group.name_key): group.id for group in self.groups.values()}
         self.owned = {group.key: group.id for group in self.groups.values() if group.synchronization == synchronization}
         self._paths: dict = {}
@@ -285,7 +300,8 @@ class Store:
         self._connection: sqlite3.Connection | None = connection
         self._path = path
         self._descriptor = descriptor  # of the file, while a run holds it
-        self._end_check: Callable[[], None] | None = None
+        self._checks: dict[bool, Callable[[], None]] = {}  # whether of the whole store -> what waits for the end
+        self._is_whole = False  # the check that has begun
         self._leave = leave
         self._committed = False
         self._trees: dict = {}
@@ -295,8 +311,23 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *dummy) -> None:
-        self.close()
+    def __exit__(self, dummy_kind, error, dummy_trace) -> None:
+        try:
+            if isinstance(error, Exception):
+                self._refuse_damage(error)
+        finally:
+            self.close()
+
+    def _refuse_damage(self, error: Exception) -> None:
+        """Raise StoreError if the store is damaged, where that may be why something failed."""
+        if isinstance(error, SynchronizationError) and not _may_be_damage(error.__cause__):
+            return  # it was foreseen
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.rollback()  # what was written so far is not what is looked at
+        found = damage.find(self._connection)
+        if found:
+            raise sqlite_file.damaged(self._path, found) from error
 
     def commit(self) -> None:
         """End the transaction, and keep what it wrote."""
@@ -353,7 +384,7 @@ class Store:
         try:
             return self._connection.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
-            raise sqlite_file.cannot_be_read(self._path, error) from error
+            raise sqlite_file.not_read(self._path, error) from error
 
     def _row(self, statement: str, parameters=()) -> tuple | None:
         return next(iter(self._rows(statement, parameters)), None)
@@ -1024,20 +1055,28 @@ class Store:
 
     # --- applying a plan ---
 
-    def begin_check(self) -> None:
-        """Begin to look through the whole store for damage, unless that has begun: see `end_check`."""
-        if self._end_check is not None:
+    def last_whole_check(self) -> int | None:
+        """Return when a run last looked through the whole store, its indexes included; None if none did."""
+        row = self._row("SELECT time FROM runs WHERE checked ORDER BY id DESC LIMIT 1")
+        return row[0] if row else None
+
+    def begin_check(self, whole: bool) -> None:
+        """Begin to look through the store for damage, with ``whole`` through its indexes, too; unless that has begun.
+
+        See `end_check`.
+        """
+        if whole in self._checks:
             return
+        self._is_whole = self._is_whole or whole
         if self._descriptor < 0:  # only looked at: another connection would leave a trace
-            self._end_check = functools.partial(sqlite_file.check, self._connection, self._path)
+            self._checks[whole] = functools.partial(sqlite_file.check, self._connection, self._path, whole)
         else:
-            self._end_check = backups.meanwhile(functools.partial(_check_as_committed, self._path))
+            self._checks[whole] = backups.meanwhile(functools.partial(_check_as_committed, self._path, whole))
 
     def end_check(self) -> None:
-        """Wait for the end of a check that has begun. Raises StoreError if the store is damaged."""
-        end, self._end_check = self._end_check, None
-        if end is not None:
-            end()
+        """Wait for the end of all checks that have begun. Raises StoreError if the store is damaged."""
+        while self._checks:
+            self._checks.popitem()[1]()
 
     def backing_up(self, keep: int) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Meanwhile, make a copy of the store as it was last committed, and keep ``keep`` - 1 earlier ones; none at all
@@ -1046,7 +1085,7 @@ class Store:
         """
         if not keep:
             return contextlib.nullcontext(self.end_check)
-        return backups.backing_up(self._descriptor, self._path, keep, self._end_check and self.end_check)
+        return backups.backing_up(self._descriptor, self._path, keep, self.end_check if self._checks else None)
 
     def apply(self, plan: _model.Plan, run: dict) -> None:
         """Write the plan, its history and the record of the run, inside the open transaction.
@@ -1442,7 +1481,7 @@ class Store:
         """Write the record of the run. Return its id."""
         return self._run(
             "INSERT INTO runs (synchronization_id, synchronization, time, seconds, server, mode, changed, counts,"
-            " plan_digest, settings_digest, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " plan_digest, settings_digest, reason, checked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 me,
                 plan.synchronization,
@@ -1455,6 +1494,7 @@ class Store:
                 run["plan_digest"],
                 run["settings_digest"],
                 run.get("reason", ""),
+                int(self._is_whole),
             ),
         ).lastrowid
 
@@ -1556,8 +1596,8 @@ class Store:
             (work.time - days * 86400, work.run, work.me),
         )
         self._run(
-            "DELETE FROM runs WHERE synchronization_id = ?1 AND NOT changed AND id < (SELECT id FROM runs"
-            " WHERE synchronization_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            "DELETE FROM runs WHERE synchronization_id = ?1 AND NOT changed AND NOT checked AND id < (SELECT id"
+            " FROM runs WHERE synchronization_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
             (work.me, _IDLE_RUNS_KEPT),
         )
 

@@ -87,24 +87,33 @@ def _holder(path: str) -> str:
     return "process %s, since %s" % (processes[0], time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)))
 
 
+_ADVICE = "put the last copy of it that is good in its place (store_backups), or name another file"
+
+
 def damaged(path: str, why: object) -> StoreError:
-    return StoreError(
-        "store: '%s' is no database or a damaged one (%s): name another file, or restore this one" % (path, why)
-    )
+    return StoreError("store: '%s' is no database or a damaged one (%s): %s" % (path, why, _ADVICE))
 
 
 def cannot_be_read(path: str, why: object) -> StoreError:
-    return StoreError("store: '%s' cannot be read (%s): repair it, or name another file" % (path, why))
+    return StoreError("store: '%s' cannot be read (%s): repair it, %s" % (path, why, _ADVICE))
 
 
-def check(connection: sqlite3.Connection, path: str) -> None:
-    """Read everything. Raises StoreError if it is damaged, or cannot be read."""
+def not_read(path: str, error: Exception) -> StoreError:
+    """Return what to raise where SQLite could not read: it tells apart what is of the system, such as a disk that
+    fails, and what is of the file.
+    """
+    return (cannot_be_read if isinstance(error, sqlite3.OperationalError) else damaged)(path, error)
+
+
+def check(connection: sqlite3.Connection, path: str, whole: bool) -> None:
+    """Read everything; if ``whole``, compare the indexes with the tables, too, which takes several times as long.
+
+    Raises StoreError if it is damaged, or cannot be read.
+    """
     try:
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.OperationalError as error:  # of the system rather than of the file
-        raise cannot_be_read(path, error) from error
+        (found,) = connection.execute("PRAGMA %s(1)" % ("integrity_check" if whole else "quick_check")).fetchone()
     except sqlite3.Error as error:
-        found = error
+        raise not_read(path, error) from error
     if found != "ok":
         raise damaged(path, found)
 

@@ -1,0 +1,313 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A store that is damaged is said to be so: in a sentence, whatever bit of it has turned."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _model, _plan, _report, _user
+from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
+from ansible_collections.usersync.directory.plugins.module_utils._store import damage, sqlite, sqlite_file
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreChanged, StoreError
+from support import snapshots, stored
+from support.folders import scratch_folder
+from support.plans import make_plan, make_user, run_record
+from support.snapshots import group, policies, user
+from support.spoilt import with_turned_bits
+
+MARK = _model.Mark(
+    {
+        "way": "syncrepl",
+        "csn": ["20260101000000.000000Z#000000#000#000000"],
+        "again": ["u1"],
+        "open": {"cn=x": ["", {"g1": ["cn=x", True]}]},
+        "outside": ["u2"],
+        "selection": {"containers": []},
+        "circumstances": {"directory": "d"},
+        "read_fully": 1000,
+        "time": 1000,
+        "lists": "",
+    }
+)
+
+
+def entries(number: int) -> tuple[list[_model.User], list[_model.UserGroup]]:
+    """A company that changes a little from one run to the next."""
+    people = [
+        user(
+            "u%02d" % each,
+            "name%d" % (each + number),
+            enabled=each % 7 != number,
+            sid="S-1-5-21-%d" % each,
+            attributes=_model.EncodedAttributes.of({"email": "name%d@example.org" % each, "towns": ["Ä", "b"]}),
+        )
+        for each in range(number, 25)
+    ]
+    keys = [person.key for person in people]
+    groups = [
+        group(
+            "g%d" % each,
+            "Gruppe %d" % each,
+            keys[each : each + 8 - number],
+            user_groups=["g%d" % (each + 1)] * (each < 4),
+            attributes=_model.EncodedAttributes.of({"description": "x"}),
+        )
+        for each in range(number, 6)
+    ]
+    return people, groups
+
+
+def run(path: Path, number: int, name: str = "staff", whole: bool = False) -> None:
+    """One run as a synchronization does it, and its report."""
+    with open_store(str(path)) as store:
+        people, groups = entries(number)
+        digests = store.digests(name, b"salt")
+        found = snapshots.snapshot(
+            people,
+            [
+                each._replace(key=name + each.key, user_groups=[name + nested for nested in each.user_groups])
+                for each in groups
+            ],
+        )
+        found = found._replace(
+            users={key: None if digests.users.get(key, b"") is None else body for key, body in found.users.items()},
+            lost_users={key: _model.GONE for key in digests.users if key not in found.users},
+            lost_user_groups={key: _model.GONE for key in digests.user_groups if key not in found.user_groups},
+        )
+        store.begin_check(whole)
+        state = store.load_state(name, ["All", "Company", name], found)
+        chosen = policies(name=name, user_extinction="delete" if number else "disable", user_group_extinction="delete")
+        plan = _plan.make_plan(chosen, found, state, str.casefold, 1000 + number)
+        nested = store.direct_members(_report.members_to_load(plan, state), name)
+        direct = store.direct_groups(_report.users_to_load(plan, state, nested), name)
+        names = store.names(_report.names_to_load(plan, state), name)
+        report = _report.make_report(plan, found, state, _report.Looked(direct, names), 100, True)
+        json.dumps(report)
+        store.left_by_last_run(name)
+        store.mark(name)
+        with store.backing_up(0) as be_ready:
+            store.apply(plan, run_record(time=1000 + number, mark=MARK, scope={"whole_tree": False}))
+            be_ready()
+            store.commit()
+
+
+def ask(path: Path) -> None:
+    everything = {"store": str(path), "effective": True, "include_extinct": True, "include_disabled": True}
+    for more in ({}, {"user": "name3", "history": 50}, {"user_group": "All/Company/staff/Gruppe 3", "history": 50}):
+        json.dumps(_look_up.look_up({**everything, **more}))
+
+
+def set_by_hand(path: Path) -> None:
+    wanted = dict.fromkeys(("attributes", "sid"))
+    wanted.update(store=str(path), state="present", user_group="All/Hand", name="zoe", create_user_group=True)
+    _user.set_user({**wanted, "local_attributes": {"shell": "fish"}}, check_mode=False)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a store with some of everything in it."""
+    path = tmp_path_factory.mktemp("damage") / "users.db"
+    with open_store(str(path)) as store:
+        make_user(store, ["All", "Hand"], "zoe", {"email": "z@x"}, {"shell": "zsh"}, "S-9")
+        store.commit()
+    for number in range(3):
+        run(path, number)
+        run(path, number, "other")
+    for table in stored.values(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"):
+        assert stored.rows(path, "SELECT 1 FROM %s LIMIT 1" % table), "there is something in each table: %s" % table
+    return path.read_bytes()
+
+
+@pytest.fixture
+def path(content: bytes, tmp_path: Path) -> Path:
+    """A copy of that store."""
+    path = tmp_path / "users.db"
+    path.write_bytes(content)
+    return path
+
+
+def goes_well(work: Callable[[Path], None], content: bytes, members: set[Any] | None = None) -> bool:
+    """Tell whether it does, and leaves these members. If not, it says so in a sentence with the option and what to do,
+    and leaves no trace.
+    """
+    with scratch_folder() as folder:
+        path = folder / "users.db"
+        path.write_bytes(content)
+        try:
+            work(path)
+        except SynchronizationError as error:
+            assert str(error).startswith(TOLD) and ": " in str(error).partition(": ")[2], error
+            assert path.read_bytes() == content and [each.name for each in folder.iterdir()] == ["users.db"]
+            return False
+        assert members is None or stored.members_by_key(path) == members
+        return True
+
+
+# A name or a path that is another one now is not found; a directory that is another one now is another one.
+TOLD = ("store: ", "user_group: ", "name: ", "synchronization: ", "sid: ")
+
+
+@pytest.mark.parametrize("_part", range(8))
+def test_bits_that_turned(content: bytes, chance: random.Random, _part: int) -> None:
+    """In many stores: what looks at them, and what writes them, goes well, or says what is wrong. A run that has looked
+    through the whole store leaves everybody in all groups.
+    """
+    with scratch_folder() as folder:
+        path = Path(folder) / "users.db"
+        path.write_bytes(content)
+        run(path, 3, whole=True)
+        expected = stored.members_by_key(path)
+    outcomes = []
+    for _store in range(50):
+        spoilt = with_turned_bits(content, chance)
+        for work in (ask, set_by_hand, lambda path: run(path, 1)):
+            outcomes.append(goes_well(work, spoilt))
+        outcomes.append(goes_well(lambda path: run(path, 3, whole=True), spoilt, expected))
+    assert set(outcomes) == {True, False}
+
+
+def lacks_a_row(path: Path) -> None:
+    """Have the index of memberships lack one of them: look-ups that go by it do not find what the others do."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        row = connection.execute("SELECT * FROM sqlite_master WHERE name = 'memberships_user'").fetchone()
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_master WHERE name = 'memberships_user'")
+        connection.commit()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        number = connection.execute("SELECT id FROM user_groups WHERE key = 'staffg5'").fetchone()[0]
+        connection.execute("INSERT INTO memberships (user_group_id, user_id) SELECT ?, max(id) FROM users", (number,))
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+        connection.commit()
+
+
+def test_an_index_that_lacks_a_row_is_found_by_the_whole_check(path: Path) -> None:
+    lacks_a_row(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        sqlite_file.check(connection, str(path), whole=False)
+        with pytest.raises(StoreError, match="missing from index memberships_user"):
+            sqlite_file.check(connection, str(path), whole=True)
+    with pytest.raises(StoreError, match="missing from index memberships_user"):
+        run(path, 3, whole=True)
+
+
+def test_both_checks_are_waited_for(path: Path) -> None:
+    lacks_a_row(path)
+    for opened in (look, open_store):
+        for kinds in ((False, True), (True, False)):
+            with opened(str(path)) as store:
+                for whole in kinds:
+                    store.begin_check(whole)
+                with pytest.raises(StoreError, match="missing from index"):
+                    store.end_check()
+
+
+def test_when_the_whole_check_was(path: Path) -> None:
+    with look(str(path)) as store:
+        assert store.last_whole_check() is None
+    run(path, 2, whole=True)
+    run(path, 3)
+    with look(str(path)) as store:
+        assert store.last_whole_check() == 1002
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("ALTER TABLE kept_names RENAME COLUMN unit TO unix", "its tables are not those of a store"),
+        ("DROP INDEX memberships_user", "its tables are not those of a store"),
+        ("UPDATE users SET attributes = '{' WHERE key = 'u09'", "users.attributes has a value that it cannot have"),
+        ("UPDATE users SET attributes = '[]' WHERE key = 'u09'", "users.attributes has a value that it cannot have"),
+        ("UPDATE users SET dn = CAST(x'ff' AS TEXT) WHERE key = 'u09'", "users.dn has a value that it cannot have"),
+        ("UPDATE users SET sid = x'41' WHERE key = 'u09'", "users.sid has a value that it cannot have"),
+        ("UPDATE users SET name = 'other' WHERE key = 'u09'", "users.name is not what it is found by"),
+        ("UPDATE users SET key = NULL WHERE key = 'u09'", "users.key is missing"),
+        ("UPDATE users SET home_id = 9999 WHERE key = 'u09'", "a row of users refers to one that is not there"),
+        ("UPDATE runs SET time = 1 << 60", "runs.time has a value that it cannot have"),
+        ("UPDATE past_records SET path = 'Al/x'", "past_records.path has a value that it cannot have"),
+        ("UPDATE marks SET mark = '{}'", "marks.mark has a value that it cannot have"),
+        ("UPDATE synchronizations SET scope = '{\"x\":1}'", "synchronizations.scope has a value that it cannot have"),
+        ("INSERT INTO memberships SELECT 1, 9999, NULL, NULL", "a membership refers to a user who is not there"),
+        ("UPDATE user_groups SET parent_id = id WHERE key = 'staffg3'", "a user group lies in itself"),
+    ],
+)
+def test_what_is_found(path: Path, statement: str, found: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert damage.find(connection) == ""
+        connection.execute(statement)
+        connection.commit()
+        factory = connection.text_factory
+        assert damage.find(connection) == found
+        assert connection.text_factory is factory
+    with pytest.raises(StoreError, match="is no database or a damaged one"), look(str(path)):
+        raise KeyError("whatever fails then")
+    with pytest.raises(StoreError, match="store_timeout"), look(str(path)):
+        raise sqlite_file.held_by_another(str(path))
+
+
+def test_a_ring_of_user_groups_ends_nobody_s_patience(path: Path) -> None:
+    """It would be gone round for ever."""
+    stored.change(path, "UPDATE user_groups SET parent_id = id WHERE key = 'staffg3'")
+    for work in (ask, lambda path: run(path, 3)):
+        with pytest.raises(StoreError, match="a user group lies in itself"):
+            work(path)
+
+
+def test_the_run_that_looked_through_the_store_is_not_forgotten_for_idle_ones(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_IDLE_RUNS_KEPT", 1)
+    for whole in (True, False, False, False):
+        with open_store(str(path)) as store:
+            store.begin_check(whole)
+            store.apply(make_plan(), run_record(time=1003 + whole, changed=False))
+            store.commit()
+    with look(str(path)) as store:
+        assert store.last_whole_check() == 1004
+
+
+def test_what_fails_in_a_sound_store_is_what_it_is(path: Path) -> None:
+    with pytest.raises(KeyError, match="a fault of ours"), open_store(str(path)) as store:
+        make_user(store, ["All"], "new")
+        raise KeyError("a fault of ours")
+    assert "new" not in stored.values(path, "SELECT name FROM users")
+
+
+def test_what_was_written_so_far_is_not_what_is_looked_at(path: Path) -> None:
+    with pytest.raises(KeyError, match="a fault of ours"), open_store(str(path)) as store:
+        store._run("UPDATE users SET attributes = '{'")
+        raise KeyError("a fault of ours")
+
+
+def test_a_store_that_cannot_be_opened_is_let_go(path: Path) -> None:
+    """The next run would wait for it."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = 'CREATE TABLE users (' WHERE name = 'users'")
+        connection.commit()
+    for _again in range(2):
+        with pytest.raises(StoreError, match="^store: .*malformed"):
+            open_store(str(path), wait=0)
+
+
+def test_a_store_without_a_version_is_damaged(path: Path) -> None:
+    stored.change(path, "PRAGMA user_version = 0")
+    with pytest.raises(StoreError, match="it has no schema version"):
+        look(str(path))
+
+
+def test_a_store_that_changed_is_looked_at_again_whatever_failed(path: Path) -> None:
+    with pytest.raises(StoreChanged), look(str(path)) as store:
+        stored.change(path, "UPDATE users SET attributes = '{'")
+        assert store
+        raise KeyError("since it did not fit together")
