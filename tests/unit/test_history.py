@@ -179,4 +179,4 @@ def test_what_the_last_run_leaves_for_the_next(path):
         )
     apply(path, make_plan(), server="dc2")
     with look(str(path)) as store:
-        assert store.left_by_last_run("staff") == _model.LastRun("dc2", {}, frozenset())
+        assert store.left_by_last_run("staff") == _model.LastRun("dc2", None, frozenset())
