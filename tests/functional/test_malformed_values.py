@@ -285,6 +285,7 @@ def test_a_state_that_another_synchronization_writes(company):
         disable(directory, "ann")
         directory.run()
         directory.tree.set(directory.dn("ann"), "shadowExpire", HUGE)
+        directory.tree.move(directory.dn("ann"), directory.dn("anna"))  # so that it looks at her
         directory.run(**second)
         said = "SELECT c.disabled FROM claims c JOIN users u ON u.id = c.user_id WHERE u.name = 'ann' ORDER BY 1"
         assert rows(directory.store, said) == [(None,), (None,)] and record(directory.store, "ann")[0][1] == 0
