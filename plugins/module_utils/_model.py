@@ -262,6 +262,8 @@ class Snapshot(NamedTuple):
     state_by: str = ""  # by what it is told whether a user is enabled: another text, where by other attributes
     units: dict[str, str] = {}  # User.unit_dn and UserGroup.unit_dn -> stable key of that container
     place: Place | None = None  # None: nothing was selected, since nothing was read
+    # DN of an entry whose own stable key does not tell whose it is -> key of whose it is; empty: nobody's who is stored
+    named: dict[bytes, str] = {}
     stateless: dict[str, str] = {}  # user -> attribute that every user has, and that did not come: see absence.py
 
 

@@ -471,6 +471,7 @@ class Reading:
             state_by=state_by(self.preset),
             place=self._place_of_all(),
             stateless=self.stateless,
+            named=self.named,
         )
 
     def _place_of_all(self) -> Place:
