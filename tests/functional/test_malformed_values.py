@@ -276,6 +276,21 @@ def test_a_state_of_which_every_value_says_something(company, kind, attribute, v
         assert not result["not_stored"]
 
 
+def test_a_state_that_another_synchronization_writes(company):
+    """Of whom nothing can be told, the other one says nothing."""
+    with company(OPENLDAP) as directory:
+        second = {"name": "second", "user_group": "All/Second"}
+        directory.run()
+        directory.run(**second)
+        disable(directory, "ann")
+        directory.run()
+        directory.tree.set(directory.dn("ann"), "shadowExpire", HUGE)
+        directory.tree.move(directory.dn("ann"), directory.dn("anna"))  # so that it looks at her
+        directory.run(**second)
+        said = "SELECT c.disabled FROM claims c JOIN users u ON u.id = c.user_id WHERE u.name = 'ann' ORDER BY 1"
+        assert rows(directory.store, said) == [(None,), (None,)] and record(directory.store, "ann")[0][1] == 0
+
+
 def test_one_attribute_that_disables_is_enough(company):
     """Who writes himself nonsense into one attribute is not kept enabled by it."""
     with company(SAMBA) as directory:
