@@ -380,11 +380,14 @@ def removes_nothing(digest: str) -> bool:
 
 _TOLD = 5  # refusals whose reasons the message has: the result has all
 
+_TOO_FEW_RIGHTS = "give the account the right to read it, or look at a dry run, and approve its held.plan_digest"
 _WHAT_TO_DO = {
     "allow_empty": "correct what is selected, or the account's rights; set allow_empty: true if nobody is to be there",
     "fail_on": "correct them in the directory, or leave them out of fail_on",
     "approved_plan": "look at a dry run, and approve its plan_digest",
     "approved_removals": "look at a dry run, and approve its removals_digest",
+    "login": _TOO_FEW_RIGHTS,
+    "authentication": _TOO_FEW_RIGHTS,
 }
 
 

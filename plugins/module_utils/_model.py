@@ -218,6 +218,16 @@ class Mark(NamedTuple):
     versions: bytes = b""
 
 
+class Place(NamedTuple):
+    """Where the entries in scope lie. DNs are in normal form."""
+
+    roots: tuple[str, ...]  # what was read: the selected containers, no one inside another
+    excluded: tuple[str, ...]  # subtrees
+    excluded_keys: frozenset[str]  # stable keys of the excluded entries
+    subtree: str  # where all entries lie
+    outside_too: bool  # whether members of groups in scope are in scope, wherever they lie
+
+
 class Snapshot(NamedTuple):
     """What the directory said in one complete read: of everything, or of all that may have changed.
 
@@ -242,11 +252,19 @@ class Snapshot(NamedTuple):
     whole_tree: bool = False  # everything was selected that the directory has
     complete: bool = True
     foreign_sids: Set[str] = frozenset()  # users who have a SID of another domain, which does not count
+    # Stable key -> what of the record stays as it is stored, since the directory has a malformed value: 'enabled',
+    # 'sid', 'members' (none is removed), 'attributes.' and a field; 'all' of it, memberships too, where nothing tells
+    # which entry is its own. Then a user is None in ``users``, and a user group is not in ``user_groups``.
+    unclear: Mapping[str, Set[str]] = {}
     joined: dict[str, list[str]] = {}  # user group whose list was not read -> users who are among its members now
     left: dict[str, list[str]] = {}  # likewise: users who are not
     mark: Mark | None = None  # None: there is nothing to which a next read could refer
     state_by: str = ""  # by what it is told whether a user is enabled: another text, where by other attributes
     units: dict[str, str] = {}  # User.unit_dn and UserGroup.unit_dn -> stable key of that container
+    place: Place | None = None  # None: nothing was selected, since nothing was read
+    # DN of an entry whose own stable key does not tell whose it is -> key of whose it is; empty: nobody's who is stored
+    named: dict[bytes, str] = {}
+    stateless: dict[str, str] = {}  # user -> attribute that every user has, and that did not come: see absence.py
 
 
 # --- what the store holds --------------------------------------------------------------------------------------------
@@ -305,6 +323,7 @@ class StoredUser(NamedTuple):
     taken_over: bool = False  # another synchronization wrote the record until now, or writes it
     # Another synchronization that has the user in scope, and tells states by other attributes, last saw it disabled.
     disabled_by_others: bool = False
+    said_disabled: bool = False  # another synchronization writes the record, and this one last saw the user disabled
 
 
 class UserGroupRecord(NamedTuple):
@@ -362,17 +381,33 @@ class StoredState(NamedTuple):
     kept_names: dict[tuple[str, str, str], KeptName] = {}
 
 
-# What a removal is known by from one run to the next: ('user', key), ('user_group', key), ('member', key of the group,
-# reference of the user) or ('nested', key of the group, key of the one in it).
+# What takes somebody away, or lets somebody in again, because something is not there (any more): ('user', key),
+# ('user_group', key), ('member', key of the group, reference of the user), ('nested', key of the group, key of the one
+# in it), ('enabled', key of the user) or ('sid', key of the user). It is known by this from one run to the next.
 Removal = tuple[str, ...]
+
+
+class Standing(NamedTuple):
+    """Which server it is that was read, and how far it was: see `_directory/standing.py`."""
+
+    server: str = ""  # what it says it is; empty: it does not say
+    reached: dict[str, str] = {}  # by writer of changes -> the number of the last change that the server has
+
+
+class Doubt(NamedTuple):
+    """Why a server is not to be believed if something is not there."""
+
+    why: str  # for the reader
+    passes: bool  # whether a second run that sees the same is believed
 
 
 class LastRun(NamedTuple):
     """What the last applied run of a synchronization leaves for the next one to judge by."""
 
-    server: str
+    server: str  # as it was addressed
     scope: dict[str, Any] | None  # the settings that decided who was in scope; None: not known
-    held: frozenset[Removal]  # removals that it saw and held back
+    held: frozenset[Removal]  # removals that it saw and held back for one run, since its server may lag
+    standing: Standing = Standing()
 
 
 def node_of(key: str | None, snapshot: Snapshot, stored: Container[str]) -> str | None:
@@ -587,8 +622,9 @@ class Bookkeeping(NamedTuple):
 class Plan(NamedTuple):
     """The ordered list of changes that makes the store equal to the snapshot, under the policies.
 
-    ``held`` are removals that the plan leaves out, since only a server that may lag has shown them so far. ``leaving``
-    tells that the synchronization itself ends, and what becomes of its records: 'released' or 'absent'.
+    ``held`` are removals that the plan leaves out: nothing proves them, or only a server that may lag has shown them so
+    far. ``leaving`` tells that the synchronization itself ends, and what becomes of its records: 'released' or
+    'absent'.
     """
 
     directory: Directory

@@ -99,14 +99,14 @@ def _claim(claimant: Claimant, place: Place) -> tuple[bool, tuple[int, int, str]
 class _Kept:
     """Whose the names are that nobody has now: by place, of users or of user groups."""
 
-    def __init__(self, kind: str, state: _model.StoredState, now: int, days: int) -> None:
-        self.kind, self.now, self.wait = kind, now, days * _DAY
+    def __init__(self, kind: str, state: _model.StoredState, now: int, begins: int, days: int) -> None:
+        self.kind, self.now, self.begins, self.wait = kind, now, begins, days * _DAY
         self.stored = {(home, name): who for (of_kind, home, name), who in state.kept_names.items() if of_kind == kind}
         self.names: dict[Place, _model.KeptName] = dict(self.stored)
 
     def keep(self, place: Place, reference: str, unit: str, since: int | None = None) -> None:
         """Keep the name for whoever has the reference, and for the others of its unit; from now on, or since then."""
-        self.names[place] = _model.KeptName(reference, unit, self.now if since is None else since)
+        self.names[place] = _model.KeptName(reference, unit, self.begins if since is None else since)
 
     def may_take(self, claimant: Claimant, place: Place) -> bool:
         return claimant.current == place or not self.until(place, claimant.reference, claimant.unit)
@@ -540,6 +540,7 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept, still
         return _Comparison(sorted(listed), [], {})
     listed = set(listed)
     values = {same_value(value): value for value in kept_values}
+    values.pop("", None)  # an empty value means nobody, and not everybody of whom nothing is known
     removed, still_listed = list(stored.keys() & ended), {}
     for reference in itertools.filterfalse(listed.__contains__, stored):  # of tens of thousands, few are not listed
         if reference not in ended and reference not in kept:
@@ -670,13 +671,13 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
-def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) -> _model.Plan:
+def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset(), begins=None) -> _model.Plan:
     """Return the plan that makes the store equal to the snapshot, under the policies.
 
     ``settings`` has name, user_collision, user_extinction, user_extinction_grace_days, user_group_extinction,
     name_reuse_days and ignore_disabled_users; ``same_value`` returns the form in which two values of a member list are
     compared (a DN has many spellings); ``now`` is in seconds since 1970. ``held`` are removals to leave out, whatever
-    the snapshot says.
+    the snapshot says. ``begins`` is since when what ends now is gone, if the clock is in doubt: see `_clock`.
 
     Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
@@ -688,10 +689,12 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
                 "user_group: '%s' lies in a user group that this synchronization keeps itself: "
                 "name another" % state.target
             )
-    snapshot = _with_held_users(snapshot, held)
-    kept_groups = _Kept("user_group", state, now, settings.name_reuse_days)
-    kept_users = _Kept("user", state, now, settings.name_reuse_days)
-    groups, group_collisions = _plan_user_groups(snapshot, state, target, held, kept_groups)
+    snapshot = _with_held_users(_with_what_is_clear(snapshot, state), state, held)
+    staying = held.union(_what_stays(snapshot, state))
+    begins = now if begins is None else begins
+    kept_groups = _Kept("user_group", state, now, begins, settings.name_reuse_days)
+    kept_users = _Kept("user", state, now, begins, settings.name_reuse_days)
+    groups, group_collisions = _plan_user_groups(snapshot, state, target, staying, kept_groups)
     users = _plan_users(settings, snapshot, state, target, now, kept_users)
     collisions = []
     for key, reason in users.losers.items():
@@ -712,7 +715,10 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
     said_disabled = {
         key: not user.enabled
         for key, user in snapshot.users.items()
-        if user is not None and key in state.users and not state.users[key].given
+        if user is not None
+        and key in state.users
+        and not state.users[key].given
+        and "enabled" not in snapshot.unclear.get(key, ())
     }
     bookkeeping = _model.Bookkeeping(
         *({}, {}, {}, {}, {}, {}, {}),
@@ -720,7 +726,7 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
         state_by=snapshot.state_by,
         kept_names=_kept_names(state, groups, users, kept_groups, kept_users),
     )
-    memberships = _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping)
+    memberships = _plan_memberships(snapshot, state, groups, users, same_value, staying, bookkeeping)
     return _model.Plan(
         directory=snapshot.directory,
         synchronization=settings.name,
@@ -754,15 +760,65 @@ def _kept_names(state, groups, users, kept_groups, kept_users):
     return noted
 
 
-def _with_held_users(snapshot, held):
-    """Return the snapshot with the lost users who are held in it, as stored."""
-    users = {key for key in snapshot.lost_users if ("user", key) in held}
-    if not users:
+def _with_what_is_clear(snapshot, state):
+    """Return the snapshot with what the store has wherever the directory has a malformed value.
+
+    A newcomer of whom nothing says that it is enabled is not. Example: ann has a `shadowExpire` of 5,000 digits, and so
+    has bob, who is new. She stays enabled, as she was, and he comes disabled.
+    """
+    if not snapshot.unclear:
         return snapshot
-    return snapshot._replace(
-        users={**snapshot.users, **dict.fromkeys(users)},
-        lost_users={key: reason for key, reason in snapshot.lost_users.items() if key not in users},
-    )
+    users, groups = dict(snapshot.users), dict(snapshot.user_groups)
+    for key, names in snapshot.unclear.items():
+        if users.get(key) is not None:
+            stored = state.users.get(key)
+            users[key] = _as_clear(users[key], names, stored and stored.record)
+        elif key in groups:
+            groups[key] = _as_clear(groups[key], names, state.user_groups.get(key))
+    return snapshot._replace(users=users, user_groups=groups)
+
+
+def _as_clear(body, names, record):
+    """Return an entry with what its record has by these names; ``record`` is None where none is stored."""
+    if "enabled" in names:
+        body = body._replace(enabled=record is not None and record.enabled)
+    if "sid" in names:
+        body = body._replace(sid=record and record.sid)
+    fields = {name.partition(".")[2] for name in names if name.startswith("attributes.")}
+    if record is None or not fields:
+        return body
+    kept = {field: value for field, value in record.attributes.items() if field in fields}
+    return body._replace(attributes=_model.EncodedAttributes.of({**_model.fields_of(body.attributes), **kept}))
+
+
+def _what_stays(snapshot, state):
+    """Return what does not end, since the directory has a malformed value: see Snapshot.unclear. As `held` has it."""
+    staying: set = set()
+    for key, names in snapshot.unclear.items():
+        if "all" in names:
+            staying.add(("user" if key in snapshot.users else "user_group", key))
+        if "members" in names:
+            staying.update(("member", key, member) for member in state.members.get(key, ()))
+            staying.update(("nested", key, member) for member in state.nestings.get(key, ()))
+    return staying
+
+
+def _with_held_users(snapshot, state, held):
+    """Return the snapshot with what is held of users as if it had been read: who is lost is as stored, who would be
+    enabled is disabled, and who would lose a SID has the stored one.
+    """
+    users = dict(snapshot.users)
+    for kind, key, *dummy in held:
+        if kind == "user":
+            users[key] = None
+        elif kind == "enabled" and key in state.users and not state.users[key].given:
+            users[key] = None  # what this synchronization last said of the user stays said
+        elif kind == "enabled":
+            users[key] = users[key]._replace(enabled=False, digest=b"")
+        elif kind == "sid":
+            users[key] = users[key]._replace(sid=state.users[key].record.sid, digest=b"")
+    lost = {key: reason for key, reason in snapshot.lost_users.items() if key not in users}
+    return snapshot._replace(users=users, lost_users=lost) if held else snapshot
 
 
 def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChange]:
@@ -915,12 +971,25 @@ _of_user, _of_user_group = (
 # --- what is held, and how a synchronization ends --------------------------------------------------------------------
 
 
-def removals(plan: _model.Plan, snapshot: _model.Snapshot) -> frozenset[_model.Removal]:
-    """Return what a server that lags would make a plan remove by mistake: who is lost, and memberships that end though
-    nobody is lost.
+def removals(
+    plan: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState | None = None
+) -> frozenset[_model.Removal]:
+    """Return what a plan removes or enables because something is not there: who is lost, memberships that end though
+    nobody is lost, who is enabled, newcomers too, and who has no SID any more. With ``state`` also of whom this
+    synchronization takes back that he is disabled, so that the one that writes him may enable him.
     """
     found: set[_model.Removal] = {("user", key) for key in snapshot.lost_users}
     found.update(("user_group", key) for key in snapshot.lost_user_groups)
+    for user in plan.users:
+        before, after = user.before, user.after
+        if after is not None and snapshot.users.get(user.reference) is not None:
+            if after.enabled and (before is None or user.adopts or not before.enabled):
+                found.add(("enabled", user.reference))
+            if before is not None and not user.adopts and before.sid and not after.sid:
+                found.add(("sid", user.reference))
+    for key, said in plan.bookkeeping.said_disabled.items() if state is not None else ():
+        if not said and state.users[key].said_disabled:
+            found.add(("enabled", key))
     for change in plan.memberships:
         if change.key in snapshot.user_groups:
             found.update(

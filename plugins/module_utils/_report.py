@@ -13,8 +13,9 @@ What the report needs of the store beyond the plan is asked for in advance: `mem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain, filterfalse
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from . import _model
@@ -235,9 +236,16 @@ class _Cut:
 
 
 def make_report(
-    plan: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState, looked: Looked, limit: int, with_diff: bool
+    plan: _model.Plan,
+    snapshot: _model.Snapshot,
+    state: _model.StoredState,
+    looked: Looked,
+    limit: int,
+    with_diff: bool,
+    reasons: Mapping[_model.Removal, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return the part of the result that speaks of the plan, with ``diff`` if asked for.
+    """Return the part of the result that speaks of the plan, with ``diff`` if asked for. ``reasons``: why what the plan
+    holds is held.
 
     Lists are cut at ``limit``, member names of all groups together at ten times that; counts never are.
     """
@@ -267,7 +275,7 @@ def make_report(
             ]
         ),
         "not_stored": cut.items([{"dn": dn, "reason": reason} for dn, reason in sorted(snapshot.not_stored)]),
-        "held": _list_held(plan, groups, names, cut),
+        "held": _list_held(plan, groups, names, cut, reasons),
     }
     result["report_truncated"] = cut.truncated
     if with_diff:
@@ -318,23 +326,25 @@ def _list_changed_groups(changed, groups, state, names, cut):
     return [entry[1:3] for entry in entries]
 
 
-def _list_held(plan, groups, names, cut):
-    """Return the removals that are held."""
+_WOULD_BE = {"user": "extinct", "enabled": "enabled", "sid": "without_sid"}
+
+
+def _list_held(plan, groups, names, cut, reasons):
+    """Return what is held, and why."""
     held: dict[str, list] = {"users": [], "user_groups": [], "memberships": []}
-    for kind, key, *member in plan.held:
-        if kind == "user":
-            held["users"].append(names.get(key, key))
-        elif kind == "user_group":
-            held["user_groups"].append(path_of(key, groups))
-        elif kind == "nested":
-            held["memberships"].append({"user_group": path_of(key, groups), "member": path_of(member[0], groups)})
+    for removal in plan.held:
+        kind, key, *member = removal
+        why = reasons.get(removal, "")
+        if kind == "user_group":
+            held["user_groups"].append({"path": path_of(key, groups), "reason": why})
+        elif member:
+            name = path_of(member[0], groups) if kind == "nested" else names.get(member[0], member[0])
+            held["memberships"].append({"user_group": path_of(key, groups), "member": name, "reason": why})
         else:
-            held["memberships"].append({"user_group": path_of(key, groups), "member": names.get(member[0], member[0])})
-    held["memberships"].sort(key=lambda entry: (entry["user_group"], entry["member"]))
+            held["users"].append({"name": names.get(key, key), "would_be": _WOULD_BE[kind], "reason": why})
     return {
-        "users": cut.items(sorted(held["users"])),
-        "user_groups": cut.items(sorted(held["user_groups"])),
-        "memberships": cut.items(held["memberships"]),
+        what: cut.items(sorted(entries, key=lambda entry: list(map(str, entry.values()))))
+        for what, entries in held.items()
     }
 
 

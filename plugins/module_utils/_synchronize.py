@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from . import _limits, _model, _report
-from ._directory import changes, connection, partial, presets, reader, values
+from . import _clock, _hold, _limits, _model, _report
+from ._directory import absence, changes, connection, partial, presets, reader, standing, values
 from ._errors import Refused, SynchronizationError
 from ._plan import make_plan, plan_absence, plan_digest, plan_release, removals, removals_digest
 from ._settings import Settings, public_settings
@@ -91,6 +91,8 @@ class _Planned(NamedTuple):
     preset: Any = None
     salt: bytes = b""
     scope: dict[str, Any] | None = None
+    clock: _clock.Clock | None = None
+    holds: _hold.Holds = _hold.NONE
     is_nothing: bool = False  # there is no such synchronization to end
 
 
@@ -103,31 +105,63 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
             "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
             % public_settings(settings)["user_group"]
         )
-    preset, salt, snapshot, read = connection.read_from_first(
-        settings, warn, lambda session: _read(settings, store, session, now, started)
+    planned, unheld = connection.read_from_first(
+        settings, warn, lambda session: _read_and_plan(settings, store, session, now, started)
     )
+    snapshot, read, preset = planned.snapshot, planned.read, planned.preset
     if settings.read_mode == "incremental" and snapshot.complete and read["reason"] != _FIRST:
         warn("read_mode: everything was read, since %s" % read["reason"])
-    for warning in snapshot.warnings + _doubts(settings, snapshot) + _long_not_read(settings, snapshot, now):
+    clock = planned.clock
+    if clock.doubt:
+        warn(
+            "clock: the clock of this computer is not believed (%s): in this run nobody's grace ends, no name passes "
+            "on, and no history is removed; correct the clock if it is wrong" % clock.doubt
+        )
+    doubts = _doubts(settings, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
+    for warning in snapshot.warnings + doubts:
         warn(warning)
+    last = store.left_by_last_run(settings.name)
+    scope = _scope(settings, preset, snapshot)
+    owned = _owned(settings, store, preset, snapshot, planned.state, unheld)
+    refusals = _limits.refusals(
+        planned.plan, unheld, snapshot, planned.state, settings, owned, (last.scope, scope), planned.digests
+    )
+    return planned._replace(refusals=refusals + planned.refusals, scope=scope)
 
+
+def _read_and_plan(settings, store, session, now, started):
+    """Read from one server, plan, and have it prove what the plan would remove or enable. Return what is planned,
+    and the plan without what is held.
+    """
+    preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
+    context = reader.naming_context(settings, session, preset)
+    server = standing.standing(session, context)
+    clock = _believed(session, store.last_times(settings.name), now, context)
+    salt, snapshot, read = _read(settings, store, session, preset, now, clock, started)
     whole = _is_older(store.last_whole_check(), _A_WEEK, now)
     if whole or snapshot.complete:
         store.begin_check(whole)  # it is waited for before anything is committed
     state = store.load_state(settings.name, settings.target, snapshot)
+    snapshot = absence.with_unread_lists(session, settings, preset, context, snapshot, state)
+    snapshot = absence.with_unread_states(session, settings, preset, context, snapshot)
+    unheld = plan = _make_plan(settings, snapshot, state, clock)
+    found = removals(plan, snapshot, state)
+    unproven = absence.unproven(session, settings, preset, context, snapshot, state, found)
     last = store.left_by_last_run(settings.name)
-    unheld = _make_plan(settings, snapshot, state, now)
-    plan = _hold(settings, unheld, snapshot, state, last, read["server"], now, warn)
-    both = plan_digest(plan), removals_digest(plan)
-    scope = _scope(settings, preset, snapshot)
-    owned = _owned(settings, store, preset, snapshot, state, unheld)
-    refusals = _limits.refusals(plan, unheld, snapshot, state, settings, owned, (last.scope, scope), both)
-    return _Planned(plan, snapshot, state, refusals, both, read, preset, salt, scope)
+    digests = plan_digest(plan), removals_digest(plan)
+    doubt = standing.doubt(last, server, session.server)
+    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests)
+    if holds.reasons:
+        plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
+        digests = plan_digest(plan), removals_digest(plan)
+    believed = bool(settings.approved_plan) and settings.approved_plan == digests[0] and not holds.reasons
+    holds = holds._replace(standing=standing.remembered(last.standing, server, believed))
+    refusals = _hold.refusals(settings, holds, found, last, session.account_option, digests[0])
+    return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
 
 
-def _read(settings, store, session, now, started):
-    """Return what one server says: (preset, salt, snapshot, `read` of the result)."""
-    preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
+def _read(settings, store, session, preset, now, clock, started):
+    """Return what one server says: (salt, snapshot, `read` of the result)."""
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
     circumstances = _circumstances(settings, salt, session, directory)
@@ -137,7 +171,9 @@ def _read(settings, store, session, now, started):
     reason, snapshot, read_fully = _why_full(settings, store, never, mark, circumstances, now), None, now
     if not reason:
         try:
-            snapshot = partial.read(settings, session, preset, directory, store.known(settings.name, salt), mark, now)
+            snapshot = partial.read(
+                settings, session, preset, directory, store.known(settings.name, salt), mark, clock.later
+            )
             reason, read_fully = "the last run left a mark", mark.said["read_fully"]
         except changes.ReadFully as why:
             reason = str(why)
@@ -148,7 +184,7 @@ def _read(settings, store, session, now, started):
             preset,
             directory,
             store.digests(settings.name, salt),
-            now,
+            clock.later,
             settings.read_mode != "full" and not never,
         )
     if snapshot.mark:
@@ -157,7 +193,16 @@ def _read(settings, store, session, now, started):
                 said=dict(snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)
             )
         )
-    return preset, salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
+    return salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
+
+
+def _believed(session, runs, now, context) -> _clock.Clock:
+    """Return the time of the run. The directory is asked when it last changed only if this seems to be long ago."""
+    time_there = changes.time_of(session)
+    changed = None
+    if time_there is None and _clock.is_long(now, runs):
+        changed = changes.last_change(session, context)
+    return _clock.judged(now, runs, time_there, changed)
 
 
 _FIRST = "it is the first run"
@@ -262,28 +307,11 @@ def _long_not_read(settings, snapshot, now):
     ]
 
 
-def _make_plan(settings, snapshot, state, now, held=frozenset()):
+def _make_plan(settings, snapshot, state, clock, held=frozenset()):
     try:
-        return make_plan(settings, snapshot, state, _same_value, now, held)
+        return make_plan(settings, snapshot, state, _same_value, clock.earlier, held, clock.later)
     except ValueError as error:
         raise SynchronizationError(str(error)) from None
-
-
-def _hold(settings, plan, snapshot, state, last, server, now, warn):
-    """Return the plan without removals that only a server has shown that may lag: for one run, unless approved.
-
-    Two replicas that are asked in turn show the same removal one after the other, and then it is not held any more.
-    """
-    held = removals(plan, snapshot) - last.held
-    if last.server in ("", server) or not held:
-        return plan
-    if settings.approved_plan == plan_digest(plan) or settings.approved_removals == removals_digest(plan):
-        return plan
-    warn(
-        "held: the last run read %s and this one read %s, which may lag: what it would remove is held for one run"
-        % (last.server, server)
-    )
-    return _make_plan(settings, snapshot, state, now, held)
 
 
 def _scope(settings, preset, snapshot):
@@ -398,8 +426,15 @@ def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Pla
 def _result(settings, store, planned, diff_mode):
     plan, snapshot, state = planned.plan, planned.snapshot, planned.state
     report = _report.make_report(
-        plan, snapshot, state, _look_up(settings, store, plan, state), settings.report_limit, diff_mode
+        plan,
+        snapshot,
+        state,
+        _look_up(settings, store, plan, state),
+        settings.report_limit,
+        diff_mode,
+        planned.holds.reasons,
     )
+    report["held"]["plan_digest"] = planned.holds.plan_digest
     refused = [refusal._asdict() for refusal in planned.refusals[: settings.report_limit]]
     for refusal in refused:
         del refusal["why"]
@@ -431,6 +466,8 @@ def _record(settings, planned, result, now, started):
     }
     return {
         "time": now,
+        "since": planned.clock.later if planned.clock else now,
+        "is_doubted": bool(planned.clock and planned.clock.doubt),
         "salt": planned.salt,
         "selected": planned.snapshot.selected,
         "scope": planned.scope,
@@ -440,6 +477,7 @@ def _record(settings, planned, result, now, started):
         "mode": planned.read["mode"],
         "reason": planned.read["reason"],
         "mark": _mark(planned),
+        "holds": planned.holds,
         "counts": result["summary"],
         "plan_digest": planned.digests[0],
         "changed": result["changed"],
@@ -452,6 +490,7 @@ def _record(settings, planned, result, now, started):
 def _mark(planned):
     """Return up to where the directory is read, once the plan is applied; None where the next run must read it all."""
     mark = planned.snapshot.mark
-    if mark is None or planned.plan.held:  # what is held must be seen once more
+    if mark is None or planned.holds.doubted:  # which must be seen once more
         return None
-    return mark._replace(said=dict(mark.said, again=sorted(planned.plan.again.union(mark.said.get("again", ())))))
+    again = planned.plan.again.union(mark.said.get("again", ()), (removal[1] for removal in planned.holds.reasons))
+    return mark._replace(said=dict(mark.said, again=sorted(again)))

@@ -88,6 +88,8 @@ options:
     description:
       - With O(user_extinction=delete), how many days a user stays disabled before the record is deleted. A user who
         returns in between is enabled again.
+      - In a run whose clock is in doubt no grace ends, and a warning says why. Such is a clock that differs from the
+        directory's by more than a day, that was set back, or after a pause that is longer than usual.
       - V(0) deletes at once.
     type: int
     default: 0
@@ -679,21 +681,39 @@ not_stored:
       type: str
 held:
   description:
-    - Removals that were seen on another server than that of the last applied run, and are left out for one run, since a
-      replica may lag.
+    - What the directory seems to say and the run did not do, since nothing proves it. A value that is missing may be
+      hidden from the account, and a server may lag. It is done by the run that proves it, or if O(approved_plan) is
+      RV(held.plan_digest).
   returned: always
   type: dict
   contains:
     users:
-      description: Names of users.
+      description: Users who stay as they are.
       type: list
-      elements: str
+      elements: dict
+      contains:
+        name:
+          description: Name of the user.
+          type: str
+        would_be:
+          description: What the user would be, V(extinct), V(enabled) or V(without_sid).
+          type: str
+        reason:
+          description: Why it is held.
+          type: str
     user_groups:
-      description: Paths of user groups.
+      description: User groups that would be extinct.
       type: list
-      elements: str
+      elements: dict
+      contains:
+        path:
+          description: Path of the user group.
+          type: str
+        reason:
+          description: Why it is held.
+          type: str
     memberships:
-      description: Memberships.
+      description: Memberships that would end.
       type: list
       elements: dict
       contains:
@@ -703,6 +723,12 @@ held:
         member:
           description: Name of the user, or path of the nested user group.
           type: str
+        reason:
+          description: Why it is held.
+          type: str
+    plan_digest:
+      description: What RV(plan_digest) would be if nothing were held. Empty if nothing is.
+      type: str
 refused:
   description:
     - Why the run was refused as a whole. Empty when it may go on. A refused task fails, has all keys of the result, and
@@ -715,7 +741,7 @@ refused:
       description:
         - The limit that the run would exceed, V(users), V(user_groups), V(memberships), V(attributes), V(renames) or
           V(states).
-          Else V(scope_change), V(allow_empty), V(collisions), V(unresolved_members), V(approved_plan) or
+          Else V(scope_change), V(allow_empty), V(collisions), V(unresolved_members), V(held), V(approved_plan) or
           V(approved_removals).
       type: str
     would_remove:

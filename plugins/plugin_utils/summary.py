@@ -154,11 +154,11 @@ def sections(result: Any) -> list[Section]:
     held = result.get("held") or {}
     found = [
         Section(
-            "Held for one run, since another server was read than before",
+            "Held: not done, since nothing proves it",
             [
-                *((name, "user") for name in held.get("users", ())),
-                *((path, "user group") for path in held.get("user_groups", ())),
-                *((each["member"], each["user_group"], "membership") for each in held.get("memberships", ())),
+                *((each["name"], each["would_be"], each["reason"]) for each in held.get("users", ())),
+                *((each["path"], "extinct", each["reason"]) for each in held.get("user_groups", ())),
+                *((each["member"], each["user_group"], each["reason"]) for each in held.get("memberships", ())),
             ],
         ),
         Section("Collisions", [(each["name"], each["path"], each["reason"]) for each in result.get("collisions", ())]),

@@ -298,6 +298,10 @@ def replicas(company):
         yield company, other
 
 
+def names_held(result):
+    return [each["name"] for each in result["held"]["users"]]
+
+
 def test_removals_seen_on_another_server_are_held_for_one_run(replicas):
     company, other = replicas
     company.run()
@@ -306,16 +310,19 @@ def test_removals_seen_on_another_server_are_held_for_one_run(replicas):
     there = {"server": [other.ldapi_url]}
 
     dry, real = company.once(True, **there), company.once(**there)
+    why = real["held"]["users"][0]["reason"]
     assert (
         dry["held"]
         == real["held"]
         == {
-            "users": NAMES[:1],
+            "users": [{"name": NAMES[0], "would_be": "extinct", "reason": why}],
             "user_groups": [],
-            "memberships": [{"user_group": "All/Staff/Large", "member": NAMES[1]}],
+            "memberships": [{"user_group": "All/Staff/Large", "member": NAMES[1], "reason": why}],
+            "plan_digest": real["held"]["plan_digest"],
         }
     )
-    assert any("which may lag: what it would remove is held for one run" in warning for warning in company.warnings)
+    assert why.endswith("which may lag") and other.ldapi_url.partition("//")[0] in why
+    assert any(warning.startswith("held: 2 changes") and why in warning for warning in company.warnings)
     assert real["users"]["created"] == ["new"] and real["users"]["extinct"] == []
     assert ("Large", NAMES[1]) in company.members() and NAMES[0] in users(company)
 
@@ -330,7 +337,7 @@ def test_two_servers_that_agree(replicas):
     company.run()
     for server in (company.server, other):
         server.modify(removed(NAMES[:1]))
-    assert company.once(server=[other.ldapi_url])["held"]["users"] == NAMES[:1]
+    assert names_held(company.once(server=[other.ldapi_url])) == NAMES[:1]
     assert company.once()["users"]["extinct"] == NAMES[:1]
 
 
@@ -339,7 +346,7 @@ def test_a_replica_that_lagged(replicas):
     company.run()
     company.modify(person("late"))  # does not reach the other yet
     company.run()
-    assert company.once(server=[other.ldapi_url])["held"]["users"] == ["late"]
+    assert names_held(company.once(server=[other.ldapi_url])) == ["late"]
     result = company.once()
     assert not result["changed"] and "late" in users(company), "nobody was lost, and nobody is held any more"
 

@@ -14,11 +14,13 @@ import random
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TypeVar
+
+# Locks are for all of the machine, so all checkouts look here: nox gives each session a TMPDIR of its own.
+LOCKS = Path("/tmp")
 
 Entry = dict[str, list["str | bytes"]]
 T = TypeVar("T")
@@ -72,7 +74,7 @@ _given: set[int] = set()
 @functools.cache
 def _port_locks() -> IO[bytes]:
     """A file with a byte for each port: this process locks those of its ports, as long as it lives."""
-    return open(Path(tempfile.gettempdir(), f"usersync-ports-{os.getuid()}"), "ab")
+    return open(LOCKS / f"usersync-ports-{os.getuid()}", "ab")
 
 
 class ClosedAtExit:

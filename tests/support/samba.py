@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from .process import ClosedAtExit, Entry, Server, find_program, parse_ldif, run
+from .process import LOCKS, ClosedAtExit, Entry, Server, find_program, parse_ldif, run
 from .tls import CertificateAuthority, KeyPair, usual_authority
 
 PACKAGES = "samba samba-ad-dc samba-ad-provision winbind ldb-tools ldap-utils krb5-user"
@@ -26,7 +26,7 @@ ADMIN_PASSWORD = "Plinth-4-osprey-Xz86"
 
 # Samba takes no other ports for these: LDAP, LDAPS and Kerberos.
 _PORTS = (389, 636, 88)
-_LOCK = Path(tempfile.gettempdir()) / "usersync-samba.lock"
+_LOCK = LOCKS / "usersync-samba.lock"
 
 _SMB_CONF = """\
 [global]

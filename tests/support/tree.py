@@ -73,7 +73,8 @@ def matches(entry: Entry, test: sansldap.LDAPFilter) -> bool:
         return any(bits == wanted if test.rule == _AND else bits for bits in found)
     normal = _normal(attribute)
     compare = _COMPARISONS[type(test)]
-    return any(compare(normal(value), normal(test.value)) for value in values)
+    wanted = normal(test.value)
+    return any(compare(each, wanted) for each in map(normal, values) if type(each) is type(wanted))
 
 
 _COMPARISONS: dict[type, Callable] = {
@@ -294,6 +295,16 @@ class ActiveDirectory(Tree):
                 **more,
             },
         )
+
+    def remove(self, dn: str) -> None:
+        """Remove an entry. Lists forget it (MS-ADTS 3.1.1.5.5.1.1)."""
+        super().remove(dn)
+        gone = rdns(dn)
+        for _dn, entry in self._entries.values():
+            if "member" in entry:
+                entry["member"] = [each for each in entry["member"] if _normal("member")(each) != gone]
+                if not entry["member"]:
+                    del entry["member"]
 
     def _about(self, name: str) -> dict[str, Value | list[Value]]:
         return {"objectGUID": key(name).bytes_le, "whenCreated": "20240101000000.0Z"}

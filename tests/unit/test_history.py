@@ -171,7 +171,7 @@ def test_runs_that_change_nothing_do_not_pile_up(path, monkeypatch):
 
 def test_what_the_last_run_leaves_for_the_next(path):
     with look(str(path)) as store:
-        assert store.left_by_last_run("staff") == ("", None, frozenset())
+        assert store.left_by_last_run("staff") == _model.LastRun("", None, frozenset())
     apply(path, make_plan(held=frozenset({("user", "u1"), ("member", "g1", "u2")})), scope={"user_filter": "x"})
     with look(str(path)) as store:
         assert store.left_by_last_run("staff") == _model.LastRun(

@@ -382,6 +382,7 @@ def test_a_command_that_does_not_end_is_ended(place):
     start = time.monotonic()
     rc, said = call(place, WAITING.replace("    os._exit(7)\n", ""), limit=1)
     assert rc == 1
+    assert not Path(f"/proc/{said.splitlines()[0]}").exists()
     assert said.splitlines()[-1] == "time_limit: it was ended, since it had not ended by itself after 1 seconds"
     assert time.monotonic() - start < 60
 

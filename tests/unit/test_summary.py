@@ -161,7 +161,12 @@ def everywhere(value):
         collisions=[{"kind": "user", "name": value, "path": path, "dn": value, "reason": value}],
         unresolved_members=[{"user_group": path, "value": value, "reason": "does not exist"}],
         not_stored=[{"dn": value, "reason": value}],
-        held={"users": [value], "user_groups": [path], "memberships": [{"user_group": path, "member": value}]},
+        held={
+            "users": [{"name": value, "would_be": "enabled", "reason": value}],
+            "user_groups": [{"path": path, "reason": value}],
+            "memberships": [{"user_group": path, "member": value, "reason": value}],
+            "plan_digest": "",
+        },
         refused=[{"limit": "users", "would_remove": 3, "of": 4, "option": "removal_limits.users"}],
         read={"server": value, "directory_type": "openldap", "entries": 1, "seconds": 0, "not_read": [value]},
     )

@@ -224,6 +224,7 @@ class Session:
         self.unusable = ""  # why no search may begin now
         self.names: dict[bytes, str] = {}
         self.asked: set[str] = set()
+        self.nameless: dict[bytes, dict[str, list[bytes]]] = {}
 
     def __enter__(self) -> Session:
         return self

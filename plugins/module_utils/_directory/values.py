@@ -78,6 +78,16 @@ def sid_bytes(text: str) -> bytes:
     return bytes((1, len(subs))) + authority.to_bytes(6, "big") + b"".join(part.to_bytes(4, "little") for part in subs)
 
 
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+def integer(raw: bytes) -> int:
+    """An INTEGER (RFC 4517, 3.3.16) of at most 20 digits: more would be a time, a flag or a number of nothing."""
+    if not re.fullmatch(rb"-?[0-9]{1,20}", raw):
+        raise ValueError("%s is not such a number" % _shown(raw))
+    return int(raw)
+
+
 # --- times ----------------------------------------------------------------------------------------------------------
 
 _FILETIME_AT_1970 = 116444736000000000
@@ -89,9 +99,10 @@ def filetime_seconds(raw: bytes) -> int | None:
 
     None is "never": accountExpires uses 0 and 0x7FFFFFFFFFFFFFFF alike (MS-ADA1 2.1).
     """
-    if not re.fullmatch(rb"-?[0-9]{1,20}", raw):
-        raise ValueError("%s is not a FILETIME" % _shown(raw))
-    steps = int(raw)
+    try:
+        steps = integer(raw)
+    except ValueError:
+        raise ValueError("%s is not a FILETIME" % _shown(raw)) from None
     return None if steps == 0 or steps >= _FILETIME_NEVER else (steps - _FILETIME_AT_1970) // 10000000
 
 
@@ -282,6 +293,7 @@ def _why_not_here(text: str, at: int) -> str:
 # What needs no unescaping and no folding of spaces: the normal form is then the folded text.
 _PLAIN_VALUE = r'[^\s\\,+";<>#\0]+(?: [^\s\\,+";<>#\0]+)*'
 _PLAIN_DN = re.compile(r"{0}={1}(?:,{0}={1})*".format(_SHORT_NAME, _PLAIN_VALUE))
+_PLAIN_DN_BYTES = re.compile(rb"[A-Za-z]+=[A-Za-z0-9 ._-]+(?:,[A-Za-z]+=[A-Za-z0-9 ._-]+)*")
 _ESCAPED_IN_NORMAL_FORM = {ord(char): "\\%02x" % ord(char) for char in '\0",+;<>\\'}
 
 
@@ -366,6 +378,17 @@ def dn_text(raw: bytes) -> str:
         raise ValueError("the directory sent a distinguished name that is not UTF-8: %s" % _shown(raw)) from None
 
 
+def is_dn(raw: bytes) -> bool:
+    """Whether this, which a server sent as a distinguished name, is one."""
+    if _PLAIN_DN_BYTES.fullmatch(raw):
+        return True
+    try:
+        normal_dn(dn_text(raw))
+    except ValueError:
+        return False
+    return True
+
+
 # --- LDAP URLs ------------------------------------------------------------------------------------------------------
 
 _LONGEST_URL = 1000  # characters: of a longer one only that much is kept (`quoted` in _errors.py)
@@ -439,6 +462,40 @@ def filter_attributes(text: str) -> set[str]:
 def check_filter(text: str) -> None:
     """Refuse what is not an RFC 4515 filter."""
     parse_filter(text)
+
+
+def negated(text: str) -> str:
+    """The RFC 4515 filter that matches where this one is False, which is not everywhere where it does not match.
+
+    '!' stands before single tests only, by De Morgan's laws: 389 Directory Server judges access within "not or" wrongly
+    (its issue 6307).
+    """
+    return _normal_filter(parse_filter(text), True)
+
+
+def _normal_filter(tree: tuple, negate: bool) -> str:
+    """The text of a filter, or of its contrary, with '!' before single tests only."""
+    kind = tree[0]
+    if kind == "!":
+        return _normal_filter(tree[1], not negate)
+    if kind in ("&", "|"):
+        other = {"&": "|", "|": "&"}[kind]
+        return "(%s%s)" % (other if negate else kind, "".join(_normal_filter(each, negate) for each in tree[1]))
+    return "(!%s)" % _test_text(tree) if negate else _test_text(tree)
+
+
+def _test_text(tree: tuple) -> str:
+    """The text of a single test as `parse_filter` gives it."""
+    kind = tree[0]
+    if kind == "=*":
+        return "(%s=*)" % tree[1]
+    if kind == "*":
+        return "(%s=%s)" % (tree[1], "*".join(map(escape_filter, [tree[2], *tree[3], tree[4]])))
+    if kind == ":=":
+        _kind, rule, attribute, value, dn_attributes = tree
+        parts = (attribute or "", ":dn" if dn_attributes else "", ":" + rule if rule else "", escape_filter(value))
+        return "(%s%s%s:=%s)" % parts
+    return "(%s%s%s)" % (tree[1], kind, escape_filter(tree[2]))
 
 
 def _filter(text: str, at: int, depth: int) -> tuple[tuple, int]:

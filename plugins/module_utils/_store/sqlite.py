@@ -601,6 +601,17 @@ class Store:
             run, changed=bool(run["changed"]), counts=_from_json(run["counts"]), settings=_from_json(run["settings"])
         )
 
+    def last_times(self, synchronization: str) -> list[int]:
+        """Return when the last applied runs began, the newest first: a dozen at most, in seconds since 1970."""
+        return [
+            when
+            for (when,) in self._rows(
+                "SELECT r.time FROM synchronizations s JOIN runs r ON r.synchronization_id = s.id WHERE s.name = ?"
+                " ORDER BY r.id DESC LIMIT 12",
+                (synchronization,),
+            )
+        ]
+
     def left_by_last_run(self, synchronization: str) -> _model.LastRun:
         """Return what the last applied run leaves for the next one to judge by."""
         row = self._row(
@@ -609,7 +620,7 @@ class Store:
             (synchronization,),
         )
         server, scope, held = row or ("", "null", "[]")
-        return _model.LastRun(server or "", _from_json(scope), frozenset(map(tuple, _from_json(held))))
+        return _model.LastRun(server or "", _from_json(scope), *_holds_from_json(held))
 
     def target_of(self, synchronization: str) -> list[str] | None:
         """Return the names in the path of the synchronization's user group; None before its first run."""
@@ -873,7 +884,7 @@ class Store:
     def _load_users(self, me, directory, snapshot, tree) -> tuple:
         """Return the users in wanted_ids, and {reference: id} of them."""
         claims: dict = {}
-        disabled_by_others = set()
+        disabled_by_others, said_disabled = set(), set()
         for number, synchronization, disabled in self._rows(
             "SELECT c.user_id, c.synchronization_id, c.disabled FROM wanted_ids w CROSS JOIN claims c"
             " WHERE c.user_id = w.id"
@@ -881,6 +892,8 @@ class Store:
             claims.setdefault(number, set()).add(synchronization)
             if synchronization != me and disabled not in (None, snapshot.state_by):
                 disabled_by_others.add(number)
+            if synchronization == me and disabled is not None:
+                said_disabled.add(number)
         references = self._references_of_wanted_ids(directory, tree)
         users = {}
         for (
@@ -920,6 +933,7 @@ class Store:
                 ),
                 given=writer == me or claims_it and writer not in claimed_by,
                 disabled_by_others=number in disabled_by_others,
+                said_disabled=number in said_disabled,
                 taken_over=writer != me and references[number][:1] not in "@#",
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -1084,7 +1098,7 @@ class Store:
         target = self.make_user_groups(_model.split_path(plan.target), as_target=True)
         me, directory, old_target = self._bind(plan, run, target)
         tree = self._tree_before(me)
-        work = _Work(plan, run["time"], self._note_run(me, plan, run), me, directory, {}, {})
+        work = _Work(plan, run.get("since", run["time"]), self._note_run(me, plan, run), me, directory, {}, {})
         work.groups.update(_group_ids(plan, tree))
         if self._row("SELECT 1 FROM users LIMIT 1"):
             work.users.update(self._user_ids(_user_references(plan), directory, tree))
@@ -1106,8 +1120,10 @@ class Store:
             self._forget(work, target)
         elif old_target not in (None, target):
             self._remove_old_target(old_target, plan.collisions)
-        self._forget_old_runs(work, run["history_days"])
-        self._forget_kept_names(work, max(run["history_days"], run.get("name_reuse_days", 0)))
+        if not run.get("is_doubted"):
+            self._correct_times(work)
+            self._forget_old_runs(work, run["history_days"])
+            self._forget_kept_names(work, max(run["history_days"], run.get("name_reuse_days", 0)))
         self._trees.clear()
 
     def _bind(self, plan, run, target: int) -> tuple:
@@ -1124,7 +1140,7 @@ class Store:
             _to_json(run["selected"]),
             _to_json(run["settings"]),
             _to_json(run["scope"]),
-            _to_json(sorted(plan.held)),
+            _holds_to_json(plan, run.get("holds")),
         )
         if row is None:
             self._run(
@@ -1562,6 +1578,15 @@ class Store:
             ),
         )
 
+    def _correct_times(self, work: _Work) -> None:
+        """Set right what a clock that was ahead has written down: else a grace would last for years."""
+        for table, column in (("users", "extinct_since"), ("user_groups", "extinct_since"), ("kept_names", "since")):
+            extinct = " AND extinct IS NOT NULL" if column == "extinct_since" else ""
+            self._run(
+                "UPDATE {0} SET {1} = ?1 WHERE synchronization_id = ?2 AND {1} > ?1{2}".format(table, column, extinct),
+                (work.time, work.me),
+            )
+
     def _forget_old_runs(self, work: _Work, days: int) -> None:
         """Remove the runs that are older, and with them what they changed; and of those that changed nothing, all but
         the last thousands: a run every ten minutes makes 50,000 a year.
@@ -1840,6 +1865,26 @@ class _Work(NamedTuple):
     directory: int
     groups: dict  # reference -> id
     users: dict  # reference -> id
+
+
+def _holds_to_json(plan, holds) -> str:
+    """Return the text of what a run held, why, and of how far its server was. Without that, all is held for one run."""
+    if holds is None:
+        return _to_json(sorted(plan.held))
+    return _to_json(
+        {
+            "for_one_run": sorted(holds.for_one_run),
+            "reasons": [[*removal, why] for removal, why in sorted(holds.reasons.items())],
+            "standing": holds.standing,
+        }
+    )
+
+
+def _holds_from_json(text: str) -> tuple[frozenset[_model.Removal], _model.Standing]:
+    held = _from_json(text)
+    if isinstance(held, list):  # as earlier versions left it
+        return frozenset(map(tuple, held)), _model.Standing()
+    return frozenset(map(tuple, held["for_one_run"])), _model.Standing(*held["standing"])
 
 
 def _from_json(text: str):

@@ -244,6 +244,7 @@ def as_user(user: str, command: list[str], runtime: Path, text: str, time_limit:
             attend(process, show, 3 * GRACE)
         except TimeoutError:
             process.kill()
+            process.wait()
         if isinstance(reason, TimeoutError):
             limit = f"{time_limit:.0f} seconds"
             raise Failure(f"time_limit: it was ended, since it had not ended by itself after {limit}") from None
@@ -560,7 +561,7 @@ def make_record(
         "warnings": [str(each) for each in result.get("warnings") or []],
         "collisions": len(result.get("collisions") or []),
         "unresolved_members": len(result.get("unresolved_members") or []),
-        "held": sum(map(len, (result.get("held") or {}).values())),
+        "held": sum(len(each) for each in (result.get("held") or {}).values() if isinstance(each, list)),
         "plan_digest": result.get("plan_digest"),
         "removals_digest": result.get("removals_digest"),
         "server": (result.get("read") or {}).get("server"),

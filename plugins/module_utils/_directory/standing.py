@@ -1,0 +1,126 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Which server it is, and how far it is: a server is who it says it is, and not the name that leads to it.
+
+One name may lead to several servers: an address that is shared, several A records, a server that was replaced or
+restored from a backup. Replicas lag, and a restored server has lost what came after its backup. Neither may remove or
+enable anybody (see `_plan.removals`).
+
+Active Directory      who: dsServiceName. How far: highestCommittedUSN, by invocationId: a restore gives another one
+OpenLDAP, replicated  who and how far: contextCSN of the suffix, for each server that writes the last change
+389 Directory Server  who: netscapeMDSuffix of the root DSE. It does not say how far
+others                they do not say: then the name counts
+
+Example: the last run read `20261129100000.000000Z#000000#001#000000`. A server that says `20261129090000...#001...` has
+not got what happened since nine o'clock: it lags, or it was restored. A server that says a later time has all that the
+last one had, whatever its name is: nothing that it lacks has to be doubted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._model import Doubt, LastRun, Standing
+from .search import ReadError, search
+from .values import dn_text
+
+_MOST_WRITERS = 100  # that are remembered: a domain has a new invocationId after each restore
+
+_CSN = "csn "  # what the writers of a contextCSN are called by here; those of Active Directory by their invocationId
+
+
+# --- what a server says ----------------------------------------------------------------------------------------------
+
+
+def standing(session: Any, context: str) -> Standing:
+    """Return which server this is and how far it is. To be called before anything else is read.
+
+    ``context`` is the DN of the naming context. What cannot be read is left out.
+    """
+    root = session.root_dse
+    if "dsservicename" in root:
+        return _of_controller(session, dn_text(root["dsservicename"][0]))
+    if "netscapemdsuffix" in root:
+        return Standing(root["netscapemdsuffix"][0].decode("utf-8", "replace"))
+    csns = _values(session, context, "contextCSN")
+    return Standing("", {_CSN + _writer(csn): csn for csn in (value.decode("ascii", "replace") for value in csns)})
+
+
+def _of_controller(session: Any, service: str) -> Standing:
+    """MS-ADTS 3.1.1.3.2: a USN counts for one controller, and for one life of its database, the invocationId."""
+    lives = _values(session, service, "invocationId")
+    numbers = session.root_dse.get("highestcommittedusn", ())
+    if not lives or not numbers or not numbers[0].isdigit():
+        return Standing(service)
+    return Standing(service, {lives[0].hex(): numbers[0].decode("ascii")})
+
+
+def _writer(csn: str) -> str:
+    """A CSN is a time, a count, the number of the server that wrote it, and another count, with '#' between them."""
+    return (csn.split("#") + ["", "", ""])[2]
+
+
+def _values(session: Any, dn: str, attribute: str) -> list[bytes]:
+    try:
+        found = list(search(session, dn, "base", "(objectClass=*)", (attribute,), missing_ok=True))
+    except ReadError:
+        if session.unusable:
+            raise
+        return []
+    return found[0][1].get(attribute.lower(), []) if found else []
+
+
+# --- what that means -------------------------------------------------------------------------------------------------
+
+
+def doubt(last: LastRun, now: Standing, server: str) -> Doubt | None:
+    """Return why this server is not to be believed; None if it has all that the server of the last run had, or is it.
+
+    ``server`` is how it was addressed.
+    """
+    if not last.server:  # there was no last run
+        return None
+    before, tells_all = last.standing, _tells_all(now)
+    if any(_is_earlier(now.reached.get(writer), number, tells_all) for writer, number in before.reached.items()):
+        return Doubt("%s lags, or was restored: the last run read changes that it does not have" % server, False)
+    if tells_all and _tells_all(before):
+        return None
+    if before.server and now.server:
+        if before.server != now.server:
+            return _another(last, server)
+        if now.reached and before.reached and not now.reached.keys() & before.reached.keys():
+            return Doubt("%s was restored since the last run" % server, True)
+        return None
+    return None if last.server == server else _another(last, server)
+
+
+def _another(last: LastRun, server: str) -> Doubt:
+    if last.server == server:
+        return Doubt("%s leads to another server than at the last run, and that one may lag" % server, True)
+    return Doubt("the last run read %s and this one read %s, which may lag" % (last.server, server), True)
+
+
+def _tells_all(standing: Standing) -> bool:
+    """Return whether it says how far it is for all servers that write, and not for itself alone."""
+    return any(writer.startswith(_CSN) for writer in standing.reached)
+
+
+def _is_earlier(number: str | None, before: str, tells_all: bool = True) -> bool:
+    if before.isdigit():  # a USN: nothing can be said of another controller's
+        return number is not None and int(number) < int(before)
+    return tells_all and (number or "") < before
+
+
+def remembered(before: Standing, now: Standing, believed: bool) -> Standing:
+    """Return what the next run compares with: how far any server was that was read, so that one that lags cannot come
+    to be the measure. ``believed``: somebody has approved what this server says.
+    """
+    reached = dict(now.reached)
+    if not believed:
+        reached = {**before.reached, **reached}
+        reached.update((each, number) for each, number in before.reached.items() if _is_earlier(reached[each], number))
+    return Standing(now.server, dict(list(reached.items())[-_MOST_WRITERS:]))

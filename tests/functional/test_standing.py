@@ -1,0 +1,223 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One name that leads to several servers: a server is who it says it is. One that lags removes and enables nobody."""
+
+from __future__ import annotations
+
+import shutil
+from urllib.parse import quote
+
+import pytest
+from support import tree
+from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, person, synchronize, unit
+from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.process import run
+from support.slapd import Slapd
+
+ANYTHING = {
+    "removal_limits": dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%"),
+    "allow_empty": True,
+}
+LATE = ["p1", "p2", "p3", "p4"]
+OVERLAYS = ("ppolicy", "syncprov")
+LOCK = "pwdAccountLockedTime"
+
+
+class Name:
+    """A name for servers, as an address that they share is one: it leads to the one that it was given last."""
+
+    def __init__(self, path):
+        self._path = path
+        self.ldapi_url = "ldapi://" + quote(str(path), safe="")
+
+    def lead_to(self, server):
+        self._path.unlink(missing_ok=True)
+        self._path.symlink_to(server.directory / "ldapi")
+        self.modify = server.modify
+
+
+class Company(Lab):
+    def once(self, check_mode=False, **more):
+        return super().once(check_mode, **{**ANYTHING, "distinguished_name": [PEOPLE], **more})
+
+    def users(self):
+        return self.rows("SELECT name, enabled FROM users WHERE extinct IS NULL")
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """A server; and a replica of it that has not got what happened in the last hour."""
+    there = ROOT + unit("people") + person("ann", LOCK + ": 000001010000Z") + person("bob")
+    with Slapd(ldif=there + group("staff", dn_of("bob")), overlays=OVERLAYS) as server:
+        server.modify(modified(dn_of("bob"), "replace", "title", "the first change"))
+        with Slapd(ldif=copied(server), overlays=OVERLAYS) as replica:
+            yield server, replica
+
+
+def copied(server):
+    """All entries, with their keys and with how far they are, as a replica has them."""
+    server.stop()
+    entries = run([server._program, "-Tcat", "-f", str(server._config)])
+    server.start()
+    return entries
+
+
+@pytest.fixture
+def company(servers, tmp_path):
+    """With a run of the first server, after things happened that the other one does not have."""
+    server, replica = servers
+    name = Name(tmp_path / "ldap")
+    name.lead_to(server)
+    company = Company(name, tmp_path / "store.db")
+    company.run()
+    server.modify("".join(map(person, LATE)) + modified("cn=staff," + PEOPLE, "add", "member", *map(dn_of, LATE)))
+    server.modify(modified(dn_of("bob"), "replace", LOCK, "000001010000Z"))
+    company.run()
+    name.lead_to(replica)
+    return company
+
+
+@pytest.mark.parametrize("read_mode", ["full", "auto"])
+def test_a_replica_that_lags_behind_one_name(company, servers, read_mode):
+    """R28. It removes nobody, however often it is looked at, and enables nobody who was locked since."""
+    before = company.users(), company.members()
+    for _again in range(3):
+        result = company.run(read_mode=read_mode)
+        assert [(each["name"], each["would_be"]) for each in result["held"]["users"]] == [
+            ("bob", "enabled"),
+            *((name, "extinct") for name in LATE),
+        ]
+        (why,) = {each["reason"] for each in result["held"]["users"]}
+        assert why.endswith(" lags, or was restored: the last run read changes that it does not have")
+        assert (company.users(), company.members()) == before and not result["changed"]
+    company.server.lead_to(servers[0])
+    assert not company.run(read_mode=read_mode)["changed"]
+
+
+def test_a_replica_that_lags_takes_nothing_from_those_who_come(company, servers):
+    servers[1].modify(person("new"))
+    assert company.run()["users"]["created"] == ["new"]
+
+
+def test_somebody_decides_what_a_restored_server_says(company):
+    digest = company.once(True)["held"]["plan_digest"]
+    company.once(approved_plan=digest)
+    assert company.users() == [("ann", 0), ("bob", 1)]
+    assert not company.run()["held"]["users"], "what it says is the measure now"
+
+
+def test_a_server_that_has_all_changes_is_believed_under_any_name(company, servers):
+    """No second run is waited for."""
+    server, _replica = servers
+    company.server.lead_to(server)
+    server.modify("".join(deleted(dn_of(name)) for name in LATE))
+    there = {"server": [server.ldapi_url]}
+    result = company.run(**there)
+    assert result["users"]["extinct"] == LATE and result["held"]["users"] == []
+
+
+def test_a_server_that_was_restored(tmp_path):
+    """What came after its backup is kept until it has other changes: then it is what the directory says."""
+    with Slapd(ldif=ROOT + unit("people") + person("ann"), overlays=OVERLAYS) as server:
+        company = Company(server, tmp_path / "store.db")
+        company.run()
+        server.stop()
+        run(["cp", "-r", "--sparse=always", str(server.directory / "db"), str(tmp_path / "db")])
+        server.start()
+        server.modify(person("eve"))
+        company.run()
+        server.stop()
+        shutil.rmtree(server.directory / "db")
+        (tmp_path / "db").rename(server.directory / "db")
+        server.start()
+        for _again in range(2):
+            assert [each["name"] for each in company.run()["held"]["users"]] == ["eve"]
+        server.modify(modified(dn_of("ann"), "replace", "title", "the first change after"))
+        assert company.run()["users"]["extinct"] == ["eve"]
+
+
+def test_389_directory_server_says_who_it_is(dirsrv, tmp_path):
+    """It says nothing of how far it is. Two of its addresses are no two servers."""
+    below = "ou=standing,%s" % BASE
+    dirsrv.modify(unit("standing") + person("ann", below=below) + person("bob", below=below))
+    company = Company(dirsrv, tmp_path / "store.db")
+    company.run(distinguished_name=[below])
+    dirsrv.modify(deleted(dn_of("bob", below)))
+    there = {
+        "server": ["localhost:%d" % dirsrv.tls_port],
+        "encryption": "ldaps",
+        "ca_path": str(dirsrv.ca.cert),
+        "authentication": "simple",
+        "login": dirsrv.admin_dn,
+        "password": dirsrv.password,
+    }
+    result = company.run(distinguished_name=[below], **there)
+    assert result["users"]["extinct"] == ["bob"] and result["held"]["users"] == []
+
+
+# --- Active Directory ------------------------------------------------------------------------------------------------
+
+STAFF = "OU=Staff," + tree.DOMAIN
+
+
+class Controlled:
+    """A controller that says what it is told to say, and runs of it."""
+
+    def __init__(self, server, domain, store):
+        self.server, self.domain, self.store = server, domain, store
+
+    def once(self):
+        return synchronize(
+            False,
+            [],
+            name="staff",
+            user_group="All/Staff",
+            server=[self.server.ldap_url],
+            encryption="none",
+            login=LOGIN,
+            password=PASSWORD,
+            distinguished_name=STAFF,
+            store=str(self.store),
+            **ANYTHING,
+        )
+
+    def held(self):
+        return [each["name"] for each in self.once()["held"]["users"]]
+
+
+@pytest.fixture
+def controlled(tmp_path):
+    domain = tree.Controller()
+    domain.unit("Staff")
+    for name in ("anna", "bert"):
+        domain.user(name, STAFF)
+    with MisbehavingDirectory(domain) as server:
+        lab = Controlled(server, domain, tmp_path / "store.db")
+        lab.once()
+        domain.remove("CN=bert," + STAFF)
+        yield lab
+
+
+def test_the_same_controller_is_believed(controlled):
+    assert controlled.once()["users"]["extinct"] == ["bert"]
+
+
+def test_another_controller_by_the_same_name_is_believed_the_second_time(controlled):
+    controlled.domain.root_dse["dsservicename"] = [b"CN=NTDS Settings,CN=DC2,CN=Configuration," + tree.DOMAIN.encode()]
+    assert controlled.held() == ["bert"]
+    assert controlled.once()["users"]["extinct"] == ["bert"]
+
+
+def test_a_controller_that_was_restored_is_believed_the_second_time(controlled):
+    controlled.domain.be_restored(90000)
+    assert controlled.held() == ["bert"]
+    assert controlled.once()["users"]["extinct"] == ["bert"]
+
+
+def test_a_controller_whose_numbers_went_back_is_not_believed(controlled):
+    """A copy of a virtual machine that was put back, and does not know it."""
+    controlled.domain.count_from(500)
+    assert controlled.held() == controlled.held() == ["bert"]
+    controlled.domain.count_from(90000)
+    assert controlled.once()["users"]["extinct"] == ["bert"]

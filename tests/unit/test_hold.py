@@ -1,0 +1,84 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is held, until when, and who decides it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from ansible_collections.usersync.directory.plugins.module_utils import _hold
+from ansible_collections.usersync.directory.plugins.module_utils._model import Doubt, LastRun, Standing
+
+LOST, LEFT, ENABLED, NEW = ("user", "u1"), ("member", "g1", "u2"), ("enabled", "u3"), ("enabled", "new")
+ALL = (LOST, LEFT, ENABLED, NEW)
+LAGS, BEHIND = Doubt("it may lag", True), Doubt("it lags", False)
+DIGESTS = ("the plan", "its removals")
+
+
+def decide(unproven=(), doubt=None, seen=(), given=True, **approved):
+    settings = SimpleNamespace(**{"approved_plan": None, "approved_removals": None, **approved})
+    state = SimpleNamespace(users=dict.fromkeys(("u1", "u2", "u3"), SimpleNamespace(given=given)))
+    last = LastRun("ldap1", None, frozenset(seen))
+    return _hold.decide(settings, ALL, dict.fromkeys(unproven, "nothing proves it"), doubt, last, state, DIGESTS)
+
+
+def test_nothing_is_held_that_is_proven_by_a_server_that_is_believed():
+    assert decide() == _hold.NONE._replace(standing=Standing())
+
+
+def test_what_nothing_proves_is_held_however_often_it_is_seen():
+    for seen in ((), (LEFT, ENABLED)):
+        holds = decide([LEFT, ENABLED], seen=seen)
+        assert holds.reasons == {LEFT: "nothing proves it", ENABLED: "nothing proves it"}
+        assert not holds.for_one_run and not holds.doubted and holds.plan_digest == "the plan"
+
+
+def test_what_another_server_shows_is_held_for_one_run():
+    holds = decide(doubt=LAGS)
+    assert set(holds.reasons) == {LOST, LEFT, ENABLED}, "a newcomer was not locked before"
+    assert holds.for_one_run == holds.doubted == set(holds.reasons)
+    again = decide(doubt=LAGS, seen=[LOST, LEFT])
+    assert set(again.reasons) == {ENABLED}
+
+
+def test_what_a_server_that_is_behind_shows_is_held_as_long_as_it_is():
+    holds = decide(doubt=BEHIND, seen=[LOST, LEFT, ENABLED])
+    assert set(holds.reasons) == {LOST, LEFT, ENABLED} and not holds.for_one_run and holds.doubted
+
+
+def test_a_second_server_that_agrees_is_no_proof_of_what_nothing_proves():
+    holds = decide([LOST], LAGS, seen=[LOST, LEFT, ENABLED])
+    assert holds.reasons == {LOST: "nothing proves it"}
+
+
+def test_somebody_decides():
+    assert not decide([LEFT, ENABLED], BEHIND, approved_plan="the plan").reasons
+    assert decide([LEFT, ENABLED], BEHIND, approved_plan="another").reasons
+    by_removals = decide([LEFT, ENABLED], LAGS, approved_removals="its removals")
+    assert set(by_removals.reasons) == {ENABLED}, "to enable somebody is no removal"
+
+
+def test_no_digest_covers_what_is_only_taken_back():
+    """Another synchronization writes the user: this one has said that he is disabled, and would not say so any more."""
+    assert set(decide([LEFT, ENABLED], given=False, approved_plan="the plan").reasons) == {ENABLED}
+
+
+def test_the_warning_counts():
+    assert _hold.warning(_hold.NONE) == []
+    (warning,) = _hold.warning(decide([LEFT, ENABLED], LAGS))
+    assert warning == (
+        "held: 3 changes are not made (2, since nothing proves it; 1, since it may lag): see held in the result, and "
+        "approve its plan_digest if they are meant"
+    )
+
+
+def test_a_first_run_that_can_tell_of_nobody_is_refused():
+    def refused(unproven, server=""):
+        last = LastRun(server, None, frozenset())
+        settings = SimpleNamespace(approved_plan=None)
+        return _hold.refusals(settings, decide(unproven), ALL, last, "login", "another plan")
+
+    (refusal,) = refused([ENABLED, NEW])
+    assert refusal.why.startswith("login: nothing proves of any of 2 users that he is enabled (of the first, nothing")
+    assert refused([NEW]) == [] and refused([ENABLED, NEW], "ldap1") == []
