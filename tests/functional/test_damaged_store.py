@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused, SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite_file
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look
 from support import stored
 from support.folders import scratch_folder, trace
 from support.lab import ROOT, Lab, deleted, dn_of, group, modified, person, unit
@@ -111,6 +112,14 @@ def test_when_a_store_is_looked_through(
         checks.clear()
         company.once(**INCREMENTAL)
         assert True not in checks, "it is noted"
+
+
+@pytest.mark.parametrize("options", [INCREMENTAL, FULL], ids=["incremental", "full"])
+def test_what_fails_with_a_sound_store_is_what_it_is(company: Lab, options: dict[str, str]) -> None:
+    company.modify(deleted(dn_of("user7")) + person("new"))
+    company.once(**WITHOUT_LIMITS, **options)
+    with pytest.raises(KeyError, match="a fault of ours"), look(str(company.store)):
+        raise KeyError("a fault of ours")
 
 
 @pytest.mark.parametrize("check_mode", [True, False])

@@ -452,6 +452,7 @@ def test_linux_accounts(linux, directory):
     remains = [
         linux.write("var/spool/cron/crontabs/bob", "* * * * * id\n", bob),
         linux.write("var/spool/cron/atjobs/a00001", "id\n", bob),
+        linux.write("var/spool/at/a00001", "id\n", bob),
         linux.write("var/lib/systemd/linger/bob", "", 0),
     ]
     others = [linux.write("var/spool/cron/crontabs/mallory", "* * * * * id\n", number_of(directory, "mallory"))]

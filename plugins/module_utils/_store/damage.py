@@ -52,7 +52,9 @@ def _is_scope(text: Any) -> bool:
 
 def _is_held(text: Any) -> bool:
     value = json.loads(text)
-    return isinstance(value, list) and all(isinstance(one, list) for one in value)
+    if isinstance(value, list):  # as earlier versions left it
+        return all(isinstance(one, list) for one in value)
+    return _is_object(text, "for_one_run", "reasons", "standing")
 
 
 def _is_mark(text: Any) -> bool:
