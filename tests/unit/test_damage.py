@@ -9,6 +9,7 @@ import contextlib
 import json
 import random
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,19 @@ def test_both_checks_are_waited_for(path: Path) -> None:
                     store.begin_check(whole)
                 with pytest.raises(StoreError, match="missing from index"):
                     store.end_check()
+
+
+def test_a_check_waits_while_sqlite_itself_has_the_file(tmp_path: Path) -> None:
+    """It came upon the file in the moment in which the run began to write, and ended the run: "database is locked"."""
+    path = str(tmp_path / "any.db")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as writer:
+        writer.execute("CREATE TABLE anything (a)")
+        writer.execute("BEGIN EXCLUSIVE")
+        later = threading.Timer(0.3, writer.execute, ["COMMIT"])
+        later.start()
+        with contextlib.closing(sqlite_file.connect(path, "mode=ro")) as reader:
+            assert reader.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        later.join()
 
 
 def test_when_the_whole_check_was(path: Path) -> None:

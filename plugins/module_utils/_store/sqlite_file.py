@@ -35,6 +35,7 @@ from urllib.parse import quote
 
 from .._errors import SynchronizationError
 
+_MOMENT = 60.0  # seconds in which anything ends that SQLite itself does between two runs
 _PIECE = 1024 * 1024  # bytes that are copied at once
 MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html, 1.3.1
 
@@ -47,8 +48,11 @@ class StoreChanged(StoreError):
     """The store changed while it was looked at: what was read may not fit together."""
 
 
-def connect(path: str, parameters: str, wait: float = 0) -> sqlite3.Connection:
+def connect(path: str, parameters: str, wait: float = _MOMENT) -> sqlite3.Connection:
     """Return a connection that begins no transaction by itself. ``parameters`` are those of SQLite's URI.
+
+    It waits for so many seconds while another one has the file. A reader may have to, too: if another thread is just
+    writing to the index of the WAL, it looks as if that had to be recovered (https://www.sqlite.org/wal.html, 9).
 
     Raises StoreError if the file cannot be opened: somebody may have taken it away since it was looked at.
     """
