@@ -38,6 +38,8 @@ from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.slapd import Slapd
 from support.stored import rows
 
+pytestmark = pytest.mark.a_third
+
 NO_LIMITS = dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%")
 HUGE = b"9" * 5000
 BYTES = b"\xff\xfe"  # no UTF-8
