@@ -137,6 +137,21 @@ def _ldapi(rest: str, text: str, encryption: str, authentication: str) -> Server
     return ServerAddress("ldapi", path, 0)
 
 
+# MS-ADTS 1.1, glossary: it has all entries of the forest, and of each only the attributes that are marked for it. So
+# accountExpires, title and department are missing there, and who has expired would look enabled.
+_GLOBAL_CATALOG = {3268: 389, 3269: 636}  # its ports, and those of the whole domain
+_WHY_NOT_GLOBAL_CATALOG = "which has only a part of each entry, without when an account expires"
+
+
+def refuse_global_catalog(address: ServerAddress) -> None:
+    """Raise ValueError if a server of an Active Directory is asked for as Global Catalog."""
+    if address.port in _GLOBAL_CATALOG:
+        raise ValueError(
+            "port %d of '%s' is the Global Catalog, %s: write port %d"
+            % (address.port, address.host, _WHY_NOT_GLOBAL_CATALOG, _GLOBAL_CATALOG[address.port])
+        )
+
+
 def _look_up(domain: str, settings: Any, deadline: _Deadline, warn: Callable[[str], None]) -> list[ServerAddress]:
     """The servers in a domain's SRV records, by priority, and at random by weight within one (RFC 2782).
 
@@ -160,6 +175,8 @@ def _look_up(domain: str, settings: Any, deadline: _Deadline, warn: Callable[[st
     records = [record for record in records if record.target.to_text() != "."]  # "." means: not offered
     if not records:
         raise _NextServer("server: srv:%s offers no LDAP, as DNS says: name its servers" % domain)
+    if not settings.use_ldap:
+        records = _without_global_catalog(domain, records)
     certified = settings.tls_server_name and settings.validate_certs and settings.encryption != "none"
     usable = [
         record
@@ -179,6 +196,16 @@ def _look_up(domain: str, settings: Any, deadline: _Deadline, warn: Callable[[st
         )
         for record in usable
     ]
+
+
+def _without_global_catalog(domain: str, records: list) -> list:
+    whole = [record for record in records if record.port not in _GLOBAL_CATALOG]
+    if not whole:
+        raise _NextServer(
+            "server: srv:%s leads to the Global Catalog alone ('%s:%d'), %s: name a domain controller itself"
+            % (domain, _target(records[0]), records[0].port, _WHY_NOT_GLOBAL_CATALOG)
+        )
+    return whole
 
 
 _SRV_TARGET = re.compile(r"[A-Za-z0-9_.-]+")  # dnspython writes any other octet with a backslash
