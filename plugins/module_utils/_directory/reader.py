@@ -43,6 +43,7 @@ from .presets import (
     Preset,
     any_of,
     field_reader,
+    is_trust_account,
     keys_of,
     name_problem,
     name_reader,
@@ -1373,7 +1374,8 @@ class Reading:
         """Tell what the remaining values lead to."""
         found: dict[str, Outcome] = {}
         keys = _attributes(self.preset.user_key, self.preset.group_key)
-        attributes = _attributes("objectClass", self.preset.listed_name, "objectSid" if self.ad else None, *keys)
+        of_domain = ("objectSid", "userAccountControl") if self.ad else ()
+        attributes = _attributes("objectClass", self.preset.listed_name, *of_domain, *keys)
         filter = self.preset.is_user if self.members_by == "name" else "(objectClass=*)"
         for matches in self._look_up(pending, filter, attributes, keys):
             for token, entries in matches.items():
@@ -1395,6 +1397,8 @@ class Reading:
             if sid and not sid.startswith("S-1-5-21-"):  # Authenticated Users and the like
                 return _WELL_KNOWN
             return self.digests.foreign_users.get(sid, _FOREIGN)
+        if self.ad and is_trust_account(entry):
+            return _KIND_OF_CLASS[b"computer"]
         return next((miss for name, miss in _KIND_OF_CLASS.items() if name in classes), _OUT_OF_SCOPE)
 
     def _known(self, attribute: str, seen: dict[str, Any], found: tuple[bytes, Entry, bytes], token: str) -> str:

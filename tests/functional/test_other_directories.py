@@ -1,0 +1,63 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What other people's directories have, and others' synchronizers have met: from public bug reports."""
+
+from __future__ import annotations
+
+import pytest
+from support import tree
+from support.lab import Lab, synchronize
+from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+
+STAFF = "OU=Staff," + tree.DOMAIN
+
+
+# --- Active Directory ------------------------------------------------------------------------------------------------
+
+
+class Domain(Lab):
+    """An Active Directory domain with one unit, and one store."""
+
+    def once(self, check_mode=False, **more):
+        options = {
+            "name": "ad",
+            "user_group": "All/AD",
+            "server": [self.server.ldap_url],
+            "encryption": "none",
+            "login": LOGIN,
+            "password": PASSWORD,
+            "distinguished_name": STAFF,
+            "store": str(self.store),
+            **more,
+        }
+        self.warnings = []
+        return synchronize(check_mode, self.warnings, **options)
+
+
+@pytest.fixture
+def domain():
+    domain = tree.ActiveDirectory()
+    domain.unit("Staff")
+    return domain
+
+
+@pytest.fixture
+def ad(domain, tmp_path):
+    with MisbehavingDirectory(domain) as server:
+        server.modify = None
+        yield Domain(server, tmp_path / "users.db")
+
+
+# The account by which OTHER trusts this domain: PASSWD_NOTREQD and INTERDOMAIN_TRUST_ACCOUNT (MS-SAMR 2.2.1.13).
+TRUST = {"userAccountControl": 2080, "sAMAccountType": 805306370}
+
+
+@pytest.mark.parametrize("selected", [STAFF, []])
+def test_the_account_of_a_trust_is_no_user(domain, ad, selected):
+    container = domain.add("CN=Users," + tree.DOMAIN, {"objectClass": ["top", "container"]}) if selected else STAFF
+    trust = domain.user("OTHER$", container, **TRUST)
+    domain.group("all", STAFF, domain.user("ann", STAFF), trust)
+    result = ad.run(distinguished_name=selected)
+    assert ad.members() == [("all", "ann")]
+    assert result["summary"]["memberships"]["computers"] == 1
