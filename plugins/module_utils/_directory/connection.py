@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import math
 import os
 import random
@@ -105,13 +106,30 @@ def parse_server(text: str, encryption: str, authentication: str = "simple") -> 
 
 
 def _host_and_port(scheme: str, text: str, whole: str) -> ServerAddress:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^:]*))(?::([0-9]{1,5}))?", text)
+    match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::([0-9]{1,5}))?", text)
     if not match:
         raise ValueError("'%s' is not a server: write host:port, and an IPv6 address in brackets, [::1]:636" % whole)
     port = int(match.group(3)) if match.group(3) else _PORTS[scheme]
     if not 0 < port < 65536:
         raise ValueError("'%s' has no valid port: write a number from 1 to 65535" % whole)
-    return ServerAddress(scheme, match.group(1) or _host(match.group(2), whole), port)
+    host = _host(match.group(2), whole) if match.group(1) is None else _in_brackets(match.group(1), whole)
+    return ServerAddress(scheme, host, port)
+
+
+def _in_brackets(address: str, whole: str) -> str:
+    """An IPv6 address (RFC 3986, 3.2.2). ldap3 knows none with a zone, and no certificate is for one."""
+    if "%" in address:
+        raise ValueError(
+            "'%s' has a zone, '%s', which is not supported: write a host, or an address without a zone"
+            % (whole, address[address.index("%") :])
+        )
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        raise ValueError(
+            "'%s' has '%s' in brackets, which is no IPv6 address: write such as [::1]:636" % (whole, address)
+        ) from None
+    return address
 
 
 def _host(host: str, whole: str) -> str:
@@ -122,6 +140,8 @@ def _host(host: str, whole: str) -> str:
             "'%s' has a '%s', which no host has: write a host, host:port, or a URL (a DN goes into "
             "distinguished_name)" % (whole, re.search(r"[^\w.-]", host).group())
         )
+    if not all(0 < len(part) < 64 for part in host.removesuffix(".").split(".")):  # RFC 1035, 2.3.4
+        raise ValueError("'%s' is no name of a host, whose parts have 1 to 63 characters: correct it" % whole)
     return host
 
 
