@@ -126,6 +126,7 @@ options:
     description:
       - What users and groups look like in a directory that is no Active Directory. It goes with O(use_ldap=true).
       - O(ldap_parameters.preset) chooses a set of parameters. Each of the others overrides one of them.
+      - One that is null counts as left out, as in a default of several jobs.
     type: dict
     suboptions:
       preset:
