@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 from support import tree
-from support.lab import Lab, synchronize
+from support.lab import PEOPLE, ROOT, Lab, deleted, dn_of, group, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.slapd import Slapd
 
 STAFF = "OU=Staff," + tree.DOMAIN
 
@@ -61,3 +62,24 @@ def test_the_account_of_a_trust_is_no_user(domain, ad, selected):
     result = ad.run(distinguished_name=selected)
     assert ad.members() == [("all", "ann")]
     assert result["summary"]["memberships"]["computers"] == 1
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_limits_after_a_group_ended(tmp_path):
+    """Finding 7: what is counted is of what it is compared with."""
+    names = ["u%d" % number for number in range(20)] + ["a", "b", "c", "d"]
+    ldif = ROOT + unit("people") + "".join(map(person, names))
+    ldif += group("g", *map(dn_of, "abc")) + group("h", dn_of("d"))
+    with Slapd(ldif=ldif) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        all_of_it = dict.fromkeys(("users", "user_groups", "memberships"), "100%")
+        lab.once(removal_limits=all_of_it)
+        lab.modify(deleted("cn=g," + PEOPLE))
+        lab.once(removal_limits=all_of_it)
+        lab.modify(deleted(dn_of("a")) + deleted(dn_of("b")))
+        for policy in ("skip", "delete"):
+            lab.run(user_extinction=policy, removal_limits=all_of_it)
+        lab.modify(deleted("cn=h," + PEOPLE))
+        lab.run(user_extinction="delete", user_group_extinction="delete", removal_limits=all_of_it)
