@@ -131,6 +131,7 @@ def _read_and_plan(settings, store, session, now, started):
         store.begin_check()  # it is waited for before anything is committed
     state = store.load_state(settings.name, settings.target, snapshot)
     snapshot = absence.with_unread_lists(session, settings, preset, context, snapshot, state)
+    snapshot = absence.with_unread_states(session, settings, preset, context, snapshot)
     unheld = plan = _make_plan(settings, snapshot, state, now)
     found = removals(plan, snapshot, state)
     unproven = absence.unproven(session, settings, preset, context, snapshot, state, found)

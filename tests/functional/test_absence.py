@@ -149,6 +149,12 @@ MODES = [
 ]  # the other presets are always read in full
 
 
+# A SID counts only if it is of the domain that the directory names.
+DOMAIN = (
+    "dn: sambaDomainName=OLD,%s\nobjectClass: sambaDomain\nsambaDomainName: OLD\nsambaSID: S-1-5-21-1-2-3\n\n" % BASE
+)
+
+
 def someone(name, preset, *lines, below=PEOPLE, number=1):
     """A user as the preset has them."""
     classes = ["inetOrgPerson", *CLASSES[preset]]
@@ -232,6 +238,25 @@ def test_a_lock_that_is_hidden_of_some(place, rule, below, mode):
     result = place.run(**mode)
     assert result["users"]["enabled"] == ["bob"], "whose lock is not hidden"
     assert place.users() == [("ann", 0), ("bob", 1)]
+
+
+@pytest.mark.parametrize(("preset", "attribute", "value"), LOCKS)
+def test_who_is_locked_after_the_right_was_lost(place, preset, attribute, value):
+    """Nothing shows the lock: a full read warns that nobody can be disabled by it."""
+    options = {"ldap_parameters": {"preset": preset}, **FULL}
+    place.modify(DOMAIN + someone("ann", preset) + someone("bob", preset, number=2))
+    place.run(**options)
+    assert not place.warnings, "attributes that the schema does not have are not missed"
+    place.hide(attribute)
+    place.modify(modified(dn_of("ann"), "add", attribute, value))
+    place.run(**options)
+    assert place.users() == [("ann", 1), ("bob", 1)]
+    assert place.warnings == [
+        "authentication: the %s of no user can be read, so who is disabled by it stays enabled: give the account the "
+        "right to read it" % attribute
+    ]
+    place.show(attribute)
+    assert place.run(**options)["users"]["disabled"] == ["ann"] and not place.warnings
 
 
 def test_a_schema_that_cannot_be_read(place):
@@ -557,12 +582,6 @@ def test_a_primary_group_by_sid_that_is_hidden(place):
 
 
 # --- SIDs ------------------------------------------------------------------------------------------------------------
-
-
-# A SID counts only if it is of the domain that the directory names.
-DOMAIN = (
-    "dn: sambaDomainName=OLD,%s\nobjectClass: sambaDomain\nsambaDomainName: OLD\nsambaSID: S-1-5-21-1-2-3\n\n" % BASE
-)
 
 
 def test_a_sid_that_is_hidden(place):

@@ -57,7 +57,7 @@ from typing import Any, Protocol
 
 from .._model import OUT_OF_SCOPE, Removal, Snapshot, StoredState
 from .presets import Entry, Preset, any_of, value_text
-from .search import batches, finds_any, search
+from .search import ReadError, batches, finds_any, search
 from .values import dn_is_within, dn_text, escape_filter, filter_attributes, negated, normal_dn
 
 USER, GROUP = "user", "user_group"
@@ -157,6 +157,34 @@ def with_unread_lists(
     return snapshot._replace(
         user_groups={**snapshot.user_groups, **groups}, not_stored=[*snapshot.not_stored, *sorted(notes)]
     )
+
+
+def with_unread_states(session: Any, settings: Any, preset: Preset, context: str, snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with a warning of each attribute of `Preset.state` that cannot be read of any user.
+
+    Nobody is enabled by that, but nobody is disabled either, and no plan asks for it. A full read asks if there is a
+    user of whom the server tells whether it has the attribute.
+    """
+    questions = _Questions(session, settings, preset, context, snapshot)
+    if not snapshot.complete or not snapshot.users or isinstance(_proofs(questions, preset), _ByPresence):
+        return snapshot  # in Active Directory each user who lacks what all have is in `not_stored`
+    unread = [attribute for attribute in preset.state if not _is_told_of_any(questions, preset, attribute)]
+    warnings = [
+        "%s: the %s of no user can be read, so who is disabled by it stays enabled: give the account the right to "
+        "read it" % (session.account_option, attribute)
+        for attribute in (_ByFilter(questions, preset).in_schema(unread) if unread else ())
+    ]
+    return snapshot._replace(warnings=[*snapshot.warnings, *warnings])
+
+
+def _is_told_of_any(questions: _Questions, preset: Preset, attribute: str) -> bool:
+    """Return whether there is a user of whom the server tells if it has the attribute; True if it does not answer."""
+    try:
+        return questions.finds_any("(&%s(|(%s=*)(!(%s=*))))" % (preset.user_filter, attribute, attribute))
+    except ReadError:
+        if questions.session.unusable:
+            raise
+        return True  # a server may refuse a search without an index: the question only helps
 
 
 def _group_kinds(settings: Any, preset: Preset) -> list[tuple[str, str]]:
@@ -385,7 +413,7 @@ class _ByFilter:
         left = set(keys)
         if len(keys) <= self.ask.many:  # then it is likely that the schema need not be read
             left -= self.ask.keys_among(kind, keys, _none_of(attributes))
-        attributes = self._in_schema(attributes) if left else ()
+        attributes = self.in_schema(attributes) if left else ()
         if not attributes:
             return {}
         left -= self.ask.keys_among(kind, left, _none_of(attributes))
@@ -402,7 +430,7 @@ class _ByFilter:
                     hidden.setdefault(key, []).append(attribute)
         return {**reasons, **{key: _HIDDEN % " and ".join(names) for key, names in hidden.items()}}
 
-    def _in_schema(self, attributes: Sequence[str]) -> tuple[str, ...]:
+    def in_schema(self, attributes: Sequence[str]) -> tuple[str, ...]:
         """Return those that the server knows. Others are in no entry, and every test for one is Undefined."""
         if self.known is None:
             self.known = _names_in_schema(self.ask.session)
@@ -464,7 +492,7 @@ class _ByFilter:
         work = [(key, part) for key, items in said.items() for part in batches(items)]
         failed = self._ask_not_said(kind, lists, work)
         if failed:
-            lists = self._in_schema(lists)
+            lists = self.in_schema(lists)
             failed = self._ask_not_said(kind, lists, failed) if lists else []
         reasons: dict[Pair, str] = {}
         hidden = self._hidden(kind, {key for key, _items in failed}, lists)
