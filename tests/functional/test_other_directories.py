@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from support import tree
+from support import misbehaving, tree
 from support.lab import PEOPLE, ROOT, Lab, deleted, dn_of, group, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.slapd import Slapd
@@ -83,3 +83,33 @@ def test_limits_after_a_group_ended(tmp_path):
             lab.run(user_extinction=policy, removal_limits=all_of_it)
         lab.modify(deleted("cn=h," + PEOPLE))
         lab.run(user_extinction="delete", user_group_extinction="delete", removal_limits=all_of_it)
+
+
+# --- attributes that nobody asked for --------------------------------------------------------------------------------
+
+
+def test_a_subtype_comes_with_what_was_asked_for(tmp_path):
+    """Who asks for mail gets mailAlias as well (RFC 4511, 4.5.1.8)."""
+    people = person("ann", "objectClass: hasAlias", "mailAlias: a@example.org") + person("bob", "mail: bob@example.org")
+    ldif = ROOT + unit("people") + people + group("staff", dn_of("ann"), dn_of("bob"))
+    with Slapd(ldif=ldif) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        lab.run()
+        assert lab.members() == [("staff", "ann"), ("staff", "bob")]
+        assert lab.rows("SELECT name, attributes ->> 'email' FROM users ORDER BY name") == [
+            ("ann", None),
+            ("bob", "bob@example.org"),
+        ]
+
+
+@pytest.mark.parametrize("attribute", ["memberOf", "whatever"])
+def test_a_server_that_sends_more_than_it_was_asked_for(domain, ad, monkeypatch, attribute):
+    nurses = domain.group("nurses", STAFF, domain.user("ann", STAFF))
+    select = misbehaving.select
+    monkeypatch.setattr(
+        misbehaving,
+        "select",
+        lambda entry, names, *more: [*select(entry, names, *more), (attribute, [nurses.encode()])],
+    )
+    ad.run()
+    assert ad.members() == [("nurses", "ann")]

@@ -271,6 +271,7 @@ class Session:
         self.unusable = ""  # why no search may begin now
         self.names: dict[bytes, str] = {}
         self.asked: set[str] = set()
+        self.types: list[set[str]] | None = None
 
     def __enter__(self) -> Session:
         return self
