@@ -7,7 +7,20 @@ from __future__ import annotations
 
 import pytest
 from support import misbehaving, tree
-from support.lab import PEOPLE, ROOT, Lab, deleted, dn_of, group, person, synchronize, unit
+from support.lab import (
+    BASE,
+    PEOPLE,
+    ROOT,
+    Lab,
+    deleted,
+    dn_of,
+    group,
+    modified,
+    person,
+    renamed,
+    synchronize,
+    unit,
+)
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.slapd import Slapd
 
@@ -113,3 +126,30 @@ def test_a_server_that_sends_more_than_it_was_asked_for(domain, ad, monkeypatch,
     )
     ad.run()
     assert ad.members() == [("nurses", "ann")]
+
+
+# --- DNs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_that_users_spell_in_several_ways_dangles(tmp_path):
+    """Finding 11: nobody's list changed, so nobody goes."""
+    old = "ou=old," + BASE
+    people = person("ann", "seeAlso: cn=g," + old) + person("bob", "seeAlso: cn=G,ou=OLD," + BASE) + person("cleo")
+    ldif = ROOT + unit("people") + unit("old") + people + group("g", dn_of("cleo"), below=old)
+    with Slapd(ldif=ldif) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        listed = {"ldap_parameters": {"user_groups": "seeAlso"}}
+        lab.run(**listed)
+        assert lab.members() == [("g", "ann"), ("g", "bob")]
+        lab.modify(renamed(old, "ou=new"))
+        result = lab.run(**listed)
+        assert lab.members() == [("g", "ann"), ("g", "bob")]
+        assert [each["reason"] for each in result["not_stored"]] == [
+            "it does not exist or cannot be read; users that list it as a group: 2"
+        ]
+        lab.modify(modified(dn_of("bob"), "replace", "seeAlso", "cn=g,ou=Old," + BASE))
+        lab.run(**listed)
+        assert lab.members() == [("g", "ann"), ("g", "bob")]
+        lab.modify(modified(dn_of("bob"), "delete", "seeAlso"))
+        lab.run(removal_limits={"memberships": "1"}, **listed)
+        assert lab.members() == [("g", "ann")]

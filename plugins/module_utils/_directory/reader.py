@@ -1487,7 +1487,7 @@ class Reading:
         self._add_outside(
             attribute, [group.record.dn.encode("utf-8") for group in self.groups.values()], lambda entry: True
         )
-        missing: dict[str, tuple[str, list[str]]] = {}
+        missing: dict[str, dict[str, list[str]]] = {}
         for value, keys in self.user_side.items():
             try:
                 normal = normal_dn(dn_text(value))
@@ -1497,18 +1497,22 @@ class Reading:
             if isinstance(key, str):
                 self._list_users(key, keys)
             elif dn_is_within(normal, self.context_normal):
-                missing[normal] = (dn_text(value), keys)
+                missing.setdefault(normal, {})[dn_text(value)] = keys
         self._note_dangling(missing)
 
-    def _note_dangling(self, missing: dict[str, tuple[str, list[str]]]) -> None:
-        """Tell groups that do not exist from those that are not in scope; ``missing``: normal DN -> DN, users."""
-        for base, tests in _below_parents({normal: dn for normal, (dn, _keys) in missing.items()}):
+    def _note_dangling(self, missing: dict[str, dict[str, list[str]]]) -> None:
+        """Tell groups that do not exist from those that are not in scope.
+
+        ``missing``: normal DN -> DN as it is listed, in each of its spellings -> users.
+        """
+        for base, tests in _below_parents({normal: next(iter(users_of)) for normal, users_of in missing.items()}):
             for raw_dn, _entry, _raw in search(self.session, base, "one", tests, ("objectClass",), missing_ok=True):
                 missing.pop(normal_dn(dn_text(raw_dn)), None)
-        for dn, keys in missing.values():
-            self.dangling[dn] = keys
+        for users_of in missing.values():
+            self.dangling.update(users_of)
+            count = len({key for keys in users_of.values() for key in keys})
             self.not_stored.append(
-                (dn, "it does not exist or cannot be read; users that list it as a group: %d" % len(keys))
+                (min(users_of), "it does not exist or cannot be read; users that list it as a group: %d" % count)
             )
 
     def _list_users(self, key: str, users: list[str]) -> None:
