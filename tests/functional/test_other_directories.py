@@ -14,9 +14,11 @@ from support.lab import (
     Lab,
     deleted,
     dn_of,
+    entry,
     group,
     modified,
     person,
+    posix,
     renamed,
     synchronize,
     unit,
@@ -153,3 +155,66 @@ def test_a_list_that_users_spell_in_several_ways_dangles(tmp_path):
         lab.modify(modified(dn_of("bob"), "delete", "seeAlso"))
         lab.run(removal_limits={"memberships": "1"}, **listed)
         assert lab.members() == [("g", "ann")]
+
+
+# --- a preset that is not the server's -------------------------------------------------------------------------------
+
+
+def with_key_of_389ds(number):
+    return "objectClass: nsOperational", "nsUniqueId: 6f9619ff-8b86d011-b42d00c0-4fc9%04d" % number
+
+
+def with_key_of_freeipa(number):
+    return "objectClass: ipaObject", "ipaUniqueID: 6f9619ff-8b86-d011-b42d-00c04fc9%04d" % number
+
+
+def a_crew(below, kind, key, members):
+    return entry(
+        "cn=staff," + below, "objectClass: " + kind, "cn: staff", *key, *("member: " + member for member in members)
+    )
+
+
+def of_389ds():
+    """The container of people, what makes a user there, and a group of these."""
+    return (
+        entry(PEOPLE, "objectClass: organizationalUnit", "ou: people", *with_key_of_389ds(8)),
+        lambda name, number: person(name, *with_key_of_389ds(number)),
+        lambda *members: a_crew(PEOPLE, "groupOfNames", with_key_of_389ds(9), members),
+        PEOPLE,
+    )
+
+
+def of_freeipa():
+    below = "cn=accounts," + BASE
+    return (
+        entry(below, "objectClass: device", *with_key_of_389ds(8)),
+        lambda name, number: posix(name, number, below, *with_key_of_freeipa(number)),
+        lambda *members: a_crew(below, "ipaUserGroup", with_key_of_freeipa(9), members),
+        below,
+    )
+
+
+@pytest.mark.parametrize(("preset", "entries"), [("389ds", of_389ds()), ("freeipa", of_freeipa())])
+def test_what_changed_where_the_preset_is_not_of_the_server(tmp_path, preset, entries):
+    """Finding 12: OpenLDAP tells what changed by entryUUID, and the preset's key is another."""
+    container, a_user, a_group, below = entries
+    ann, bob, cleo = (dn_of(name, below) for name in ("ann", "bob", "cleo"))
+    people = "".join(a_user(name, number) for number, name in enumerate(("ann", "bob", "cleo")))
+    with Slapd(ldif=ROOT + container + people + a_group(ann, bob), overlays=("syncprov",)) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        read = {"ldap_parameters": {"preset": preset}, "distinguished_name": below}
+        lab.run(**read)
+        lab.modify(
+            modified(ann, "replace", "title", "Nurse")
+            + deleted(bob)
+            + modified("cn=staff," + below, "replace", "member", ann, cleo)
+            + a_user("dora", 7)
+        )
+        result = lab.run(removal_limits={"users": "1"}, **read)
+        assert result["read"]["mode"] == "incremental"
+        assert lab.members() == [("staff", "ann"), ("staff", "cleo")]
+        assert lab.rows("SELECT name, attributes ->> 'title' FROM users WHERE extinct IS NULL ORDER BY name") == [
+            ("ann", "Nurse"),
+            ("cleo", None),
+            ("dora", None),
+        ]
