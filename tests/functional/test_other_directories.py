@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils import _options, _settings
+from ansible_collections.usersync.directory.plugins.module_utils._directory import browse
+from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import misbehaving, tree
 from support.lab import (
     BASE,
@@ -218,3 +221,58 @@ def test_what_changed_where_the_preset_is_not_of_the_server(tmp_path, preset, en
             ("cleo", None),
             ("dora", None),
         ]
+
+
+# --- DNs in options that the server takes, and that we spell otherwise -----------------------------------------------
+
+# What OpenLDAP takes for one DN: names of attributes and their numbers (RFC 4519), and what is one text once it is
+# prepared for comparison (RFC 4518).
+OTHER_SPELLINGS = {
+    "another name of the attribute": "organizationalUnitName=%s," + BASE,
+    "its number": "2.5.4.11=%s," + BASE,
+    "another name in the suffix": "ou=%s,domainComponent=example,domainComponent=org",
+    "a number in the suffix": "OU=%s,0.9.2342.19200300.100.1.25=EXAMPLE,dc=org",
+    "full width": "ou=\uff43\uff4f\uff4e\uff54\uff52\uff41\uff43\uff54\uff4f\uff52\uff53," + BASE,
+}
+
+
+@pytest.fixture(scope="module")
+def contractors():
+    """ann, and bob who is a contractor, with groups of them."""
+    below = "ou=contractors," + BASE
+    people = person("ann") + person("bob", below=below)
+    groups = group("all", dn_of("ann"), dn_of("bob", below)) + group("externals", dn_of("bob", below), below=below)
+    with Slapd(ldif=ROOT + unit("people") + unit("contractors") + people + groups) as server:
+        yield server
+
+
+def spelled(spelling):
+    return spelling % "contractors" if "%s" in spelling else spelling
+
+
+@pytest.mark.parametrize("spelling", OTHER_SPELLINGS.values(), ids=OTHER_SPELLINGS)
+def test_a_dn_in_an_option_is_the_entry_that_the_server_finds_by_it(contractors, tmp_path, spelling):
+    lab, written = Lab(contractors, tmp_path / "users.db"), spelled(spelling)
+    lab.run(exclude_distinguished_name=written)
+    assert lab.members() == [("all", "ann")]
+    lab = Lab(contractors, tmp_path / "selected.db")
+    lab.run(distinguished_name=written, outside_members="skip")
+    assert lab.members() == [("externals", "bob")]
+    lab.run(distinguished_name=written, outside_members="skip")
+    lab = Lab(contractors, tmp_path / "required.db")
+    lab.run(required_entries=written)
+    with pytest.raises(SynchronizationError, match="^required_entries: "):
+        lab.once(required_entries=written.replace("ors", "or5").replace("\uff52\uff53", "\uff52\uff15"))
+    with pytest.raises(SynchronizationError, match="^distinguished_name and exclude_distinguished_name both have"):
+        lab.once(distinguished_name="ou=contractors," + BASE, exclude_distinguished_name=written)
+    assert browsed(contractors, written) == browsed(contractors, "ou=contractors," + BASE)
+
+
+def browsed(server, dn):
+    specification = _options.module_arguments(_options.CONNECTION, _options.BROWSING)["argument_spec"]
+    options = {option: described.get("default") for option, described in specification.items()}
+    options.update(server=[server.ldapi_url], encryption="none", use_ldap=True, authentication="external")
+    found = browse.browse(
+        _settings.browse_settings_from({**options, "distinguished_name": dn}, pytest.fail), pytest.fail
+    )
+    return [(each["dn"], each["type"]) for each in found["entries"]]

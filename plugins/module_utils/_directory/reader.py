@@ -115,7 +115,7 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
     contexts = {normal_dn(text): text for text in (value.decode("utf-8") for value in root.get("namingcontexts", ()))}
     if settings.distinguished_name:
         selected = settings.distinguished_name
-        chosen = {_context_of(dn, contexts, selected) for dn in selected}
+        chosen = {_context_of(session, dn, contexts, selected) for dn in selected}
         if len(chosen) > 1:
             raise SynchronizationError(
                 "distinguished_name: the DNs lie in several naming contexts (%s): make one synchronization for each"
@@ -143,10 +143,14 @@ def _if_cut(dns: Sequence[str]) -> str:
     return "; a DN with commas is one string, not a list" if cut else ""
 
 
-def _context_of(dn: str, contexts: dict[str, str], dns: Sequence[str]) -> str:
-    """Return the longest naming context, in normal form, that the DN lies in."""
-    normal = normal_dn(dn)
-    within = [context for context in contexts if dn_is_within(normal, context)]
+def _context_of(session: Session, dn: str, contexts: dict[str, str], dns: Sequence[str]) -> str:
+    """Return the longest naming context, in normal form, that the DN lies in, as it is written or as the server spells
+    it: `domainComponent=org` is `dc=org` to a server.
+    """
+    within = [context for context in contexts if dn_is_within(normal_dn(dn), context)]
+    if not within:
+        for found, _entry, _raw in list(search(session, dn, "base", "(objectClass=*)", ("1.1",), missing_ok=True)):
+            within += [context for context in contexts if dn_is_within(normal_dn(dn_text(found)), context)]
     if not within:
         raise SynchronizationError(
             "distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
@@ -544,7 +548,10 @@ class Reading:
         return keys_of(entry, *_attributes(self.preset.container_key, self.preset.group_key, self.preset.user_key))
 
     def _check_within(self, option: str, dn: str, dns: Sequence[str]) -> None:
-        if not dn_is_within(normal_dn(dn), self.context_normal):
+        if dn_is_within(normal_dn(dn), self.context_normal):
+            return
+        found = self._base(dn, "(objectClass=*)")  # see `_context_of`
+        if found is None or not dn_is_within(normal_dn(found[0]), self.context_normal):
             raise SynchronizationError(
                 "%s: '%s' does not lie in the naming context '%s': correct it, or make another "
                 "synchronization for it%s" % (option, dn, self.context, _if_cut(dns))
@@ -610,6 +617,10 @@ class Reading:
         for written in self.settings.distinguished_name:
             self._check_within("distinguished_name", written, self.settings.distinguished_name)
             dn = self._existing(written)
+            if normal_dn(dn) in self.excluded:
+                raise SynchronizationError(
+                    "distinguished_name and exclude_distinguished_name both have '%s': remove it from one of them" % dn
+                )
             self._check_readable(written, dn)
             group = self._base(dn, self.preset.is_group)
             if group:
