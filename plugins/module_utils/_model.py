@@ -252,12 +252,18 @@ class Snapshot(NamedTuple):
     whole_tree: bool = False  # everything was selected that the directory has
     complete: bool = True
     foreign_sids: Set[str] = frozenset()  # users who have a SID of another domain, which does not count
+    # Stable key -> what of the record stays as it is stored, since the directory has a malformed value: 'enabled',
+    # 'sid', 'members' (none is removed), 'attributes.' and a field; 'all' of it, memberships too, where nothing tells
+    # which entry is its own. Then a user is None in ``users``, and a user group is not in ``user_groups``.
+    unclear: Mapping[str, Set[str]] = {}
     joined: dict[str, list[str]] = {}  # user group whose list was not read -> users who are among its members now
     left: dict[str, list[str]] = {}  # likewise: users who are not
     mark: Mark | None = None  # None: there is nothing to which a next read could refer
     state_by: str = ""  # by what it is told whether a user is enabled: another text, where by other attributes
     units: dict[str, str] = {}  # User.unit_dn and UserGroup.unit_dn -> stable key of that container
     place: Place | None = None  # None: nothing was selected, since nothing was read
+    # DN of an entry whose own stable key does not tell whose it is -> key of whose it is; empty: nobody's who is stored
+    named: dict[bytes, str] = {}
     stateless: dict[str, str] = {}  # user -> attribute that every user has, and that did not come: see absence.py
 
 

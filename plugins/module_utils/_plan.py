@@ -99,14 +99,14 @@ def _claim(claimant: Claimant, place: Place) -> tuple[bool, tuple[int, int, str]
 class _Kept:
     """Whose the names are that nobody has now: by place, of users or of user groups."""
 
-    def __init__(self, kind: str, state: _model.StoredState, now: int, days: int) -> None:
-        self.kind, self.now, self.wait = kind, now, days * _DAY
+    def __init__(self, kind: str, state: _model.StoredState, now: int, begins: int, days: int) -> None:
+        self.kind, self.now, self.begins, self.wait = kind, now, begins, days * _DAY
         self.stored = {(home, name): who for (of_kind, home, name), who in state.kept_names.items() if of_kind == kind}
         self.names: dict[Place, _model.KeptName] = dict(self.stored)
 
     def keep(self, place: Place, reference: str, unit: str, since: int | None = None) -> None:
         """Keep the name for whoever has the reference, and for the others of its unit; from now on, or since then."""
-        self.names[place] = _model.KeptName(reference, unit, self.now if since is None else since)
+        self.names[place] = _model.KeptName(reference, unit, self.begins if since is None else since)
 
     def may_take(self, claimant: Claimant, place: Place) -> bool:
         return claimant.current == place or not self.until(place, claimant.reference, claimant.unit)
@@ -540,6 +540,7 @@ def _compare_members(listed, stored, kept_values, same_value, ended, kept, still
         return _Comparison(sorted(listed), [], {})
     listed = set(listed)
     values = {same_value(value): value for value in kept_values}
+    values.pop("", None)  # an empty value means nobody, and not everybody of whom nothing is known
     removed, still_listed = list(stored.keys() & ended), {}
     for reference in itertools.filterfalse(listed.__contains__, stored):  # of tens of thousands, few are not listed
         if reference not in ended and reference not in kept:
@@ -673,13 +674,13 @@ def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeep
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
-def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) -> _model.Plan:
+def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset(), begins=None) -> _model.Plan:
     """Return the plan that makes the store equal to the snapshot, under the policies.
 
     ``settings`` has name, user_collision, user_extinction, user_extinction_grace_days, user_group_extinction,
     name_reuse_days and ignore_disabled_users; ``same_value`` returns the form in which two values of a member list are
     compared (a DN has many spellings); ``now`` is in seconds since 1970. ``held`` are removals to leave out, whatever
-    the snapshot says.
+    the snapshot says. ``begins`` is since when what ends now is gone, if the clock is in doubt: see `_clock`.
 
     Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
@@ -691,10 +692,12 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
                 "user_group: '%s' lies in a user group that this synchronization keeps itself: "
                 "name another" % state.target
             )
-    snapshot = _with_held_users(snapshot, state, held)
-    kept_groups = _Kept("user_group", state, now, settings.name_reuse_days)
-    kept_users = _Kept("user", state, now, settings.name_reuse_days)
-    groups, group_collisions = _plan_user_groups(snapshot, state, target, held, kept_groups)
+    snapshot = _with_held_users(_with_what_is_clear(snapshot, state), state, held)
+    staying = held.union(_what_stays(snapshot, state))
+    begins = now if begins is None else begins
+    kept_groups = _Kept("user_group", state, now, begins, settings.name_reuse_days)
+    kept_users = _Kept("user", state, now, begins, settings.name_reuse_days)
+    groups, group_collisions = _plan_user_groups(snapshot, state, target, staying, kept_groups)
     users = _plan_users(settings, snapshot, state, target, now, kept_users)
     collisions = []
     for key, reason in users.losers.items():
@@ -715,7 +718,10 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
     said_disabled = {
         key: not user.enabled
         for key, user in snapshot.users.items()
-        if user is not None and key in state.users and not state.users[key].given
+        if user is not None
+        and key in state.users
+        and not state.users[key].given
+        and "enabled" not in snapshot.unclear.get(key, ())
     }
     bookkeeping = _model.Bookkeeping(
         *({}, {}, {}, {}, {}, {}, {}),
@@ -723,7 +729,7 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset()) ->
         state_by=snapshot.state_by,
         kept_names=_kept_names(state, groups, users, kept_groups, kept_users),
     )
-    memberships = _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping)
+    memberships = _plan_memberships(snapshot, state, groups, users, same_value, staying, bookkeeping)
     return _model.Plan(
         directory=snapshot.directory,
         synchronization=settings.name,
@@ -754,6 +760,49 @@ def _kept_names(state, groups, users, kept_groups, kept_users):
             )
         )
     return noted
+
+
+def _with_what_is_clear(snapshot, state):
+    """Return the snapshot with what the store has wherever the directory has a malformed value.
+
+    A newcomer of whom nothing says that it is enabled is not. Example: ann has a `shadowExpire` of 5,000 digits, and so
+    has bob, who is new. She stays enabled, as she was, and he comes disabled.
+    """
+    if not snapshot.unclear:
+        return snapshot
+    users, groups = dict(snapshot.users), dict(snapshot.user_groups)
+    for key, names in snapshot.unclear.items():
+        if users.get(key) is not None:
+            stored = state.users.get(key)
+            users[key] = _as_clear(users[key], names, stored and stored.record)
+        elif key in groups:
+            groups[key] = _as_clear(groups[key], names, state.user_groups.get(key))
+    return snapshot._replace(users=users, user_groups=groups)
+
+
+def _as_clear(body, names, record):
+    """Return an entry with what its record has by these names; ``record`` is None where none is stored."""
+    if "enabled" in names:
+        body = body._replace(enabled=record is not None and record.enabled)
+    if "sid" in names:
+        body = body._replace(sid=record and record.sid)
+    fields = {name.partition(".")[2] for name in names if name.startswith("attributes.")}
+    if record is None or not fields:
+        return body
+    kept = {field: value for field, value in record.attributes.items() if field in fields}
+    return body._replace(attributes=_model.EncodedAttributes.of({**_model.fields_of(body.attributes), **kept}))
+
+
+def _what_stays(snapshot, state):
+    """Return what does not end, since the directory has a malformed value: see Snapshot.unclear. As `held` has it."""
+    staying: set = set()
+    for key, names in snapshot.unclear.items():
+        if "all" in names:
+            staying.add(("user" if key in snapshot.users else "user_group", key))
+        if "members" in names:
+            staying.update(("member", key, member) for member in state.members.get(key, ()))
+            staying.update(("nested", key, member) for member in state.nestings.get(key, ()))
+    return staying
 
 
 def _with_held_users(snapshot, state, held):

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from . import _hold, _limits, _model, _report
+from . import _clock, _hold, _limits, _model, _report
 from ._directory import absence, changes, connection, partial, presets, reader, standing, values
 from ._errors import Refused, SynchronizationError
 from ._plan import make_plan, plan_absence, plan_digest, plan_release, removals, removals_digest
@@ -88,6 +88,7 @@ class _Planned(NamedTuple):
     preset: Any = None
     salt: bytes = b""
     scope: dict[str, Any] | None = None
+    clock: _clock.Clock | None = None
     holds: _hold.Holds = _hold.NONE
     is_nothing: bool = False  # there is no such synchronization to end
 
@@ -107,6 +108,12 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     snapshot, read, preset = planned.snapshot, planned.read, planned.preset
     if settings.read_mode == "incremental" and snapshot.complete and read["reason"] != _FIRST:
         warn("read_mode: everything was read, since %s" % read["reason"])
+    clock = planned.clock
+    if clock.doubt:
+        warn(
+            "clock: the clock of this computer is not believed (%s): in this run nobody's grace ends, no name passes "
+            "on, and no history is removed; correct the clock if it is wrong" % clock.doubt
+        )
     doubts = _doubts(settings, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
     for warning in snapshot.warnings + doubts:
         warn(warning)
@@ -126,13 +133,14 @@ def _read_and_plan(settings, store, session, now, started):
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     context = reader.naming_context(settings, session, preset)
     server = standing.standing(session, context)
-    salt, snapshot, read = _read(settings, store, session, preset, now, started)
+    clock = _believed(session, store.last_times(settings.name), now, context)
+    salt, snapshot, read = _read(settings, store, session, preset, now, clock, started)
     if snapshot.complete:
         store.begin_check()  # it is waited for before anything is committed
     state = store.load_state(settings.name, settings.target, snapshot)
     snapshot = absence.with_unread_lists(session, settings, preset, context, snapshot, state)
     snapshot = absence.with_unread_states(session, settings, preset, context, snapshot)
-    unheld = plan = _make_plan(settings, snapshot, state, now)
+    unheld = plan = _make_plan(settings, snapshot, state, clock)
     found = removals(plan, snapshot, state)
     unproven = absence.unproven(session, settings, preset, context, snapshot, state, found)
     last = store.left_by_last_run(settings.name)
@@ -140,15 +148,15 @@ def _read_and_plan(settings, store, session, now, started):
     doubt = standing.doubt(last, server, session.server)
     holds = _hold.decide(settings, found, unproven, doubt, last, state, digests)
     if holds.reasons:
-        plan = _make_plan(settings, snapshot, state, now, frozenset(holds.reasons))
+        plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
         digests = plan_digest(plan), removals_digest(plan)
     believed = bool(settings.approved_plan) and settings.approved_plan == digests[0] and not holds.reasons
     holds = holds._replace(standing=standing.remembered(last.standing, server, believed))
     refusals = _hold.refusals(settings, holds, found, last, session.account_option, digests[0])
-    return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, holds=holds), unheld
+    return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
 
 
-def _read(settings, store, session, preset, now, started):
+def _read(settings, store, session, preset, now, clock, started):
     """Return what one server says: (salt, snapshot, `read` of the result)."""
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
@@ -159,7 +167,9 @@ def _read(settings, store, session, preset, now, started):
     reason, snapshot, read_fully = _why_full(settings, store, never, mark, circumstances, now), None, now
     if not reason:
         try:
-            snapshot = partial.read(settings, session, preset, directory, store.known(settings.name, salt), mark, now)
+            snapshot = partial.read(
+                settings, session, preset, directory, store.known(settings.name, salt), mark, clock.later
+            )
             reason, read_fully = "the last run left a mark", mark.said["read_fully"]
         except changes.ReadFully as why:
             reason = str(why)
@@ -170,7 +180,7 @@ def _read(settings, store, session, preset, now, started):
             preset,
             directory,
             store.digests(settings.name, salt),
-            now,
+            clock.later,
             settings.read_mode != "full" and not never,
         )
     if snapshot.mark:
@@ -180,6 +190,15 @@ def _read(settings, store, session, preset, now, started):
             )
         )
     return salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
+
+
+def _believed(session, runs, now, context) -> _clock.Clock:
+    """Return the time of the run. The directory is asked when it last changed only if this seems to be long ago."""
+    time_there = changes.time_of(session)
+    changed = None
+    if time_there is None and _clock.is_long(now, runs):
+        changed = changes.last_change(session, context)
+    return _clock.judged(now, runs, time_there, changed)
 
 
 _FIRST = "it is the first run"
@@ -279,9 +298,9 @@ def _long_not_read(settings, snapshot, now):
     ]
 
 
-def _make_plan(settings, snapshot, state, now, held=frozenset()):
+def _make_plan(settings, snapshot, state, clock, held=frozenset()):
     try:
-        return make_plan(settings, snapshot, state, _same_value, now, held)
+        return make_plan(settings, snapshot, state, _same_value, clock.earlier, held, clock.later)
     except ValueError as error:
         raise SynchronizationError(str(error)) from None
 
@@ -438,6 +457,8 @@ def _record(settings, planned, result, now, started):
     }
     return {
         "time": now,
+        "since": planned.clock.later if planned.clock else now,
+        "is_doubted": bool(planned.clock and planned.clock.doubt),
         "salt": planned.salt,
         "selected": planned.snapshot.selected,
         "scope": planned.scope,

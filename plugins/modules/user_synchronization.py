@@ -88,6 +88,8 @@ options:
     description:
       - With O(user_extinction=delete), how many days a user stays disabled before the record is deleted. A user who
         returns in between is enabled again.
+      - In a run whose clock is in doubt no grace ends, and a warning says why. Such is a clock that differs from the
+        directory's by more than a day, that was set back, or after a pause that is longer than usual.
       - V(0) deletes at once.
     type: int
     default: 0

@@ -73,7 +73,8 @@ def matches(entry: Entry, test: sansldap.LDAPFilter) -> bool:
         return any(bits == wanted if test.rule == _AND else bits for bits in found)
     normal = _normal(attribute)
     compare = _COMPARISONS[type(test)]
-    return any(compare(normal(value), normal(test.value)) for value in values)
+    wanted = normal(test.value)
+    return any(compare(each, wanted) for each in map(normal, values) if type(each) is type(wanted))
 
 
 _COMPARISONS: dict[type, Callable] = {

@@ -119,6 +119,16 @@ def test_nothing_is_asked_where_nothing_changed():
             ],
             "an entryUUID of 1 bytes",
         ),
+        (
+            [
+                with_control(
+                    entry("cn=a\\zz," + BASE), wire.SYNC_STATE, sequence(enumerated(ADD), string(number(ANN).bytes))
+                ),
+                leaf(BOB),
+                end(),
+            ],
+            "a DN that is none",
+        ),
     ],
 )
 def test_an_answer_that_tells_nothing_for_sure_asks_for_everything(answer, why):

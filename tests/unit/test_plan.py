@@ -369,7 +369,7 @@ def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcome
     order = list(wanted)
     shuffler.shuffle(order)
     given_places = {key: (record.home, record.name) for key, record in wanted.items()}
-    kept = _plan._Kept("user", state, 0, 30)
+    kept = _plan._Kept("user", state, 0, 0, 30)
     given_places.update(
         _plan._settle_places(state, {key: wanted[key] for key in order}, bodies, {}, {}, set(), kept)[0]
     )

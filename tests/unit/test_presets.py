@@ -33,7 +33,7 @@ def test_every_preset_is_whole():
         for text in (preset.is_user, preset.is_group, preset.is_container, preset.user_filter, preset.group_filter):
             check_filter(text)
         assert preset.state and preset.group_members
-        assert presets.user_enabled(preset, {}, NOW)
+        assert presets.user_state(preset, {}, NOW) == (True, [])
         assert {"display_name", "email", "phone", "title", "department", "office"} <= set(preset.user_fields)
         assert {"description", "email"} <= set(preset.group_fields)
 
@@ -161,7 +161,7 @@ def test_a_wrong_filter_names_its_option():
     ("open_directory", "authauthority", ";ApplePasswordServer;0x1", True),
 ])  # fmt: skip
 def test_state(preset, attribute, value, enabled):
-    assert presets.user_enabled(presets.PRESETS[preset], {attribute: [value.encode()]}, NOW) is enabled
+    assert presets.user_state(presets.PRESETS[preset], {attribute: [value.encode()]}, NOW) == (enabled, [])
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -187,20 +187,23 @@ def test_fields():
     entry = {"ou": [b"b", b"a"], "mail": [b"\xff"], "l": ["Ö".encode(), b"A"], "photo": [b"\xff\xd8"]}
     found, problems = presets.field_reader(fields, {"towns": "l", "photo": "photo"})(entry, "uid=x")
     assert found == {"department": "a", "towns": ["A", "Ö"]}
-    assert [problem.split(":")[0] for problem in problems] == ["its mail is not UTF-8", "its photo is not UTF-8"]
+    assert problems == {
+        "email": "its mail is not UTF-8: the field 'email' stays as it is",
+        "photo": "its photo is not UTF-8: the field 'photo' stays as it is",
+    }
 
 
 def test_fields_of_entries_that_have_other_attributes():
     read = presets.field_reader({"department": ("departmentNumber", "ou"), "title": ("title",)}, {})
     for _again in range(2):
-        assert read({"ou": [b"b"], "title": [b"t"]}, "uid=x") == ({"department": "b", "title": "t"}, [])
-        assert read({"ou": [b"b"]}, "uid=x") == ({"department": "b"}, [])
-        assert read({"ou": [b"b"], "departmentnumber": [b"1"]}, "uid=x") == ({"department": "1"}, [])
-        assert read({"ou": [b"b"], "departmentnumber": []}, "uid=x") == ({"department": "b"}, [])
-        assert read({"departmentnumber": [], "ou": [b"c"]}, "uid=x") == ({"department": "c"}, [])
-        assert read({"uid": [b"x"]}, "uid=x") == ({}, [])
+        assert read({"ou": [b"b"], "title": [b"t"]}, "uid=x") == ({"department": "b", "title": "t"}, {})
+        assert read({"ou": [b"b"]}, "uid=x") == ({"department": "b"}, {})
+        assert read({"ou": [b"b"], "departmentnumber": [b"1"]}, "uid=x") == ({"department": "1"}, {})
+        assert read({"ou": [b"b"], "departmentnumber": []}, "uid=x") == ({"department": "b"}, {})
+        assert read({"departmentnumber": [], "ou": [b"c"]}, "uid=x") == ({"department": "c"}, {})
+        assert read({"uid": [b"x"]}, "uid=x") == ({}, {})
     for number in range(3 * presets._KINDS_OF_ENTRIES):
-        assert read({"a%d" % number: [b"x"], "ou": [b"b"]}, "uid=x") == ({"department": "b"}, [])
+        assert read({"a%d" % number: [b"x"], "ou": [b"b"]}, "uid=x") == ({"department": "b"}, {})
 
 
 def test_a_guid_is_text_and_is_asked_for_as_bytes():

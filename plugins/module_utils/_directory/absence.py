@@ -340,6 +340,9 @@ class _Questions:
     def __init__(self, session: Any, settings: Any, preset: Preset, context: str, snapshot: Snapshot) -> None:
         groups = _group_kinds(settings, preset)
         self.session, self.context = session, context
+        self.named = snapshot.named
+        # Who is found by the DN, and not by the key.
+        self.at = {key: dn_text(dn) for dn, key in snapshot.named.items() if key}
         # From so many keys on it is faster to search everything. How much that is, only a full read knows.
         self.many = max(_MANY, len(snapshot.users) // 4) if snapshot.complete else sys.maxsize
         keys = tuple(dict.fromkeys(attribute for attribute, _filter in groups)) or (preset.group_key,)
@@ -353,13 +356,22 @@ class _Questions:
 
     def found(self, kind: str, keys: Iterable[str], tests: str, attributes: Sequence[str] = ()) -> Found:
         """Return the entries with these keys for which the tests are True, wherever they lie."""
+        asked = {key for key in keys if key[:1] not in "@#"}
+        wanted = (*self.keys[kind], *attributes)
         found: Found = {}
-        for batch in batches(sorted({key for key in keys if key[:1] not in "@#"})):
+        for batch in batches(sorted(asked - self.at.keys())):
             filter = "(&%s%s)" % (self.by_key(kind, batch), tests)
-            wanted = set(batch)
-            for dn, entry, _raw in search(self.session, self.context, "sub", filter, (*self.keys[kind], *attributes)):
-                found.update((key, (dn_text(dn), entry)) for key in self.keys_in(kind, entry) if key in wanted)
+            for dn, entry, _raw in search(self.session, self.context, "sub", filter, wanted):
+                found.update((key, (dn_text(dn), entry)) for key in self._whose(kind, dn, entry) if key in asked)
+        for key in asked & self.at.keys():
+            filter = "(&(objectClass=*)%s)" % tests
+            for dn, entry, _raw in search(self.session, self.at[key], "base", filter, wanted, missing_ok=True):
+                found[key] = dn_text(dn), entry
         return found
+
+    def _whose(self, kind: str, dn: bytes, entry: Entry) -> list[str]:
+        """Return the keys of whom the entry is: nobody, if the read has told by its DN whose it is."""
+        return [] if dn in self.named else self.keys_in(kind, entry)
 
     def keys_among(self, kind: str, keys: Collection[str], tests: str) -> set[str]:
         """Return the keys of those of these entries for which the tests are True. If many are asked for, all that the
@@ -380,7 +392,7 @@ class _Questions:
     def all_keys(self, kind: str, filter: str) -> set[str]:
         """Return the keys of all entries that match."""
         found = search(self.session, self.context, "sub", filter, self.keys[kind])
-        return {key for _dn, entry, _raw in found for key in self.keys_in(kind, entry)}
+        return {key for dn, entry, _raw in found for key in self._whose(kind, dn, entry)}
 
     def keys_in(self, kind: str, entry: Entry) -> list[str]:
         """Return the keys of an entry."""
@@ -539,10 +551,11 @@ class _ByFilter:
 
     def _all_false(self, kind: str, tests: dict[str, str]) -> set[str]:
         """Return the keys of the entries of which all tests are True. ``tests``: key -> its tests."""
-        proven: set[str] = set()
+        by_dn = tests.keys() & self.ask.at.keys()
+        proven = {key for key in by_dn if self.ask.found(kind, [key], "(&%s)" % tests[key])}
         several: list[str] = []
         size = 0
-        for key, text in [*tests.items(), ("", "")]:
+        for key, text in [*((key, text) for key, text in tests.items() if key not in by_dn), ("", "")]:
             if several and (not key or size + text.count("(!") > _TESTS):
                 proven.update(self.ask.all_keys(kind, "(|%s)" % "".join(several)))
                 several, size = [], 0

@@ -25,6 +25,7 @@ looked up once more. So what is said twice, or too much, does no harm. What cann
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -33,9 +34,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .presets import Entry, Preset, any_of, value_text
+from .presets import Entry, Preset, any_of, keys_of
 from .search import NoSuchEntry, ReadError, batches, finds_any, search
-from .values import dn_text, escape_filter, filter_attributes, generalized_time_seconds, normal_dn
+from .values import dn_text, escape_filter, filter_attributes, generalized_time_seconds, is_dn, normal_dn
 from .wire import (
     DIR_SYNC,
     DONE,
@@ -163,6 +164,33 @@ class Place(NamedTuple):
     context: str  # DN of the naming context
     roots: dict[str, str]  # what is selected: normal DN -> DN
     outside: Sequence[str]  # stable keys of those in scope who lie outside of it
+
+
+# --- what time it is there -------------------------------------------------------------------------------------------
+
+
+def time_of(session: Any) -> int | None:
+    """Return what time the server says that it is, in seconds since 1970; None if it does not (MS-ADTS 3.1.1.3.2.2)."""
+    try:
+        return generalized_time_seconds(session.root_dse["currenttime"][0])
+    except (KeyError, IndexError, ValueError):
+        return None
+
+
+def last_change(session: Any, context: str) -> int | None:
+    """Return when anything last changed there, by its own clock (contextCSN of OpenLDAP); None if that is not known."""
+    try:
+        found = attempt(
+            session, lambda: list(search(session, context, "base", "(objectClass=*)", ("contextCSN",), missing_ok=True))
+        )
+    except ReadFully:
+        return None
+    times = []
+    for _dn, entry, _raw in found:
+        for value in entry.get("contextcsn", ()):
+            with contextlib.suppress(ValueError):
+                times.append(generalized_time_seconds(value.partition(b"#")[0]))
+    return max(times, default=None)
 
 
 # --- where a server stands -------------------------------------------------------------------------------------------
@@ -388,6 +416,9 @@ def _take_entry(session: Any, answer: _Answer, operation: bytes, controls: dict[
         answer.named.add(identity)
         if state != _PRESENT and len(answer.changed) <= MANY:
             dn, entry, _raw = decode_entry(operation, session.names)
+            if not is_dn(dn):
+                answer.problem = "the server sent a DN that is none"
+                return
             answer.changed[_uuid_text(identity)] = dn_text(dn)
             if entry.get("hassubordinates", [b""])[0].upper() != b"FALSE":  # it may have, if that cannot be read
                 answer.above.append(dn_text(dn))
@@ -437,8 +468,8 @@ def _keys_below(session: Any, place: Place, dn: str) -> Iterator[tuple[str, str]
     preset = place.preset
     tests = "(|%s%s)" % (preset.is_user, preset.is_group)
     for raw_dn, entry, _raw in search(session, dn, "sub", tests, (preset.user_key,)):
-        for value in entry.get(preset.user_key.lower(), ()):
-            yield value_text(preset.user_key, value), dn_text(raw_dn)
+        for key in keys_of(entry, preset.user_key):
+            yield key, dn_text(raw_dn)
 
 
 # --- Active Directory ------------------------------------------------------------------------------------------------
@@ -454,10 +485,11 @@ def _by_usn(session: Any, place: Place, before: int, now: int) -> Changes:
     key = place.preset.user_key
     for raw_dn, entry, _raw in search(session, place.context, "sub", since_then, (key, "objectClass")):
         dn = dn_text(raw_dn)
-        if not entry.get(key.lower()):
+        keys = keys_of(entry, key)
+        if not keys:
             problem = "the %s of '%s', which changed, cannot be read" % (key, dn)
             continue
-        changed[value_text(key, entry[key.lower()][0])] = dn
+        changed[keys[0]] = dn
         if not _LEAVES.intersection(value.lower() for value in entry.get("objectclass", ())):
             above.append(dn)
     if problem or len(changed) > MANY:
@@ -466,9 +498,10 @@ def _by_usn(session: Any, place: Place, before: int, now: int) -> Changes:
     for _dn, entry, _raw in search(
         session, place.context, "sub", "(&(isDeleted=TRUE)%s)" % since_then, (key,), controls=_show_deleted(session)
     ):
-        if not entry.get(key.lower()):
+        keys = keys_of(entry, key)
+        if not keys:
             problem = "the %s of somebody who was deleted cannot be read" % key
-        gone.update(value_text(key, value) for value in entry.get(key.lower(), ()))
+        gone.update(keys)
     if problem:
         raise ReadFully(problem)
     for dn in above:
@@ -509,8 +542,8 @@ def lists_since(session: Any, place: Place, cookie: bytes) -> tuple[bytes, dict[
 
 def _take_list(preset: Preset, entry: Entry, lists: dict[str, ListChange]) -> None:
     """Values that are there come as those of the range 1-1, values that are gone as those of the range 0-0."""
-    for key in entry.get(preset.group_key.lower(), ()):
-        change = lists.setdefault(value_text(preset.group_key, key), ListChange(set(), set(), set()))
+    for key in keys_of(entry, preset.group_key):
+        change = lists.setdefault(key, ListChange(set(), set(), set()))
         for attribute in preset.group_members:
             change.whole.update(entry.get(attribute.lower(), ()))
             came = entry.get("%s;range=1-1" % attribute.lower(), ())
@@ -579,8 +612,8 @@ def _swept(session: Any, place: Place, also: str = "") -> Iterator[tuple[bytes, 
     unreadable = ""
     for base, filter in _searches(place, tests):
         for dn, entry, _raw in search(session, base, "sub", filter, (preset.user_key, *attributes)):
-            keys = entry.get(key_name, ())
-            identity = _identity(value_text(preset.user_key, keys[0]), key_name) if len(keys) == 1 else None
+            keys = keys_of(entry, key_name)
+            identity = _identity(keys[0], key_name) if len(keys) == len(entry.get(key_name, ())) == 1 else None
             if identity is None or version_name not in entry:
                 unreadable = unreadable or dn_text(dn)
             else:

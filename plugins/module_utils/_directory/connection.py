@@ -272,6 +272,7 @@ class Session:
         self.names: dict[bytes, str] = {}
         self.asked: set[str] = set()
         self.types: list[set[str]] | None = None
+        self.nameless: dict[bytes, dict[str, list[bytes]]] = {}
 
     def __enter__(self) -> Session:
         return self

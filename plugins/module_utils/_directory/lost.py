@@ -78,7 +78,8 @@ class _Search(NamedTuple):
                 self.reading.session, self.reading.context, "sub", tests, self.reading.attributes_that_select(self.keys)
             ):
                 for key in set(batch).intersection(keys_of(entry, *self.keys)):
-                    found[key] = dn, entry
+                    if self.reading.named.get(dn, key) == key:  # else it is somebody else's, whatever key it has
+                        found[key] = dn, entry
         return found
 
     def by_dn(self, dns: dict[str, str]) -> dict[str, Found]:
@@ -120,7 +121,7 @@ def _refuse_unseen(
             reading.attributes_that_select(search_for.keys),
         ):
             for key in keys_of(entry, *search_for.keys):
-                if key in batch and is_selected(key, dn, entry):
+                if key in batch and reading.named.get(dn, key) == key and is_selected(key, dn, entry):
                     raise _not_seen(dn)
     for key, (dn, _entry) in sorted(selected.items()):
         try:

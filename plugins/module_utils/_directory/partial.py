@@ -29,12 +29,16 @@ from .._model import GONE, Digests, Directory, Mark, Snapshot, Unresolved, UserG
 from . import changes
 from .changes import MANY, ReadFully
 from .connection import Session
-from .presets import Entry, Preset, any_of, keys_of, state_by, value_text
+from .presets import Entry, Preset, any_of, keys_of, state_by
 from .reader import (
     _AMBIGUOUS,
+    _BOTH,
     _GROUPS_A_PAGE,
+    _NAMELESS,
+    _NO_KEY,
     _OUT_OF_SCOPE,
     _UNKNOWN,
+    Found,
     Outcome,
     Reading,
     _and,
@@ -45,8 +49,6 @@ from .reader import (
 )
 from .search import batches, finds_any, search
 from .values import dn_text, normal_dn
-
-Found = tuple[bytes, Entry, bytes]
 
 # More values than this are not told one by one.
 _MANY_VALUES = 200
@@ -95,6 +97,7 @@ class _PartialReading(Reading):
         self.unread: set[str] = set()  # keys of groups of which that will do
         self.joined: dict[str, list[str]] = {}  # key of such a group -> keys of users who are new in it
         self.left: dict[str, list[str]] = {}
+        self.read_as_users: set[str] = set()  # keys of users who are user groups as well
         self.looked: set[str] = set()  # keys that were asked for: nothing of them is as stored until it is read
         self.moved: set[str] = set()  # keys of those who are not where the store has them
         # Key of a group -> stored members, key -> DN: where it matters who leaves a list.
@@ -130,6 +133,8 @@ class _PartialReading(Reading):
         return self._snapshot(user_groups, joined)
 
     def _snapshot(self, user_groups: dict[str, UserGroup], joined: dict[str, list[str]]) -> Snapshot:
+        if self.named or self.nameless_users or self.nameless_groups or self.session.nameless:
+            raise ReadFully("an entry has no stable key of its own")
         lost_users = self._lost_users(self.stored_users)
         lost_user_groups = self._lost_user_groups(self.looked.intersection(self.stored_groups), user_groups)
         if len(lost_users) + len(lost_user_groups) > MANY_LOST:
@@ -159,6 +164,7 @@ class _PartialReading(Reading):
             complete=False,
             listed_as=self.listed_as,
             foreign_sids=self.foreign_sids,
+            unclear=self.unclear,
             joined=joined,
             left=self.left,
             mark=self._position_as_mark(),
@@ -199,10 +205,32 @@ class _PartialReading(Reading):
         preset = self.preset
         users = self._fetch(self.looked, preset.user_key, preset.user_filter, self.user_attributes)
         groups = self._fetch_groups(self.looked)
-        if users.keys() & groups.keys():
-            raise ReadFully("an entry is a user and a group")
+        self._settle_what_is_both(users, groups)
         self._check_not_found({key: dn for key, dn in found.changed.items() if key not in users and key not in groups})
         return users, groups
+
+    def _settle_what_is_both(self, users: dict[str, Found], groups: dict[str, Found]) -> None:
+        """See `Reading`: an entry that is a user and a user group is what it was, and a new one is a user."""
+        for key in users.keys() & groups.keys():
+            dn = users[key][0]
+            if groups[key][0] != dn:
+                raise ReadFully("two entries have one stable key")
+            is_group = key in self.stored_groups and key not in self.stored_users
+            if is_group:
+                del users[key]
+            else:
+                del groups[key]
+                self.read_as_users.add(key)
+            if not self._is_left_out(normal_dn(dn_text(dn))):
+                kinds = ("user group", "user") if is_group else ("user", "user group")
+                self.not_stored.append((dn_text(dn), _BOTH % kinds))
+                self.again.add(key)
+
+    def _name_users(self) -> dict[bytes, Outcome]:
+        return {}  # see `_snapshot`
+
+    def _name_groups(self) -> dict[bytes, Outcome]:
+        return {}
 
     def _look_at_what_is_open(self) -> None:
         """Look at the lists with a value that leads to somebody else than before.
@@ -271,7 +299,9 @@ class _PartialReading(Reading):
             for each in search(
                 self.session, self.subtree, "sub", _and(filter, any_of(attribute, batch)), attributes, page_size=size
             ):
-                key = self._key("user_key", attribute, each[1], dn_text(each[0]))
+                key = self._key_of(attribute, each)
+                if not key:
+                    continue
                 twice = twice or (key if key in found and found[key][0] != each[0] else "")
                 found[key] = each
         if twice:
@@ -415,7 +445,9 @@ class _PartialReading(Reading):
                     page_size=min(_GROUPS_A_PAGE, self.session.page_size),
                 )
             ):
-                key = self._key("group_key", self.preset.group_key, one[1], dn_text(one[0]))
+                key = self._key_of(self.preset.group_key, one)
+                if not key or key in self.read_as_users:
+                    continue
                 if (key not in lists or key in self.unread) and self._holds(key, one):
                     lists[key] = one
                     self.unread.discard(key)
@@ -482,14 +514,7 @@ class _PartialReading(Reading):
         attribute = self.preset.user_key
         wanted = {token: values for token, values in pending.items() if self.add_outside or self._lies_within(token)}
         for matches in self._look_up(wanted, self.preset.user_filter, self.user_attributes, [attribute]):
-            self._know(
-                [
-                    value_text(attribute, value)
-                    for entries in matches.values()
-                    for each in entries
-                    for value in each[1].get(attribute.lower(), ())
-                ]
-            )
+            self._know([key for entries in matches.values() for each in entries for key in keys_of(each[1], attribute)])
             for token, entries in matches.items():
                 entries = [each for each in entries if not self._is_left_out(normal_dn(dn_text(each[0])))]
                 if len({each[0] for each in entries}) > 1:
@@ -528,8 +553,10 @@ class _PartialReading(Reading):
         attribute = self.preset.group_key
         for matches in self._look_up(pending, self.preset.group_filter, self.group_attributes, [attribute]):
             for token, entries in matches.items():
-                key = self._key("group_key", attribute, entries[0][1], token)
-                if key in self.groups or key in self.stored_groups and key not in self.looked:
+                key = self._key_of(attribute, entries[0])
+                if not key:
+                    found[token] = _NAMELESS
+                elif key in self.groups or key in self.stored_groups and key not in self.looked:
                     dn = self.groups[key].record.dn if key in self.groups else self.stored_groups[key]
                     if self.members_by == "dn" and normal_dn(dn) != token:
                         self._moved(entries[0][0], token)
@@ -674,7 +701,7 @@ class _PartialReading(Reading):
                         (self.preset.user_key,),
                     )
                 )
-                keys = [self._key("user_key", self.preset.user_key, one[1], dn_text(one[0])) for one in found]
+                keys = list(filter(None, (self._key_of(self.preset.user_key, one) for one in found)))
                 for key in keys if self.add_outside else ():  # who changed, and is in scope by this
                     if key in self.waiting and key not in self.users:
                         self._note_outside(self._add_user(*self.waiting[key]), normal_dn(dn_text(self.waiting[key][0])))
@@ -685,17 +712,22 @@ class _PartialReading(Reading):
     def _groups_of_primary(self, values: Iterable[bytes]) -> dict[bytes, str]:
         """Return {primaryGroupID: stable key of the group}."""
         found: dict[bytes, str] = {}
-        for batch in batches(sorted(values)):
+        for batch in batches(sorted(value for value in values if value.isdigit() and len(value) <= 10)):
             tests = "(|%s)" % "".join(
                 "(objectSid=%s-%s)" % (self.directory.identity, value.decode("ascii")) for value in batch
             )
-            for raw_dn, entry, _raw in search(
-                self.session, self.context, "sub", tests, (self.preset.group_key, "objectSid")
-            ):
-                value = self._primary_value("objectSid", entry)
-                if value is not None:
-                    found[value] = self._key("group_key", self.preset.group_key, entry, dn_text(raw_dn))
+            for one in search(self.session, self.context, "sub", tests, (self.preset.group_key, "objectSid")):
+                value, key = self._primary_value("objectSid", one[1]), self._key_of(self.preset.group_key, one)
+                if value is not None and key:
+                    found[value] = key
         return found
+
+    def _key_of(self, attribute: str, found: Found) -> str:
+        """Return the stable key of an entry; empty if it has none that can be one, which a read of everything tells."""
+        key = self._key("user_key", attribute, found[1], dn_text(found[0]))
+        if not key:
+            self._name(found[0], found[1], "", _NO_KEY % attribute, attribute)
+        return key
 
     def _joined(self) -> dict[str, list[str]]:
         """Return those who changed, by their primary groups that were not read: they may be new there."""

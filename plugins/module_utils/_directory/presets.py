@@ -12,13 +12,14 @@ name of an attribute. Entries are dicts: attribute name in lower case -> list of
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .._errors import SynchronizationError
 from .._model import Fields, name_key
-from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, parse_dn, sid_text
+from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, integer, parse_dn, sid_text
 
 Entry = dict[str, list[bytes]]
 
@@ -419,44 +420,43 @@ def _fields(mapping: dict | None, name: str, fields: dict) -> tuple[str, dict, d
 # --- state -----------------------------------------------------------------------------------------------------------
 
 
-def _account_control_disables(values: list[bytes], now: int) -> bool:
-    return int(values[0]) & 2 != 0  # ADS_UF_ACCOUNTDISABLE, MS-ADTS 2.2.16
+def _account_control_disables(value: bytes, now: int) -> bool:
+    return integer(value) & 2 != 0  # ADS_UF_ACCOUNTDISABLE, MS-ADTS 2.2.16
 
 
-def _account_expired(values: list[bytes], now: int) -> bool:
-    value = values[0]
+def _account_expired(value: bytes, now: int) -> bool:
     if value == b"0" or value == b"9223372036854775807":  # both mean never, and nearly everybody has one of them
         return False
     expires = filetime_seconds(value)
     return expires is not None and expires <= now
 
 
-def _account_lock_disables(values: list[bytes], now: int) -> bool:
-    return values[0].lower() == b"true"
+def _account_lock_disables(value: bytes, now: int) -> bool:
+    return value.lower() == b"true"
 
 
-def _locked_for_good(values: list[bytes], now: int) -> bool:
+def _locked_for_good(value: bytes, now: int) -> bool:
     # Any other time is a lock-out that ends by itself (slapo-ppolicy(5)).
-    return values[0] == b"000001010000Z"
+    return value == b"000001010000Z"
 
 
-def _samba_flags_disable(values: list[bytes], now: int) -> bool:
-    return b"D" in values[0]  # '[DU         ]'
+def _samba_flags_disable(value: bytes, now: int) -> bool:
+    return b"D" in value  # '[DU         ]'
 
 
-def _shadow_expired(values: list[bytes], now: int) -> bool:
+def _shadow_expired(value: bytes, now: int) -> bool:
     # Days since 1970; a negative number is never. shadow(5) warns of 0; for pam_unix it is a day long gone, and
     # 'chage -E 0' is how accounts are locked.
-    expires = int(values[0])
+    expires = integer(value)
     return 0 <= expires <= now // 86400
 
 
-def _authority_disables(values: list[bytes], now: int) -> bool:
-    return any(b";disableduser;" in value.lower() for value in values)
+def _authority_disables(value: bytes, now: int) -> bool:
+    return b";disableduser;" in value.lower()
 
 
-# Spelled as in the table -> as in an entry, and whether its values disable the user.
-_STATE: dict[str, tuple[str, Callable[[list[bytes], int], bool]]] = {
+# Spelled as in the table -> as in an entry, and whether a value of it disables the user.
+_STATE: dict[str, tuple[str, Callable[[bytes, int], bool]]] = {
     attribute: (attribute.lower(), disables)
     for attribute, disables in (
         ("userAccountControl", _account_control_disables),
@@ -470,17 +470,23 @@ _STATE: dict[str, tuple[str, Callable[[list[bytes], int], bool]]] = {
 }
 
 
-def user_enabled(preset: Preset, attributes: Entry, now: int) -> bool:
-    """Return whether the directory says that the user is enabled. `now` is in seconds since 1970.
+def user_state(preset: Preset, attributes: Entry, now: int) -> tuple[bool, list[str]]:
+    """Return whether the directory says that the user is enabled, and which attributes that decide it are malformed.
 
-    Raises ValueError if a value is not what its syntax promises.
+    One value that disables is enough, whatever the others are. If none does and one is malformed, nothing says that
+    the user is enabled: what is stored stays. `now` is in seconds since 1970.
     """
+    malformed: list[str] = []
     for attribute in preset.state:
         name, disables = _STATE[attribute]
-        values = attributes.get(name)
-        if values and disables(values, now):
-            return False
-    return True
+        for value in attributes.get(name, ()):
+            try:
+                if disables(value, now):
+                    return False, []
+            except ValueError:
+                if attribute not in malformed:
+                    malformed.append(attribute)
+    return True, malformed
 
 
 def state_by(preset: Preset) -> str:
@@ -503,21 +509,26 @@ def state_is_lasting(preset: Preset, attributes: Entry) -> bool:
     for attribute in preset.state:
         if attribute in _EXPIRING:
             name, disables = _STATE[attribute]
-            values = attributes.get(name)
-            if values and disables(values, _BEFORE_ALL) != disables(values, _AFTER_ALL):
+            try:
+                for value in attributes.get(name, ()):
+                    if disables(value, _BEFORE_ALL) != disables(value, _AFTER_ALL):
+                        return False
+            except ValueError:  # which is looked at in every run
                 return False
     return True
 
 
 def state_expires(preset: Preset, attributes: Entry, now: int) -> int | None:
     """Return when time alone will disable a user who is enabled, in seconds since 1970; None where it will not."""
-    times = []
+    times: list[int | None] = []
     for attribute in preset.state:
-        values = attributes.get(_STATE[attribute][0])
-        if values and attribute == "accountExpires" and not _account_expired(values, now):
-            times.append(None if int(values[0]) in (0, 0x7FFFFFFFFFFFFFFF) else filetime_seconds(values[0]))
-        elif values and attribute == "shadowExpire" and not _shadow_expired(values, now):
-            times.append(int(values[0]) * 86400 if int(values[0]) >= 0 else None)
+        for value in attributes.get(_STATE[attribute][0], ()):
+            with contextlib.suppress(ValueError):
+                if attribute == "accountExpires" and not _account_expired(value, now):
+                    times.append(filetime_seconds(value))
+                elif attribute == "shadowExpire" and not _shadow_expired(value, now):
+                    days = integer(value)
+                    times.append(days * 86400 if days >= 0 else None)
     return min((time for time in times if time is not None and time < _AFTER_ALL), default=None)
 
 
@@ -536,6 +547,29 @@ def text_of(attribute: str) -> Callable[[bytes], str]:
 
 def value_text(attribute: str, value: bytes) -> str:
     return text_of(attribute)(value)
+
+
+_LONGEST_KEY = 1000  # bytes: two hundred of them are asked for at once
+# References that are no stable keys begin so (see _model); a GUID never does, an attribute that an option names might.
+_NO_KEY_BEGINS_WITH = ("@", "#", "path:", "name:")
+
+
+def key_reader(attribute: str) -> Callable[[list[bytes]], str]:
+    """Return the function that returns the stable key of an entry, given the attribute's values: the only one, if it is
+    a text that can be a key. Else, an empty text.
+    """
+    to_text = text_of(attribute)
+
+    def read(values: list[bytes]) -> str:
+        if len(values) != 1 or len(values[0]) > _LONGEST_KEY:
+            return ""
+        try:
+            key = to_text(values[0])
+        except ValueError:
+            return ""
+        return "" if key.startswith(_NO_KEY_BEGINS_WITH) or "\0" in key or not key.strip() else key
+
+    return read
 
 
 def key_value(attribute: str, key: str) -> str | bytes:
@@ -599,14 +633,15 @@ def name_problem(name: str, attribute: str) -> str | None:
     return None
 
 
+_NO_TEXT = "its %s is not UTF-8: the field '%s' stays as it is"
 _KINDS_OF_ENTRIES = 1000  # by the attributes that they have: so many are remembered
 
 
 def field_reader(
     fields: dict[str, tuple[str, ...]], lists: dict[str, str]
-) -> Callable[[Entry, str], tuple[Fields, list[str]]]:
-    """Return the function that returns the fields of an entry, given its DN as well, and for each field that it leaves
-    out since its value is no text, why.
+) -> Callable[[Entry, str], tuple[Fields, dict[str, str]]]:
+    """Return the function that returns the fields of an entry, given its DN as well, and for each field whose value is
+    no text, why there is none: it stays as it is stored.
     """
     # What is asked for many times for each entry is asked once. Of the dozens of attributes that fields may come from,
     # an entry has a few, and most entries have the same.
@@ -624,9 +659,9 @@ def field_reader(
         found = by_attributes[tuple(entry)] = [(field, sources) for field, sources in first_of if sources]
         return found
 
-    def read(entry: Entry, dn: str) -> tuple[Fields, list[str]]:
+    def read(entry: Entry, dn: str) -> tuple[Fields, dict[str, str]]:
         found: Fields = {}
-        problems: list[str] = []
+        problems: dict[str, str] = {}
         first_of = by_attributes.get(tuple(entry))
         for field, attributes in that_it_may_have(entry) if first_of is None else first_of:
             for name, attribute, to_text in attributes:
@@ -635,7 +670,7 @@ def field_reader(
                     try:
                         text = to_text(_one_value(attribute, values, dn) if len(values) > 1 else values[0])
                     except ValueError:
-                        problems.append("its %s is not UTF-8: the field '%s' is left out" % (attribute, field))
+                        problems[field] = _NO_TEXT % (attribute, field)
                     else:
                         if text:
                             found[field] = text
@@ -646,7 +681,7 @@ def field_reader(
                 try:
                     found[field] = sorted(set(map(to_text, values)))
                 except ValueError:
-                    problems.append("its %s is not UTF-8: the field '%s' is left out" % (attribute, field))
+                    problems[field] = _NO_TEXT % (attribute, field)
         return found, problems
 
     return read

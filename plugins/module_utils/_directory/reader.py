@@ -18,12 +18,13 @@ import functools
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
 from typing import Any, NamedTuple, Union
 
 from .._errors import SynchronizationError, sentence
 from .._model import (
     KNOWN_AS,
+    OUT_OF_SCOPE,
     Digests,
     Directory,
     EncodedAttributes,
@@ -44,17 +45,28 @@ from .presets import (
     any_of,
     field_reader,
     is_trust_account,
+    key_reader,
+    key_value,
     keys_of,
     name_problem,
     name_reader,
     state_by,
     state_expires,
     state_is_lasting,
-    text_of,
-    user_enabled,
+    user_state,
     value_text,
 )
-from .search import ListChanged, ReadError, batches, encoded_entries, ranged, read_ranges, search, settled_ranges
+from .search import (
+    LONGEST_ASKED_FOR,
+    ListChanged,
+    ReadError,
+    batches,
+    encoded_entries,
+    ranged,
+    read_ranges,
+    search,
+    settled_ranges,
+)
 from .values import (
     dn_is_within,
     dn_parent,
@@ -62,6 +74,8 @@ from .values import (
     escape_filter,
     fast_parent,
     generalized_time_seconds,
+    integer,
+    is_dn,
     normal_dn,
     parse_dn,
     rdn_value,
@@ -173,8 +187,8 @@ def identify(settings: Any, session: Session, preset: Preset) -> Directory:
     identity = normal_dn(context)
     attribute = preset.container_key
     for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", (attribute,), missing_ok=True)):
-        if attribute.lower() in entry:
-            identity += "#" + value_text(attribute, entry[attribute.lower()][0])
+        for key in keys_of(entry, attribute)[:1]:
+            identity += "#" + key
     return Directory(identity, preset.directory_type)
 
 
@@ -202,7 +216,13 @@ def read(
     `settings` has distinguished_name, exclude_distinguished_name, outside_members and group_structure; `now` is in
     seconds since 1970; `marking` asks for a mark to which the next read may refer.
     """
-    return complete_or_error(Reading(settings, session, preset, directory, digests, now, marking).snapshot)
+    shared: frozenset[str] = frozenset()
+    while True:
+        reading = Reading(settings, session, preset, directory, digests, now, marking, shared)
+        try:
+            return complete_or_error(reading.snapshot)
+        except _SharedKeys as found:  # each time others, so this ends
+            shared |= found.keys
 
 
 def complete_or_error(take_snapshot: Callable[[], Snapshot]) -> Snapshot:
@@ -213,6 +233,14 @@ def complete_or_error(take_snapshot: Callable[[], Snapshot]) -> Snapshot:
             "server: the read is not complete, since the directory sent something that cannot be read "
             "(%s): correct it there" % error
         ) from None
+
+
+class _SharedKeys(Exception):
+    """Keys that several entries have, where something is stored: what was read is worth nothing, and is read again."""
+
+    def __init__(self, keys: frozenset[str]) -> None:
+        super().__init__()
+        self.keys = keys
 
 
 class _Miss(NamedTuple):
@@ -227,12 +255,21 @@ _AMBIGUOUS = _Miss(None, "is ambiguous: several users have this name")
 _OTHER_DOMAIN = _Miss(None, "lies in another domain")
 _FOREIGN = _Miss(None, "is a user of another domain that is not in the store")
 _OUT_OF_SCOPE = _Miss("out_of_scope", "")
-# References that are no stable keys begin so (see _model); a GUID never does, an attribute that an option names might.
-_NO_KEY_BEGINS_WITH = "@#"
+_EMPTY, _TOO_LONG = _Miss(None, "is empty"), _Miss(None, "is too long to be looked for")
+_A_GROUP = _Miss(None, "is a user group")
+# Why an entry is not stored as it is.
+_NO_DN = "its DN is none"
+_NO_KEY = "its %s is no stable key"
+_ANOTHERS_KEY = "its %s is that of another entry as well"
+_TAKEN_FOR = ": it is taken for who was there in the last run"
+_LEFT_OUT = ": it is left out, and whom it may mean stays as stored"
+_BOTH = "it is a %s, and not a %s as well"
+_NAMELESS = _Miss(None, "has no stable key of its own")
 _KIND_OF_CLASS = {b"computer": _Miss("computers", ""), b"contact": _Miss("contacts", "")}
 _WELL_KNOWN = _Miss("well_known_identities", "")
 
 Outcome = Union[str, _Miss]  # a reference, or why there is none
+Found = tuple[bytes, Entry, bytes]
 
 
 class _Group:
@@ -253,7 +290,17 @@ class _Group:
 class Reading:
     """One read. The methods stand in the order in which they run."""
 
-    def __init__(self, settings, session, preset: Preset, directory, digests: Digests, now: int, marking: bool) -> None:
+    def __init__(
+        self,
+        settings,
+        session,
+        preset: Preset,
+        directory,
+        digests: Digests,
+        now: int,
+        marking: bool,
+        shared: Set[str] = frozenset(),
+    ) -> None:
         self.settings, self.session, self.preset, self.directory = settings, session, preset, directory
         self.digests, self.now = digests, now
         self.context = naming_context(settings, session, preset)
@@ -331,9 +378,17 @@ class Reading:
         # SIDs of the domains whose users these are: only a SID that begins with one of them counts.
         self.sid_domains: set[str] = set()
         self.foreign_sids: set[str] = set()  # keys of users who have a SID of another domain
+        self.unclear: dict[str, frozenset[str]] = {}  # see Snapshot
+        # Entries whose own keys do not tell whose they are: see "whose entry it is".
+        self.shared = shared  # keys that several entries have
+        self.nameless_users: list[Found] = []
+        self.nameless_groups: list[Found] = []
+        self.named: dict[bytes, str] = {}  # DN of such an entry -> whose it is; empty: nobody's who is stored
+        self.stored_at: dict[str, list[str]] | None = None  # normal DN -> keys of who was there in the last run
+        self.as_they_are: set[str] = set()  # keys that such an entry of nobody has
         self.hashed_with = b""  # what decides beside a user's entry what is stored of it
         self.listed_name = preset.listed_name.lower()
-        self.key_text = text_of(preset.user_key)
+        self.read_user_key, self.read_group_key = key_reader(preset.user_key), key_reader(preset.group_key)
         self.members_by = "" if preset.user_groups else preset.member_value
         self.read_user_name, self.read_group_name = name_reader(preset.user_name), name_reader(preset.group_name)
         self.read_user_fields = field_reader(preset.user_fields, preset.user_lists)
@@ -395,22 +450,17 @@ class Reading:
             self._add_by_primary_group()
         self._check_unique("user_key", self.preset.user_key, self.preset.user_filter, self.twice)
         self._check_unique("group_key", self.preset.group_key, self.preset.group_filter, self.groups_twice)
-        both = sorted(self.users.keys() & self.groups.keys())
-        if both:
-            raise SynchronizationError(
-                "ldap_parameters.user_key, ldap_parameters.group_key: '%s' is the key of a user "
-                "and of a group: name attributes that tell them apart" % both[0]
-            )
         self._check_required()
         self._prove_outside(self.outside)
         user_groups = self._finished_groups()
         user_groups.update(self._finished_containers())
+        lost_users, lost_user_groups = self._lost(user_groups)
         return Snapshot(
             directory=self.directory,
             users=self.users,
             user_groups=user_groups,
-            lost_users=self._lost_users(self.digests.users),
-            lost_user_groups=self._lost_user_groups(self.digests.user_groups, user_groups),
+            lost_users=lost_users,
+            lost_user_groups=lost_user_groups,
             unresolved=self.unresolved,
             not_stored=self.not_stored,
             other_members=self.other_members,
@@ -419,12 +469,14 @@ class Reading:
             dangling=self.dangling,
             listed_as=self.listed_as,
             foreign_sids=self.foreign_sids,
+            unclear=self.unclear,
             whole_tree=self.whole,
             mark=self._position_as_mark(),
             units=self._units(),
             state_by=state_by(self.preset),
             place=self._place_of_all(),
             stateless=self.stateless,
+            named=self.named,
         )
 
     def _place_of_all(self) -> Place:
@@ -461,8 +513,7 @@ class Reading:
 
         def ask(base: str, scope: str, tests: str) -> None:
             for dn, entry, _raw in search(self.session, base, scope, tests, (attribute,), missing_ok=True):
-                for value in entry.get(attribute.lower(), ())[:1]:
-                    keys[normal_dn(dn_text(dn))] = value_text(attribute, value)
+                keys.update((normal_dn(dn_text(dn)), key) for key in keys_of(entry, attribute)[:1])
 
         for place in places:
             with contextlib.suppress(changes.ReadFully):  # the account may not look there
@@ -522,6 +573,8 @@ class Reading:
         }
 
     def _position_as_mark(self) -> Mark | None:
+        if self.marking and self.named:
+            return Mark({"none": "'%s' has no stable key of its own" % _shown_dn(min(self.named))})
         if self.position is None:
             return Mark({"none": self.no_position}) if self.no_position else None
         return Mark(
@@ -624,9 +677,10 @@ class Reading:
             self._check_readable(written, dn)
             group = self._base(dn, self.preset.is_group)
             if group:
-                self.selected[written] = self.selected_groups[dn] = self._key(
-                    "group_key", self.preset.group_key, group[1], dn
-                )
+                key = self.read_group_key(group[1].get(self.preset.group_key.lower(), []))
+                if not key:
+                    raise self._no_key("group_key", self.preset.group_key, dn)
+                self.selected[written] = self.selected_groups[dn] = key
                 if self._base(dn, self.preset.group_filter) is None:
                     self.warnings.append(
                         "distinguished_name: the group '%s' is left out by group_filter or group_types" % written
@@ -714,15 +768,127 @@ class Reading:
         values = entry.get(self.sid)
         if not values:
             return None, []
-        sid = _sid_of_bytes(values[0]) if self.ad else _sid_of_text(values[0])
-        if sid is None:
-            return None, ["its %s is no SID" % self.preset.sid]
-        if domain_of(sid) in self.sid_domains:
+        sids = set(map(_sid_of_bytes if self.ad else _sid_of_text, values))
+        sid = sids.pop() if len(sids) == 1 else None
+        if sid is not None and domain_of(sid) in self.sid_domains:
             return sid, []
+        if sid is None:
+            self._leave(key, "sid")
+            return None, ["its %s is malformed: its SID stays as it is" % self.preset.sid]
         if not self.sid_domains:
-            return None, []  # of which a warning tells
+            return None, []  # of which a warning tells; and nobody loses his by that: see `absence`
         self.foreign_sids.add(key)
         return None, ["its %s is not of this domain: it does not count" % self.preset.sid]
+
+    # --- whose entry it is
+    #
+    # An entry is that of whom its stable key names, if it has one key, that can be one, and that no other entry has.
+    # Any other entry is that of who was at its DN in the last run, whatever key it has now: so nobody loses or keeps
+    # anything by what he writes into his own key. Example: eve writes bob's key into her entry. Hers is still eve's,
+    # and his is bob's, since that is where they were.
+    #
+    # If nobody was there, it is left out, and whose keys it has may have moved there: what is stored of them stays.
+    # Example: ann's entry is renamed, and has two keys now. She stays as she is.
+    #
+    # An entry that is a user and a user group is what it was in the last run; a new one is a user.
+
+    def _name(self, dn: bytes, entry: Entry, key: str, why: str, *attributes: str) -> Outcome:
+        """Note whose entry it is, whose own key does not tell; ``key`` is empty if it is nobody's who is stored."""
+        if dn not in self.named:
+            self.named[dn] = key
+            self.not_stored.append((_shown_dn(dn), why + (_TAKEN_FOR if key else _LEFT_OUT)))
+            if not key:
+                self.as_they_are.update(keys_of(entry, *attributes))
+        return key or _NAMELESS
+
+    def _stored_at(self, dn: bytes, among: Container[str]) -> str:
+        """Return the key of who was at the DN in the last run; empty if none of these was."""
+        if self.stored_at is None:
+            self.stored_at = {}
+            for key, its_dn in self.digests.dns([*self.digests.users, *self.digests.user_groups]).items():
+                with contextlib.suppress(ValueError):
+                    self.stored_at.setdefault(normal_dn(its_dn), []).append(key)
+        return next((key for key in self.stored_at.get(normal_dn(dn_text(dn)), ()) if key in among), "")
+
+    def _name_users(self) -> dict[bytes, Outcome]:
+        """Take into scope whose own keys did not tell who they are; return the outcome by DN."""
+        nameless, self.nameless_users = self.nameless_users, []
+        outcomes = {found[0]: self._name_user(*found) for found in nameless}
+        for dn, outcome in outcomes.items():
+            self._note_outside(outcome, normal_dn(dn_text(dn)))
+        return outcomes
+
+    def _name_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
+        attribute = self.preset.user_key
+        if self._is_excluded_entry(dn, entry, attribute):
+            return _OUT_OF_SCOPE
+        own = self.read_user_key(entry[self.user_key])
+        if own and own not in self.shared:  # which a user group had in the last run
+            groups = self._groups_of_key(own)
+            if dn in groups:
+                self.not_stored.append((dn_text(dn), _BOTH % ("user group", "user")))
+                self.again.add(own)
+                return _A_GROUP
+            if not groups:
+                return self._add_user(dn, entry, raw, own)
+        why = (_ANOTHERS_KEY if own else _NO_KEY) % attribute
+        key = self._stored_at(dn, self.digests.users)
+        if not key or key in self.users:
+            return self._name(dn, entry, "", why, attribute)
+        self.named[dn] = key
+        return self._add_user(dn, entry, raw, key, why + _TAKEN_FOR)
+
+    def _groups_of_key(self, key: str) -> set[bytes]:
+        tests = _and(self.preset.group_filter, any_of(self.preset.group_key, [key]))
+        return {dn for dn, _entry, _raw in search(self.session, self.context, "sub", tests, (self.preset.group_key,))}
+
+    def _name_groups(self) -> dict[bytes, Outcome]:
+        """The same for user groups."""
+        nameless, self.nameless_groups = self.nameless_groups, []
+        outcomes = {found[0]: self._name_group(*found) for found in nameless}
+        for dn, outcome in outcomes.items():
+            self._note_outside(outcome, normal_dn(dn_text(dn)))
+        return outcomes
+
+    def _name_group(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
+        attribute = self.preset.group_key
+        if self._is_excluded_entry(dn, entry, attribute):
+            return _OUT_OF_SCOPE
+        own = self.read_group_key(entry[attribute.lower()])
+        if own in self.users and own not in self.shared:
+            if self._is_user_at(own, dn):
+                self.not_stored.append((dn_text(dn), _BOTH % ("user", "user group")))
+                self.again.add(own)
+                return own
+            if self._is_first():
+                raise SynchronizationError(
+                    "ldap_parameters.user_key, ldap_parameters.group_key: '%s' is the key of a user "
+                    "and of a group: name attributes that tell them apart" % own
+                )
+        why = (_ANOTHERS_KEY if own else _NO_KEY) % attribute
+        key = self._stored_at(dn, self.digests.user_groups)
+        if not key or key in self.groups:
+            return self._name(dn, entry, "", why, attribute)
+        self.named[dn] = key
+        return self._add_group(dn, entry, raw, key, why + _TAKEN_FOR)
+
+    def _is_user_at(self, key: str, dn: bytes) -> bool:
+        body = self.users[key]
+        its_dn = body.dn if body is not None else self.digests.dns([key]).get(key, "")
+        return normal_dn(its_dn) == normal_dn(dn_text(dn))
+
+    def _is_excluded_entry(self, dn: bytes, entry: Entry, attribute: str) -> bool:
+        keys = keys_of(entry, attribute)
+        return self._is_left_out(normal_dn(dn_text(dn))) or not self.excluded_keys.isdisjoint(keys)
+
+    def _add_found_user(self, found: Found) -> Outcome:
+        """The same as `_add_user`, where another search may begin."""
+        outcome = self._add_user(*found)
+        return self._name_users().get(found[0], outcome) if outcome is _NAMELESS else outcome
+
+    def _add_found_group(self, found: Found) -> Outcome:
+        outcome = self._add_group(*found)
+        return self._name_groups().get(found[0], outcome) if outcome is _NAMELESS else outcome
 
     # --- containers, and where an entry lies
 
@@ -744,7 +910,9 @@ class Reading:
         for raw_dn, entry, _raw in found:
             dn = dn_text(raw_dn)
             normal = normal_dn(dn)
-            key = self._key(None, self.preset.container_key, entry, dn)
+            key = self._key_of_container(raw_dn, entry)
+            if not key:
+                continue
             if dns.setdefault(key, normal) != normal:  # so that none can come to lie in itself
                 raise ReadError(
                     "server: the read is not complete, since '%s' and '%s' came with one %s: run again, "
@@ -756,10 +924,20 @@ class Reading:
         for normal, (dn, entry) in sorted(entries.items()):
             self._add_container(normal, dn, entry)
 
+    def _key_of_container(self, dn: bytes, entry: Entry) -> str:
+        """Return its key, or that of the container that was there in the last run; empty if it has none."""
+        attribute = self.preset.container_key
+        key = self._key(None, attribute, entry, dn_text(dn))
+        if not key:
+            key = self._stored_at(dn, self.digests.user_groups)
+            self._name(dn, entry, key, _NO_KEY % attribute, attribute)
+        return key
+
     def _add_container(self, normal: str, dn: str, entry: Entry) -> None:
         key = self.nodes[normal]
         fields, problems = self.read_group_fields(entry, dn)
-        self.not_stored += [(dn, problem) for problem in problems]
+        self.not_stored += [(dn, problem) for problem in problems.values()]
+        self._leave(key, *map(_field, problems))
         name: str | None = rdn_value(dn)
         problem = name_problem(name or "", "name")
         if problem:
@@ -771,7 +949,7 @@ class Reading:
             dn=dn,
             name=name,
             parent=self._home(_parent(normal)),
-            created=self._created(entry, dn),
+            created=self._created(entry),
             type="organizational_unit" if unit else "container",
             container=rdn_value(dn_parent(dn)),
             attributes=EncodedAttributes.of(fields),
@@ -800,8 +978,12 @@ class Reading:
 
     def _place(self, parent: bytes) -> tuple[str | None, bool]:
         """Return (home, excluded) of the entries directly below a DN as read."""
-        normal = normal_dn(dn_text(parent))
-        place = self.places[parent] = (self._home(normal), self._is_left_out(normal))
+        try:
+            normal = normal_dn(dn_text(parent))
+            place = self._home(normal), self._is_left_out(normal)
+        except ValueError:  # then what lies there has no DN either: see `_add_user`
+            place = None, False
+        self.places[parent] = place
         return place
 
     # --- users
@@ -812,6 +994,7 @@ class Reading:
                 for raw in self._changed(part) if self.as_stored else part:
                     self._add_user(*decode_entry(raw, self.session.names))
         self._settle_values()
+        self._name_users()
         self._note_concerned()
         if _AMBIGUOUS in self.by_name.values():
             self.by_value = {
@@ -910,14 +1093,21 @@ class Reading:
                 for key in keys:
                     self.by_name[name] = key
 
-    def _add_user(self, dn: bytes, entry: Entry, raw: bytes) -> Outcome:
-        """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean."""
-        values = entry.get(self.user_key)
-        if values is None or len(values) != 1:
-            raise self._no_key("user_key", self.preset.user_key, dn_text(dn))
-        key = self.key_text(values[0])
-        if key[:1] in _NO_KEY_BEGINS_WITH:
-            raise self._no_key("user_key", self.preset.user_key, dn_text(dn))
+    def _add_user(self, dn: bytes, entry: Entry, raw: bytes, key: str = "", about_key: str = "") -> Outcome:
+        """Take a user into scope and return its key; or return why not. Runs once per user: keep it lean.
+
+        ``key`` says whose entry it is, where its own key does not tell.
+        """
+        if not is_dn(dn):
+            return self._name(dn, entry, "", _NO_DN, self.preset.user_key)
+        if not key:
+            values = entry.get(self.user_key)
+            if not values:
+                raise self._no_key("user_key", self.preset.user_key, dn_text(dn))
+            key = self.read_user_key(values)
+            if not key or key in self.shared or key in self.digests.user_groups and key not in self.digests.users:
+                self.nameless_users.append((dn, entry, raw))
+                return _NAMELESS
         home = None
         if self.need_places:
             parent = fast_parent(dn)
@@ -927,13 +1117,7 @@ class Reading:
         for name, attribute in self.always_there:
             if name not in entry:
                 self.stateless[key] = attribute
-        try:
-            enabled = user_enabled(self.preset, entry, self.now)
-        except ValueError as error:
-            raise ReadError(
-                "server: the read is not complete, since nothing tells whether '%s' is enabled (%s): "
-                "correct the entry there" % (dn_text(dn), error)
-            ) from None
+        enabled, malformed = user_state(self.preset, entry, self.now)
         users = self.users
         beside = self.hashed_with + home.encode("utf-8") if home else self.hashed_with
         digest = hashlib.sha256(raw + beside).digest()[:_HASH] + self._mark(entry, raw, enabled)
@@ -945,7 +1129,7 @@ class Reading:
         if stored == digest or stored is None and key not in self.otherwise and self._is_said_already(key, enabled):
             users[key] = None
         else:
-            users[key] = self._user(key, dn_text(dn), entry, home, enabled, digest)
+            users[key] = self._user(key, dn_text(dn), entry, home, enabled, digest, malformed, about_key)
         self._list_user(key, dn, entry, home)
         return key
 
@@ -962,7 +1146,7 @@ class Reading:
         its_dn, its_names, *_state = self.digests.others.get(key, ("", ""))
         if self.members_by == "dn":
             return its_dn != dn_text(dn)
-        return self.members_by == "name" and not set(map(_folded, entry.get(self.listed_name, ()))).issubset(
+        return self.members_by == "name" and not set(map(_folded_text, entry.get(self.listed_name, ()))).issubset(
             map(name_key, its_names.split(KNOWN_AS))
         )
 
@@ -971,7 +1155,7 @@ class Reading:
         if self.members_by == "dn":
             self.by_value[dn] = key
         elif self.members_by == "key":
-            self.by_value[entry[self.user_key][0]] = key
+            self.by_value[self._key_as_listed(key, entry)] = key
         elif self.members_by:
             self._add_names(key, entry)
         for rule, attribute in self.primary_of_user:
@@ -984,6 +1168,14 @@ class Reading:
                 self.user_side.setdefault(value, []).append(key)
         if home:
             self.at_home.setdefault(home, []).append(key)
+
+    def _key_as_listed(self, key: str, entry: Entry) -> bytes:
+        """Return a user's stable key as lists have it; as it came, unless the entry has another one than the user."""
+        values = entry[self.user_key]
+        if self.named and self.read_user_key(values) != key or key in self.shared:
+            value = key_value(self.preset.user_key, key)
+            return value if isinstance(value, bytes) else value.encode("utf-8")
+        return values[0]
 
     def _add_names(self, key: str, entry: Entry) -> None:
         for value in entry.get(self.listed_name) or ():
@@ -1000,19 +1192,31 @@ class Reading:
     def _known_as(self, entry: Entry) -> str:
         if self.members_by != "name":
             return ""
-        return KNOWN_AS.join(sorted(map(_folded, entry.get(self.listed_name, ()))))
+        return KNOWN_AS.join(sorted(map(_folded_text, entry.get(self.listed_name, ()))))
 
-    def _user(self, key: str, dn: str, entry: Entry, home: str | None, enabled: bool, digest: bytes) -> User:
+    def _user(
+        self,
+        key: str,
+        dn: str,
+        entry: Entry,
+        home: str | None,
+        enabled: bool,
+        digest: bytes,
+        malformed: Sequence[str],
+        about_key: str,
+    ) -> User:
         """Runs once per user in a first run: keep it lean."""
         name, problem = self.read_user_name(entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
         sid, about_sid = self._sid(key, entry)
-        problems = problems + about_sid
         expires = state_expires(self.preset, entry, self.now) if digest[_HASH:] == _ENABLED_NOW else None
+        self._leave(key, *map(_field, problems), *(["enabled"] if malformed else []))
+        about_state = ["its %s is malformed: whether it is enabled stays as it is" % each for each in malformed]
         if key in self.stateless:
-            problems = [*problems, "its %s cannot be read, so nothing enables it" % self.stateless[key]]
-        if (problem or problems) and key not in self.otherwise:  # else it is not this synchronization that stores it
-            self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
+            about_state.append("its %s cannot be read, so nothing enables it" % self.stateless[key])
+        said = [*filter(None, (about_key, problem)), *problems.values(), *about_sid, *about_state]
+        if said and key not in self.otherwise:  # else it is not this synchronization that stores it
+            self.not_stored += [(dn, text) for text in said]
             self.again.add(key)
             digest = b""  # reported in every run
         return User(
@@ -1021,7 +1225,7 @@ class Reading:
             name,
             home,
             enabled,
-            self._created(entry, dn),
+            self._created(entry),
             sid,
             EncodedAttributes.of(fields),
             digest,
@@ -1030,22 +1234,28 @@ class Reading:
             self._unit_dn(dn),
         )
 
-    def _created(self, entry: Entry, dn: str) -> int:
+    def _leave(self, key: str, *names: str) -> None:
+        """Note what of a record stays as it is stored, since the directory's value is malformed."""
+        if names:
+            self.unclear[key] = self.unclear.get(key, frozenset()).union(names)
+
+    def _created(self, entry: Entry) -> int:
+        """Return when the entry was made, 0 where nothing tells: it only orders who came with one name."""
         values = entry.get(self.created)
         try:
             return generalized_time_seconds(values[0]) if values else 0
-        except ValueError as error:
-            raise ReadError(
-                "server: the read is not complete, since the %s of '%s' is no time (%s): correct the entry "
-                "there" % (self.preset.created, dn, error)
-            ) from None
+        except ValueError:
+            return 0
 
     def _key(self, parameter: str | None, attribute: str, entry: Entry, dn: str) -> str:
-        values = entry.get(attribute.lower(), ())
-        key = value_text(attribute, values[0]) if len(values) == 1 else ""
-        if key[:1] in _NO_KEY_BEGINS_WITH or key.startswith("path:"):
+        """Return the stable key of an entry; empty if it has values of which none can be that.
+
+        One without any may have one that is hidden: then the read is not complete.
+        """
+        values = entry.get(attribute.lower())
+        if not values:
             raise self._no_key(parameter, attribute, dn)
-        return key
+        return key_reader(attribute)(values)
 
     def _no_key(self, parameter: str | None, attribute: str, dn: str) -> ReadError:
         """`parameter` is the one of ldap_parameters that names the attribute, None where none does."""
@@ -1058,18 +1268,29 @@ class Reading:
         )
 
     def _check_unique(self, parameter: str, attribute: str, filter: str, keys: set[str]) -> None:
-        """An entry that moves while it is read comes twice; two entries with one key are no key at all."""
+        """An entry that moves while it is read comes twice; two entries with one key are no key at all.
+
+        In a first run the option is wrong. Later, one of them has taken the other one's key.
+        """
+        read_key, shared = key_reader(attribute), set()
         for batch in batches(sorted(keys)):
             dns: dict[str, bytes] = {}
-            for dn, entry, _raw in search(
-                self.session, self.context, "sub", _and(filter, any_of(attribute, batch)), (attribute,)
-            ):
-                key = value_text(attribute, entry[attribute.lower()][0])
-                if dns.setdefault(key, dn) != dn:
-                    raise ReadError(
-                        "ldap_parameters.%s: '%s' and '%s' have one %s, so it is no stable key: name "
-                        "another attribute" % (parameter, dn_text(dns[key]), dn_text(dn), attribute)
-                    )
+            found = search(self.session, self.context, "sub", _and(filter, any_of(attribute, batch)), (attribute,))
+            for dn, entry, _raw in list(found):
+                key = read_key(entry.get(attribute.lower(), []))
+                if key and dns.setdefault(key, dn) != dn:
+                    if self._is_first():
+                        raise ReadError(
+                            "ldap_parameters.%s: '%s' and '%s' have one %s, so it is no stable key: name "
+                            "another attribute" % (parameter, dn_text(dns[key]), dn_text(dn), attribute)
+                        )
+                    shared.add(key)
+        if shared - self.shared:
+            raise _SharedKeys(frozenset(shared))
+
+    def _is_first(self) -> bool:
+        """Return whether nothing is stored, so that there is nobody who might leave."""
+        return not self.digests.users and not self.digests.user_groups
 
     def _check_required(self) -> None:
         """Refuse a read that did not see an entry that must be there. Of a container that is no node, being there will
@@ -1118,12 +1339,22 @@ class Reading:
         for dn in self.selected_groups:
             for found in list(search(self.session, dn, "base", self.preset.group_filter, self.group_attributes)):
                 self._note_outside(self._add_group(*found), normal_dn(dn))
+        self._name_groups()
         self._read_ranges()
 
-    def _add_group(self, raw_dn: bytes, entry: Entry, raw: bytes) -> Outcome:
-        """Take a group into scope and return its key; or return why not. ``entry`` may be without its members."""
+    def _add_group(self, raw_dn: bytes, entry: Entry, raw: bytes, key: str = "", about_key: str = "") -> Outcome:
+        """Take a group into scope and return its key; or return why not. ``entry`` may be without its members.
+
+        ``key`` says whose entry it is, where its own key does not tell.
+        """
+        if not is_dn(raw_dn):
+            return self._name(raw_dn, entry, "", _NO_DN, self.preset.group_key)
         preset, dn = self.preset, dn_text(raw_dn)
-        key = self._key("group_key", preset.group_key, entry, dn)
+        if not key:
+            key = self._key("group_key", preset.group_key, entry, dn)
+            if not key or key in self.shared or key in self.users:
+                self.nameless_groups.append((raw_dn, entry, raw))
+                return _NAMELESS
         home = None
         if self.need_places:
             parent = fast_parent(raw_dn)
@@ -1143,14 +1374,16 @@ class Reading:
         name, problem = self.read_group_name(entry, dn)
         fields, problems = self.read_group_fields(entry, dn)
         if self.groups_are_groups:
-            self.not_stored += [(dn, text) for text in ([problem] if problem else []) + problems]
-            self.again.update([key] if problem or problems else ())
+            said = [*filter(None, (about_key, problem)), *problems.values()]
+            self.not_stored += [(dn, text) for text in said]
+            self.again.update([key] if said else ())
+            self._leave(key, *map(_field, problems))
         record = UserGroup(
             key=key,
             dn=dn,
             name=name,
             parent=home if self.containers_are_groups else None,
-            created=self._created(entry, dn),
+            created=self._created(entry),
             type=self._type(entry),
             container=rdn_value(dn_parent(dn)),
             attributes=EncodedAttributes.of(fields),
@@ -1161,6 +1394,10 @@ class Reading:
             unit_dn=self._unit_dn_of_group(key, dn),
         )
         primary = [self._primary_value(attribute, entry) for _of_user, attribute in preset.primary_group]
+        if self.ad and entry.get("objectsid") and _sid_of_bytes(entry["objectsid"][0]) is None:
+            self.not_stored.append((dn, "its objectSid is malformed: nobody who has it as primary group is removed"))
+            self.again.add(key)
+            self._leave(key, "members")
         group = self.groups[key] = _Group(record, primary, hashlib.sha256(raw).digest()[:_HASH])
         # The same list and the same users: it leads to whom it led when the digest was made. Most groups, in most runs.
         # But users outside the selected containers, whose primary group it is, come into scope only later.
@@ -1194,8 +1431,11 @@ class Reading:
 
     def _type(self, entry: Entry) -> str:
         if self.ad:
-            kind = entry.get("grouptype")
-            return "security" if not kind or int(kind[0]) & 0x80000000 else "distribution"
+            try:
+                kind = integer((entry.get("grouptype") or [b"-1"])[0])
+            except ValueError:
+                return "group"  # it is only for the suffix of one that loses its name
+            return "security" if kind & 0x80000000 else "distribution"
         classes = {value.lower() for value in entry.get("objectclass", ())}
         return next((name for name in self.preset.group_classes if name.lower().encode("ascii") in classes), "group")
 
@@ -1205,7 +1445,7 @@ class Reading:
         if not values:
             return None
         if group_attribute == "objectSid":
-            domain, dummy, number = sid_text(values[0]).rpartition("-")
+            domain, dummy, number = (_sid_of_bytes(values[0]) or "").rpartition("-")
             return number.encode("ascii") if domain == self.directory.identity else None
         return values[0]
 
@@ -1269,6 +1509,10 @@ class Reading:
 
     def _token(self, value: bytes) -> Outcome:
         """Return the form in which two spellings of a value are equal; or why it can lead to no one."""
+        if not value:
+            return _EMPTY
+        if len(value) > LONGEST_ASKED_FOR:
+            return _TOO_LONG
         try:
             if self.members_by == "name":
                 return _folded(value)
@@ -1278,7 +1522,7 @@ class Reading:
         except ValueError:
             return _Miss(None, "is no %s" % {"dn": "DN"}.get(self.members_by, self.members_by))
         if not normal:
-            return _Miss(None, "is empty")
+            return _EMPTY
         if not dn_is_within(normal, self.context_normal) or any(
             dn_is_within(normal, context) for context in self._contexts_below()
         ):
@@ -1348,7 +1592,9 @@ class Reading:
                 elif entries:
                     known = self._known(keys[0], self.users, entries[0], token)
                     self.twice.update([known] if known else ())
-                    found[token] = known or self._note_outside(self._add_user(*entries[0]), token)
+                    outcome = known or self._add_found_user(entries[0])
+                    if outcome is not _A_GROUP:
+                        found[token] = outcome if known else self._note_outside(outcome, token)
                 else:
                     found[token] = _OUT_OF_SCOPE
         return found
@@ -1366,7 +1612,7 @@ class Reading:
             for token, entries in matches.items():
                 known = self._known(keys[0], self.groups, entries[0], token)
                 self.groups_twice.update([known] if known else ())
-                found[token] = known or self._note_outside(self._add_group(*entries[0]), token)
+                found[token] = known or self._note_outside(self._add_found_group(entries[0]), token)
         return found
 
     def _note_outside(self, outcome: Outcome, normal: str) -> Outcome:
@@ -1396,6 +1642,8 @@ class Reading:
 
     def _other(self, entry_found: tuple[bytes, Entry, bytes], token: str) -> Outcome:
         dn, entry, _raw = entry_found
+        if dn in self.named:
+            return _NAMELESS
         known = self._known(self.preset.user_key, self.users, entry_found, token) or self._known(
             self.preset.group_key, self.groups, entry_found, token
         )
@@ -1414,7 +1662,7 @@ class Reading:
 
     def _known(self, attribute: str, seen: dict[str, Any], found: tuple[bytes, Entry, bytes], token: str) -> str:
         """Return the key of whom a value leads to who was read before, or an empty string."""
-        key = _known(attribute, seen, found[1]) or ""
+        key = self._known_by_key(attribute, seen, found[1])
         if self.members_by == "dn":
             read = self.by_value.get(found[0]) or self.by_token.get(normal_dn(dn_text(found[0])))
         else:
@@ -1422,6 +1670,11 @@ class Reading:
         if key and read != key:
             self._moved(found[0], token)
         return key
+
+    def _known_by_key(self, attribute: str, seen: Container[str], entry: Entry) -> str:
+        """Return the entry's key if it is among those seen and only this entry has it; else an empty text."""
+        key = key_reader(attribute)(entry.get(attribute.lower(), []))
+        return key if key in seen and key not in self.shared else ""
 
     def _moved(self, _dn: bytes, token: str) -> None:
         """Note a value that leads to somebody who was read elsewhere, or by another name, and moved since."""
@@ -1440,7 +1693,7 @@ class Reading:
                 elif self.members_by == "name":
                     forms = [_folded(value) for value in found[1].get(name, ())]
                 else:
-                    forms = [value_text(key, value) for key in keys for value in found[1].get(key.lower(), ())]
+                    forms = keys_of(found[1], *keys)
                 for form in forms:
                     if form in pending:
                         matches.setdefault(form, []).append(found)
@@ -1467,6 +1720,7 @@ class Reading:
 
     def _add_outside(self, attribute: str, values: list[bytes], wanted) -> None:
         """Bring in the users outside the selected containers whose attribute has one of the values."""
+        values = [value for value in values if value and len(value) <= LONGEST_ASKED_FOR]
         if not values or not self.add_outside or self.whole:
             return
         for batch in batches(values):
@@ -1474,8 +1728,9 @@ class Reading:
             for found in search(
                 self.session, self.subtree, "sub", _and(self.preset.user_filter, tests), self.user_attributes
             ):
-                if not _known(self.preset.user_key, self.users, found[1]) and wanted(found[1]):
+                if not self._known_by_key(self.preset.user_key, self.users, found[1]) and wanted(found[1]):
                     self._note_outside(self._add_user(*found), normal_dn(dn_text(found[0])))
+        self._name_users()
 
     def _add_by_primary_group(self) -> None:
         for rule, (user_attribute, dummy) in enumerate(self.preset.primary_group):
@@ -1501,11 +1756,15 @@ class Reading:
         missing: dict[str, dict[str, list[str]]] = {}
         for value, keys in self.user_side.items():
             try:
-                normal = normal_dn(dn_text(value))
+                normal = normal_dn(dn_text(value)) if len(value) <= LONGEST_ASKED_FOR else ""
             except ValueError:
-                continue
+                normal = ""
             key = self.by_token.get(normal)
-            if isinstance(key, str):
+            if not normal:
+                self.not_stored.append(
+                    (attribute, "the value %.60r is no DN; users that have it: %d" % (value, len(keys)))
+                )
+            elif isinstance(key, str):
                 self._list_users(key, keys)
             elif dn_is_within(normal, self.context_normal):
                 missing.setdefault(normal, {})[dn_text(value)] = keys
@@ -1652,6 +1911,29 @@ class Reading:
 
     # --- who did not come: see `lost`
 
+    def _lost(self, user_groups: dict[str, UserGroup]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the lost users and the lost user groups.
+
+        Whose entry it may be whose key does not tell is not lost: all of the record stays as it is stored. If that is a
+        group, others may be in scope by it alone.
+        """
+        for dn, entry in self.session.nameless.items():
+            keys = self.preset.user_key, self.preset.group_key, self.preset.container_key
+            self._name(dn, entry, "", _NO_DN, *keys)
+        users = {key for key in self.digests.users if key in self.as_they_are and key not in self.users}
+        groups = {key for key in self.digests.user_groups if key in self.as_they_are and key not in user_groups}
+        self.users.update(dict.fromkeys(users))
+        self.unclear.update(dict.fromkeys(users | groups, frozenset(["all"])))
+        lost_users = self._lost_users(self.digests.users)
+        lost_groups = self._lost_user_groups(self.digests.user_groups.keys() - groups, user_groups)
+        if groups:
+            by_them = {key for key, reason in {**lost_users, **lost_groups}.items() if reason == OUT_OF_SCOPE}
+            self.users.update(dict.fromkeys(by_them & lost_users.keys()))
+            self.unclear.update(dict.fromkeys(by_them, frozenset(["all"])))
+            lost_users = {key: reason for key, reason in lost_users.items() if key not in by_them}
+            lost_groups = {key: reason for key, reason in lost_groups.items() if key not in by_them}
+        return lost_users, lost_groups
+
     def _lost_users(self, stored: Iterable[str]) -> dict[str, str]:
         kinds = [(self.preset.user_key, self.preset.user_filter)]
         return lost.look_up(self, stored, self.users, kinds, self._user_is_selected)
@@ -1758,15 +2040,6 @@ def _escaped(value: bytes) -> str:
         return escape_filter(value)
 
 
-def _known(attribute: str, known: dict[str, Any], entry: Entry) -> str | None:
-    """Return the entry's key if it is among the known ones."""
-    for value in entry.get(attribute.lower(), ()):
-        key = value_text(attribute, value)
-        if key in known:
-            return key
-    return None
-
-
 def _rdn_test(dn: str) -> str:
     tests = ["(%s=%s)" % (kind, escape_filter(value)) for kind, value in parse_dn(dn)[0]]
     return tests[0] if len(tests) == 1 else _and(*tests)
@@ -1781,6 +2054,20 @@ def _folded(value: bytes) -> str:
     if value.isascii():
         return value.decode("ascii").lower()
     return name_key(value.decode("utf-8", "surrogateescape"))
+
+
+def _shown_dn(dn: bytes) -> str:
+    return dn.decode("utf-8", "backslashreplace")
+
+
+def _folded_text(value: bytes) -> str:
+    """Return the same as a text that can be stored, whatever the value is; as `Reading._text` has those of lists."""
+    return _folded(value).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _field(field: str) -> str:
+    """Return what `Snapshot.unclear` calls a field."""
+    return "attributes." + field
 
 
 def _sid_of_bytes(value: bytes) -> str | None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from .._errors import quoted
-from .values import dn_is_within, normal_dn
+from .values import dn_is_within, is_dn, normal_dn
 from .wire import (
     PAGED_RESULTS,
     Channel,
@@ -39,13 +39,22 @@ _NO_END = "server: the read does not come to an end, after %d %s: run again, or 
 
 MANAGE_DSA_IT = "2.16.840.1.113730.3.4.2"  # RFC 3296, 3: show the entries that stand for other servers
 
-_BATCH = 200  # tests in one OR filter: small beside the 256,000 bytes that Samba takes for a request
+# Tests in one OR filter, and the bytes of their values before they are escaped, which may make three of one: small
+# beside the 256,000 bytes that Samba takes for a request.
+_BATCH = 200
+LONGEST_ASKED_FOR = 50_000
 
 
 def batches(items: Sequence) -> Iterator[Sequence]:
-    """Items in lists of as many as one filter may ask for."""
-    for at in range(0, len(items), _BATCH):
-        yield items[at : at + _BATCH]
+    """Items, bytes or texts, in lists of as many as one filter may ask for."""
+    at = 0
+    while at < len(items):
+        end, room = at, LONGEST_ASKED_FOR
+        while end < len(items) and end - at < _BATCH and (end == at or len(items[end]) <= room):
+            room -= len(items[end])
+            end += 1
+        yield items[at:end]
+        at = end
 
 
 class NoSuchEntry(ReadError):
@@ -67,6 +76,7 @@ class Session(Protocol):
     asked: set[str]  # in lower case
     root_dse: dict[str, list[bytes]]
     types: list[set[str]] | None  # see `attribute_types`; None: not asked for yet
+    nameless: dict[bytes, dict[str, list[bytes]]]  # DN that is none, as sent -> the entry that came with it
 
 
 def search(
@@ -82,7 +92,9 @@ def search(
     """The entries of a search: (DN, values by lower-case attribute name, encoded entry).
 
     :param scope: 'base', 'one' or 'sub'. A search with scope 'base' is not paged.
-    :param missing_ok: a base that does not exist on this server gives nothing instead of an error.
+    An entry whose DN is none is left out: see `session.nameless`.
+
+    :param missing_ok: a base that does not exist on this server, or is no DN to it, gives nothing instead of an error.
     :param page_size: entries a page, if not the session's: fewer for entries with many values.
     :param controls: further controls of the request, encoded.
     :raises ReadError: unless the read is complete. References to other servers are never followed; they are
@@ -93,8 +105,18 @@ def search(
     (ITS#7698), and the next page is already on its way. Starting another one raises RuntimeError.
     """
     parts = encoded_entries(session, base, scope, filter, attributes, missing_ok, page_size, controls)
+    return _with_names(session, parts)
+
+
+def _with_names(session: Session, parts: Iterator[list[bytes]]) -> Iterator[Entry]:
     names = session.names
-    return (decode_entry(raw, names) for part in parts for raw in part)
+    for part in parts:
+        for raw in part:
+            found = decode_entry(raw, names)
+            if is_dn(found[0]):
+                yield found
+            else:
+                session.nameless[found[0]] = found[1]
 
 
 def encoded_entries(
@@ -132,6 +154,10 @@ def finds_any(session: Session, base: str, scope: str, filter: str, controls: tu
 def _check_free(session: Session) -> None:
     if session.unusable:
         raise RuntimeError("this connection cannot search: %s" % session.unusable)
+
+
+# It lies on another server; there is no such entry; it is no DN to this server, so nothing can be there.
+_NOT_THERE = (10, 32, 34)
 
 
 def _pages(
@@ -176,7 +202,7 @@ def _pages(
             message_id = channel.ask(operation, *_controls(paged, size, next_cookie), *others)
         else:
             session.unusable = ""
-            if result.code in (10, 32) and missing_ok and not cookie:  # 10: it lies on another server
+            if result.code in _NOT_THERE and missing_ok and not cookie:
                 _note_references(session, result.referrals)
                 if result.code == 10:  # matchedDN is the entry that stands for that server (RFC 4511, 4.1.9)
                     session.referred[_above(result.matched_dn, base)] = _shown(result.referrals) or "no URL"

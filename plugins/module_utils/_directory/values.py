@@ -78,6 +78,16 @@ def sid_bytes(text: str) -> bytes:
     return bytes((1, len(subs))) + authority.to_bytes(6, "big") + b"".join(part.to_bytes(4, "little") for part in subs)
 
 
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+def integer(raw: bytes) -> int:
+    """An INTEGER (RFC 4517, 3.3.16) of at most 20 digits: more would be a time, a flag or a number of nothing."""
+    if not re.fullmatch(rb"-?[0-9]{1,20}", raw):
+        raise ValueError("%s is not such a number" % _shown(raw))
+    return int(raw)
+
+
 # --- times ----------------------------------------------------------------------------------------------------------
 
 _FILETIME_AT_1970 = 116444736000000000
@@ -89,9 +99,10 @@ def filetime_seconds(raw: bytes) -> int | None:
 
     None is "never": accountExpires uses 0 and 0x7FFFFFFFFFFFFFFF alike (MS-ADA1 2.1).
     """
-    if not re.fullmatch(rb"-?[0-9]{1,20}", raw):
-        raise ValueError("%s is not a FILETIME" % _shown(raw))
-    steps = int(raw)
+    try:
+        steps = integer(raw)
+    except ValueError:
+        raise ValueError("%s is not a FILETIME" % _shown(raw)) from None
     return None if steps == 0 or steps >= _FILETIME_NEVER else (steps - _FILETIME_AT_1970) // 10000000
 
 
@@ -282,6 +293,7 @@ def _why_not_here(text: str, at: int) -> str:
 # What needs no unescaping and no folding of spaces: the normal form is then the folded text.
 _PLAIN_VALUE = r'[^\s\\,+";<>#\0]+(?: [^\s\\,+";<>#\0]+)*'
 _PLAIN_DN = re.compile(r"{0}={1}(?:,{0}={1})*".format(_SHORT_NAME, _PLAIN_VALUE))
+_PLAIN_DN_BYTES = re.compile(rb"[A-Za-z]+=[A-Za-z0-9 ._-]+(?:,[A-Za-z]+=[A-Za-z0-9 ._-]+)*")
 _ESCAPED_IN_NORMAL_FORM = {ord(char): "\\%02x" % ord(char) for char in '\0",+;<>\\'}
 
 
@@ -364,6 +376,17 @@ def dn_text(raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError("the directory sent a distinguished name that is not UTF-8: %s" % _shown(raw)) from None
+
+
+def is_dn(raw: bytes) -> bool:
+    """Whether this, which a server sent as a distinguished name, is one."""
+    if _PLAIN_DN_BYTES.fullmatch(raw):
+        return True
+    try:
+        normal_dn(dn_text(raw))
+    except ValueError:
+        return False
+    return True
 
 
 # --- LDAP URLs ------------------------------------------------------------------------------------------------------

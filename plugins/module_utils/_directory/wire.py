@@ -495,12 +495,14 @@ def find_values(raw: bytes, header: bytes) -> list[bytes] | None:
 
 
 def _learn_name(name: bytes, header: bytes, names: dict[bytes, str]) -> str:
-    if len(names) >= MOST_NAMES:
-        raise ProtocolError("server: it sent attributes by more than %d names: %s" % (MOST_NAMES, _TRY))
     try:
-        key = names[header] = name.decode("ascii").lower()
+        key = name.decode("ascii").lower()
     except UnicodeDecodeError:
         raise ProtocolError("server: it sent an attribute name that is not ASCII") from None
+    if len(names) < MOST_NAMES:
+        names[header] = key
+    elif ";" not in key:  # options anybody may make up who writes his own entry, such as `mail;lang-x-1`
+        raise ProtocolError("server: it sent attributes by more than %d names: %s" % (MOST_NAMES, _TRY))
     return key
 
 

@@ -570,6 +570,17 @@ class Store:
             run, changed=bool(run["changed"]), counts=_from_json(run["counts"]), settings=_from_json(run["settings"])
         )
 
+    def last_times(self, synchronization: str) -> list[int]:
+        """Return when the last applied runs began, the newest first: a dozen at most, in seconds since 1970."""
+        return [
+            when
+            for (when,) in self._rows(
+                "SELECT r.time FROM synchronizations s JOIN runs r ON r.synchronization_id = s.id WHERE s.name = ?"
+                " ORDER BY r.id DESC LIMIT 12",
+                (synchronization,),
+            )
+        ]
+
     def left_by_last_run(self, synchronization: str) -> _model.LastRun:
         """Return what the last applied run leaves for the next one to judge by."""
         row = self._row(
@@ -1048,7 +1059,7 @@ class Store:
         target = self.make_user_groups(_model.split_path(plan.target), as_target=True)
         me, directory, old_target = self._bind(plan, run, target)
         tree = self._tree_before(me)
-        work = _Work(plan, run["time"], self._note_run(me, plan, run), me, directory, {}, {})
+        work = _Work(plan, run.get("since", run["time"]), self._note_run(me, plan, run), me, directory, {}, {})
         work.groups.update(_group_ids(plan, tree))
         if self._row("SELECT 1 FROM users LIMIT 1"):
             work.users.update(self._user_ids(_user_references(plan), directory, tree))
@@ -1070,8 +1081,10 @@ class Store:
             self._forget(work, target)
         elif old_target not in (None, target):
             self._remove_old_target(old_target, plan.collisions)
-        self._forget_old_runs(work, run["history_days"])
-        self._forget_kept_names(work, max(run["history_days"], run.get("name_reuse_days", 0)))
+        if not run.get("is_doubted"):
+            self._correct_times(work)
+            self._forget_old_runs(work, run["history_days"])
+            self._forget_kept_names(work, max(run["history_days"], run.get("name_reuse_days", 0)))
         self._trees.clear()
 
     def _bind(self, plan, run, target: int) -> tuple:
@@ -1524,6 +1537,15 @@ class Store:
                 if record != after.get(subject)
             ),
         )
+
+    def _correct_times(self, work: _Work) -> None:
+        """Set right what a clock that was ahead has written down: else a grace would last for years."""
+        for table, column in (("users", "extinct_since"), ("user_groups", "extinct_since"), ("kept_names", "since")):
+            extinct = " AND extinct IS NOT NULL" if column == "extinct_since" else ""
+            self._run(
+                "UPDATE {0} SET {1} = ?1 WHERE synchronization_id = ?2 AND {1} > ?1{2}".format(table, column, extinct),
+                (work.time, work.me),
+            )
 
     def _forget_old_runs(self, work: _Work, days: int) -> None:
         """Remove the runs that are older, and with them what they changed; and of those that changed nothing, all but
