@@ -276,3 +276,45 @@ def browsed(server, dn):
         _settings.browse_settings_from({**options, "distinguished_name": dn}, pytest.fail), pytest.fail
     )
     return [(each["dn"], each["type"]) for each in found["entries"]]
+
+
+# --- values that no one can have -------------------------------------------------------------------------------------
+
+
+class AnotherLDAP(Domain):
+    """A directory that is no Active Directory, with ann and bob in cn=staff."""
+
+    def once(self, check_mode=False, **more):
+        given = {"login": "cn=admin,dc=example", "use_ldap": True, "ldap_parameters": {"preset": "openldap"}}
+        return super().once(check_mode, **{"distinguished_name": [], **given, **more})
+
+
+@pytest.fixture
+def another(tmp_path):
+    ldap = tree.OpenLDAP()
+    people = ldap.unit("people")
+    staff = ldap.group("staff", people, ldap.user("ann", people), ldap.user("bob", people))
+    with MisbehavingDirectory(ldap, logins={"cn=admin,dc=example": PASSWORD}) as server:
+        server.modify = None
+        lab = AnotherLDAP(server, tmp_path / "users.db")
+        lab.ldap, lab.people, lab.staff = ldap, people, staff
+        yield lab
+
+
+def test_a_dn_in_a_list_that_its_own_server_takes_for_none(another):
+    """Finding 10: OpenLDAP's overlay refint has written a DN without a name, and answers invalidDNSyntax to it."""
+    another.run()
+    bad = "uid=ann,ou=,ou=new," + tree.SUFFIX
+    another.ldap.set(another.staff, "member", bad, "uid=bob," + another.people)
+    another.server.fail(lambda request: "ou=,ou=new" in request.base, misbehaving.ends_with(34))
+    result = another.run()
+    assert [each["value"] for each in result["unresolved_members"]] == [bad]
+    assert ("staff", "bob") in another.members()
+
+
+@pytest.mark.parametrize("value", [b"2024-01-01T00:00:00+00:00", b"", b"yesterday"])
+def test_a_time_that_only_helps_ends_no_read(another, value):
+    """Finding 9: LLDAP's createTimestamp is no GeneralizedTime (RFC 4517, 3.3.13). It only orders collisions."""
+    another.ldap.set("uid=ann," + another.people, "createTimestamp", value)
+    result = another.run()
+    assert another.members() == [("staff", "ann"), ("staff", "bob")] and result["not_stored"] == []
