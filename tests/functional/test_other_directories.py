@@ -318,3 +318,49 @@ def test_a_time_that_only_helps_ends_no_read(another, value):
     another.ldap.set("uid=ann," + another.people, "createTimestamp", value)
     result = another.run()
     assert another.members() == [("staff", "ann"), ("staff", "bob")] and result["not_stored"] == []
+
+
+# --- two entries that we took for one --------------------------------------------------------------------------------
+
+
+def test_entries_whose_capitals_are_the_same(tmp_path):
+    """Finding 2: '\u0131' and 'i' have one capital. To OpenLDAP, and to us, they are two letters."""
+    dotless, dotted = "\u0131s\u0131", "isi"
+    outer = group("outer1", "cn=%s,%s" % (dotless, PEOPLE)) + group("outer2", "cn=%s,%s" % (dotted, PEOPLE))
+    inner = group(dotless, dn_of("ann")) + group(dotted, dn_of("bob"))
+    lists = group("ghosts", "uid=\u0131sik," + PEOPLE, dn_of("ann"))
+    units = unit("\u0131l\u0131") + unit("ili")
+    people = "".join(map(person, ("ann", "bob", "isik")))
+    people += person("cleo", below="ou=\u0131l\u0131," + BASE) + person("dan", below="ou=ili," + BASE)
+    with Slapd(ldif=ROOT + unit("people") + units + people + inner + outer + lists) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        result = lab.run()
+        assert lab.members() == [("ghosts", "ann"), (dotted, "bob"), (dotless, "ann")]
+        nested = lab.rows(
+            "SELECT o.name, i.name FROM nestings n JOIN user_groups o ON o.id = n.user_group_id"
+            " JOIN user_groups i ON i.id = n.nested_id ORDER BY 1"
+        )
+        assert nested == [("outer1", dotless), ("outer2", dotted)]
+        assert [each["value"] for each in result["unresolved_members"]] == ["uid=\u0131sik," + PEOPLE]
+        lab = Lab(server, tmp_path / "units.db")
+        lab.run(group_structure="organizational_units", exclude_distinguished_name="ou=ili," + BASE)
+        assert ("\u0131l\u0131", "cleo") in lab.members() and "dan" not in dict(map(reversed, lab.members()))
+
+
+@pytest.mark.parametrize("mode", ["full", "auto"])
+def test_a_listed_dn_that_only_the_server_takes_for_an_entry(tmp_path, mode):
+    """It is asked for: compatibility forms (RFC 4518, 2.3), and a final sigma."""
+    names = {"fi": "\ufb01", "o\u03b4o\u03c3": "\uff4f\u03b4o\u03c3", "k\u00f6 y": "k\u00f6\u00a0y"}
+    people = "".join(map(person, names)) + person("ann")
+    lists = group("staff", dn_of("ann"), *map(dn_of, names.values())) + group("\ufb01g", dn_of("ann"))
+    lists += group("outer", "cn=fig," + PEOPLE)
+    with Slapd(ldif=ROOT + unit("people") + people + lists, overlays=("syncprov",)) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        result = lab.run(read_mode=mode)
+        members = [("staff", name) for name in names]
+        assert sorted(lab.members()) == sorted([*members, ("staff", "ann"), ("\ufb01g", "ann")])
+        assert result["unresolved_members"] == []
+        assert lab.rows("SELECT count(*) FROM nestings") == [(1,)]
+        lab.modify(modified(dn_of("fi"), "replace", "title", "x") + deleted(dn_of("ann")))
+        lab.run(read_mode=mode, removal_limits={"users": "1", "memberships": "2", "user_groups": "1"})
+        assert sorted(lab.members()) == sorted(members)

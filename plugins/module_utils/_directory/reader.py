@@ -92,6 +92,8 @@ _MANY_CONCERNED = 5000  # users who are gone or others, beyond which it is faste
 _HASH = 16
 _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 
+_ASKED_FOR_EACH = 1000  # DNs that are asked for one by one, each time that values are resolved
+
 # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
 
@@ -252,6 +254,7 @@ class _Miss(NamedTuple):
 
 _UNKNOWN = _Miss(None, "does not exist or cannot be read")
 _AMBIGUOUS = _Miss(None, "is ambiguous: several users have this name")
+_SEVERAL = _Miss(None, "is ambiguous: several entries have DNs that differ in letters which are taken for one")
 _OTHER_DOMAIN = _Miss(None, "lies in another domain")
 _FOREIGN = _Miss(None, "is a user of another domain that is not in the store")
 _OUT_OF_SCOPE = _Miss("out_of_scope", "")
@@ -350,6 +353,7 @@ class Reading:
         self.nodes: dict[str, str] = {}  # normal DN -> key of the container
         self.by_token: dict[str, Outcome] = {}  # normal DN, folded name or key -> what it leads to
         self.outcomes: dict[bytes, Outcome] = {}  # value as listed -> what it leads to
+        self.found_others = False  # see `_ask_for_each`
         self.contexts_below: list[str] | None = None
         self.unresolved: list[tuple[str, Unresolved]] = []
         self.other_members: dict[str, int] = {}
@@ -1501,11 +1505,31 @@ class Reading:
                 for value in pending.pop(token):
                     self.outcomes[value] = outcome
                 self.by_token[token] = outcome
+        self._ask_for_each(pending)
         for token, several in pending.items():
             if token in self.former:
                 self.unrecorded.add(token)
             for value in several:
                 self.outcomes[value] = self.former.get(token, _UNKNOWN)
+
+    def _ask_for_each(self, pending: dict[str, list[bytes]]) -> None:
+        """Ask for each DN by itself where a search for several has found another one: nothing tells for which.
+
+        Example: the server finds `cn=fi` where it is asked for `cn=\ufb01`, which are one to it and two to us.
+        """
+        asked = sorted(pending)[:_ASKED_FOR_EACH] if self.found_others else []
+        self.found_others = False
+        for token in asked:
+            base = dn_text(_BIT_STRING.sub(b"", pending[token][0]))
+            for dn, _entry, _raw in list(
+                search(self.session, base, "base", "(objectClass=*)", ("1.1",), missing_ok=True)
+            ):
+                if normal_dn(dn_text(dn)) != token:
+                    if dn not in self.by_value:
+                        self._resolve({dn}.difference(self.outcomes))
+                    outcome = self.by_value.get(dn) or self.outcomes[dn]
+                    self.outcomes.update(dict.fromkeys(pending.pop(token), outcome))
+                    self.by_token[token] = outcome
 
     def _token(self, value: bytes) -> Outcome:
         """Return the form in which two spellings of a value are equal; or why it can lead to no one."""
@@ -1563,9 +1587,9 @@ class Reading:
             )
         return found
 
-    def _spelled_otherwise(self, tokens: set[str]) -> dict[str, str]:
+    def _spelled_otherwise(self, tokens: set[str]) -> dict[str, Outcome]:
         """Find users whose DN a member list spells in its own way: rarely needed, hence not prepared while reading."""
-        found: dict[str, str] = {}
+        found: dict[str, Outcome] = {}
         parents = {_parent(token) for token in tokens}
         wanted: dict[bytes, bool] = {}  # parent as read -> a user below it may be meant
         for dn, key in self.by_value.items() if tokens else ():
@@ -1575,7 +1599,7 @@ class Reading:
             if wanted[parent]:
                 normal = normal_dn(dn_text(dn))
                 if normal in tokens:
-                    found[normal] = key
+                    found[normal] = key if found.get(normal, key) == key else _SEVERAL
         return found
 
     def _find_users(self, pending: dict[str, list[bytes]]) -> dict[str, Outcome]:
@@ -1697,6 +1721,8 @@ class Reading:
                 for form in forms:
                     if form in pending:
                         matches.setdefault(form, []).append(found)
+                    elif self.members_by == "dn":
+                        self.found_others = True
             yield matches
 
     def _look_ups(self, pending: dict[str, list[bytes]], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:
