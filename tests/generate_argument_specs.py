@@ -70,6 +70,8 @@ def _described(argument: dict, documented: dict) -> dict:
         # A list or dict that is empty by default would say nothing.
         if argument.get(key) not in (None, [], {}):
             result[key] = argument[key]
+    if None in result.get("choices", ()):  # it may be null, which is no choice to those who read about it
+        result["choices"] = [*result["choices"], None]
     if argument.get("no_log"):
         result["no_log"] = True
     if "options" in argument:

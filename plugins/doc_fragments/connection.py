@@ -19,6 +19,8 @@ options:
       - Each is a host, a host and port (V(dc1.example.com:636)), an V(ldap://), V(ldaps://) or V(ldapi://) URL, or
         V(srv:example.com), which looks up the servers of that domain in DNS (SRV records), honours their priorities and
         weights, and needs the Python library dnspython.
+      - The Global Catalog of Active Directory (ports 3268 and 3269) is refused, and not used if V(srv:example.com)
+        leads to it. It has only a part of each entry, without when an account expires.
       - DNS answers can be forged. Of V(srv:example.com) a server is used if its name lies in that domain, such as
         V(dc1.example.com). Another one is used only if its certificate is valid for O(tls_server_name), otherwise a
         warning names it. If there is no other, the run ends.
@@ -124,6 +126,7 @@ options:
     description:
       - What users and groups look like in a directory that is no Active Directory. It goes with O(use_ldap=true).
       - O(ldap_parameters.preset) chooses a set of parameters. Each of the others overrides one of them.
+      - One that is null counts as left out, as in a default of several jobs.
     type: dict
     suboptions:
       preset:

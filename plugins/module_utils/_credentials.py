@@ -13,7 +13,8 @@ from ._errors import SynchronizationError
 
 _AD_FORMS = r"'DOMAIN\USERNAME' or 'USERNAME@FULL.DOMAIN', in capitals"
 _LONGEST_NETBIOS_NAME = 15
-_NOT_IN_NETBIOS_NAME = '\\/:*?"<>|'
+_NOT_IN_NETBIOS_NAME = '\\/:*?"<>|'  # Microsoft, "Naming conventions in Active Directory"
+_NOT_IN_SAM_ACCOUNT_NAME = '"/\\[]:;|=,+*?<>'  # Microsoft's schema, SAM-Account-Name
 
 # What the escapes of a YAML double-quoted text leave behind (YAML 1.2.2, 5.7), and the letter they swallowed.
 _SWALLOWED = {
@@ -175,6 +176,11 @@ def _check_down_level_name(login: str) -> None:
     for char in domain:
         if char in _NOT_IN_NETBIOS_NAME:
             raise LoginError("login: '%s' has a '%s' in its NetBIOS domain, which none has: correct it" % (login, char))
+    for char in user:
+        if char in _NOT_IN_SAM_ACCOUNT_NAME:
+            raise LoginError(
+                "login: '%s' has a '%s' in its username, which no sAMAccountName has: correct it" % (login, char)
+            )
 
 
 def _check_user_principal_name(login: str) -> None:

@@ -85,6 +85,8 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
     """Return a refusal for each limit that the plan exceeds."""
     groups = state.user_groups
     refusals = []
+    # What is counted and not owned before the run is added to that, so that 100 % lets everything through: who is
+    # extinct and returns, who is claimed in this run, and records made by hand.
 
     def judge(kind, count, of, what, about=None):
         allowed = most(limits.get(kind), of)
@@ -106,7 +108,7 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
     judge(
         "users",
         len(ending),
-        owned.users + sum(bool(change.before.extinct) for change in ending),  # so that 100 % lets everything through
+        owned.users + sum(not _is_written(change.reference, state) for change in ending),
         "remove, disable or overwrite %d of %d users",
     )
     judge("user_groups", len(_ending_groups(plan, state)), owned.user_groups, "remove or empty %d of %d user groups")
@@ -122,11 +124,14 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
             path = path_of(key, groups)
             judge("memberships", count, size, "end %%d of %%d memberships in '%s'" % _literal(path), path)
     losses: dict[tuple, int] = {}
+    values = dict(owned.values)
     for loss in _model.losses(plan):
         losses[loss.kind, loss.field] = losses.get((loss.kind, loss.field), 0) + 1
-    judge("attributes", sum(losses.values()), sum(owned.values.values()), "empty %d of %d values")
+        if not {"user": _is_written, "user_group": _is_there}[loss.kind](loss.reference, state):
+            values[loss.kind, loss.field] = values.get((loss.kind, loss.field), 0) + 1
+    judge("attributes", sum(losses.values()), sum(values.values()), "empty %d of %d values")
     for (kind, field), count in sorted(losses.items()):
-        of = max(owned.values.get((kind, field), 0), count)
+        of = values.get((kind, field), 0)
         if of >= _ONE_FIELD_FROM:
             judge(
                 "attributes",
@@ -135,19 +140,41 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
                 "empty the field %s of %%d out of %%d %ss" % (field, kind.replace("_", " ")),
                 field,
             )
+    users = [change.reference for change in plan.users if _is_renamed(change)]
+    renamed = [change.key for change in plan.user_groups if _is_renamed(change)]
     judge(
         "renames",
-        sum(map(_is_renamed, plan.users)) + sum(map(_is_renamed, plan.user_groups)),
-        owned.users + owned.user_groups,
+        len(users) + len(renamed),
+        owned.users
+        + owned.user_groups
+        + sum(not _is_written(reference, state) for reference in users)
+        + sum(not _is_there(key, state) for key in renamed),
         "rename %d of %d users and user groups",
     )
+    switched = [change.reference for change in plan.users if _is_switched(change)]
     judge(
         "states",
-        sum(map(_is_switched, plan.users)),
-        owned.claimed_users,
+        len(switched),
+        owned.claimed_users + sum(not _is_claimed(reference, state) for reference in switched),
         "enable or disable %d of %d users, as the directory says",
     )
     return refusals
+
+
+def _is_claimed(reference, state):
+    """Tell whether a user is among `Owned.claimed_users`."""
+    stored = state.users.get(reference)
+    return stored is not None and stored.record.claimed and not stored.record.extinct
+
+
+def _is_written(reference, state):
+    """Tell whether a user is among `Owned.users`."""
+    return _is_claimed(reference, state) and state.users[reference].given
+
+
+def _is_there(key, state):
+    """Tell whether a user group is among `Owned.user_groups`."""
+    return key in state.user_groups and not state.user_groups[key].extinct
 
 
 def _literal(text):

@@ -19,6 +19,14 @@ from typing import Any
 # none, and hiding it would also hide every equal text in the result.
 _NOT_SECRET = {"no_log": False}
 
+
+class _OrNull(list):
+    """The choices of an option that may be left out, which null does as well: Ansible would refuse it."""
+
+    def __contains__(self, choice: object) -> bool:
+        return choice is None or super().__contains__(choice)
+
+
 CONNECTION = {
     "argument_spec": {
         "server": {"type": "list", "elements": "str"},
@@ -45,16 +53,16 @@ CONNECTION = {
             "options": {
                 "preset": {
                     "type": "str",
-                    "choices": ["openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"],
+                    "choices": _OrNull(["openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"]),
                 },
                 "user_class": {"type": "str"},
                 "group_class": {"type": "str"},
                 "user_key": {"type": "str", **_NOT_SECRET},
                 "group_key": {"type": "str", **_NOT_SECRET},
                 "group_members": {"type": "raw"},  # one attribute, or a list of attributes
-                "member_value": {"type": "str", "choices": ["dn", "name", "key"]},
+                "member_value": {"type": "str", "choices": _OrNull(["dn", "name", "key"])},
                 "user_groups": {"type": "str"},
-                "user_groups_value": {"type": "str", "choices": ["dn", "name"]},
+                "user_groups_value": {"type": "str", "choices": _OrNull(["dn", "name"])},
             },
         },
     },

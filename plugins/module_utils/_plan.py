@@ -572,8 +572,11 @@ def _still_listing(snapshot, group, stored, same_value):
     """Return {user: value} of those who list a group that does not exist, and mean this one by it."""
     still: dict[str, str] = {}
     for value, users in snapshot.dangling.items():
-        its_name = group is not None and same_value(value) == same_value(group.dn)
-        still.update((user, value) for user in users if its_name or stored.get(user, ("",))[:1] == (value,))
+        meant = same_value(value)
+        its_name = group is not None and meant == same_value(group.dn)
+        still.update(
+            (user, value) for user in users if its_name or user in stored and meant in map(same_value, stored[user][:1])
+        )
     return still
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ._credentials import check_login
-from ._directory.connection import parse_server
+from ._directory.connection import parse_server, refuse_global_catalog
 from ._directory.presets import check_parameters
 from ._directory.values import check_filter, normal_dn
 from ._errors import SynchronizationError
@@ -321,7 +321,9 @@ def _servers(options: dict[str, Any]) -> tuple[str, ...]:
     if not servers and options.get("state", "present") == "present":
         raise SynchronizationError("server: the list is empty: name at least one server of the directory")
     for server in servers:
-        _judged("server", parse_server, server, options["encryption"], options["authentication"])
+        address = _judged("server", parse_server, server, options["encryption"], options["authentication"])
+        if not options["use_ldap"]:
+            _judged("server", refuse_global_catalog, address)
     return tuple(servers)
 
 

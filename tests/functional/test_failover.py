@@ -280,8 +280,9 @@ def domain_name_system(monkeypatch):
         yield start
 
 
-def looked_up(domain, encryption="ldaps"):
-    settings = _settings.Settings(**dict.fromkeys(_settings.Settings._fields))._replace(encryption=encryption)
+def looked_up(domain, encryption="ldaps", use_ldap=True):
+    settings = _settings.Settings(**dict.fromkeys(_settings.Settings._fields))
+    settings = settings._replace(encryption=encryption, use_ldap=use_ldap)
     deadline = connection._Deadline(time.monotonic() + 60, 60)
     return [str(each) for each in connection._look_up(domain, settings, deadline, pytest.fail)]
 
@@ -331,12 +332,28 @@ def test_srv_leads_to_servers_in_their_order(domain_name_system, replicas, run):
     assert run("srv:corp.example", **asked)["read"]["server"] == "localhost:%d" % second.tls_port
 
 
+@pytest.mark.parametrize(("encryption", "port"), [("ldaps", 636), ("start_tls", 389)])
+def test_the_global_catalog_is_no_server_of_an_active_directory(domain_name_system, encryption, port):
+    """It has only a part of each entry (MS-ADTS 1.1), without accountExpires: whoever has expired looks enabled."""
+    domain_name_system(
+        corp=["0 0 3268 gc.corp.example.", "1 0 389 dc.corp.example.", "2 0 3269 gc.corp.example."],
+        other=["0 0 3268 elsewhere.example."],
+    )
+    assert looked_up("corp.example", encryption, use_ldap=False) == ["dc.corp.example:%d" % port]
+    assert len(looked_up("corp.example", encryption, use_ldap=True)) == 3  # where these ports mean nothing
+
+
 @pytest.mark.parametrize(
     ("records", "words"),
     [
         ({}, "server: srv:corp.example is not found in DNS (The DNS query name does not exist: "),
         ({"corp": []}, "server: srv:corp.example is not found in DNS (The DNS response does not contain an answer"),
         ({"corp": ["0 0 389 ."]}, "server: srv:corp.example offers no LDAP, as DNS says: name its servers"),
+        (
+            {"corp": ["0 0 3268 gc.corp.example."]},
+            "server: srv:corp.example leads to the Global Catalog alone ('gc.corp.example:3268'), which has only a "
+            "part of each entry, without when an account expires: name a domain controller itself",
+        ),
         ({"corp": None}, "server: srv:corp.example is not found in DNS (The resolution lifetime expired after "),
     ],
 )

@@ -15,6 +15,7 @@ import shutil
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory.presets import PRESETS
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import misbehaving, stored, tree
 from support.lab import synchronize
@@ -22,7 +23,7 @@ from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory, ends_with
 from support.tls import CertificateAuthority
 
 STAFF, AWAY = "OU=Staff," + tree.DOMAIN, "OU=Away," + tree.DOMAIN
-USERS = "(&(objectCategory=person)(objectClass=user))"
+USERS = PRESETS["active_directory"].is_user
 GROUPS = "(objectClass=group)"
 
 # --- the stages ------------------------------------------------------------------------------------------------------

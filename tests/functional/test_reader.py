@@ -10,6 +10,7 @@ import time
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
@@ -950,7 +951,8 @@ def _context(contexts: list[str], selected: list[str], default: str = "") -> str
     if default:
         root_dse["defaultnamingcontext"] = [default.encode()]
     asked = types.SimpleNamespace(distinguished_name=selected)
-    return reader.naming_context(asked, types.SimpleNamespace(root_dse=root_dse), presets.PRESETS["openldap"])
+    with mock.patch.object(reader, "search", lambda *_arguments, **_more: iter(())):  # the server finds nothing by it
+        return reader.naming_context(asked, types.SimpleNamespace(root_dse=root_dse), presets.PRESETS["openldap"])
 
 
 def test_the_naming_context():

@@ -79,6 +79,7 @@ class PreparedDirectory:
         self.unusable, self.account_option = "", "login"
         self.names: dict = {}
         self.root_dse: dict = {}
+        self.types: list | None = None
         self.asked = {"*"}
         self.channel = wire.Channel(self, 1)
 

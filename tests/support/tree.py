@@ -69,7 +69,7 @@ def matches(entry: Entry, test: sansldap.LDAPFilter) -> bool:
         return any(_has_substrings(value.lower(), test) for value in values)
     if isinstance(test, sansldap.FilterExtensibleMatch) and test.rule in (_AND, _OR):
         wanted = int(test.value)
-        found = [int(value) & wanted for value in values]
+        found = [int(value) & wanted for value in values if re.fullmatch(rb"-?[0-9]{1,20}", value)]
         return any(bits == wanted if test.rule == _AND else bits for bits in found)
     normal = _normal(attribute)
     compare = _COMPARISONS[type(test)]

@@ -9,6 +9,7 @@ What a real server with certificates says is in tests/functional/test_reading.py
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import subprocess
 import sys
@@ -17,8 +18,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import ldap3
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import connection
+from hypothesis import given
+from hypothesis import strategies as st
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +64,8 @@ def refusal(*servers, **more):
         ("192.0.2.1", "none", ("ldap", "192.0.2.1", 389), "192.0.2.1:389"),
         ("[2001:db8::1]", "ldaps", ("ldaps", "2001:db8::1", 636), "[2001:db8::1]:636"),
         ("[::1]:1636", "ldaps", ("ldaps", "::1", 1636), "[::1]:1636"),
-        ("[fe80::1%eth0]", "none", ("ldap", "fe80::1%eth0", 389), "[fe80::1%eth0]:389"),
+        ("[::ffff:192.0.2.1]", "none", ("ldap", "::ffff:192.0.2.1", 389), "[::ffff:192.0.2.1]:389"),
+        ("dc1.example.", "ldaps", ("ldaps", "dc1.example.", 636), "dc1.example.:636"),
         ("ldaps://dc1.example", "ldaps", ("ldaps", "dc1.example", 636), "dc1.example:636"),
         ("LDAP://dc1.example:1389/", "start_tls", ("ldap", "dc1.example", 1389), "dc1.example:1389"),
         ("ldap://[::1]/", "none", ("ldap", "::1", 389), "[::1]:389"),
@@ -123,6 +128,40 @@ def test_a_local_socket_goes_with_external():
             "ldaps",
             "'dc1:ldaps' is not a server: write host:port, and an IPv6 address in brackets, [::1]:636",
         ),
+        (
+            "[fe80::1%eth0]",
+            "ldaps",
+            "'[fe80::1%eth0]' has a zone, '%eth0', which is not supported: write a host, or an address without a zone",
+        ),
+        (
+            "ldap://[::1%lo]:389",
+            "none",
+            (
+                "'ldap://[::1%lo]:389' has a zone, '%lo', which is not supported: "
+                "write a host, or an address without a zone"
+            ),
+        ),
+        ("[1:2]:636", "ldaps", "'[1:2]:636' has '1:2' in brackets, which is no IPv6 address: write such as [::1]:636"),
+        (
+            "[::ffff:1.2.3.4.5]",
+            "ldaps",
+            (
+                "'[::ffff:1.2.3.4.5]' has '::ffff:1.2.3.4.5' in brackets, which is no IPv6 address: "
+                "write such as [::1]:636"
+            ),
+        ),
+        ("[dc1]", "ldaps", "'[dc1]' has 'dc1' in brackets, which is no IPv6 address: write such as [::1]:636"),
+        ("[]", "ldaps", "'[]' has '' in brackets, which is no IPv6 address: write such as [::1]:636"),
+        (
+            "dc1..corp",
+            "none",
+            "'dc1..corp' is no name of a host, whose parts have 1 to 63 characters: correct it",
+        ),
+        (
+            "srv:%s.corp" % ("a" * 64),
+            "none",
+            "'srv:%s.corp' is no name of a host, whose parts have 1 to 63 characters: correct it" % ("a" * 64),
+        ),
         ("dc1:0", "ldaps", "'dc1:0' has no valid port: write a number from 1 to 65535"),
         ("dc1:65536", "ldaps", "'dc1:65536' has no valid port: write a number from 1 to 65535"),
         (
@@ -148,6 +187,21 @@ def test_what_is_no_server(text, encryption, why):
         connection.parse_server(text, encryption)
     assert str(error.value) == why
     assert refusal(text, encryption=encryption) == "server: " + why
+
+
+ADDRESSES = st.ip_addresses(v=6).map(str) | st.from_regex(r"[0-9a-f:.]{1,20}(%[a-z0-9.-]{0,5})?", fullmatch=True)
+
+
+@given(ADDRESSES, st.sampled_from(["", ":1", ":636"]), st.sampled_from(["", "ldap://"]))
+def test_what_is_taken_for_an_address_is_one_that_ldap3_connects_to(text, port, scheme):
+    """ldap3 takes '1:2' for host 1 and port 2, and raises what is no sentence for what it does not know."""
+    try:
+        parsed = connection.parse_server("%s[%s]%s" % (scheme, text, port), "none")
+    except ValueError:
+        return
+    server = ldap3.Server(parsed.host, port=parsed.port, get_info=ldap3.NONE)
+    assert (server.host, server.port) == (parsed.host, parsed.port)
+    assert ipaddress.IPv6Address(parsed.host) == ipaddress.IPv6Address(text)
 
 
 def test_nothing_needs_ldap3_until_a_server_is_asked():

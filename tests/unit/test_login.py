@@ -98,6 +98,14 @@ def test_the_wrong_case(login, normal):
             )
             for char in '/:*?"<>|'
         ],
+        *[
+            (
+                "CORP\\S%sVC" % char,
+                "login: 'CORP\\S%sVC' has a '%s' in its username, which no sAMAccountName has: correct it"
+                % (char, char),
+            )
+            for char in '"/[]:;|=,+*?<>'
+        ],
     ],
 )
 def test_what_is_no_active_directory_login(login, message):
@@ -244,6 +252,16 @@ def test_other_logins_come_back_as_they_are(arguments):
 @pytest.mark.parametrize("authentication", ["anonymous", "external"])
 def test_no_login_where_none_is_used(authentication):
     assert check(None, None, authentication) is None
+
+
+# Microsoft's schema, SAM-Account-Name.
+@given(st.text(st.sampled_from("AB1 -_.@#$%&(){}~!^`'ÄÜ\"/[]:;|=,+*?<>\\"), min_size=1, max_size=6))
+def test_only_what_may_be_a_sam_account_name_is_sent(user):
+    try:
+        sent = check("CORP\\" + user)
+    except LoginError:
+        return
+    assert sent == "CORP\\" + user and not set(user).intersection('"/\\[]:;|=,+*?<>')
 
 
 @given(st.text(max_size=20), st.booleans(), st.booleans())

@@ -102,6 +102,50 @@ RESULTS = [
 ]
 
 
+def with_choices(specification, path=()):
+    """The options that may be left out, and have choices: as paths of names."""
+    for option, described in specification.items():
+        yield from with_choices(described.get("options", {}), (*path, option))
+        if "choices" in described and described["type"] == "str" and "default" not in described:
+            yield (*path, option), described["choices"][0]
+
+
+def judged(specification, path, value):
+    """What Ansible says of a task that gives this option so; nothing where it is right."""
+    given = {path[-1]: value}
+    for option in reversed(path[:-1]):
+        given = {option: given}
+    required = {"name": "x", "user_group": "All"}
+    needed = {option: required.get(option, "x") for option in specification if specification[option].get("required")}
+    return validator(specification).validate({**needed, **given}).error_messages
+
+
+def validator(specification):
+    return pytest.importorskip("ansible.module_utils.common.arg_spec").ArgumentSpecValidator(specification)
+
+
+@pytest.mark.parametrize("family", [CONNECTION, STORE, SYNCHRONIZATION, BROWSING, LOOKING_UP, USER])
+def test_null_leaves_out_what_has_choices_and_no_default(family):
+    """`preset: null` in a job's defaults stands for "not given", and another choice is still refused."""
+    specification = family["argument_spec"]
+    for path, choice in with_choices(specification):
+        assert judged(specification, path, None) == judged(specification, path, choice) == []
+        assert "value of %s must be one of" % path[-1] in judged(specification, path, "another")[0]
+    if family is CONNECTION:
+        assert ("ldap_parameters", "preset") in dict(with_choices(specification))
+
+
+def test_null_leaves_it_out_in_a_job_of_the_role_as_well():
+    specs = yaml.safe_load(
+        (CHECKOUT / "roles/user_synchronization/meta/argument_specs.yml").read_text(encoding="utf-8")
+    )
+    jobs = specs["argument_specs"]["main"]["options"]["user_synchronization_jobs"]["options"]["options"]["options"]
+    for path, choice in with_choices({"ldap_parameters": jobs["ldap_parameters"]}):
+        specification = {"ldap_parameters": jobs["ldap_parameters"]}
+        assert judged(specification, path, None) == judged(specification, path, choice) == []
+        assert "value of %s must be one of" % path[-1] in judged(specification, path, "another")[0]
+
+
 def yaml_in(path: Path, variable: str):
     """The YAML in a string constant of a Python file, read without importing it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible_collections.usersync.directory.plugins.module_utils import (
+    _limits,
     _model,
     _options,
     _plan,
@@ -15,6 +16,7 @@ from ansible_collections.usersync.directory.plugins.module_utils import (
     _settings,
     _synchronize,
 )
+from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
 from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
 from hypothesis import given
@@ -149,6 +151,36 @@ def test_histories(by_hand, steps):
                 for again in (False, True):
                     nothing = plan_in(store, name, users, groups, again, chosen)[2]
                     assert nothing.is_empty, "the second run changes nothing"
+
+
+@examples(150)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(SYNCHRONIZATIONS)),
+            directories(),
+            st.booleans(),
+            histories.policies(user_extinction_grace_days=st.sampled_from((0, 0, 30))),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_what_is_counted_is_of_what_it_is_compared_with(steps):
+    """So that 100 % lets everything through, whatever is extinct, claimed by others, or made by hand."""
+    with scratch_folder() as folder:
+        path = str(folder / "users.db")
+        with sqlite.open_store(path) as store:
+            make_user(store, ["All", "One"], "Bob", {"attributes": {}, "local_attributes": {}, "sid": None})
+            store.commit()
+        for name, (users, groups), leave_out, chosen in steps:
+            with sqlite.open_store(path) as store:
+                snapshot, state, plan = plan_in(store, name, users, groups, leave_out, chosen)
+                owned = _synchronize._owned(
+                    policies(name=name), store, presets.PRESETS["openldap"], snapshot, state, plan
+                )
+                assert _limits._exceeded(plan, state, owned, dict.fromkeys(_limits.KINDS, "100%")) == []
+                apply(store, plan)
 
 
 def memberships(path):

@@ -113,6 +113,22 @@ WRONG = {
             "start_tls"
         ),
     ),
+    "the Global Catalog": (
+        AD,
+        {"server": ["dc1.corp.example", "dc2.corp.example:3269"]},
+        (
+            "server: port 3269 of 'dc2.corp.example' is the Global Catalog, which has only a part of each entry, "
+            "without when an account expires: write port 636"
+        ),
+    ),
+    "the Global Catalog without TLS": (
+        AD,
+        {"server": ["ldap://dc1.corp.example:3268"], "encryption": "start_tls"},
+        (
+            "server: port 3268 of 'dc1.corp.example' is the Global Catalog, which has only a part of each entry, "
+            "without when an account expires: write port 389"
+        ),
+    ),
     "a local socket with a password and TLS": (
         LDAP,
         {"server": ["ldapi://%2Frun%2Fldapi"], "encryption": "start_tls"},

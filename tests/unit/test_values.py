@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 
 import pytest
@@ -207,12 +208,20 @@ def test_an_escaped_dn_comes_back(rdns):
 
 
 def in_capitals(text):
-    return "".join(letter.upper() if len(letter.upper()) == 1 else letter for letter in text)
+    """In capitals, where these are of this letter alone, and as old as what servers compare by."""
+    return "".join(letter.upper() if has_a_capital(letter) else letter for letter in text)
+
+
+def has_a_capital(letter):
+    upper, old = letter.upper(), unicodedata.ucd_3_2_0
+    return upper.lower() == letter and len(upper) == 1 and (old.category(letter), old.category(upper)) == ("Ll", "Lu")
 
 
 def test_letters_that_directories_tell_apart():
     assert values.normal_dn("cn=Maße,dc=x") != values.normal_dn("cn=Masse,dc=x")
-    assert values.normal_dn("cn=ΟΔΟΣ,dc=x") == values.normal_dn("CN=οδος,DC=X")
+    assert values.normal_dn("cn=ΟΔΟΣ,dc=x") == values.normal_dn("CN=οδοσ,DC=X") != values.normal_dn("CN=οδος,DC=X")
+    assert len({values.normal_dn("cn=%s" % name) for name in ("isi", "ISI", "\u0131s\u0131", "iſi")}) == 3
+    assert values.normal_dn("cn=a\tb") != values.normal_dn("cn=a b") != values.normal_dn("cn=a\u00a0b")
 
 
 @given(st.lists(st.lists(st.tuples(TYPE, TEXT), min_size=1, max_size=3), min_size=1, max_size=4))

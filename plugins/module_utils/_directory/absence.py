@@ -50,14 +50,13 @@ the entry           no list names it: lists forget who is deleted
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from .._model import OUT_OF_SCOPE, Removal, Snapshot, StoredState
 from .presets import Entry, Preset, any_of, value_text
-from .search import ReadError, batches, finds_any, search
+from .search import ReadError, attribute_types, batches, finds_any, search
 from .values import dn_is_within, dn_text, escape_filter, filter_attributes, negated, normal_dn
 
 USER, GROUP = "user", "user_group"
@@ -445,7 +444,7 @@ class _ByFilter:
     def in_schema(self, attributes: Sequence[str]) -> tuple[str, ...]:
         """Return those that the server knows. Others are in no entry, and every test for one is Undefined."""
         if self.known is None:
-            self.known = _names_in_schema(self.ask.session)
+            self.known = set().union(*attribute_types(self.ask.session))
         return tuple(each for each in attributes if not self.known or each.lower().partition(";")[0] in self.known)
 
     def listed(self, pairs: set[Pair], dns: dict[str, str]) -> dict[Pair, str]:
@@ -752,21 +751,3 @@ def _escaped(value: str) -> str:
 def _is_security_group(entry: Entry) -> bool:
     kind = entry.get("grouptype")
     return bool(kind) and "objectsid" in entry and bool(int(kind[0]) & _SECURITY_GROUP)
-
-
-_NAMES = re.compile(rb"\bNAME\s+(?:'([^']*)'|\(([^)]*)\))")
-
-
-def _names_in_schema(session: Any) -> set[str]:
-    """Return the names of all attribute types that the server knows, in lower case (RFC 4512, 4.1.2 and 4.2)."""
-    names: set[str] = set()
-    for where in session.root_dse.get("subschemasubentry", ())[:1]:
-        for _dn, entry, _raw in search(
-            session, dn_text(where), "base", "(objectClass=*)", ("attributeTypes",), missing_ok=True
-        ):
-            for described in entry.get("attributetypes", ()):
-                found = _NAMES.search(described)
-                if found:
-                    text = (found[1] or found[2]).decode("utf-8", "replace")
-                    names.update(name.strip("'").lower() for name in text.split())
-    return names

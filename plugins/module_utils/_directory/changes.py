@@ -8,7 +8,8 @@
 
 Three ways, of which the directory decides:
 
-syncrepl  OpenLDAP with the syncprov overlay: RFC 4533, refreshOnly, with a cookie made of contextCSN.
+syncrepl  OpenLDAP with the syncprov overlay: RFC 4533, refreshOnly, with a cookie made of contextCSN. It tells of
+          entryUUIDs, so that they must be the keys.
 usn       Active Directory whose deleted objects the account may read: uSNChanged of one domain controller.
 sweep     Else: the key, the DN and the version (entryCSN, uSNChanged, modifyTimestamp) of every entry in scope,
           compared with those of the last time. No order of numbers or times is trusted, and an entry below a container
@@ -75,6 +76,7 @@ _FRESH = 3600
 # The stable keys, by type of directory, that are sixteen bytes as text.
 _KEYS = {"active_directory": "objectguid", "openldap": "entryuuid", "389ds": "nsuniqueid", "freeipa": "ipauniqueid"}
 
+_SYNCREPL_KEY = "entryuuid"  # RFC 4533, 2.1: by which it tells of entries, whatever their preset has for a key
 _PRESENT, _DELETED = 0, 3  # states in a sync state control, RFC 4533, 2.3
 _ENDLESS = 10_000_000  # messages in an answer, after which it is taken for one without end
 _NO_END = "server: it was asked for what changed and does not stop sending: name another server, or set read_mode: full"
@@ -247,7 +249,7 @@ def position(session: Any, place: Place) -> dict[str, Any]:
         search(session, place.context, "base", "(objectClass=*)", ("contextCSN", "entryCSN"), missing_ok=True)
     ):
         csn = sorted(value.decode("ascii", "replace") for value in entry.get("contextcsn", ()))
-        if csn and not _ask(session, place, csn).problem:
+        if csn and place.preset.user_key.lower() == _SYNCREPL_KEY and not _ask(session, place, csn).problem:
             return {"way": SYNCREPL, "csn": csn}
         if entry.get("entrycsn"):
             return {"way": SWEEP}

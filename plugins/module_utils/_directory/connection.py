@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import math
 import os
 import random
@@ -105,13 +106,30 @@ def parse_server(text: str, encryption: str, authentication: str = "simple") -> 
 
 
 def _host_and_port(scheme: str, text: str, whole: str) -> ServerAddress:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^:]*))(?::([0-9]{1,5}))?", text)
+    match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::([0-9]{1,5}))?", text)
     if not match:
         raise ValueError("'%s' is not a server: write host:port, and an IPv6 address in brackets, [::1]:636" % whole)
     port = int(match.group(3)) if match.group(3) else _PORTS[scheme]
     if not 0 < port < 65536:
         raise ValueError("'%s' has no valid port: write a number from 1 to 65535" % whole)
-    return ServerAddress(scheme, match.group(1) or _host(match.group(2), whole), port)
+    host = _host(match.group(2), whole) if match.group(1) is None else _in_brackets(match.group(1), whole)
+    return ServerAddress(scheme, host, port)
+
+
+def _in_brackets(address: str, whole: str) -> str:
+    """An IPv6 address (RFC 3986, 3.2.2). ldap3 knows none with a zone, and no certificate is for one."""
+    if "%" in address:
+        raise ValueError(
+            "'%s' has a zone, '%s', which is not supported: write a host, or an address without a zone"
+            % (whole, address[address.index("%") :])
+        )
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        raise ValueError(
+            "'%s' has '%s' in brackets, which is no IPv6 address: write such as [::1]:636" % (whole, address)
+        ) from None
+    return address
 
 
 def _host(host: str, whole: str) -> str:
@@ -122,6 +140,8 @@ def _host(host: str, whole: str) -> str:
             "'%s' has a '%s', which no host has: write a host, host:port, or a URL (a DN goes into "
             "distinguished_name)" % (whole, re.search(r"[^\w.-]", host).group())
         )
+    if not all(0 < len(part) < 64 for part in host.removesuffix(".").split(".")):  # RFC 1035, 2.3.4
+        raise ValueError("'%s' is no name of a host, whose parts have 1 to 63 characters: correct it" % whole)
     return host
 
 
@@ -135,6 +155,21 @@ def _ldapi(rest: str, text: str, encryption: str, authentication: str) -> Server
     if not path.startswith("/") or path == "/":
         raise ValueError("'%s' names no socket: write its path, such as ldapi://%%2Frun%%2Fslapd%%2Fldapi" % text)
     return ServerAddress("ldapi", path, 0)
+
+
+# MS-ADTS 1.1, glossary: it has all entries of the forest, and of each only the attributes that are marked for it. So
+# accountExpires, title and department are missing there, and who has expired would look enabled.
+_GLOBAL_CATALOG = {3268: 389, 3269: 636}  # its ports, and those of the whole domain
+_WHY_NOT_GLOBAL_CATALOG = "which has only a part of each entry, without when an account expires"
+
+
+def refuse_global_catalog(address: ServerAddress) -> None:
+    """Raise ValueError if a server of an Active Directory is asked for as Global Catalog."""
+    if address.port in _GLOBAL_CATALOG:
+        raise ValueError(
+            "port %d of '%s' is the Global Catalog, %s: write port %d"
+            % (address.port, address.host, _WHY_NOT_GLOBAL_CATALOG, _GLOBAL_CATALOG[address.port])
+        )
 
 
 def _look_up(domain: str, settings: Any, deadline: _Deadline, warn: Callable[[str], None]) -> list[ServerAddress]:
@@ -160,6 +195,8 @@ def _look_up(domain: str, settings: Any, deadline: _Deadline, warn: Callable[[st
     records = [record for record in records if record.target.to_text() != "."]  # "." means: not offered
     if not records:
         raise _NextServer("server: srv:%s offers no LDAP, as DNS says: name its servers" % domain)
+    if not settings.use_ldap:
+        records = _without_global_catalog(domain, records)
     certified = settings.tls_server_name and settings.validate_certs and settings.encryption != "none"
     usable = [
         record
@@ -179,6 +216,16 @@ def _look_up(domain: str, settings: Any, deadline: _Deadline, warn: Callable[[st
         )
         for record in usable
     ]
+
+
+def _without_global_catalog(domain: str, records: list) -> list:
+    whole = [record for record in records if record.port not in _GLOBAL_CATALOG]
+    if not whole:
+        raise _NextServer(
+            "server: srv:%s leads to the Global Catalog alone ('%s:%d'), %s: name a domain controller itself"
+            % (domain, _target(records[0]), records[0].port, _WHY_NOT_GLOBAL_CATALOG)
+        )
+    return whole
 
 
 _SRV_TARGET = re.compile(r"[A-Za-z0-9_.-]+")  # dnspython writes any other octet with a backslash
@@ -224,6 +271,7 @@ class Session:
         self.unusable = ""  # why no search may begin now
         self.names: dict[bytes, str] = {}
         self.asked: set[str] = set()
+        self.types: list[set[str]] | None = None
         self.nameless: dict[bytes, dict[str, list[bytes]]] = {}
 
     def __enter__(self) -> Session:

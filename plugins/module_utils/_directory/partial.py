@@ -504,7 +504,7 @@ class _PartialReading(Reading):
         """
         raise ReadFully("'%s' moved while what changed was read" % dn_text(dn))
 
-    def _spelled_otherwise(self, tokens: set[str]) -> dict[str, str]:
+    def _spelled_otherwise(self, tokens: set[str]) -> dict[str, Outcome]:
         """Leave it to the server: few values are not known here, and many users are."""
         return {}
 

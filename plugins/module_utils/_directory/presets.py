@@ -125,15 +125,21 @@ def _ldap_preset(
     )
 
 
+# objectClass=user alone would match computers, too. Of what is left, who has this bit is an account by which another
+# domain trusts this one (UF_INTERDOMAIN_TRUST_ACCOUNT, MS-ADTS 2.2.16).
+_TRUST_ACCOUNT = 0x800
+_AD_USER = (
+    "(&(objectCategory=person)(objectClass=user)(!(userAccountControl:1.2.840.113556.1.4.803:=%d)))" % _TRUST_ACCOUNT
+)
+
 _ACTIVE_DIRECTORY = Preset(
     directory_type="active_directory",
-    # objectClass=user alone would match computers, too.
-    is_user="(&(objectCategory=person)(objectClass=user))",
+    is_user=_AD_USER,
     is_group="(objectClass=group)",
     # What the administrative tools hide is no place for people: CN=System, CN=Program Data, ...
     is_container="(|(objectClass=organizationalUnit)(&(|(objectClass=container)(objectClass=builtinDomain)"
     "(objectClass=domainDNS))(!(showInAdvancedViewOnly=TRUE))))",
-    user_filter="(&(objectCategory=person)(objectClass=user))",
+    user_filter=_AD_USER,
     group_filter="(objectClass=group)",
     group_classes=("group",),
     user_key="objectGUID",
@@ -486,6 +492,11 @@ def user_state(preset: Preset, attributes: Entry, now: int) -> tuple[bool, list[
 def state_by(preset: Preset) -> str:
     """Return by what it is told whether a user is enabled: who reads the same attributes cannot disagree for long."""
     return " ".join(sorted(preset.state)) or "nothing"
+
+
+def is_trust_account(attributes: Entry) -> bool:
+    """Return whether the entry stands for another domain of Active Directory, by its userAccountControl."""
+    return any(int(value) & _TRUST_ACCOUNT for value in attributes.get("useraccountcontrol", ()) if value.isdigit())
 
 
 # These disable a user when their time has come: before all times or after all times the answer may be another.

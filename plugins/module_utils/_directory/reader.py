@@ -44,6 +44,7 @@ from .presets import (
     Preset,
     any_of,
     field_reader,
+    is_trust_account,
     key_reader,
     key_value,
     keys_of,
@@ -91,6 +92,8 @@ _MANY_CONCERNED = 5000  # users who are gone or others, beyond which it is faste
 _HASH = 16
 _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 
+_ASKED_FOR_EACH = 1000  # DNs that are asked for one by one, each time that values are resolved
+
 # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
 
@@ -128,7 +131,7 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
     contexts = {normal_dn(text): text for text in (value.decode("utf-8") for value in root.get("namingcontexts", ()))}
     if settings.distinguished_name:
         selected = settings.distinguished_name
-        chosen = {_context_of(dn, contexts, selected) for dn in selected}
+        chosen = {_context_of(session, dn, contexts, selected) for dn in selected}
         if len(chosen) > 1:
             raise SynchronizationError(
                 "distinguished_name: the DNs lie in several naming contexts (%s): make one synchronization for each"
@@ -156,10 +159,14 @@ def _if_cut(dns: Sequence[str]) -> str:
     return "; a DN with commas is one string, not a list" if cut else ""
 
 
-def _context_of(dn: str, contexts: dict[str, str], dns: Sequence[str]) -> str:
-    """Return the longest naming context, in normal form, that the DN lies in."""
-    normal = normal_dn(dn)
-    within = [context for context in contexts if dn_is_within(normal, context)]
+def _context_of(session: Session, dn: str, contexts: dict[str, str], dns: Sequence[str]) -> str:
+    """Return the longest naming context, in normal form, that the DN lies in, as it is written or as the server spells
+    it: `domainComponent=org` is `dc=org` to a server.
+    """
+    within = [context for context in contexts if dn_is_within(normal_dn(dn), context)]
+    if not within:
+        for found, _entry, _raw in list(search(session, dn, "base", "(objectClass=*)", ("1.1",), missing_ok=True)):
+            within += [context for context in contexts if dn_is_within(normal_dn(dn_text(found)), context)]
     if not within:
         raise SynchronizationError(
             "distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
@@ -247,6 +254,7 @@ class _Miss(NamedTuple):
 
 _UNKNOWN = _Miss(None, "does not exist or cannot be read")
 _AMBIGUOUS = _Miss(None, "is ambiguous: several users have this name")
+_SEVERAL = _Miss(None, "is ambiguous: several entries have DNs that differ in letters which are taken for one")
 _OTHER_DOMAIN = _Miss(None, "lies in another domain")
 _FOREIGN = _Miss(None, "is a user of another domain that is not in the store")
 _OUT_OF_SCOPE = _Miss("out_of_scope", "")
@@ -345,6 +353,7 @@ class Reading:
         self.nodes: dict[str, str] = {}  # normal DN -> key of the container
         self.by_token: dict[str, Outcome] = {}  # normal DN, folded name or key -> what it leads to
         self.outcomes: dict[bytes, Outcome] = {}  # value as listed -> what it leads to
+        self.found_others = False  # see `_ask_for_each`
         self.contexts_below: list[str] | None = None
         self.unresolved: list[tuple[str, Unresolved]] = []
         self.other_members: dict[str, int] = {}
@@ -596,7 +605,10 @@ class Reading:
         return keys_of(entry, *_attributes(self.preset.container_key, self.preset.group_key, self.preset.user_key))
 
     def _check_within(self, option: str, dn: str, dns: Sequence[str]) -> None:
-        if not dn_is_within(normal_dn(dn), self.context_normal):
+        if dn_is_within(normal_dn(dn), self.context_normal):
+            return
+        found = self._base(dn, "(objectClass=*)")  # see `_context_of`
+        if found is None or not dn_is_within(normal_dn(found[0]), self.context_normal):
             raise SynchronizationError(
                 "%s: '%s' does not lie in the naming context '%s': correct it, or make another "
                 "synchronization for it%s" % (option, dn, self.context, _if_cut(dns))
@@ -662,6 +674,10 @@ class Reading:
         for written in self.settings.distinguished_name:
             self._check_within("distinguished_name", written, self.settings.distinguished_name)
             dn = self._existing(written)
+            if normal_dn(dn) in self.excluded:
+                raise SynchronizationError(
+                    "distinguished_name and exclude_distinguished_name both have '%s': remove it from one of them" % dn
+                )
             self._check_readable(written, dn)
             group = self._base(dn, self.preset.is_group)
             if group:
@@ -1489,11 +1505,31 @@ class Reading:
                 for value in pending.pop(token):
                     self.outcomes[value] = outcome
                 self.by_token[token] = outcome
+        self._ask_for_each(pending)
         for token, several in pending.items():
             if token in self.former:
                 self.unrecorded.add(token)
             for value in several:
                 self.outcomes[value] = self.former.get(token, _UNKNOWN)
+
+    def _ask_for_each(self, pending: dict[str, list[bytes]]) -> None:
+        """Ask for each DN by itself where a search for several has found another one: nothing tells for which.
+
+        Example: the server finds `cn=fi` where it is asked for `cn=\ufb01`, which are one to it and two to us.
+        """
+        asked = sorted(pending)[:_ASKED_FOR_EACH] if self.found_others else []
+        self.found_others = False
+        for token in asked:
+            base = dn_text(_BIT_STRING.sub(b"", pending[token][0]))
+            for dn, _entry, _raw in list(
+                search(self.session, base, "base", "(objectClass=*)", ("1.1",), missing_ok=True)
+            ):
+                if normal_dn(dn_text(dn)) != token:
+                    if dn not in self.by_value:
+                        self._resolve({dn}.difference(self.outcomes))
+                    outcome = self.by_value.get(dn) or self.outcomes[dn]
+                    self.outcomes.update(dict.fromkeys(pending.pop(token), outcome))
+                    self.by_token[token] = outcome
 
     def _token(self, value: bytes) -> Outcome:
         """Return the form in which two spellings of a value are equal; or why it can lead to no one."""
@@ -1551,9 +1587,9 @@ class Reading:
             )
         return found
 
-    def _spelled_otherwise(self, tokens: set[str]) -> dict[str, str]:
+    def _spelled_otherwise(self, tokens: set[str]) -> dict[str, Outcome]:
         """Find users whose DN a member list spells in its own way: rarely needed, hence not prepared while reading."""
-        found: dict[str, str] = {}
+        found: dict[str, Outcome] = {}
         parents = {_parent(token) for token in tokens}
         wanted: dict[bytes, bool] = {}  # parent as read -> a user below it may be meant
         for dn, key in self.by_value.items() if tokens else ():
@@ -1563,7 +1599,7 @@ class Reading:
             if wanted[parent]:
                 normal = normal_dn(dn_text(dn))
                 if normal in tokens:
-                    found[normal] = key
+                    found[normal] = key if found.get(normal, key) == key else _SEVERAL
         return found
 
     def _find_users(self, pending: dict[str, list[bytes]]) -> dict[str, Outcome]:
@@ -1619,7 +1655,8 @@ class Reading:
         """Tell what the remaining values lead to."""
         found: dict[str, Outcome] = {}
         keys = _attributes(self.preset.user_key, self.preset.group_key)
-        attributes = _attributes("objectClass", self.preset.listed_name, "objectSid" if self.ad else None, *keys)
+        of_domain = ("objectSid", "userAccountControl") if self.ad else ()
+        attributes = _attributes("objectClass", self.preset.listed_name, *of_domain, *keys)
         filter = self.preset.is_user if self.members_by == "name" else "(objectClass=*)"
         for matches in self._look_up(pending, filter, attributes, keys):
             for token, entries in matches.items():
@@ -1643,6 +1680,8 @@ class Reading:
             if sid and not sid.startswith("S-1-5-21-"):  # Authenticated Users and the like
                 return _WELL_KNOWN
             return self.digests.foreign_users.get(sid, _FOREIGN)
+        if self.ad and is_trust_account(entry):
+            return _KIND_OF_CLASS[b"computer"]
         return next((miss for name, miss in _KIND_OF_CLASS.items() if name in classes), _OUT_OF_SCOPE)
 
     def _known(self, attribute: str, seen: dict[str, Any], found: tuple[bytes, Entry, bytes], token: str) -> str:
@@ -1682,6 +1721,8 @@ class Reading:
                 for form in forms:
                     if form in pending:
                         matches.setdefault(form, []).append(found)
+                    elif self.members_by == "dn":
+                        self.found_others = True
             yield matches
 
     def _look_ups(self, pending: dict[str, list[bytes]], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -1738,7 +1779,7 @@ class Reading:
         self._add_outside(
             attribute, [group.record.dn.encode("utf-8") for group in self.groups.values()], lambda entry: True
         )
-        missing: dict[str, tuple[str, list[str]]] = {}
+        missing: dict[str, dict[str, list[str]]] = {}
         for value, keys in self.user_side.items():
             try:
                 normal = normal_dn(dn_text(value)) if len(value) <= LONGEST_ASKED_FOR else ""
@@ -1752,18 +1793,22 @@ class Reading:
             elif isinstance(key, str):
                 self._list_users(key, keys)
             elif dn_is_within(normal, self.context_normal):
-                missing[normal] = (dn_text(value), keys)
+                missing.setdefault(normal, {})[dn_text(value)] = keys
         self._note_dangling(missing)
 
-    def _note_dangling(self, missing: dict[str, tuple[str, list[str]]]) -> None:
-        """Tell groups that do not exist from those that are not in scope; ``missing``: normal DN -> DN, users."""
-        for base, tests in _below_parents({normal: dn for normal, (dn, _keys) in missing.items()}):
+    def _note_dangling(self, missing: dict[str, dict[str, list[str]]]) -> None:
+        """Tell groups that do not exist from those that are not in scope.
+
+        ``missing``: normal DN -> DN as it is listed, in each of its spellings -> users.
+        """
+        for base, tests in _below_parents({normal: next(iter(users_of)) for normal, users_of in missing.items()}):
             for raw_dn, _entry, _raw in search(self.session, base, "one", tests, ("objectClass",), missing_ok=True):
                 missing.pop(normal_dn(dn_text(raw_dn)), None)
-        for dn, keys in missing.values():
-            self.dangling[dn] = keys
+        for users_of in missing.values():
+            self.dangling.update(users_of)
+            count = len({key for keys in users_of.values() for key in keys})
             self.not_stored.append(
-                (dn, "it does not exist or cannot be read; users that list it as a group: %d" % len(keys))
+                (min(users_of), "it does not exist or cannot be read; users that list it as a group: %d" % count)
             )
 
     def _list_users(self, key: str, users: list[str]) -> None:

@@ -74,6 +74,8 @@ class Session(Protocol):
     unusable: str
     names: dict[bytes, str]  # as the server writes them -> in lower case
     asked: set[str]  # in lower case
+    root_dse: dict[str, list[bytes]]
+    types: list[set[str]] | None  # see `attribute_types`; None: not asked for yet
     nameless: dict[bytes, dict[str, list[bytes]]]  # DN that is none, as sent -> the entry that came with it
 
 
@@ -245,14 +247,40 @@ def _if_missing(channel: Channel, base: str) -> Result | None:
 
 
 def _refuse_other_names(session: Session) -> None:
-    """Refuse what came under a name that was not asked for: asked by alias or number, it would count as missing."""
-    if not session.asked.intersection("*+"):
-        for name in session.names.values():
-            if name.partition(";")[0] not in session.asked:
+    """Refuse what came by another of its names than that it was asked for by: it would count as missing.
+
+    What was not asked for at all is ignored: subtypes (RFC 4511, 4.5.1.8), and what some servers send to everybody.
+    """
+    if session.asked.intersection("*+"):
+        return
+    others = {name.partition(";")[0] for name in session.names.values()} - session.asked
+    for name in sorted(others):
+        for known_as in attribute_types(session):
+            if name in known_as and not known_as.isdisjoint(session.asked):
                 raise ReadError(
                     "user_attributes, group_attributes, ldap_parameters: the server calls one of the "
                     "attributes '%s', and it was asked for by another name: write this one" % name
                 )
+
+
+_NAMES = re.compile(rb"\bNAME\s+(?:'([^']*)'|\(([^)]*)\))")
+
+
+def attribute_types(session: Session) -> list[set[str]]:
+    """The names of each attribute type in the server's schema, in lower case (RFC 4512, 4.1.2 and 4.2).
+
+    It is empty where the server does not show its schema. No other search may be under way.
+    """
+    if session.types is None:
+        session.types = []
+        for where in session.root_dse.get("subschemasubentry", ())[:1]:
+            base = where.decode("utf-8", "replace")
+            for _dn, entry, _raw in search(session, base, "base", "(objectClass=*)", ("attributeTypes",), True):
+                for described in entry.get("attributetypes", ()):
+                    found = _NAMES.search(described)
+                    text = (found[1] or found[2]).decode("utf-8", "replace") if found else ""
+                    session.types.append({name.strip("'").lower() for name in text.split()})
+    return session.types
 
 
 def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
