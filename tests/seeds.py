@@ -13,7 +13,9 @@ import contextlib
 import os
 import random
 import shlex
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,13 +60,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def _replay(item: pytest.Item) -> str:
     """Return the command that runs the test again, for a shell."""
     session = os.environ.get("NOX_CURRENT_SESSION")
-    command = ["tests/run", session] if session else ["python", "-m", "pytest"]
+    command = ["tests/run", session] if session else [_python(item.config.rootpath), "-m", "pytest"]
     command += [item.nodeid, "--seed", str(item.config.option.seed)]
     for option, usual in _OPTIONS.items():
         value = item.config.getoption(option, usual)
         if value != usual:
             command += [option, str(value)]
     return shlex.join(command)
+
+
+def _python(checkout: Path) -> str:
+    """Return how this Python is called from the checkout. A link to it is not followed: it is an environment's."""
+    python = Path(sys.executable)
+    return str(python.relative_to(checkout) if python.is_relative_to(checkout) else python)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -114,7 +114,7 @@ def test_a_random_test_that_fails_says_how_to_repeat_it(checkout: Path) -> None:
 def test_what_else_decides_is_in_the_command(checkout: Path) -> None:
     options = ["--seed", "7", "--hypothesis-profile", "default"]
     (command,) = replays(run(checkout, "tests/unit", "-k", "law", *options, NOX_CURRENT_SESSION=""))
-    assert command == ["python", "-m", "pytest", "tests/unit/test_random.py::test_law", *options]
+    assert command == [sys.executable, "-m", "pytest", "tests/unit/test_random.py::test_law", *options]
 
 
 def test_ci_tries_the_same_in_every_run(checkout: Path) -> None:
