@@ -1631,11 +1631,10 @@ class Reading:
         dn, entry, _raw = entry_found
         if dn in self.named:
             return _NAMELESS
-        known = self._known(self.preset.user_key, self.users, entry_found, token) or self._known(
-            self.preset.group_key, self.groups, entry_found, token
-        )
-        if known:
-            return known
+        for attribute, seen in ((self.preset.user_key, self.users), (self.preset.group_key, self.groups)):
+            key = self._known_by_key(attribute, seen, entry)
+            if key and not self._is_anothers(attribute, key, dn):
+                return self._known(attribute, seen, entry_found, token)
         classes = {value.lower() for value in entry.get("objectclass", ())}
         if b"foreignsecurityprincipal" in classes:
             sids = entry.get("objectsid")
@@ -1655,6 +1654,11 @@ class Reading:
         if key and read != key:
             self._moved(found[0], token)
         return key
+
+    def _is_anothers(self, attribute: str, key: str, dn: bytes) -> bool:
+        """Return whether another entry has the key, too. Who only moved while he was read has it alone."""
+        found = search(self.session, self.context, "sub", any_of(attribute, [key]), (attribute,))
+        return any(its_dn != dn and key in keys_of(entry, attribute) for its_dn, entry, _raw in list(found))
 
     def _known_by_key(self, attribute: str, seen: Container[str], entry: Entry) -> str:
         """Return the entry's key if it is among those seen and only this entry has it; else an empty text."""

@@ -1728,6 +1728,10 @@ class Known:
             )
         )
 
+    def own_dns(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return {stable key: DN as stored} of users; empty where another synchronization writes the user."""
+        return {key: dn for key, (_digest, dn, _other) in self.users(keys).items()}
+
     def to_look_at(self, now: int) -> set[str]:
         """Return the users that must be compared whatever changed: since nothing says what they are compared with,
         since their time has come (``now``, in seconds since 1970), or since the claim of who wrote them has ended.

@@ -1,0 +1,74 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the newest promises meet: absence, what is held, servers that lag, two synchronizations, malformed values."""
+
+from __future__ import annotations
+
+import pytest
+from support import stored, tree
+from support.lab import synchronize
+from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+
+ALL = dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%")
+
+
+@pytest.mark.parametrize("keys", [["7"], ["7", b"\xff"]], ids=["the key", "the key and no text"])
+@pytest.mark.parametrize("place", ["far", "zoo"])
+def test_who_copies_a_key_where_nothing_is_read(tmp_path, keys, place):
+    """bob leaves staff, and was never in admins. eve, who lies elsewhere and is in both, takes his key."""
+    there = tree.OpenLDAP()
+    people, elsewhere = there.unit("people"), there.unit(place)
+    ann = there.user("ann", people, employeeNumber="5")
+    bob = there.user("bob", people, employeeNumber="7")
+    eve = there.user("eve", elsewhere, employeeNumber="8")
+    staff = there.group("staff", people, ann, bob, eve)
+    there.group("admins", people, ann, eve)
+    store = tmp_path / "store.db"
+    with MisbehavingDirectory(there) as running:
+        running.logins["cn=sync"] = PASSWORD
+        options = {
+            "name": "staff",
+            "user_group": "All/Staff",
+            "server": [running.ldap_url],
+            "encryption": "none",
+            "use_ldap": True,
+            "login": "cn=sync",
+            "password": PASSWORD,
+            "distinguished_name": [people],
+            "outside_members": False,
+            "ldap_parameters": {"user_key": "employeeNumber"},
+            "removal_limits": ALL,
+            "store": str(store),
+        }
+        synchronize(False, [], **options)
+        there.set(eve, "employeeNumber", *keys)
+        there.set(staff, "member", ann, eve)
+        result = synchronize(False, [], **options)
+    assert stored.members(store) == [("admins", "ann"), ("staff", "ann")]
+    assert result["held"]["memberships"] == []
+
+
+def test_a_group_with_a_malformed_type(tmp_path):
+    """It reads empty, and is asked for its type to prove who is in it."""
+    domain = tree.Controller()
+    staff = domain.unit("Staff")
+    anna = domain.user("anna", staff)
+    admins = domain.group("Admins", staff, anna)
+    with MisbehavingDirectory(domain) as running:
+        options = {
+            "name": "staff",
+            "user_group": "All/Staff",
+            "server": [running.ldap_url],
+            "encryption": "none",
+            "login": LOGIN,
+            "password": PASSWORD,
+            "distinguished_name": [staff],
+            "removal_limits": ALL,
+            "store": str(tmp_path / "store.db"),
+        }
+        synchronize(False, [], **options)
+        domain.set(admins, "groupType", "much")
+        domain.set(admins, "member")
+        held = synchronize(False, [], **options)["held"]["memberships"]
+    assert [each["member"] for each in held] == ["anna"]
