@@ -151,7 +151,10 @@ def _read_and_plan(settings, store, session, now, started):
     last = store.left_by_last_run(settings.name)
     digests = plan_digest(plan), removals_digest(plan)
     doubt = standing.doubt(last, server, session.server)
-    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests)
+    others = {
+        number: standing.doubt(left, server, session.server) for number, left in store.left_by_others(settings.name).items()
+    }
+    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests, others)
     if holds.reasons:
         plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
         digests = plan_digest(plan), removals_digest(plan)

@@ -7,10 +7,58 @@ from __future__ import annotations
 
 import pytest
 from support import stored, tree
-from support.lab import synchronize
+from support.lab import PEOPLE, ROOT, Lab, dn_of, modified, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.process import run
+from support.rights import Rights, entries, settings
+from support.slapd import Slapd
 
 ALL = dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%")
+OVERLAYS = ("ppolicy", "syncprov")
+LOCK = "pwdAccountLockedTime"
+LOCKED = "000001010000Z"
+RULES = {LOCK: "attrs=" + LOCK}
+
+
+@pytest.fixture
+def server():
+    there = ROOT + unit("people") + unit("far") + unit("it", PEOPLE) + entries(RULES)
+    with Slapd(ldif=there, overlays=OVERLAYS, settings=settings(RULES)) as running:
+        yield running
+
+
+class Company(Lab):
+    def once(self, check_mode=False, **more):
+        return super().once(
+            check_mode, **{"removal_limits": ALL, "allow_empty": True, "distinguished_name": [PEOPLE], **more}
+        )
+
+    def users(self):
+        return self.rows("SELECT name, enabled FROM users WHERE extinct IS NULL")
+
+
+@pytest.fixture
+def company(server, tmp_path):
+    lab = Company(server, tmp_path / "store.db")
+    lab.rights = Rights(server)
+    return lab
+
+
+def test_a_lagging_server_of_the_writer_enables_nobody(server, company, tmp_path):
+    """Who is locked is out: clinic saw it on a server that is ahead of the one that staff reads."""
+    server.modify(person("ann") + person("bob"))
+    server.stop()
+    copied = run([server._program, "-Tcat", "-f", str(server._config)])
+    server.start()
+    with Slapd(ldif=copied, overlays=OVERLAYS, settings=settings(RULES)) as replica:
+        behind = {"server": [replica.ldapi_url]}
+        clinic = {"name": "clinic", "user_group": "All/Clinic"}
+        company.once(**behind)
+        company.once(**clinic)
+        server.modify(modified(dn_of("ann"), "replace", LOCK, LOCKED))
+        assert company.once(**clinic)["users"]["disabled"] == ["ann"]
+        company.once(**behind)
+        assert company.users() == [("ann", 0), ("bob", 1)]
 
 
 @pytest.mark.parametrize("keys", [["7"], ["7", b"\xff"]], ids=["the key", "the key and no text"])

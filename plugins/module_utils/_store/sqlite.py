@@ -622,6 +622,15 @@ class Store:
         server, scope, held = row or ("", "null", "[]")
         return _model.LastRun(server or "", _from_json(scope), *_holds_from_json(held))
 
+    def left_by_others(self, synchronization: str) -> dict[int, _model.LastRun]:
+        """Return by their ids what the last runs of the other synchronizations of the same directory left."""
+        rows = self._rows(
+            "SELECT o.id, o.name FROM synchronizations s JOIN synchronizations o ON o.directory_id = s.directory_id"
+            " AND o.id <> s.id WHERE s.name = ?",
+            (synchronization,),
+        )
+        return {number: self.left_by_last_run(name) for number, name in rows}
+
     def target_of(self, synchronization: str) -> list[str] | None:
         """Return the names in the path of the synchronization's user group; None before its first run."""
         row = self._row("SELECT target_id FROM synchronizations WHERE name = ?", (synchronization,))
@@ -885,6 +894,7 @@ class Store:
         """Return the users in wanted_ids, and {reference: id} of them."""
         claims: dict = {}
         disabled_by_others, said_disabled = set(), set()
+        seen_by: dict[int, list[int]] = {}
         for number, synchronization, disabled in self._rows(
             "SELECT c.user_id, c.synchronization_id, c.disabled FROM wanted_ids w CROSS JOIN claims c"
             " WHERE c.user_id = w.id"
@@ -892,6 +902,8 @@ class Store:
             claims.setdefault(number, set()).add(synchronization)
             if synchronization != me and disabled not in (None, snapshot.state_by):
                 disabled_by_others.add(number)
+            if synchronization != me and disabled is not None:
+                seen_by.setdefault(number, []).append(synchronization)
             if synchronization == me and disabled is not None:
                 said_disabled.add(number)
         references = self._references_of_wanted_ids(directory, tree)
@@ -934,6 +946,7 @@ class Store:
                 given=writer == me or claims_it and writer not in claimed_by,
                 disabled_by_others=number in disabled_by_others,
                 said_disabled=number in said_disabled,
+                seen_disabled_by=tuple(sorted(seen_by.get(number, ()))),
                 taken_over=writer != me and references[number][:1] not in "@#",
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
