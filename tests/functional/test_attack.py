@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from support import stored, tree
-from support.lab import PEOPLE, ROOT, Lab, dn_of, modified, person, synchronize, unit
+from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, entry, modified, moved, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.rights import Rights, entries, settings
@@ -17,7 +17,11 @@ ALL = dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renam
 OVERLAYS = ("ppolicy", "syncprov")
 LOCK = "pwdAccountLockedTime"
 LOCKED = "000001010000Z"
-RULES = {LOCK: "attrs=" + LOCK}
+FAR = "ou=far," + BASE
+RULES = {
+    LOCK: "attrs=" + LOCK,
+    "sambaSID": "attrs=sambaSID",
+}
 
 
 @pytest.fixture
@@ -59,6 +63,38 @@ def test_a_lagging_server_of_the_writer_enables_nobody(server, company, tmp_path
         assert company.once(**clinic)["users"]["disabled"] == ["ann"]
         company.once(**behind)
         assert company.users() == [("ann", 0), ("bob", 1)]
+
+
+def test_who_comes_back_while_his_lock_is_hidden(company):
+    """His record was kept as it is. He is locked meanwhile, and nothing shows it."""
+    company.modify(person("ann") + person("bob"))
+    company.once(user_extinction="skip")
+    company.modify(moved(dn_of("ann"), "uid=ann", FAR))
+    company.once(user_extinction="skip")
+    company.modify(modified(dn_of("ann", FAR), "replace", LOCK, LOCKED))
+    company.rights.hide(LOCK)
+    company.modify(moved(dn_of("ann", FAR), "uid=ann", PEOPLE))
+    held = company.run(user_extinction="skip")["held"]["users"]
+    assert [(each["name"], each["would_be"]) for each in held] == [("ann", "enabled")]
+    assert company.users() == [("ann", 0), ("bob", 1)]
+
+
+def test_an_approval_of_no_removal_takes_no_sid(company):
+    """Its digest is the same in each run that removes nothing else."""
+    sid = "S-1-5-21-1-2-3-4"
+    classes = ("inetOrgPerson", "posixAccount", "sambaSamAccount")
+    lines = ["uidNumber: 1", "gidNumber: 1", "homeDirectory: /", "uid: ann", "cn: ann", "sn: ann", "sambaSID: " + sid]
+    company.modify(
+        entry(
+            "sambaDomainName=X," + BASE, "objectClass: sambaDomain", "sambaDomainName: X", "sambaSID: S-1-5-21-1-2-3"
+        )
+        + entry(dn_of("ann"), *("objectClass: " + each for each in classes), *lines)
+    )
+    options = {"ldap_parameters": {"preset": "openldap_samba"}}
+    nothing = company.run(**options)["removals_digest"]
+    company.rights.hide("sambaSID")
+    result = company.run(**options, approved_removals=nothing)
+    assert result["held"]["users"] and company.rows("SELECT sid FROM users") == [(sid,)]
 
 
 @pytest.mark.parametrize("keys", [["7"], ["7", b"\xff"]], ids=["the key", "the key and no text"])
