@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import stored, tree
-from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, entry, modified, moved, person, synchronize, unit
+from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, entry, modified, moved, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.rights import Rights, entries, settings
@@ -21,6 +22,7 @@ FAR = "ou=far," + BASE
 RULES = {
     LOCK: "attrs=" + LOCK,
     "sambaSID": "attrs=sambaSID",
+    "ou-it": 'dn.exact="ou=it,%s"' % PEOPLE,
 }
 
 
@@ -95,6 +97,23 @@ def test_an_approval_of_no_removal_takes_no_sid(company):
     company.rights.hide("sambaSID")
     result = company.run(**options, approved_removals=nothing)
     assert result["held"]["users"] and company.rows("SELECT sid FROM users") == [(sid,)]
+
+
+def test_a_unit_that_is_hidden_with_people_in_it(company):
+    """They say that it is there."""
+    options = {"group_structure": "organizational_units", "user_extinction": "delete", "user_group_extinction": "delete"}
+    company.modify(person("ann", below="ou=it," + PEOPLE) + person("bob"))
+    company.once(**options)
+    before = company.contents()
+    company.rights.hide("ou-it")
+    with pytest.raises(SynchronizationError, match="^authentication: 'ou=it,.*' cannot be read, and there are entries"):
+        company.once(**options)
+    assert company.contents() == before
+    company.rights.show("ou-it")
+    assert not company.once(**options)["changed"]
+    company.modify(deleted(dn_of("ann", "ou=it," + PEOPLE)) + deleted("ou=it," + PEOPLE))
+    company.once(**options)
+    assert company.rows("SELECT name FROM user_groups WHERE name = 'it'") == []
 
 
 @pytest.mark.parametrize("keys", [["7"], ["7", b"\xff"]], ids=["the key", "the key and no text"])

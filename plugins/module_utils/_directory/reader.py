@@ -1917,7 +1917,23 @@ class Reading:
             self.unclear.update(dict.fromkeys(by_them, frozenset(["all"])))
             lost_users = {key: reason for key, reason in lost_users.items() if key not in by_them}
             lost_groups = {key: reason for key, reason in lost_groups.items() if key not in by_them}
+        if self.containers_are_groups:
+            self._refuse_hidden_containers(lost_groups)
         return lost_users, lost_groups
+
+    def _refuse_hidden_containers(self, lost_groups: dict[str, str]) -> None:
+        """Raise ReadError if anybody lies below a container that is not found: it is there, and cannot be read."""
+        dns = self.digests.dns(lost_groups) if lost_groups else {}
+        parents = {normal_dn(dn_text(parent)) for parent in self.places} | {_parent(normal) for normal in self.nodes}
+        for key, dn in sorted(dns.items()):
+            normal = normal_dn(dn) if dn else ""
+            if not normal or lost_groups[key] == OUT_OF_SCOPE or normal in self.nodes:
+                continue
+            if any(dn_is_within(parent, normal) for parent in parents):
+                raise ReadError(
+                    "%s: '%s' cannot be read, and there are entries below it: give the account the right to read it"
+                    % (self.session.account_option, dn)
+                )
 
     def _lost_users(self, stored: Iterable[str]) -> dict[str, str]:
         kinds = [(self.preset.user_key, self.preset.user_filter)]
