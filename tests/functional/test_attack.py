@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import stored, tree
 from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, entry, modified, moved, person, synchronize, unit
@@ -13,7 +16,9 @@ from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.rights import Rights, entries, settings
 from support.slapd import Slapd
+from support.two_stores import Clock
 
+DAY = 86400
 ALL = dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%")
 OVERLAYS = ("ppolicy", "syncprov")
 LOCK = "pwdAccountLockedTime"
@@ -23,6 +28,7 @@ RULES = {
     LOCK: "attrs=" + LOCK,
     "sambaSID": "attrs=sambaSID",
     "ou-it": 'dn.exact="ou=it,%s"' % PEOPLE,
+    "ann": 'dn.exact="%s"' % dn_of("ann"),
 }
 
 
@@ -48,6 +54,14 @@ def company(server, tmp_path):
     lab = Company(server, tmp_path / "store.db")
     lab.rights = Rights(server)
     return lab
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    clock.now = time.time()
+    monkeypatch.setattr(_synchronize, "time", clock)
+    return clock
 
 
 def test_a_lagging_server_of_the_writer_enables_nobody(server, company, tmp_path):
@@ -97,6 +111,21 @@ def test_an_approval_of_no_removal_takes_no_sid(company):
     company.rights.hide("sambaSID")
     result = company.run(**options, approved_removals=nothing)
     assert result["held"]["users"] and company.rows("SELECT sid FROM users") == [(sid,)]
+
+
+def test_who_can_be_seen_again_is_not_deleted(company, clock):
+    """The entry was hidden, and has not changed since: no list of changes has it."""
+    options = {"user_extinction": "delete", "user_extinction_grace_days": 30}
+    company.modify(person("ann") + person("bob"))
+    company.once(**options)
+    company.rights.hide("ann")
+    clock.now += 3600
+    assert company.once(**options, full_every="1m")["users"]["extinct"] == ["ann"]
+    company.rights.show("ann")
+    for _day in range(34):
+        clock.now += DAY
+        assert company.once(**options, read_mode="incremental")["read"]["mode"] == "incremental"
+    assert company.users() == [("ann", 1), ("bob", 1)]
 
 
 def test_a_unit_that_is_hidden_with_people_in_it(company):

@@ -1741,6 +1741,20 @@ class Known:
             )
         )
 
+    def extinct(self, before: int | None, user_groups: bool) -> set[str]:
+        """Return who is extinct and this synchronization's to delete: users since that time or longer, if it is given,
+        and user groups.
+        """
+        rows = self._store._rows(
+            "SELECT key FROM users WHERE synchronization_id = ? AND extinct IS NOT NULL AND extinct_since <= ?",
+            (self._me, before),
+        )
+        if user_groups:
+            rows += self._store._rows(
+                "SELECT key FROM user_groups WHERE synchronization_id = ? AND extinct IS NOT NULL", (self._me,)
+            )
+        return {key for (key,) in rows}
+
     def own_dns(self, keys: Iterable[str]) -> dict[str, str]:
         """Return {stable key: DN as stored} of users; empty where another synchronization writes the user."""
         return {key: dn for key, (_digest, dn, _other) in self.users(keys).items()}
