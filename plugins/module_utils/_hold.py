@@ -34,6 +34,7 @@ class Holds(NamedTuple):
     for_one_run: frozenset[Removal]  # what the next run believes if it sees it again
     plan_digest: str  # of the plan that does what is held as well; empty if nothing is held
     standing: Standing  # what the next run compares its server with
+    believed: int | None = None  # see LastRun
 
 
 NONE = Holds({}, frozenset(), frozenset(), "", Standing())

@@ -113,6 +113,26 @@ def test_an_approval_of_no_removal_takes_no_sid(company):
     assert result["held"]["users"] and company.rows("SELECT sid FROM users") == [(sid,)]
 
 
+def test_a_clock_that_stays_wrong(company, clock):
+    """The directory has changed today, and says so in each run."""
+    options = {"user_extinction": "delete", "user_extinction_grace_days": 30}
+    company.modify(person("ann") + person("bob"))
+    company.once(**options)
+    company.modify(deleted(dn_of("ann")))
+    company.once(**options)
+    clock.now += 400 * DAY
+    for _run in range(3):
+        clock.now += 3600
+        company.once(**options)
+        assert any(warning.startswith("clock: ") for warning in company.warnings)
+        assert company.rows("SELECT name FROM users WHERE name = 'ann'")
+    clock.now -= 400 * DAY
+    for told in (True, False):
+        clock.now += 3600
+        company.once(**options)
+        assert any(warning.startswith("clock: ") for warning in company.warnings) == told
+
+
 def test_who_can_be_seen_again_is_not_deleted(company, clock):
     """The entry was hidden, and has not changed since: no list of changes has it."""
     options = {"user_extinction": "delete", "user_extinction_grace_days": 30}

@@ -1907,15 +1907,16 @@ def _holds_to_json(plan, holds) -> str:
             "for_one_run": sorted(holds.for_one_run),
             "reasons": [[*removal, why] for removal, why in sorted(holds.reasons.items())],
             "standing": holds.standing,
+            "believed": holds.believed,
         }
     )
 
 
-def _holds_from_json(text: str) -> tuple[frozenset[_model.Removal], _model.Standing]:
+def _holds_from_json(text: str) -> tuple[frozenset[_model.Removal], _model.Standing, int | None]:
     held = _from_json(text)
     if isinstance(held, list):  # as earlier versions left it
-        return frozenset(map(tuple, held)), _model.Standing()
-    return frozenset(map(tuple, held["for_one_run"])), _model.Standing(*held["standing"])
+        return frozenset(map(tuple, held)), _model.Standing(), None
+    return frozenset(map(tuple, held["for_one_run"])), _model.Standing(*held["standing"]), held.get("believed")
 
 
 def _from_json(text: str):
