@@ -19,7 +19,7 @@ second run is to confirm is remembered from one to the next. So a second look at
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from . import _limits
@@ -34,6 +34,7 @@ class Holds(NamedTuple):
     for_one_run: frozenset[Removal]  # what the next run believes if it sees it again
     plan_digest: str  # of the plan that does what is held as well; empty if nothing is held
     standing: Standing  # what the next run compares its server with
+    believed: int | None = None  # see LastRun
 
 
 NONE = Holds({}, frozenset(), frozenset(), "", Standing())
@@ -47,17 +48,26 @@ def decide(
     last: LastRun,
     state: StoredState,
     digests: tuple[str, str],
+    others: Mapping[int, Doubt | None] | None = None,
 ) -> Holds:
     """Return what is held of the removals. ``unproven``: those that nothing proves, and why.
 
+    ``others`` says the same as ``doubt`` by what other synchronizations last read, by their ids: where one of them saw
+    a user disabled, nobody enables him who may have read what was before that.
     ``settings`` has approved_plan and approved_removals; ``digests`` are those of the plan without what is held, and of
     its removals.
     """
-    doubted = {}
-    for removal in removals if doubt else ():
-        is_new = removal[0] == "enabled" and removal[1] not in state.users
-        if not is_new and not (doubt.passes and removal in last.held):
-            doubted[removal] = doubt.why
+    doubted, passing = {}, set()
+    for removal in removals:
+        stored = state.users.get(removal[1]) if removal[0] == "enabled" else None
+        is_new = removal[0] == "enabled" and stored is None
+        doubts = [None if is_new else doubt]
+        doubts += [(others or {}).get(each) for each in (stored.seen_disabled_by if stored is not None else ())]
+        there = [each for each in doubts if each is not None]
+        if all(each.passes for each in there):
+            passing.add(removal)
+        if there and not (removal in passing and removal in last.held):
+            doubted[removal] = next((each.why for each in there if not each.passes), there[0].why)
     reasons = {**doubted, **unproven}
     if settings.approved_plan == digests[0]:
         reasons = {removal: why for removal, why in reasons.items() if _is_taken_back(removal, state)}
@@ -67,7 +77,7 @@ def decide(
     return Holds(
         reasons,
         by_server,
-        by_server if doubt and doubt.passes else frozenset(),
+        by_server & passing,
         digests[0] if reasons else "",
         Standing(),
     )

@@ -324,6 +324,7 @@ class StoredUser(NamedTuple):
     # Another synchronization that has the user in scope, and tells states by other attributes, last saw it disabled.
     disabled_by_others: bool = False
     said_disabled: bool = False  # another synchronization writes the record, and this one last saw the user disabled
+    seen_disabled_by: tuple[int, ...] = ()  # ids of other synchronizations that last saw the user disabled
 
 
 class UserGroupRecord(NamedTuple):
@@ -408,6 +409,7 @@ class LastRun(NamedTuple):
     scope: dict[str, Any] | None  # the settings that decided who was in scope; None: not known
     held: frozenset[Removal]  # removals that it saw and held back for one run, since its server may lag
     standing: Standing = Standing()
+    believed: int | None = None  # if its clock was not believed: the time of the last run before whose clock was
 
 
 def node_of(key: str | None, snapshot: Snapshot, stored: Container[str]) -> str | None:

@@ -891,7 +891,7 @@ def removals_digest(plan: _model.Plan) -> str:
             "users-%d" % sum(change.removes for change in plan.users if change.before is not None),
             "user_groups-%d" % sum(map(_group_ends, plan.user_groups)),
             "memberships-%d" % _memberships_removed(plan),
-            "attributes-%d" % len(_model.losses(plan)),
+            "attributes-%d" % (len(_model.losses(plan)) + len(_sids_lost(plan))),
         ],
     )
 
@@ -954,6 +954,14 @@ def _removals(plan):
             yield ["members", change.key, change.users_removed, change.user_groups_removed]
     for loss in sorted(_model.losses(plan)):
         yield ["value", *loss]
+    for reference in _sids_lost(plan):
+        yield ["sid", reference]
+
+
+def _sids_lost(plan):
+    """Return the users who stay and have no SID any more."""
+    changes = [change for change in plan.users if change.before and change.after and not change.adopts]
+    return sorted(change.reference for change in changes if change.before.sid and not change.after.sid)
 
 
 def _visible(record):
@@ -986,7 +994,10 @@ def removals(
     for user in plan.users:
         before, after = user.before, user.after
         if after is not None and snapshot.users.get(user.reference) is not None:
-            if after.enabled and (before is None or user.adopts or not before.enabled):
+            is_back = (
+                before is not None and before.extinct and not after.extinct
+            )  # kept enabled (skip), and given to none
+            if after.enabled and (before is None or user.adopts or not before.enabled or is_back):
                 found.add(("enabled", user.reference))
             if before is not None and not user.adopts and before.sid and not after.sid:
                 found.add(("sid", user.reference))

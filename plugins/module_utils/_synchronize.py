@@ -136,7 +136,8 @@ def _read_and_plan(settings, store, session, now, started):
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     context = reader.naming_context(settings, session, preset)
     server = standing.standing(session, context)
-    clock = _believed(session, store.last_times(settings.name), now, context)
+    last = store.left_by_last_run(settings.name)
+    clock = _believed(session, store.last_times(settings.name), last.believed, now, context)
     salt, snapshot, read = _read(settings, store, session, preset, now, clock, started)
     whole = _is_older(store.last_whole_check(), _A_WEEK, now)
     if whole or snapshot.complete:
@@ -146,16 +147,23 @@ def _read_and_plan(settings, store, session, now, started):
     snapshot = absence.with_unread_states(session, settings, preset, context, snapshot)
     unheld = plan = _make_plan(settings, snapshot, state, clock)
     found = removals(plan, snapshot, state)
-    unproven = absence.unproven(session, settings, preset, context, snapshot, state, found)
-    last = store.left_by_last_run(settings.name)
+    known = store.known(settings.name, salt)
+    unproven = absence.unproven(session, settings, preset, context, snapshot, state, found, known.own_dns)
     digests = plan_digest(plan), removals_digest(plan)
     doubt = standing.doubt(last, server, session.server)
-    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests)
+    others = {
+        number: standing.doubt(left, server, session.server)
+        for number, left in store.left_by_others(settings.name).items()
+    }
+    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests, others)
     if holds.reasons:
         plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
         digests = plan_digest(plan), removals_digest(plan)
     believed = bool(settings.approved_plan) and settings.approved_plan == digests[0] and not holds.reasons
-    holds = holds._replace(standing=standing.remembered(last.standing, server, believed))
+    before = clock.last if last.believed is None else last.believed
+    holds = holds._replace(
+        standing=standing.remembered(last.standing, server, believed), believed=before if clock.doubt else None
+    )
     refusals = _hold.refusals(settings, holds, found, last, session.account_option, digests[0])
     return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
 
@@ -196,13 +204,21 @@ def _read(settings, store, session, preset, now, clock, started):
     return salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
 
 
-def _believed(session, runs, now, context) -> _clock.Clock:
-    """Return the time of the run. The directory is asked when it last changed only if this seems to be long ago."""
+def _believed(session, runs, before, now, context) -> _clock.Clock:
+    """Return the time of the run. The directory is asked when it last changed only if this seems to be long ago.
+
+    ``before`` is the time of the last run whose clock was believed, if that of the last one was not: a clock that stays
+    wrong is not made right by that, where the directory tells.
+    """
     time_there = changes.time_of(session)
+    trusted = runs if before is None else [before, *runs[1:]]
     changed = None
-    if time_there is None and _clock.is_long(now, runs):
+    if time_there is None and (_clock.is_long(now, runs) or _clock.is_long(now, trusted)):
         changed = changes.last_change(session, context)
-    return _clock.judged(now, runs, time_there, changed)
+    clock = _clock.judged(now, runs, time_there, changed)
+    if clock.doubt or changed is None:
+        return clock
+    return _clock.judged(now, trusted, time_there, changed)
 
 
 _FIRST = "it is the first run"

@@ -18,7 +18,7 @@ DIGESTS = ("the plan", "its removals")
 
 def decide(unproven=(), doubt=None, seen=(), given=True, **approved):
     settings = SimpleNamespace(**{"approved_plan": None, "approved_removals": None, **approved})
-    state = SimpleNamespace(users=dict.fromkeys(("u1", "u2", "u3"), SimpleNamespace(given=given)))
+    state = SimpleNamespace(users=dict.fromkeys(("u1", "u2", "u3"), SimpleNamespace(given=given, seen_disabled_by=())))
     last = LastRun("ldap1", None, frozenset(seen))
     return _hold.decide(settings, ALL, dict.fromkeys(unproven, "nothing proves it"), doubt, last, state, DIGESTS)
 

@@ -51,13 +51,13 @@ the entry           no list names it: lists forget who is deleted
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from .._model import OUT_OF_SCOPE, Removal, Snapshot, StoredState
-from .presets import Entry, Preset, any_of, value_text
+from .presets import Entry, Preset, any_of, keys_of
 from .search import ReadError, attribute_types, batches, finds_any, search
-from .values import dn_is_within, dn_text, escape_filter, filter_attributes, negated, normal_dn
+from .values import dn_is_within, dn_text, escape_filter, filter_attributes, integer, negated, normal_dn
 
 USER, GROUP = "user", "user_group"
 
@@ -87,6 +87,7 @@ _HIDDEN = "its %s cannot be read"
 
 Pair = Removal  # ('member' or 'nested', key of the user group, reference of the member)
 Found = dict[str, tuple[str, Entry]]  # stable key -> DN, entry
+Dns = Callable[[Iterable[str]], Mapping[str, str]]  # stable keys of users -> DNs
 
 
 def always_there(preset: Preset) -> tuple[str, ...]:
@@ -106,17 +107,19 @@ def unproven(
     snapshot: Snapshot,
     state: StoredState,
     removals: Iterable[Removal],
+    dns: Dns | None = None,
 ) -> dict[Removal, str]:
     """Return which of these removals the directory does not prove, and why.
 
-    ``settings`` has group_structure; ``context`` is the DN of the naming context. Raises ReadError if a search fails.
+    ``settings`` has group_structure; ``context`` is the DN of the naming context; ``dns`` tells of stable keys of users
+    the DNs that this synchronization has stored. Raises ReadError if a search fails.
     """
     asked: dict[str, list[Removal]] = {}
     for removal in sorted(removals):
         asked.setdefault(removal[0], []).append(removal)
     if not asked:
         return {}
-    questions = _Questions(session, settings, preset, context, snapshot)
+    questions = _Questions(session, settings, preset, context, snapshot, dns)
     proofs = _proofs(questions, preset)
     enabled = [key for _kind, key in asked.get("enabled", ())]
     without_sid = [key for _kind, key in asked.get("sid", ())]
@@ -337,10 +340,19 @@ def _proofs(questions: _Questions, preset: Preset) -> _Proofs:
 class _Questions:
     """Searches for entries by their keys, and how many of them may be made."""
 
-    def __init__(self, session: Any, settings: Any, preset: Preset, context: str, snapshot: Snapshot) -> None:
+    def __init__(
+        self,
+        session: Any,
+        settings: Any,
+        preset: Preset,
+        context: str,
+        snapshot: Snapshot,
+        dns: Dns | None = None,
+    ) -> None:
         groups = _group_kinds(settings, preset)
         self.session, self.context = session, context
-        self.named = snapshot.named
+        self.named, self.snapshot = snapshot.named, snapshot
+        self.dns_of_stored = dns or _no_dns
         # Who is found by the DN, and not by the key.
         self.at = {key: dn_text(dn) for dn, key in snapshot.named.items() if key}
         # From so many keys on it is faster to search everything. How much that is, only a full read knows.
@@ -361,17 +373,34 @@ class _Questions:
         found: Found = {}
         for batch in batches(sorted(asked - self.at.keys())):
             filter = "(&%s%s)" % (self.by_key(kind, batch), tests)
-            for dn, entry, _raw in search(self.session, self.context, "sub", filter, wanted):
-                found.update((key, (dn_text(dn), entry)) for key in self._whose(kind, dn, entry) if key in asked)
+            came = search(self.session, self.context, "sub", filter, wanted)
+            for key, dn, entry in self._theirs(kind, came):
+                if key in asked:
+                    found[key] = dn, entry
         for key in asked & self.at.keys():
             filter = "(&(objectClass=*)%s)" % tests
             for dn, entry, _raw in search(self.session, self.at[key], "base", filter, wanted, missing_ok=True):
                 found[key] = dn_text(dn), entry
         return found
 
-    def _whose(self, kind: str, dn: bytes, entry: Entry) -> list[str]:
-        """Return the keys of whom the entry is: nobody, if the read has told by its DN whose it is."""
-        return [] if dn in self.named else self.keys_in(kind, entry)
+    def _theirs(self, kind: str, came: Iterable[tuple[bytes, Entry, bytes]]) -> Iterator[tuple[str, str, Entry]]:
+        """Yield (stable key, DN, entry) of what came: not of whom the read has told by the DN, nor of an entry with the
+        key of somebody whom the read has seen elsewhere. Who lies where nothing is read may write any key into his.
+        """
+        entries = [
+            (key, dn_text(dn), entry)
+            for dn, entry, _raw in came
+            if dn not in self.named
+            for key in keys_of(entry, *self.keys[kind])
+        ]
+        bodies: Mapping[str, Any] = self.snapshot.users if kind == USER else self.snapshot.user_groups
+        as_stored = {key for key, _dn, _entry in entries if key in bodies and bodies[key] is None}
+        dns = self.dns_of_stored(as_stored) if as_stored else {}
+        for key, dn, entry in entries:
+            body = bodies.get(key)
+            its_dn = body.dn if body is not None else dns.get(key, "")
+            if its_dn in ("", dn) or normal_dn(its_dn) == normal_dn(dn):
+                yield key, dn, entry
 
     def keys_among(self, kind: str, keys: Collection[str], tests: str) -> set[str]:
         """Return the keys of those of these entries for which the tests are True. If many are asked for, all that the
@@ -392,11 +421,7 @@ class _Questions:
     def all_keys(self, kind: str, filter: str) -> set[str]:
         """Return the keys of all entries that match."""
         found = search(self.session, self.context, "sub", filter, self.keys[kind])
-        return {key for dn, entry, _raw in found for key in self._whose(kind, dn, entry)}
-
-    def keys_in(self, kind: str, entry: Entry) -> list[str]:
-        """Return the keys of an entry."""
-        return [value_text(name, value) for name in self.keys[kind] for value in entry.get(name.lower(), ())]
+        return {key for key, _dn, _entry in self._theirs(kind, found)}
 
     def finds_any(self, filter: str) -> bool:
         """Return whether there is an entry that matches."""
@@ -740,6 +765,10 @@ class _ByPresence:
 # --- small things ----------------------------------------------------------------------------------------------------
 
 
+def _no_dns(_keys: Iterable[str]) -> dict[str, str]:
+    return {}
+
+
 def _none_of(attributes: Sequence[str]) -> str:
     return "".join("(!(%s=*))" % attribute for attribute in attributes)
 
@@ -749,5 +778,7 @@ def _escaped(value: str) -> str:
 
 
 def _is_security_group(entry: Entry) -> bool:
-    kind = entry.get("grouptype")
-    return bool(kind) and "objectsid" in entry and bool(int(kind[0]) & _SECURITY_GROUP)
+    try:
+        return "objectsid" in entry and bool(integer(entry["grouptype"][0]) & _SECURITY_GROUP)
+    except (KeyError, ValueError):  # then nothing tells that it is one
+        return False

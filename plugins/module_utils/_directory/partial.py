@@ -196,6 +196,10 @@ class _PartialReading(Reading):
         self.changed = found.changed
         self.looked = set(found.changed) | found.gone | set(self.before.said["again"])
         self.looked |= self.known.to_look_at(self.now)
+        # Who could not be seen may be seen again, and nothing says so: who is to be deleted is looked at once more.
+        settings = self.settings
+        ends = self.now - settings.user_extinction_grace_days * 86400 if settings.user_extinction == "delete" else None
+        self.looked |= self.known.extinct(ends, settings.user_group_extinction == "delete")
         self.looked.update(self.list_changes.keys() & self.stored_groups.keys())  # which is not told again
         self.looked.update(key for key, digest in self.digests.user_groups.items() if not digest)
         self._look_at_what_is_open()

@@ -1668,11 +1668,10 @@ class Reading:
         dn, entry, _raw = entry_found
         if dn in self.named:
             return _NAMELESS
-        known = self._known(self.preset.user_key, self.users, entry_found, token) or self._known(
-            self.preset.group_key, self.groups, entry_found, token
-        )
-        if known:
-            return known
+        for attribute, seen in ((self.preset.user_key, self.users), (self.preset.group_key, self.groups)):
+            key = self._known_by_key(attribute, seen, entry)
+            if key and not self._is_anothers(attribute, key, dn):
+                return self._known(attribute, seen, entry_found, token)
         classes = {value.lower() for value in entry.get("objectclass", ())}
         if b"foreignsecurityprincipal" in classes:
             sids = entry.get("objectsid")
@@ -1694,6 +1693,11 @@ class Reading:
         if key and read != key:
             self._moved(found[0], token)
         return key
+
+    def _is_anothers(self, attribute: str, key: str, dn: bytes) -> bool:
+        """Return whether another entry has the key, too. Who only moved while he was read has it alone."""
+        found = search(self.session, self.context, "sub", any_of(attribute, [key]), (attribute,))
+        return any(its_dn != dn and key in keys_of(entry, attribute) for its_dn, entry, _raw in list(found))
 
     def _known_by_key(self, attribute: str, seen: Container[str], entry: Entry) -> str:
         """Return the entry's key if it is among those seen and only this entry has it; else an empty text."""
@@ -1958,7 +1962,23 @@ class Reading:
             self.unclear.update(dict.fromkeys(by_them, frozenset(["all"])))
             lost_users = {key: reason for key, reason in lost_users.items() if key not in by_them}
             lost_groups = {key: reason for key, reason in lost_groups.items() if key not in by_them}
+        if self.containers_are_groups:
+            self._refuse_hidden_containers(lost_groups)
         return lost_users, lost_groups
+
+    def _refuse_hidden_containers(self, lost_groups: dict[str, str]) -> None:
+        """Raise ReadError if anybody lies below a container that is not found: it is there, and cannot be read."""
+        dns = self.digests.dns(lost_groups) if lost_groups else {}
+        parents = {normal_dn(dn_text(parent)) for parent in self.places} | {_parent(normal) for normal in self.nodes}
+        for key, dn in sorted(dns.items()):
+            normal = normal_dn(dn) if dn else ""
+            if not normal or lost_groups[key] == OUT_OF_SCOPE or normal in self.nodes:
+                continue
+            if any(dn_is_within(parent, normal) for parent in parents):
+                raise ReadError(
+                    "%s: '%s' cannot be read, and there are entries below it: give the account the right to read it"
+                    % (self.session.account_option, dn)
+                )
 
     def _lost_users(self, stored: Iterable[str]) -> dict[str, str]:
         kinds = [(self.preset.user_key, self.preset.user_filter)]

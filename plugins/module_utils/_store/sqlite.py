@@ -622,6 +622,15 @@ class Store:
         server, scope, held = row or ("", "null", "[]")
         return _model.LastRun(server or "", _from_json(scope), *_holds_from_json(held))
 
+    def left_by_others(self, synchronization: str) -> dict[int, _model.LastRun]:
+        """Return by their ids what the last runs of the other synchronizations of the same directory left."""
+        rows = self._rows(
+            "SELECT o.id, o.name FROM synchronizations s JOIN synchronizations o ON o.directory_id = s.directory_id"
+            " AND o.id <> s.id WHERE s.name = ?",
+            (synchronization,),
+        )
+        return {number: self.left_by_last_run(name) for number, name in rows}
+
     def target_of(self, synchronization: str) -> list[str] | None:
         """Return the names in the path of the synchronization's user group; None before its first run."""
         row = self._row("SELECT target_id FROM synchronizations WHERE name = ?", (synchronization,))
@@ -885,6 +894,7 @@ class Store:
         """Return the users in wanted_ids, and {reference: id} of them."""
         claims: dict = {}
         disabled_by_others, said_disabled = set(), set()
+        seen_by: dict[int, list[int]] = {}
         for number, synchronization, disabled in self._rows(
             "SELECT c.user_id, c.synchronization_id, c.disabled FROM wanted_ids w CROSS JOIN claims c"
             " WHERE c.user_id = w.id"
@@ -892,6 +902,8 @@ class Store:
             claims.setdefault(number, set()).add(synchronization)
             if synchronization != me and disabled not in (None, snapshot.state_by):
                 disabled_by_others.add(number)
+            if synchronization != me and disabled is not None:
+                seen_by.setdefault(number, []).append(synchronization)
             if synchronization == me and disabled is not None:
                 said_disabled.add(number)
         references = self._references_of_wanted_ids(directory, tree)
@@ -934,6 +946,7 @@ class Store:
                 given=writer == me or claims_it and writer not in claimed_by,
                 disabled_by_others=number in disabled_by_others,
                 said_disabled=number in said_disabled,
+                seen_disabled_by=tuple(sorted(seen_by.get(number, ()))),
                 taken_over=writer != me and references[number][:1] not in "@#",
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -1728,6 +1741,24 @@ class Known:
             )
         )
 
+    def extinct(self, before: int | None, user_groups: bool) -> set[str]:
+        """Return who is extinct and this synchronization's to delete: users since that time or longer, if it is given,
+        and user groups.
+        """
+        rows = self._store._rows(
+            "SELECT key FROM users WHERE synchronization_id = ? AND extinct IS NOT NULL AND extinct_since <= ?",
+            (self._me, before),
+        )
+        if user_groups:
+            rows += self._store._rows(
+                "SELECT key FROM user_groups WHERE synchronization_id = ? AND extinct IS NOT NULL", (self._me,)
+            )
+        return {key for (key,) in rows}
+
+    def own_dns(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return {stable key: DN as stored} of users; empty where another synchronization writes the user."""
+        return {key: dn for key, (_digest, dn, _other) in self.users(keys).items()}
+
     def to_look_at(self, now: int) -> set[str]:
         """Return the users that must be compared whatever changed: since nothing says what they are compared with,
         since their time has come (``now``, in seconds since 1970), or since the claim of who wrote them has ended.
@@ -1876,15 +1907,16 @@ def _holds_to_json(plan, holds) -> str:
             "for_one_run": sorted(holds.for_one_run),
             "reasons": [[*removal, why] for removal, why in sorted(holds.reasons.items())],
             "standing": holds.standing,
+            "believed": holds.believed,
         }
     )
 
 
-def _holds_from_json(text: str) -> tuple[frozenset[_model.Removal], _model.Standing]:
+def _holds_from_json(text: str) -> tuple[frozenset[_model.Removal], _model.Standing, int | None]:
     held = _from_json(text)
     if isinstance(held, list):  # as earlier versions left it
-        return frozenset(map(tuple, held)), _model.Standing()
-    return frozenset(map(tuple, held["for_one_run"])), _model.Standing(*held["standing"])
+        return frozenset(map(tuple, held)), _model.Standing(), None
+    return frozenset(map(tuple, held["for_one_run"])), _model.Standing(*held["standing"]), held.get("believed")
 
 
 def _from_json(text: str):
