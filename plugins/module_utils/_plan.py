@@ -994,9 +994,8 @@ def removals(
     for user in plan.users:
         before, after = user.before, user.after
         if after is not None and snapshot.users.get(user.reference) is not None:
-            is_back = (
-                before is not None and before.extinct and not after.extinct
-            )  # kept enabled (skip), and given to none
+            # A record that was kept as enabled (`skip`) was given to nobody while it was extinct.
+            is_back = before is not None and before.extinct and not after.extinct
             if after.enabled and (before is None or user.adopts or not before.enabled or is_back):
                 found.add(("enabled", user.reference))
             if before is not None and not user.adopts and before.sid and not after.sid:

@@ -170,7 +170,7 @@ def test_a_unit_that_is_hidden_with_people_in_it(company):
 @pytest.mark.parametrize("keys", [["7"], ["7", b"\xff"]], ids=["the key", "the key and no text"])
 @pytest.mark.parametrize("place", ["far", "zoo"])
 def test_who_copies_a_key_where_nothing_is_read(tmp_path, keys, place):
-    """bob leaves staff, and was never in admins. eve, who lies elsewhere and is in both, takes his key."""
+    """Bob leaves staff, and was never in admins. eve, who lies elsewhere and is in both, takes his key."""
     there = tree.OpenLDAP()
     people, elsewhere = there.unit("people"), there.unit(place)
     ann = there.user("ann", people, employeeNumber="5")
