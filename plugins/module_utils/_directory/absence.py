@@ -374,9 +374,7 @@ class _Questions:
         for batch in batches(sorted(asked - self.at.keys())):
             filter = "(&%s%s)" % (self.by_key(kind, batch), tests)
             came = search(self.session, self.context, "sub", filter, wanted)
-            for key, dn, entry in self._theirs(kind, came):
-                if key in asked:
-                    found[key] = dn, entry
+            found.update((key, (dn, entry)) for key, dn, entry in self._theirs(kind, came) if key in asked)
         for key in asked & self.at.keys():
             filter = "(&(objectClass=*)%s)" % tests
             for dn, entry, _raw in search(self.session, self.at[key], "base", filter, wanted, missing_ok=True):
