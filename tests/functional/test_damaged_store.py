@@ -144,6 +144,7 @@ def test_bits_that_turned(company: Lab, clock: Clock, chance: Any, options: dict
     company.once(**WITHOUT_LIMITS)
     expected = stored.members_by_key(company.store)
     now, outcomes = clock.now, []
+    last: dict[str, Any] = {}
     for _store in range(25):
         with scratch_folder() as folder:
             spoilt = Lab(company.server, folder / "users.db")
@@ -154,8 +155,10 @@ def test_bits_that_turned(company: Lab, clock: Clock, chance: Any, options: dict
                 assert trace(folder) == before
             outcomes.append(goes_well(lambda lab: lab.once(**WITHOUT_LIMITS, **options), spoilt))
             clock.now = now + 7 * DAY
-            if goes_well(lambda lab: lab.once(**WITHOUT_LIMITS), spoilt):
-                assert stored.members_by_key(spoilt.store) == expected
+            if goes_well(lambda lab: last.update(lab.once(**WITHOUT_LIMITS)), spoilt):
+                there = stored.members_by_key(spoilt.store)
+                # What is noted of the server may say that it lags now: then who should go is held.
+                assert there == expected or there > expected and last["held"]["plan_digest"]
             clock.now = now
     assert set(outcomes) == {True, False}
 

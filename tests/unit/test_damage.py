@@ -213,6 +213,17 @@ def test_both_checks_are_waited_for(path: Path) -> None:
                     store.end_check()
 
 
+def test_a_trigger_that_says_something_else(path: Path) -> None:
+    """It would end the memberships of everybody but the one who is deleted, in a store that is whole otherwise."""
+    content = path.read_bytes()
+    assert content.count(b"WHERE user_id = old.id") == 1
+    path.write_bytes(content.replace(b"WHERE user_id = old.id", b"WHERE user_id!= old.id"))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with pytest.raises(StoreError, match="its tables are not those of a store"):
+        open_store(str(path))
+
+
 def test_a_check_waits_while_sqlite_itself_has_the_file(tmp_path: Path) -> None:
     """It came upon the file in the moment in which the run began to write, and ended the run: "database is locked"."""
     path = str(tmp_path / "any.db")

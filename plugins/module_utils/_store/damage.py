@@ -13,6 +13,7 @@ where a number should be, or a user group that lies in itself: a bit that turned
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import sqlite3
@@ -121,15 +122,31 @@ def is_tree(parents: Mapping[Any, Any]) -> bool:
     return True
 
 
-def _all_that_is_found(connection: sqlite3.Connection) -> Iterator[str]:
+@functools.cache
+def _of_a_sound_store() -> tuple[list[tuple[str, str, str, int]], frozenset[tuple[str, str]]]:
+    """Return the columns of the tables, and the texts of indexes and triggers, as this version makes them."""
     with contextlib.closing(sqlite3.connect(":memory:")) as sound:
         schema.create(sound)
-        columns = sound.execute(_COLUMNS).fetchall()
-        others = sound.execute(_INDEXES_AND_TRIGGERS).fetchall()
-    if not {*columns} <= {*connection.execute(_COLUMNS)} or not {*others} <= {
-        *connection.execute(_INDEXES_AND_TRIGGERS)
-    }:
-        yield "its tables are not those of a store"
+        return sound.execute(_COLUMNS).fetchall(), frozenset(sound.execute(_INDEXES_AND_TRIGGERS))
+
+
+_NOT_ITS_TABLES = "its tables are not those of a store"
+
+
+def in_schema(connection: sqlite3.Connection) -> str:
+    """Return the same of its indexes and triggers, which is quick, and is to be known before anything is written.
+
+    What they say is text in the file. Example: one bit makes `user_id!= old.id` of `user_id = old.id` in the trigger
+    that ends the memberships of a user who is deleted. Then everybody else's end.
+    """
+    _columns, others = _of_a_sound_store()
+    return "" if others <= {*connection.execute(_INDEXES_AND_TRIGGERS)} else _NOT_ITS_TABLES
+
+
+def _all_that_is_found(connection: sqlite3.Connection) -> Iterator[str]:
+    columns, others = _of_a_sound_store()
+    if not {*columns} <= {*connection.execute(_COLUMNS)} or not others <= {*connection.execute(_INDEXES_AND_TRIGGERS)}:
+        yield _NOT_ITS_TABLES
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         yield found

@@ -136,6 +136,9 @@ def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection
         if _is_empty(connection, path):
             schema.create(connection)
         schema.upgrade(connection)
+        wrong = damage.in_schema(connection)
+        if wrong:
+            raise sqlite_file.damaged(path, wrong)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
