@@ -126,7 +126,9 @@ def test_a_server_in_the_domain_is_used_and_the_others_are_told(names, server, r
 def looked_up(domain, **more):
     """Whom a look-up leads to, and whether others were told of."""
     told = []
-    settings = SimpleNamespace(**{"encryption": "ldaps", "validate_certs": True, "tls_server_name": None, **more})
+    settings = SimpleNamespace(
+        **{"encryption": "ldaps", "validate_certs": True, "tls_server_name": None, "use_ldap": False, **more}
+    )
     try:
         found = connection._look_up(domain, settings, connection._Deadline(1e12, 5), told.append)
     except connection.ConnectError as error:

@@ -1968,8 +1968,13 @@ class Reading:
 
     def _refuse_hidden_containers(self, lost_groups: dict[str, str]) -> None:
         """Raise ReadError if anybody lies below a container that is not found: it is there, and cannot be read."""
-        dns = self.digests.dns(lost_groups) if lost_groups else {}
-        parents = {normal_dn(dn_text(parent)) for parent in self.places} | {_parent(normal) for normal in self.nodes}
+        if not lost_groups:
+            return
+        dns = self.digests.dns(lost_groups)
+        parents = {_parent(normal) for normal in self.nodes}
+        for parent in self.places:
+            with contextlib.suppress(ValueError, ReadError):  # a DN that is none is that of no stored container
+                parents.add(normal_dn(dn_text(parent)))
         for key, dn in sorted(dns.items()):
             normal = normal_dn(dn) if dn else ""
             if not normal or lost_groups[key] == OUT_OF_SCOPE or normal in self.nodes:
