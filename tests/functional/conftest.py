@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from support.dirsrv import DirectoryServer
 from support.modules import Modules
 from support.samba import SambaDC
 from support.slapd import Slapd
 from support.tls import CertificateAuthority, usual_authority
+from support.two_stores import Clock
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -49,6 +51,14 @@ class PlaybookRun(NamedTuple):
 def ca() -> CertificateAuthority:
     """The authority of all servers that a test gives no other."""
     return usual_authority()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of runs: it stands still until a test moves it."""
+    clock = Clock()
+    monkeypatch.setattr(_synchronize, "time", clock)
+    return clock
 
 
 @pytest.fixture(scope="session")

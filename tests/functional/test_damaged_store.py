@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _synchronize
+from ansible_collections.usersync.directory.plugins.module_utils import _look_up
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused, SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite_file
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look
@@ -29,13 +29,6 @@ DAY = 86400
 NAMES = ["user%d" % number for number in range(30)]
 GROUP0 = "cn=group0,ou=people,dc=example,dc=org"
 WITHOUT_LIMITS = {"removal_limits": LIMITS, "user_extinction": "delete", "user_group_extinction": "delete"}
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(_synchronize, "time", clock)
-    return clock
 
 
 @pytest.fixture

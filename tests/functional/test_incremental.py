@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
 from support.changing import (
     AD_OTHERS,
@@ -33,14 +32,7 @@ from support.changing import (
 from support.dirsrv import DirectoryServer
 from support.lab import ROOT, deleted, modified, person
 from support.slapd import Slapd
-from support.two_stores import Clock, Pair
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(_synchronize, "time", clock)
-    return clock
+from support.two_stores import Pair
 
 
 def go_through(company, pair, steps):

@@ -25,13 +25,6 @@ LEAVERS = NAMES[:16]
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(_synchronize, "time", clock)
-    return clock
-
-
-@pytest.fixture
 def company(tmp_path: Path, clock: Clock) -> Iterator[Lab]:
     with Slapd(ldif=ROOT + unit("people") + "".join(map(person, NAMES)), overlays=("syncprov",)) as server:
         company = Lab(server, tmp_path / "users.db")

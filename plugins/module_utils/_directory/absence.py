@@ -444,13 +444,15 @@ class _ByFilter:
     def lacking(self, kind: str, keys: Sequence[str], attributes: Sequence[str]) -> dict[str, str]:
         if not attributes:
             return {}
-        left = set(keys)
-        if len(keys) <= self.ask.many:  # then it is likely that the schema need not be read
-            left -= self.ask.keys_among(kind, keys, _none_of(attributes))
-        attributes = self.in_schema(attributes) if left else ()
+        left, asked_for = set(keys), tuple(attributes)
+        few = len(keys) <= self.ask.many  # then it is likely that the schema need not be read
+        if few:
+            left -= self.ask.keys_among(kind, keys, _none_of(asked_for))
+        attributes = self.in_schema(asked_for) if left else ()
         if not attributes:
             return {}
-        left -= self.ask.keys_among(kind, left, _none_of(attributes))
+        if not few or attributes != asked_for:
+            left -= self.ask.keys_among(kind, left, _none_of(attributes))
         entries = self.ask.found(kind, left, "", attributes)
         reasons = dict.fromkeys(left - entries.keys(), _NOT_FOUND)
         alike: dict[tuple[str, ...], list[str]] = {}
