@@ -154,7 +154,7 @@ def ansible_test_sanity(session: nox.Session, core: str, *selection: str) -> Non
     """Run these checks on a copy of the collection; all if none are named, but that for PowerShell."""
     session.install(f"ansible-core=={core}.*")
     home = Path(session.cache_dir, "home").absolute()
-    _provide_get_pip(home)
+    _provide_get_pip(session, home)
     # Interpreters that stand first in PATH: ansible-test imports with each python3.x that it finds there.
     found = filter(None, (shutil.which(f"python{version}") for version in NODE_PYTHONS))
     path = os.pathsep.join([session.bin, *(os.path.dirname(python) for python in found), os.environ["PATH"]])
@@ -163,21 +163,22 @@ def ansible_test_sanity(session: nox.Session, core: str, *selection: str) -> Non
         session.run("ansible-test", "sanity", "--color", "no", *arguments, env={"HOME": str(home), "PATH": path})
 
 
-def _provide_get_pip(home: Path) -> None:
+def _provide_get_pip(session: nox.Session, home: Path) -> None:
     """Put a get-pip.py where ansible-test looks for the one that it would download.
 
     Its host cannot be reached from everywhere (ansible/ansible#77304). uv does in a moment what takes pip five seconds
-    in each of ten environments.
+    in each of ten environments. It gets pip here, since ansible-test hides how packages are reached.
     """
-    uv = str(shutil.which("uv"))
-    kept = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    for name in ("get_pip_24_2", "get_pip_25_2"):
-        (cache / f"{name}.py").write_text(
-            "import subprocess, sys\n"
-            'packages = [each for each in sys.argv[1:] if not each.startswith("-")]\n'
-            f'subprocess.run({[uv, "pip", "install", "--cache-dir", kept, "--python"]} + [sys.executable, *packages], check=True)\n'
+    uv = str(shutil.which("uv"))
+    packages = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+    for version in ("24.2", "25.2"):
+        wanted = f"pip=={version}"
+        session.run_install(uv, "pip", "install", "--quiet", "--target", str(home / wanted), wanted, external=True)
+        command = [uv, "pip", "install", "--offline", "--cache-dir", packages, wanted, "--python"]
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(
+            f"import subprocess, sys\nsubprocess.run({command} + [sys.executable], check=True)\n"
         )
 
 
