@@ -689,8 +689,8 @@ held:
   contains:
     everything:
       description:
-        - Why the run changed nothing at all, whatever there is to add. The server says that it has not got what the last
-          run read, so it does not know yet who was revoked. Empty if that is not so.
+        - Why the run changed nothing at all, whatever there is to add. The server says that it has not got what the
+          last run read, so it does not know yet who was revoked. Empty if that is not so.
       type: str
     users:
       description: Users who stay as they are.

@@ -98,10 +98,11 @@ def test_a_replica_that_lags_behind_one_name(company, servers, read_mode):
 
 @pytest.mark.parametrize("read_mode", ["full", "auto"])
 def test_a_replica_that_lags_gives_nothing_back(company, servers, read_mode):
-    """
+    """Who was revoked stays out.
+
     server     bob is revoked: he leaves staff
     replica    has not got that
-    now        the replica is read, and bob stays out
+    now        the replica is read
     """
     server, replica = servers
     company.server.lead_to(server)
@@ -118,10 +119,11 @@ def test_a_replica_that_lags_gives_nothing_back(company, servers, read_mode):
 
 
 def test_an_approved_plan_that_does_nothing_makes_no_replica_the_measure(servers, tmp_path):
-    """
+    """It lags still.
+
     server     something changes that no run reads
     replica    has not got it, and is read with an approved plan, which does nothing
-    now        it still lags
+    now        it says something else
     """
     server, replica = servers
     name = Name(tmp_path / "ldap")
