@@ -49,7 +49,11 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
     now, started = int(time.time()), time.monotonic()
     if check_mode:
         sqlite.check_writable(settings.store)
-    opened = sqlite.look(settings.store) if check_mode else sqlite.open_store(settings.store, settings.store_timeout)
+    opened = (
+        sqlite.look(settings.store, for_dry_run=True)
+        if check_mode
+        else sqlite.open_store(settings.store, settings.store_timeout)
+    )
     with _without_collector(), opened as store:
         plan_run = _plan_synchronization if settings.state == "present" else _plan_leaving
         planned = plan_run(settings, store, now, started, warn)
