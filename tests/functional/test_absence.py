@@ -259,6 +259,28 @@ def test_who_is_locked_after_the_right_was_lost(place, preset, attribute, value)
     assert place.run(**options)["users"]["disabled"] == ["ann"] and not place.warnings
 
 
+@pytest.mark.parametrize("mode", [FULL, INCREMENTAL])
+def test_what_one_synchronization_said_is_not_taken_back_because_it_is_hidden(place, mode):
+    """Who writes her may read less.
+
+    staff    writes ann
+    other    sees that she is locked, and then cannot read that any more: it goes on saying that she is disabled
+    """
+    other = {"name": "other", "user_group": "All/Other"}
+    place.modify(someone("ann", "openldap"))
+    place.run()
+    place.run(**other)
+    place.modify(modified(dn_of("ann"), "replace", "pwdAccountLockedTime", "000001010000Z"))
+    place.run(**other)
+    assert place.users() == [("ann", 0)]
+    place.hide("pwdAccountLockedTime")
+    looked_at(place, "ann", mode)
+    for _again in range(2):
+        result = place.run(**other, **mode)
+        assert [(each["name"], each["would_be"]) for each in result["held"]["users"]] == [("ann", "enabled")]
+        assert place.rows("SELECT count(*) FROM claims WHERE disabled IS NOT NULL") == [(1,)]
+
+
 def test_a_schema_that_cannot_be_read(place):
     """Then nothing tells that the server does not know an attribute, and everybody has a state attribute like that."""
     place.modify(someone("ann", "rfc2307", "pwdAccountLockedTime: 000001010000Z"))
