@@ -114,7 +114,8 @@ options:
     default: 30
   page_size:
     description:
-      - How many entries to ask for at a time. A server may return fewer.
+      - How many entries to ask for at a time. A server may return fewer. One that has no paged results is asked for all
+        at once.
     type: int
     default: 1000
   use_ldap:

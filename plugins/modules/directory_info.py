@@ -123,7 +123,7 @@ supports:
   type: dict
   contains:
     paged_results:
-      description: Paged results (RFC 2696), without which a synchronization does not read.
+      description: Paged results (RFC 2696). Without them everything is read in one answer, which must meet no limit.
       type: bool
     start_tls:
       description: StartTLS, for O(encryption=start_tls). It is known to a server that has a certificate.

@@ -269,6 +269,7 @@ class Session:
         self.not_read: list[str] = []
         self.referred: dict[str, str] = {}
         self.unusable = ""  # why no search may begin now
+        self.paged, self.unpaged = False, ""  # see `search`
         self.names: dict[bytes, str] = {}
         self.asked: set[str] = set()
         self.types: list[set[str]] | None = None
