@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import tree
 from support.lab import (
+    BASE,
     PEOPLE,
     ROOT,
     Lab,
@@ -17,10 +18,11 @@ from support.lab import (
     group,
     modified,
     person,
+    renamed,
     synchronize,
     unit,
 )
-from support.misbehaving import PASSWORD, MisbehavingDirectory
+from support.misbehaving import PASSWORD, MisbehavingDirectory, ends_with
 from support.slapd import Slapd
 
 ADMIN = "cn=admin,dc=example"
@@ -115,3 +117,51 @@ def test_a_server_without_pages_is_read_in_one_piece(tmp_path, paging, listed):
         with pytest.raises(SynchronizationError, match="ended after 2 entries .sizeLimitExceeded .4.."):
             lab.once(removal_limits={"users": "100%"})
         assert lab.contents() == before
+
+
+# --- the root DSE ----------------------------------------------------------------------------------------------------
+
+
+def hide_root_dse(text):
+    rule = 'access to dn.base="" by dn.exact="cn=admin,%s" read by * none' % BASE
+    return text.replace("database mdb", rule + "\ndatabase mdb")
+
+
+def test_a_root_dse_that_cannot_be_read(tmp_path):
+    people = unit("people") + unit("more") + "".join(map(person, NAMES[:3])) + person("zoe", below="ou=more," + BASE)
+    ldif = ROOT + people + group("staff", dn_of("ann"), dn_of("bob"), dn_of("zoe", "ou=more," + BASE))
+    with Slapd(ldif=ldif) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        told = {"distinguished_name": PEOPLE, "ldap_parameters": {"preset": "openldap"}}
+        lab.run(**told)
+        before = lab.members()
+        assert before == [("staff", "ann"), ("staff", "bob"), ("staff", "zoe")]
+        server.configure(hide_root_dse)
+        assert not lab.run(**told)["changed"]
+        lab.modify(renamed(PEOPLE, "ou=persons") + deleted("uid=bob,ou=persons," + BASE))
+        lab.run(removal_limits={"users": "1", "memberships": "1"}, **told)
+        assert lab.members() == [("staff", "ann"), ("staff", "zoe")]
+        for missing, said in (
+            ("ldap_parameters", "^ldap_parameters.preset: the server does not tell what it is: set it to one of"),
+            ("distinguished_name", "^distinguished_name: the server has no naming context that this login can see"),
+        ):
+            with pytest.raises(SynchronizationError, match=said):
+                lab.once(**{option: value for option, value in told.items() if option != missing})
+        with pytest.raises(SynchronizationError, match="^distinguished_name: 'ou=x,dc=other' does not exist"):
+            lab.once(**{**told, "distinguished_name": "ou=x,dc=other"})
+
+
+def test_a_root_dse_that_is_refused(tmp_path):
+    """And a server that refers to another one for all that it has not itself."""
+    ldap, people = company()
+    with served(ldap) as server:
+        lab = OtherLDAP(server, tmp_path / "users.db")
+        told = {"distinguished_name": people, "ldap_parameters": {"preset": "openldap"}}
+        server.fail(lambda request: request.kind == "search" and not request.base, ends_with(50))
+        server.fail(lambda request: request.base == "dc=org", ends_with(10, referrals=["ldap://192.0.2.1/dc=org"]))
+        result = lab.run(**told)
+        assert lab.members() == [("staff", name) for name in NAMES] and result["read"]["not_read"] == []
+        with pytest.raises(SynchronizationError, match="^exclude_distinguished_name: 'ou=x,.*' does not exist in the"):
+            lab.once(exclude_distinguished_name="ou=x," + tree.SUFFIX, **told)
+        with pytest.raises(SynchronizationError, match="^server: .* does not say what it is .*insufficientAccess"):
+            lab.once(distinguished_name=people)

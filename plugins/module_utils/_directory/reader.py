@@ -131,6 +131,8 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
     contexts = {normal_dn(text): text for text in (value.decode("utf-8") for value in root.get("namingcontexts", ()))}
     if settings.distinguished_name:
         selected = settings.distinguished_name
+        if not contexts:
+            contexts = _highest_seen(session, selected)
         chosen = {_context_of(session, dn, contexts, selected) for dn in selected}
         if len(chosen) > 1:
             raise SynchronizationError(
@@ -151,6 +153,39 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
             )
         )
     return contexts[people[0]]
+
+
+def _highest_seen(session: Session, dns: Sequence[str]) -> dict[str, str]:
+    """Return, for a server that does not say which trees it has, the highest entries above these DNs that the account
+    sees: normal DN -> DN, as the server spells it.
+
+    Example: of `ou=people,dc=example,dc=org` it is `dc=example,dc=org`, if the server has that and nothing above.
+    """
+    highest: dict[str, str] = {}
+    not_read, referred = list(session.not_read), dict(session.referred)
+    for dn in dns:
+        above = [dn]
+        while dn_parent(above[-1]):
+            above.append(dn_parent(above[-1]))
+        for each in reversed(above):
+            with contextlib.suppress(changes.ReadFully):  # the account may not look there
+                found = changes.attempt(session, functools.partial(_spelled, session, each))
+                if found:
+                    highest[normal_dn(found)] = found
+                    break
+        else:
+            raise SynchronizationError(
+                "distinguished_name: '%s' does not exist in the directory, or the account cannot read it: correct or "
+                "remove it%s" % (dn, _if_cut(dns))
+            )
+    session.not_read[:], session.referred = not_read, referred  # who has what lies above does not matter
+    return highest
+
+
+def _spelled(session: Session, dn: str) -> str:
+    """Return a DN as the server spells it; empty if there is no such entry."""
+    found = list(search(session, dn, "base", "(objectClass=*)", ("1.1",), missing_ok=True))
+    return dn_text(found[0][0]) if found else ""
 
 
 def _if_cut(dns: Sequence[str]) -> str:
