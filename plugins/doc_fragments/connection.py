@@ -143,12 +143,13 @@ options:
           389ds: 389 Directory Server. Users are C(inetOrgPerson), groups are C(groupOfNames) or C(groupOfUniqueNames).
       user_class:
         description:
-          - The object class of users.
-        type: str
+          - The object class of users, or a list of object classes. Who has one of them is a user.
+        type: raw
       group_class:
         description:
-          - The object class of groups.
-        type: str
+          - The object class of groups, or a list of object classes, such as V(groupOfNames) and V(groupOfURLs). An
+            entry that has one of them is a group.
+        type: raw
       user_key:
         description:
           - The attribute that never changes while a user lives, such as V(entryUUID). Users are recognised by it after

@@ -55,8 +55,8 @@ CONNECTION = {
                     "type": "str",
                     "choices": _OrNull(["openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"]),
                 },
-                "user_class": {"type": "str"},
-                "group_class": {"type": "str"},
+                "user_class": {"type": "raw"},  # one object class, or a list of object classes
+                "group_class": {"type": "raw"},
                 "user_key": {"type": "str", **_NOT_SECRET},
                 "group_key": {"type": "str", **_NOT_SECRET},
                 "group_members": {"type": "raw"},  # one attribute, or a list of attributes

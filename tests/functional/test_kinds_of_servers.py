@@ -15,6 +15,7 @@ from support.lab import (
     Lab,
     deleted,
     dn_of,
+    entry,
     group,
     modified,
     person,
@@ -165,3 +166,36 @@ def test_a_root_dse_that_is_refused(tmp_path):
             lab.once(exclude_distinguished_name="ou=x," + tree.SUFFIX, **told)
         with pytest.raises(SynchronizationError, match="^server: .* does not say what it is .*insufficientAccess"):
             lab.once(distinguished_name=people)
+
+
+# --- classes, keys and values ----------------------------------------------------------------------------------------
+
+
+def test_several_classes(tmp_path):
+    """An organizationalRole lists its occupants (RFC 4519, 3.10)."""
+    desk = entry(
+        "cn=desk," + PEOPLE,
+        "objectClass: organizationalRole",
+        "cn: desk",
+        "roleOccupant: " + dn_of("cyd"),
+        "roleOccupant: cn=staff," + PEOPLE,
+    )
+    robot = entry("uid=robot," + PEOPLE, "objectClass: account", "uid: robot")
+    # An alias is followed by nobody (RFC 4511, 4.5.1.3): it is neither of the classes.
+    nick = "cn=nick," + PEOPLE
+    alias = entry(
+        nick, "objectClass: alias", "objectClass: extensibleObject", "cn: nick", "aliasedObjectName: " + dn_of("bob")
+    )
+    ldif = ROOT + unit("people") + "".join(map(person, NAMES[:3])) + robot + desk + alias
+    with Slapd(ldif=ldif + group("staff", dn_of("ann"), "uid=robot," + PEOPLE, nick)) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        classes = {
+            "user_class": ["inetOrgPerson", "account"],
+            "group_class": ["groupOfNames", "organizationalRole"],
+            "group_members": ["member", "roleOccupant"],
+        }
+        result = lab.run(ldap_parameters=classes)
+        assert lab.members() == [("desk", "cyd"), ("staff", "ann"), ("staff", "robot")]
+        assert lab.rows("SELECT count(*) FROM nestings") == [(1,)]
+        assert result["summary"]["memberships"]["out_of_scope"] == 1 and result["unresolved_members"] == []
+        assert result["settings"]["preset"]["group_classes"] == ["groupOfNames", "organizationalRole"]

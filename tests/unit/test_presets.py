@@ -101,6 +101,15 @@ def test_overrides():
     assert preset.user_lists == {"town": "l"} and preset.group_lists == {}
 
 
+def test_several_classes():
+    parameters = {"user_class": ["account", "account"], "group_class": ["groupOfNames", "groupOfURLs", "groupOfNames"]}
+    preset = presets.resolve(settings(ldap_parameters=parameters, group_filter="(cn=a*)"), "openldap")
+    assert preset.is_user == preset.user_filter == "(objectClass=account)"
+    assert preset.is_group == "(|(objectClass=groupOfNames)(objectClass=groupOfURLs))"
+    assert preset.group_filter == "(&(|(objectClass=groupOfNames)(objectClass=groupOfURLs))(cn=a*))"
+    assert preset.group_classes == ("groupOfNames", "groupOfURLs")
+
+
 def test_members_by_the_user():
     preset = presets.resolve(settings(ldap_parameters={"user_groups": "memberOf"}), "389ds")
     assert (preset.user_groups, preset.user_groups_value, preset.group_members) == ("memberOf", "dn", ())
@@ -122,6 +131,11 @@ def test_security_groups_only():
     ({"group_members": ["member", 3]}, {}, "ldap_parameters.group_members"),
     ({"group_members": "a)(b=*"}, {}, "ldap_parameters.group_members"),
     ({"user_class": "a)(b=*"}, {}, "ldap_parameters.user_class"),
+    ({"user_class": []}, {}, "ldap_parameters.user_class"),
+    ({"group_class": ["groupOfNames", "a)(b=*"]}, {}, "^ldap_parameters.group_class: .* list of object classes"),
+    ({"group_class": ["groupOfNames", None]}, {}, "^ldap_parameters.group_class"),
+    ({"group_class": {"groupOfNames": 1}}, {}, "^ldap_parameters.group_class"),
+    ({"group_class": ["groupOfNames", ["x"]]}, {}, "^ldap_parameters.group_class"),
     ({"user_key": "no key"}, {}, "ldap_parameters.user_key"),
     ({"member_value": "sid"}, {}, "ldap_parameters.member_value: .*dn, name, key"),
 ])  # fmt: skip

@@ -317,14 +317,17 @@ def check_parameters(settings: Any) -> None:
                 "ldap_parameters.%s: there is no '%s': set it to one of %s"
                 % (name, parameters[name], ", ".join(choices))
             )
-    for name in ("user_class", "group_class"):
-        _check_name(parameters, name, _OBJECT_CLASS, "object class")
+    for name in sorted({"user_class", "group_class"} & given):
+        if not all(isinstance(each, str) and _OBJECT_CLASS.fullmatch(each) for each in _listed(parameters[name])):
+            raise SynchronizationError(
+                "ldap_parameters.%s: %r is neither an object class nor a list of object classes: write a name such as "
+                "'groupOfNames'" % (name, parameters[name])
+            )
     for name in ("user_key", "group_key", "user_groups"):
         _check_name(parameters, name, _ATTRIBUTE, "attribute")
     if "group_members" in given:
         members = parameters["group_members"]
-        attributes = [members] if isinstance(members, str) else members
-        if not isinstance(attributes, (list, tuple)) or not attributes or not all(map(_is_attribute, attributes)):
+        if not all(map(_is_attribute, _listed(members))):
             raise SynchronizationError(
                 "ldap_parameters.group_members: %r is neither an attribute nor a list of "
                 "attributes: write a name such as 'member'" % (members,)
@@ -350,6 +353,12 @@ def check_parameters(settings: Any) -> None:
             )
 
 
+def _listed(value: Any) -> tuple:
+    """Return what an option has that takes a name or a list of names, each once; what is none of these for neither."""
+    several = value if isinstance(value, (list, tuple)) and value else [value]
+    return tuple(dict.fromkeys(several)) if all(isinstance(each, str) for each in several) else tuple(several)
+
+
 def _is_attribute(name: Any) -> bool:
     return isinstance(name, str) and bool(_ATTRIBUTE.fullmatch(name))
 
@@ -371,13 +380,12 @@ def resolve(settings: Any, type_of_directory: str) -> Preset:
     given = {name: value for name, value in (settings.ldap_parameters or {}).items() if value is not None}
     changes: dict[str, Any] = {name: given[name] for name in ("user_key", "group_key", "member_value") if name in given}
     if "user_class" in given:
-        changes["is_user"] = _any_class((given["user_class"],))
+        changes["is_user"] = _any_class(_listed(given["user_class"]))
     if "group_class" in given:
-        changes["group_classes"] = (given["group_class"],)
+        changes["group_classes"] = _listed(given["group_class"])
         changes["is_group"] = _any_class(changes["group_classes"])
     if "group_members" in given:
-        members = given["group_members"]
-        changes["group_members"] = (members,) if isinstance(members, str) else tuple(dict.fromkeys(members))
+        changes["group_members"] = _listed(given["group_members"])
     if "user_groups" in given:
         changes.update(
             user_groups=given["user_groups"], user_groups_value=given.get("user_groups_value", "dn"), group_members=()
