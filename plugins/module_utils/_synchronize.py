@@ -35,7 +35,7 @@ from ._settings import Settings, public_settings
 from ._store import sqlite
 
 # Digests of another generation are not comparable: count up when what they cover changes.
-_DIGEST_GENERATION = 6
+_DIGEST_GENERATION = 7
 
 
 def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:

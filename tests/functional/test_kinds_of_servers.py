@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import tree
@@ -199,3 +201,16 @@ def test_several_classes(tmp_path):
         assert lab.rows("SELECT count(*) FROM nestings") == [(1,)]
         assert result["summary"]["memberships"]["out_of_scope"] == 1 and result["unresolved_members"] == []
         assert result["settings"]["preset"]["group_classes"] == ["groupOfNames", "organizationalRole"]
+
+
+def test_binary_values_are_fields_in_base64(tmp_path):
+    photo = b"\xff\xd8\xff\xe0\0picture"
+    picture = "jpegPhoto:: " + base64.b64encode(photo).decode()
+    with Slapd(ldif=ROOT + unit("people") + person("ann", picture) + group("staff", dn_of("ann"))) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        result = lab.run(user_attributes={"photos": "jpegPhoto", "department": "jpegPhoto"})
+        text = base64.b64encode(photo).decode()
+        assert lab.rows("SELECT attributes ->> 'photos', attributes ->> 'department' FROM users") == [
+            ('["%s"]' % text, text)
+        ]
+        assert result["not_stored"] == []

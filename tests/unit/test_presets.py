@@ -198,12 +198,12 @@ def test_a_name_that_cannot_be_used(entry, why):
 
 def test_fields():
     fields = {"department": ("departmentNumber", "ou"), "email": ("mail",), "title": ("title",)}
-    entry = {"ou": [b"b", b"a"], "mail": [b"\xff"], "l": ["Ö".encode(), b"A"], "photo": [b"\xff\xd8"]}
-    found, problems = presets.field_reader(fields, {"towns": "l", "photo": "photo"})(entry, "uid=x")
+    entry = {"ou": [b"b", b"a"], "mail": [b"\xff"], "l": ["Ö".encode(), b"A"], "badge": [b"\xff\xd8"]}
+    found, problems = presets.field_reader(fields, {"towns": "l", "badge": "badge"})(entry, "uid=x")
     assert found == {"department": "a", "towns": ["A", "Ö"]}
     assert problems == {
         "email": "its mail is not UTF-8: the field 'email' stays as it is",
-        "photo": "its photo is not UTF-8: the field 'photo' stays as it is",
+        "badge": "its badge is not UTF-8: the field 'badge' stays as it is",
     }
 
 
@@ -225,3 +225,38 @@ def test_a_guid_is_text_and_is_asked_for_as_bytes():
     text = presets.value_text("objectGUID", raw)
     assert text == "03020100-0504-0706-0809-0a0b0c0d0e0f"
     assert presets.key_value("objectGUID", text) == raw and presets.key_value("entryUUID", text) == text
+
+
+@pytest.mark.parametrize(("attribute", "value", "text"), [
+    ("GUID", bytes(range(16)), "0x000102030405060708090a0b0c0d0e0f"),
+    ("GUID", "\u00e9".encode() * 8, "0x" + "c3a9" * 8),  # also if it is UTF-8
+    ("guid", b"6f9619ff8b86d011b42d00c04fc964ff", "6f9619ff8b86d011b42d00c04fc964ff"),  # a text, as elsewhere
+    ("guid", b"6f9619ff8b86d011", "6f9619ff8b86d011"),
+    ("mS-DS-ConsistencyGuid", bytes(range(16)), "03020100-0504-0706-0809-0a0b0c0d0e0f"),
+    ("objectSid", bytes.fromhex("010100000000000512000000"), "S-1-5-18"),
+])  # fmt: skip
+def test_binary_keys_are_text_by_their_attribute_and_asked_for_as_they_are(attribute, value, text):
+    assert presets.value_text(attribute, value) == text
+    assert presets.key_value(attribute, text) == value
+    assert presets.key_reader(attribute)([value]) == text
+    assert presets.key_reader("GUID")([b"0x" + b"0" * 32]) == ""  # it would be asked for as bytes
+    other = presets.key_value(attribute, "not \u00e4 key")  # of another attribute
+    assert other in ("not \u00e4 key", "not \u00e4 key".encode())
+
+
+@pytest.mark.parametrize(("attribute", "value", "text"), [
+    ("GUID", bytes(range(16)), "0x000102030405060708090a0b0c0d0e0f"),
+    ("jpegPhoto", b"\xff\xd8\xff", "/9j/"),
+    ("thumbnailPhoto", b"https://x.org/ann", "https://x.org/ann"),
+    ("userCertificate;binary", b"0\x82", "MII="),
+    ("whatever;binary", b"abc", "YWJj"),
+    ("logonHours", b"\0" * 3, "AAAA"),
+])  # fmt: skip
+def test_binary_values_are_fields_and_pictures_are_no_keys(attribute, value, text):
+    assert presets.key_reader(attribute)([value]) == (text if attribute == "GUID" else "")
+    assert presets.key_value(attribute, "text") in ("text", b"text")
+    fields = {"field": (attribute,)}
+    assert presets.field_reader(fields, {"all": attribute})({attribute.lower(): [value]}, "uid=x") == (
+        {"field": text, "all": [text]},
+        {},
+    )

@@ -12,16 +12,29 @@ name of an attribute. Entries are dicts: attribute name in lower case -> list of
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from .._errors import SynchronizationError
 from .._model import Fields, name_key
-from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, integer, parse_dn, sid_text
+from .values import (
+    check_filter,
+    escape_filter,
+    filetime_seconds,
+    guid_bytes,
+    guid_text,
+    integer,
+    parse_dn,
+    sid_bytes,
+    sid_text,
+)
 
 Entry = dict[str, list[bytes]]
+_Form = tuple[Callable[[bytes], str], Optional[Callable[[str], bytes]]]
 
 
 class Preset(NamedTuple):
@@ -542,15 +555,81 @@ def state_expires(preset: Preset, attributes: Entry, now: int) -> int | None:
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
-_TEXT_OF = {"objectguid": guid_text, "objectsid": sid_text}
+
+def _base64_text(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _text_or_base64(value: bytes) -> str:
+    """No picture and no certificate is UTF-8: JPEG begins with FF D8, PNG with 89, DER with 30 82 or 30 81. What is
+    UTF-8 is a text that somebody keeps there.
+    """
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return _base64_text(value)
+
+
+_HEXADECIMAL = re.compile(r"0x[0-9a-f]{32}")
+
+
+def _edirectory_guid_text(value: bytes) -> str:
+    """Hexadecimal, since tools do not agree on the order of the bytes. Other servers have a text by this name."""
+    if len(value) == 16 and not (value.isascii() and value.decode("ascii").isprintable()):
+        return "0x" + value.hex()
+    text = value.decode("utf-8")
+    if _HEXADECIMAL.fullmatch(text):
+        raise ValueError("'%s' stands for bytes" % text)
+    return text
+
+
+def _edirectory_guid_bytes(text: str) -> bytes:
+    return bytes.fromhex(text[2:]) if _HEXADECIMAL.fullmatch(text) else text.encode("utf-8")
+
+
+# What makes text of a value that is none, and a value of that text: None if it is no key. Nothing in an answer tells
+# what is binary, so it is decided by the attribute.
+_GUID: _Form = (guid_text, guid_bytes)
+_SID: _Form = (sid_text, sid_bytes)
+_BASE64: _Form = (_base64_text, None)
+_PICTURE: _Form = (_text_or_base64, None)
+
+_FORMS: dict[str, _Form] = {
+    **dict.fromkeys(("objectguid", "ms-ds-consistencyguid", "msexchmailboxguid"), _GUID),  # MS-ADA2, MS-ADA3
+    **dict.fromkeys(("objectsid", "sidhistory"), _SID),
+    "guid": (_edirectory_guid_text, _edirectory_guid_bytes),
+    **dict.fromkeys(("logonhours", "ntsecuritydescriptor"), _BASE64),
+    **dict.fromkeys(
+        (
+            "audio",  # RFC 2798 and 4524
+            "cacertificate",  # RFC 4523
+            "jpegphoto",
+            "photo",
+            "thumbnaillogo",
+            "thumbnailphoto",
+            "usercertificate",
+            "userpkcs12",
+            "usersmimecertificate",
+        ),
+        _PICTURE,
+    ),
+}
+
+
+@functools.lru_cache(maxsize=1000)
+def _form(attribute: str) -> _Form | None:
+    name, *options = attribute.lower().split(";")
+    return _FORMS.get(name) or (_BASE64 if "binary" in options else None)  # RFC 4522
 
 
 def text_of(attribute: str) -> Callable[[bytes], str]:
-    """Return the function that makes text of the attribute's values: a GUID or a SID in its usual spelling, else UTF-8.
+    """Return the function that makes text of the attribute's values: a GUID or a SID in its usual spelling, other
+    binary values in base64 or hexadecimal, else UTF-8.
 
     It is strict, and raises ValueError.
     """
-    return _TEXT_OF.get(attribute.lower(), bytes.decode)
+    form = _form(attribute)
+    return form[0] if form else bytes.decode
 
 
 def value_text(attribute: str, value: bytes) -> str:
@@ -566,7 +645,9 @@ def key_reader(attribute: str) -> Callable[[list[bytes]], str]:
     """Return the function that returns the stable key of an entry, given the attribute's values: the only one, if it is
     a text that can be a key. Else, an empty text.
     """
-    to_text = text_of(attribute)
+    to_text, form = text_of(attribute), _form(attribute)
+    if form and not form[1]:
+        return lambda values: ""
 
     def read(values: list[bytes]) -> str:
         if len(values) != 1 or len(values[0]) > _LONGEST_KEY:
@@ -581,8 +662,14 @@ def key_reader(attribute: str) -> Callable[[list[bytes]], str]:
 
 
 def key_value(attribute: str, key: str) -> str | bytes:
-    """Return what to ask a server for, to find the entry with this stable key."""
-    return guid_bytes(key) if attribute.lower() == "objectguid" else key
+    """Return what to ask a server for, to find the entry with this stable key. Of another attribute's key, the text:
+    it is nobody's.
+    """
+    form = _form(attribute)
+    if form and form[1]:
+        with contextlib.suppress(ValueError):
+            return form[1](key)
+    return key
 
 
 def any_of(attribute: str, keys: Iterable[str]) -> str:
