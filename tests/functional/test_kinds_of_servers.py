@@ -214,3 +214,28 @@ def test_binary_values_are_fields_in_base64(tmp_path):
             ('["%s"]' % text, text)
         ]
         assert result["not_stored"] == []
+
+
+# --- containers ------------------------------------------------------------------------------------------------------
+
+
+def test_localities_organizations_and_countries_are_containers(tmp_path):
+    acme = "o=Acme," + BASE
+    places = entry(acme, "objectClass: organization", "o: Acme")
+    places += entry("c=CZ," + acme, "objectClass: country", "c: CZ")
+    places += entry("l=Brno,c=CZ," + acme, "objectClass: locality", "l: Brno", "description: south")
+    people = (
+        person("ann", below=acme) + person("bob", below="c=CZ," + acme) + person("cyd", below="l=Brno,c=CZ," + acme)
+    )
+    nurses = group("nurses", dn_of("ann", acme), dn_of("cyd", "l=Brno,c=CZ," + acme), below="l=Brno,c=CZ," + acme)
+    with Slapd(ldif=ROOT + places + people + nurses) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        lab.run(distinguished_name=acme, group_structure="both")
+        assert lab.members() == [("Acme", "ann"), ("Brno", "cyd"), ("CZ", "bob"), ("nurses", "ann"), ("nurses", "cyd")]
+        assert lab.rows("SELECT name FROM user_groups WHERE attributes ->> 'description' = 'south'") == [("Brno",)]
+        lab.modify(renamed("l=Brno,c=CZ," + acme, "l=Praha"))
+        result = lab.run(distinguished_name=acme, group_structure="both")
+        assert ("Praha", "cyd") in lab.members() and result["summary"]["memberships"]["removed"] == 0
+        lab = Lab(server, tmp_path / "selected.db")
+        lab.run(distinguished_name="l=Praha,c=CZ," + acme, group_structure="organizational_units")
+        assert lab.members() == [("Praha", "cyd")]

@@ -91,6 +91,8 @@ _LDAP_USER_FIELDS = {
     "description": ("description",),
 }
 _LDAP_GROUP_FIELDS = {"description": ("description",), "email": ("mail",)}
+# Whose names are `ou`, `o`, `l` and `c` in a DN (RFC 4519, 3).
+_CONTAINERS = _any_class(("organizationalUnit", "organization", "locality", "country"))
 
 
 def _ldap_preset(
@@ -112,7 +114,7 @@ def _ldap_preset(
         directory_type=directory_type,
         is_user=is_user,
         is_group=is_group,
-        is_container="(objectClass=organizationalUnit)",
+        is_container=_CONTAINERS,
         user_filter=is_user,
         group_filter=is_group,
         group_classes=group_classes,
