@@ -21,6 +21,8 @@ from support.lab import (
     group,
     modified,
     person,
+    posix,
+    posix_group,
     renamed,
     synchronize,
     unit,
@@ -216,6 +218,21 @@ def test_binary_values_are_fields_in_base64(tmp_path):
         assert result["not_stored"] == []
 
 
+def test_a_key_of_bytes_that_nobody_knows_is_refused_by_name(tmp_path):
+    ldap, people = company()
+    for number, name in enumerate(NAMES):
+        ldap.set("uid=%s,%s" % (name, people), "badge", b"\xff%d" % number)
+    with served(ldap) as server:
+        lab = OtherLDAP(server, tmp_path / "users.db")
+        result = lab.once(ldap_parameters={"user_key": "badge"}, allow_empty=True)
+        assert {each["reason"] for each in result["not_stored"]} == {
+            "its badge is no stable key: it is left out, and whom it may mean stays as stored"
+        }
+        assert [
+            warning for warning in lab.warnings if warning.startswith("ldap_parameters.user_key: nobody has a badge")
+        ]
+
+
 # --- containers ------------------------------------------------------------------------------------------------------
 
 
@@ -239,3 +256,48 @@ def test_localities_organizations_and_countries_are_containers(tmp_path):
         lab = Lab(server, tmp_path / "selected.db")
         lab.run(distinguished_name="l=Praha,c=CZ," + acme, group_structure="organizational_units")
         assert lab.members() == [("Praha", "cyd")]
+
+
+# --- POSIX entries, where the preset is found by itself --------------------------------------------------------------
+
+
+def test_a_tree_of_posix_groups_is_told(tmp_path):
+    people = "".join(posix(name, number) for number, name in enumerate(NAMES, 100))
+    with Slapd(ldif=ROOT + unit("people") + people + posix_group("nurses", 7, "ann", "bob")) as server:
+        hint = (
+            "ldap_parameters.preset: it was found to be openldap, by which nothing was read where entries of "
+            "posixGroup lie: name one that reads these, such as rfc2307, or openldap to leave them"
+        )
+        lab = Lab(server, tmp_path / "users.db")
+        for check_mode in (True, False):
+            lab.once(check_mode)
+            assert lab.warnings == [hint]
+        assert lab.members() == []
+        lab = Lab(server, tmp_path / "named.db")
+        for parameters in ({"preset": "openldap"}, {"group_class": "groupOfNames"}, {"preset": "rfc2307"}):
+            lab.once(True, ldap_parameters=parameters)
+            assert hint not in lab.warnings
+        lab = Lab(server, tmp_path / "users.db")
+        lab.modify(group("staff", dn_of("ann")))
+        lab.once(read_mode="full")
+        assert lab.warnings == [] and lab.members() == [("staff", "ann")]
+
+
+def test_a_tree_of_posix_accounts_is_told(tmp_path):
+    accounts = "".join(
+        entry(
+            dn_of(name),
+            "objectClass: account",
+            "objectClass: posixAccount",
+            "uid: " + name,
+            "cn: " + name,
+            "uidNumber: %d" % number,
+            "gidNumber: 7",
+            "homeDirectory: /",
+        )
+        for number, name in enumerate(NAMES, 100)
+    )
+    with Slapd(ldif=ROOT + unit("people") + accounts + posix_group("nurses", 7, "ann")) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        lab.refused()
+        assert "entries of posixAccount and posixGroup lie: name one" in lab.warnings[-1]

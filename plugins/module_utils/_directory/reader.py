@@ -62,6 +62,7 @@ from .search import (
     ReadError,
     batches,
     encoded_entries,
+    finds_any,
     ranged,
     read_ranges,
     search,
@@ -490,6 +491,7 @@ class Reading:
         self._check_unique("user_key", self.preset.user_key, self.preset.user_filter, self.twice)
         self._check_unique("group_key", self.preset.group_key, self.preset.group_filter, self.groups_twice)
         self._check_required()
+        self._hint_at_parameters()
         self._prove_outside(self.outside)
         user_groups = self._finished_groups()
         user_groups.update(self._finished_containers())
@@ -1354,6 +1356,42 @@ class Reading:
 
     def _is_seen(self, key: str) -> bool:
         return key in self.users or key in self.groups or key in self.containers or key in self.selected.values()
+
+    def _hint_at_parameters(self) -> None:
+        """Warn where nothing was found that is read so, and something is there that is read otherwise.
+
+        No other preset is taken by itself: an entry more or less might then change it, and all groups would be others.
+        """
+        if self.ad:
+            return
+        if self.named and not self.users:
+            self.warnings.append(
+                "ldap_parameters.user_key: nobody has a %s that is a text, so it is no stable key: name another "
+                "attribute" % self.preset.user_key
+            )
+        given = self.settings.ldap_parameters or {}
+        if given.get("preset"):
+            return
+        found = []
+        if not self.users and "user_class" not in given:
+            found += self._others_of_class("posixAccount", self.preset.is_user)
+        if not self.groups and self.groups_are_groups and not {"group_class", "user_groups"}.intersection(given):
+            found += self._others_of_class("posixGroup", self.preset.is_group)
+        if found:
+            self.warnings.append(
+                "ldap_parameters.preset: it was found to be %s, by which nothing was read where entries of %s lie: "
+                "name one that reads these, such as rfc2307, or %s to leave them"
+                % (self.preset.directory_type, " and ".join(found), self.preset.directory_type)
+            )
+
+    def _others_of_class(self, name: str, those_read: str) -> list[str]:
+        """Return the class if entries of it lie where was read, that the preset is not about."""
+        tests = "(&(objectClass=%s)(!%s))" % (name, those_read)
+        with contextlib.suppress(changes.ReadFully):  # the account may not look there
+            for base in self.roots.values():
+                if changes.attempt(self.session, functools.partial(finds_any, self.session, base, "sub", tests)):
+                    return [name]
+        return []
 
     # --- groups
 
