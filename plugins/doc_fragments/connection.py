@@ -44,6 +44,8 @@ options:
       - With O(authentication=anonymous) and O(authentication=external) there is none.
       - In YAML, write a login with a backslash without quotes or in single quotes. In double quotes a backslash is
         written twice.
+      - If the task leaves it out, it is the environment variable E(USERSYNC_LOGIN) of the module, if that is set. With
+        O(authentication=anonymous) and O(authentication=external) the variable is not looked at.
     type: str
   password:
     description:
@@ -52,6 +54,8 @@ options:
       - Ansible masks every text of a result that equals the password, and the part of a longer text that does. With a
         password that is a name in the directory that person's name is missing from the result; the store, the counts
         and the digests are right all the same.
+      - If the task leaves it out, it is the environment variable E(USERSYNC_PASSWORD) of the module, if that is set.
+        With O(keytab), O(authentication=anonymous) and O(authentication=external) the variable is not looked at.
     type: str
   keytab:
     description:

@@ -845,7 +845,7 @@ diff:
       type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from ..module_utils._core_dumps import forbid_core_dumps
 from ..module_utils._errors import Refused, SynchronizationError
@@ -857,7 +857,8 @@ from ..module_utils._synchronize import synchronize
 
 def main() -> None:
     forbid_core_dumps()
-    module = AnsibleModule(supports_check_mode=True, **module_arguments(CONNECTION, STORE, SYNCHRONIZATION))
+    arguments = module_arguments(CONNECTION, STORE, SYNCHRONIZATION, environment=env_fallback)
+    module = AnsibleModule(supports_check_mode=True, **arguments)
 
     def warn(text: str) -> None:
         module.warn(printable(text))

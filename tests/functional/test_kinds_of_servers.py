@@ -301,3 +301,34 @@ def test_a_tree_of_posix_accounts_is_told(tmp_path):
         lab = Lab(server, tmp_path / "users.db")
         lab.refused()
         assert "entries of posixAccount and posixGroup lie: name one" in lab.warnings[-1]
+
+
+# --- login and password from the environment -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["user_synchronization", "directory_info"])
+def test_login_and_password_of_the_environment(tmp_path, run_module, module):
+    """What AWX and CI hand on. It is masked as the option is."""
+    ldap, _people = company()
+    environment = {"USERSYNC_LOGIN": ADMIN, "USERSYNC_PASSWORD": PASSWORD}
+    ldap.user(PASSWORD, "ou=people," + tree.SUFFIX)
+    with served(ldap) as server:
+        options = {"server": server.ldap_url, "encryption": "none", "use_ldap": True}
+        if module == "user_synchronization":
+            options.update(name="other", store=str(tmp_path / "users.db"))
+        else:
+            options.update(distinguished_name="ou=people," + tree.SUFFIX)
+        run = run_module.run(module, options, env=environment)
+        assert not run.result.get("failed") and PASSWORD not in run.output
+        assert "ann" in run.output and ("VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in run.output or "********" in run.output)
+        assert [(each.login, each.password) for each in server.of_kind("bind")] == [(ADMIN, PASSWORD)]
+        # The task comes first, and what needs none takes none.
+        server.behave()
+        assert "login: " in run_module.fails(module, {**options, "password": "wrong"}, env=environment)["msg"]
+        assert [each.password for each in server.of_kind("bind")] == ["wrong"]
+        assert run_module.fails(module, options)["msg"].startswith("login: it is missing with authentication: simple")
+        server.behave()
+        run_module(module, {**options, "authentication": "anonymous"}, env=environment)
+        assert [(each.login, each.password) for each in server.of_kind("bind")] == [("", "")]
+        given = {**options, "authentication": "anonymous", "login": "cn=other,dc=example"}
+        assert "it is given, but authentication: anonymous" in run_module.fails(module, given, env=environment)["msg"]
