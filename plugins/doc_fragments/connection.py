@@ -145,6 +145,12 @@ options:
           open_directory: Apple Open Directory.
           freeipa: FreeIPA and Red Hat Identity Management.
           389ds: 389 Directory Server. Users are C(inetOrgPerson), groups are C(groupOfNames) or C(groupOfUniqueNames).
+          opendj: OpenDJ, ForgeRock and Ping DS, and Oracle Unified Directory. It was read on generated entries only,
+            and so were those that follow.
+          lldap: LLDAP.
+          edirectory: NetIQ eDirectory. The stable key is its C(GUID), in hexadecimal.
+          univention: Univention Corporate Server, by its OpenLDAP. It is never found by itself.
+          apacheds: Apache Directory Server.
       user_class:
         description:
           - The object class of users, or a list of object classes. Who has one of them is a user.

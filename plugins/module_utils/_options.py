@@ -57,7 +57,21 @@ CONNECTION = {
             "options": {
                 "preset": {
                     "type": "str",
-                    "choices": _OrNull(["openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"]),
+                    "choices": _OrNull(
+                        [
+                            "openldap",
+                            "rfc2307",
+                            "openldap_samba",
+                            "open_directory",
+                            "freeipa",
+                            "389ds",
+                            "opendj",
+                            "lldap",
+                            "edirectory",
+                            "univention",
+                            "apacheds",
+                        ]
+                    ),
                 },
                 "user_class": {"type": "raw"},  # one object class, or a list of object classes
                 "group_class": {"type": "raw"},

@@ -303,6 +303,119 @@ def test_a_tree_of_posix_accounts_is_told(tmp_path):
         assert "entries of posixAccount and posixGroup lie: name one" in lab.warnings[-1]
 
 
+# --- presets, on entries that are made as their servers are said to have them ----------------------------------------
+
+
+class Made(tree.Tree):
+    """A directory of one kind: its root DSE, and what its entries have."""
+
+    def __init__(self, root_dse, user, group, disabled, key="entryUUID", rdn="uid", controls=()):
+        super().__init__(tree.SUFFIX, {"namingContexts": tree.SUFFIX, "supportedControl": list(controls), **root_dse})
+        self.classes, self.disabled, self.key, self.rdn = (user, group), disabled, key, rdn
+        self.add(tree.SUFFIX, {"objectClass": ["domain"], "dc": "example", **self.about("suffix")})
+        self.people = self.add(
+            "ou=people," + tree.SUFFIX, {"objectClass": ["organizationalUnit"], "ou": "people", **self.about("people")}
+        )
+
+    def about(self, name):
+        key = tree.key(name)
+        return {self.key: key.bytes if self.key == "GUID" else str(key), "createTimestamp": "20240101000000Z"}
+
+    def dn(self, name):
+        return "%s=%s,%s" % (self.rdn, name, self.people)
+
+    def user(self, name):
+        return self.add(
+            self.dn(name),
+            {self.rdn: name, "cn": name, "sn": name, "mail": name + "@x.org", **self.classes[0], **self.about(name)},
+        )
+
+    def group(self, name, *members):
+        listed = {attribute: list(members) for attribute in self.classes[1].get("lists", ["member"])}
+        about = {attribute: values for attribute, values in self.classes[1].items() if attribute != "lists"}
+        return self.add("cn=%s,%s" % (name, self.people), {"cn": name, **about, **listed, **self.about("g " + name)})
+
+
+PAGED = ("1.2.840.113556.1.4.319",)
+PERSON = {"objectClass": ["top", "person", "organizationalPerson", "inetOrgPerson"]}
+KINDS = {
+    "opendj": lambda: Made(
+        {"objectClass": ["top", "ds-root-dse"], "vendorName": "Open Identity Platform Community"},
+        PERSON,
+        {"objectClass": ["top", "groupOfUniqueNames"], "lists": ["uniqueMember"]},
+        ("ds-pwp-account-disabled", "true"),
+        controls=PAGED,
+    ),
+    "lldap": lambda: Made(
+        {"objectClass": ["top"], "vendorName": "LLDAP", "vendorVersion": "lldap_0.6.1"},
+        {"objectClass": ["inetOrgPerson", "posixAccount", "mailAccount", "person"]},
+        {"objectClass": ["groupOfUniqueNames", "groupOfNames"], "lists": ["member", "uniqueMember"]},
+        None,
+    ),
+    "edirectory": lambda: Made(
+        {"vendorName": "NetIQ Corporation", "vendorVersion": "LDAP Agent for NetIQ eDirectory 9.2.4 (40204.31)"},
+        {"objectClass": [*PERSON["objectClass"], "ndsLoginProperties"]},
+        {"objectClass": ["groupOfNames", "top"]},
+        ("loginDisabled", "TRUE"),
+        key="GUID",
+        rdn="cn",
+        controls=PAGED,
+    ),
+    "univention": lambda: Made(
+        {"objectClass": ["top", "OpenLDAProotDSE"]},
+        {
+            "objectClass": [*PERSON["objectClass"], "posixAccount", "sambaSamAccount", "univentionObject"],
+            "univentionObjectType": "users/user",
+        },
+        {"objectClass": ["top", "posixGroup", "univentionGroup"], "lists": ["uniqueMember"]},
+        ("krb5KDCFlags", "254"),
+        controls=PAGED,
+    ),
+    "apacheds": lambda: Made(
+        {"vendorName": "Apache Software Foundation", "vendorVersion": "2.0.0.AM27"},
+        PERSON,
+        {"objectClass": ["top", "groupOfNames"]},
+        ("pwdAccountLockedTime", "000001010000Z"),
+        controls=PAGED,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_presets_on_generated_entries(tmp_path, kind):
+    """It is found by itself, and a user who is renamed, disabled or removed is just that."""
+    made = KINDS[kind]()
+    ann, bob, cyd, dan = (made.user(name) for name in NAMES[:4])
+    inner = made.group("inner", cyd)
+    made.group("staff", ann, bob, inner)
+    host = {"objectClass": ["person", "posixAccount", "univentionHost"], "uid": "pc$", "cn": "pc", **made.about("pc")}
+    made.add("cn=pc," + made.people, host)
+    with served(made) as server:
+        lab = OtherLDAP(server, tmp_path / "users.db")
+        named = {"ldap_parameters": {"preset": kind}} if kind == "univention" else {}
+        result = lab.run(**named)
+        assert result["read"]["directory_type"] == kind and lab.warnings[1:] == []
+        assert result["unresolved_members"] == result["not_stored"] == []
+        assert lab.members() == [("inner", "cyd"), ("staff", "ann"), ("staff", "bob")]
+        assert lab.rows("SELECT count(*) FROM nestings") == [(1,)]
+        assert lab.rows("SELECT name FROM users WHERE enabled ORDER BY name") == [(name,) for name in NAMES[:4]]
+        made.move(bob, made.dn("bert"))
+        for attribute in (made.rdn, "cn"):
+            made.set(made.dn("bert"), attribute, "bert")
+        for attribute in KINDS[kind]().classes[1].get("lists", ["member"]):
+            made.set("cn=staff," + made.people, attribute, made.dn("bert"), inner)
+        if made.disabled:
+            made.set(dan, *made.disabled)
+        made.remove(ann)
+        result = lab.run(removal_limits={"users": "1", "memberships": "1"}, **named)
+        assert lab.members() == [("inner", "cyd"), ("staff", "bert")]
+        assert result["users"]["renamed"] == [{"name": "bert", "previous_name": "bob"}]
+        assert result["users"]["extinct"] == ["ann"]
+        assert result["users"]["disabled"] == ["ann", *(["dan"] if made.disabled else [])]
+        if kind == "edirectory":
+            assert lab.rows("SELECT key FROM users WHERE name = 'cyd'") == [("0x" + tree.key("cyd").bytes.hex(),)]
+
+
 # --- login and password from the environment -------------------------------------------------------------------------
 
 

@@ -27,12 +27,15 @@ def settings(**options):
 
 
 def test_every_preset_is_whole():
-    assert set(presets.LDAP_PRESETS) == {"openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"}
+    assert set(presets.LDAP_PRESETS) == {
+        "openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds", "opendj", "lldap", "edirectory",
+        "univention", "apacheds",
+    }  # fmt: skip
     for name, preset in presets.PRESETS.items():
         assert name == preset.directory_type
         for text in (preset.is_user, preset.is_group, preset.is_container, preset.user_filter, preset.group_filter):
             check_filter(text)
-        assert preset.state and preset.group_members
+        assert bool(preset.state) == (name != "lldap") and preset.group_members
         assert presets.user_state(preset, {}, NOW) == (True, [])
         assert {"display_name", "email", "phone", "title", "department", "office"} <= set(preset.user_fields)
         assert {"description", "email"} <= set(preset.group_fields)
@@ -52,6 +55,12 @@ DS389 = {"vendorname": [b"389 Project"], "vendorversion": [b"389-Directory/2.4.5
     ({**DS389, "supportedextension": [b"2.16.840.1.113730.3.8.10.1"]}, "freeipa"),
     ({**DS389, "supportedextension": [b"2.16.840.1.113730.3.5.3"]}, "389ds"),
     ({**OPENLDAP, "vendorname": [b"Apple Inc."]}, "open_directory"),
+    ({"objectclass": [b"top", b"ds-root-dse"], "vendorname": [b"Open Identity Platform Community"]}, "opendj"),
+    ({"vendorname": [b"ForgeRock AS."], "vendorversion": [b"OpenDJ 2.6.0"]}, "opendj"),
+    ({"vendorname": [b"Oracle Corporation"], "vendorversion": [b"Oracle Unified Directory 12.2.1.4.0"]}, "opendj"),
+    ({"vendorname": [b"LLDAP"], "vendorversion": [b"lldap_0.6.1"], "supportedcontrol": []}, "lldap"),
+    ({"vendorname": [b"NetIQ Corporation"], "vendorversion": [b"LDAP Agent for NetIQ eDirectory 9.2"]}, "edirectory"),
+    ({"vendorname": [b"Apache Software Foundation"], "vendorversion": [b"2.0.0.AM26"]}, "apacheds"),
 ])  # fmt: skip
 def test_the_server_says_what_it_is(root_dse, expected):
     assert presets.detect(root_dse) == expected
@@ -173,9 +182,38 @@ def test_a_wrong_filter_names_its_option():
     ("rfc2307", "shadowexpire", "20001", True),
     ("open_directory", "authauthority", ";DisabledUser;;ShadowHash;", False),
     ("open_directory", "authauthority", ";ApplePasswordServer;0x1", True),
+    ("opendj", "ds-pwp-account-disabled", "true", False),
+    ("opendj", "ds-pwp-account-disabled", "false", True),
+    ("opendj", "ds-pwp-account-expiration-time", "20241004000000Z", False),
+    ("opendj", "ds-pwp-account-expiration-time", "20241004000001Z", True),
+    ("edirectory", "logindisabled", "TRUE", False),
+    ("edirectory", "logindisabled", "FALSE", True),
+    ("edirectory", "loginexpirationtime", "20241003235959Z", False),
+    ("univention", "krb5kdcflags", "254", False),
+    ("univention", "krb5kdcflags", "126", True),
+    ("univention", "shadowexpire", "1", False),
+    ("univention", "sambaacctflags", "[UD         ]", False),
+    ("apacheds", "pwdaccountlockedtime", "000001010000Z", False),
 ])  # fmt: skip
 def test_state(preset, attribute, value, enabled):
     assert presets.user_state(presets.PRESETS[preset], {attribute: [value.encode()]}, NOW) == (enabled, [])
+
+
+@pytest.mark.parametrize(("preset", "attribute", "value", "expires"), [
+    ("active_directory", "accountexpires", str((11644473600 + NOW + 5) * 10**7), NOW + 5),
+    ("active_directory", "accountexpires", "0", None),
+    ("rfc2307", "shadowexpire", "20001", NOW + DAY),
+    ("rfc2307", "shadowexpire", "-1", None),
+    ("rfc2307", "shadowexpire", "x", None),
+    ("opendj", "ds-pwp-account-expiration-time", "20241004000007Z", NOW + 7),
+    ("edirectory", "loginexpirationtime", "20241004000000Z", None),
+    ("edirectory", "loginexpirationtime", "20250101000000Z", 1735689600),
+])  # fmt: skip
+def test_when_time_alone_disables(preset, attribute, value, expires):
+    entry = {attribute: [value.encode()]}
+    assert presets.state_expires(presets.PRESETS[preset], entry, NOW) == expires
+    lasting = value in ("0", "-1")
+    assert presets.state_is_lasting(presets.PRESETS[preset], entry) == lasting
 
 
 # --- values ----------------------------------------------------------------------------------------------------------

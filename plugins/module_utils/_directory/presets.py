@@ -25,6 +25,7 @@ from .values import (
     check_filter,
     escape_filter,
     filetime_seconds,
+    generalized_time_seconds,
     guid_bytes,
     guid_text,
     integer,
@@ -108,8 +109,11 @@ def _ldap_preset(
     sid: str | None = None,
     group_fields: dict[str, tuple[str, ...]] | None = None,
     subtree: str = "",
+    user_fields: dict[str, tuple[str, ...]] | None = None,
+    user_name: str = "uid",
+    is_user: str = "",
 ) -> Preset:
-    is_user, is_group = _any_class((user_class,)), _any_class(group_classes)
+    is_user, is_group = is_user or _any_class((user_class,)), _any_class(group_classes)
     return Preset(
         directory_type=directory_type,
         is_user=is_user,
@@ -121,8 +125,8 @@ def _ldap_preset(
         user_key=key,
         group_key=key,
         container_key=container_key,
-        user_name="uid",
-        listed_name="uid",
+        user_name=user_name,
+        listed_name=user_name,
         group_name="cn",
         created="createTimestamp",
         sid=sid,
@@ -132,7 +136,7 @@ def _ldap_preset(
         user_groups=None,
         user_groups_value=None,
         state=state,
-        user_fields=_LDAP_USER_FIELDS,
+        user_fields={**_LDAP_USER_FIELDS, **(user_fields or {})},
         group_fields={**_LDAP_GROUP_FIELDS, **(group_fields or {})},
         user_lists={},
         group_lists={},
@@ -257,12 +261,69 @@ PRESETS = {
             container_key="nsUniqueId",
             state=("nsAccountLock",),
         ),
+        # The following are from what their makers publish, and were never read from such a server.
+        #
+        # OpenDJ, ForgeRock and Ping DS, Oracle Unified Directory, all made of OpenDS. Source: the schema reference of
+        # PingDS, ds-pwp-account-disabled and ds-pwp-account-expiration-time; groups as OpenDJ's manual has static ones.
+        _ldap_preset(
+            "opendj",
+            "inetOrgPerson",
+            (*_GROUPS_OF_NAMES, "groupOfEntries"),
+            ("member", "uniqueMember"),
+            state=("ds-pwp-account-disabled", "ds-pwp-account-expiration-time"),
+        ),
+        # Source: its LDAP server (crates/ldap), where groups have both classes, and member says the same as
+        # uniqueMember. It knows no disabled users.
+        _ldap_preset("lldap", "inetOrgPerson", ("groupOfUniqueNames", "groupOfNames"), ("member",)),
+        # Source: the schema reference of NetIQ eDirectory, "Login Disabled", "Login Expiration Time", "GUID"; and its
+        # LDAP names, where User is inetOrgPerson, and Group is groupOfNames. People log in by their cn.
+        _ldap_preset(
+            "edirectory",
+            "inetOrgPerson",
+            ("groupOfNames",),
+            ("member",),
+            key="GUID",
+            container_key="GUID",
+            user_name="cn",
+            state=("loginDisabled", "loginExpirationTime"),
+        ),
+        # Source: the modules users/user and groups/group of Univention Directory Manager. Computers are POSIX accounts,
+        # too, so only the type of the object tells who is a user.
+        _ldap_preset(
+            "univention",
+            "posixAccount",
+            ("univentionGroup",),
+            ("uniqueMember",),
+            is_user="(univentionObjectType=users/user)",
+            user_fields={"email": ("mailPrimaryAddress", "mail")},
+            group_fields={"email": ("mailPrimaryAddress",)},
+            state=("sambaAcctFlags", "shadowExpire", "krb5KDCFlags", "pwdAccountLockedTime"),
+        ),
+        # Source: its schemas inetorgperson, core and pwdpolicy (draft-behera-ldap-password-policy-10, 5.3.3).
+        _ldap_preset(
+            "apacheds",
+            "inetOrgPerson",
+            _GROUPS_OF_NAMES,
+            ("member", "uniqueMember"),
+            state=("pwdAccountLockedTime",),
+        ),
     )
 }
 LDAP_PRESETS = tuple(name for name in PRESETS if name != "active_directory")
 
 
 # --- which type of directory this is ---------------------------------------------------------------------------------
+
+
+# What vendorName and vendorVersion have of what is said nowhere else.
+_VENDORS = (
+    ("opendj", "opendj"),
+    ("forgerock", "opendj"),
+    ("oracle unified directory", "opendj"),
+    ("lldap", "lldap"),
+    ("edirectory", "edirectory"),
+    ("apache software foundation", "apacheds"),
+)
 
 
 def detect(root_dse: Entry) -> str:
@@ -278,6 +339,11 @@ def detect(root_dse: Entry) -> str:
         return "open_directory"
     if "openldaprootdse" in said.get("objectclass", []):
         return "openldap"
+    if "ds-root-dse" in said.get("objectclass", []):
+        return "opendj"
+    for sign, found in _VENDORS:
+        if sign in vendor:
+            return found
     raise SynchronizationError(
         "ldap_parameters.preset: the server does not tell what it is: set it to one of %s" % ", ".join(LDAP_PRESETS)
     )
@@ -478,6 +544,14 @@ def _authority_disables(value: bytes, now: int) -> bool:
     return b";disableduser;" in value.lower()
 
 
+def _time_is_over(value: bytes, now: int) -> bool:
+    return generalized_time_seconds(value) <= now
+
+
+def _kerberos_invalid(value: bytes, now: int) -> bool:
+    return integer(value) & 128 != 0  # HDBFlags of Heimdal, "invalid": the eighth bit
+
+
 # Spelled as in the table -> as in an entry, and whether a value of it disables the user.
 _STATE: dict[str, tuple[str, Callable[[bytes, int], bool]]] = {
     attribute: (attribute.lower(), disables)
@@ -489,6 +563,11 @@ _STATE: dict[str, tuple[str, Callable[[bytes, int], bool]]] = {
         ("sambaAcctFlags", _samba_flags_disable),
         ("shadowExpire", _shadow_expired),
         ("authAuthority", _authority_disables),
+        ("ds-pwp-account-disabled", _account_lock_disables),
+        ("ds-pwp-account-expiration-time", _time_is_over),
+        ("loginDisabled", _account_lock_disables),
+        ("loginExpirationTime", _time_is_over),
+        ("krb5KDCFlags", _kerberos_invalid),
     )
 }
 
@@ -522,8 +601,19 @@ def is_trust_account(attributes: Entry) -> bool:
     return any(int(value) & _TRUST_ACCOUNT for value in attributes.get("useraccountcontrol", ()) if value.isdigit())
 
 
-# These disable a user when their time has come: before all times or after all times the answer may be another.
-_EXPIRING = ("accountExpires", "shadowExpire")
+def _shadow_expires(value: bytes) -> int | None:
+    days = integer(value)
+    return days * 86400 if days >= 0 else None
+
+
+# These disable a user when their time has come, in seconds since 1970: before all times or after all times the answer
+# may be another.
+_EXPIRING: dict[str, Callable[[bytes], int | None]] = {
+    "accountExpires": filetime_seconds,
+    "shadowExpire": _shadow_expires,
+    "ds-pwp-account-expiration-time": generalized_time_seconds,
+    "loginExpirationTime": generalized_time_seconds,
+}
 _BEFORE_ALL, _AFTER_ALL = 0, 1 << 63
 
 
@@ -545,13 +635,11 @@ def state_expires(preset: Preset, attributes: Entry, now: int) -> int | None:
     """Return when time alone will disable a user who is enabled, in seconds since 1970; None where it will not."""
     times: list[int | None] = []
     for attribute in preset.state:
-        for value in attributes.get(_STATE[attribute][0], ()):
+        name, disables = _STATE[attribute]
+        for value in attributes.get(name, ()) if attribute in _EXPIRING else ():
             with contextlib.suppress(ValueError):
-                if attribute == "accountExpires" and not _account_expired(value, now):
-                    times.append(filetime_seconds(value))
-                elif attribute == "shadowExpire" and not _shadow_expired(value, now):
-                    days = integer(value)
-                    times.append(days * 86400 if days >= 0 else None)
+                if not disables(value, now):
+                    times.append(_EXPIRING[attribute](value))
     return min((time for time in times if time is not None and time < _AFTER_ALL), default=None)
 
 
