@@ -498,6 +498,23 @@ def test_lists_of_some_groups_that_are_hidden(place):
     assert len(result["held"]["memberships"]) == 2 and len(place.members()) == 32
 
 
+def test_a_list_of_a_group_that_has_two_keys(place):
+    """Its key is malformed, so it is known by its DN, and by that the server is asked, too."""
+    options = {"ldap_parameters": {"preset": "openldap", "group_key": "description"}}
+    place.modify(someone("ann", "openldap") + someone("bob", "openldap"))
+    place.modify(names("staff", dn_of("ann"), dn_of("bob")) + modified(STAFF, "add", "description", "key-1"))
+    place.run(**options)
+    place.modify(modified(STAFF, "add", "description", "key-2"))
+    assert not place.run(**options)["changed"]
+
+    place.hide("list-of-staff")
+    assert [each["member"] for each in place.held(**options)["memberships"]] == ["ann", "bob"]
+    place.modify(modified(STAFF, "delete", "member", dn_of("bob")))
+    assert [each["member"] for each in place.held(**options)["memberships"]] == ["ann", "bob"]
+    place.show("list-of-staff")
+    assert place.run(**options)["changed_groups"][0]["members_removed"] == ["bob"]
+
+
 def test_a_nested_group_whose_parent_is_hidden(place):
     place.modify(people_of("openldap") + names("inner", dn_of("ann")) + names("staff", "cn=inner," + PEOPLE))
     place.run()
