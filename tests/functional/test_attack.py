@@ -11,7 +11,21 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import stored, tree
-from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, entry, modified, moved, person, synchronize, unit
+from support.lab import (
+    BASE,
+    PEOPLE,
+    ROOT,
+    Lab,
+    deleted,
+    dn_of,
+    entry,
+    group,
+    modified,
+    moved,
+    person,
+    synchronize,
+    unit,
+)
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.rights import Rights, entries, settings
@@ -29,6 +43,7 @@ RULES = {
     "sambaSID": "attrs=sambaSID",
     "ou-it": 'dn.exact="ou=it,%s"' % PEOPLE,
     "ann": 'dn.exact="%s"' % dn_of("ann"),
+    "staff": 'dn.exact="%s"' % ("cn=staff," + PEOPLE),
 }
 
 
@@ -144,6 +159,20 @@ def test_who_can_be_seen_again_is_not_deleted(company, clock):
         clock.now += DAY
         assert company.once(**options, read_mode="incremental")["read"]["mode"] == "incremental"
     assert company.users() == [("ann", 1), ("bob", 1)]
+
+
+def test_a_user_group_that_can_be_seen_again_is_not_deleted(company, clock):
+    """The same, of a group that was kept when it could not be seen, and a policy that has changed since."""
+    company.modify(person("ann") + group("staff", dn_of("ann")))
+    company.once()
+    company.rights.hide("staff")
+    clock.now += 3600
+    company.once(full_every="1m")
+    assert company.rows("SELECT name FROM user_groups WHERE extinct IS NOT NULL") == [("staff",)]
+    company.rights.show("staff")
+    result = company.once(user_group_extinction="delete", read_mode="incremental")
+    assert result["read"]["mode"] == "incremental"
+    assert company.rows("SELECT name, extinct FROM user_groups WHERE name = 'staff'") == [("staff", None)]
 
 
 def test_a_unit_that_is_hidden_with_people_in_it(company):
