@@ -268,6 +268,21 @@ def test_a_dn_in_an_option_is_the_entry_that_the_server_finds_by_it(contractors,
     assert browsed(contractors, written) == browsed(contractors, "ou=contractors," + BASE)
 
 
+def test_two_dns_in_one_string_are_a_list(contractors, tmp_path):
+    lab, below = Lab(contractors, tmp_path / "users.db"), "ou=contractors,"
+    hint = "; if these are several DNs, write each as an item of a list"
+    for dn in (below + BASE + "," + PEOPLE, PEOPLE + " " + below + BASE):
+        for option in ("distinguished_name", "exclude_distinguished_name", "required_entries"):
+            with pytest.raises(SynchronizationError, match=f"^{option}: .*{hint}$"):
+                lab.once(**{option: dn})
+    with pytest.raises(SynchronizationError, match="^distinguished_name: .*" + hint):
+        browsed(contractors, PEOPLE + "," + below + BASE)
+    with pytest.raises(SynchronizationError, match="^distinguished_name: .*" + hint):
+        lab.once(distinguished_name=BASE + ",dc=com")
+    with pytest.raises(SynchronizationError, match="correct or remove it$"):
+        lab.once(distinguished_name="ou=nowhere," + BASE)
+
+
 def browsed(server, dn):
     specification = _options.module_arguments(_options.CONNECTION, _options.BROWSING)["argument_spec"]
     options = {option: described.get("default") for option, described in specification.items()}

@@ -76,6 +76,8 @@ class ServerAddress:
 def parse_server(text: str, encryption: str, authentication: str = "simple") -> ServerAddress:
     """The address in one item of the option `server`; ValueError when it is none or contradicts the encryption."""
     text = text.strip()
+    if not text.lower().startswith("ldapi:"):
+        _refuse_several(text)
     if text.lower().startswith("srv:"):
         return ServerAddress("srv", _host(text[4:].strip("."), text), 0)
     scheme, separator, rest = text.partition("://")
@@ -102,10 +104,24 @@ def parse_server(text: str, encryption: str, authentication: str = "simple") -> 
                 ),
             )
         )
-    return _host_and_port(scheme, rest[:-1] if rest.endswith("/") else rest, text)
+    return _host_and_port(scheme, rest, text)
+
+
+def _refuse_several(text: str) -> None:
+    servers = [part for part in re.split(r"[\s,;]+", text) if part]
+    if len(servers) > 1 and "=" not in text:  # else it is a URL with a DN
+        raise ValueError(
+            "'%s' names several servers: write a list of them, [%s]"
+            % (text, ", ".join('"%s"' % server for server in servers))
+        )
 
 
 def _host_and_port(scheme: str, text: str, whole: str) -> ServerAddress:
+    text, dummy, path = text.partition("/")
+    if path:
+        raise ValueError(
+            "'%s' has '/%s' behind the host: remove it (a DN goes into distinguished_name)" % (whole, path)
+        )
     match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::([0-9]{1,5}))?", text)
     if not match:
         raise ValueError("'%s' is not a server: write host:port, and an IPv6 address in brackets, [::1]:636" % whole)

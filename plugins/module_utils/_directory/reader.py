@@ -76,6 +76,7 @@ from .values import (
     generalized_time_seconds,
     integer,
     is_dn,
+    looks_like_several,
     normal_dn,
     parse_dn,
     rdn_value,
@@ -159,6 +160,12 @@ def _if_cut(dns: Sequence[str]) -> str:
     return "; a DN with commas is one string, not a list" if cut else ""
 
 
+def if_several(dn: str, contexts: Iterable[str]) -> str:
+    """Return what to add where a DN is not found that looks like two; ``contexts`` are in normal form."""
+    several = any(looks_like_several(normal_dn(dn), context) for context in contexts)
+    return "; if these are several DNs, write each as an item of a list" if several else ""
+
+
 def _context_of(session: Session, dn: str, contexts: dict[str, str], dns: Sequence[str]) -> str:
     """Return the longest naming context, in normal form, that the DN lies in, as it is written or as the server spells
     it: `domainComponent=org` is `dc=org` to a server.
@@ -170,7 +177,8 @@ def _context_of(session: Session, dn: str, contexts: dict[str, str], dns: Sequen
     if not within:
         raise SynchronizationError(
             "distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
-            "correct it%s" % (dn, ", ".join("'%s'" % text for text in contexts.values()), _if_cut(dns))
+            "correct it%s"
+            % (dn, ", ".join("'%s'" % text for text in contexts.values()), _if_cut(dns) or if_several(dn, contexts))
         )
     return max(within, key=len)
 
@@ -611,7 +619,8 @@ class Reading:
         if found is None or not dn_is_within(normal_dn(found[0]), self.context_normal):
             raise SynchronizationError(
                 "%s: '%s' does not lie in the naming context '%s': correct it, or make another "
-                "synchronization for it%s" % (option, dn, self.context, _if_cut(dns))
+                "synchronization for it%s"
+                % (option, dn, self.context, _if_cut(dns) or if_several(dn, [self.context_normal]))
             )
 
     def _exclude(self) -> None:
@@ -665,8 +674,8 @@ class Reading:
                 % (option, dn, " ".join(self.session.not_read))
             )
         return SynchronizationError(
-            "%s: '%s' does not exist in the directory, or the account cannot read it: correct or remove it"
-            % (option, dn)
+            "%s: '%s' does not exist in the directory, or the account cannot read it: correct or remove it%s"
+            % (option, dn, if_several(dn, [self.context_normal]))
         )
 
     def _select(self) -> None:
@@ -1307,7 +1316,8 @@ class Reading:
             if found is None:
                 raise ReadError(
                     "%s: the read is not complete, since '%s' does not exist in the directory, or the "
-                    "account cannot read it: look what happened to it, or remove it from the option" % (option, dn)
+                    "account cannot read it: look what happened to it, or remove it from the option%s"
+                    % (option, dn, if_several(dn, [self.context_normal]))
                 )
             if any(map(self._is_seen, self._keys(found[1]))):
                 continue

@@ -287,7 +287,8 @@ def _why_not_here(text: str, at: int) -> str:
         return "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it"
     if text[at] == "\0":
         return "a NUL character is written '\\00'"
-    return "'%s' in a value is written '\\%s'" % (text[at], text[at])
+    several = ", and several DNs are a list" if text[at] == ";" else ""
+    return "'%s' in a value is written '\\%s'%s" % (text[at], text[at], several)
 
 
 # What needs no unescaping and no folding of spaces: the normal form is then the folded text.
@@ -361,6 +362,11 @@ def _normal_pair(kind: str, value: str | bytes) -> str:
 def dn_is_within(normal: str, normal_ancestor: str) -> bool:
     """Whether a DN is the ancestor itself or lies below it; both in normal form."""
     return not normal_ancestor or normal == normal_ancestor or normal.endswith("," + normal_ancestor)
+
+
+def looks_like_several(normal: str, normal_context: str) -> bool:
+    """Whether a DN in normal form may be two in one string, with a comma or a space between them, of this context."""
+    return ",%s," % normal_context in "," + normal or bool(re.search(r" %s=" % _SHORT_NAME, normal))
 
 
 _FIRST_RDN = re.compile(r"(?:[^\\,]|\\.)*", re.DOTALL)
