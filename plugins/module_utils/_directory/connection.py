@@ -29,7 +29,7 @@ from urllib.parse import quote, unquote
 
 from .._errors import SynchronizationError, quoted
 from .search import search
-from .wire import Channel, ReadError, ServerLost
+from .wire import Channel, ReadError, ServerLost, issuer_name
 
 T = TypeVar("T")
 
@@ -579,11 +579,7 @@ def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, er
         return _timed_out(address, deadline)
     if "invalid server address" in text:
         return _NextServer("server: the host name '%s' is not known: correct it" % address.host)
-    if settings.client_cert and "alert" in text.lower():
-        return _NextServer(
-            "client_cert: %s refused the client certificate (%s): give one that it trusts" % (address, text)
-        )
-    return _NextServer(
+    return _alert(address, settings, text) or _NextServer(
         "server: %s cannot be used (%s): check host and port, or that the server runs"
         % (address, text or type(error).__name__)
     )
@@ -608,6 +604,9 @@ def _close(connection: Any) -> None:
 # --- TLS ------------------------------------------------------------------------------------------------------------
 
 
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # openssl-rehash(1)
+
+
 def _tls_context(settings: Any) -> ssl.SSLContext:
     """Certificates and names verified, TLS 1.2 or later; equally strict with every Python."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -620,6 +619,11 @@ def _tls_context(settings: Any) -> ssl.SSLContext:
     else:
         is_directory = os.path.isdir(settings.ca_path)
         try:
+            if is_directory and not any(map(_HASHED_NAME.fullmatch, os.listdir(settings.ca_path))):
+                raise ConnectError(
+                    "ca_path: the directory '%s' has no certificate by a name that OpenSSL looks for, such as 4a6481c9.0: "
+                    "run 'openssl rehash %s', or name a file" % (settings.ca_path, settings.ca_path)
+                )
             context.load_verify_locations(**{"capath" if is_directory else "cafile": settings.ca_path})
         except OSError as error:
             raise ConnectError(
@@ -677,8 +681,8 @@ def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, deadline: _D
         )
     if code in _UNKNOWN_ISSUER:
         return _NextServer(
-            "ca_path: the certificate of %s is not signed by a trusted authority (%s): give the "
-            "certificate of the directory's authority in ca_path" % (address, error.verify_message)
+            "ca_path: the certificate of %s is not signed by a trusted authority (%s)%s"
+            % (address, error.verify_message, _whose_to_give(ldap3, address, settings, deadline))
         )
     if code in (_EXPIRED, _NOT_YET_VALID):
         return _NextServer(
@@ -697,27 +701,70 @@ def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, deadline: _D
         return _NextServer(
             "encryption: %s does not answer with TLS: a port without TLS needs encryption: start_tls" % address
         )
-    return _NextServer(
+    return _alert(address, settings, str(error)) or _NextServer(
         "server: no TLS connection with %s comes about (%s): check how TLS is set up there"
         % (address, getattr(error, "reason", None) or error)
     )
 
 
-def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline) -> str:
-    """', but for NAME, ...', asked for once more without the comparison of names, since that ends the handshake."""
+_ALERT = re.compile(r"\balert ([a-z ]*[a-z])", re.IGNORECASE)  # as OpenSSL words those of RFC 8446, 6.2
+
+
+def _alert(address: ServerAddress, settings: Any, said: str) -> _NextServer | None:
+    """What it means that the server ended TLS with an alert; None if it did not. TLS 1.3 has them come with a read."""
+    found = _ALERT.search(said)
+    if not found:
+        return None
+    if settings.client_cert:
+        text = "client_cert: %s refused the client certificate (%s): give one that it trusts"
+    elif found[1] == "certificate required":
+        text = "client_cert: %s demands a client certificate (%s): give one that it trusts"
+    else:
+        text = (
+            "client_cert: %s ended TLS (%s): give a client certificate if it demands one, or check how TLS is set up there"
+        )
+    return _NextServer(text % (address, found[1]))
+
+
+def _certificate(
+    ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline, verified: bool
+) -> tuple[dict[str, Any], bytes]:
+    """The server's certificate as `getpeercert` has it, empty if it is not to be verified, and in DER. It is asked for
+    once more without what ended the handshake; nothing is sent there.
+    """
     context = _tls_context(settings)
     context.check_hostname = False
+    if not verified:
+        context.verify_mode = ssl.CERT_NONE
     try:
         connection = _open(ldap3, address, settings, context, deadline)
     except ConnectError:
-        return ""
-    names = [
-        value
-        for kind, value in (connection.socket.getpeercert() or {}).get("subjectAltName", ())
-        if kind in ("DNS", "IP Address")
-    ]
-    _close(connection)
+        return {}, b""
+    try:
+        return connection.socket.getpeercert() or {}, connection.socket.getpeercert(True) or b""
+    finally:
+        _close(connection)
+
+
+def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline) -> str:
+    """', but for NAME, ...'."""
+    certificate, _der = _certificate(ldap3, address, settings, deadline, True)
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    if not names:  # what it is called by alone, which counts where it has no other names (RFC 6125, 6.4.4)
+        names = [value for rdn in certificate.get("subject", ()) for kind, value in rdn if kind == "commonName"]
     return ", but for %s" % ", ".join(names) if names else ""
+
+
+def _whose_to_give(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline) -> str:
+    """': give ...', with the name of the authority if that can be told."""
+    _certificate_read, der = _certificate(ldap3, address, settings, deadline, False)
+    issuer = issuer_name(der)
+    if not issuer:
+        return ": give the certificate of the directory's authority in ca_path"
+    return (
+        ": give the certificate of '%s', which issued it, in ca_path, and if that is an intermediate one, those of the "
+        "authorities above it, too" % quoted(issuer)
+    )
 
 
 # --- what the answer to a bind means --------------------------------------------------------------------------------
