@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from . import _clock, _hold, _limits, _model, _report
-from ._directory import absence, changes, connection, partial, presets, reader, standing, values
+from ._directory import absence, changes, connection, lost, partial, presets, reader, standing, values
 from ._errors import Refused, SynchronizationError
 from ._plan import make_plan, plan_absence, plan_digest, plan_release, removals, removals_digest
 from ._settings import Settings, public_settings
@@ -138,7 +138,7 @@ def _read_and_plan(settings, store, session, now, started):
     server = standing.standing(session, context)
     last = store.left_by_last_run(settings.name)
     clock = _believed(session, store.last_times(settings.name), last.believed, now, context)
-    salt, snapshot, read = _read(settings, store, session, preset, now, clock, started)
+    salt, snapshot, read = _read(settings, store, session, preset, context, now, clock, started)
     whole = _is_older(store.last_whole_check(), _A_WEEK, now)
     if whole or snapshot.complete:
         store.begin_check(whole)  # it is waited for before anything is committed
@@ -168,7 +168,7 @@ def _read_and_plan(settings, store, session, now, started):
     return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
 
 
-def _read(settings, store, session, preset, now, clock, started):
+def _read(settings, store, session, preset, context, now, clock, started):
     """Return what one server says: (salt, snapshot, `read` of the result)."""
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
@@ -201,7 +201,7 @@ def _read(settings, store, session, preset, now, clock, started):
                 said=dict(snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)
             )
         )
-    return salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
+    return salt, snapshot, _about_read(session, context, directory, snapshot, reason, time.monotonic() - started)
 
 
 def _believed(session, runs, before, now, context) -> _clock.Clock:
@@ -380,7 +380,7 @@ def _same_value(value: str) -> str:
         return value.casefold()
 
 
-def _about_read(session, directory, snapshot, reason, seconds):
+def _about_read(session, context, directory, snapshot, reason, seconds):
     return {
         "server": session.server,
         "directory_type": directory.directory_type,
@@ -389,7 +389,7 @@ def _about_read(session, directory, snapshot, reason, seconds):
         "entries": session.entries,
         "pages": session.pages,
         "seconds": round(seconds, 3),
-        "not_read": sorted(session.not_read),
+        "not_read": lost.not_followed(session.not_read, snapshot.place, values.normal_dn(context)),
     }
 
 

@@ -804,7 +804,11 @@ read:
       description: How long reading took, in seconds.
       type: float
     not_read:
-      description: Referrals to other servers that were seen and not followed.
+      description:
+        - Referrals to other servers that were seen and not followed, each server with each DN once. Only those that may
+          have a part of what is selected are named.
+        - In Active Directory, C(CN=Configuration), C(DC=DomainDnsZones) and C(DC=ForestDnsZones) are left out, since nobody
+          lies there.
       type: list
       elements: str
 settings:

@@ -327,6 +327,18 @@ def test_a_dn_in_a_list_that_its_own_server_takes_for_none(another):
     assert ("staff", "bob") in another.members()
 
 
+def test_a_value_that_comes_twice_counts_once(another):
+    ann, ghost = "uid=ann," + another.people, "uid=ghost," + another.people
+    another.ldap.set(another.staff, "member", ann, ann)
+    result = another.run()
+    (changed,) = result["changed_groups"]
+    assert (changed["members_added"], result["summary"]["memberships"]["added"]) == (["ann"], 1)
+    another.ldap.set(another.staff, "member", ann, ghost, ann, ghost)
+    result = another.run()
+    assert [each["value"] for each in result["unresolved_members"]] == [ghost]
+    assert (result["summary"]["memberships"]["unresolved"], result["summary"]["memberships"]["total"]) == (1, 1)
+
+
 @pytest.mark.parametrize("value", [b"2024-01-01T00:00:00+00:00", b"", b"yesterday"])
 def test_a_time_that_only_helps_ends_no_read(another, value):
     """Finding 9: LLDAP's createTimestamp is no GeneralizedTime (RFC 4517, 3.3.13). It only orders collisions."""

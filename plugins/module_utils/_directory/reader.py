@@ -1884,12 +1884,14 @@ class Reading:
         kept_values: list[str] = []
         if primary or not group.plain:
             once: dict[str, None] = {}
-            for item in members + sorted(primary):
+            for item in dict.fromkeys(members + sorted(primary)):
                 if isinstance(item, str):
                     once[item] = None
                 else:
                     self._take(record.key, item, once, user_groups, kept_values)
             members = list(once)
+        elif len(set(members)) < len(members):  # a set of values (RFC 4511, 4.1.7), of which one came twice
+            members = list(dict.fromkeys(members))
         digest = _members_digest(members, user_groups, kept_values) + (group.ranged or group.hashed)
         return record._replace(
             members=None if digest == stored and self.otherwise.isdisjoint(members) else members,
