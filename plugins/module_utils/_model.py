@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Set
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import (
     Any,
     Callable,
@@ -642,6 +642,8 @@ class Plan(NamedTuple):
     held: frozenset[Removal] = frozenset()
     leaving: str = ""
     again: frozenset[str] = frozenset()  # whom the next read must look at, since somebody else has what they want
+    # Stable key of the group, and what it lists that is no member: what the read could not resolve, and who is left out.
+    unresolved: Sequence[tuple[str, Unresolved]] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -117,7 +117,7 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
             "clock: the clock of this computer is not believed (%s): in this run nobody's grace ends, no name passes "
             "on, and no history is removed; correct the clock if it is wrong" % clock.doubt
         )
-    doubts = _doubts(settings, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
+    doubts = _doubts(settings, store, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
     for warning in snapshot.warnings + doubts:
         warn(warning)
     last = store.left_by_last_run(settings.name)
@@ -283,7 +283,7 @@ def _fingerprint(plain):
     return hashlib.sha256(json.dumps(plain, default=str, sort_keys=True).encode("utf-8"))
 
 
-def _doubts(settings, snapshot):
+def _doubts(settings, store, snapshot):
     """Return warnings of what is no error and seldom meant."""
     doubts = []
     if snapshot.not_stored:
@@ -291,15 +291,27 @@ def _doubts(settings, snapshot):
             "not_stored: %d times an entry, or a part of it, could not be stored: see there which and why"
             % len(snapshot.not_stored)
         )
-    bodies = [user for user in snapshot.users.values() if user is not None]
-    # So it is in the first run with another mapping.
-    if bodies and snapshot.complete and len(bodies) == len(snapshot.users):
-        doubts += [
-            "user_attributes: no user that was read has a value for '%s' (%s)" % (field, attribute)
-            for field, attribute in settings.user_attributes.items()
-            if field != "name" and not any(field in user.attributes for user in bodies)
-        ]
+    for option, mapping, kind, records in (
+        ("user_attributes", settings.user_attributes, "user", snapshot.users),
+        ("group_attributes", settings.group_attributes, "user_group", snapshot.user_groups),
+    ):
+        if snapshot.complete and records:
+            doubts += [
+                "%s: no %s has a value for '%s' (%s): correct the attribute, or give the account the right to read it"
+                % (option, kind.replace("_", " "), field, mapping[field])
+                for field in _that_nobody_has(settings, store, kind, mapping.keys() - {"name"}, records)
+            ]
     return doubts
+
+
+def _that_nobody_has(settings, store, kind, fields, records):
+    """Return those of the fields in which no record has a value, by what was read, and by the store of who is as stored."""
+    bodies = [record for record in records.values() if record is not None]
+    missing = sorted(field for field in fields if not any(field in body.attributes for body in bodies))
+    if len(bodies) == len(records):
+        return missing
+    empty = store.empty_fields(settings.name, kind, missing)
+    return [field for field in missing if field in empty]
 
 
 _A_DAY, _A_WEEK = 86400, 7 * 86400  # seconds

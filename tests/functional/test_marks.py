@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
 from support import misbehaving, stored, tree
-from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, person, synchronize, unit
+from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, entry, group, modified, person, renamed, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.slapd import Slapd
@@ -247,6 +247,63 @@ def test_lists_with_a_placeholder_are_read_when_it_comes_to_be_somebody(slapd, t
     assert went(lab, user_extinction="delete")[0] == "incremental"
     slapd.modify(deleted(OTHERS))
     assert went(lab) == ("incremental", LEFT)
+
+
+@pytest.mark.parametrize("selected", [[PEOPLE], ["cn=nurses," + PEOPLE, "cn=doctors," + PEOPLE]], ids=["unit", "groups"])
+def test_a_member_outside_of_what_is_selected_is_renamed(slapd, tmp_path, selected):
+    """Timeline:
+
+    before  others/eve                 nurses [ann bob cyd eve]    doctors [ann eve]
+    then    eve is called eva          nurses [ann bob cyd eva]    doctors [ann eva]
+    step    incremental
+    then    eva is called evi          nurses [ann bob cyd eva]    doctors [ann evi]
+    step    incremental
+    """
+    lab, options = Lab(slapd, tmp_path / "users.db"), {"distinguished_name": selected}
+    lists, eve = ("cn=nurses," + PEOPLE, "cn=doctors," + PEOPLE), dn_of("eve", OTHERS)
+    slapd.modify(person("eve", below=OTHERS) + "".join(modified(each, "add", "member", eve) for each in lists))
+    lab.once(**options, **ALWAYS)
+    eva, evi = dn_of("eva", OTHERS), dn_of("evi", OTHERS)
+    slapd.modify(renamed(eve, "uid=eva"))
+    slapd.modify("".join(modified(each, "delete", "member", eve) + modified(each, "add", "member", eva) for each in lists))
+    assert went(lab, **options) == ("incremental", LEFT)
+    assert [group for group, user in lab.members() if user == "eva"] == ["doctors", "nurses"]
+    slapd.modify(renamed(eva, "uid=evi"))
+    slapd.modify(modified(lists[1], "delete", "member", eva) + modified(lists[1], "add", "member", evi))
+    assert went(lab, **options) == ("incremental", LEFT)
+    assert [group for group, user in lab.members() if user == "evi"] == ["doctors", "nurses"]
+    slapd.modify(renamed(dn_of("ann"), "uid=anna"))
+    assert went(lab, **options)[0] == "incremental"
+
+
+def test_members_who_are_left_out_are_told_in_each_run(slapd, tmp_path):
+    """Timeline:
+
+    before  a second ann, and one who has no name    nurses [.. both]
+    step    they are unresolved
+    then    bob gets a title
+    step    incremental; so they are
+    then    the second ann gets a name of her own
+    step    incremental; she is a nurse
+    """
+    nameless = "cn=nobody," + OTHERS
+    slapd.modify(person("ann", below=OTHERS) + entry(nameless, "objectClass: inetOrgPerson", "cn: nobody", "sn: x"))
+    slapd.modify(modified("cn=nurses," + PEOPLE, "add", "member", dn_of("ann", OTHERS), nameless))
+    lab = Lab(slapd, tmp_path / "users.db")
+    left_out = {dn_of("ann", OTHERS): "is left out: the name is taken", nameless: "is left out: it has no name that can be stored"}
+
+    def told():
+        return {each["value"]: each["reason"] for each in lab.once(True, **ALWAYS)["unresolved_members"]}
+
+    lab.once(**ALWAYS)
+    slapd.modify(modified(dn_of("bob"), "replace", "title", "x"))
+    assert told() == left_out
+    assert went(lab) == ("incremental", LEFT)
+    assert told() == left_out
+    slapd.modify(renamed(dn_of("ann", OTHERS), "uid=anna"))
+    slapd.modify(modified("cn=nurses," + PEOPLE, "delete", "member", dn_of("ann", OTHERS)) + modified("cn=nurses," + PEOPLE, "add", "member", dn_of("anna", OTHERS)))
+    assert went(lab) == ("incremental", LEFT)
+    assert ("nurses", "anna") in lab.members() and list(told()) == [nameless]
 
 
 # --- what must be read in full ---------------------------------------------------------------------------------------

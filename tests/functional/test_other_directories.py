@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _options, _settings
 from ansible_collections.usersync.directory.plugins.module_utils._directory import browse
@@ -118,6 +120,41 @@ def test_a_subtype_comes_with_what_was_asked_for(tmp_path):
             ("ann", None),
             ("bob", "bob@example.org"),
         ]
+
+
+def test_values_with_an_option_are_told_as_what_they_are(tmp_path):
+    """They are subtypes (RFC 4512, 2.5.2): the server finds the group by (member=*), and nothing is hidden."""
+    ldif = ROOT + unit("people") + person("ann") + group("odd", dn_of("ann"), attribute="member;lang-de")
+    with Slapd(ldif=ldif) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        reasons = [each["reason"] for each in lab.run()["not_stored"]]
+        assert reasons == [
+            "its member comes as member;lang-de alone, and values with an option are not read, so nothing tells who is in it"
+        ]
+        lab.modify(modified("cn=odd," + PEOPLE, "replace", "member", dn_of("ann")))
+        lab.run()
+        assert lab.members() == [("odd", "ann")]
+        lab.modify(modified("cn=odd," + PEOPLE, "replace", "member;lang-de", dn_of("ann")) + modified("cn=odd," + PEOPLE, "delete", "member"))
+        lab.run(removal_limits={"memberships": "100%"})
+        assert lab.members() == [("odd", "ann")], "the server says that she is listed"
+
+
+def test_a_listed_name_that_only_the_server_takes_for_a_user(tmp_path):
+    """It is asked for, as a DN is: what does not matter is left out by it (RFC 4518, 2.6)."""
+    names = ["ann ", " ann", "ANN", "\uff41nn", "who"]
+    encoded = [base64.b64encode(name.encode()).decode() for name in names]
+    lists = [
+        entry("cn=g%d,%s" % (number, PEOPLE), "objectClass: device", "cn: g%d" % number, "description:: " + value)
+        for number, value in enumerate(encoded)
+    ]
+    ldif = ROOT + unit("people") + unit("out") + person("ann", below="ou=out," + BASE) + person("bob") + "".join(lists)
+    listed = {"group_class": "device", "group_members": "description", "member_value": "name"}
+    with Slapd(ldif=ldif) as server:
+        for selected in ([], [PEOPLE]):
+            lab = Lab(server, tmp_path / ("%d.db" % len(selected)))
+            result = lab.run(ldap_parameters=listed, distinguished_name=selected)
+            assert [each["value"] for each in result["unresolved_members"]] == ["who"]
+            assert lab.members() == [("g0", "ann"), ("g1", "ann"), ("g2", "ann"), ("g3", "ann")]
 
 
 @pytest.mark.parametrize("attribute", ["memberOf", "whatever"])
@@ -337,6 +374,34 @@ def test_a_value_that_comes_twice_counts_once(another):
     result = another.run()
     assert [each["value"] for each in result["unresolved_members"]] == [ghost]
     assert (result["summary"]["memberships"]["unresolved"], result["summary"]["memberships"]["total"]) == (1, 1)
+
+
+def test_a_mapped_field_that_nobody_has_is_told_in_each_full_read(another):
+    mapped = {
+        "read_mode": "full",
+        "user_attributes": {"badge": "employeeBadge", "email": "otherMail", "name": "uid"},
+        "group_attributes": {"manager": "owner", "name": "cn"},
+    }
+    ann, why = "uid=ann," + another.people, "correct the attribute, or give the account the right to read it"
+
+    def told():
+        another.once(**mapped)
+        return [text for text in another.warnings if "has a value" in text]
+
+    another.once()
+    of_users = "user_attributes: no user has a value for '%s' (%s): " + why
+    of_groups = "group_attributes: no user group has a value for 'manager' (owner): " + why
+    badge, email = of_users % ("badge", "employeeBadge"), of_users % ("email", "otherMail")
+    assert told() == [badge, email, of_groups], "with another mapping"
+    assert told() == [badge, email, of_groups], "where all is as stored"
+    another.ldap.set(ann, "otherMail", "ann@example.org")
+    assert told() == [badge, of_groups], "where somebody has changed"
+    assert told() == [badge, of_groups]
+    another.ldap.set(ann, "employeeBadge", "7")
+    another.ldap.set(another.staff, "owner", ann)
+    assert told() == []
+    another.once(**{**mapped, "user_attributes": {}}, name="second")
+    assert not [text for text in another.warnings if "user_attributes" in text]
 
 
 @pytest.mark.parametrize("value", [b"2024-01-01T00:00:00+00:00", b"", b"yesterday"])

@@ -1523,23 +1523,34 @@ class Reading:
                 self.outcomes[value] = self.former.get(token, _UNKNOWN)
 
     def _ask_for_each(self, pending: dict[str, list[bytes]]) -> None:
-        """Ask for each DN by itself where a search for several has found another one: nothing tells for which.
+        r"""Ask for each value by itself where a search for several has found another one: nothing tells for which.
 
-        Example: the server finds `cn=fi` where it is asked for `cn=\ufb01`, which are one to it and two to us.
+        Examples: the server finds `cn=fi` where it is asked for `cn=\ufb01`, and ann where it is asked for the name `ann `,
+        which are one to it and two to us.
         """
         asked = sorted(pending)[:_ASKED_FOR_EACH] if self.found_others else []
         self.found_others = False
         for token in asked:
-            base = dn_text(_BIT_STRING.sub(b"", pending[token][0]))
-            for dn, _entry, _raw in list(
-                search(self.session, base, "base", "(objectClass=*)", ("1.1",), missing_ok=True)
-            ):
-                if normal_dn(dn_text(dn)) != token:
-                    if dn not in self.by_value:
-                        self._resolve({dn}.difference(self.outcomes))
-                    outcome = self.by_value.get(dn) or self.outcomes[dn]
-                    self.outcomes.update(dict.fromkeys(pending.pop(token), outcome))
-                    self.by_token[token] = outcome
+            outcomes: set[Outcome] = set()
+            for value in self._found_by(pending[token][0], token):
+                if value not in self.by_value:
+                    self._resolve({value}.difference(self.outcomes))
+                outcomes.add(self.by_value.get(value) or self.outcomes[value])
+            if outcomes:
+                outcome = outcomes.pop() if len(outcomes) == 1 else _AMBIGUOUS
+                self.outcomes.update(dict.fromkeys(pending.pop(token), outcome))
+                self.by_token[token] = outcome
+
+    def _found_by(self, value: bytes, token: str) -> list[bytes]:
+        """Return what lists say who mean the entries that the server finds by a value: of one that is not its token."""
+        if self.members_by == "dn":
+            base = dn_text(_BIT_STRING.sub(b"", value))
+            found = search(self.session, base, "base", "(objectClass=*)", ("1.1",), missing_ok=True)
+            return [dn for dn, _entry, _raw in list(found) if normal_dn(dn_text(dn)) != token]
+        name = self.preset.listed_name
+        tests = _and(self.preset.is_user, _tests(name, [value]))
+        names = [entry.get(name.lower(), []) for _dn, entry, _raw in search(self.session, self.subtree, "sub", tests, (name,))]
+        return [min(each) for each in names if each and token not in map(_folded, each)]
 
     def _token(self, value: bytes) -> Outcome:
         """Return the form in which two spellings of a value are equal; or why it can lead to no one."""
@@ -1732,11 +1743,11 @@ class Reading:
                     forms = [_folded(value) for value in found[1].get(name, ())]
                 else:
                     forms = keys_of(found[1], *keys)
-                for form in forms:
-                    if form in pending:
-                        matches.setdefault(form, []).append(found)
-                    elif self.members_by == "dn":
-                        self.found_others = True
+                asked_for = [form for form in forms if form in pending]
+                for form in asked_for:
+                    matches.setdefault(form, []).append(found)
+                if not asked_for and self.members_by != "key":
+                    self.found_others = True
             yield matches
 
     def _look_ups(self, pending: dict[str, list[bytes]], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:
