@@ -206,21 +206,14 @@ def test_certificates_with_names_and_addresses(server, connect, host, encryption
                 "0:0:0:0:0:0:0:1: connect by a name in it, or give that name in tls_server_name"
             ),
         ),
-        (
-            {"ca_path": None},
-            (
-                "ca_path: the certificate of %s is not signed by a trusted authority (unable to get local issuer "
-                "certificate): give the certificate of 'Throwaway test CA', which issued it, in ca_path, and if that is "
-                "an intermediate one, those of the authorities above it, too"
-            ),
-        ),
+        ({"ca_path": None}, "ca_path: the certificate of %s is not signed by a trusted authority "),
     ],
 )
 def test_certificates_that_do_not_fit(server, options, encryption, more, said):
     address = "127.0.0.1:%d" % (server.tls_port if encryption == "ldaps" else server.port)
     with pytest.raises(connection.ConnectError) as error:
         connection.connect(options(servers=(address,), encryption=encryption, **more), lambda text: None)
-    assert str(error.value) == said % address
+    assert str(error.value).startswith(said % address)
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +221,18 @@ def presenting(server):
     """A server in this process, whose TLS can be told what to present and to demand."""
     with MisbehavingDirectory(tree.OpenLDAP(), ca=server.ca, logins={}) as running:
         yield running
+
+
+def test_who_issued_a_certificate_that_nobody_here_trusts(server, presenting, options):
+    """So it is where the server does not send the intermediate certificate."""
+    presenting.present(server.ca.issue("server"))
+    with pytest.raises(connection.ConnectError) as error:
+        connection.connect(options(servers=(presenting.ldaps_url,), ca_path=None), lambda text: None)
+    assert str(error.value) == (
+        "ca_path: the certificate of 127.0.0.1:%d is not signed by a trusted authority (unable to get local issuer "
+        "certificate): give the certificate of 'Throwaway test CA', which issued it, in ca_path, and if that is an "
+        "intermediate one, those of the authorities above it, too" % presenting.tls_port
+    )
 
 
 def test_a_certificate_that_has_only_a_common_name(server, presenting, options):

@@ -564,7 +564,24 @@ def _ask(connection: Any, address: ServerAddress, settings: Any, deadline: _Dead
             raise _timed_out(address, deadline) from None
         if type(error).__name__ == "LDAPStartTLSError":
             raise
-        raise _open_failure(address, settings, deadline, error) from None
+        raise _alert(address, settings, _last_words(connection, error)) or _open_failure(
+            address, settings, deadline, error
+        ) from None
+
+
+_NOISE = re.compile(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] | ?\(_ssl\.c:\d+\)")  # of ldap3 and Python
+
+
+def _last_words(connection: Any, error: Exception) -> str:
+    """What is said of an error, and by the server if TLS ended while we were sending: it may have told why before."""
+    if not isinstance(connection.socket, ssl.SSLSocket) or "socket sending error" not in str(error):
+        return str(error)
+    try:
+        connection.socket.settimeout(0.1)
+        connection.socket.recv(1)
+    except (OSError, ValueError) as last:
+        return str(last)
+    return str(error)
 
 
 def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, error: Exception) -> _NextServer:
@@ -574,12 +591,12 @@ def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, er
     for argument in error.args[1:2]:
         if isinstance(argument, list):  # one exception for each address of the host
             texts = [str(each[0]) for each in argument]
-    text = "; ".join(dict.fromkeys(re.sub(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] ", "", quoted(each)) for each in texts))
+    text = "; ".join(dict.fromkeys(_NOISE.sub("", quoted(each)) for each in texts))
     if "timed out" in text or "temporarily unavailable" in text:
         return _timed_out(address, deadline)
     if "invalid server address" in text:
         return _NextServer("server: the host name '%s' is not known: correct it" % address.host)
-    return _alert(address, settings, text) or _NextServer(
+    return _NextServer(
         "server: %s cannot be used (%s): check host and port, or that the server runs"
         % (address, text or type(error).__name__)
     )

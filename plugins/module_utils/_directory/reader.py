@@ -95,6 +95,9 @@ _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 
 _ASKED_FOR_EACH = 1000  # DNs that are asked for one by one, each time that values are resolved
 
+# What may name a group as somebody's primary one: a number, or a SID. Two that have one malformed value are not members.
+_PRIMARY_GROUP = re.compile(rb"-?[0-9]+|S-[0-9-]+")
+
 # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
 
@@ -1461,7 +1464,7 @@ class Reading:
         if group_attribute == "objectSid":
             domain, dummy, number = (_sid_of_bytes(values[0]) or "").rpartition("-")
             return number.encode("ascii") if domain == self.directory.identity else None
-        return values[0]
+        return values[0] if _PRIMARY_GROUP.fullmatch(values[0]) else None
 
     def _read_ranges(self) -> None:
         """Fetch the member lists that AD cut, each in full or not at all. By GUID: a group may be renamed meanwhile.
