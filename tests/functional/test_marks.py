@@ -306,6 +306,63 @@ def test_members_who_are_left_out_are_told_in_each_run(slapd, tmp_path):
     assert ("nurses", "anna") in lab.members() and list(told()) == [nameless]
 
 
+# --- databases that are glued together -------------------------------------------------------------------------------
+
+SUB = "ou=sub," + BASE
+SYNCPROV, REMEMBERING = "syncprov", "syncprov\nsyncprov-sessionlog 100"
+# Overlays of the upper database and of the lower one; by which way changes are told.
+GLUED = {
+    "each for itself": ((SYNCPROV,), (SYNCPROV,), "sweep"),
+    "only the upper one remembers deletions": ((REMEMBERING,), (SYNCPROV,), "sweep"),
+    "only the lower one remembers deletions": ((SYNCPROV,), (REMEMBERING,), "sweep"),
+    "the lower one tells nothing": ((SYNCPROV,), (), "sweep"),
+    "the upper one tells of both": (("glue", SYNCPROV), (), "syncrepl"),
+}
+
+
+@pytest.mark.parametrize(("upper", "lower", "told_by"), GLUED.values(), ids=GLUED)
+def test_what_changes_in_a_glued_database_is_seen(tmp_path, upper, lower, told_by):
+    """Finding 5. Timeline, with sub/ann and sub/bob in the lower database, and people/zoe in the upper one:
+
+    then    sub/ann gets a title                      step
+    then    zoe gets one                              step
+    then    sub/bob gets one, then zoe                step
+    then    sub/ann is deleted                        step
+    then    sub/bob is deleted, then zoe gets another step
+    """
+    ann, bob = dn_of("ann", SUB), dn_of("bob", SUB)
+    people = unit("people") + person("zoe") + unit("sub") + person("ann", below=SUB) + person("bob", below=SUB)
+    with Slapd(ldif=ROOT + people, overlays=upper, subordinate=(SUB, lower)) as server:
+        lab, sees_all = Lab(server, tmp_path / "users.db"), {"user_extinction": "delete"}
+        lab.once(**ALWAYS, **sees_all)
+        assert lab.rows("SELECT json_extract(mark, '$.way') FROM marks") == [(told_by,)]
+        for change in (
+            modified(ann, "replace", "title", "a"),
+            modified(dn_of("zoe"), "replace", "title", "b"),
+            modified(bob, "replace", "title", "c") + modified(dn_of("zoe"), "replace", "title", "c"),
+            deleted(ann),
+            deleted(bob) + modified(dn_of("zoe"), "replace", "title", "d"),
+        ):
+            server.modify(change)
+            assert went(lab, **sees_all) == ("incremental", LEFT)
+        assert lab.rows("SELECT name, attributes ->> 'title' FROM users") == [("zoe", "d")]
+
+
+def test_a_database_that_is_glued_to_one_that_is_synchronized_already(tmp_path):
+    """Nothing says so; what it tells of is newer than it says that anything is."""
+    with Slapd(ldif=ROOT + unit("people") + person("zoe"), overlays=("syncprov",)) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        lab.once(**ALWAYS)
+        with Slapd(overlays=("syncprov",), subordinate=(SUB, ("syncprov",))) as pattern:
+            text = pattern._config.read_text().replace(str(pattern.directory), str(server.directory))
+            text = text.replace(pattern.ca.directory.as_posix(), server.ca.directory.as_posix())
+        server.configure(lambda _before: text)
+        server.modify(unit("sub") + person("ann", below=SUB))
+        mode, reason = went(lab)
+        assert mode == "full" and reason.endswith("its databases may be glued together")
+        assert went(lab) == ("incremental", LEFT)
+
+
 # --- what must be read in full ---------------------------------------------------------------------------------------
 
 

@@ -176,6 +176,9 @@ class _PartialReading(Reading):
 
     # --- whom to look at
 
+    def _position_before(self) -> dict[str, Any]:
+        return self.before.said
+
     def _prove_changes(self) -> None:
         """The read of everything that this one goes on from has."""
 

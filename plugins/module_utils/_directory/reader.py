@@ -547,12 +547,15 @@ class Reading:
             self.no_position = str(why)
 
     def _asked_position(self) -> dict[str, Any]:
-        position = changes.position(self.session, self._where(()))
+        position = changes.position(self.session, self._where(()), self._position_before())
         if position["way"] == changes.SWEEP:
             self.versions = changes.versions(self.session, self._where(self._known_outside()))
         else:
             self._prove_changes()
         return dict(position, lists=self._ask_for_lists().hex())
+
+    def _position_before(self) -> dict[str, Any] | None:
+        return None
 
     def _ask_for_lists(self) -> bytes:
         return changes.lists_since(self.session, self._where(()), b"")[0]
