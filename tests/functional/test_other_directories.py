@@ -439,6 +439,27 @@ def test_entries_whose_capitals_are_the_same(tmp_path):
         assert ("\u0131l\u0131", "cleo") in lab.members() and "dan" not in dict(map(reversed, lab.members()))
 
 
+def test_two_users_whose_dns_are_one_to_us(another, tmp_path):
+    """To this server an accent of its own makes another name. A list that has neither's bytes means nobody we could tell;
+    who was meant before the second one came stays.
+    """
+    one, two = "jos\u00e9", "jose\u0301"
+    another.ldap.user(one, another.people)
+    another.ldap.set(another.staff, "member", "UID=%s,%s" % (one, another.people), "uid=bob," + another.people)
+    assert another.run()["unresolved_members"] == []
+    assert another.members() == [("staff", "bob"), ("staff", one)]
+    another.ldap.user(two, another.people, uid="pepe")
+    (unresolved,) = another.run()["unresolved_members"]
+    assert unresolved["reason"].startswith("is ambiguous: several entries have DNs")
+    assert another.members() == [("staff", "bob"), ("staff", one)]
+    fresh = AnotherLDAP(another.server, tmp_path / "fresh.db")
+    assert fresh.run()["unresolved_members"] == [unresolved]
+    assert fresh.members() == [("staff", "bob")]
+    another.ldap.set(another.staff, "member", *("uid=%s,%s" % (name, another.people) for name in (one, two)))
+    assert fresh.run(removal_limits={"memberships": "1"})["unresolved_members"] == []
+    assert sorted(fresh.members()) == [("staff", one), ("staff", "pepe")]
+
+
 @pytest.mark.parametrize("mode", ["full", "auto"])
 def test_a_listed_dn_that_only_the_server_takes_for_an_entry(tmp_path, mode):
     """It is asked for: compatibility forms (RFC 4518, 2.3), and a final sigma."""
