@@ -408,8 +408,9 @@ def _why_empty(snapshot, state) -> str:
         return "the read found no user at all"
     if any(user is None or user.name or key in state.users for key, user in users.items()):
         return ""
-    return "none of the %d users that were read has a name (not_stored has the reasons, and user_attributes.name the attribute)" % (
-        len(users)
+    return (
+        "none of the %d users that were read has a name (not_stored has the reasons, user_attributes.name the attribute)"
+        % len(users)
     )
 
 

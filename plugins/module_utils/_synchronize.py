@@ -27,7 +27,7 @@ from ._settings import Settings, public_settings
 from ._store import sqlite
 
 # Digests of another generation are not comparable: count up when what they cover changes.
-_DIGEST_GENERATION = 6
+_DIGEST_GENERATION = 7
 
 
 def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -305,7 +305,7 @@ def _doubts(settings, store, snapshot):
 
 
 def _that_nobody_has(settings, store, kind, fields, records):
-    """Return those of the fields in which no record has a value, by what was read, and by the store of who is as stored."""
+    """Return those of the fields in which no record has a value, by what was read, and by the store of the others."""
     bodies = [record for record in records.values() if record is not None]
     missing = sorted(field for field in fields if not any(field in body.attributes for body in bodies))
     if len(bodies) == len(records):
@@ -389,7 +389,7 @@ def _same_value(value: str) -> str:
     try:
         return values.normal_dn(value)
     except ValueError:
-        return value.casefold()
+        return _model.name_key(value)
 
 
 def _about_read(session, context, directory, snapshot, reason, seconds):

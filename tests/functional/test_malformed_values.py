@@ -332,7 +332,9 @@ def test_each_attribute_of_each_preset(company, kind):
             told |= {groups[use] for use in uses if use[0] == "members" and result["unresolved_members"]}
             helping = {use for use in uses if presets.USES[use[0]].kind == presets.HELPS}
             assert not told & {entries[use] for use in helping for entries in (users, groups)}
-            read_of_users = {name.lower() for name in (preset.user_key, preset.user_name, *preset.state, preset.sid or "")}
+            read_of_users = {
+                name.lower() for name in (preset.user_key, preset.user_name, *preset.state, preset.sid or "")
+            }
             read_of_users.update(name.lower() for names in preset.user_fields.values() for name in names)
             for use, name in uses:
                 if use in ("key", "name", "sid", "state", "field") and name.lower() in read_of_users - NEVER_MALFORMED:

@@ -14,7 +14,21 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
 from support import misbehaving, stored, tree
-from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, entry, group, modified, person, renamed, synchronize, unit
+from support.lab import (
+    BASE,
+    PEOPLE,
+    ROOT,
+    Lab,
+    deleted,
+    dn_of,
+    entry,
+    group,
+    modified,
+    person,
+    renamed,
+    synchronize,
+    unit,
+)
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.slapd import Slapd
@@ -249,7 +263,9 @@ def test_lists_with_a_placeholder_are_read_when_it_comes_to_be_somebody(slapd, t
     assert went(lab) == ("incremental", LEFT)
 
 
-@pytest.mark.parametrize("selected", [[PEOPLE], ["cn=nurses," + PEOPLE, "cn=doctors," + PEOPLE]], ids=["unit", "groups"])
+@pytest.mark.parametrize(
+    "selected", [[PEOPLE], ["cn=nurses," + PEOPLE, "cn=doctors," + PEOPLE]], ids=["unit", "groups"]
+)
 def test_a_member_outside_of_what_is_selected_is_renamed(slapd, tmp_path, selected):
     """Timeline:
 
@@ -265,7 +281,9 @@ def test_a_member_outside_of_what_is_selected_is_renamed(slapd, tmp_path, select
     lab.once(**options, **ALWAYS)
     eva, evi = dn_of("eva", OTHERS), dn_of("evi", OTHERS)
     slapd.modify(renamed(eve, "uid=eva"))
-    slapd.modify("".join(modified(each, "delete", "member", eve) + modified(each, "add", "member", eva) for each in lists))
+    slapd.modify(
+        "".join(modified(each, "delete", "member", eve) + modified(each, "add", "member", eva) for each in lists)
+    )
     assert went(lab, **options) == ("incremental", LEFT)
     assert [group for group, user in lab.members() if user == "eva"] == ["doctors", "nurses"]
     slapd.modify(renamed(eva, "uid=evi"))
@@ -290,7 +308,10 @@ def test_members_who_are_left_out_are_told_in_each_run(slapd, tmp_path):
     slapd.modify(person("ann", below=OTHERS) + entry(nameless, "objectClass: inetOrgPerson", "cn: nobody", "sn: x"))
     slapd.modify(modified("cn=nurses," + PEOPLE, "add", "member", dn_of("ann", OTHERS), nameless))
     lab = Lab(slapd, tmp_path / "users.db")
-    left_out = {dn_of("ann", OTHERS): "is left out: the name is taken", nameless: "is left out: it has no name that can be stored"}
+    left_out = {
+        dn_of("ann", OTHERS): "is left out: the name is taken",
+        nameless: "is left out: it has no name that can be stored",
+    }
 
     def told():
         return {each["value"]: each["reason"] for each in lab.once(True, **ALWAYS)["unresolved_members"]}
@@ -301,7 +322,10 @@ def test_members_who_are_left_out_are_told_in_each_run(slapd, tmp_path):
     assert went(lab) == ("incremental", LEFT)
     assert told() == left_out
     slapd.modify(renamed(dn_of("ann", OTHERS), "uid=anna"))
-    slapd.modify(modified("cn=nurses," + PEOPLE, "delete", "member", dn_of("ann", OTHERS)) + modified("cn=nurses," + PEOPLE, "add", "member", dn_of("anna", OTHERS)))
+    slapd.modify(
+        modified("cn=nurses," + PEOPLE, "delete", "member", dn_of("ann", OTHERS))
+        + modified("cn=nurses," + PEOPLE, "add", "member", dn_of("anna", OTHERS))
+    )
     assert went(lab) == ("incremental", LEFT)
     assert ("nurses", "anna") in lab.members() and list(told()) == [nameless]
 

@@ -129,12 +129,16 @@ def test_values_with_an_option_are_told_as_what_they_are(tmp_path):
         lab = Lab(server, tmp_path / "users.db")
         reasons = [each["reason"] for each in lab.run()["not_stored"]]
         assert reasons == [
-            "its member comes as member;lang-de alone, and values with an option are not read, so nothing tells who is in it"
+            "its member comes as member;lang-de alone, and values with an option are not read, so nothing tells who is in "
+            "it"
         ]
         lab.modify(modified("cn=odd," + PEOPLE, "replace", "member", dn_of("ann")))
         lab.run()
         assert lab.members() == [("odd", "ann")]
-        lab.modify(modified("cn=odd," + PEOPLE, "replace", "member;lang-de", dn_of("ann")) + modified("cn=odd," + PEOPLE, "delete", "member"))
+        lab.modify(
+            modified("cn=odd," + PEOPLE, "replace", "member;lang-de", dn_of("ann"))
+            + modified("cn=odd," + PEOPLE, "delete", "member")
+        )
         lab.run(removal_limits={"memberships": "100%"})
         assert lab.members() == [("odd", "ann")], "the server says that she is listed"
 
@@ -439,9 +443,57 @@ def test_entries_whose_capitals_are_the_same(tmp_path):
         assert ("\u0131l\u0131", "cleo") in lab.members() and "dan" not in dict(map(reversed, lab.members()))
 
 
+def in_base64(line):
+    attribute, _colon, value = line.partition(": ")
+    return "%s:: %s" % (attribute, base64.b64encode(value.encode()).decode())
+
+
+def test_names_that_are_two_to_the_server(tmp_path):
+    """Finding 2 for names: 'wei\u00df' and 'weiss' are two to OpenLDAP. Nobody is in a group by the other's name."""
+
+    def user(name, number):
+        lines = ("objectClass: inetOrgPerson", "cn: u%d" % number, "sn: x", in_base64("uid: " + name))
+        return entry("cn=u%d,%s" % (number, PEOPLE), *lines)
+
+    def a_list(name, *listed):
+        lines = (
+            "objectClass: device",
+            in_base64("cn: " + name),
+            *(in_base64("description: " + each) for each in listed),
+        )
+        return entry(
+            "ou=l%d,%s" % (len(listed), PEOPLE), *lines, "objectClass: extensibleObject", "ou: l%d" % len(listed)
+        )
+
+    people = "".join(
+        user(name, number) for number, name in enumerate(("wei\u00df", "weiss", "gro\u00df", "ann", "bob", "bob "))
+    )
+    lists = (
+        a_list("Stra\u00dfe", "wei\u00df")
+        + a_list("Strasse", "weiss", "gross")
+        + a_list("ANN", "GRO\u00df", "ann ", "bob")
+    )
+    listed = {"group_class": "device", "group_members": "description", "member_value": "name"}
+    with Slapd(ldif=ROOT + unit("people") + people + lists) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        result = lab.run(ldap_parameters=listed)
+        assert sorted(lab.members()) == [
+            ("ANN", "ann"),
+            ("ANN", "gro\u00df"),
+            ("Strasse", "weiss"),
+            ("Stra\u00dfe", "wei\u00df"),
+        ]
+        told = {(each["value"], each["reason"]) for each in result["unresolved_members"]}
+        assert told == {
+            ("bob", "is ambiguous: several users have this name"),
+            ("gross", "does not exist or cannot be read"),
+        }
+        assert [(each["name"], each["reason"]) for each in result["collisions"]] == [("bob", "the name is taken")]
+
+
 def test_two_users_whose_dns_are_one_to_us(another, tmp_path):
-    """To this server an accent of its own makes another name. A list that has neither's bytes means nobody we could tell;
-    who was meant before the second one came stays.
+    """To this server an accent of its own makes another name. A list that has neither's bytes means nobody we could
+    tell; who was meant before the second one came stays.
     """
     one, two = "jos\u00e9", "jose\u0301"
     another.ldap.user(one, another.people)

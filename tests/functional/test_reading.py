@@ -237,7 +237,9 @@ def test_who_issued_a_certificate_that_nobody_here_trusts(server, presenting, op
 
 def test_a_certificate_that_has_only_a_common_name(server, presenting, options):
     presenting.present(server.ca.issue("dc1.corp", ()))
-    with pytest.raises(connection.ConnectError, match="is not for '127.0.0.1', but for dc1.corp: connect by a name in it"):
+    with pytest.raises(
+        connection.ConnectError, match="is not for '127.0.0.1', but for dc1.corp: connect by a name in it"
+    ):
         connection.connect(options(servers=(presenting.ldaps_url,)), lambda text: None)
 
 
@@ -255,8 +257,8 @@ def test_a_server_that_demands_a_client_certificate(server, presenting, options,
     said = refusal()
     assert said in (
         "client_cert: %s demands a client certificate (certificate required): give one that it trusts" % address,
-        "client_cert: %s ended TLS (handshake failure): give a client certificate if it demands one, or check how TLS is "
-        "set up there" % address,
+        "client_cert: %s ended TLS (handshake failure): give a client certificate if it demands one, or check how TLS "
+        "is set up there" % address,
     )
     pair = CertificateAuthority(tmp_path).issue("reader", client=True)
     said = refusal(client_cert=str(pair.cert), client_key=str(pair.key))

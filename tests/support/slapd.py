@@ -77,7 +77,13 @@ class Slapd(ClosedAtExit):
         self._config = self.directory / "slapd.conf"
         self._config.write_text(
             _config(
-                self, overlays, size_limit, anonymous_read, certificate or self.ca.issue("server"), settings, subordinate
+                self,
+                overlays,
+                size_limit,
+                anonymous_read,
+                certificate or self.ca.issue("server"),
+                settings,
+                subordinate,
             ),
             encoding="utf-8",
         )

@@ -185,7 +185,7 @@ def test_a_local_socket_goes_with_external():
                 "(a DN goes into distinguished_name)"
             ),
         ),
-        ("dc1,dc2", "ldaps", "'dc1,dc2' names several servers: write a list of them, [\"dc1\", \"dc2\"]"),
+        ("dc1,dc2", "ldaps", '\'dc1,dc2\' names several servers: write a list of them, ["dc1", "dc2"]'),
         (
             "ldap://dc1:389 ldap://dc2:389",
             "none",
@@ -194,7 +194,11 @@ def test_a_local_socket_goes_with_external():
                 'write a list of them, ["ldap://dc1:389", "ldap://dc2:389"]'
             ),
         ),
-        ("dc1;[::1]:636", "ldaps", "'dc1;[::1]:636' names several servers: write a list of them, [\"dc1\", \"[::1]:636\"]"),
+        (
+            "dc1;[::1]:636",
+            "ldaps",
+            '\'dc1;[::1]:636\' names several servers: write a list of them, ["dc1", "[::1]:636"]',
+        ),
     ],
 )
 def test_what_is_no_server(text, encryption, why):

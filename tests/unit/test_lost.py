@@ -23,8 +23,16 @@ STAFF = "ou=staff," + BASE
             ["LDAP://A/OU=x,%s" % BASE],
         ),
         # Two servers have it, and one server has two parts.
-        ([BASE], ["ldap://b/ou=x," + BASE, "ldap://a/ou=x," + BASE], ["ldap://a/ou=x," + BASE, "ldap://b/ou=x," + BASE]),
-        ([BASE], ["ldap://a/ou=y," + BASE, "ldap://a/ou=x," + BASE], ["ldap://a/ou=x," + BASE, "ldap://a/ou=y," + BASE]),
+        (
+            [BASE],
+            ["ldap://b/ou=x," + BASE, "ldap://a/ou=x," + BASE],
+            ["ldap://a/ou=x," + BASE, "ldap://b/ou=x," + BASE],
+        ),
+        (
+            [BASE],
+            ["ldap://a/ou=y," + BASE, "ldap://a/ou=x," + BASE],
+            ["ldap://a/ou=x," + BASE, "ldap://a/ou=y," + BASE],
+        ),
         # Beside what is selected, above it, below it, and where it is selected in part.
         ([STAFF], ["ldap://a/ou=other," + BASE], []),
         ([STAFF, "ou=other," + BASE], ["ldap://a/ou=other," + BASE], ["ldap://a/ou=other," + BASE]),

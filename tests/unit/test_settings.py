@@ -202,8 +202,8 @@ WRONG = {
     "a DN with a line break behind it": (
         AD,
         {"exclude_distinguished_name": "OU=Staff,DC=corp,DC=example\n"},
-        "exclude_distinguished_name: 'OU=Staff,DC=corp,DC=example\\n' has a line break or a tab: write the DN in one line "
-        "(in YAML with '>-', and not with '|')",
+        "exclude_distinguished_name: 'OU=Staff,DC=corp,DC=example\\n' has a line break or a tab: write the DN in one "
+        "line (in YAML with '>-', and not with '|')",
     ),
     "a number for a DN": (
         AD,

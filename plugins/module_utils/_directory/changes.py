@@ -273,8 +273,8 @@ def _context_csn(session: Any, place: Place) -> tuple[list[str], bool]:
 def _syncrepl_from(session: Any, place: Place, csn: list[str]) -> list[str]:
     """Return the contextCSN from which on the server tells what changes; empty if it does not do so.
 
-    Nothing may stay newer than the contextCSN, but what somebody is just writing. If it does, it has a contextCSN of its
-    own: see `_is_glued`.
+    Nothing may stay newer than the contextCSN, but what somebody is just writing. What does has a contextCSN of its own:
+    see `_is_glued`.
     """
     for seconds in _PATIENCE:
         time.sleep(seconds)
@@ -285,7 +285,9 @@ def _syncrepl_from(session: Any, place: Place, csn: list[str]) -> list[str]:
             return []
         if not (answer.named or answer.gone):
             return csn
-    raise ReadFully("the server tells of changes that are newer than its contextCSN: its databases may be glued together")
+    raise ReadFully(
+        "the server tells of changes that are newer than its contextCSN: its databases may be glued together"
+    )
 
 
 _PATIENCE = (0, 0.05, 0.1, 0.2, 0.4)  # seconds before each try
@@ -301,12 +303,13 @@ def _is_glued(session: Any, place: Place) -> bool:
     """Return whether there is a database of its own, with a contextCSN of its own, below the naming context.
 
     Such are glued together (`subordinate` in slapd.conf(5)). Unless the overlay glue is configured before syncprov, the
-    upper contextCSN does not follow what changes in the lower one, and deletions there are not told if only the upper one
-    has a syncprov-sessionlog (seen with slapd 2.5). Nothing tells which way they are configured.
+    upper contextCSN does not follow what changes in the lower one, and deletions there are not told if only the upper
+    one has a syncprov-sessionlog (seen with slapd 2.5). Nothing tells which way they are configured.
     """
     context = normal_dn(place.context)
     found = search(session, place.context, "sub", _SUFFIXES, ("contextCSN",))
-    return any([bool(entry.get("contextcsn")) and normal_dn(dn_text(dn)) != context for dn, entry, _raw in found])
+    with_csn = {normal_dn(dn_text(dn)) for dn, entry, _raw in found if entry.get("contextcsn")}
+    return bool(with_csn - {context})
 
 
 def _position_of_controller(session: Any, place: Place) -> dict[str, Any]:

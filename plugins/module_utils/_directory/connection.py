@@ -638,8 +638,8 @@ def _tls_context(settings: Any) -> ssl.SSLContext:
         try:
             if is_directory and not any(map(_HASHED_NAME.fullmatch, os.listdir(settings.ca_path))):
                 raise ConnectError(
-                    "ca_path: the directory '%s' has no certificate by a name that OpenSSL looks for, such as 4a6481c9.0: "
-                    "run 'openssl rehash %s', or name a file" % (settings.ca_path, settings.ca_path)
+                    "ca_path: the directory '%s' has no certificate by a name that OpenSSL looks for, such as "
+                    "4a6481c9.0: run 'openssl rehash %s', or name a file" % (settings.ca_path, settings.ca_path)
                 )
             context.load_verify_locations(**{"capath" if is_directory else "cafile": settings.ca_path})
         except OSError as error:
@@ -738,7 +738,8 @@ def _alert(address: ServerAddress, settings: Any, said: str) -> _NextServer | No
         text = "client_cert: %s demands a client certificate (%s): give one that it trusts"
     else:
         text = (
-            "client_cert: %s ended TLS (%s): give a client certificate if it demands one, or check how TLS is set up there"
+            "client_cert: %s ended TLS (%s): give a client certificate if it demands one, or check how TLS is set up "
+            "there"
         )
     return _NextServer(text % (address, found[1]))
 

@@ -149,13 +149,14 @@ class _Elsewhere(NamedTuple):
     unknown: str  # a reference of which nothing tells where it lies; empty if there is none
 
 
-# Parts of every forest of Active Directory that hold no people: its domain controllers refer to them in every search of a
-# whole domain (MS-ADTS 6.1.1.1).
+# Parts of every forest of Active Directory that hold no people: its domain controllers refer to them in every search of
+# a whole domain (MS-ADTS 6.1.1.1).
 _NO_PEOPLE_THERE = ("cn=configuration,", "dc=domaindnszones,", "dc=forestdnszones,")
 
 
 def not_followed(urls: Iterable[str], place: Place, context: str) -> list[str]:
-    """Return the references to other servers that have, or may have, a part of what is selected: each server and DN once.
+    """Return the references to other servers that have, or may have, a part of what is selected: each server with each
+    DN once.
 
     ``context`` is the naming context in normal form. A DN outside of it tells nothing of where the part lies here.
     """

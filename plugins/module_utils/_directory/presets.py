@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .._errors import SynchronizationError
-from .._model import Fields, name_key
+from .._model import Fields, name_key, significant
 from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, integer, parse_dn, sid_text
 
 Entry = dict[str, list[bytes]]
@@ -249,8 +249,8 @@ LDAP_PRESETS = tuple(name for name in PRESETS if name != "active_directory")
 
 # --- what each attribute is for --------------------------------------------------------------------------------------
 
-# A value that only helps never ends a read, and nobody is told of it. A value that decides does, or what it would decide is
-# held: that stays as it is stored, and the value is told of.
+# A value that only helps never ends a read, and nobody is told of it. A value that decides does, or what it would decide
+# is held: that stays as it is stored, and the value is told of.
 HELPS, DECIDES = "helps", "decides"
 
 
@@ -309,7 +309,9 @@ def attributes_by_use(preset: Preset) -> dict[str, tuple[str, ...]]:
         "sid": each_once(preset.sid),
         "state": each_once(*preset.state),
         "field": each_once(
-            *of_fields(preset.user_fields, preset.group_fields), *preset.user_lists.values(), *preset.group_lists.values()
+            *of_fields(preset.user_fields, preset.group_fields),
+            *preset.user_lists.values(),
+            *preset.group_lists.values(),
         ),
         "created": each_once(preset.created),
         "type": each_once("groupType" if preset.directory_type == "active_directory" else "objectClass"),
@@ -679,11 +681,13 @@ def _one_value(attribute: str, values: list[bytes], dn: str) -> bytes:
 def only_with_options(entry: Entry, attribute: str) -> str:
     """Return the names under which an attribute came that has options and no value without one; '' if it has none.
 
-    They are subtypes of it (RFC 4512, 2.5.2): a server that is asked for the attribute sends them, and finds the entry by
-    them. Here they are not values of the attribute.
+    They are subtypes of it (RFC 4512, 2.5.2): a server that is asked for the attribute sends them, and finds the entry
+    by them. Here they are not values of the attribute.
     """
     prefix = attribute.lower() + ";"
-    return ", ".join(sorted(name for name in entry if name.startswith(prefix) and not name.startswith(prefix + "range=")))
+    return ", ".join(
+        sorted(name for name in entry if name.startswith(prefix) and not name.startswith(prefix + "range="))
+    )
 
 
 NOT_READ = "its %s comes as %s alone, and values with an option are not read"
@@ -703,7 +707,7 @@ def name_reader(attribute: str) -> Callable[[Entry, str], tuple[str | None, str 
         except ValueError:
             return None, "its %s is not UTF-8" % attribute
         problem = name_problem(name, attribute)
-        return (None, problem) if problem else (name, None)
+        return (None, problem) if problem else (significant(name), None)
 
     return read
 

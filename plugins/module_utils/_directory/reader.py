@@ -36,6 +36,7 @@ from .._model import (
     UserGroup,
     domain_of,
     name_key,
+    significant,
 )
 from . import absence, changes, lost
 from .connection import Session
@@ -95,7 +96,7 @@ _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 
 _ASKED_FOR_EACH = 1000  # DNs that are asked for one by one, each time that values are resolved
 
-# What may name a group as somebody's primary one: a number, or a SID. Two that have one malformed value are not members.
+# What may name a group as somebody's primary one: a number, or a SID. Who has its malformed value is no member.
 _PRIMARY_GROUP = re.compile(rb"-?[0-9]+|S-[0-9-]+")
 
 # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
@@ -1531,8 +1532,8 @@ class Reading:
     def _ask_for_each(self, pending: dict[str, list[bytes]]) -> None:
         r"""Ask for each value by itself where a search for several has found another one: nothing tells for which.
 
-        Examples: the server finds `cn=fi` where it is asked for `cn=\ufb01`, and ann where it is asked for the name `ann `,
-        which are one to it and two to us.
+        Examples: the server finds `cn=fi` where it is asked for `cn=\ufb01`, and the name `fi` where it is asked for that
+        name with the ligature. They are one to it and two to us.
         """
         asked = sorted(pending)[:_ASKED_FOR_EACH] if self.found_others else []
         self.found_others = False
@@ -1555,7 +1556,10 @@ class Reading:
             return [dn for dn, _entry, _raw in list(found) if normal_dn(dn_text(dn)) != token]
         name = self.preset.listed_name
         tests = _and(self.preset.is_user, _tests(name, [value]))
-        names = [entry.get(name.lower(), []) for _dn, entry, _raw in search(self.session, self.subtree, "sub", tests, (name,))]
+        names = [
+            entry.get(name.lower(), [])
+            for _dn, entry, _raw in search(self.session, self.subtree, "sub", tests, (name,))
+        ]
         return [min(each) for each in names if each and token not in map(_folded, each)]
 
     def _token(self, value: bytes) -> Outcome:
@@ -1858,6 +1862,7 @@ class Reading:
             if problem and name.strip():
                 self.not_stored.append((name, problem))
             elif not problem:
+                name = significant(name)
                 key = "name:" + name_key(name)
                 if key not in self.groups:
                     self.groups[key] = _Group(
@@ -2064,7 +2069,7 @@ class Reading:
         """Return whether a value of a user's own list of groups is a group in scope."""
         try:
             if self.names_are_groups:
-                return "name:" + name_key(value_text(self.preset.user_groups or "", value)) in self.groups
+                return "name:" + name_key(significant(value_text(self.preset.user_groups or "", value))) in self.groups
             return self.by_token.get(normal_dn(dn_text(value))) in self.groups
         except ValueError:
             return False
@@ -2132,8 +2137,8 @@ def _parent(normal: str) -> str:
 
 def _folded(value: bytes) -> str:
     if value.isascii():
-        return value.decode("ascii").lower()
-    return name_key(value.decode("utf-8", "surrogateescape"))
+        return significant(value.decode("ascii").lower())
+    return name_key(significant(value.decode("utf-8", "surrogateescape")))
 
 
 def _shown_dn(dn: bytes) -> str:

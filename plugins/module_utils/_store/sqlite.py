@@ -653,8 +653,8 @@ class Store:
         return {(kind, field): count or 0 for field, count in zip(fields, row[1:])}
 
     def empty_fields(self, synchronization: str, kind: str, fields: Iterable[str]) -> set[str]:
-        """Return those of the fields that none of these records has a value in; none where there are no records. It ends
-        with the first record that has one.
+        """Return those of the fields that none of these records has a value in; none where there are no records. It
+        ends with the first record that has one.
         """
         records = "FROM %ss WHERE synchronization_id = ? AND extinct IS NULL" % kind
         number = self._synchronization(synchronization)
