@@ -409,7 +409,7 @@ def _why_empty(snapshot, state) -> str:
     if any(user is None or user.name or key in state.users for key, user in users.items()):
         return ""
     return (
-        "none of the %d users that were read has a name (not_stored has the reasons, user_attributes.name the attribute)"
+        "none of the %d users that were read has a name (not_stored says why, user_attributes.name by what attribute)"
         % len(users)
     )
 

@@ -190,7 +190,8 @@ options:
       - Which attribute of the directory fills which field of a user. It overrides fields of the directory type, such as
         V(name), V(display_name), V(email), V(phone), V(title), V(department) and V(office), or adds to them.
       - Of several values the one in the DN of the entry counts, and else the smallest by its bytes. Example, the name
-        of C(uid=ann,ou=people) with the C(uid) values C(anna) and C(ann) is C(ann). A field that you add has all values.
+        of C(uid=ann,ou=people) with the C(uid) values C(anna) and C(ann) is C(ann).
+      - A field that you add has all values.
       - A full read warns of a field for which nobody has a value.
     type: dict
     default: {}

@@ -129,8 +129,8 @@ def test_values_with_an_option_are_told_as_what_they_are(tmp_path):
         lab = Lab(server, tmp_path / "users.db")
         reasons = [each["reason"] for each in lab.run()["not_stored"]]
         assert reasons == [
-            "its member comes as member;lang-de alone, and values with an option are not read, so nothing tells who is in "
-            "it"
+            "its member comes as member;lang-de alone, and values with an option are not read, so nothing tells who is "
+            "in it"
         ]
         lab.modify(modified("cn=odd," + PEOPLE, "replace", "member", dn_of("ann")))
         lab.run()

@@ -254,7 +254,7 @@ def test_nobody_with_a_name():
     nameless = [body._replace(name=None) for body in people(3)]
     found = judge(ModelStore(), nameless)
     assert found.limits == ["allow_empty"] and found.refusals[0].why == (
-        "allow_empty: none of the 3 users that were read has a name (not_stored has the reasons, user_attributes.name the "
+        "allow_empty: none of the 3 users that were read has a name (not_stored says why, user_attributes.name by what "
         "attribute)"
     )
     assert judge(ModelStore(), nameless, allow_empty=True).limits == []

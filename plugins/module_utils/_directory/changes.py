@@ -273,8 +273,8 @@ def _context_csn(session: Any, place: Place) -> tuple[list[str], bool]:
 def _syncrepl_from(session: Any, place: Place, csn: list[str]) -> list[str]:
     """Return the contextCSN from which on the server tells what changes; empty if it does not do so.
 
-    Nothing may stay newer than the contextCSN, but what somebody is just writing. What does has a contextCSN of its own:
-    see `_is_glued`.
+    Nothing may stay newer than the contextCSN, but what somebody is just writing. What does so has a contextCSN of its
+    own: see `_is_glued`.
     """
     for seconds in _PATIENCE:
         time.sleep(seconds)

@@ -249,8 +249,8 @@ LDAP_PRESETS = tuple(name for name in PRESETS if name != "active_directory")
 
 # --- what each attribute is for --------------------------------------------------------------------------------------
 
-# A value that only helps never ends a read, and nobody is told of it. A value that decides does, or what it would decide
-# is held: that stays as it is stored, and the value is told of.
+# A value that only helps never ends a read, and nobody is told of it. A value that decides does, or what it would
+# decide is held: that stays as it is stored, and the value is told of.
 HELPS, DECIDES = "helps", "decides"
 
 

@@ -1532,8 +1532,8 @@ class Reading:
     def _ask_for_each(self, pending: dict[str, list[bytes]]) -> None:
         r"""Ask for each value by itself where a search for several has found another one: nothing tells for which.
 
-        Examples: the server finds `cn=fi` where it is asked for `cn=\ufb01`, and the name `fi` where it is asked for that
-        name with the ligature. They are one to it and two to us.
+        Examples: the server finds `cn=fi` where it is asked for `cn=\ufb01`, and the name `fi` where it is asked for
+        that name with the ligature. They are one to it and two to us.
         """
         asked = sorted(pending)[:_ASKED_FOR_EACH] if self.found_others else []
         self.found_others = False
