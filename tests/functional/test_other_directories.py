@@ -489,6 +489,9 @@ def test_names_that_are_two_to_the_server(tmp_path):
             ("gross", "does not exist or cannot be read"),
         }
         assert [(each["name"], each["reason"]) for each in result["collisions"]] == [("bob", "the name is taken")]
+        lab.modify(modified("ou=l3," + PEOPLE, "replace", "description", "gross"))
+        lab.run(ldap_parameters=listed, removal_limits={"memberships": "2"})
+        assert sorted(lab.members()) == [("Strasse", "weiss"), ("Stra\u00dfe", "wei\u00df")]
 
 
 def test_two_users_whose_dns_are_one_to_us(another, tmp_path):
