@@ -59,6 +59,8 @@ def role_options() -> dict:
         "It must be an absolute path. Left out, it lies in the state directory of the role."
     )
     described["store"].pop("default")
+    for name, variable in options.ENVIRONMENT.items():
+        described[name]["description"].append(f"The runs of a job do not see E({variable}).")
     return described
 
 

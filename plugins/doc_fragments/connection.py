@@ -44,6 +44,8 @@ options:
       - With O(authentication=anonymous) and O(authentication=external) there is none.
       - In YAML, write a login with a backslash without quotes or in single quotes. In double quotes a backslash is
         written twice.
+      - If the task leaves it out, it is the environment variable E(USERSYNC_LOGIN) of the module, if that is set. With
+        O(authentication=anonymous) and O(authentication=external) the variable is not looked at.
     type: str
   password:
     description:
@@ -52,6 +54,8 @@ options:
       - Ansible masks every text of a result that equals the password, and the part of a longer text that does. With a
         password that is a name in the directory that person's name is missing from the result; the store, the counts
         and the digests are right all the same.
+      - If the task leaves it out, it is the environment variable E(USERSYNC_PASSWORD) of the module, if that is set.
+        With O(keytab), O(authentication=anonymous) and O(authentication=external) the variable is not looked at.
     type: str
   keytab:
     description:
@@ -114,7 +118,8 @@ options:
     default: 30
   page_size:
     description:
-      - How many entries to ask for at a time. A server may return fewer.
+      - How many entries to ask for at a time. A server may return fewer. One that has no paged results is asked for all
+        at once.
     type: int
     default: 1000
   use_ldap:
@@ -140,14 +145,21 @@ options:
           open_directory: Apple Open Directory.
           freeipa: FreeIPA and Red Hat Identity Management.
           389ds: 389 Directory Server. Users are C(inetOrgPerson), groups are C(groupOfNames) or C(groupOfUniqueNames).
+          opendj: OpenDJ, ForgeRock and Ping DS, and Oracle Unified Directory. It was read on generated entries only,
+            and so were those that follow.
+          lldap: LLDAP.
+          edirectory: NetIQ eDirectory. The stable key is its C(GUID), in hexadecimal.
+          univention: Univention Corporate Server, by its OpenLDAP. It is never found by itself.
+          apacheds: Apache Directory Server.
       user_class:
         description:
-          - The object class of users.
-        type: str
+          - The object class of users, or a list of object classes. Who has one of them is a user.
+        type: raw
       group_class:
         description:
-          - The object class of groups.
-        type: str
+          - The object class of groups, or a list of object classes, such as V(groupOfNames) and V(groupOfURLs). An
+            entry that has one of them is a group.
+        type: raw
       user_key:
         description:
           - The attribute that never changes while a user lives, such as V(entryUUID). Users are recognised by it after

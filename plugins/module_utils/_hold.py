@@ -7,8 +7,8 @@
 """What a run leaves out, although the directory says it: removals, and users who would be enabled. Pure.
 
 What nothing proves (`_directory/absence.py`) is held until a later run proves it.
-What a server shows that says it is older than what the last run read (`_directory/standing.py`) is held until one is
-read that does not say so.
+If a server says that it is older than what the last run read (`_directory/standing.py`), everything is held until one
+is read that does not say so: it does not know yet who was revoked, and what it adds may be what was taken away since.
 What another server shows than that of the last run, which may lag, is held until the next run sees it again, on this
 server or on another one.
 
@@ -35,6 +35,7 @@ class Holds(NamedTuple):
     plan_digest: str  # of the plan that does what is held as well; empty if nothing is held
     standing: Standing  # what the next run compares its server with
     believed: int | None = None  # see LastRun
+    everything: str = ""  # why nothing of the plan is done; empty if some of it may be
 
 
 NONE = Holds({}, frozenset(), frozenset(), "", Standing())
@@ -49,14 +50,19 @@ def decide(
     state: StoredState,
     digests: tuple[str, str],
     others: Mapping[int, Doubt | None] | None = None,
+    is_empty: bool = False,
 ) -> Holds:
-    """Return what is held of the removals. ``unproven``: those that nothing proves, and why.
+    """Return what is held of the removals. ``unproven``: those that nothing proves, and why. ``is_empty``: the plan
+    does nothing.
 
     ``others`` says the same as ``doubt`` by what other synchronizations last read, by their ids: where one of them saw
     a user disabled, nobody enables him who may have read what was before that.
     ``settings`` has approved_plan and approved_removals; ``digests`` are those of the plan without what is held, and of
     its removals.
     """
+    if doubt is not None and not doubt.passes and not is_empty and settings.approved_plan != digests[0]:
+        reasons = {**dict.fromkeys(removals, doubt.why), **unproven}
+        return Holds(reasons, frozenset(reasons), frozenset(), digests[0], Standing(), everything=doubt.why)
     doubted, passing = {}, set()
     for removal in removals:
         stored = state.users.get(removal[1]) if removal[0] == "enabled" else None
@@ -92,6 +98,11 @@ def _is_taken_back(removal: Removal, state: StoredState) -> bool:
 
 def warning(holds: Holds) -> list[str]:
     """Return the warning that something is held."""
+    if holds.everything:
+        return [
+            "held: nothing is done, since %s: run again when it has them, or look at a dry run, and approve its "
+            "held.plan_digest if what it says is meant" % holds.everything
+        ]
     if not holds.reasons:
         return []
     counts: dict[str, int] = {}

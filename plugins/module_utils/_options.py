@@ -13,6 +13,7 @@ What a rule cannot say with a remedy (a login without a password, a scheme that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 # ansible-test asks for an explicit no_log wherever a name sounds like a secret; a path or the name of an attribute is
@@ -26,6 +27,9 @@ class _OrNull(list):
     def __contains__(self, choice: object) -> bool:
         return choice is None or super().__contains__(choice)
 
+
+# Options that the environment of the module gives, where a task does not: for what hands on secrets in no other way.
+ENVIRONMENT = {"login": "USERSYNC_LOGIN", "password": "USERSYNC_PASSWORD"}
 
 CONNECTION = {
     "argument_spec": {
@@ -53,10 +57,24 @@ CONNECTION = {
             "options": {
                 "preset": {
                     "type": "str",
-                    "choices": _OrNull(["openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"]),
+                    "choices": _OrNull(
+                        [
+                            "openldap",
+                            "rfc2307",
+                            "openldap_samba",
+                            "open_directory",
+                            "freeipa",
+                            "389ds",
+                            "opendj",
+                            "lldap",
+                            "edirectory",
+                            "univention",
+                            "apacheds",
+                        ]
+                    ),
                 },
-                "user_class": {"type": "str"},
-                "group_class": {"type": "str"},
+                "user_class": {"type": "raw"},  # one object class, or a list of object classes
+                "group_class": {"type": "raw"},
                 "user_key": {"type": "str", **_NOT_SECRET},
                 "group_key": {"type": "str", **_NOT_SECRET},
                 "group_members": {"type": "raw"},  # one attribute, or a list of attributes
@@ -169,8 +187,11 @@ USER = {
 }
 
 
-def module_arguments(*families: dict[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments for AnsibleModule that the families ask for together."""
+def module_arguments(*families: dict[str, Any], environment: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """Return the keyword arguments for AnsibleModule that the families ask for together.
+
+    ``environment`` is Ansible's ``env_fallback``, for a module that is to take `ENVIRONMENT` into account.
+    """
     arguments: dict[str, Any] = {}
     for family in families:
         for keyword, value in family.items():
@@ -178,4 +199,8 @@ def module_arguments(*families: dict[str, Any]) -> dict[str, Any]:
                 arguments[keyword] = {**arguments.get(keyword, {}), **value}
             else:
                 arguments[keyword] = arguments.get(keyword, []) + value
+    for option, variable in ENVIRONMENT.items() if environment else ():
+        described = arguments["argument_spec"].get(option)
+        if described:
+            arguments["argument_spec"][option] = {**described, "fallback": (environment, [variable])}
     return arguments

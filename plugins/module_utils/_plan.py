@@ -1047,6 +1047,22 @@ def removals(
     return frozenset(found)
 
 
+def without_changes(plan: _model.Plan, held: frozenset[_model.Removal]) -> _model.Plan:
+    """Return the plan that does nothing of it, since everything is held."""
+    return _model.Plan(
+        plan.directory,
+        plan.synchronization,
+        plan.target,
+        False,
+        [],
+        [],
+        [],
+        [],
+        _model.Bookkeeping({}, {}, {}, {}, {}, {}),
+        held=held,
+    )
+
+
 def plan_release(name: str, directory: _model.Directory, state: _model.StoredState) -> _model.Plan:
     """Return the plan after which the synchronization is no more, and its records are as if made by hand.
 

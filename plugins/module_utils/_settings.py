@@ -23,7 +23,7 @@ from ._directory.values import check_filter, normal_dn
 from ._errors import SynchronizationError
 from ._limits import check_digest, check_limit
 from ._model import join_path, split_path
-from ._options import BROWSING, CONNECTION, STORE, SYNCHRONIZATION, module_arguments
+from ._options import BROWSING, CONNECTION, ENVIRONMENT, STORE, SYNCHRONIZATION, module_arguments
 from ._printable import printable
 
 _SYNCHRONIZING = (CONNECTION, STORE, SYNCHRONIZATION)
@@ -267,11 +267,12 @@ def _with_defaults(params: dict[str, Any], *families: dict[str, Any]) -> dict[st
 
 def _connection(options: dict[str, Any]) -> dict[str, Any]:
     """Return what the options of the connection come to: by the name of the setting."""
+    login, password = _account(options)
     return {
         "servers": _servers(options),
         "tls_server_name": options["tls_server_name"] or None,
-        "login": _login(options),
-        "password": options["password"] or None,
+        "login": login,
+        "password": password or None,
         "keytab": _file("keytab", options["keytab"]),
         "authentication": options["authentication"],
         "encryption": options["encryption"],
@@ -330,12 +331,15 @@ def _servers(options: dict[str, Any]) -> tuple[str, ...]:
     return tuple(servers)
 
 
-def _login(options: dict[str, Any]) -> str | None:
+def _account(options: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return login and password."""
     login, password = options["login"], options["password"]
     if options["authentication"] in ("anonymous", "external"):
         # Nothing is asked for there, so that an empty text is as good as none. Elsewhere an empty password is an error.
-        login, password = login or None, password or None
-    return check_login(
+        login, password = _of_task("login", login) or None, _of_task("password", password) or None
+    elif options["keytab"]:
+        password = _of_task("password", password)
+    login = check_login(
         login,
         password,
         options["authentication"],
@@ -343,6 +347,12 @@ def _login(options: dict[str, Any]) -> str | None:
         options["normalize_login"],
         options["keytab"] or None,
     )
+    return login, password
+
+
+def _of_task(option: str, value: str | None) -> str | None:
+    """Return the value of an option, None if the environment gives it: that is for the tasks that need it."""
+    return None if value == os.environ.get(ENVIRONMENT[option]) else value
 
 
 def _file(option: str, path: str | None) -> str | None:

@@ -22,7 +22,15 @@ from typing import Any, NamedTuple
 from . import _clock, _hold, _limits, _model, _report
 from ._directory import absence, changes, connection, lost, partial, presets, reader, standing, values
 from ._errors import Refused, SynchronizationError
-from ._plan import make_plan, plan_absence, plan_digest, plan_release, removals, removals_digest
+from ._plan import (
+    make_plan,
+    plan_absence,
+    plan_digest,
+    plan_release,
+    removals,
+    removals_digest,
+    without_changes,
+)
 from ._settings import Settings, public_settings
 from ._store import sqlite
 
@@ -41,11 +49,15 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
     now, started = int(time.time()), time.monotonic()
     if check_mode:
         sqlite.check_writable(settings.store)
-    opened = sqlite.look(settings.store) if check_mode else sqlite.open_store(settings.store, settings.store_timeout)
+    opened = (
+        sqlite.look(settings.store, for_dry_run=True)
+        if check_mode
+        else sqlite.open_store(settings.store, settings.store_timeout)
+    )
     with _without_collector(), opened as store:
         plan_run = _plan_synchronization if settings.state == "present" else _plan_leaving
         planned = plan_run(settings, store, now, started, warn)
-        applies = not (check_mode or planned.refusals or planned.is_nothing)
+        applies = not (check_mode or planned.refusals or planned.is_nothing or planned.holds.everything)
         removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
         if removes and _is_older(store.last_whole_check(), _A_DAY, now):
             store.begin_check(whole=True)
@@ -155,11 +167,16 @@ def _read_and_plan(settings, store, session, now, started):
         number: standing.doubt(left, server, session.server)
         for number, left in store.left_by_others(settings.name).items()
     }
-    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests, others)
-    if holds.reasons:
+    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests, others, plan.is_empty)
+    if holds.everything:
+        plan = without_changes(plan, frozenset(holds.reasons))
+    elif holds.reasons:
         plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
+    if plan is not unheld:
         digests = plan_digest(plan), removals_digest(plan)
-    believed = bool(settings.approved_plan) and settings.approved_plan == digests[0] and not holds.reasons
+    believed = (
+        bool(settings.approved_plan) and settings.approved_plan == digests[0] and not (holds.reasons or plan.is_empty)
+    )
     before = clock.last if last.believed is None else last.believed
     holds = holds._replace(
         standing=standing.remembered(last.standing, server, believed), believed=before if clock.doubt else None
@@ -462,7 +479,7 @@ def _result(settings, store, planned, diff_mode):
         diff_mode,
         planned.holds.reasons,
     )
-    report["held"]["plan_digest"] = planned.holds.plan_digest
+    report["held"].update(everything=planned.holds.everything, plan_digest=planned.holds.plan_digest)
     refused = [refusal._asdict() for refusal in planned.refusals[: settings.report_limit]]
     for refusal in refused:
         del refusal["why"]

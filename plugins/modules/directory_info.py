@@ -123,7 +123,7 @@ supports:
   type: dict
   contains:
     paged_results:
-      description: Paged results (RFC 2696), without which a synchronization does not read.
+      description: Paged results (RFC 2696). Without them everything is read in one answer, which must meet no limit.
       type: bool
     start_tls:
       description: StartTLS, for O(encryption=start_tls). It is known to a server that has a certificate.
@@ -184,7 +184,7 @@ server:
   sample: dc1.corp.example:636
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from ..module_utils._core_dumps import forbid_core_dumps
 from ..module_utils._directory.browse import browse
@@ -196,7 +196,8 @@ from ..module_utils._settings import browse_settings_from
 
 def main() -> None:
     forbid_core_dumps()
-    module = AnsibleModule(supports_check_mode=True, **module_arguments(CONNECTION, BROWSING))
+    arguments = module_arguments(CONNECTION, BROWSING, environment=env_fallback)
+    module = AnsibleModule(supports_check_mode=True, **arguments)
 
     def warn(text: str) -> None:
         module.warn(printable(text))

@@ -701,6 +701,11 @@ held:
   returned: always
   type: dict
   contains:
+    everything:
+      description:
+        - Why the run changed nothing at all, whatever there is to add. The server says that it has not got what the
+          last run read, so it does not know yet who was revoked. Empty if that is not so.
+      type: str
     users:
       description: Users who stay as they are.
       type: list
@@ -858,7 +863,7 @@ diff:
       type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from ..module_utils._core_dumps import forbid_core_dumps
 from ..module_utils._errors import Refused, SynchronizationError
@@ -870,7 +875,8 @@ from ..module_utils._synchronize import synchronize
 
 def main() -> None:
     forbid_core_dumps()
-    module = AnsibleModule(supports_check_mode=True, **module_arguments(CONNECTION, STORE, SYNCHRONIZATION))
+    arguments = module_arguments(CONNECTION, STORE, SYNCHRONIZATION, environment=env_fallback)
+    module = AnsibleModule(supports_check_mode=True, **arguments)
 
     def warn(text: str) -> None:
         module.warn(printable(text))

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
+from support import playbooks as support_playbooks
 from support.dirsrv import DirectoryServer
+from support.forks import Forks
 from support.modules import Modules
 from support.samba import SambaDC
 from support.slapd import Slapd
@@ -106,61 +108,90 @@ def collections_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def ansible_settings(tmp_path_factory: pytest.TempPathFactory, collections_path: Path) -> dict[str, str]:
+    """Environment variables that decide how Ansible works in all tests."""
+    settings = tmp_path_factory.mktemp("settings") / "ansible.cfg"
+    settings.touch()
+    return {
+        "ANSIBLE_CONFIG": str(settings),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections_path),
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
+        "ANSIBLE_CALLBACKS_ENABLED": "record",
+        "ANSIBLE_INJECT_FACT_VARS": "false",
+        "ANSIBLE_NOCOLOR": "true",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+@pytest.fixture(scope="session")
+def playbooks(ansible_settings: dict[str, str]) -> Iterator[Forks]:
+    """An ansible-playbook that forks for each run."""
+    with support_playbooks.playbooks({**os.environ, **ansible_settings}) as process:
+        yield process
+
+
 @pytest.fixture
-def run_playbook(tmp_path: Path, collections_path: Path) -> Callable[..., PlaybookRun]:
+def run_playbook(tmp_path: Path, ansible_settings: dict[str, str], playbooks: Forks) -> Callable[..., PlaybookRun]:
     """A function that runs tasks on localhost with the ansible-core of this test's environment.
 
     ``run_playbook(tasks, "--check", "--diff", env={...}, module_defaults={...})``: the tasks as data, or the path or
     full name of a playbook; arguments of ansible-playbook, additional environment variables, and keywords of the play.
+    With ``as_program`` it is a program that nothing has loaded before.
     """
 
     def run(
-        tasks: list[dict[str, Any]] | str, *arguments: str, env: dict[str, str] | None = None, **play: Any
+        tasks: list[dict[str, Any]] | str,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        as_program: bool = False,
+        **play: Any,
     ) -> PlaybookRun:
-        playbook, record = tasks, tmp_path / "results.jsonl"
+        playbook, record, printed = tasks, tmp_path / "results.jsonl", tmp_path / "printed"
         if not isinstance(tasks, str):
             playbook = str(tmp_path / "playbook.json")
             Path(playbook).write_text(
                 json.dumps([{"hosts": "localhost", "gather_facts": False, **play, "tasks": tasks}])
             )
-        record.unlink(missing_ok=True)
-        (tmp_path / "ansible.cfg").touch()
-        done = subprocess.run(
-            _command(playbook, arguments),
-            env={**os.environ, **_environment(tmp_path, collections_path, record), **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            timeout=600,
-            check=False,
-        )
+        for file in (record, printed):
+            file.unlink(missing_ok=True)
+        environment = {**os.environ, **ansible_settings, **_places(tmp_path, record), **(env or {})}
+        command = _arguments(playbook, arguments)
+        if as_program:
+            rc = _run_program(command, environment, printed)
+        else:
+            rc = playbooks.run(arguments=command, env=environment, directory=os.getcwd(), output=str(printed))
         lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
-        return PlaybookRun(done.returncode, [json.loads(line) for line in lines], done.stdout)
+        return PlaybookRun(rc, [json.loads(line) for line in lines], printed.read_text(encoding="utf-8"))
 
     return run
 
 
-def _command(playbook: str, arguments: Sequence[str]) -> list[str]:
-    interpreter = json.dumps({"ansible_python_interpreter": sys.executable})
+def _run_program(arguments: list[str], env: dict[str, str], printed: Path) -> int:
     program = Path(sys.executable).with_name("ansible-playbook")
-    return [str(program), "-i", "localhost,", "-c", "local", "-e", interpreter, *arguments, playbook]
+    with open(printed, "wb") as output:
+        return subprocess.run(
+            [program, *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=600,
+            check=False,
+        ).returncode
 
 
-def _environment(directory: Path, collections_path: Path, record: Path) -> dict[str, str]:
+def _arguments(playbook: str, more: Sequence[str]) -> list[str]:
+    interpreter = json.dumps({"ansible_python_interpreter": sys.executable})
+    return ["-i", "localhost,", "-c", "local", "-e", interpreter, *more, playbook]
+
+
+def _places(directory: Path, record: Path) -> dict[str, str]:
+    """Environment variables that have Ansible leave all in the test's directory, where a test can look for secrets."""
     return {
-        "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(collections_path),
-        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
-        "ANSIBLE_CALLBACKS_ENABLED": "record",
         "RECORD_RESULTS_TO": str(record),
-        "ANSIBLE_INJECT_FACT_VARS": "false",
-        "ANSIBLE_NOCOLOR": "true",
-        # Inside the test's directory, where a test can look for secrets that were left.
         "ANSIBLE_LOCAL_TEMP": str(directory / "local"),
         "ANSIBLE_REMOTE_TMP": str(directory / "remote"),
-        "LC_ALL": "C.UTF-8",
     }
 
 

@@ -259,6 +259,28 @@ def test_who_is_locked_after_the_right_was_lost(place, preset, attribute, value)
     assert place.run(**options)["users"]["disabled"] == ["ann"] and not place.warnings
 
 
+@pytest.mark.parametrize("mode", [FULL, INCREMENTAL])
+def test_what_one_synchronization_said_is_not_taken_back_because_it_is_hidden(place, mode):
+    """Who writes her may read less.
+
+    staff    writes ann
+    other    sees that she is locked, and then cannot read that any more: it goes on saying that she is disabled
+    """
+    other = {"name": "other", "user_group": "All/Other"}
+    place.modify(someone("ann", "openldap"))
+    place.run()
+    place.run(**other)
+    place.modify(modified(dn_of("ann"), "replace", "pwdAccountLockedTime", "000001010000Z"))
+    place.run(**other)
+    assert place.users() == [("ann", 0)]
+    place.hide("pwdAccountLockedTime")
+    looked_at(place, "ann", mode)
+    for _again in range(2):
+        result = place.run(**other, **mode)
+        assert [(each["name"], each["would_be"]) for each in result["held"]["users"]] == [("ann", "enabled")]
+        assert place.rows("SELECT count(*) FROM claims WHERE disabled IS NOT NULL") == [(1,)]
+
+
 def test_a_schema_that_cannot_be_read(place):
     """Then nothing tells that the server does not know an attribute, and everybody has a state attribute like that."""
     place.modify(someone("ann", "rfc2307", "pwdAccountLockedTime: 000001010000Z"))
@@ -474,6 +496,23 @@ def test_lists_of_some_groups_that_are_hidden(place):
         place.modify(modified("cn=g%02d,%s" % (number, PEOPLE), "delete", "memberUid", "ann"))
     result = place.run(**options)
     assert len(result["held"]["memberships"]) == 2 and len(place.members()) == 32
+
+
+def test_a_list_of_a_group_that_has_two_keys(place):
+    """Its key is malformed, so it is known by its DN, and by that the server is asked, too."""
+    options = {"ldap_parameters": {"preset": "openldap", "group_key": "description"}}
+    place.modify(someone("ann", "openldap") + someone("bob", "openldap"))
+    place.modify(names("staff", dn_of("ann"), dn_of("bob")) + modified(STAFF, "add", "description", "key-1"))
+    place.run(**options)
+    place.modify(modified(STAFF, "add", "description", "key-2"))
+    assert not place.run(**options)["changed"]
+
+    place.hide("list-of-staff")
+    assert [each["member"] for each in place.held(**options)["memberships"]] == ["ann", "bob"]
+    place.modify(modified(STAFF, "delete", "member", dn_of("bob")))
+    assert [each["member"] for each in place.held(**options)["memberships"]] == ["ann", "bob"]
+    place.show("list-of-staff")
+    assert place.run(**options)["changed_groups"][0]["members_removed"] == ["bob"]
 
 
 def test_a_nested_group_whose_parent_is_hidden(place):

@@ -125,6 +125,15 @@ def test_a_refusal_does_not_hide_damage(company: Lab, clock: Clock, checks: list
     assert checks == [True]
 
 
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_trigger_that_says_something_else(company: Lab, check_mode: bool) -> None:
+    """A dry run says what keeps a run from writing."""
+    content = company.store.read_bytes()
+    company.store.write_bytes(content.replace(b"WHERE user_id = old.id", b"WHERE user_id!= old.id"))
+    with pytest.raises(SynchronizationError, match="its tables are not those of a store"):
+        company.once(check_mode, **INCREMENTAL)
+
+
 @pytest.mark.parametrize("options", [INCREMENTAL, FULL], ids=["incremental", "full"])
 @pytest.mark.parametrize("_part", range(3))
 def test_bits_that_turned(company: Lab, clock: Clock, chance: Any, options: dict[str, str], _part: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,26 @@ def play(stand_in, openldap, domain, run_playbook, tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """Where the store is kept that `PREPARED` makes."""
+    return tmp_path_factory.mktemp("filled") / "users.db"
+
+
+@pytest.fixture
+def fill(play, filled, tmp_path):
+    """Have a store as pages speak of one that is there."""
+
+    def copy():
+        if filled.exists():
+            shutil.copy(filled, tmp_path / "users.db")
+        else:
+            play([PREPARED])
+            shutil.copy(tmp_path / "users.db", filled)
+
+    return copy
+
+
 def blocks(page, language):
     return re.findall(r"^```%s\n(.*?)^```" % language, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
@@ -174,10 +195,10 @@ def blocks(page, language):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if blocks(page, "yaml") and page not in ABOUT_THE_ROLE], ids=lambda page: page.stem
 )
-def test_what_a_page_shows_runs(page, play):
+def test_what_a_page_shows_runs(page, play, fill):
     texts = blocks(page, "yaml")
     if page.stem == "using":
-        texts.insert(0, PREPARED)
+        fill()
     if "approved_digest" in texts[0]:  # of a dry run that somebody has seen
         dry_run = yaml.safe_load(texts[0])[0]
         del dry_run["usersync.directory.user_synchronization"]["approved_plan"]
@@ -214,11 +235,11 @@ def examples(path):
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
-def test_what_the_documentation_of_a_plugin_shows_runs(path, play, openldap, tmp_path):
-    texts = [examples(path)]
-    if "user_synchronization:" not in texts[0]:  # of the store they speak as of one that is there
-        texts.insert(0, PREPARED)
-    play(texts)
+def test_what_the_documentation_of_a_plugin_shows_runs(path, play, fill):
+    text = examples(path)
+    if "user_synchronization:" not in text:  # of the store they speak as of one that is there
+        fill()
+    play([text])
 
 
 PREPARED = f"""

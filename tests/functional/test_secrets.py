@@ -248,7 +248,7 @@ def test_ansible_leaves_the_password_nowhere(
     variables = tmp_path_factory.mktemp("vault") / "vars.json"
     variables.write_text(json.dumps({"bind_password": CANARY}))
     task = {"usersync.directory.user_synchronization": options, "register": "outcome"}
-    done = run_playbook([task], "-e", "@%s" % variables, "--diff", "-vvvv")
+    done = run_playbook([task], "-e", "@%s" % variables, "--diff", "-vvvv", as_program=True)
     assert (done.rc == 0) == (name == "none"), done.output
     assert watch.modules
     assert not has_canary(done.output.encode()) and not has_canary(repr(done.results).encode())

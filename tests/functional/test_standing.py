@@ -89,15 +89,54 @@ def test_a_replica_that_lags_behind_one_name(company, servers, read_mode):
             *((name, "extinct") for name in LATE),
         ]
         (why,) = {each["reason"] for each in result["held"]["users"]}
+        assert why == result["held"]["everything"]
         assert why.endswith(" lags, or was restored: the last run read changes that it does not have")
         assert (company.users(), company.members()) == before and not result["changed"]
     company.server.lead_to(servers[0])
     assert not company.run(read_mode=read_mode)["changed"]
 
 
-def test_a_replica_that_lags_takes_nothing_from_those_who_come(company, servers):
-    servers[1].modify(person("new"))
-    assert company.run()["users"]["created"] == ["new"]
+@pytest.mark.parametrize("read_mode", ["full", "auto"])
+def test_a_replica_that_lags_gives_nothing_back(company, servers, read_mode):
+    """Who was revoked stays out.
+
+    server     bob is revoked: he leaves staff
+    replica    has not got that
+    now        the replica is read
+    """
+    server, replica = servers
+    company.server.lead_to(server)
+    server.modify(modified("cn=staff," + PEOPLE, "delete", "member", dn_of("bob")))
+    assert company.run()["changed_groups"][0]["members_removed"] == ["bob"]
+    before = company.contents()
+    company.server.lead_to(replica)
+    result = company.run(read_mode=read_mode)
+    assert result["held"]["everything"] and result["held"]["plan_digest"] and not result["changed"]
+    assert company.contents() == before, "not even the run is noted"
+    assert ["nothing is done" in warning for warning in company.warnings] == [True]
+    company.server.lead_to(server)
+    assert not company.run(read_mode=read_mode)["changed"]
+
+
+def test_an_approved_plan_that_does_nothing_makes_no_replica_the_measure(servers, tmp_path):
+    """It lags still.
+
+    server     something changes that no run reads
+    replica    has not got it, and is read with an approved plan, which does nothing
+    now        it says something else
+    """
+    server, replica = servers
+    name = Name(tmp_path / "ldap")
+    name.lead_to(server)
+    company = Company(name, tmp_path / "store.db")
+    company.run()
+    server.modify(modified(dn_of("ann"), "replace", "employeeType", "of no matter"))
+    company.run()
+    name.lead_to(replica)
+    digest = company.once(True)["plan_digest"]
+    assert not company.once(approved_plan=digest)["held"]["everything"]
+    company.change("UPDATE users SET name = 'robert', name_key = 'robert', digest = x'' WHERE name = 'bob'")
+    assert company.once(True)["held"]["everything"], "it would be renamed by a server that lags"
 
 
 def test_somebody_decides_what_a_restored_server_says(company):

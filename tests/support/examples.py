@@ -17,4 +17,9 @@ def examples(number: int) -> Callable:
 
     A number in ``settings`` itself would hold whatever the profile says.
     """
-    return settings(max_examples=max(1, number * settings.default.max_examples // USUAL))
+    return settings(max_examples=times(number))
+
+
+def times(number: int) -> int:
+    """How often to try what is usually tried this many times: the profile of the run decides."""
+    return max(1, number * settings.default.max_examples // USUAL)

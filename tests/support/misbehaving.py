@@ -112,6 +112,8 @@ class MisbehavingDirectory(ClosedAtExit):
     :param max_page: AD's MaxPageSize: a page has no more entries, and a search without pages neither.
     :param max_values: AD's MaxValRange: see `tree.select`.
     :param size_limit: entries that one search may return in all its pages, as OpenLDAP counts them (size.prtotal).
+    :param paging: what becomes of a paged results control: it is 'obeyed', or 'ignored' as by a server that knows none,
+        or the search is refused with this result code.
     """
 
     def __init__(
@@ -124,7 +126,9 @@ class MisbehavingDirectory(ClosedAtExit):
         max_page: int | None = None,
         max_values: int | None = None,
         size_limit: int | None = None,
+        paging: str | int = "obeyed",
     ) -> None:
+        self.paging = paging
         self.tree, self.logins = tree, {LOGIN: PASSWORD} if logins is None else logins
         self.max_page, self.max_values, self.size_limit = max_page, max_values, size_limit
         self.received: list[Request] = []
@@ -262,8 +266,10 @@ class MisbehavingDirectory(ClosedAtExit):
             ]
         if not bound:
             return [search_result(request, 1, "a successful bind must be completed on the connection")]
+        if request.page_size is not None and isinstance(self.paging, int):
+            return [search_result(request, self.paging, "no pages")]
         try:
-            return self._search(request)
+            return self._search(request._replace(page_size=None) if self.paging == "ignored" else request)
         except KeyError:
             return [search_result(request, 32)]
 

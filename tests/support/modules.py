@@ -4,28 +4,24 @@
 """Modules of the collection as Ansible runs them on a host, without Ansible.
 
 To a host, a module is a program: it reads its arguments as JSON from standard input and prints its result as JSON. Here
-each run is the module's file in a process of its own, too. Starting Python and loading its libraries takes ten times as
-long as most runs, so one process loads them, and forks for each run.
+each run is the module's file in a process of its own, too: see `support.forks`.
 """
 
 from __future__ import annotations
 
-import atexit
 import difflib
 import importlib
 import json
 import os
 import runpy
-import select
 import shutil
-import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .forks import Forks, serve
 from .process import ClosedAtExit
 
 _TESTS = Path(__file__).resolve().parents[1]
@@ -47,21 +43,15 @@ class Modules(ClosedAtExit):
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="modules-"))
+        self._forks = Forks("import conftest; from support import modules; modules.load()", at_most=_AT_MOST)
 
     def start(self) -> None:
         """Start the process that forks."""
-        code = "import conftest; from support import modules; modules.fork_for_each()"
-        self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-c", code],
-            cwd=_TESTS,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        self._forks.start()
 
     def close(self) -> None:
         """Let it end, and remove what it left."""
-        if hasattr(self, "_process"):
-            self._process.communicate()
+        self._forks.close()
         shutil.rmtree(self._folder)
 
     def run(
@@ -82,7 +72,7 @@ class Modules(ClosedAtExit):
         """
         arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
         (self._folder / "arguments").write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), encoding="utf-8")
-        rc = self._ask({"module": name, "folder": str(self._folder), "env": dict(env or {})})
+        rc = self._forks.run(module=name, folder=str(self._folder), env=dict(env or {}))
         output, errors = ((self._folder / part).read_text(encoding="utf-8") for part in ("output", "errors"))
         assert not errors, errors
         result = json.loads(output)
@@ -101,15 +91,6 @@ class Modules(ClosedAtExit):
         assert result.get("failed"), result
         return result
 
-    def _ask(self, request: dict[str, Any]) -> int:
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
-        answered, *_others = select.select([self._process.stdout], [], [], _AT_MOST)
-        if not answered:
-            self._process.kill()
-            raise AssertionError(f"{request['module']} did not end within {_AT_MOST} s")
-        return int(self._process.stdout.readline())
-
 
 def shown(result: Mapping[str, Any]) -> str:
     """The diff of a result, as ansible-playbook --diff shows it."""
@@ -120,17 +101,12 @@ def shown(result: Mapping[str, Any]) -> str:
 # --- in the process that forks
 
 
-def fork_for_each() -> None:
-    """Fork for each request on standard input, and answer with the exit status, until there are no more."""
+def load() -> None:
+    """Load what the modules load, and serve."""
     names = [path.stem for path in (_TESTS.parent / "plugins" / "modules").glob("*.py")]
     for name in (*(_PACKAGE + name for name in names), "ldap3"):
         importlib.import_module(name)
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        child = os.fork()
-        if not child:
-            _end(_run_as_program(**request))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    serve(_run_as_program)
 
 
 def _run_as_program(module: str, folder: str, env: dict[str, str]) -> int:
@@ -141,19 +117,5 @@ def _run_as_program(module: str, folder: str, env: dict[str, str]) -> int:
     os.environ.update(env)
     sys.argv = [module]
     del sys.modules[_PACKAGE + module]  # else it were there twice
-    try:
-        runpy.run_module(_PACKAGE + module, run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        return end.code or 0
-    except BaseException:
-        traceback.print_exc()
-        return 1
+    runpy.run_module(_PACKAGE + module, run_name="__main__", alter_sys=True)
     return 0
-
-
-def _end(code: int) -> None:
-    """End this process without freeing its memory one object after the other, which takes longer than most runs."""
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -77,6 +77,7 @@ class PreparedDirectory:
         self.not_read: list[str] = []
         self.referred: dict[str, str] = {}
         self.unusable, self.account_option = "", "login"
+        self.paged, self.unpaged = False, ""
         self.names: dict = {}
         self.root_dse: dict = {}
         self.types: list | None = None

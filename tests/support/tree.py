@@ -26,7 +26,7 @@ SUFFIX = "dc=example,dc=org"
 
 # Attributes that an LDAP server sends only when they are asked for by name or by '+' (RFC 4512, 3.4).
 _OPERATIONAL = {"entryuuid", "createtimestamp", "modifytimestamp"}
-_BINARY = {"objectguid", "objectsid"}
+_BINARY = {"guid", "objectguid", "objectsid"}
 _DNS = {"member", "uniquemember", "memberof", "seealso"}
 _AND, _OR = "1.2.840.113556.1.4.803", "1.2.840.113556.1.4.804"  # MS-ADTS 3.1.1.3.4.4
 

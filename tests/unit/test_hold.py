@@ -16,11 +16,12 @@ LAGS, BEHIND = Doubt("it may lag", True), Doubt("it lags", False)
 DIGESTS = ("the plan", "its removals")
 
 
-def decide(unproven=(), doubt=None, seen=(), given=True, **approved):
+def decide(unproven=(), doubt=None, seen=(), given=True, is_empty=False, **approved):
     settings = SimpleNamespace(**{"approved_plan": None, "approved_removals": None, **approved})
     state = SimpleNamespace(users=dict.fromkeys(("u1", "u2", "u3"), SimpleNamespace(given=given, seen_disabled_by=())))
     last = LastRun("ldap1", None, frozenset(seen))
-    return _hold.decide(settings, ALL, dict.fromkeys(unproven, "nothing proves it"), doubt, last, state, DIGESTS)
+    unproven = dict.fromkeys(unproven, "nothing proves it")
+    return _hold.decide(settings, ALL, unproven, doubt, last, state, DIGESTS, is_empty=is_empty)
 
 
 def test_nothing_is_held_that_is_proven_by_a_server_that_is_believed():
@@ -42,9 +43,16 @@ def test_what_another_server_shows_is_held_for_one_run():
     assert set(again.reasons) == {ENABLED}
 
 
-def test_what_a_server_that_is_behind_shows_is_held_as_long_as_it_is():
-    holds = decide(doubt=BEHIND, seen=[LOST, LEFT, ENABLED])
-    assert set(holds.reasons) == {LOST, LEFT, ENABLED} and not holds.for_one_run and holds.doubted
+def test_all_of_what_a_server_that_is_behind_says_is_held_as_long_as_it_is():
+    for approved in ({}, {"approved_plan": "another"}, {"approved_removals": "its removals"}):
+        holds = decide(doubt=BEHIND, seen=[LOST, LEFT, ENABLED], **approved)
+        assert holds.everything == "it lags" and holds.plan_digest == "the plan"
+        assert set(holds.reasons) == set(ALL) == holds.doubted and not holds.for_one_run
+    assert not decide(doubt=LAGS).everything
+
+
+def test_a_server_that_is_behind_and_has_nothing_else_to_say_is_no_matter():
+    assert not decide(doubt=BEHIND, is_empty=True).everything
 
 
 def test_a_second_server_that_agrees_is_no_proof_of_what_nothing_proves():
@@ -66,6 +74,10 @@ def test_no_digest_covers_what_is_only_taken_back():
 
 def test_the_warning_counts():
     assert _hold.warning(_hold.NONE) == []
+    assert _hold.warning(decide(doubt=BEHIND)) == [
+        "held: nothing is done, since it lags: run again when it has them, or look at a dry run, and approve its "
+        "held.plan_digest if what it says is meant"
+    ]
     (warning,) = _hold.warning(decide([LEFT, ENABLED], LAGS))
     assert warning == (
         "held: 3 changes are not made (2, since nothing proves it; 1, since it may lag): see held in the result, and "

@@ -29,12 +29,15 @@ def settings(**options):
 
 
 def test_every_preset_is_whole():
-    assert set(presets.LDAP_PRESETS) == {"openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds"}
+    assert set(presets.LDAP_PRESETS) == {
+        "openldap", "rfc2307", "openldap_samba", "open_directory", "freeipa", "389ds", "opendj", "lldap", "edirectory",
+        "univention", "apacheds",
+    }  # fmt: skip
     for name, preset in presets.PRESETS.items():
         assert name == preset.directory_type
         for text in (preset.is_user, preset.is_group, preset.is_container, preset.user_filter, preset.group_filter):
             check_filter(text)
-        assert preset.state and preset.group_members
+        assert bool(preset.state) == (name != "lldap") and preset.group_members
         assert presets.user_state(preset, {}, NOW) == (True, [])
         assert {"display_name", "email", "phone", "title", "department", "office"} <= set(preset.user_fields)
         assert {"description", "email"} <= set(preset.group_fields)
@@ -124,6 +127,12 @@ DS389 = {"vendorname": [b"389 Project"], "vendorversion": [b"389-Directory/2.4.5
     ({**DS389, "supportedextension": [b"2.16.840.1.113730.3.8.10.1"]}, "freeipa"),
     ({**DS389, "supportedextension": [b"2.16.840.1.113730.3.5.3"]}, "389ds"),
     ({**OPENLDAP, "vendorname": [b"Apple Inc."]}, "open_directory"),
+    ({"objectclass": [b"top", b"ds-root-dse"], "vendorname": [b"Open Identity Platform Community"]}, "opendj"),
+    ({"vendorname": [b"ForgeRock AS."], "vendorversion": [b"OpenDJ 2.6.0"]}, "opendj"),
+    ({"vendorname": [b"Oracle Corporation"], "vendorversion": [b"Oracle Unified Directory 12.2.1.4.0"]}, "opendj"),
+    ({"vendorname": [b"LLDAP"], "vendorversion": [b"lldap_0.6.1"], "supportedcontrol": []}, "lldap"),
+    ({"vendorname": [b"NetIQ Corporation"], "vendorversion": [b"LDAP Agent for NetIQ eDirectory 9.2"]}, "edirectory"),
+    ({"vendorname": [b"Apache Software Foundation"], "vendorversion": [b"2.0.0.AM26"]}, "apacheds"),
 ])  # fmt: skip
 def test_the_server_says_what_it_is(root_dse, expected):
     assert presets.detect(root_dse) == expected
@@ -173,6 +182,15 @@ def test_overrides():
     assert preset.user_lists == {"town": "l"} and preset.group_lists == {}
 
 
+def test_several_classes():
+    parameters = {"user_class": ["account", "account"], "group_class": ["groupOfNames", "groupOfURLs", "groupOfNames"]}
+    preset = presets.resolve(settings(ldap_parameters=parameters, group_filter="(cn=a*)"), "openldap")
+    assert preset.is_user == preset.user_filter == "(objectClass=account)"
+    assert preset.is_group == "(|(objectClass=groupOfNames)(objectClass=groupOfURLs))"
+    assert preset.group_filter == "(&(|(objectClass=groupOfNames)(objectClass=groupOfURLs))(cn=a*))"
+    assert preset.group_classes == ("groupOfNames", "groupOfURLs")
+
+
 def test_members_by_the_user():
     preset = presets.resolve(settings(ldap_parameters={"user_groups": "memberOf"}), "389ds")
     assert (preset.user_groups, preset.user_groups_value, preset.group_members) == ("memberOf", "dn", ())
@@ -194,6 +212,11 @@ def test_security_groups_only():
     ({"group_members": ["member", 3]}, {}, "ldap_parameters.group_members"),
     ({"group_members": "a)(b=*"}, {}, "ldap_parameters.group_members"),
     ({"user_class": "a)(b=*"}, {}, "ldap_parameters.user_class"),
+    ({"user_class": []}, {}, "ldap_parameters.user_class"),
+    ({"group_class": ["groupOfNames", "a)(b=*"]}, {}, "^ldap_parameters.group_class: .* list of object classes"),
+    ({"group_class": ["groupOfNames", None]}, {}, "^ldap_parameters.group_class"),
+    ({"group_class": {"groupOfNames": 1}}, {}, "^ldap_parameters.group_class"),
+    ({"group_class": ["groupOfNames", ["x"]]}, {}, "^ldap_parameters.group_class"),
     ({"user_key": "no key"}, {}, "ldap_parameters.user_key"),
     ({"member_value": "sid"}, {}, "ldap_parameters.member_value: .*dn, name, key"),
 ])  # fmt: skip
@@ -231,9 +254,38 @@ def test_a_wrong_filter_names_its_option():
     ("rfc2307", "shadowexpire", "20001", True),
     ("open_directory", "authauthority", ";DisabledUser;;ShadowHash;", False),
     ("open_directory", "authauthority", ";ApplePasswordServer;0x1", True),
+    ("opendj", "ds-pwp-account-disabled", "true", False),
+    ("opendj", "ds-pwp-account-disabled", "false", True),
+    ("opendj", "ds-pwp-account-expiration-time", "20241004000000Z", False),
+    ("opendj", "ds-pwp-account-expiration-time", "20241004000001Z", True),
+    ("edirectory", "logindisabled", "TRUE", False),
+    ("edirectory", "logindisabled", "FALSE", True),
+    ("edirectory", "loginexpirationtime", "20241003235959Z", False),
+    ("univention", "krb5kdcflags", "254", False),
+    ("univention", "krb5kdcflags", "126", True),
+    ("univention", "shadowexpire", "1", False),
+    ("univention", "sambaacctflags", "[UD         ]", False),
+    ("apacheds", "pwdaccountlockedtime", "000001010000Z", False),
 ])  # fmt: skip
 def test_state(preset, attribute, value, enabled):
     assert presets.user_state(presets.PRESETS[preset], {attribute: [value.encode()]}, NOW) == (enabled, [])
+
+
+@pytest.mark.parametrize(("preset", "attribute", "value", "expires"), [
+    ("active_directory", "accountexpires", str((11644473600 + NOW + 5) * 10**7), NOW + 5),
+    ("active_directory", "accountexpires", "0", None),
+    ("rfc2307", "shadowexpire", "20001", NOW + DAY),
+    ("rfc2307", "shadowexpire", "-1", None),
+    ("rfc2307", "shadowexpire", "x", None),
+    ("opendj", "ds-pwp-account-expiration-time", "20241004000007Z", NOW + 7),
+    ("edirectory", "loginexpirationtime", "20241004000000Z", None),
+    ("edirectory", "loginexpirationtime", "20250101000000Z", 1735689600),
+])  # fmt: skip
+def test_when_time_alone_disables(preset, attribute, value, expires):
+    entry = {attribute: [value.encode()]}
+    assert presets.state_expires(presets.PRESETS[preset], entry, NOW) == expires
+    lasting = value in ("0", "-1")
+    assert presets.state_is_lasting(presets.PRESETS[preset], entry) == lasting
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -256,12 +308,12 @@ def test_a_name_that_cannot_be_used(entry, why):
 
 def test_fields():
     fields = {"department": ("departmentNumber", "ou"), "email": ("mail",), "title": ("title",)}
-    entry = {"ou": [b"b", b"a"], "mail": [b"\xff"], "l": ["Ö".encode(), b"A"], "photo": [b"\xff\xd8"]}
-    found, problems = presets.field_reader(fields, {"towns": "l", "photo": "photo"})(entry, "uid=x")
+    entry = {"ou": [b"b", b"a"], "mail": [b"\xff"], "l": ["Ö".encode(), b"A"], "badge": [b"\xff\xd8"]}
+    found, problems = presets.field_reader(fields, {"towns": "l", "badge": "badge"})(entry, "uid=x")
     assert found == {"department": "a", "towns": ["A", "Ö"]}
     assert problems == {
         "email": "its mail is not UTF-8: the field 'email' stays as it is",
-        "photo": "its photo is not UTF-8: the field 'photo' stays as it is",
+        "badge": "its badge is not UTF-8: the field 'badge' stays as it is",
     }
 
 
@@ -283,3 +335,38 @@ def test_a_guid_is_text_and_is_asked_for_as_bytes():
     text = presets.value_text("objectGUID", raw)
     assert text == "03020100-0504-0706-0809-0a0b0c0d0e0f"
     assert presets.key_value("objectGUID", text) == raw and presets.key_value("entryUUID", text) == text
+
+
+@pytest.mark.parametrize(("attribute", "value", "text"), [
+    ("GUID", bytes(range(16)), "0x000102030405060708090a0b0c0d0e0f"),
+    ("GUID", "\u00e9".encode() * 8, "0x" + "c3a9" * 8),  # also if it is UTF-8
+    ("guid", b"6f9619ff8b86d011b42d00c04fc964ff", "6f9619ff8b86d011b42d00c04fc964ff"),  # a text, as elsewhere
+    ("guid", b"6f9619ff8b86d011", "6f9619ff8b86d011"),
+    ("mS-DS-ConsistencyGuid", bytes(range(16)), "03020100-0504-0706-0809-0a0b0c0d0e0f"),
+    ("objectSid", bytes.fromhex("010100000000000512000000"), "S-1-5-18"),
+])  # fmt: skip
+def test_binary_keys_are_text_by_their_attribute_and_asked_for_as_they_are(attribute, value, text):
+    assert presets.value_text(attribute, value) == text
+    assert presets.key_value(attribute, text) == value
+    assert presets.key_reader(attribute)([value]) == text
+    assert presets.key_reader("GUID")([b"0x" + b"0" * 32]) == ""  # it would be asked for as bytes
+    other = presets.key_value(attribute, "not \u00e4 key")  # of another attribute
+    assert other in ("not \u00e4 key", "not \u00e4 key".encode())
+
+
+@pytest.mark.parametrize(("attribute", "value", "text"), [
+    ("GUID", bytes(range(16)), "0x000102030405060708090a0b0c0d0e0f"),
+    ("jpegPhoto", b"\xff\xd8\xff", "/9j/"),
+    ("thumbnailPhoto", b"https://x.org/ann", "https://x.org/ann"),
+    ("userCertificate;binary", b"0\x82", "MII="),
+    ("whatever;binary", b"abc", "YWJj"),
+    ("logonHours", b"\0" * 3, "AAAA"),
+])  # fmt: skip
+def test_binary_values_are_fields_and_pictures_are_no_keys(attribute, value, text):
+    assert presets.key_reader(attribute)([value]) == (text if attribute == "GUID" else "")
+    assert presets.key_value(attribute, "text") in ("text", b"text")
+    fields = {"field": (attribute,)}
+    assert presets.field_reader(fields, {"all": attribute})({attribute.lower(): [value]}, "uid=x") == (
+        {"field": text, "all": [text]},
+        {},
+    )

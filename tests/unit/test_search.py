@@ -64,7 +64,7 @@ def test_base_searches_are_not_paged():
             "it ended after 2 entries (timeLimitExceeded (3)): ask the administrator",
         ),
         (
-            [[done(11, text="lookthrough")]],
+            [[done(11, text="lookthrough")], [entry("cn=1"), done(4)]],
             "it ended after 0 entries (adminLimitExceeded (11): lookthrough): lower it, or ask the administrator",
         ),
         (
@@ -92,7 +92,7 @@ def test_base_searches_are_not_paged():
             ),
         ),
         (
-            [[entry("cn=1"), done(0)]],
+            [[entry("cn=1"), done(0, "a")], [entry("cn=2"), done(0)]],
             (
                 "server: nothing proves that the read is complete, since the server left the paged results control out "
                 "of its answer: name another server"
@@ -137,7 +137,7 @@ def test_a_read_that_is_not_complete(answers, message):
     ],
 )
 def test_an_error_begins_with_the_option_that_can_change_it(code, option, account_option):
-    server = PreparedDirectory([done(code)])
+    server = PreparedDirectory([done(code)], [done(code)])  # without pages, too
     server.account_option = account_option
     with pytest.raises(wire.ReadError, match="^%s: the read .*is not complete, " % (option or account_option)):
         read(server)
@@ -149,6 +149,85 @@ def test_a_base_that_does_not_exist():
     assert read(PreparedDirectory([done(32)]), missing_ok=True) == []
     with pytest.raises(wire.ReadError):  # it did exist a page ago
         read(PreparedDirectory([entry("cn=1"), done(0, "a")], [done(32)]), missing_ok=True)
+
+
+# --- servers that do no pages
+
+PAGED = wire.PAGED_RESULTS.encode()
+
+
+def asked_for_pages(server):
+    return [PAGED in request for request in server.requests]
+
+
+@pytest.mark.parametrize("controls", [[], [b"1.2.840.113556.1.4.473"]])
+def test_a_server_that_does_not_list_paged_results_is_asked_for_all(controls):
+    entries = [entry("cn=%d" % number) for number in range(1500)]
+    server = PreparedDirectory([*entries, done()], [done(4)])
+    server.root_dse = {"supportedcontrol": controls}
+    assert len(read(server)) == 1500
+    with pytest.raises(wire.ReadError) as error:
+        read(server)
+    assert str(error.value) == (
+        "login: the read of 'dc=x' is not complete, it ended after 0 entries (sizeLimitExceeded (4)), and the server "
+        "gives no pages, since its root DSE does not list them: ask the administrator of the directory for no limit on "
+        "the number of entries for this account, or for paged results (RFC 2696)"
+    )
+    assert asked_for_pages(server) == [False, False]
+
+
+@pytest.mark.parametrize("first", [[done(code, text="no pages")] for code in (2, 11, 12, 53)])
+def test_a_server_that_refuses_pages_is_asked_for_all(first):
+    server = PreparedDirectory(first, [entry("cn=1"), entry("cn=2"), done()], [entry("cn=3"), done()])
+    server.root_dse = {"supportedcontrol": [PAGED]}
+    assert (read(server), read(server)) == (["cn=1", "cn=2"], ["cn=3"])
+    assert asked_for_pages(server) == [True, False, False] and server.entries == 3
+
+
+def test_a_refusal_after_entries_is_none():
+    with pytest.raises(wire.ReadError, match="it ended after 1 entries .adminLimitExceeded"):
+        read(PreparedDirectory([entry("cn=1"), done(11)], [entry("cn=1"), done()]))
+
+
+@pytest.mark.parametrize("root_dse", [{}, {"supportedcontrol": [PAGED]}], ids=["hidden", "listed"])
+def test_an_answer_without_the_control_is_no_page_and_no_proof(root_dse):
+    """It is asked for all once more, and what came before is let go of."""
+    server = PreparedDirectory([entry("cn=1"), done()], [entry("cn=1"), entry("cn=2"), done()], [done(4)])
+    server.root_dse = root_dse
+    assert read(server) == ["cn=1", "cn=2"] and server.entries == 2
+    with pytest.raises(wire.ReadError, match="since it left the paged results control out of its answer: ask the adm"):
+        read(server)
+    assert asked_for_pages(server) == [True, False, False]
+
+
+def test_a_server_that_has_given_pages_is_asked_for_pages_again():
+    server = PreparedDirectory(
+        [entry("cn=1"), done(0, "")], [entry("cn=2"), done()], [entry("cn=2"), done()], [entry("cn=3"), done(0, "")]
+    )
+    assert (read(server), read(server), read(server)) == (["cn=1"], ["cn=2"], ["cn=3"])
+    assert asked_for_pages(server) == [True, True, False, True]
+
+
+def test_what_was_handed_on_is_not_asked_for_again(monkeypatch):
+    monkeypatch.setattr(search_module, "_PART", 10)
+    server = PreparedDirectory([entry("cn=1"), done(0, "")], [entry("cn=2"), done()], [entry("cn=2"), done()])
+    assert read(server) == ["cn=1"]
+    with pytest.raises(wire.ProtocolError, match="nothing proves that the read is complete"):
+        read(server)
+    server = PreparedDirectory([entry("cn=1"), done()], [entry("cn=1"), entry("cn=2"), done()])
+    assert read(server) == ["cn=1", "cn=2"]
+    three = [entry("cn=1"), entry("cn=2"), entry("cn=3")]
+    assert read(PreparedDirectory([*three, done(0, "")])) == ["cn=1", "cn=2", "cn=3"]
+    with pytest.raises(wire.ProtocolError, match="nothing proves that the read is complete"):
+        read(PreparedDirectory([*three, done()], [*three, done()]))
+
+
+def test_a_base_that_is_gone_without_pages():
+    for code in (10, 32, 34):
+        server = PreparedDirectory([done(53)], [done(code)])
+        assert read(server, missing_ok=True) == []
+    with pytest.raises(search_module.NoSuchEntry):
+        read(PreparedDirectory([done(53)], [done(32)]))
 
 
 def test_one_search_at_a_time():

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.on_one_python
+
 TESTS = Path(__file__).resolve().parents[1]
 
 RANDOM = """

@@ -423,6 +423,26 @@ def test_an_empty_text_is_as_good_as_leaving_an_option_out():
     assert settings(ldap_parameters=parameters).ldap_parameters == {}
 
 
+def test_what_the_environment_gives_is_for_tasks_that_need_it(monkeypatch, tmp_path):
+    """A task may use a keytab, or log in as nobody, in a job whose environment has a credential for others."""
+    monkeypatch.setenv("USERSYNC_LOGIN", "CORP\\OTHER")
+    monkeypatch.setenv("USERSYNC_PASSWORD", PASSWORD)
+    given = {"login": "CORP\\OTHER", "password": PASSWORD}
+    anonymous = settings({**AD, **given}, authentication="anonymous")
+    assert (anonymous.login, anonymous.password) == (None, None)
+    keytab = tmp_path / "keytab"
+    keytab.touch()
+    kerberos = {"authentication": "kerberos", "login": "sync@CORP.EXAMPLE", "keytab": str(keytab)}
+    assert settings({**AD, **given}, **kerberos).password is None
+    for wrong in (
+        {"authentication": "anonymous", "login": "CORP\\SVC-SYNC"},
+        {**kerberos, "password": "of the task"},
+        {"authentication": "anonymous", "login": None, "password": "of the task"},
+    ):
+        with pytest.raises(SynchronizationError, match="^(login|password): it is given"):
+            settings({**AD, **given}, **wrong)
+
+
 def test_a_dn_is_a_list_of_one():
     dn = "CN=Nurses\\, ICU,OU=Groups,DC=corp,DC=example"
     assert settings(distinguished_name=dn).distinguished_name == [dn]

@@ -285,6 +285,7 @@ class Session:
         self.not_read: list[str] = []
         self.referred: dict[str, str] = {}
         self.unusable = ""  # why no search may begin now
+        self.paged, self.unpaged = False, ""  # see `search`
         self.names: dict[bytes, str] = {}
         self.asked: set[str] = set()
         self.types: list[set[str]] | None = None
@@ -428,7 +429,7 @@ def _connect_to(
         _forget_secrets(connection)
         account_option = "login" if settings.login else "authentication"
         session = Session(connection, str(address), settings.timeout, settings.page_size, account_option)
-        session.root_dse = _read_root_dse(session, deadline)
+        session.root_dse = _read_root_dse(session, settings, deadline)
     except BaseException:
         _close(connection)
         raise
@@ -441,20 +442,28 @@ def _forget_secrets(connection: Any) -> None:
     connection.strategy._outstanding.clear()
 
 
-def _read_root_dse(session: Session, deadline: _Deadline) -> dict[str, list[bytes]]:
+def _read_root_dse(session: Session, settings: Any, deadline: _Deadline) -> dict[str, list[bytes]]:
+    """What the server says of itself; nothing, if it may be hidden, since the options say what it would tell."""
     session.channel.set_deadline(deadline.at)
     try:
         entries = list(search(session, "", "base", "(objectClass=*)", ("*", "+"), missing_ok=True))
     except ReadError as error:
-        raise _NextServer(
-            "server: %s does not say what it is (%s): check host and port, or name another server"
-            % (session.server, error)
-        ) from None
+        if type(error) is not ReadError or not _is_told(settings):  # else it has answered as LDAP servers do
+            raise _NextServer(
+                "server: %s does not say what it is (%s): check host and port, or name another server"
+                % (session.server, error)
+            ) from None
+        entries = []
     session.channel.set_deadline(None)
     session.names.clear()
     session.asked.clear()
     session.entries = session.pages = 0  # these count what was read of the directory
     return entries[0][1] if entries else {}
+
+
+def _is_told(settings: Any) -> bool:
+    """Whether the options say what a root DSE is asked for: what the server is, and which trees it has."""
+    return bool(settings.use_ldap and settings.ldap_parameters.get("preset") and settings.distinguished_name)
 
 
 # --- ldap3, and what it raises --------------------------------------------------------------------------------------

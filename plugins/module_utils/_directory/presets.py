@@ -12,16 +12,30 @@ name of an attribute. Entries are dicts: attribute name in lower case -> list of
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from .._errors import SynchronizationError
 from .._model import Fields, name_key, significant
-from .values import check_filter, escape_filter, filetime_seconds, guid_bytes, guid_text, integer, parse_dn, sid_text
+from .values import (
+    check_filter,
+    escape_filter,
+    filetime_seconds,
+    generalized_time_seconds,
+    guid_bytes,
+    guid_text,
+    integer,
+    parse_dn,
+    sid_bytes,
+    sid_text,
+)
 
 Entry = dict[str, list[bytes]]
+_Form = tuple[Callable[[bytes], str], Optional[Callable[[str], bytes]]]
 
 
 class Preset(NamedTuple):
@@ -78,6 +92,8 @@ _LDAP_USER_FIELDS = {
     "description": ("description",),
 }
 _LDAP_GROUP_FIELDS = {"description": ("description",), "email": ("mail",)}
+# Whose names are `ou`, `o`, `l` and `c` in a DN (RFC 4519, 3).
+_CONTAINERS = _any_class(("organizationalUnit", "organization", "locality", "country"))
 
 
 def _ldap_preset(
@@ -93,21 +109,24 @@ def _ldap_preset(
     sid: str | None = None,
     group_fields: dict[str, tuple[str, ...]] | None = None,
     subtree: str = "",
+    user_fields: dict[str, tuple[str, ...]] | None = None,
+    user_name: str = "uid",
+    is_user: str = "",
 ) -> Preset:
-    is_user, is_group = _any_class((user_class,)), _any_class(group_classes)
+    is_user, is_group = is_user or _any_class((user_class,)), _any_class(group_classes)
     return Preset(
         directory_type=directory_type,
         is_user=is_user,
         is_group=is_group,
-        is_container="(objectClass=organizationalUnit)",
+        is_container=_CONTAINERS,
         user_filter=is_user,
         group_filter=is_group,
         group_classes=group_classes,
         user_key=key,
         group_key=key,
         container_key=container_key,
-        user_name="uid",
-        listed_name="uid",
+        user_name=user_name,
+        listed_name=user_name,
         group_name="cn",
         created="createTimestamp",
         sid=sid,
@@ -117,7 +136,7 @@ def _ldap_preset(
         user_groups=None,
         user_groups_value=None,
         state=state,
-        user_fields=_LDAP_USER_FIELDS,
+        user_fields={**_LDAP_USER_FIELDS, **(user_fields or {})},
         group_fields={**_LDAP_GROUP_FIELDS, **(group_fields or {})},
         user_lists={},
         group_lists={},
@@ -242,6 +261,52 @@ PRESETS = {
             container_key="nsUniqueId",
             state=("nsAccountLock",),
         ),
+        # The following are from what their makers publish, and were never read from such a server.
+        #
+        # OpenDJ, ForgeRock and Ping DS, Oracle Unified Directory, all made of OpenDS. Source: the schema reference of
+        # PingDS, ds-pwp-account-disabled and ds-pwp-account-expiration-time; groups as OpenDJ's manual has static ones.
+        _ldap_preset(
+            "opendj",
+            "inetOrgPerson",
+            (*_GROUPS_OF_NAMES, "groupOfEntries"),
+            ("member", "uniqueMember"),
+            state=("ds-pwp-account-disabled", "ds-pwp-account-expiration-time"),
+        ),
+        # Source: its LDAP server (crates/ldap), where groups have both classes, and member says the same as
+        # uniqueMember. It knows no disabled users.
+        _ldap_preset("lldap", "inetOrgPerson", ("groupOfUniqueNames", "groupOfNames"), ("member",)),
+        # Source: the schema reference of NetIQ eDirectory, "Login Disabled", "Login Expiration Time", "GUID"; and its
+        # LDAP names, where User is inetOrgPerson, and Group is groupOfNames. People log in by their cn.
+        _ldap_preset(
+            "edirectory",
+            "inetOrgPerson",
+            ("groupOfNames",),
+            ("member",),
+            key="GUID",
+            container_key="GUID",
+            user_name="cn",
+            state=("loginDisabled", "loginExpirationTime"),
+        ),
+        # Source: the modules users/user and groups/group of Univention Directory Manager. Computers are POSIX accounts,
+        # too, so only the type of the object tells who is a user.
+        _ldap_preset(
+            "univention",
+            "posixAccount",
+            ("univentionGroup",),
+            ("uniqueMember",),
+            is_user="(univentionObjectType=users/user)",
+            user_fields={"email": ("mailPrimaryAddress", "mail")},
+            group_fields={"email": ("mailPrimaryAddress",)},
+            state=("sambaAcctFlags", "shadowExpire", "krb5KDCFlags", "pwdAccountLockedTime"),
+        ),
+        # Source: its schemas inetorgperson, core and pwdpolicy (draft-behera-ldap-password-policy-10, 5.3.3).
+        _ldap_preset(
+            "apacheds",
+            "inetOrgPerson",
+            _GROUPS_OF_NAMES,
+            ("member", "uniqueMember"),
+            state=("pwdAccountLockedTime",),
+        ),
     )
 }
 LDAP_PRESETS = tuple(name for name in PRESETS if name != "active_directory")
@@ -322,6 +387,17 @@ def attributes_by_use(preset: Preset) -> dict[str, tuple[str, ...]]:
 # --- which type of directory this is ---------------------------------------------------------------------------------
 
 
+# What vendorName and vendorVersion have of what is said nowhere else.
+_VENDORS = (
+    ("opendj", "opendj"),
+    ("forgerock", "opendj"),
+    ("oracle unified directory", "opendj"),
+    ("lldap", "lldap"),
+    ("edirectory", "edirectory"),
+    ("apache software foundation", "apacheds"),
+)
+
+
 def detect(root_dse: Entry) -> str:
     """Return the directory type that a root DSE speaks of, or raise SynchronizationError."""
     said = {name: [value.decode("utf-8", "replace").lower() for value in values] for name, values in root_dse.items()}
@@ -335,6 +411,11 @@ def detect(root_dse: Entry) -> str:
         return "open_directory"
     if "openldaprootdse" in said.get("objectclass", []):
         return "openldap"
+    if "ds-root-dse" in said.get("objectclass", []):
+        return "opendj"
+    for sign, found in _VENDORS:
+        if sign in vendor:
+            return found
     raise SynchronizationError(
         "ldap_parameters.preset: the server does not tell what it is: set it to one of %s" % ", ".join(LDAP_PRESETS)
     )
@@ -389,14 +470,17 @@ def check_parameters(settings: Any) -> None:
                 "ldap_parameters.%s: there is no '%s': set it to one of %s"
                 % (name, parameters[name], ", ".join(choices))
             )
-    for name in ("user_class", "group_class"):
-        _check_name(parameters, name, _OBJECT_CLASS, "object class")
+    for name in sorted({"user_class", "group_class"} & given):
+        if not all(isinstance(each, str) and _OBJECT_CLASS.fullmatch(each) for each in _listed(parameters[name])):
+            raise SynchronizationError(
+                "ldap_parameters.%s: %r is neither an object class nor a list of object classes: write a name such as "
+                "'groupOfNames'" % (name, parameters[name])
+            )
     for name in ("user_key", "group_key", "user_groups"):
         _check_name(parameters, name, _ATTRIBUTE, "attribute")
     if "group_members" in given:
         members = parameters["group_members"]
-        attributes = [members] if isinstance(members, str) else members
-        if not isinstance(attributes, (list, tuple)) or not attributes or not all(map(_is_attribute, attributes)):
+        if not all(map(_is_attribute, _listed(members))):
             raise SynchronizationError(
                 "ldap_parameters.group_members: %r is neither an attribute nor a list of "
                 "attributes: write a name such as 'member'" % (members,)
@@ -422,6 +506,12 @@ def check_parameters(settings: Any) -> None:
             )
 
 
+def _listed(value: Any) -> tuple:
+    """Return what an option has that takes a name or a list of names, each once; what is none of these for neither."""
+    several = value if isinstance(value, (list, tuple)) and value else [value]
+    return tuple(dict.fromkeys(several)) if all(isinstance(each, str) for each in several) else tuple(several)
+
+
 def _is_attribute(name: Any) -> bool:
     return isinstance(name, str) and bool(_ATTRIBUTE.fullmatch(name))
 
@@ -443,13 +533,12 @@ def resolve(settings: Any, type_of_directory: str) -> Preset:
     given = {name: value for name, value in (settings.ldap_parameters or {}).items() if value is not None}
     changes: dict[str, Any] = {name: given[name] for name in ("user_key", "group_key", "member_value") if name in given}
     if "user_class" in given:
-        changes["is_user"] = _any_class((given["user_class"],))
+        changes["is_user"] = _any_class(_listed(given["user_class"]))
     if "group_class" in given:
-        changes["group_classes"] = (given["group_class"],)
+        changes["group_classes"] = _listed(given["group_class"])
         changes["is_group"] = _any_class(changes["group_classes"])
     if "group_members" in given:
-        members = given["group_members"]
-        changes["group_members"] = (members,) if isinstance(members, str) else tuple(dict.fromkeys(members))
+        changes["group_members"] = _listed(given["group_members"])
     if "user_groups" in given:
         changes.update(
             user_groups=given["user_groups"], user_groups_value=given.get("user_groups_value", "dn"), group_members=()
@@ -527,6 +616,14 @@ def _authority_disables(value: bytes, now: int) -> bool:
     return b";disableduser;" in value.lower()
 
 
+def _time_is_over(value: bytes, now: int) -> bool:
+    return generalized_time_seconds(value) <= now
+
+
+def _kerberos_invalid(value: bytes, now: int) -> bool:
+    return integer(value) & 128 != 0  # HDBFlags of Heimdal, "invalid": the eighth bit
+
+
 # Spelled as in the table -> as in an entry, and whether a value of it disables the user.
 _STATE: dict[str, tuple[str, Callable[[bytes, int], bool]]] = {
     attribute: (attribute.lower(), disables)
@@ -538,6 +635,11 @@ _STATE: dict[str, tuple[str, Callable[[bytes, int], bool]]] = {
         ("sambaAcctFlags", _samba_flags_disable),
         ("shadowExpire", _shadow_expired),
         ("authAuthority", _authority_disables),
+        ("ds-pwp-account-disabled", _account_lock_disables),
+        ("ds-pwp-account-expiration-time", _time_is_over),
+        ("loginDisabled", _account_lock_disables),
+        ("loginExpirationTime", _time_is_over),
+        ("krb5KDCFlags", _kerberos_invalid),
     )
 }
 
@@ -571,8 +673,19 @@ def is_trust_account(attributes: Entry) -> bool:
     return any(int(value) & _TRUST_ACCOUNT for value in attributes.get("useraccountcontrol", ()) if value.isdigit())
 
 
-# These disable a user when their time has come: before all times or after all times the answer may be another.
-_EXPIRING = ("accountExpires", "shadowExpire")
+def _shadow_expires(value: bytes) -> int | None:
+    days = integer(value)
+    return days * 86400 if days >= 0 else None
+
+
+# These disable a user when their time has come, in seconds since 1970: before all times or after all times the answer
+# may be another.
+_EXPIRING: dict[str, Callable[[bytes], int | None]] = {
+    "accountExpires": filetime_seconds,
+    "shadowExpire": _shadow_expires,
+    "ds-pwp-account-expiration-time": generalized_time_seconds,
+    "loginExpirationTime": generalized_time_seconds,
+}
 _BEFORE_ALL, _AFTER_ALL = 0, 1 << 63
 
 
@@ -594,27 +707,91 @@ def state_expires(preset: Preset, attributes: Entry, now: int) -> int | None:
     """Return when time alone will disable a user who is enabled, in seconds since 1970; None where it will not."""
     times: list[int | None] = []
     for attribute in preset.state:
-        for value in attributes.get(_STATE[attribute][0], ()):
+        name, disables = _STATE[attribute]
+        for value in attributes.get(name, ()) if attribute in _EXPIRING else ():
             with contextlib.suppress(ValueError):
-                if attribute == "accountExpires" and not _account_expired(value, now):
-                    times.append(filetime_seconds(value))
-                elif attribute == "shadowExpire" and not _shadow_expired(value, now):
-                    days = integer(value)
-                    times.append(days * 86400 if days >= 0 else None)
+                if not disables(value, now):
+                    times.append(_EXPIRING[attribute](value))
     return min((time for time in times if time is not None and time < _AFTER_ALL), default=None)
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
-_TEXT_OF = {"objectguid": guid_text, "objectsid": sid_text}
+
+def _base64_text(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _text_or_base64(value: bytes) -> str:
+    """No picture and no certificate is UTF-8: JPEG begins with FF D8, PNG with 89, DER with 30 82 or 30 81. What is
+    UTF-8 is a text that somebody keeps there.
+    """
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return _base64_text(value)
+
+
+_HEXADECIMAL = re.compile(r"0x[0-9a-f]{32}")
+
+
+def _edirectory_guid_text(value: bytes) -> str:
+    """Hexadecimal, since tools do not agree on the order of the bytes. Other servers have a text by this name."""
+    if len(value) == 16 and not (value.isascii() and value.decode("ascii").isprintable()):
+        return "0x" + value.hex()
+    text = value.decode("utf-8")
+    if _HEXADECIMAL.fullmatch(text):
+        raise ValueError("'%s' stands for bytes" % text)
+    return text
+
+
+def _edirectory_guid_bytes(text: str) -> bytes:
+    return bytes.fromhex(text[2:]) if _HEXADECIMAL.fullmatch(text) else text.encode("utf-8")
+
+
+# What makes text of a value that is none, and a value of that text: None if it is no key. Nothing in an answer tells
+# what is binary, so it is decided by the attribute.
+_GUID: _Form = (guid_text, guid_bytes)
+_SID: _Form = (sid_text, sid_bytes)
+_BASE64: _Form = (_base64_text, None)
+_PICTURE: _Form = (_text_or_base64, None)
+
+_FORMS: dict[str, _Form] = {
+    **dict.fromkeys(("objectguid", "ms-ds-consistencyguid", "msexchmailboxguid"), _GUID),  # MS-ADA2, MS-ADA3
+    **dict.fromkeys(("objectsid", "sidhistory"), _SID),
+    "guid": (_edirectory_guid_text, _edirectory_guid_bytes),
+    **dict.fromkeys(("logonhours", "ntsecuritydescriptor"), _BASE64),
+    **dict.fromkeys(
+        (
+            "audio",  # RFC 2798 and 4524
+            "cacertificate",  # RFC 4523
+            "jpegphoto",
+            "photo",
+            "thumbnaillogo",
+            "thumbnailphoto",
+            "usercertificate",
+            "userpkcs12",
+            "usersmimecertificate",
+        ),
+        _PICTURE,
+    ),
+}
+
+
+@functools.lru_cache(maxsize=1000)
+def _form(attribute: str) -> _Form | None:
+    name, *options = attribute.lower().split(";")
+    return _FORMS.get(name) or (_BASE64 if "binary" in options else None)  # RFC 4522
 
 
 def text_of(attribute: str) -> Callable[[bytes], str]:
-    """Return the function that makes text of the attribute's values: a GUID or a SID in its usual spelling, else UTF-8.
+    """Return the function that makes text of the attribute's values: a GUID or a SID in its usual spelling, other
+    binary values in base64 or hexadecimal, else UTF-8.
 
     It is strict, and raises ValueError.
     """
-    return _TEXT_OF.get(attribute.lower(), bytes.decode)
+    form = _form(attribute)
+    return form[0] if form else bytes.decode
 
 
 def value_text(attribute: str, value: bytes) -> str:
@@ -630,7 +807,9 @@ def key_reader(attribute: str) -> Callable[[list[bytes]], str]:
     """Return the function that returns the stable key of an entry, given the attribute's values: the only one, if it is
     a text that can be a key. Else, an empty text.
     """
-    to_text = text_of(attribute)
+    to_text, form = text_of(attribute), _form(attribute)
+    if form and not form[1]:
+        return lambda values: ""
 
     def read(values: list[bytes]) -> str:
         if len(values) != 1 or len(values[0]) > _LONGEST_KEY:
@@ -645,8 +824,14 @@ def key_reader(attribute: str) -> Callable[[list[bytes]], str]:
 
 
 def key_value(attribute: str, key: str) -> str | bytes:
-    """Return what to ask a server for, to find the entry with this stable key."""
-    return guid_bytes(key) if attribute.lower() == "objectguid" else key
+    """Return what to ask a server for, to find the entry with this stable key. Of another attribute's key, the text:
+    it is nobody's.
+    """
+    form = _form(attribute)
+    if form and form[1]:
+        with contextlib.suppress(ValueError):
+            return form[1](key)
+    return key
 
 
 def any_of(attribute: str, keys: Iterable[str]) -> str:

@@ -63,6 +63,7 @@ from .search import (
     ReadError,
     batches,
     encoded_entries,
+    finds_any,
     ranged,
     read_ranges,
     search,
@@ -136,6 +137,8 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
     contexts = {normal_dn(text): text for text in (value.decode("utf-8") for value in root.get("namingcontexts", ()))}
     if settings.distinguished_name:
         selected = settings.distinguished_name
+        if not contexts:
+            contexts = _highest_seen(session, selected)
         chosen = {_context_of(session, dn, contexts, selected) for dn in selected}
         if len(chosen) > 1:
             raise SynchronizationError(
@@ -156,6 +159,39 @@ def naming_context(settings: Any, session: Session, preset: Preset) -> str:
             )
         )
     return contexts[people[0]]
+
+
+def _highest_seen(session: Session, dns: Sequence[str]) -> dict[str, str]:
+    """Return, for a server that does not say which trees it has, the highest entries above these DNs that the account
+    sees: normal DN -> DN, as the server spells it.
+
+    Example: of `ou=people,dc=example,dc=org` it is `dc=example,dc=org`, if the server has that and nothing above.
+    """
+    highest: dict[str, str] = {}
+    not_read, referred = list(session.not_read), dict(session.referred)
+    for dn in dns:
+        above = [dn]
+        while dn_parent(above[-1]):
+            above.append(dn_parent(above[-1]))
+        for each in reversed(above):
+            with contextlib.suppress(changes.ReadFully):  # the account may not look there
+                found = changes.attempt(session, functools.partial(_spelled, session, each))
+                if found:
+                    highest[normal_dn(found)] = found
+                    break
+        else:
+            raise SynchronizationError(
+                "distinguished_name: '%s' does not exist in the directory, or the account cannot read it: correct or "
+                "remove it%s" % (dn, _if_cut(dns))
+            )
+    session.not_read[:], session.referred = not_read, referred  # who has what lies above does not matter
+    return highest
+
+
+def _spelled(session: Session, dn: str) -> str:
+    """Return a DN as the server spells it; empty if there is no such entry."""
+    found = list(search(session, dn, "base", "(objectClass=*)", ("1.1",), missing_ok=True))
+    return dn_text(found[0][0]) if found else ""
 
 
 def _if_cut(dns: Sequence[str]) -> str:
@@ -467,6 +503,7 @@ class Reading:
         self._check_unique("user_key", self.preset.user_key, self.preset.user_filter, self.twice)
         self._check_unique("group_key", self.preset.group_key, self.preset.group_filter, self.groups_twice)
         self._check_required()
+        self._hint_at_parameters()
         self._prove_outside(self.outside)
         user_groups = self._finished_groups()
         user_groups.update(self._finished_containers())
@@ -1336,6 +1373,42 @@ class Reading:
 
     def _is_seen(self, key: str) -> bool:
         return key in self.users or key in self.groups or key in self.containers or key in self.selected.values()
+
+    def _hint_at_parameters(self) -> None:
+        """Warn where nothing was found that is read so, and something is there that is read otherwise.
+
+        No other preset is taken by itself: an entry more or less might then change it, and all groups would be others.
+        """
+        if self.ad:
+            return
+        if self.named and not self.users:
+            self.warnings.append(
+                "ldap_parameters.user_key: nobody has a %s that is a text, so it is no stable key: name another "
+                "attribute" % self.preset.user_key
+            )
+        given = self.settings.ldap_parameters or {}
+        if given.get("preset"):
+            return
+        found = []
+        if not self.users and "user_class" not in given:
+            found += self._others_of_class("posixAccount", self.preset.is_user)
+        if not self.groups and self.groups_are_groups and not {"group_class", "user_groups"}.intersection(given):
+            found += self._others_of_class("posixGroup", self.preset.is_group)
+        if found:
+            self.warnings.append(
+                "ldap_parameters.preset: it was found to be %s, by which nothing was read where entries of %s lie: "
+                "name one that reads these, such as rfc2307, or %s to leave them"
+                % (self.preset.directory_type, " and ".join(found), self.preset.directory_type)
+            )
+
+    def _others_of_class(self, name: str, those_read: str) -> list[str]:
+        """Return the class if entries of it lie where was read, that the preset is not about."""
+        tests = "(&(objectClass=%s)(!%s))" % (name, those_read)
+        with contextlib.suppress(changes.ReadFully):  # the account may not look there
+            for base in self.roots.values():
+                if changes.attempt(self.session, functools.partial(finds_any, self.session, base, "sub", tests)):
+                    return [name]
+        return []
 
     # --- groups
 

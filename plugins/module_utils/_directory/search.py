@@ -6,6 +6,19 @@
 
 A search is complete when its last SearchResultDone has code 0 and, if paged, an empty cookie. Everything else raises
 ReadError, and no entry that has come until then may be used to conclude that something is not there.
+
+Not every server has pages. One that does not list the control in its root DSE (supportedControl) is asked without. Any
+other is asked for pages (RFC 2696; the control is critical), and then:
+
+- It refuses the control, before any entry: RFC 4511, 4.1.11 lets it, and so do limits of OpenLDAP (size.prtotal). The
+  same is asked without pages.
+- It answers with success and without the control. RFC 2696, 3 lets a server ignore a control that is not critical, and
+  then it gives everything at once; with a critical one, and where the root DSE lists it, that is a fault, and the rest
+  may be missing. So what came proves nothing, is let go of, and the same is asked without pages.
+- It gave a page of this search before, or so much of it that a part was handed on: then the read ends with an error.
+
+Without pages code 0 proves that all came, since whoever meets a limit must say so with another code (RFC 4511, 4.5.1.4
+and 4.5.2; code 4, sizeLimitExceeded, in A.2). Any other code ends the read.
 """
 
 from __future__ import annotations
@@ -72,6 +85,8 @@ class Session(Protocol):
     not_read: list[str]  # URLs of other servers, each once
     referred: dict[str, str]  # DN that another server has -> that server's URLs
     unusable: str
+    paged: bool  # whether the server has given a page
+    unpaged: str  # why it is asked for no pages; empty: it is asked for them
     names: dict[bytes, str]  # as the server writes them -> in lower case
     asked: set[str]  # in lower case
     root_dse: dict[str, list[bytes]]
@@ -160,10 +175,55 @@ def _check_free(session: Session) -> None:
 _NOT_THERE = (10, 32, 34)
 
 
+class _NotPaged(Exception):
+    """The server does not do pages, and nothing of its answer was handed on: the text says what it does."""
+
+    def __init__(self, why: str, failure: ReadError | None = None) -> None:
+        super().__init__(why)
+        self.failure = failure  # what is wrong, if it is not that
+
+
+# Result codes by which a server refuses pages: protocolError, adminLimitExceeded (OpenLDAP, size.prtotal=disabled),
+# unavailableCriticalExtension, unwillingToPerform.
+_REFUSALS = (2, 11, 12, 53)
+
+
 def _pages(
     session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool, size: int, others: tuple[bytes, ...]
 ) -> Iterator[list[bytes]]:
     _check_free(session)
+    failure = None
+    if paged:
+        listed = session.root_dse.get("supportedcontrol")
+        if not session.paged and listed is not None and PAGED_RESULTS.encode("ascii") not in listed:
+            session.unpaged = "its root DSE does not list them"
+        if not session.unpaged:
+            try:
+                yield from _parts(session, base, operation, size, missing_ok, others)
+                return
+            except _NotPaged as found:
+                session.unusable, failure = "", found.failure
+                if not session.paged:
+                    session.unpaged = str(found)
+    most = _MOST_ENTRIES if paged else 1
+    yield from _parts(session, base, operation, None, missing_ok, others, most, failure)
+
+
+def _parts(
+    session: Session,
+    base: str,
+    operation: bytes,
+    size: int | None,
+    missing_ok: bool,
+    others: tuple[bytes, ...],
+    most: int = 0,
+    failure: ReadError | None = None,
+) -> Iterator[list[bytes]]:
+    """Ask for pages of a size; for all at once if that is None, which are ``most`` entries.
+
+    :param failure: how the same search ended in pages.
+    :raises _NotPaged: if the server turns out not to do pages.
+    """
     session.unusable = "another search is not read to its end"
     channel = session.channel
     cookie = b""
@@ -171,7 +231,9 @@ def _pages(
     empty = 0  # pages in a row
     ends: tuple[bytes, ...] = ()  # the first entry of this page and the last one
     pages: set[int | None] = set()
-    message_id = channel.ask(operation, *_controls(paged, size, cookie), *others)
+    held: list[bytes] = []  # the first part, until it is known that this is a page
+    handed_on = False
+    message_id = channel.ask(operation, *_controls(size, cookie), *others)
     while True:
         entries, references, result = channel.page(message_id, _PART)
         came += len(entries)
@@ -179,41 +241,83 @@ def _pages(
         _note_references(session, references)
         if entries:
             ends = (*ends[:1], entries[0])[:1] + (entries[-1],)
-        if came - before > (size if paged else 1) + _TOO_MANY or result is None and not entries:
+        if came - before > (most if size is None else size) + _TOO_MANY or result is None and not entries:
             raise ProtocolError(
                 "server: it was asked for %d entries and does not stop sending: name another server"
-                % (size if paged else 1)
+                % (most if size is None else size)
             )
         if result is None:
-            yield entries
+            if size is None or session.paged or held or handed_on:
+                handed_on = True
+                if held:
+                    yield held
+                    held = []
+                yield entries
+            else:
+                held = entries
             continue
+        entries, held = held + entries if held else entries, []
         session.pages += 1
         empty = empty + 1 if came == before else 0
         if came > _MOST_ENTRIES or empty > _MOST_EMPTY_PAGES:
             raise ProtocolError(_NO_END % ((empty, "empty pages in a row") if empty else (came, "entries")))
-        if paged and not came and not cookie and result.code == 0 and PAGED_RESULTS not in result.controls:
-            result = _if_missing(channel, base) or result
-        if result.code == 0 and paged:
+        if size is not None and not cookie and not handed_on:
+            result = _first_page(session, base, came, result)
+        if result.code == 0 and size is not None:
             next_cookie = _next_cookie(result, cookie, ends, pages)
         else:
             next_cookie = b""
         if next_cookie:
             # Before this page is decoded, so that the server works while we do.
-            message_id = channel.ask(operation, *_controls(paged, size, next_cookie), *others)
+            message_id = channel.ask(operation, *_controls(size, next_cookie), *others)
         else:
             session.unusable = ""
             if result.code in _NOT_THERE and missing_ok and not cookie:
-                _note_references(session, result.referrals)
-                if result.code == 10:  # matchedDN is the entry that stands for that server (RFC 4511, 4.1.9)
-                    session.referred[_above(result.matched_dn, base)] = _shown(result.referrals) or "no URL"
+                _note_elsewhere(session, base, result)
                 return
             if result.code:
-                raise _failure(session.account_option, base, came, result)
+                raise _unpaged_failure(session, base, came, result, size is None and most > 1, failure)
         yield entries
         if not next_cookie:
             _refuse_other_names(session)
             return
         cookie, before, ends = next_cookie, came, ()
+
+
+def _first_page(session: Session, base: str, came: int, result: Result) -> Result:
+    """The result of the first page. Raises _NotPaged if it is none, or is refused."""
+    if result.code == 0 and PAGED_RESULTS not in result.controls:
+        result = (_if_missing(session.channel, base) if not came else None) or result
+        if result.code == 0:
+            session.entries -= came
+            raise _NotPaged("it left the paged results control out of its answer")
+    elif result.code == 0:
+        session.paged = True
+    elif result.code in _REFUSALS and not came:
+        raise _NotPaged("it refused them (%s)" % result, _failure(session.account_option, base, came, result))
+    return result
+
+
+def _unpaged_failure(
+    session: Session, base: str, came: int, result: Result, unpaged: bool, failure: ReadError | None
+) -> ReadError:
+    """How a search failed, which was asked without pages for want of these if ``unpaged``."""
+    if failure is not None and result.code not in (*_NOT_THERE, 51, 52):
+        return ReadError("%s; without pages it ended after %d entries (%s)" % (failure, came, result))
+    if unpaged and result.code == 4:
+        return ReadError(
+            "%s: the read of '%s' is not complete, it ended after %d entries (%s), and the server gives no pages, "
+            "since %s: ask the administrator of the directory for no limit on the number of entries for this account, "
+            "or for paged results (RFC 2696)"
+            % (session.account_option, base, came, result, session.unpaged or "it did not give one of this search")
+        )
+    return _failure(session.account_option, base, came, result)
+
+
+def _note_elsewhere(session: Session, base: str, result: Result) -> None:
+    _note_references(session, result.referrals)
+    if result.code == 10:  # matchedDN is the entry that stands for that server (RFC 4511, 4.1.9)
+        session.referred[_above(result.matched_dn, base)] = _shown(result.referrals) or "no URL"
 
 
 def _note_references(session: Session, urls: Sequence[str]) -> None:
@@ -283,8 +387,8 @@ def attribute_types(session: Session) -> list[set[str]]:
     return session.types
 
 
-def _controls(paged: bool, size: int, cookie: bytes) -> tuple[bytes, ...]:
-    return (paged_control(size, cookie),) if paged else ()
+def _controls(size: int | None, cookie: bytes) -> tuple[bytes, ...]:
+    return () if size is None else (paged_control(size, cookie),)
 
 
 def _next_cookie(result: Result, cookie: bytes, ends: tuple[bytes, ...], pages: set[int | None]) -> bytes:

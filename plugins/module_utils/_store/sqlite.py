@@ -95,10 +95,11 @@ def open_store(path: str, wait: int = 60) -> Store:
         raise
 
 
-def look(path: str) -> Store:
+def look(path: str, for_dry_run: bool = False) -> Store:
     """Open the store at ``path`` to look at it, as it is now, without a trace: no file is made, none is touched.
 
     A store that does not exist is an empty one. Leaving the store raises StoreChanged if a run changed it meanwhile.
+    ``for_dry_run``: what keeps a run from writing to it is an error here, too.
 
     Raises StoreError, with a sentence for the reader.
     """
@@ -113,6 +114,8 @@ def look(path: str) -> Store:
         elif schema.is_old(connection):
             connection = sqlite_file.into_memory(connection)
             schema.upgrade(connection)
+        if for_dry_run:
+            _check_schema(connection, path)
         return Store(connection, path, leave)
     except BaseException as error:
         if connection is not None:
@@ -121,6 +124,12 @@ def look(path: str) -> Store:
         if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):  # what SQLite says may quote what is no text
             raise sqlite_file.not_read(path, error) from error
         raise
+
+
+def _check_schema(connection: sqlite3.Connection, path: str) -> None:
+    wrong = damage.in_schema(connection)
+    if wrong:
+        raise sqlite_file.damaged(path, wrong)
 
 
 def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection:
@@ -136,9 +145,7 @@ def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection
         if _is_empty(connection, path):
             schema.create(connection)
         schema.upgrade(connection)
-        wrong = damage.in_schema(connection)
-        if wrong:
-            raise sqlite_file.damaged(path, wrong)
+        _check_schema(connection, path)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):

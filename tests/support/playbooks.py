@@ -1,0 +1,52 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Playbooks, by forks of one ansible-playbook: see `support.forks`.
+
+Ansible reads its settings when it is loaded, so they are the same for all runs of one process. Only its temporary
+directories are those of each run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from .forks import Forks, serve
+
+
+def playbooks(env: Mapping[str, str]) -> Forks:
+    """The process that runs playbooks with this environment."""
+    return Forks("from support import playbooks; playbooks.load()", env=env, at_most=600)
+
+
+# --- in the process that forks
+
+
+def load() -> None:
+    """Load what ansible-playbook loads, and serve."""
+    import ansible.cli.playbook
+    import ansible.executor.playbook_executor
+    import ansible.executor.task_executor
+    import ansible.plugins.strategy.linear  # noqa: F401
+
+    serve(_run)
+
+
+def _run(arguments: list[str], env: dict[str, str], directory: str, output: str) -> Any:
+    import ansible.constants
+    from ansible.cli.playbook import main
+
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for descriptor in (1, 2):
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(env)
+    os.makedirs(env["ANSIBLE_LOCAL_TEMP"], exist_ok=True)
+    ansible.constants.DEFAULT_LOCAL_TMP = tempfile.mkdtemp(prefix="ansible-", dir=env["ANSIBLE_LOCAL_TEMP"])
+    sys.argv = ["ansible-playbook", *arguments]
+    return main()
