@@ -96,6 +96,9 @@ IPA = of_openldap(
     {"objectClass": ["posixAccount"], "ipaUniqueID": "%(name)s-1-2-3"},
     lambda name: "uid=%s,%s" % (name, IPA_UNIT),
 )._replace(unit=IPA_UNIT)
+OPENDJ, LLDAP, APACHEDS = (of_openldap(preset, {}) for preset in ("opendj", "lldap", "apacheds"))
+EDIRECTORY = of_openldap("edirectory", {"GUID": "%(number)016d"})
+UNIVENTION = of_openldap("univention", {"objectClass": ["posixAccount"], "univentionObjectType": "users/user"})
 
 
 class Directory:
@@ -127,11 +130,19 @@ class Directory:
         if listing(self.kind) == "member":
             if name_of(self.kind) == "389ds":
                 self.tree.set(group, "nsUniqueId", "group-" + name)
+            if name_of(self.kind) == "edirectory":
+                self.count += 1
+                self.tree.set(group, "GUID", "%016d" % self.count)
             if name_of(self.kind) == "freeipa":
                 self.tree.set(group, "ipaUniqueID", "group-" + name)
                 self.tree.set(group, "objectClass", "ipaUserGroup")
             return group
-        classes = {"rfc2307": "posixGroup", "openldap_samba": "sambaGroupMapping", "open_directory": "apple-group"}
+        classes = {
+            "rfc2307": "posixGroup",
+            "openldap_samba": "sambaGroupMapping",
+            "open_directory": "apple-group",
+            "univention": "univentionGroup",
+        }
         self.tree.set(group, "objectClass", classes[name_of(self.kind)])
         self.tree.set(group, listing(self.kind), *map(self.kind.members, members))
         self.tree.set(group, "member")
@@ -165,7 +176,7 @@ def listing(kind: Kind) -> str:
     """The attribute of a group that lists its members."""
     if name_of(kind) in ("rfc2307", "openldap_samba"):
         return "memberUid"
-    return "apple-group-memberguid" if name_of(kind) == "open_directory" else "member"
+    return {"open_directory": "apple-group-memberguid", "univention": "uniqueMember"}.get(name_of(kind), "member")
 
 
 def tree_dn(kind: Kind, name: str) -> str:
@@ -293,10 +304,22 @@ def test_a_state_of_which_every_value_says_something(company, kind, attribute, v
 
 
 # What nobody is told of, though it decides: whatever stands there, it says something.
-NEVER_MALFORMED = {"pwdaccountlockedtime", "nsaccountlock", "sambaacctflags", "authauthority"}
+NEVER_MALFORMED = {
+    "authauthority",
+    "ds-pwp-account-disabled",
+    "logindisabled",
+    "nsaccountlock",
+    "pwdaccountlockedtime",
+    "sambaacctflags",
+}
+OF_EACH_PRESET = [AD, OPENLDAP, POSIX, SAMBA, APPLE, IPA_LIKE, IPA, OPENDJ, LLDAP, APACHEDS, EDIRECTORY, UNIVENTION]
 
 
-@pytest.mark.parametrize("kind", [AD, OPENLDAP, POSIX, SAMBA, APPLE, IPA_LIKE, IPA], ids=name_of)
+def test_no_preset_is_left_out():
+    assert {name_of(kind) for kind in OF_EACH_PRESET} == {"ad", *presets.LDAP_PRESETS}
+
+
+@pytest.mark.parametrize("kind", OF_EACH_PRESET, ids=name_of)
 def test_each_attribute_of_each_preset(company, kind):
     """By the table in `presets`: what helps ends no read, and nobody is told of it. What decides is held."""
     preset = presets.PRESETS["active_directory" if kind is AD else name_of(kind)]
@@ -305,7 +328,7 @@ def test_each_attribute_of_each_preset(company, kind):
         users = {use: directory.user("u%d" % number) for number, use in enumerate(uses)}
         groups = {use: directory.group("g%d" % number, "bob") for number, use in enumerate(uses)}
         for use, name in uses:
-            for entry in (users[use, name], groups[use, name]) if use == "field" else ():
+            for entry in (users[use, name], groups[use, name]) if use == "field" and name != preset.user_name else ():
                 directory.tree.set(entry, name, "good")
         list_in_crew(directory, "bob", *("u%d" % number for number in range(len(uses))))
 
