@@ -297,6 +297,25 @@ def test_another_name_and_an_expired_certificate(server):
         connection.connect(SimpleNamespace(servers=(other.ldaps_url,), tls_server_name=None, **settings), None)
 
 
+def test_openldap_that_demands_a_client_certificate(options, tmp_path):
+    """It closes the connection, without a word."""
+    with Slapd(SUFFIX) as other:
+        other.configure(lambda text: text.replace("TLSVerifyClient try", "TLSVerifyClient demand"))
+        pair = CertificateAuthority(tmp_path).issue("reader", client=True)
+        address = "127.0.0.1:%d" % other.tls_port
+        for more, said in (
+            ({}, "server: %s closed the connection before it answered the login: give client_cert if it demands a"),
+            (
+                {"client_cert": str(pair.cert), "client_key": str(pair.key)},
+                "client_cert: %s closed the connection when it had the client certificate: give one that it trusts",
+            ),
+        ):
+            known = {"servers": (other.ldaps_url,), "ca_path": str(other.ca.cert), **more}
+            with pytest.raises(connection.ConnectError) as error:
+                connection.connect(options(**known), lambda text: None)
+            assert str(error.value).startswith(said % address)
+
+
 def test_a_directory_of_authorities(server, connect, tmp_path):
     (tmp_path / "ca.pem").write_bytes(server.ca.cert.read_bytes())
     assert os.spawnlp(os.P_WAIT, "openssl", "openssl", "rehash", str(tmp_path)) == 0

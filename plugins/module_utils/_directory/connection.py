@@ -573,9 +573,11 @@ def _ask(connection: Any, address: ServerAddress, settings: Any, deadline: _Dead
             raise _timed_out(address, deadline) from None
         if type(error).__name__ == "LDAPStartTLSError":
             raise
-        raise _alert(address, settings, _last_words(connection, error)) or _open_failure(
-            address, settings, deadline, error
-        ) from None
+        failure = None
+        if settings.encryption != "none" and address.scheme != "ldapi":
+            said = _last_words(connection, error)
+            failure = _alert(address, settings, said) or _ended(address, settings, said)
+        raise failure or _open_failure(address, settings, deadline, error) from None
 
 
 _NOISE = re.compile(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] | ?\(_ssl\.c:\d+\)")  # of ldap3 and Python
@@ -583,7 +585,7 @@ _NOISE = re.compile(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] | ?\(_ssl\.c:\d+\)")  #
 
 def _last_words(connection: Any, error: Exception) -> str:
     """What is said of an error, and by the server if TLS ended while we were sending: it may have told why before."""
-    if not isinstance(connection.socket, ssl.SSLSocket) or "socket sending error" not in str(error):
+    if "socket sending error" not in str(error) or connection.socket is None:
         return str(error)
     try:
         connection.socket.settimeout(0.1)
@@ -591,6 +593,27 @@ def _last_words(connection: Any, error: Exception) -> str:
     except (OSError, ValueError) as last:
         return str(last)
     return str(error)
+
+
+# What ldap3, Python and OpenSSL say of a connection that the server has closed.
+_CLOSED = re.compile(r"EOF occurred|terminated by server|reset by peer|Broken pipe|socket sending error", re.IGNORECASE)
+
+
+def _ended(address: ServerAddress, settings: Any, said: str) -> _NextServer | None:
+    """What it means that the server closed the connection when TLS was up; None if it did not. By TLS 1.3 it looks at
+    the client certificate after that, and some servers say nothing then, such as OpenLDAP with GnuTLS.
+    """
+    if not _CLOSED.search(said):
+        return None
+    if settings.client_cert:
+        return _NextServer(
+            "client_cert: %s closed the connection when it had the client certificate: give one that it trusts, or run "
+            "again" % address
+        )
+    return _NextServer(
+        "server: %s closed the connection before it answered the login: give client_cert if it demands a client "
+        "certificate, else run again, or name another server" % address
+    )
 
 
 def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, error: Exception) -> _NextServer:
