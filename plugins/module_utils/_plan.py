@@ -454,7 +454,8 @@ def _settle_sids(directory, state, wanted, bodies, after, losers, can_adopt, kep
             if holder is not None:
                 adopts[key] = holder
         elif key in state.users:
-            losers[key] = "another user has its SID, it keeps the one it had"
+            kept_sid = "it keeps the one it had" if sid else "so it has none"
+            losers[key] = "another user has its SID, " + kept_sid
             wanted[key] = wanted[key]._replace(sid=sid)
         else:
             losers[key] = "another user has its SID"

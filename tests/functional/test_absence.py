@@ -515,6 +515,18 @@ def test_a_list_of_a_group_that_has_two_keys(place):
     assert place.run(**options)["changed_groups"][0]["members_removed"] == ["bob"]
 
 
+def test_a_list_of_a_group_whose_key_somebody_copied(place):
+    """What lies where nothing is read proves nothing of the group that has the key."""
+    options = {"ldap_parameters": {"preset": "openldap", "group_key": "description"}}
+    place.modify(someone("ann", "openldap") + someone("bob", "openldap"))
+    place.modify(names("staff", dn_of("ann"), dn_of("bob")) + modified(STAFF, "add", "description", "key-1"))
+    place.run(**options)
+    copy = "cn=copy,ou=far," + BASE
+    place.modify("dn: %s\nobjectClass: groupOfNames\ncn: copy\ndescription: key-1\nmember: %s\n\n" % (copy, BASE))
+    place.hide("list-of-staff")
+    assert [each["member"] for each in place.held(**options)["memberships"]] == ["ann", "bob"]
+
+
 def test_a_nested_group_whose_parent_is_hidden(place):
     place.modify(people_of("openldap") + names("inner", dn_of("ann")) + names("staff", "cn=inner," + PEOPLE))
     place.run()

@@ -268,6 +268,19 @@ def test_the_same_sid_in_another_place(policy):
         assert store.users["u1"].home == TARGET and store.users["u1"].name == "ann"
 
 
+def test_an_extinct_user_holds_no_sid():
+    """The directory may have given it to somebody else since, who keeps it if the first one returns."""
+    store = ModelStore()
+    store.run([user("u1", "ann", sid="S-1")], user_extinction="skip")
+    store.run([user("u2", "bob", sid="S-1")], user_extinction="skip")
+    assert store.users["u1"].extinct and store.users["u2"].sid == "S-1"
+    plan = store.run([user("u1", "ann", sid="S-1"), user("u2", "bob", sid="S-1")], user_extinction="skip")
+    assert [(each.name, each.reason) for each in plan.collisions] == [
+        ("ann", "another user has its SID, so it has none")
+    ]
+    assert (store.users["u1"].sid, store.users["u2"].sid) == (None, "S-1") and not store.users["u1"].extinct
+
+
 @pytest.mark.parametrize("policy", ("skip", "overwrite", "merge"))
 def test_a_record_of_another_directory_is_always_left(policy):
     store = ModelStore()
