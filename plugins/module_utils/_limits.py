@@ -353,7 +353,8 @@ def refusals(
     first) and of this one; ``digests`` are those of the plan and of its removals.
     """
     found = []
-    if not snapshot.users and snapshot.complete and not settings.allow_empty:
+    why_empty = _why_empty(snapshot, state) if snapshot.complete and not settings.allow_empty else ""
+    if why_empty:
         found.append(
             Refusal(
                 "allow_empty",
@@ -361,12 +362,12 @@ def refusals(
                 owned.users,
                 "allow_empty",
                 None,
-                "allow_empty: the read found no user at all",
+                "allow_empty: " + why_empty,
             )
         )
     for kind, entries, what in (
         ("collisions", plan.collisions, "collisions"),
-        ("unresolved_members", snapshot.unresolved, "members that cannot be resolved"),
+        ("unresolved_members", plan.unresolved, "members that cannot be resolved"),
     ):
         if kind in settings.fail_on and entries:
             found.append(
@@ -398,6 +399,19 @@ def refusals(
         for refusal in _exceeded(plan, state, owned, settings.removal_limits)
         if not removals_approved or refusal.limit in _NO_REMOVALS
     ]
+
+
+def _why_empty(snapshot, state) -> str:
+    """Return why there is nobody to store, beside whom policies leave out; empty where there is somebody."""
+    users = snapshot.users
+    if not users:
+        return "the read found no user at all"
+    if any(user is None or user.name or key in state.users for key, user in users.items()):
+        return ""
+    return (
+        "none of the %d users that were read has a name (not_stored says why, user_attributes.name by what attribute)"
+        % len(users)
+    )
 
 
 def removes_nothing(digest: str) -> bool:

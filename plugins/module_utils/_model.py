@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Set
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import (
     Any,
     Callable,
@@ -91,11 +91,54 @@ def text_of(attributes: Attributes) -> str:
 # --- names and paths -------------------------------------------------------------------------------------------------
 
 
+# What servers compare by (RFC 4518, 2.2): letters that came later have no case to them, and are composed of nothing.
+UNICODE = unicodedata.ucd_3_2_0
+
+
+class _LowerCase(dict[int, int]):
+    """Number of a character -> that of its lower case, found out when it is asked for."""
+
+    def __missing__(self, number: int) -> int:
+        lower = chr(number).lower()
+        known = UNICODE.category(chr(number)) in ("Lu", "Lt") and len(lower) == 1 and UNICODE.category(lower) == "Ll"
+        self[number] = found = ord(lower) if known else number
+        return found
+
+
+_LOWER_CASE = _LowerCase()
+
+
+def without_case(text: str) -> str:
+    """Fold letter by letter, as directories do: to them 'Maße' and 'Masse' are two names, unlike to `str.casefold`.
+
+    What only a capital has in common stays apart: 'ı' and 'i' have 'I', and 'ς' and 'σ' have 'Σ'.
+    """
+    return text.translate(_LOWER_CASE)
+
+
+# OpenLDAP's tables leave the first two of these compatibility ideographs as they are; the others are composed otherwise
+# since Unicode 4 (its corrigendum 4).
+_AS_THEY_ARE = "\uf900\uf901\U0002f868\U0002f874\U0002f91f\U0002f95f\U0002f9bf"
+
+
+def composed(text: str) -> str:
+    """Return the text in NFC, if it has no letter that servers do not know."""
+    unknown = any(UNICODE.category(letter) == "Cn" or letter in _AS_THEY_ARE for letter in text)
+    return text if unknown else UNICODE.normalize("NFC", text)
+
+
 def name_key(name: str) -> str:
-    """Return the form in which two names are compared: Unicode NFC without case (Unicode 3.13, D145)."""
-    if name.isascii():
-        return name.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    """Return the form in which two names are compared: NFC without case, letter by letter.
+
+    Two names that are one here are one to OpenLDAP. So weiß and weiss are two, as they are there. Active Directory
+    takes more for one (MS-ADTS 3.1.1.2.2.4.13), so that no two of its names differ by that alone.
+    """
+    return name.lower() if name.isascii() else composed(without_case(name))
+
+
+def significant(name: str) -> str:
+    """Return a name without the blanks that do not matter to servers (RFC 4518, 2.6.1): `ann ` is `ann`."""
+    return " ".join(filter(None, name.split(" "))) if "  " in name or " " in (name[:1], name[-1:]) else name
 
 
 def extinct_names(name: str, reference: str) -> tuple[str, ...]:
@@ -642,6 +685,8 @@ class Plan(NamedTuple):
     held: frozenset[Removal] = frozenset()
     leaving: str = ""
     again: frozenset[str] = frozenset()  # whom the next read must look at, since somebody else has what they want
+    # Stable key of the group, and what it lists that is no member: what could not be resolved, and who is left out.
+    unresolved: Sequence[tuple[str, Unresolved]] = ()
 
     @property
     def is_empty(self) -> bool:

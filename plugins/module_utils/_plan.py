@@ -593,12 +593,41 @@ def _unrecorded_values(snapshot, state) -> Iterator[tuple[str, list]]:
                 yield reference, values
 
 
-def _plan_memberships(snapshot, state, groups, users, same_value, held, bookkeeping):
+def _left_out(snapshot, groups, users, absent) -> list[tuple[str, _model.Unresolved]]:
+    """Return the members who are left out though lists lead to them: by a collision, or without a name. ``absent`` are
+    the users who are not stored. Whom ignore_disabled_users leaves out is not among them: that is a policy.
+    """
+    why = {key: "is left out: " + users.losers[key] for key in absent & users.losers.keys()}
+    why.update((key, _NAMELESS) for key in absent if not snapshot.users[key].name)
+    nameless = {key for key, group in snapshot.user_groups.items() if key not in groups and not group.name}
+    if not (why or nameless):
+        return []
+    found = {
+        (key, snapshot.users[member].dn, why[member])
+        for key, members in [
+            *((key, group.members or ()) for key, group in snapshot.user_groups.items()),
+            *snapshot.joined.items(),
+        ]
+        for member in members
+        if key in groups and member in why
+    }
+    found.update(
+        (key, snapshot.user_groups[child].dn, _NAMELESS)
+        for key, group in snapshot.user_groups.items()
+        for child in group.user_groups
+        if key in groups and child in nameless
+    )
+    return [(key, _model.Unresolved(dn, reason)) for key, dn, reason in sorted(found)]
+
+
+_NAMELESS = "is left out: it has no name that can be stored"
+
+
+def _plan_memberships(snapshot, state, groups, users, absent, same_value, held, bookkeeping):
     """Return the membership changes of all owned groups that stay or end, in the order of their keys."""
     held_in: dict[tuple[str, str], set] = {}
     for kind, key, *member in held:
         held_in.setdefault((kind, key), set()).update(member)
-    absent = {key for key, user in snapshot.users.items() if user is not None and users.after.get(key) is None}
     kept = {
         reference
         for reference, stored in state.users.items()
@@ -730,7 +759,8 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset(), be
         state_by=snapshot.state_by,
         kept_names=_kept_names(state, groups, users, kept_groups, kept_users),
     )
-    memberships = _plan_memberships(snapshot, state, groups, users, same_value, staying, bookkeeping)
+    absent = {key for key, user in snapshot.users.items() if user is not None and users.after.get(key) is None}
+    memberships = _plan_memberships(snapshot, state, groups, users, absent, same_value, staying, bookkeeping)
     return _model.Plan(
         directory=snapshot.directory,
         synchronization=settings.name,
@@ -744,6 +774,7 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset(), be
         ignored=users.ignored,
         held=held,
         again=frozenset(users.losers).union(key for key, _record, _reason in group_collisions),
+        unresolved=[*snapshot.unresolved, *_left_out(snapshot, groups, users, absent)],
     )
 
 

@@ -270,7 +270,7 @@ def make_report(
         "unresolved_members": cut.items(
             [
                 {"user_group": path_of(key, groups), "value": listed.value, "reason": listed.reason}
-                for key, listed in sorted(snapshot.unresolved)
+                for key, listed in sorted(plan.unresolved)
                 if key in groups
             ]
         ),
@@ -411,7 +411,7 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
             {kind: snapshot.other_members.get(kind, 0) for kind in OTHER_MEMBERS},
             added=added,
             removed=removed,
-            unresolved=len(snapshot.unresolved),
+            unresolved=len(plan.unresolved),
             unchanged=state.membership_count - removed,
             total=state.membership_count - removed + added,
         ),

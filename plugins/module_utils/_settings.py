@@ -24,6 +24,7 @@ from ._errors import SynchronizationError
 from ._limits import check_digest, check_limit
 from ._model import join_path, split_path
 from ._options import BROWSING, CONNECTION, ENVIRONMENT, STORE, SYNCHRONIZATION, module_arguments
+from ._printable import printable
 
 _SYNCHRONIZING = (CONNECTION, STORE, SYNCHRONIZATION)
 
@@ -32,6 +33,8 @@ _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # RFC 4512 section 2.5: an attribute's name, then options such as ';lang-fr'. No dotted number: the server would answer
 # with the name.
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*(;[A-Za-z0-9-]+)*")
+
+_LINE_BREAK = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]")  # in a value they are written '\\0A'
 
 _PAGE_SIZE_MAX = 2**31 - 1  # RFC 2696: INTEGER (0..maxInt)
 _TIMEOUT_MAX = 86400  # a day, in seconds
@@ -434,6 +437,11 @@ def _dns(option: str, value: Any, effect_of_none: str) -> list[str]:
         if not dn.strip():
             raise SynchronizationError(
                 "%s: an empty string is no DN: remove it, or write an empty list to %s" % (option, effect_of_none)
+            )
+        if _LINE_BREAK.search(dn):
+            raise SynchronizationError(
+                "%s: '%s' has a line break or a tab: write the DN in one line (in YAML with '>-', and not with '|')"
+                % (option, printable(dn))
             )
         _judged(option, normal_dn, dn)
     return list(dns)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from . import _clock, _hold, _limits, _model, _report
-from ._directory import absence, changes, connection, partial, presets, reader, standing, values
+from ._directory import absence, changes, connection, lost, partial, presets, reader, standing, values
 from ._errors import Refused, SynchronizationError
 from ._plan import (
     make_plan,
@@ -129,7 +129,7 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
             "clock: the clock of this computer is not believed (%s): in this run nobody's grace ends, no name passes "
             "on, and no history is removed; correct the clock if it is wrong" % clock.doubt
         )
-    doubts = _doubts(settings, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
+    doubts = _doubts(settings, store, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
     for warning in snapshot.warnings + doubts:
         warn(warning)
     last = store.left_by_last_run(settings.name)
@@ -150,7 +150,7 @@ def _read_and_plan(settings, store, session, now, started):
     server = standing.standing(session, context)
     last = store.left_by_last_run(settings.name)
     clock = _believed(session, store.last_times(settings.name), last.believed, now, context)
-    salt, snapshot, read = _read(settings, store, session, preset, now, clock, started)
+    salt, snapshot, read = _read(settings, store, session, preset, context, now, clock, started)
     whole = _is_older(store.last_whole_check(), _A_WEEK, now)
     if whole or snapshot.complete:
         store.begin_check(whole)  # it is waited for before anything is committed
@@ -185,7 +185,7 @@ def _read_and_plan(settings, store, session, now, started):
     return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
 
 
-def _read(settings, store, session, preset, now, clock, started):
+def _read(settings, store, session, preset, context, now, clock, started):
     """Return what one server says: (salt, snapshot, `read` of the result)."""
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
@@ -218,7 +218,7 @@ def _read(settings, store, session, preset, now, clock, started):
                 said=dict(snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)
             )
         )
-    return salt, snapshot, _about_read(session, directory, snapshot, reason, time.monotonic() - started)
+    return salt, snapshot, _about_read(session, context, directory, snapshot, reason, time.monotonic() - started)
 
 
 def _believed(session, runs, before, now, context) -> _clock.Clock:
@@ -300,7 +300,7 @@ def _fingerprint(plain):
     return hashlib.sha256(json.dumps(plain, default=str, sort_keys=True).encode("utf-8"))
 
 
-def _doubts(settings, snapshot):
+def _doubts(settings, store, snapshot):
     """Return warnings of what is no error and seldom meant."""
     doubts = []
     if snapshot.not_stored:
@@ -308,15 +308,27 @@ def _doubts(settings, snapshot):
             "not_stored: %d times an entry, or a part of it, could not be stored: see there which and why"
             % len(snapshot.not_stored)
         )
-    bodies = [user for user in snapshot.users.values() if user is not None]
-    # So it is in the first run with another mapping.
-    if bodies and snapshot.complete and len(bodies) == len(snapshot.users):
-        doubts += [
-            "user_attributes: no user that was read has a value for '%s' (%s)" % (field, attribute)
-            for field, attribute in settings.user_attributes.items()
-            if field != "name" and not any(field in user.attributes for user in bodies)
-        ]
+    for option, mapping, kind, records in (
+        ("user_attributes", settings.user_attributes, "user", snapshot.users),
+        ("group_attributes", settings.group_attributes, "user_group", snapshot.user_groups),
+    ):
+        if snapshot.complete and records:
+            doubts += [
+                "%s: no %s has a value for '%s' (%s): correct the attribute, or give the account the right to read it"
+                % (option, kind.replace("_", " "), field, mapping[field])
+                for field in _that_nobody_has(settings, store, kind, mapping.keys() - {"name"}, records)
+            ]
     return doubts
+
+
+def _that_nobody_has(settings, store, kind, fields, records):
+    """Return those of the fields in which no record has a value, by what was read, and by the store of the others."""
+    bodies = [record for record in records.values() if record is not None]
+    missing = sorted(field for field in fields if not any(field in body.attributes for body in bodies))
+    if len(bodies) == len(records):
+        return missing
+    empty = store.empty_fields(settings.name, kind, missing)
+    return [field for field in missing if field in empty]
 
 
 _A_DAY, _A_WEEK = 86400, 7 * 86400  # seconds
@@ -394,10 +406,10 @@ def _same_value(value: str) -> str:
     try:
         return values.normal_dn(value)
     except ValueError:
-        return value.casefold()
+        return _model.name_key(value)
 
 
-def _about_read(session, directory, snapshot, reason, seconds):
+def _about_read(session, context, directory, snapshot, reason, seconds):
     return {
         "server": session.server,
         "directory_type": directory.directory_type,
@@ -406,7 +418,7 @@ def _about_read(session, directory, snapshot, reason, seconds):
         "entries": session.entries,
         "pages": session.pages,
         "seconds": round(seconds, 3),
-        "not_read": sorted(session.not_read),
+        "not_read": lost.not_followed(session.not_read, snapshot.place, values.normal_dn(context)),
     }
 
 

@@ -135,11 +135,13 @@ options:
     default: []
   outside_members:
     description:
-      - What to do with members of a synchronized group who lie in none of the selected containers.
+      - What to do with users who lie in none of the selected containers, and are members of a synchronized group.
+      - It is about users. A group that is nested in a synchronized one becomes a user group wherever it lies, since it
+        may have members who are selected.
     type: str
     choices:
       add: Synchronize them, too.
-      skip: Leave them out.
+      skip: Leave them out. A user group has those of its members who lie in a selected container.
     default: add
   scope_change:
     description:
@@ -187,12 +189,17 @@ options:
     description:
       - Which attribute of the directory fills which field of a user. It overrides fields of the directory type, such as
         V(name), V(display_name), V(email), V(phone), V(title), V(department) and V(office), or adds to them.
+      - Of several values the one in the DN of the entry counts, and else the smallest by its bytes. Example, the name
+        of C(uid=ann,ou=people) with the C(uid) values C(anna) and C(ann) is C(ann).
+      - A field that you add has all values.
+      - A full read warns of a field for which nobody has a value.
     type: dict
     default: {}
   group_attributes:
     description:
       - Which attribute of the directory fills which field of a user group. It overrides fields of the directory type,
         such as V(name), V(description) and V(email), or adds to them.
+      - Of several values the same one counts as with O(user_attributes), and the same warning comes.
     type: dict
     default: {}
   removal_limits:
@@ -237,7 +244,8 @@ options:
         type: str
   allow_empty:
     description:
-      - Whether a read that finds no user at all may go on. It is else refused, in the first run, too.
+      - Whether a read that finds no user at all, or none with a name, may go on. It is else refused, in the first run,
+        too.
     type: bool
     default: false
   required_entries:
@@ -589,8 +597,9 @@ summary:
       type: dict
     memberships:
       description:
-        - How many memberships were C(added) and C(removed), and how many are C(unchanged), C(unresolved) and there in
-          C(total).
+        - How many memberships were C(added) and C(removed), and how many are C(unchanged) and there in C(total).
+        - How many listed members are C(unresolved), which is the length of RV(unresolved_members). It counts values, so
+          a value that keeps a membership is counted there and in C(total).
         - How many listed members are none in the store, since they are C(computers), C(contacts), C(out_of_scope), or
           C(well_known_identities) such as Authenticated Users.
       type: dict
@@ -653,7 +662,12 @@ collisions:
       description: What was not done, and why.
       type: str
 unresolved_members:
-  description: Values in member lists that lead to no user and no user group. They never make a run fail.
+  description:
+    - Values in member lists that lead to no user and no user group, and members who are left out, by a collision or
+      since they have no name. They make a run fail only with O(fail_on).
+    - A value that leads to no one any more keeps whom it meant, if that is stored. So one membership can be both here
+      and in C(total) of RV(summary.memberships). Example, C(ann) is renamed and the list has her former DN.
+    - Whom O(ignore_disabled_users) leaves out is not here, but in RV(summary.users).
   returned: always
   type: list
   elements: dict
@@ -662,7 +676,7 @@ unresolved_members:
       description: Path of the user group that lists the value.
       type: str
     value:
-      description: The value as the directory lists it.
+      description: The value as the directory lists it; of a member who is left out, the DN.
       type: str
     reason:
       description: Why it leads nowhere.
@@ -809,7 +823,11 @@ read:
       description: How long reading took, in seconds.
       type: float
     not_read:
-      description: Referrals to other servers that were seen and not followed.
+      description:
+        - Referrals to other servers that were seen and not followed, each server with each DN once. Only those that may
+          have a part of what is selected are named.
+        - In Active Directory, C(CN=Configuration), C(DC=DomainDnsZones) and C(DC=ForestDnsZones) are left out, since
+          nobody lies there.
       type: list
       elements: str
 settings:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import tree
 from support.lab import (
@@ -37,6 +38,7 @@ from support.lab import (
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.slapd import Slapd
 from support.stored import rows
+from support.two_stores import must_be_equal
 
 pytestmark = pytest.mark.a_third
 
@@ -88,6 +90,15 @@ APPLE = of_openldap(
     lambda name: "KEY-" + name,
 )
 IPA_LIKE = of_openldap("389ds", {"nsUniqueId": "%(name)s-1-2-3"})
+IPA_UNIT = "cn=accounts," + tree.SUFFIX
+IPA = of_openldap(
+    "freeipa",
+    {"objectClass": ["posixAccount"], "ipaUniqueID": "%(name)s-1-2-3"},
+    lambda name: "uid=%s,%s" % (name, IPA_UNIT),
+)._replace(unit=IPA_UNIT)
+OPENDJ, LLDAP, APACHEDS = (of_openldap(preset, {}) for preset in ("opendj", "lldap", "apacheds"))
+EDIRECTORY = of_openldap("edirectory", {"GUID": "%(number)016d"})
+UNIVENTION = of_openldap("univention", {"objectClass": ["posixAccount"], "univentionObjectType": "users/user"})
 
 
 class Directory:
@@ -95,7 +106,10 @@ class Directory:
 
     def __init__(self, kind: Kind) -> None:
         self.kind, self.tree, self.count = kind, kind.make(), 1000
-        self.tree.unit(kind.unit.partition(",")[0].partition("=")[2])
+        if kind is IPA:
+            self.tree.add(IPA_UNIT, {"objectClass": ["nsContainer"], "nsUniqueId": "accounts-1-2-3"})
+        else:
+            self.tree.unit(kind.unit.partition(",")[0].partition("=")[2])
         if kind is SAMBA:
             domain = {"objectClass": ["sambaDomain"], "sambaSID": "S-1-5-21-1-2-3"}
             self.tree.add("sambaDomainName=OLD," + tree.SUFFIX, domain)
@@ -116,8 +130,19 @@ class Directory:
         if listing(self.kind) == "member":
             if name_of(self.kind) == "389ds":
                 self.tree.set(group, "nsUniqueId", "group-" + name)
+            if name_of(self.kind) == "edirectory":
+                self.count += 1
+                self.tree.set(group, "GUID", "%016d" % self.count)
+            if name_of(self.kind) == "freeipa":
+                self.tree.set(group, "ipaUniqueID", "group-" + name)
+                self.tree.set(group, "objectClass", "ipaUserGroup")
             return group
-        classes = {"rfc2307": "posixGroup", "openldap_samba": "sambaGroupMapping", "open_directory": "apple-group"}
+        classes = {
+            "rfc2307": "posixGroup",
+            "openldap_samba": "sambaGroupMapping",
+            "open_directory": "apple-group",
+            "univention": "univentionGroup",
+        }
         self.tree.set(group, "objectClass", classes[name_of(self.kind)])
         self.tree.set(group, listing(self.kind), *map(self.kind.members, members))
         self.tree.set(group, "member")
@@ -151,7 +176,7 @@ def listing(kind: Kind) -> str:
     """The attribute of a group that lists its members."""
     if name_of(kind) in ("rfc2307", "openldap_samba"):
         return "memberUid"
-    return "apple-group-memberguid" if name_of(kind) == "open_directory" else "member"
+    return {"open_directory": "apple-group-memberguid", "univention": "uniqueMember"}.get(name_of(kind), "member")
 
 
 def tree_dn(kind: Kind, name: str) -> str:
@@ -276,6 +301,67 @@ def test_a_state_of_which_every_value_says_something(company, kind, attribute, v
         result = directory.run()
         assert record(directory.store, "ann") == before and record(directory.store, "leaver") == []
         assert not result["not_stored"]
+
+
+# What nobody is told of, though it decides: whatever stands there, it says something.
+NEVER_MALFORMED = {
+    "authauthority",
+    "ds-pwp-account-disabled",
+    "logindisabled",
+    "nsaccountlock",
+    "pwdaccountlockedtime",
+    "sambaacctflags",
+}
+OF_EACH_PRESET = [AD, OPENLDAP, POSIX, SAMBA, APPLE, IPA_LIKE, IPA, OPENDJ, LLDAP, APACHEDS, EDIRECTORY, UNIVENTION]
+
+
+def test_no_preset_is_left_out():
+    assert {name_of(kind) for kind in OF_EACH_PRESET} == {"ad", *presets.LDAP_PRESETS}
+
+
+@pytest.mark.parametrize("kind", OF_EACH_PRESET, ids=name_of)
+def test_each_attribute_of_each_preset(company, kind):
+    """By the table in `presets`: what helps ends no read, and nobody is told of it. What decides is held."""
+    preset = presets.PRESETS["active_directory" if kind is AD else name_of(kind)]
+    uses = [(use, name) for use, names in presets.attributes_by_use(preset).items() for name in names]
+    with company(kind) as directory:
+        users = {use: directory.user("u%d" % number) for number, use in enumerate(uses)}
+        groups = {use: directory.group("g%d" % number, "bob") for number, use in enumerate(uses)}
+        for use, name in uses:
+            for entry in (users[use, name], groups[use, name]) if use == "field" and name != preset.user_name else ():
+                directory.tree.set(entry, name, "good")
+        list_in_crew(directory, "bob", *("u%d" % number for number in range(len(uses))))
+
+        def stored():
+            people = {"%s %s" % use: record(directory.store, "u%d" % number) for number, use in enumerate(uses)}
+            groups = "SELECT name, attributes, dn FROM user_groups ORDER BY dn"
+            bobs = sorted(record(directory.store, "bob")[0][5].split(","))
+            return {**people, "groups": rows(directory.store, groups), "bob": bobs}
+
+        directory.run()
+        before = stored()
+        assert all(before.values()) and len(before["bob"]) == len(uses) + 1
+        for use, name in uses:
+            if use != "type" or kind is AD:  # elsewhere it is objectClass, which makes a user of an entry
+                directory.tree.set(users[use, name], name, BYTES)
+                list_of_bob = [kind.members("bob")] if use == "members" else []
+                directory.tree.set(groups[use, name], name, *list_of_bob, BYTES)
+        directory.tree.remove(directory.dn("leaver"))
+        for mode in ("auto", "full"):
+            result = directory.run(read_mode=mode)
+            must_be_equal(stored(), before)
+            assert record(directory.store, "leaver") == []
+            told = {entry["dn"] for entry in result["not_stored"]}
+            told |= {groups[use] for use in uses if use[0] == "members" and result["unresolved_members"]}
+            helping = {use for use in uses if presets.USES[use[0]].kind == presets.HELPS}
+            assert not told & {entries[use] for use in helping for entries in (users, groups)}
+            read_of_users = {
+                name.lower() for name in (preset.user_key, preset.user_name, *preset.state, preset.sid or "")
+            }
+            read_of_users.update(name.lower() for names in preset.user_fields.values() for name in names)
+            for use, name in uses:
+                if use in ("key", "name", "sid", "state", "field") and name.lower() in read_of_users - NEVER_MALFORMED:
+                    assert users[use, name] in told, (use, name)
 
 
 def test_a_state_that_another_synchronization_writes(company):

@@ -14,7 +14,21 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
 from support import misbehaving, stored, tree
-from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, person, synchronize, unit
+from support.lab import (
+    BASE,
+    PEOPLE,
+    ROOT,
+    Lab,
+    deleted,
+    dn_of,
+    entry,
+    group,
+    modified,
+    person,
+    renamed,
+    synchronize,
+    unit,
+)
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.slapd import Slapd
@@ -247,6 +261,130 @@ def test_lists_with_a_placeholder_are_read_when_it_comes_to_be_somebody(slapd, t
     assert went(lab, user_extinction="delete")[0] == "incremental"
     slapd.modify(deleted(OTHERS))
     assert went(lab) == ("incremental", LEFT)
+
+
+@pytest.mark.parametrize(
+    "selected", [[PEOPLE], ["cn=nurses," + PEOPLE, "cn=doctors," + PEOPLE]], ids=["unit", "groups"]
+)
+def test_a_member_outside_of_what_is_selected_is_renamed(slapd, tmp_path, selected):
+    """Timeline:
+
+    before  others/eve                 nurses [ann bob cyd eve]    doctors [ann eve]
+    then    eve is called eva          nurses [ann bob cyd eva]    doctors [ann eva]
+    step    incremental
+    then    eva is called evi          nurses [ann bob cyd eva]    doctors [ann evi]
+    step    incremental
+    """
+    lab, options = Lab(slapd, tmp_path / "users.db"), {"distinguished_name": selected}
+    lists, eve = ("cn=nurses," + PEOPLE, "cn=doctors," + PEOPLE), dn_of("eve", OTHERS)
+    slapd.modify(person("eve", below=OTHERS) + "".join(modified(each, "add", "member", eve) for each in lists))
+    lab.once(**options, **ALWAYS)
+    eva, evi = dn_of("eva", OTHERS), dn_of("evi", OTHERS)
+    slapd.modify(renamed(eve, "uid=eva"))
+    slapd.modify(
+        "".join(modified(each, "delete", "member", eve) + modified(each, "add", "member", eva) for each in lists)
+    )
+    assert went(lab, **options) == ("incremental", LEFT)
+    assert [group for group, user in lab.members() if user == "eva"] == ["doctors", "nurses"]
+    slapd.modify(renamed(eva, "uid=evi"))
+    slapd.modify(modified(lists[1], "delete", "member", eva) + modified(lists[1], "add", "member", evi))
+    assert went(lab, **options) == ("incremental", LEFT)
+    assert [group for group, user in lab.members() if user == "evi"] == ["doctors", "nurses"]
+    slapd.modify(renamed(dn_of("ann"), "uid=anna"))
+    assert went(lab, **options)[0] == "incremental"
+
+
+def test_members_who_are_left_out_are_told_in_each_run(slapd, tmp_path):
+    """Timeline:
+
+    before  a second ann, and one who has no name    nurses [.. both]
+    step    they are unresolved
+    then    bob gets a title
+    step    incremental; so they are
+    then    the second ann gets a name of her own
+    step    incremental; she is a nurse
+    """
+    nameless = "cn=nobody," + OTHERS
+    slapd.modify(person("ann", below=OTHERS) + entry(nameless, "objectClass: inetOrgPerson", "cn: nobody", "sn: x"))
+    slapd.modify(modified("cn=nurses," + PEOPLE, "add", "member", dn_of("ann", OTHERS), nameless))
+    lab = Lab(slapd, tmp_path / "users.db")
+    left_out = {
+        dn_of("ann", OTHERS): "is left out: the name is taken",
+        nameless: "is left out: it has no name that can be stored",
+    }
+
+    def told():
+        return {each["value"]: each["reason"] for each in lab.once(True, **ALWAYS)["unresolved_members"]}
+
+    lab.once(**ALWAYS)
+    slapd.modify(modified(dn_of("bob"), "replace", "title", "x"))
+    assert told() == left_out
+    assert went(lab) == ("incremental", LEFT)
+    assert told() == left_out
+    slapd.modify(renamed(dn_of("ann", OTHERS), "uid=anna"))
+    slapd.modify(
+        modified("cn=nurses," + PEOPLE, "delete", "member", dn_of("ann", OTHERS))
+        + modified("cn=nurses," + PEOPLE, "add", "member", dn_of("anna", OTHERS))
+    )
+    assert went(lab) == ("incremental", LEFT)
+    assert ("nurses", "anna") in lab.members() and list(told()) == [nameless]
+
+
+# --- databases that are glued together -------------------------------------------------------------------------------
+
+SUB = "ou=sub," + BASE
+SYNCPROV, REMEMBERING = "syncprov", "syncprov\nsyncprov-sessionlog 100"
+# Overlays of the upper database and of the lower one; by which way changes are told.
+GLUED = {
+    "each for itself": ((SYNCPROV,), (SYNCPROV,), "sweep"),
+    "only the upper one remembers deletions": ((REMEMBERING,), (SYNCPROV,), "sweep"),
+    "only the lower one remembers deletions": ((SYNCPROV,), (REMEMBERING,), "sweep"),
+    "the lower one tells nothing": ((SYNCPROV,), (), "sweep"),
+    "the upper one tells of both": (("glue", SYNCPROV), (), "syncrepl"),
+}
+
+
+@pytest.mark.parametrize(("upper", "lower", "told_by"), GLUED.values(), ids=GLUED)
+def test_what_changes_in_a_glued_database_is_seen(tmp_path, upper, lower, told_by):
+    """Finding 5. Timeline, with sub/ann and sub/bob in the lower database, and people/zoe in the upper one:
+
+    then    sub/ann gets a title                      step
+    then    zoe gets one                              step
+    then    sub/bob gets one, then zoe                step
+    then    sub/ann is deleted                        step
+    then    sub/bob is deleted, then zoe gets another step
+    """
+    ann, bob = dn_of("ann", SUB), dn_of("bob", SUB)
+    people = unit("people") + person("zoe") + unit("sub") + person("ann", below=SUB) + person("bob", below=SUB)
+    with Slapd(ldif=ROOT + people, overlays=upper, subordinate=(SUB, lower)) as server:
+        lab, sees_all = Lab(server, tmp_path / "users.db"), {"user_extinction": "delete"}
+        lab.once(**ALWAYS, **sees_all)
+        assert lab.rows("SELECT json_extract(mark, '$.way') FROM marks") == [(told_by,)]
+        for change in (
+            modified(ann, "replace", "title", "a"),
+            modified(dn_of("zoe"), "replace", "title", "b"),
+            modified(bob, "replace", "title", "c") + modified(dn_of("zoe"), "replace", "title", "c"),
+            deleted(ann),
+            deleted(bob) + modified(dn_of("zoe"), "replace", "title", "d"),
+        ):
+            server.modify(change)
+            assert went(lab, **sees_all) == ("incremental", LEFT)
+        assert lab.rows("SELECT name, attributes ->> 'title' FROM users") == [("zoe", "d")]
+
+
+def test_a_database_that_is_glued_to_one_that_is_synchronized_already(tmp_path):
+    """Nothing says so; what it tells of is newer than it says that anything is."""
+    with Slapd(ldif=ROOT + unit("people") + person("zoe"), overlays=("syncprov",)) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        lab.once(**ALWAYS)
+        with Slapd(overlays=("syncprov",), subordinate=(SUB, ("syncprov",))) as pattern:
+            text = pattern._config.read_text().replace(str(pattern.directory), str(server.directory))
+            text = text.replace(pattern.ca.directory.as_posix(), server.ca.directory.as_posix())
+        server.configure(lambda _before: text)
+        server.modify(unit("sub") + person("ann", below=SUB))
+        mode, reason = went(lab)
+        assert mode == "full" and reason.endswith("its databases may be glued together")
+        assert went(lab) == ("incremental", LEFT)
 
 
 # --- what must be read in full ---------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _options, _settings
 from ansible_collections.usersync.directory.plugins.module_utils._directory import browse
@@ -118,6 +120,45 @@ def test_a_subtype_comes_with_what_was_asked_for(tmp_path):
             ("ann", None),
             ("bob", "bob@example.org"),
         ]
+
+
+def test_values_with_an_option_are_told_as_what_they_are(tmp_path):
+    """They are subtypes (RFC 4512, 2.5.2): the server finds the group by (member=*), and nothing is hidden."""
+    ldif = ROOT + unit("people") + person("ann") + group("odd", dn_of("ann"), attribute="member;lang-de")
+    with Slapd(ldif=ldif) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        reasons = [each["reason"] for each in lab.run()["not_stored"]]
+        assert reasons == [
+            "its member comes as member;lang-de alone, and values with an option are not read, so nothing tells who is "
+            "in it"
+        ]
+        lab.modify(modified("cn=odd," + PEOPLE, "replace", "member", dn_of("ann")))
+        lab.run()
+        assert lab.members() == [("odd", "ann")]
+        lab.modify(
+            modified("cn=odd," + PEOPLE, "replace", "member;lang-de", dn_of("ann"))
+            + modified("cn=odd," + PEOPLE, "delete", "member")
+        )
+        lab.run(removal_limits={"memberships": "100%"})
+        assert lab.members() == [("odd", "ann")], "the server says that she is listed"
+
+
+def test_a_listed_name_that_only_the_server_takes_for_a_user(tmp_path):
+    """It is asked for, as a DN is: what does not matter is left out by it (RFC 4518, 2.6)."""
+    names = ["ann ", " ann", "ANN", "\uff41nn", "who"]
+    encoded = [base64.b64encode(name.encode()).decode() for name in names]
+    lists = [
+        entry("cn=g%d,%s" % (number, PEOPLE), "objectClass: device", "cn: g%d" % number, "description:: " + value)
+        for number, value in enumerate(encoded)
+    ]
+    ldif = ROOT + unit("people") + unit("out") + person("ann", below="ou=out," + BASE) + person("bob") + "".join(lists)
+    listed = {"group_class": "device", "group_members": "description", "member_value": "name"}
+    with Slapd(ldif=ldif) as server:
+        for selected in ([], [PEOPLE]):
+            lab = Lab(server, tmp_path / ("%d.db" % len(selected)))
+            result = lab.run(ldap_parameters=listed, distinguished_name=selected)
+            assert [each["value"] for each in result["unresolved_members"]] == ["who"]
+            assert lab.members() == [("g0", "ann"), ("g1", "ann"), ("g2", "ann"), ("g3", "ann")]
 
 
 @pytest.mark.parametrize("attribute", ["memberOf", "whatever"])
@@ -268,6 +309,21 @@ def test_a_dn_in_an_option_is_the_entry_that_the_server_finds_by_it(contractors,
     assert browsed(contractors, written) == browsed(contractors, "ou=contractors," + BASE)
 
 
+def test_two_dns_in_one_string_are_a_list(contractors, tmp_path):
+    lab, below = Lab(contractors, tmp_path / "users.db"), "ou=contractors,"
+    hint = "; if these are several DNs, write each as an item of a list"
+    for dn in (below + BASE + "," + PEOPLE, PEOPLE + " " + below + BASE):
+        for option in ("distinguished_name", "exclude_distinguished_name", "required_entries"):
+            with pytest.raises(SynchronizationError, match=f"^{option}: .*{hint}$"):
+                lab.once(**{option: dn})
+    with pytest.raises(SynchronizationError, match="^distinguished_name: .*" + hint):
+        browsed(contractors, PEOPLE + "," + below + BASE)
+    with pytest.raises(SynchronizationError, match="^distinguished_name: .*" + hint):
+        lab.once(distinguished_name=BASE + ",dc=com")
+    with pytest.raises(SynchronizationError, match="correct or remove it$"):
+        lab.once(distinguished_name="ou=nowhere," + BASE)
+
+
 def browsed(server, dn):
     specification = _options.module_arguments(_options.CONNECTION, _options.BROWSING)["argument_spec"]
     options = {option: described.get("default") for option, described in specification.items()}
@@ -312,6 +368,46 @@ def test_a_dn_in_a_list_that_its_own_server_takes_for_none(another):
     assert ("staff", "bob") in another.members()
 
 
+def test_a_value_that_comes_twice_counts_once(another):
+    ann, ghost = "uid=ann," + another.people, "uid=ghost," + another.people
+    another.ldap.set(another.staff, "member", ann, ann)
+    result = another.run()
+    (changed,) = result["changed_groups"]
+    assert (changed["members_added"], result["summary"]["memberships"]["added"]) == (["ann"], 1)
+    another.ldap.set(another.staff, "member", ann, ghost, ann, ghost)
+    result = another.run()
+    assert [each["value"] for each in result["unresolved_members"]] == [ghost]
+    assert (result["summary"]["memberships"]["unresolved"], result["summary"]["memberships"]["total"]) == (1, 1)
+
+
+def test_a_mapped_field_that_nobody_has_is_told_in_each_full_read(another):
+    mapped = {
+        "read_mode": "full",
+        "user_attributes": {"badge": "employeeBadge", "email": "otherMail", "name": "uid"},
+        "group_attributes": {"manager": "owner", "name": "cn"},
+    }
+    ann, why = "uid=ann," + another.people, "correct the attribute, or give the account the right to read it"
+
+    def told():
+        another.once(**mapped)
+        return [text for text in another.warnings if "has a value" in text]
+
+    another.once()
+    of_users = "user_attributes: no user has a value for '%s' (%s): " + why
+    of_groups = "group_attributes: no user group has a value for 'manager' (owner): " + why
+    badge, email = of_users % ("badge", "employeeBadge"), of_users % ("email", "otherMail")
+    assert told() == [badge, email, of_groups], "with another mapping"
+    assert told() == [badge, email, of_groups], "where all is as stored"
+    another.ldap.set(ann, "otherMail", "ann@example.org")
+    assert told() == [badge, of_groups], "where somebody has changed"
+    assert told() == [badge, of_groups]
+    another.ldap.set(ann, "employeeBadge", "7")
+    another.ldap.set(another.staff, "owner", ann)
+    assert told() == []
+    another.once(**{**mapped, "user_attributes": {}}, name="second")
+    assert not [text for text in another.warnings if "user_attributes" in text]
+
+
 @pytest.mark.parametrize("value", [b"2024-01-01T00:00:00+00:00", b"", b"yesterday"])
 def test_a_time_that_only_helps_ends_no_read(another, value):
     """Finding 9: LLDAP's createTimestamp is no GeneralizedTime (RFC 4517, 3.3.13). It only orders collisions."""
@@ -345,6 +441,78 @@ def test_entries_whose_capitals_are_the_same(tmp_path):
         lab = Lab(server, tmp_path / "units.db")
         lab.run(group_structure="organizational_units", exclude_distinguished_name="ou=ili," + BASE)
         assert ("\u0131l\u0131", "cleo") in lab.members() and "dan" not in dict(map(reversed, lab.members()))
+
+
+def in_base64(line):
+    attribute, _colon, value = line.partition(": ")
+    return "%s:: %s" % (attribute, base64.b64encode(value.encode()).decode())
+
+
+def test_names_that_are_two_to_the_server(tmp_path):
+    """Finding 2 for names: 'wei\u00df' and 'weiss' are two to OpenLDAP. Nobody is in a group by the other's name."""
+
+    def user(name, number):
+        lines = ("objectClass: inetOrgPerson", "cn: u%d" % number, "sn: x", in_base64("uid: " + name))
+        return entry("cn=u%d,%s" % (number, PEOPLE), *lines)
+
+    def a_list(name, *listed):
+        lines = (
+            "objectClass: device",
+            in_base64("cn: " + name),
+            *(in_base64("description: " + each) for each in listed),
+        )
+        return entry(
+            "ou=l%d,%s" % (len(listed), PEOPLE), *lines, "objectClass: extensibleObject", "ou: l%d" % len(listed)
+        )
+
+    people = "".join(
+        user(name, number) for number, name in enumerate(("wei\u00df", "weiss", "gro\u00df", "ann", "bob", "bob "))
+    )
+    lists = (
+        a_list("Stra\u00dfe", "wei\u00df")
+        + a_list("Strasse", "weiss", "gross")
+        + a_list("ANN", "GRO\u00df", "ann ", "bob")
+    )
+    listed = {"group_class": "device", "group_members": "description", "member_value": "name"}
+    with Slapd(ldif=ROOT + unit("people") + people + lists) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        result = lab.run(ldap_parameters=listed)
+        assert sorted(lab.members()) == [
+            ("ANN", "ann"),
+            ("ANN", "gro\u00df"),
+            ("Strasse", "weiss"),
+            ("Stra\u00dfe", "wei\u00df"),
+        ]
+        told = {(each["value"], each["reason"]) for each in result["unresolved_members"]}
+        assert told == {
+            ("bob", "is ambiguous: several users have this name"),
+            ("gross", "does not exist or cannot be read"),
+        }
+        assert [(each["name"], each["reason"]) for each in result["collisions"]] == [("bob", "the name is taken")]
+        lab.modify(modified("ou=l3," + PEOPLE, "replace", "description", "gross"))
+        lab.run(ldap_parameters=listed, removal_limits={"memberships": "2"})
+        assert sorted(lab.members()) == [("Strasse", "weiss"), ("Stra\u00dfe", "wei\u00df")]
+
+
+def test_two_users_whose_dns_are_one_to_us(another, tmp_path):
+    """To this server an accent of its own makes another name. A list that has neither's bytes means nobody we could
+    tell; who was meant before the second one came stays.
+    """
+    one, two = "jos\u00e9", "jose\u0301"
+    another.ldap.user(one, another.people)
+    another.ldap.set(another.staff, "member", "UID=%s,%s" % (one, another.people), "uid=bob," + another.people)
+    assert another.run()["unresolved_members"] == []
+    assert another.members() == [("staff", "bob"), ("staff", one)]
+    another.ldap.user(two, another.people, uid="pepe")
+    (unresolved,) = another.run()["unresolved_members"]
+    assert unresolved["reason"].startswith("is ambiguous: several entries have DNs")
+    assert another.members() == [("staff", "bob"), ("staff", one)]
+    fresh = AnotherLDAP(another.server, tmp_path / "fresh.db")
+    assert fresh.run()["unresolved_members"] == [unresolved]
+    assert fresh.members() == [("staff", "bob")]
+    another.ldap.set(another.staff, "member", *("uid=%s,%s" % (name, another.people) for name in (one, two)))
+    assert fresh.run(removal_limits={"memberships": "1"})["unresolved_members"] == []
+    assert sorted(fresh.members()) == [("staff", one), ("staff", "pepe")]
 
 
 @pytest.mark.parametrize("mode", ["full", "auto"])

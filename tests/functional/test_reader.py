@@ -965,7 +965,7 @@ def test_the_naming_context():
         ([], "several naming contexts \\('dc=a', 'dc=b', 'ou=x,dc=a'\\)"),
         (["ou=y,dc=a", "dc=b"], "make one synchronization for each"),
         (["dc=c"], "none of the server's naming contexts .*: correct it$"),
-        (["dc=a,dc=c", "dc=d"], "none of the server's naming contexts .*: correct it$"),
+        (["dc=a,dc=c", "dc=d"], "none of the server's naming contexts .*: correct it; if these are several DNs"),
         (["ou=y", "dc=a"], "contexts .*: correct it; a DN with commas is one string, not a list$"),
     ):
         with pytest.raises(SynchronizationError, match=f"distinguished_name: .*{words}"):

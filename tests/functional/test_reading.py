@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import base64
 import os
+import ssl
 import threading
 from types import SimpleNamespace
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import connection, search, wire
+from ansible_collections.usersync.directory.tests.support import tree
+from ansible_collections.usersync.directory.tests.support.misbehaving import MisbehavingDirectory
 from ansible_collections.usersync.directory.tests.support.slapd import Slapd
+from ansible_collections.usersync.directory.tests.support.tls import CertificateAuthority
 
 SUFFIX = "dc=example,dc=org"
 USERS = 620
@@ -212,6 +216,55 @@ def test_certificates_that_do_not_fit(server, options, encryption, more, said):
     assert str(error.value).startswith(said % address)
 
 
+@pytest.fixture(scope="module")
+def presenting(server):
+    """A server in this process, whose TLS can be told what to present and to demand."""
+    with MisbehavingDirectory(tree.OpenLDAP(), ca=server.ca, logins={}) as running:
+        yield running
+
+
+def test_who_issued_a_certificate_that_nobody_here_trusts(server, presenting, options):
+    """So it is where the server does not send the intermediate certificate."""
+    presenting.present(server.ca.issue("server"))
+    with pytest.raises(connection.ConnectError) as error:
+        connection.connect(options(servers=(presenting.ldaps_url,), ca_path=None), lambda text: None)
+    assert str(error.value) == (
+        "ca_path: the certificate of 127.0.0.1:%d is not signed by a trusted authority (unable to get local issuer "
+        "certificate): give the certificate of 'Throwaway test CA', which issued it, in ca_path, and if that is an "
+        "intermediate one, those of the authorities above it, too" % presenting.tls_port
+    )
+
+
+def test_a_certificate_that_has_only_a_common_name(server, presenting, options):
+    presenting.present(server.ca.issue("dc1.corp", ()))
+    with pytest.raises(
+        connection.ConnectError, match="is not for '127.0.0.1', but for dc1.corp: connect by a name in it"
+    ):
+        connection.connect(options(servers=(presenting.ldaps_url,)), lambda text: None)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_that_demands_a_client_certificate(server, presenting, options, tmp_path, version):
+    """TLS 1.3 has the alert come with the first answer, and earlier ones end the handshake with it."""
+    presenting.present(server.ca.issue("server"), server.ca, version)
+
+    def refusal(**more):
+        with pytest.raises(connection.ConnectError) as error:
+            connection.connect(options(servers=(presenting.ldaps_url,), **more), lambda text: None)
+        return str(error.value)
+
+    address = "127.0.0.1:%d" % presenting.tls_port
+    said = refusal()
+    assert said in (
+        "client_cert: %s demands a client certificate (certificate required): give one that it trusts" % address,
+        "client_cert: %s ended TLS (handshake failure): give a client certificate if it demands one, or check how TLS "
+        "is set up there" % address,
+    )
+    pair = CertificateAuthority(tmp_path).issue("reader", client=True)
+    said = refusal(client_cert=str(pair.cert), client_key=str(pair.key))
+    assert said == "client_cert: %s refused the client certificate (unknown ca): give one that it trusts" % address
+
+
 def test_another_name_and_an_expired_certificate(server):
     settings = dict(
         encryption="ldaps",
@@ -244,10 +297,39 @@ def test_another_name_and_an_expired_certificate(server):
         connection.connect(SimpleNamespace(servers=(other.ldaps_url,), tls_server_name=None, **settings), None)
 
 
+def test_openldap_that_demands_a_client_certificate(options, tmp_path):
+    """It closes the connection, without a word."""
+    with Slapd(SUFFIX) as other:
+        other.configure(lambda text: text.replace("TLSVerifyClient try", "TLSVerifyClient demand"))
+        pair = CertificateAuthority(tmp_path).issue("reader", client=True)
+        address = "127.0.0.1:%d" % other.tls_port
+        for more, said in (
+            ({}, "server: %s closed the connection before it answered the login: give client_cert if it demands a"),
+            (
+                {"client_cert": str(pair.cert), "client_key": str(pair.key)},
+                "client_cert: %s closed the connection when it had the client certificate: give one that it trusts",
+            ),
+        ):
+            known = {"servers": (other.ldaps_url,), "ca_path": str(other.ca.cert), **more}
+            with pytest.raises(connection.ConnectError) as error:
+                connection.connect(options(**known), lambda text: None)
+            assert str(error.value).startswith(said % address)
+
+
 def test_a_directory_of_authorities(server, connect, tmp_path):
     (tmp_path / "ca.pem").write_bytes(server.ca.cert.read_bytes())
     assert os.spawnlp(os.P_WAIT, "openssl", "openssl", "rehash", str(tmp_path)) == 0
     connect(ca_path=str(tmp_path))
+
+
+def test_a_directory_of_authorities_without_hashed_names(server, options, tmp_path):
+    (tmp_path / "ca.pem").write_bytes(server.ca.cert.read_bytes())
+    with pytest.raises(connection.ConnectError) as error:
+        connection.connect(options(ca_path=str(tmp_path)), lambda text: None)
+    assert str(error.value) == (
+        "ca_path: the directory '%s' has no certificate by a name that OpenSSL looks for, such as 4a6481c9.0: run "
+        "'openssl rehash %s', or name a file" % (tmp_path, tmp_path)
+    )
 
 
 def test_what_is_not_safe_is_said(server, connect):

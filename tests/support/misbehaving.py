@@ -164,10 +164,19 @@ class MisbehavingDirectory(ClosedAtExit):
             thread.join(_AT_MOST)
         assert not self.of_kind("other"), "it was asked for more than reading: %s" % self.of_kind("other")
 
-    def present(self, certificate: KeyPair) -> None:
-        """Have TLS present this certificate from now on."""
+    def present(
+        self,
+        certificate: KeyPair,
+        demands: CertificateAuthority | None = None,
+        version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    ) -> None:
+        """Have TLS present this certificate from now on, and demand one of that authority from whoever connects."""
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.maximum_version = version
         self._context.load_cert_chain(certificate.cert, certificate.key)
+        if demands:
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(demands.cert)
 
     # --- what a test says and asks
 

@@ -39,6 +39,8 @@ class Slapd(ClosedAtExit):
     :param ca: the certificate authority, when not the usual one.
     :param certificate: the server's certificate, when not one for localhost, 127.0.0.1 and ::1.
     :param settings: further lines for the database section of slapd.conf(5).
+    :param subordinate: DN and overlays of another database, which is glued below this one (`subordinate` in
+        slapd.conf(5)).
     :param password: the administrator's.
     """
 
@@ -53,6 +55,7 @@ class Slapd(ClosedAtExit):
         ca: CertificateAuthority | None = None,
         certificate: KeyPair | None = None,
         settings: str = "",
+        subordinate: tuple[str, tuple[str, ...]] | None = None,
         password: str = ADMIN_PASSWORD,
     ) -> None:
         self._program = find_program("slapd", PACKAGES)
@@ -69,10 +72,19 @@ class Slapd(ClosedAtExit):
         self.ca = ca or usual_authority()
         self._password_file = self.directory / "password"
         self._password_file.write_text(password, encoding="utf-8")
-        (self.directory / "db").mkdir()
+        for database in ("db", "subordinate"):
+            (self.directory / database).mkdir()
         self._config = self.directory / "slapd.conf"
         self._config.write_text(
-            _config(self, overlays, size_limit, anonymous_read, certificate or self.ca.issue("server"), settings),
+            _config(
+                self,
+                overlays,
+                size_limit,
+                anonymous_read,
+                certificate or self.ca.issue("server"),
+                settings,
+                subordinate,
+            ),
             encoding="utf-8",
         )
         self._ldif = ldif
@@ -151,17 +163,20 @@ def _config(
     anonymous_read: bool,
     certificate: KeyPair,
     settings: str,
+    subordinate: tuple[str, tuple[str, ...]] | None,
 ) -> str:
     lines = [f"include /etc/ldap/schema/{name}.schema" for name in _SYSTEM_SCHEMAS]
     lines += [f'include "{path}"' for path in sorted(_OWN_SCHEMAS.glob("*.schema"))]
     lines += ["modulepath /usr/lib/ldap", "moduleload back_mdb"]
-    lines += [f"moduleload {overlay.split()[0]}" for overlay in overlays]
+    everywhere = [*overlays, *(subordinate[1] if subordinate else ())]
+    lines += [f"moduleload {name}" for name in dict.fromkeys(each.split()[0] for each in everywhere) if name != "glue"]
     lines += [
         f'pidfile "{server.directory}/pid"',
         f'TLSCACertificateFile "{server.ca.cert}"',
         f'TLSCertificateFile "{certificate.cert}"',
         f'TLSCertificateKeyFile "{certificate.key}"',
         "TLSVerifyClient try",
+        *(_subordinate(server, *subordinate) if subordinate else ()),
         "database mdb",
         f'suffix "{server.suffix}"',
         f'rootdn "{server.admin_dn}"',
@@ -178,3 +193,19 @@ def _config(
     ]
     lines += [f"overlay {overlay}" for overlay in overlays]
     return "\n".join(lines) + "\n"
+
+
+def _subordinate(server: Slapd, suffix: str, overlays: tuple[str, ...]) -> list[str]:
+    """The lines of a database that comes before the one above it, as slapd.conf(5) asks for."""
+    return [
+        "database mdb",
+        f'suffix "{suffix}"',
+        "subordinate",
+        f'rootdn "{server.admin_dn}"',
+        f'directory "{server.directory}/subordinate"',
+        f"maxsize {1024**3}",
+        "envflags nosync",
+        "index objectClass,entryUUID,entryCSN eq",
+        "access to * by users read by anonymous auth",
+        *(f"overlay {overlay}" for overlay in overlays),
+    ]

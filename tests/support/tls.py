@@ -67,7 +67,8 @@ class CertificateAuthority:
         """A certificate whose subject alternative names are `names`. One that was issued is given again.
 
         :param name: file name and common name; issuing it otherwise replaces the first.
-        :param names: host names and IP addresses; pass other names for a certificate that does not fit its server.
+        :param names: host names and IP addresses; pass other names for a certificate that does not fit its server, and
+            none for one that has only its common name.
         :param days: validity from now; 0 or less gives a certificate that has expired.
         :param client: for client authentication (SASL EXTERNAL); the subject is then just ``CN=name``.
         """
@@ -86,7 +87,7 @@ class CertificateAuthority:
             "extendedKeyUsage=" + ("clientAuth" if client else "serverAuth"),
             "authorityKeyIdentifier=keyid",
         ]
-        if not client:
+        if names and not client:
             lines.append("subjectAltName=" + ",".join(_alternative_name(each) for each in names))
         extensions.write_text("\n".join(lines) + "\n", encoding="utf-8")
         _openssl("req", "-new", *_NEW_KEY, "-subj", f"/CN={name}", "-keyout", str(pair.key), "-out", str(request))

@@ -167,18 +167,37 @@ def test_a_local_socket_goes_with_external():
         (
             "ldap://dc1/dc=corp",
             "none",
+            "'ldap://dc1/dc=corp' has '/dc=corp' behind the host: remove it (a DN goes into distinguished_name)",
+        ),
+        (
+            "ldaps://dc1:636/OU=Staff,DC=corp",
+            "ldaps",
             (
-                "'ldap://dc1/dc=corp' has a '/', which no host has: write a host, host:port, or a URL "
-                "(a DN goes into distinguished_name)"
+                "'ldaps://dc1:636/OU=Staff,DC=corp' has '/OU=Staff,DC=corp' behind the host: "
+                "remove it (a DN goes into distinguished_name)"
             ),
         ),
         (
-            "dc1,dc2",
+            "OU=Staff,DC=corp",
             "ldaps",
             (
-                "'dc1,dc2' has a ',', which no host has: write a host, host:port, or a URL "
+                "'OU=Staff,DC=corp' has a '=', which no host has: write a host, host:port, or a URL "
                 "(a DN goes into distinguished_name)"
             ),
+        ),
+        ("dc1,dc2", "ldaps", '\'dc1,dc2\' names several servers: write a list of them, ["dc1", "dc2"]'),
+        (
+            "ldap://dc1:389 ldap://dc2:389",
+            "none",
+            (
+                "'ldap://dc1:389 ldap://dc2:389' names several servers: "
+                'write a list of them, ["ldap://dc1:389", "ldap://dc2:389"]'
+            ),
+        ),
+        (
+            "dc1;[::1]:636",
+            "ldaps",
+            '\'dc1;[::1]:636\' names several servers: write a list of them, ["dc1", "[::1]:636"]',
         ),
     ],
 )

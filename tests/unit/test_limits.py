@@ -249,6 +249,21 @@ def test_nobody_at_all():
     assert approved.limits == ["allow_empty"], "an approval never makes a doubtful read a complete one"
 
 
+def test_nobody_with_a_name():
+    """Who is stored keeps his name, so he is somebody."""
+    nameless = [body._replace(name=None) for body in people(3)]
+    found = judge(ModelStore(), nameless)
+    assert found.limits == ["allow_empty"] and found.refusals[0].why == (
+        "allow_empty: none of the 3 users that were read has a name (not_stored says why, user_attributes.name by what "
+        "attribute)"
+    )
+    assert judge(ModelStore(), nameless, allow_empty=True).limits == []
+    assert judge(ModelStore(), [*nameless, user("ann")]).limits == []
+    assert judge(stored(1), nameless).limits == []
+    off = [user("ann", enabled=False)]
+    assert judge(ModelStore(), off, ignore_disabled_users=True).limits == [], "it is a policy that keeps her out"
+
+
 def test_what_must_not_be():
     store = ModelStore()
     store.run([user("a", "ann")])
@@ -256,6 +271,32 @@ def test_what_must_not_be():
     assert judge(store, collision).limits == []
     found = judge(store, collision, fail_on=["collisions", "unresolved_members"])
     assert [(each.limit, each.would_remove, each.option) for each in found.refusals] == [("collisions", 1, "fail_on")]
+
+
+def test_members_who_are_left_out_are_unresolved_in_each_run():
+    """fail_on sees them. A policy that leaves out who is disabled is another matter, and so is an extinct group."""
+    store = ModelStore()
+    store.run([user("a", "ann")])
+    read = [user("a", "ann"), user("b", "ann"), user("c")._replace(name=None), user("off", enabled=False)]
+    lists = [
+        group("g", members=["a", "b", "c", "off"], user_groups=["nameless", "h"]),
+        group("h", members=["b"]),
+        group("nameless")._replace(name=None),
+    ]
+    for _run in range(2):
+        found = judge(store, read, lists, ignore_disabled_users=True, fail_on=["unresolved_members"])
+        assert [(key, *each) for key, each in found.plan.unresolved] == [
+            ("g", "CN=b", "is left out: the name is taken"),
+            ("g", "CN=c", "is left out: it has no name that can be stored"),
+            ("g", "CN=nameless", "is left out: it has no name that can be stored"),
+            ("h", "CN=b", "is left out: the name is taken"),
+        ]
+        assert [(each.limit, each.would_remove) for each in found.refusals] == [("unresolved_members", 4)]
+        store.run(read, lists, ignore_disabled_users=True)
+    assert judge(store, read[:1], [group("g", members=["a"])]).plan.unresolved == []
+    of_some = store.snapshot(read, [])._replace(complete=False, user_groups={}, joined={"h": ["b", "c"]})
+    plan = _plan.make_plan(policies(), of_some, store.state(), str.casefold, store.now)
+    assert [each.value for _key, each in plan.unresolved] == ["CN=b", "CN=c"]
 
 
 # --- scope -----------------------------------------------------------------------------------------------------------

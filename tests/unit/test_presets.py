@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
+from ansible_collections.usersync.directory.plugins.module_utils._directory import presets, reader
 from ansible_collections.usersync.directory.plugins.module_utils._directory.values import check_filter
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
+from ansible_collections.usersync.directory.plugins.module_utils._model import Digests
 
 DAY = 86400
 NOW = 20000 * DAY
@@ -39,6 +41,76 @@ def test_every_preset_is_whole():
         assert presets.user_state(preset, {}, NOW) == (True, [])
         assert {"display_name", "email", "phone", "title", "department", "office"} <= set(preset.user_fields)
         assert {"description", "email"} <= set(preset.group_fields)
+
+
+# --- what each attribute is for --------------------------------------------------------------------------------------
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "ldap.md"
+
+
+def shown(who):
+    """Which presets, for the reader; nothing where it is each of them."""
+    if who == tuple(presets.PRESETS):
+        return ""
+    if who == presets.LDAP_PRESETS:
+        return " (all others)"
+    return " (%s)" % ", ".join("Active Directory" if name == "active_directory" else "`%s`" % name for name in who)
+
+
+def attributes_for(use):
+    """The attributes of all presets, those together that the same presets read."""
+    readers = {}
+    for name, preset in presets.PRESETS.items():
+        for attribute in presets.attributes_by_use(preset).get(use, ()):
+            readers.setdefault(attribute, []).append(name)
+    together = {}
+    for attribute, who in readers.items():
+        together.setdefault(tuple(who), []).append("`%s`" % attribute)
+    return "; ".join(", ".join(names) + shown(who) for who, names in together.items())
+
+
+def table():
+    """The table of docs/ldap.md."""
+    lines = [
+        "| it tells | attributes | kind | a value that cannot be understood | no value that can be read |",
+        "|---|---|---|---|---|",
+    ]
+    for use, described in presets.USES.items():
+        cells = (described.tells, attributes_for(use), described.kind, described.malformed, described.unread)
+        lines.append("| %s |" % " | ".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def test_the_documentation_says_what_each_attribute_is_for():
+    assert table() in DOCUMENTATION.read_text(encoding="utf-8"), table()
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_each_attribute_that_is_asked_for_has_a_use(name):
+    preset = presets.PRESETS[name]
+    session = types.SimpleNamespace(
+        root_dse={"namingcontexts": [b"dc=x"], "defaultnamingcontext": [b"dc=x"]}, account_option="login"
+    )
+    reading = reader.Reading(
+        settings(
+            distinguished_name=[],
+            exclude_distinguished_name=[],
+            outside_members="add",
+            group_structure="groups",
+            required_entries=[],
+        ),
+        session,
+        preset,
+        None,
+        Digests({}, {}, {}, {}),
+        NOW,
+        False,
+    )
+    asked_for = {attribute.lower() for attribute in (*reading.user_attributes, *reading.group_attributes)}
+    known = {each.lower() for names in presets.attributes_by_use(preset).values() for each in names}
+    # The kind of an entry, which its filter has decided; and what is read of containers, whose keys are among these.
+    assert asked_for - {"objectclass"} <= known
+    assert known - asked_for <= {"objectclass", preset.container_key.lower()}
 
 
 # --- detection -------------------------------------------------------------------------------------------------------

@@ -193,6 +193,18 @@ WRONG = {
         {"distinguished_name": [None]},
         "distinguished_name: None is no DN: write each DN of the list as a string",
     ),
+    "a DN in two lines": (
+        AD,
+        {"required_entries": ["OU=Staff,\nDC=corp,DC=example"]},
+        "required_entries: 'OU=Staff,\\nDC=corp,DC=example' has a line break or a tab: write the DN in one line "
+        "(in YAML with '>-', and not with '|')",
+    ),
+    "a DN with a line break behind it": (
+        AD,
+        {"exclude_distinguished_name": "OU=Staff,DC=corp,DC=example\n"},
+        "exclude_distinguished_name: 'OU=Staff,DC=corp,DC=example\\n' has a line break or a tab: write the DN in one "
+        "line (in YAML with '>-', and not with '|')",
+    ),
     "a number for a DN": (
         AD,
         {"distinguished_name": 7},

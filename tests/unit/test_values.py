@@ -180,7 +180,7 @@ def test_parse_dn(text, rdns):
         (",cn=a", "it begins with a separator, at character 1"),
         ("c n=a", "'c n' is not an attribute type, at character 1"),
         ("01.2=a", "'01.2' is not an attribute type, at character 1"),
-        ("cn=a;dc=x", "';' in a value is written '\\;', at character 5"),
+        ("cn=a;dc=x", "';' in a value is written '\\;', and several DNs are a list, at character 5"),
         ('cn="a"', "'\"' in a value is written '\\\"', at character 4"),
         ("cn=a\\", "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it, at character 5"),
         ("cn=\\x", "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it, at character 4"),
@@ -199,6 +199,22 @@ def test_what_is_no_dn_is_refused_with_the_place(text, why):
     with pytest.raises(ValueError) as error:
         values.parse_dn(text)
     assert why in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("dn", "several"),
+    [
+        ("ou=a,dc=ex,dc=org", False),
+        ("ou=a,dc=ex,dc=org,dc=ex,dc=org", True),
+        ("ou=a,dc=ex,dc=org, ou=b,dc=ex,dc=org", True),
+        ("dc=ex,dc=org,ou=b,dc=other", True),
+        ("ou=a,dc=ex,dc=org ou=b,dc=ex,dc=org", True),
+        ("ou=a b,dc=ex,dc=org", False),
+        ("ou=a,dc=ex,dc=organic,dc=ex,dc=org", False),
+    ],
+)
+def test_several_dns_in_one_string(dn, several):
+    assert values.looks_like_several(values.normal_dn(dn), "dc=ex,dc=org") is several
 
 
 @given(st.lists(st.lists(st.tuples(TYPE, TEXT), min_size=1, max_size=3), min_size=1, max_size=4))

@@ -55,7 +55,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, Protocol
 
 from .._model import OUT_OF_SCOPE, Removal, Snapshot, StoredState
-from .presets import Entry, Preset, any_of, keys_of
+from .presets import NOT_READ, Entry, Preset, any_of, keys_of, only_with_options
 from .search import ReadError, attribute_types, batches, finds_any, search
 from .values import dn_is_within, dn_text, escape_filter, filter_attributes, integer, negated, normal_dn
 
@@ -457,14 +457,17 @@ class _ByFilter:
         reasons = dict.fromkeys(left - entries.keys(), _NOT_FOUND)
         alike: dict[tuple[str, ...], list[str]] = {}
         for key, (_dn, entry) in entries.items():
-            alike.setdefault(tuple(each for each in attributes if each.lower() not in entry), []).append(key)
+            lacked = tuple(each for each in attributes if each.lower() not in entry)
+            alike.setdefault(lacked, []).append(key)
+            with_options = {each: only_with_options(entry, each) for each in lacked}
+            reasons.update((key, NOT_READ % each) for each in with_options.items() if each[1])
         hidden: dict[str, list[str]] = {}
         for missing, those in alike.items():
             for attribute in missing:
                 proven = self.ask.found(kind, those, _none_of((attribute,)))
                 for key in set(those) - proven.keys():
                     hidden.setdefault(key, []).append(attribute)
-        return {**reasons, **{key: _HIDDEN % " and ".join(names) for key, names in hidden.items()}}
+        return {**{key: _HIDDEN % " and ".join(names) for key, names in hidden.items()}, **reasons}
 
     def in_schema(self, attributes: Sequence[str]) -> tuple[str, ...]:
         """Return those that the server knows. Others are in no entry, and every test for one is Undefined."""

@@ -19,7 +19,7 @@ from .._errors import SynchronizationError
 from .._model import name_key
 from .connection import Session, read_from_first
 from .presets import Preset, directory_type, name_reader, resolve
-from .reader import NO_PEOPLE, naming_context
+from .reader import NO_PEOPLE, if_several, naming_context
 from .search import ReadError, finds_any, search
 from .values import dn_text, escape_filter, normal_dn, rdn_value
 
@@ -117,7 +117,8 @@ def _check_exists(session: Session, dn: str, contexts: list[str]) -> None:
         )
     raise SynchronizationError(
         "distinguished_name: '%s' does not exist in the directory, or the account cannot read it: correct it (the "
-        "naming contexts are %s)" % (dn, ", ".join("'%s'" % context for context in contexts))
+        "naming contexts are %s)%s"
+        % (dn, ", ".join("'%s'" % context for context in contexts), if_several(dn, map(normal_dn, contexts)))
     )
 
 

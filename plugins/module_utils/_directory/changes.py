@@ -235,9 +235,11 @@ def _follow_others(session: Any, preset: Preset) -> set[str]:
     return found
 
 
-def position(session: Any, place: Place) -> dict[str, Any]:
+def position(session: Any, place: Place, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return where the server stands now, as plain data, and by which way changes from here on can be told. To be
     called before anything else is read.
+
+    ``before`` is the position that a read of what changed goes on from; None before a read of everything.
     """
     if place.preset.directory_type == "active_directory":
         return _position_of_controller(session, place)
@@ -245,15 +247,69 @@ def position(session: Any, place: Place) -> dict[str, Any]:
         if not _shows_times(session, place):
             raise ReadFully("the account sees of nobody when he was changed (%s)" % _TIME)
         return {"way": SWEEP}
+    csn, has_version = _context_csn(session, place)
+    if csn and place.preset.user_key.lower() == _SYNCREPL_KEY:
+        glued = _is_glued(session, place) if before is None else before.get("glued", False)
+        if glued:
+            return {"way": SWEEP, "glued": True}
+        found = _syncrepl_from(session, place, csn)
+        if found:
+            return {"way": SYNCREPL, "csn": found}
+    if has_version:
+        return {"way": SWEEP}
+    raise ReadFully("the contextCSN and the entryCSN of '%s' cannot be read" % place.context)
+
+
+def _context_csn(session: Any, place: Place) -> tuple[list[str], bool]:
+    """Return the contextCSN of the naming context, and whether its entryCSN can be read."""
     for _dn, entry, _raw in list(
         search(session, place.context, "base", "(objectClass=*)", ("contextCSN", "entryCSN"), missing_ok=True)
     ):
         csn = sorted(value.decode("ascii", "replace") for value in entry.get("contextcsn", ()))
-        if csn and place.preset.user_key.lower() == _SYNCREPL_KEY and not _ask(session, place, csn).problem:
-            return {"way": SYNCREPL, "csn": csn}
-        if entry.get("entrycsn"):
-            return {"way": SWEEP}
-    raise ReadFully("the contextCSN and the entryCSN of '%s' cannot be read" % place.context)
+        return csn, bool(entry.get("entrycsn"))
+    return [], False
+
+
+def _syncrepl_from(session: Any, place: Place, csn: list[str]) -> list[str]:
+    """Return the contextCSN from which on the server tells what changes; empty if it does not do so.
+
+    Nothing may stay newer than the contextCSN, but what somebody is just writing. What does so has a contextCSN of its
+    own: see `_is_glued`.
+    """
+    for seconds in _PATIENCE:
+        time.sleep(seconds)
+        if seconds:
+            csn, _has_version = _context_csn(session, place)
+        answer = _ask(session, place, csn)
+        if answer.problem:
+            return []
+        if not (answer.named or answer.gone):
+            return csn
+    raise ReadFully(
+        "the server tells of changes that are newer than its contextCSN: its databases may be glued together"
+    )
+
+
+_PATIENCE = (0, 0.05, 0.1, 0.2, 0.4)  # seconds before each try
+
+# RFC 4519, 3, and the classes by which a container or a domain is told: what the suffix of a database may be.
+_SUFFIXES = "(|%s)" % "".join(
+    "(objectClass=%s)" % name
+    for name in ("organizationalUnit", "organization", "domain", "dcObject", "country", "locality", "container")
+)
+
+
+def _is_glued(session: Any, place: Place) -> bool:
+    """Return whether there is a database of its own, with a contextCSN of its own, below the naming context.
+
+    Such are glued together (`subordinate` in slapd.conf(5)). Unless the overlay glue is configured before syncprov, the
+    upper contextCSN does not follow what changes in the lower one, and deletions there are not told if only the upper
+    one has a syncprov-sessionlog (seen with slapd 2.5). Nothing tells which way they are configured.
+    """
+    context = normal_dn(place.context)
+    found = search(session, place.context, "sub", _SUFFIXES, ("contextCSN",))
+    with_csn = {normal_dn(dn_text(dn)) for dn, entry, _raw in found if entry.get("contextcsn")}
+    return bool(with_csn - {context})
 
 
 def _position_of_controller(session: Any, place: Place) -> dict[str, Any]:

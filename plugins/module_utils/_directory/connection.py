@@ -29,7 +29,7 @@ from urllib.parse import quote, unquote
 
 from .._errors import SynchronizationError, quoted
 from .search import search
-from .wire import Channel, ReadError, ServerLost
+from .wire import Channel, ReadError, ServerLost, issuer_name
 
 T = TypeVar("T")
 
@@ -76,6 +76,8 @@ class ServerAddress:
 def parse_server(text: str, encryption: str, authentication: str = "simple") -> ServerAddress:
     """The address in one item of the option `server`; ValueError when it is none or contradicts the encryption."""
     text = text.strip()
+    if not text.lower().startswith("ldapi:"):
+        _refuse_several(text)
     if text.lower().startswith("srv:"):
         return ServerAddress("srv", _host(text[4:].strip("."), text), 0)
     scheme, separator, rest = text.partition("://")
@@ -102,10 +104,24 @@ def parse_server(text: str, encryption: str, authentication: str = "simple") -> 
                 ),
             )
         )
-    return _host_and_port(scheme, rest[:-1] if rest.endswith("/") else rest, text)
+    return _host_and_port(scheme, rest, text)
+
+
+def _refuse_several(text: str) -> None:
+    servers = [part for part in re.split(r"[\s,;]+", text) if part]
+    if len(servers) > 1 and "=" not in text:  # else it is a URL with a DN
+        raise ValueError(
+            "'%s' names several servers: write a list of them, [%s]"
+            % (text, ", ".join('"%s"' % server for server in servers))
+        )
 
 
 def _host_and_port(scheme: str, text: str, whole: str) -> ServerAddress:
+    text, dummy, path = text.partition("/")
+    if path:
+        raise ValueError(
+            "'%s' has '/%s' behind the host: remove it (a DN goes into distinguished_name)" % (whole, path)
+        )
     match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::([0-9]{1,5}))?", text)
     if not match:
         raise ValueError("'%s' is not a server: write host:port, and an IPv6 address in brackets, [::1]:636" % whole)
@@ -557,7 +573,47 @@ def _ask(connection: Any, address: ServerAddress, settings: Any, deadline: _Dead
             raise _timed_out(address, deadline) from None
         if type(error).__name__ == "LDAPStartTLSError":
             raise
-        raise _open_failure(address, settings, deadline, error) from None
+        failure = None
+        if settings.encryption != "none" and address.scheme != "ldapi":
+            said = _last_words(connection, error)
+            failure = _alert(address, settings, said) or _ended(address, settings, said)
+        raise failure or _open_failure(address, settings, deadline, error) from None
+
+
+_NOISE = re.compile(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] | ?\(_ssl\.c:\d+\)")  # of ldap3 and Python
+
+
+def _last_words(connection: Any, error: Exception) -> str:
+    """What is said of an error, and by the server if TLS ended while we were sending: it may have told why before."""
+    if "socket sending error" not in str(error) or connection.socket is None:
+        return str(error)
+    try:
+        connection.socket.settimeout(0.1)
+        connection.socket.recv(1)
+    except (OSError, ValueError) as last:
+        return str(last)
+    return str(error)
+
+
+# What ldap3, Python and OpenSSL say of a connection that the server has closed.
+_CLOSED = re.compile(r"EOF occurred|terminated by server|reset by peer|Broken pipe|socket sending error", re.IGNORECASE)
+
+
+def _ended(address: ServerAddress, settings: Any, said: str) -> _NextServer | None:
+    """What it means that the server closed the connection when TLS was up; None if it did not. By TLS 1.3 it looks at
+    the client certificate after that, and some servers say nothing then, such as OpenLDAP with GnuTLS.
+    """
+    if not _CLOSED.search(said):
+        return None
+    if settings.client_cert:
+        return _NextServer(
+            "client_cert: %s closed the connection when it had the client certificate: give one that it trusts, or run "
+            "again" % address
+        )
+    return _NextServer(
+        "server: %s closed the connection before it answered the login: give client_cert if it demands a client "
+        "certificate, else run again, or name another server" % address
+    )
 
 
 def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, error: Exception) -> _NextServer:
@@ -567,15 +623,11 @@ def _open_failure(address: ServerAddress, settings: Any, deadline: _Deadline, er
     for argument in error.args[1:2]:
         if isinstance(argument, list):  # one exception for each address of the host
             texts = [str(each[0]) for each in argument]
-    text = "; ".join(dict.fromkeys(re.sub(r"^.*?: (?=\[|timed)|\[Errno -?\d+\] ", "", quoted(each)) for each in texts))
+    text = "; ".join(dict.fromkeys(_NOISE.sub("", quoted(each)) for each in texts))
     if "timed out" in text or "temporarily unavailable" in text:
         return _timed_out(address, deadline)
     if "invalid server address" in text:
         return _NextServer("server: the host name '%s' is not known: correct it" % address.host)
-    if settings.client_cert and "alert" in text.lower():
-        return _NextServer(
-            "client_cert: %s refused the client certificate (%s): give one that it trusts" % (address, text)
-        )
     return _NextServer(
         "server: %s cannot be used (%s): check host and port, or that the server runs"
         % (address, text or type(error).__name__)
@@ -601,6 +653,9 @@ def _close(connection: Any) -> None:
 # --- TLS ------------------------------------------------------------------------------------------------------------
 
 
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # openssl-rehash(1)
+
+
 def _tls_context(settings: Any) -> ssl.SSLContext:
     """Certificates and names verified, TLS 1.2 or later; equally strict with every Python."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -613,6 +668,11 @@ def _tls_context(settings: Any) -> ssl.SSLContext:
     else:
         is_directory = os.path.isdir(settings.ca_path)
         try:
+            if is_directory and not any(map(_HASHED_NAME.fullmatch, os.listdir(settings.ca_path))):
+                raise ConnectError(
+                    "ca_path: the directory '%s' has no certificate by a name that OpenSSL looks for, such as "
+                    "4a6481c9.0: run 'openssl rehash %s', or name a file" % (settings.ca_path, settings.ca_path)
+                )
             context.load_verify_locations(**{"capath" if is_directory else "cafile": settings.ca_path})
         except OSError as error:
             raise ConnectError(
@@ -670,8 +730,8 @@ def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, deadline: _D
         )
     if code in _UNKNOWN_ISSUER:
         return _NextServer(
-            "ca_path: the certificate of %s is not signed by a trusted authority (%s): give the "
-            "certificate of the directory's authority in ca_path" % (address, error.verify_message)
+            "ca_path: the certificate of %s is not signed by a trusted authority (%s)%s"
+            % (address, error.verify_message, _whose_to_give(ldap3, address, settings, deadline))
         )
     if code in (_EXPIRED, _NOT_YET_VALID):
         return _NextServer(
@@ -690,27 +750,71 @@ def _tls_failure(ldap3: Any, address: ServerAddress, settings: Any, deadline: _D
         return _NextServer(
             "encryption: %s does not answer with TLS: a port without TLS needs encryption: start_tls" % address
         )
-    return _NextServer(
+    return _alert(address, settings, str(error)) or _NextServer(
         "server: no TLS connection with %s comes about (%s): check how TLS is set up there"
         % (address, getattr(error, "reason", None) or error)
     )
 
 
-def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline) -> str:
-    """', but for NAME, ...', asked for once more without the comparison of names, since that ends the handshake."""
+_ALERT = re.compile(r"\balert ([a-z ]*[a-z])", re.IGNORECASE)  # as OpenSSL words those of RFC 8446, 6.2
+
+
+def _alert(address: ServerAddress, settings: Any, said: str) -> _NextServer | None:
+    """What it means that the server ended TLS with an alert; None if it did not. TLS 1.3 has them come with a read."""
+    found = _ALERT.search(said)
+    if not found:
+        return None
+    if settings.client_cert:
+        text = "client_cert: %s refused the client certificate (%s): give one that it trusts"
+    elif found[1] == "certificate required":
+        text = "client_cert: %s demands a client certificate (%s): give one that it trusts"
+    else:
+        text = (
+            "client_cert: %s ended TLS (%s): give a client certificate if it demands one, or check how TLS is set up "
+            "there"
+        )
+    return _NextServer(text % (address, found[1]))
+
+
+def _certificate(
+    ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline, verified: bool
+) -> tuple[dict[str, Any], bytes]:
+    """The server's certificate as `getpeercert` has it, empty if it is not to be verified, and in DER. It is asked for
+    once more without what ended the handshake; nothing is sent there.
+    """
     context = _tls_context(settings)
     context.check_hostname = False
+    if not verified:
+        context.verify_mode = ssl.CERT_NONE
     try:
         connection = _open(ldap3, address, settings, context, deadline)
     except ConnectError:
-        return ""
-    names = [
-        value
-        for kind, value in (connection.socket.getpeercert() or {}).get("subjectAltName", ())
-        if kind in ("DNS", "IP Address")
-    ]
-    _close(connection)
+        return {}, b""
+    try:
+        return connection.socket.getpeercert() or {}, connection.socket.getpeercert(True) or b""
+    finally:
+        _close(connection)
+
+
+def _names_in_certificate(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline) -> str:
+    """', but for NAME, ...'."""
+    certificate, _der = _certificate(ldap3, address, settings, deadline, True)
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    if not names:  # what it is called by alone, which counts where it has no other names (RFC 6125, 6.4.4)
+        names = [value for rdn in certificate.get("subject", ()) for kind, value in rdn if kind == "commonName"]
     return ", but for %s" % ", ".join(names) if names else ""
+
+
+def _whose_to_give(ldap3: Any, address: ServerAddress, settings: Any, deadline: _Deadline) -> str:
+    """': give ...', with the name of the authority if that can be told."""
+    _certificate_read, der = _certificate(ldap3, address, settings, deadline, False)
+    issuer = issuer_name(der)
+    if not issuer:
+        return ": give the certificate of the directory's authority in ca_path"
+    return (
+        ": give the certificate of '%s', which issued it, in ca_path, and if that is an intermediate one, those of the "
+        "authorities above it, too" % quoted(issuer)
+    )
 
 
 # --- what the answer to a bind means --------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from .._model import GONE, OUT_OF_SCOPE
+from .._model import GONE, OUT_OF_SCOPE, Place
 from .presets import Entry, any_of, keys_of
 from .search import MANAGE_DSA_IT, NoSuchEntry, ReadError, batches, search
 from .values import dn_is_within, dn_text, normal_dn, url_dn, url_server
@@ -147,6 +147,29 @@ class _Elsewhere(NamedTuple):
 
     places: dict[str, str]  # normal DN of an entry that stands for another server -> what the server said of it
     unknown: str  # a reference of which nothing tells where it lies; empty if there is none
+
+
+# Parts of every forest of Active Directory that hold no people: its domain controllers refer to them in every search of
+# a whole domain (MS-ADTS 6.1.1.1).
+_NO_PEOPLE_THERE = ("cn=configuration,", "dc=domaindnszones,", "dc=forestdnszones,")
+
+
+def not_followed(urls: Iterable[str], place: Place, context: str) -> list[str]:
+    """Return the references to other servers that have, or may have, a part of what is selected: each server with each
+    DN once.
+
+    ``context`` is the naming context in normal form. A DN outside of it tells nothing of where the part lies here.
+    """
+    shown: dict[tuple[str, str], str] = {}
+    for url in sorted(urls):
+        dn = url_dn(url)
+        if dn is not None and dn_is_within(dn, context):
+            selected = any(dn_is_within(dn, root) or dn_is_within(root, dn) for root in place.roots)
+            excluded = any(dn_is_within(dn, each) for each in place.excluded)
+            if excluded or not selected or dn.startswith(_NO_PEOPLE_THERE):
+                continue
+        shown.setdefault((url_server(url), url if dn is None else dn), url.partition("?")[0])
+    return sorted(shown.values())
 
 
 def _reasons_of_gone(reading: Any, gone: Sequence[str], dns: dict[str, str]) -> dict[str, str]:

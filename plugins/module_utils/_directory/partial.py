@@ -176,6 +176,9 @@ class _PartialReading(Reading):
 
     # --- whom to look at
 
+    def _position_before(self) -> dict[str, Any]:
+        return self.before.said
+
     def _prove_changes(self) -> None:
         """The read of everything that this one goes on from has."""
 
@@ -534,13 +537,15 @@ class _PartialReading(Reading):
         """Take a user into scope who is listed, and of whom nothing says that he changed.
 
         So he has been there before: where the store has him, or outside of what is selected, or left out as a disabled
-        newcomer. Else he came or moved after the read began, and what other lists say of him was read before that.
+        newcomer. Else he came or moved after the read began, and what other lists say of him was read before that. Who
+        lies outside and was told to have changed is in `waiting`: the lists that concern him were read after he was.
         """
         key = self._add_user(*found)
         if isinstance(key, str):
             body = self.users[key]
             if key in self.stored_users:
-                changed = self.stored_users[key] not in ("", dn_text(found[0]))
+                is_where_he_was_read = key in self.waiting and self.waiting[key][0] == found[0]
+                changed = self.stored_users[key] not in ("", dn_text(found[0])) and not is_where_he_was_read
             else:
                 changed = (
                     key not in self.looked

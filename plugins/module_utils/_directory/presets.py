@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Optional
 
 from .._errors import SynchronizationError
-from .._model import Fields, name_key
+from .._model import Fields, name_key, significant
 from .values import (
     check_filter,
     escape_filter,
@@ -310,6 +310,78 @@ PRESETS = {
     )
 }
 LDAP_PRESETS = tuple(name for name in PRESETS if name != "active_directory")
+
+
+# --- what each attribute is for --------------------------------------------------------------------------------------
+
+# A value that only helps never ends a read, and nobody is told of it. A value that decides does, or what it would
+# decide is held: that stays as it is stored, and the value is told of.
+HELPS, DECIDES = "helps", "decides"
+
+
+class Use(NamedTuple):
+    """What a kind of attribute is for. What becomes of a value is for the documentation."""
+
+    tells: str
+    kind: str  # HELPS or DECIDES
+    malformed: str  # what becomes of it if the value cannot be understood
+    unread: str  # and if there is none, and nothing proves that there is none
+
+
+USES = {
+    "key": Use(
+        "whose entry it is",
+        DECIDES,
+        "the entry is that of who was at its DN in the last run; a newcomer is left out",
+        "the read ends",
+    ),
+    "name": Use("the name", DECIDES, "it stays; a newcomer is left out", "it stays; a newcomer is left out"),
+    "listed_name": Use(
+        "by what name lists know a user", DECIDES, "no list leads to the user by it", "the memberships stay"
+    ),
+    "members": Use("the members of a group", DECIDES, "it leads to nobody; whom it meant stays", "the members stay"),
+    "primary_group": Use(
+        "the primary group of a user", DECIDES, "it leads to no group, as another value does", "the membership stays"
+    ),
+    "sid": Use("the SID", DECIDES, "it stays; if it is a group's, all stay whose primary group that is", "it stays"),
+    "state": Use(
+        "whether a user is enabled",
+        DECIDES,
+        "that stays; a newcomer is disabled",
+        "nobody is enabled by that; a newcomer is disabled",
+    ),
+    "field": Use("a field", DECIDES, "it stays", "it becomes empty, as far as `removal_limits` lets it"),
+    "created": Use("who came first, of two who want one name", HELPS, "it counts as the oldest", "the same"),
+    "type": Use("with what suffix a group goes that loses its name", HELPS, "with another one", "the same"),
+}
+
+
+def attributes_by_use(preset: Preset) -> dict[str, tuple[str, ...]]:
+    """Return the attributes that are read, by the names in `USES`; those of users and of groups, each once."""
+
+    def each_once(*names: str | None) -> tuple[str, ...]:
+        return tuple({name.lower(): name for name in names if name}.values())
+
+    def of_fields(*several: dict[str, tuple[str, ...]]) -> list[str]:
+        return [name for fields in several for names in fields.values() for name in names]
+
+    by_use = {
+        "key": each_once(preset.user_key, preset.group_key, preset.container_key),
+        "name": each_once(preset.user_name, preset.group_name),
+        "listed_name": each_once(preset.listed_name if preset.member_value == "name" else None),
+        "members": each_once(*preset.group_members, preset.user_groups),
+        "primary_group": each_once(*(name for pair in preset.primary_group for name in pair)),
+        "sid": each_once(preset.sid),
+        "state": each_once(*preset.state),
+        "field": each_once(
+            *of_fields(preset.user_fields, preset.group_fields),
+            *preset.user_lists.values(),
+            *preset.group_lists.values(),
+        ),
+        "created": each_once(preset.created),
+        "type": each_once("groupType" if preset.directory_type == "active_directory" else "objectClass"),
+    }
+    return {use: names for use, names in by_use.items() if names}
 
 
 # --- which type of directory this is ---------------------------------------------------------------------------------
@@ -791,6 +863,21 @@ def _one_value(attribute: str, values: list[bytes], dn: str) -> bytes:
     return min(values)
 
 
+def only_with_options(entry: Entry, attribute: str) -> str:
+    """Return the names under which an attribute came that has options and no value without one; '' if it has none.
+
+    They are subtypes of it (RFC 4512, 2.5.2): a server that is asked for the attribute sends them, and finds the entry
+    by them. Here they are not values of the attribute.
+    """
+    prefix = attribute.lower() + ";"
+    return ", ".join(
+        sorted(name for name in entry if name.startswith(prefix) and not name.startswith(prefix + "range="))
+    )
+
+
+NOT_READ = "its %s comes as %s alone, and values with an option are not read"
+
+
 def name_reader(attribute: str) -> Callable[[Entry, str], tuple[str | None, str | None]]:
     """Return the function that returns (name, None) of an entry, given its DN as well; or (None, why there is none)."""
     in_lower_case, to_text = attribute.lower(), text_of(attribute)
@@ -798,13 +885,14 @@ def name_reader(attribute: str) -> Callable[[Entry, str], tuple[str | None, str 
     def read(entry: Entry, dn: str) -> tuple[str | None, str | None]:
         values = entry.get(in_lower_case)
         if not values:
-            return None, "it has no %s that can be read" % attribute
+            other = only_with_options(entry, attribute)
+            return None, NOT_READ % (attribute, other) if other else "it has no %s that can be read" % attribute
         try:
             name = to_text(values[0] if len(values) == 1 else _one_value(attribute, values, dn))
         except ValueError:
             return None, "its %s is not UTF-8" % attribute
         problem = name_problem(name, attribute)
-        return (None, problem) if problem else (name, None)
+        return (None, problem) if problem else (significant(name), None)
 
     return read
 

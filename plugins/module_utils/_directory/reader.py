@@ -36,6 +36,7 @@ from .._model import (
     UserGroup,
     domain_of,
     name_key,
+    significant,
 )
 from . import absence, changes, lost
 from .connection import Session
@@ -77,6 +78,7 @@ from .values import (
     generalized_time_seconds,
     integer,
     is_dn,
+    looks_like_several,
     normal_dn,
     parse_dn,
     rdn_value,
@@ -94,6 +96,9 @@ _HASH = 16
 _ENABLED, _DISABLED, _ENABLED_NOW, _DISABLED_NOW = b"1", b"0", b"+", b"-"
 
 _ASKED_FOR_EACH = 1000  # DNs that are asked for one by one, each time that values are resolved
+
+# What may name a group as somebody's primary one: a number, or a SID. Who has its malformed value is no member.
+_PRIMARY_GROUP = re.compile(rb"-?[0-9]+|S-[0-9-]+")
 
 # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
@@ -195,6 +200,12 @@ def _if_cut(dns: Sequence[str]) -> str:
     return "; a DN with commas is one string, not a list" if cut else ""
 
 
+def if_several(dn: str, contexts: Iterable[str]) -> str:
+    """Return what to add where a DN is not found that looks like two; ``contexts`` are in normal form."""
+    several = any(looks_like_several(normal_dn(dn), context) for context in contexts)
+    return "; if these are several DNs, write each as an item of a list" if several else ""
+
+
 def _context_of(session: Session, dn: str, contexts: dict[str, str], dns: Sequence[str]) -> str:
     """Return the longest naming context, in normal form, that the DN lies in, as it is written or as the server spells
     it: `domainComponent=org` is `dc=org` to a server.
@@ -206,7 +217,8 @@ def _context_of(session: Session, dn: str, contexts: dict[str, str], dns: Sequen
     if not within:
         raise SynchronizationError(
             "distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
-            "correct it%s" % (dn, ", ".join("'%s'" % text for text in contexts.values()), _if_cut(dns))
+            "correct it%s"
+            % (dn, ", ".join("'%s'" % text for text in contexts.values()), _if_cut(dns) or if_several(dn, contexts))
         )
     return max(within, key=len)
 
@@ -573,12 +585,15 @@ class Reading:
             self.no_position = str(why)
 
     def _asked_position(self) -> dict[str, Any]:
-        position = changes.position(self.session, self._where(()))
+        position = changes.position(self.session, self._where(()), self._position_before())
         if position["way"] == changes.SWEEP:
             self.versions = changes.versions(self.session, self._where(self._known_outside()))
         else:
             self._prove_changes()
         return dict(position, lists=self._ask_for_lists().hex())
+
+    def _position_before(self) -> dict[str, Any] | None:
+        return None
 
     def _ask_for_lists(self) -> bytes:
         return changes.lists_since(self.session, self._where(()), b"")[0]
@@ -648,7 +663,8 @@ class Reading:
         if found is None or not dn_is_within(normal_dn(found[0]), self.context_normal):
             raise SynchronizationError(
                 "%s: '%s' does not lie in the naming context '%s': correct it, or make another "
-                "synchronization for it%s" % (option, dn, self.context, _if_cut(dns))
+                "synchronization for it%s"
+                % (option, dn, self.context, _if_cut(dns) or if_several(dn, [self.context_normal]))
             )
 
     def _exclude(self) -> None:
@@ -702,8 +718,8 @@ class Reading:
                 % (option, dn, " ".join(self.session.not_read))
             )
         return SynchronizationError(
-            "%s: '%s' does not exist in the directory, or the account cannot read it: correct or remove it"
-            % (option, dn)
+            "%s: '%s' does not exist in the directory, or the account cannot read it: correct or remove it%s"
+            % (option, dn, if_several(dn, [self.context_normal]))
         )
 
     def _select(self) -> None:
@@ -1344,7 +1360,8 @@ class Reading:
             if found is None:
                 raise ReadError(
                     "%s: the read is not complete, since '%s' does not exist in the directory, or the "
-                    "account cannot read it: look what happened to it, or remove it from the option" % (option, dn)
+                    "account cannot read it: look what happened to it, or remove it from the option%s"
+                    % (option, dn, if_several(dn, [self.context_normal]))
                 )
             if any(map(self._is_seen, self._keys(found[1]))):
                 continue
@@ -1524,7 +1541,7 @@ class Reading:
         if group_attribute == "objectSid":
             domain, dummy, number = (_sid_of_bytes(values[0]) or "").rpartition("-")
             return number.encode("ascii") if domain == self.directory.identity else None
-        return values[0]
+        return values[0] if _PRIMARY_GROUP.fullmatch(values[0]) else None
 
     def _read_ranges(self) -> None:
         """Fetch the member lists that AD cut, each in full or not at all. By GUID: a group may be renamed meanwhile.
@@ -1586,23 +1603,37 @@ class Reading:
                 self.outcomes[value] = self.former.get(token, _UNKNOWN)
 
     def _ask_for_each(self, pending: dict[str, list[bytes]]) -> None:
-        """Ask for each DN by itself where a search for several has found another one: nothing tells for which.
+        r"""Ask for each value by itself where a search for several has found another one: nothing tells for which.
 
-        Example: the server finds `cn=fi` where it is asked for `cn=\ufb01`, which are one to it and two to us.
+        Examples: the server finds `cn=fi` where it is asked for `cn=\ufb01`, and the name `fi` where it is asked for
+        that name with the ligature. They are one to it and two to us.
         """
         asked = sorted(pending)[:_ASKED_FOR_EACH] if self.found_others else []
         self.found_others = False
         for token in asked:
-            base = dn_text(_BIT_STRING.sub(b"", pending[token][0]))
-            for dn, _entry, _raw in list(
-                search(self.session, base, "base", "(objectClass=*)", ("1.1",), missing_ok=True)
-            ):
-                if normal_dn(dn_text(dn)) != token:
-                    if dn not in self.by_value:
-                        self._resolve({dn}.difference(self.outcomes))
-                    outcome = self.by_value.get(dn) or self.outcomes[dn]
-                    self.outcomes.update(dict.fromkeys(pending.pop(token), outcome))
-                    self.by_token[token] = outcome
+            outcomes: set[Outcome] = set()
+            for value in self._found_by(pending[token][0], token):
+                if value not in self.by_value:
+                    self._resolve({value}.difference(self.outcomes))
+                outcomes.add(self.by_value.get(value) or self.outcomes[value])
+            if outcomes:
+                outcome = outcomes.pop() if len(outcomes) == 1 else _AMBIGUOUS
+                self.outcomes.update(dict.fromkeys(pending.pop(token), outcome))
+                self.by_token[token] = outcome
+
+    def _found_by(self, value: bytes, token: str) -> list[bytes]:
+        """Return what lists say who mean the entries that the server finds by a value: of one that is not its token."""
+        if self.members_by == "dn":
+            base = dn_text(_BIT_STRING.sub(b"", value))
+            found = search(self.session, base, "base", "(objectClass=*)", ("1.1",), missing_ok=True)
+            return [dn for dn, _entry, _raw in list(found) if normal_dn(dn_text(dn)) != token]
+        name = self.preset.listed_name
+        tests = _and(self.preset.is_user, _tests(name, [value]))
+        names = [
+            entry.get(name.lower(), [])
+            for _dn, entry, _raw in search(self.session, self.subtree, "sub", tests, (name,))
+        ]
+        return [min(each) for each in names if each and token not in map(_folded, each)]
 
     def _token(self, value: bytes) -> Outcome:
         """Return the form in which two spellings of a value are equal; or why it can lead to no one."""
@@ -1795,11 +1826,11 @@ class Reading:
                     forms = [_folded(value) for value in found[1].get(name, ())]
                 else:
                     forms = keys_of(found[1], *keys)
-                for form in forms:
-                    if form in pending:
-                        matches.setdefault(form, []).append(found)
-                    elif self.members_by == "dn":
-                        self.found_others = True
+                asked_for = [form for form in forms if form in pending]
+                for form in asked_for:
+                    matches.setdefault(form, []).append(found)
+                if not asked_for and self.members_by != "key":
+                    self.found_others = True
             yield matches
 
     def _look_ups(self, pending: dict[str, list[bytes]], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -1904,6 +1935,7 @@ class Reading:
             if problem and name.strip():
                 self.not_stored.append((name, problem))
             elif not problem:
+                name = significant(name)
                 key = "name:" + name_key(name)
                 if key not in self.groups:
                     self.groups[key] = _Group(
@@ -1947,12 +1979,14 @@ class Reading:
         kept_values: list[str] = []
         if primary or not group.plain:
             once: dict[str, None] = {}
-            for item in members + sorted(primary):
+            for item in dict.fromkeys(members + sorted(primary)):
                 if isinstance(item, str):
                     once[item] = None
                 else:
                     self._take(record.key, item, once, user_groups, kept_values)
             members = list(once)
+        elif len(set(members)) < len(members):  # a set of values (RFC 4511, 4.1.7), of which one came twice
+            members = list(dict.fromkeys(members))
         digest = _members_digest(members, user_groups, kept_values) + (group.ranged or group.hashed)
         return record._replace(
             members=None if digest == stored and self.otherwise.isdisjoint(members) else members,
@@ -2108,7 +2142,7 @@ class Reading:
         """Return whether a value of a user's own list of groups is a group in scope."""
         try:
             if self.names_are_groups:
-                return "name:" + name_key(value_text(self.preset.user_groups or "", value)) in self.groups
+                return "name:" + name_key(significant(value_text(self.preset.user_groups or "", value))) in self.groups
             return self.by_token.get(normal_dn(dn_text(value))) in self.groups
         except ValueError:
             return False
@@ -2176,8 +2210,8 @@ def _parent(normal: str) -> str:
 
 def _folded(value: bytes) -> str:
     if value.isascii():
-        return value.decode("ascii").lower()
-    return name_key(value.decode("utf-8", "surrogateescape"))
+        return significant(value.decode("ascii").lower())
+    return name_key(significant(value.decode("utf-8", "surrogateescape")))
 
 
 def _shown_dn(dn: bytes) -> str:

@@ -13,9 +13,10 @@ from __future__ import annotations
 import datetime
 import functools
 import re
-import unicodedata
 import uuid
 from urllib.parse import unquote
+
+from .._model import UNICODE, composed, without_case
 
 # RFC 4512, 1.4: a short name or a dotted number.
 _SHORT_NAME = r"[A-Za-z][A-Za-z0-9-]*"
@@ -287,7 +288,8 @@ def _why_not_here(text: str, at: int) -> str:
         return "a backslash needs one of ' \"#+,;<=>\\' or two hexadecimal digits after it"
     if text[at] == "\0":
         return "a NUL character is written '\\00'"
-    return "'%s' in a value is written '\\%s'" % (text[at], text[at])
+    several = ", and several DNs are a list" if text[at] == ";" else ""
+    return "'%s' in a value is written '\\%s'%s" % (text[at], text[at], several)
 
 
 # What needs no unescaping and no folding of spaces: the normal form is then the folded text.
@@ -310,50 +312,17 @@ def normal_dn(text: str) -> str:
     if _PLAIN_DN.fullmatch(text):
         if text.isascii():
             return text.lower()
-        folded = _without_case(text)
-        if _UNICODE.is_normalized("NFC", text) and _UNICODE.is_normalized("NFC", folded):
+        folded = without_case(text)
+        if UNICODE.is_normalized("NFC", text) and UNICODE.is_normalized("NFC", folded):
             return folded
     return ",".join("+".join(sorted(_normal_pair(*pair) for pair in rdn)) for rdn in parse_dn(text))
-
-
-# What servers compare by (RFC 4518, 2.2): letters that came later have no case to them, and are composed of nothing.
-_UNICODE = unicodedata.ucd_3_2_0
-
-
-class _LowerCase(dict[int, int]):
-    """Number of a character -> that of its lower case, found out when it is asked for."""
-
-    def __missing__(self, number: int) -> int:
-        lower = chr(number).lower()
-        known = _UNICODE.category(chr(number)) in ("Lu", "Lt") and len(lower) == 1 and _UNICODE.category(lower) == "Ll"
-        self[number] = found = ord(lower) if known else number
-        return found
-
-
-_LOWER_CASE = _LowerCase()
-
-
-def _without_case(text: str) -> str:
-    """Fold letter by letter, as directories do: to them 'Maße' and 'Masse' are two names, unlike to `str.casefold`.
-
-    What only a capital has in common stays apart: 'ı' and 'i' have 'I', and 'ς' and 'σ' have 'Σ'.
-    """
-    return text.translate(_LOWER_CASE)
-
-
-_AS_THEY_ARE = "\uf900\uf901"  # OpenLDAP's tables leave these two of the compatibility ideographs as they are
-
-
-def _composed(text: str) -> str:
-    unknown = any(_UNICODE.category(letter) == "Cn" or letter in _AS_THEY_ARE for letter in text)
-    return text if unknown else _UNICODE.normalize("NFC", text)
 
 
 def _normal_pair(kind: str, value: str | bytes) -> str:
     kind = _NAME_OF_OID.get(kind, kind.lower())
     if isinstance(value, bytes):
         return "%s=#%s" % (kind, value.hex())
-    value = _composed(_without_case(value))
+    value = composed(without_case(value))
     value = " ".join(filter(None, value.split(" "))).translate(_ESCAPED_IN_NORMAL_FORM)
     return "%s=%s" % (kind, "\\23" + value[1:] if value.startswith("#") else value)
 
@@ -361,6 +330,11 @@ def _normal_pair(kind: str, value: str | bytes) -> str:
 def dn_is_within(normal: str, normal_ancestor: str) -> bool:
     """Whether a DN is the ancestor itself or lies below it; both in normal form."""
     return not normal_ancestor or normal == normal_ancestor or normal.endswith("," + normal_ancestor)
+
+
+def looks_like_several(normal: str, normal_context: str) -> bool:
+    """Whether a DN in normal form may be two in one string, with a comma or a space between them, of this context."""
+    return ",%s," % normal_context in "," + normal or bool(re.search(r" %s=" % _SHORT_NAME, normal))
 
 
 _FIRST_RDN = re.compile(r"(?:[^\\,]|\\.)*", re.DOTALL)

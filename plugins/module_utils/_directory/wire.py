@@ -318,6 +318,28 @@ def _elements(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
     return found
 
 
+_COMMON_NAME = b"\x55\x04\x03"  # 2.5.4.3
+
+
+def issuer_name(der: bytes) -> str:
+    """The common name of who issued a certificate in DER (RFC 5280, 4.1), or else all that its name has; '' if nothing.
+
+    It is for a message: what is no certificate has none.
+    """
+    try:
+        ((_tag, at, end),) = _elements(der, 0, len(der))
+        _tag, at, end = _elements(der, at, end)[0]
+        _serial, _algorithm, issuer = [each for each in _elements(der, at, end) if each[0] != 0xA0][:3]
+        found = []
+        for _set, at, end in _elements(der, *issuer[1:]):
+            for _pair, first, last in _elements(der, at, end):
+                (_kind, *kind), (_type, *value) = _elements(der, first, last)
+                found.append((der[slice(*kind)], der[slice(*value)].decode("utf-8", "replace")))
+    except (ProtocolError, ValueError, IndexError):
+        return ""
+    return ", ".join([text for kind, text in found if kind == _COMMON_NAME] or [text for _kind, text in found])
+
+
 def decode_entry(raw: bytes, names: dict[bytes, str], without: frozenset[bytes] = frozenset()) -> Entry:
     """(DN, values by attribute name in lower case with its options, raw) of a SearchResultEntry.
 

@@ -14,12 +14,15 @@ beside it with the run that did it. So a first run writes nothing twice.
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import unicodedata
+from collections.abc import Callable
 
-from .._model import ROOT, name_key
+from .._model import ROOT, name_key, significant, split_path
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
-VERSION = 4
+VERSION = 5
 
 INDEX_OF_CLAIMS = "CREATE INDEX claims_user ON claims (user_id)"
 INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
@@ -202,8 +205,67 @@ _SCHEMA = (
     "PRAGMA user_version = %d" % VERSION,
 )
 
+
+# --- names, which were compared by str.casefold up to version 4 ------------------------------------------------------
+
+
+def _folded_before(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _compare_names_anew(connection: sqlite3.Connection) -> None:
+    """Write down how names are compared now. Two that were two stay two, so no place comes to be taken.
+
+    Example: weiß was stored as `weiss`, which is somebody else's name now.
+    """
+    for table in ("users", "user_groups"):
+        rows = connection.execute("SELECT id, name FROM %s WHERE name_key IS NOT NULL" % table).fetchall()
+        connection.executemany(
+            "UPDATE %s SET name_key = ? WHERE id = ?" % table,
+            [(name_key(name), number) for number, name in rows if not name.isascii()],
+        )
+        if table == "users":  # and by what other names lists know them: the next run reads all, and writes that down
+            connection.executemany(
+                "UPDATE users SET known_as = '' WHERE id = ?",
+                [(number,) for number, name in rows if not name.isascii()],
+            )
+    _keep_names_anew(connection)
+    _call_groups_without_entries_anew(connection)
+
+
+def _keep_names_anew(connection: sqlite3.Connection) -> None:
+    """Keep the names whose records are no more: what they were, the history has by the key of who had them."""
+    for kind, group, folded, key in connection.execute(
+        "SELECT kind, user_group_id, name_key, key FROM kept_names"
+    ).fetchall():
+        names = {name for (name,) in connection.execute("SELECT name FROM %ss WHERE key = ?" % kind, (key,))}
+        for record in connection.execute("SELECT before FROM past_records WHERE kind = ? AND key = ?", (kind, key)):
+            names.add(split_path(json.loads(record[0])["path"])[-1])
+        forms = sorted({name_key(name) for name in names if _folded_before(name) == folded})
+        if forms and folded not in forms:
+            connection.execute(
+                "UPDATE OR IGNORE kept_names SET name_key = ? WHERE kind = ? AND user_group_id = ? AND name_key = ?",
+                (forms[0], kind, group, folded),
+            )
+
+
+def _call_groups_without_entries_anew(connection: sqlite3.Connection) -> None:
+    """The stable keys of user groups that exist as values of users only (user_groups_value: name) are their names."""
+    rows = connection.execute("SELECT id, key, name, own_name FROM user_groups WHERE key LIKE 'name:%'").fetchall()
+    for number, key, name, own_name in rows:
+        now = "name:" + name_key(significant(own_name or name))
+        if now == key or "name:" + _folded_before(own_name or name) != key:
+            continue
+        changed = connection.execute("UPDATE OR IGNORE user_groups SET key = ? WHERE id = ?", (now, number)).rowcount
+        if changed:
+            for table, column in (("past_memberships", "user_group_key"), ("past_memberships", "member_key")):
+                connection.execute("UPDATE %s SET %s = ? WHERE %s = ?" % (table, column, column), (now, key))
+            for table in ("past_records", "kept_names"):
+                connection.execute("UPDATE %s SET key = ? WHERE kind = 'user_group' AND key = ?" % table, (now, key))
+
+
 # From each version to the next.
-_UPGRADES = {
+_UPGRADES: dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]] = {
     1: (
         "ALTER TABLE synchronizations ADD COLUMN scope TEXT NOT NULL DEFAULT 'null'",
         "ALTER TABLE synchronizations ADD COLUMN held TEXT NOT NULL DEFAULT '[]'",
@@ -232,6 +294,10 @@ _UPGRADES = {
         *_STATES,
         "PRAGMA user_version = 4",
     ),
+    4: (
+        _compare_names_anew,
+        "PRAGMA user_version = 5",
+    ),
 }
 
 
@@ -250,8 +316,11 @@ def is_old(connection: sqlite3.Connection) -> bool:
 def upgrade(connection: sqlite3.Connection) -> None:
     """Bring the tables to the present version, inside the open transaction."""
     while is_old(connection):
-        for statement in _UPGRADES[_version(connection)]:
-            connection.execute(statement)
+        for step in _UPGRADES[_version(connection)]:
+            if isinstance(step, str):
+                connection.execute(step)
+            else:
+                step(connection)
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -659,6 +659,17 @@ class Store:
         )
         return {(kind, field): count or 0 for field, count in zip(fields, row[1:])}
 
+    def empty_fields(self, synchronization: str, kind: str, fields: Iterable[str]) -> set[str]:
+        """Return those of the fields that none of these records has a value in; none where there are no records. It
+        ends with the first record that has one.
+        """
+        records = "FROM %ss WHERE synchronization_id = ? AND extinct IS NULL" % kind
+        number = self._synchronization(synchronization)
+        if self._row("SELECT 1 %s LIMIT 1" % records, (number,)) is None:
+            return set()
+        filled = "SELECT 1 %s AND instr(attributes, ?) > 0 LIMIT 1" % records
+        return {field for field in fields if self._row(filled, (number, '"%s":' % field)) is None}
+
     def load_state(self, synchronization: str, target: list[str], snapshot: _model.Snapshot) -> _model.StoredState:
         """Return what the planner needs to know: see StoredState. ``target`` are the names in the path."""
         me = self._synchronization(synchronization)
