@@ -29,7 +29,7 @@ from urllib.parse import quote, unquote
 
 from .._errors import SynchronizationError, quoted
 from .search import search
-from .wire import Channel, ReadError, ServerLost, issuer_name
+from .wire import Channel, ProtocolError, ReadError, ServerLost, issuer_name
 
 T = TypeVar("T")
 
@@ -448,7 +448,7 @@ def _read_root_dse(session: Session, settings: Any, deadline: _Deadline) -> dict
     try:
         entries = list(search(session, "", "base", "(objectClass=*)", ("*", "+"), missing_ok=True))
     except ReadError as error:
-        if type(error) is not ReadError or not _is_told(settings):  # else it has answered as LDAP servers do
+        if isinstance(error, (ProtocolError, ServerLost)) or not _is_told(settings):
             raise _NextServer(
                 "server: %s does not say what it is (%s): check host and port, or name another server"
                 % (session.server, error)
