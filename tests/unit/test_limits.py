@@ -231,6 +231,15 @@ def test_states(enabled):
     assert judge(store, people(19, enabled=enabled), approved_removals=removed.digests[1]).limits == ["states"]
 
 
+def test_states_are_compared_with_whom_the_synchronization_has():
+    """Users made by hand do not make room for more."""
+    store = stored(20)
+    for number in range(20):
+        store.add_by_hand("by hand %d" % number)
+    found = judge(store, people(11, enabled=False) + people(20)[11:])
+    assert [(each.would_remove, each.of, each.option) for each in found.refusals] == [(11, 20, "removal_limits.states")]
+
+
 def test_states_are_not_those_of_the_extinct_and_of_who_returns():
     store = stored(20)
     nobody_may = {"removal_limits": {"users": "100%", "states": "0"}}
