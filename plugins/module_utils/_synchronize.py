@@ -163,11 +163,14 @@ def _read_and_plan(settings, store, session, now, started):
     unproven = absence.unproven(session, settings, preset, context, snapshot, state, found, known.own_dns)
     digests = plan_digest(plan), removals_digest(plan)
     doubt = standing.doubt(last, server, session.server)
-    others = {
+    by_all = {
         number: standing.doubt(left, server, session.server)
-        for number, left in store.left_by_others(settings.name).items()
+        for number, left in store.left_by_all(snapshot.directory.identity).items()
     }
-    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests, others, plan.is_empty)
+    out = {}
+    if any(by_all.values()):
+        out = store.seen_out_by(snapshot.directory.identity, [each[1] for each in found if each[0] == "enabled"])
+    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests, by_all, out, plan.is_empty)
     if holds.everything:
         plan = without_changes(plan, frozenset(holds.reasons))
     elif holds.reasons:

@@ -22,6 +22,7 @@ ANYTHING = {
 LATE = ["p1", "p2", "p3", "p4"]
 OVERLAYS = ("ppolicy", "syncprov")
 LOCK = "pwdAccountLockedTime"
+OTHER = {"name": "other", "user_group": "All/Other"}
 
 
 class Name:
@@ -48,7 +49,7 @@ class Company(Lab):
 @pytest.fixture
 def servers(tmp_path):
     """A server; and a replica of it that has not got what happened in the last hour."""
-    there = ROOT + unit("people") + person("ann", LOCK + ": 000001010000Z") + person("bob")
+    there = ROOT + unit("people") + person("ann", LOCK + ": 000001010000Z") + person("bob") + person("eve")
     with Slapd(ldif=there + group("staff", dn_of("bob")), overlays=OVERLAYS) as server:
         server.modify(modified(dn_of("bob"), "replace", "title", "the first change"))
         with Slapd(ldif=copied(server), overlays=OVERLAYS) as replica:
@@ -118,6 +119,57 @@ def test_a_replica_that_lags_gives_nothing_back(company, servers, read_mode):
     assert not company.run(read_mode=read_mode)["changed"]
 
 
+def test_a_replica_that_lags_brings_nobody_back_for_another_synchronization(servers, tmp_path):
+    """Who is gone is let in again only by a server that has what `staff` read when it saw that.
+
+    server     ann is deleted, and staff sees it
+    replica    has not got that, and is read by other, in its first run or not
+    """
+    server, replica = servers
+    name = Name(tmp_path / "ldap")
+    name.lead_to(server)
+    companies = []
+    for extinction in ("disable", "skip", "delete"):
+        for is_first in (True, False):
+            company = Company(name, tmp_path / ("%s-%s.db" % (extinction, is_first)))
+            company.once(user_extinction=extinction)
+            if not is_first:
+                company.once(**OTHER, user_filter="(!(uid=eve))")
+            companies.append((company, extinction))
+    server.modify(deleted(dn_of("eve")))
+    for company, extinction in companies:
+        company.once(user_extinction=extinction)
+        name.lead_to(replica)
+        for _again in range(3):
+            result = company.run(**OTHER, scope_change=True)
+            assert [(each["name"], each["would_be"]) for each in result["held"]["users"]] == [("eve", "enabled")]
+            assert " lags, or was restored: " in result["held"]["users"][0]["reason"]
+            assert company.rows("SELECT enabled FROM users WHERE name = 'eve'") == [(0,)]
+        name.lead_to(server)
+        assert company.run(**OTHER)["users"]["extinct"] == ["eve"]
+
+
+def test_nobody_is_brought_back_though_the_history_is_gone(servers, tmp_path):
+    server, replica = servers
+    company = Company(server, tmp_path / "store.db")
+    company.once()
+    server.modify(deleted(dn_of("eve")))
+    company.once()
+    company.change("DELETE FROM past_records")
+    company.server = replica
+    assert [each["name"] for each in company.once(**OTHER)["held"]["users"]] == ["eve"]
+
+
+def test_who_left_one_synchronization_for_another_is_enabled_at_once_by_a_server_that_has_it(servers, tmp_path):
+    server, _replica = servers
+    company = Company(server, tmp_path / "store.db")
+    company.once(user_filter="(!(uid=bob))")
+    company.once(user_filter="(uid=ann)", scope_change=True)
+    assert ("eve", 0) in company.rows("SELECT name, enabled FROM users")
+    result = company.run(**OTHER)
+    assert result["held"]["users"] == [] and ("eve", 1) in company.users()
+
+
 def test_an_approved_plan_that_does_nothing_makes_no_replica_the_measure(servers, tmp_path):
     """It lags still.
 
@@ -142,7 +194,7 @@ def test_an_approved_plan_that_does_nothing_makes_no_replica_the_measure(servers
 def test_somebody_decides_what_a_restored_server_says(company):
     digest = company.once(True)["held"]["plan_digest"]
     company.once(approved_plan=digest)
-    assert company.users() == [("ann", 0), ("bob", 1)]
+    assert company.users() == [("ann", 0), ("bob", 1), ("eve", 1)]
     assert not company.run()["held"]["users"], "what it says is the measure now"
 
 
