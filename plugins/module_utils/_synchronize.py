@@ -175,11 +175,10 @@ def _read_and_plan(settings, store, session, now, started):
         plan = without_changes(plan, frozenset(holds.reasons))
     elif holds.reasons:
         plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
+    # What it only takes back of what was said is held even so: the next run, of which this server is the measure, does it.
+    believed = settings.approved_plan == digests[0] and not unheld.is_empty
     if plan is not unheld:
         digests = plan_digest(plan), removals_digest(plan)
-    believed = (
-        bool(settings.approved_plan) and settings.approved_plan == digests[0] and not (holds.reasons or plan.is_empty)
-    )
     before = clock.last if last.believed is None else last.believed
     holds = holds._replace(
         standing=standing.remembered(last.standing, server, believed), believed=before if clock.doubt else None

@@ -93,6 +93,7 @@ def test_a_replica_that_lags_behind_one_name(company, servers, read_mode):
         assert why == result["held"]["everything"]
         assert why.endswith(" lags, or was restored: the last run read changes that it does not have")
         assert (company.users(), company.members()) == before and not result["changed"]
+        assert result["summary"]["users"]["total"] == result["summary"]["users"]["unchanged"] == len(before[0])
     company.server.lead_to(servers[0])
     assert not company.run(read_mode=read_mode)["changed"]
 
@@ -196,6 +197,32 @@ def test_somebody_decides_what_a_restored_server_says(company):
     company.once(approved_plan=digest)
     assert company.users() == [("ann", 0), ("bob", 1), ("eve", 1)]
     assert not company.run()["held"]["users"], "what it says is the measure now"
+
+
+def test_an_approved_plan_makes_a_server_the_measure_though_something_is_taken_back(servers, tmp_path):
+    """No digest covers that, so it is held then; but not for ever, and the next change waits for nobody.
+
+    staff      writes bob, and does not read his lock
+    other      has seen the lock
+    now        the server was restored: it has no lock, and there is something else to do
+    """
+    server, replica = servers
+    company = Company(server, tmp_path / "store.db")
+    company.once(ldap_parameters={"preset": "389ds", "user_key": "entryUUID", "group_key": "entryUUID"})
+    server.modify(modified(dn_of("bob"), "replace", LOCK, "000001010000Z"))
+    company.once(**OTHER)
+    assert ("bob", 0) in company.users()
+    company.server = replica
+    there = {**OTHER, "group_attributes": {"description": "cn"}}
+    digest = company.once(True, **there)["held"]["plan_digest"]
+    held = company.once(approved_plan=digest, **there)["held"]
+    assert [each["name"] for each in held["users"]] == ["bob"] and not held["everything"]
+    said = (
+        "SELECT count(*) FROM claims WHERE disabled IS NOT NULL AND user_id = (SELECT id FROM users WHERE name = 'bob')"
+    )
+    assert company.rows(said) == [(1,)]
+    assert company.once(**there)["held"]["users"] == []
+    assert company.rows(said) == [(0,)]
 
 
 def test_a_server_that_has_all_changes_is_believed_under_any_name(company, servers):
