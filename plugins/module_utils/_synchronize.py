@@ -175,7 +175,7 @@ def _read_and_plan(settings, store, session, now, started):
         plan = without_changes(plan, frozenset(holds.reasons))
     elif holds.reasons:
         plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
-    # What it only takes back of what was said is held even so: the next run, of which this server is the measure, does it.
+    # What it only takes back is held even so: the next run, of which this server is the measure, does that.
     believed = settings.approved_plan == digests[0] and not unheld.is_empty
     if plan is not unheld:
         digests = plan_digest(plan), removals_digest(plan)

@@ -192,6 +192,24 @@ def test_an_approved_plan_that_does_nothing_makes_no_replica_the_measure(servers
     assert company.once(True)["held"]["everything"], "it would be renamed by a server that lags"
 
 
+def test_a_replica_that_is_being_made_is_not_believed_at_once(servers, tmp_path):
+    """It has a part of the entries, and no contextCSN until it has all."""
+    server, _replica = servers
+    entries = [entry for entry in copied(server).split("\n\n") if "uid=eve," not in entry]
+    part = "\n".join(line for line in "\n\n".join(entries).split("\n") if not line.startswith("contextCSN"))
+    name = Name(tmp_path / "ldap")
+    name.lead_to(server)
+    company = Company(name, tmp_path / "store.db")
+    company.run()
+    with Slapd(ldif=part, overlays=("ppolicy",)) as half:
+        name.lead_to(half)
+        result = company.once()
+        assert [(each["name"], each["would_be"]) for each in result["held"]["users"]] == [("eve", "extinct")]
+        assert result["held"]["users"][0]["reason"].endswith(" does not say any more how far it is, and may lag")
+    name.lead_to(server)
+    assert not company.run()["changed"]
+
+
 def test_somebody_decides_what_a_restored_server_says(company):
     digest = company.once(True)["held"]["plan_digest"]
     company.once(approved_plan=digest)
@@ -218,7 +236,7 @@ def test_an_approved_plan_makes_a_server_the_measure_though_something_is_taken_b
     held = company.once(approved_plan=digest, **there)["held"]
     assert [each["name"] for each in held["users"]] == ["bob"] and not held["everything"]
     said = (
-        "SELECT count(*) FROM claims WHERE disabled IS NOT NULL AND user_id = (SELECT id FROM users WHERE name = 'bob')"
+        "SELECT count(*) FROM claims c JOIN users u ON u.id = c.user_id WHERE c.disabled IS NOT NULL AND name = 'bob'"
     )
     assert company.rows(said) == [(1,)]
     assert company.once(**there)["held"]["users"] == []
