@@ -17,8 +17,8 @@ others                they do not say: then the name counts
 
 Example: the last run read `20261129100000.000000Z#000000#001#000000`. A server that says `20261129090000...#001...` has
 not got what happened since nine o'clock: it lags, or it was restored. A server that says a later time has all that the
-last one had, whatever its name is: nothing that it lacks has to be doubted. One that says nothing any more may be a replica
-that is being made: OpenLDAP gives it a contextCSN when it has all.
+last one had, whatever its name is: nothing that it lacks has to be doubted. One that says nothing any more may be a
+replica that is being made: OpenLDAP gives it a contextCSN when it has all.
 """
 
 from __future__ import annotations
