@@ -147,10 +147,11 @@ def _read_and_plan(settings, store, session, now, started):
     """
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     context = reader.naming_context(settings, session, preset)
-    server = standing.standing(session, context)
+    mark = store.mark(settings.name)
+    server = standing.standing(session, context, mark)
     last = store.left_by_last_run(settings.name)
     clock = _believed(session, store.last_times(settings.name), last.believed, now, context)
-    salt, snapshot, read = _read(settings, store, session, preset, context, now, clock, started)
+    salt, snapshot, read = _read(settings, store, session, preset, context, now, clock, started, mark)
     whole = _is_older(store.last_whole_check(), _A_WEEK, now)
     if whole or snapshot.complete:
         store.begin_check(whole)  # it is waited for before anything is committed
@@ -187,12 +188,12 @@ def _read_and_plan(settings, store, session, now, started):
     return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
 
 
-def _read(settings, store, session, preset, context, now, clock, started):
+def _read(settings, store, session, preset, context, now, clock, started, mark):
     """Return what one server says: (salt, snapshot, `read` of the result)."""
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
     circumstances = _circumstances(settings, salt, session, directory)
-    mark, never = store.mark(settings.name), ""
+    never = ""
     if settings.read_mode != "full":
         never = changes.why_not(session, preset, settings)
     reason, snapshot, read_fully = _why_full(settings, store, never, mark, circumstances, now), None, now

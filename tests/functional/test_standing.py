@@ -357,3 +357,28 @@ def test_a_controller_whose_numbers_went_back_is_not_believed(controlled):
     assert controlled.held() == controlled.held() == ["bert"]
     controlled.domain.count_from(90000)
     assert controlled.once()["users"]["extinct"] == ["bert"]
+
+
+def test_a_replica_that_lags_in_a_glued_database(tmp_path):
+    """Each database has a contextCSN of its own.
+
+    server     ann, who lies in the lower database, is deleted there
+    replica    has not got that
+    """
+    below = "ou=sub," + BASE
+    there = ROOT + unit("people") + person("bob") + unit("sub") + person("ann", below=below)
+    glued = {"overlays": ("syncprov",), "subordinate": (below, ("syncprov",))}
+    with Slapd(ldif=there, **glued) as server:
+        server.modify(modified(dn_of("bob"), "replace", "title", "x") + modified(below, "replace", "description", "x"))
+        with Slapd(ldif=copied(server), **glued) as replica:
+            company = Company(server, tmp_path / "store.db")
+            company.once(distinguished_name=[BASE])
+            server.modify(deleted(dn_of("ann", below)))
+            assert company.once(distinguished_name=[BASE])["users"]["extinct"] == ["ann"]
+            name = Name(tmp_path / "ldap")
+            name.lead_to(server)
+            company.server = name
+            company.once(distinguished_name=[BASE])
+            name.lead_to(replica)
+            result = company.once(distinguished_name=[BASE])
+            assert result["users"]["enabled"] == [] and result["held"]["everything"]
