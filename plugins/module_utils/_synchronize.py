@@ -30,6 +30,7 @@ from ._plan import (
     removals,
     removals_digest,
     without_changes,
+    without_notes,
 )
 from ._settings import Settings, public_settings
 from ._store import sqlite
@@ -176,6 +177,8 @@ def _read_and_plan(settings, store, session, now, started):
         plan = without_changes(plan, frozenset(holds.reasons))
     elif holds.reasons:
         plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
+    if doubt is not None and not doubt.passes and plan.is_empty:
+        plan = without_notes(plan)
     # What it only takes back is held even so: the next run, of which this server is the measure, does that.
     believed = settings.approved_plan == digests[0] and not unheld.is_empty
     if plan is not unheld:

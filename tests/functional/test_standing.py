@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from support import tree
-from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, person, synchronize, unit
+from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, moved, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.slapd import Slapd
@@ -118,6 +118,26 @@ def test_a_replica_that_lags_gives_nothing_back(company, servers, read_mode):
     assert ["nothing is done" in warning for warning in company.warnings] == [True]
     company.server.lead_to(server)
     assert not company.run(read_mode=read_mode)["changed"]
+
+
+def test_a_replica_that_lags_takes_no_note_back(servers, tmp_path):
+    """Nobody sees in the store where an entry lies: names are kept by it, and members known.
+
+    server     bob moves
+    replica    has him where he was, and is read: there is nothing to do
+    """
+    server, replica = servers
+    company = Company(server, tmp_path / "store.db")
+    company.once()
+    server.modify(unit("night", PEOPLE) + moved(dn_of("bob"), "uid=bob", "ou=night," + PEOPLE))
+    assert not company.once()["changed"]
+    noted = "SELECT dn, unit, known_as, digest FROM users ORDER BY name"
+    before = company.rows(noted)
+    assert before[1][0] == dn_of("bob", "ou=night," + PEOPLE)
+    company.server = replica
+    for read_mode in ("auto", "full"):
+        assert not company.once(read_mode=read_mode)["changed"] and company.warnings == []
+        assert company.rows(noted) == before
 
 
 def test_a_replica_that_lags_brings_nobody_back_for_another_synchronization(servers, tmp_path):

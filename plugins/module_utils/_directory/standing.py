@@ -11,8 +11,8 @@ restored from a backup. Replicas lag, and a restored server has lost what came a
 enable anybody (see `_plan.removals`).
 
 Active Directory      who: dsServiceName. How far: highestCommittedUSN, by invocationId: a restore gives another one
-OpenLDAP, replicated  who and how far: contextCSN of the suffix, for each server that writes the last change; and that of
-                      each database that is glued below it and has one
+OpenLDAP, replicated  who and how far: contextCSN of the suffix, for each server that writes the last change; and that
+                      of each database that is glued below it and has one
 389 Directory Server  who: netscapeMDSuffix of the root DSE. It does not say how far
 others                they do not say: then the name counts
 
