@@ -643,22 +643,23 @@ class Store:
     def seen_out_by(self, identity: str, keys: Iterable[str]) -> dict[str, set[int]]:
         """Return by which synchronizations (ids) users of the directory, by these stable keys, were last seen to be
         gone or out of scope, as far as the history goes back: also if there is no record any more, or another
-        synchronization has brought it back.
+        synchronization has brought it back, as long as it was not enabled since.
         """
         directory = self._directory(identity)
         self._want("wanted_keys", ((key, directory, key) for key in keys))
-        last = {
-            (key, number): after
-            for key, number, after in self._rows(
-                "SELECT p.key, s.id, p.after FROM wanted_keys w CROSS JOIN past_records p CROSS JOIN runs r"
-                " CROSS JOIN synchronizations s WHERE p.key = w.key AND p.kind = 'user' AND r.id = p.run_id"
-                " AND s.id = r.synchronization_id AND s.directory_id = w.directory_id ORDER BY p.run_id"
-            )
-        }
         found: dict[str, set[int]] = {}
-        for (key, number), after in last.items():
-            if after is None or _from_json(after)["extinct"]:
+        for key, number, before, after in self._rows(
+            "SELECT p.key, s.id, p.before, p.after FROM wanted_keys w CROSS JOIN past_records p CROSS JOIN runs r"
+            " CROSS JOIN synchronizations s WHERE p.key = w.key AND p.kind = 'user' AND r.id = p.run_id"
+            " AND s.id = r.synchronization_id AND s.directory_id = w.directory_id ORDER BY p.run_id"
+        ):
+            if _is_in(_from_json(before)):
+                found.pop(key, None)
+            record = _from_json(after) if after else None
+            if record is None or record.get("extinct"):
                 found.setdefault(key, set()).add(number)
+            elif _is_in(record):
+                found.pop(key, None)
         return found
 
     def target_of(self, synchronization: str) -> list[str] | None:
@@ -1964,6 +1965,11 @@ def _holds_from_json(text: str) -> tuple[frozenset[_model.Removal], _model.Stand
 
 def _from_json(text: str):
     return _decode(text)[0]  # json.loads() looks for blanks around it, which takes as long again
+
+
+def _is_in(record: dict) -> bool:
+    """Return whether a user's record, as the history has it, is one that is enabled and not extinct."""
+    return bool(record.get("enabled")) and not record.get("extinct")
 
 
 def _reference(directory, tree, of_directory, identity, key, home, name) -> str:
