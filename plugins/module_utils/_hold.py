@@ -19,7 +19,7 @@ second run is to confirm is remembered from one to the next. So a second look at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from . import _limits
@@ -49,14 +49,16 @@ def decide(
     last: LastRun,
     state: StoredState,
     digests: tuple[str, str],
-    others: Mapping[int, Doubt | None] | None = None,
+    by_all: Mapping[int, Doubt | None] | None = None,
+    out: Mapping[str, Collection[int]] | None = None,
     is_empty: bool = False,
 ) -> Holds:
     """Return what is held of the removals. ``unproven``: those that nothing proves, and why. ``is_empty``: the plan
     does nothing.
 
-    ``others`` says the same as ``doubt`` by what other synchronizations last read, by their ids: where one of them saw
-    a user disabled, nobody enables him who may have read what was before that.
+    ``by_all`` says the same as ``doubt`` by what each synchronization last read, by their ids: where one of them saw a
+    user disabled, gone or out of scope, nobody enables him who may have read what was before that. ``out`` are those of
+    whom the history says so, by their stable keys.
     ``settings`` has approved_plan and approved_removals; ``digests`` are those of the plan without what is held, and of
     its removals.
     """
@@ -67,8 +69,9 @@ def decide(
     for removal in removals:
         stored = state.users.get(removal[1]) if removal[0] == "enabled" else None
         is_new = removal[0] == "enabled" and stored is None
-        doubts = [None if is_new else doubt]
-        doubts += [(others or {}).get(each) for each in (stored.seen_disabled_by if stored is not None else ())]
+        seen_out_by = set(stored.seen_out_by if stored is not None else ())
+        seen_out_by.update((out or {}).get(removal[1], ()) if removal[0] == "enabled" else ())
+        doubts = [None if is_new else doubt, *((by_all or {}).get(each) for each in sorted(seen_out_by))]
         there = [each for each in doubts if each is not None]
         if all(each.passes for each in there):
             passing.add(removal)
@@ -129,7 +132,7 @@ def refusals(
     enabled = [removal for removal in removals if removal[0] == "enabled"]
     if last.server or not enabled or settings.approved_plan == plan_digest:
         return []
-    if not all(removal in holds.reasons for removal in enabled):
+    if not all(removal in holds.reasons and removal not in holds.doubted for removal in enabled):
         return []
     why = "%s: nothing proves of any of %d users that he is enabled (of the first, %s)" % (
         option,

@@ -367,7 +367,8 @@ class StoredUser(NamedTuple):
     # Another synchronization that has the user in scope, and tells states by other attributes, last saw it disabled.
     disabled_by_others: bool = False
     said_disabled: bool = False  # another synchronization writes the record, and this one last saw the user disabled
-    seen_disabled_by: tuple[int, ...] = ()  # ids of other synchronizations that last saw the user disabled
+    # Ids of other synchronizations that last saw the user disabled, or saw that he was gone or out of scope.
+    seen_out_by: tuple[int, ...] = ()
 
 
 class UserGroupRecord(NamedTuple):

@@ -1048,6 +1048,14 @@ def removals(
     return frozenset(found)
 
 
+_NO_NOTES = _model.Bookkeeping({}, {}, {}, {}, {}, {})
+
+
+def without_notes(plan: _model.Plan) -> _model.Plan:
+    """Return the plan by which the store notes nothing beside its changes: what is read may be older than its notes."""
+    return plan._replace(bookkeeping=_NO_NOTES)
+
+
 def without_changes(plan: _model.Plan, held: frozenset[_model.Removal]) -> _model.Plan:
     """Return the plan that does nothing of it, since everything is held."""
     return _model.Plan(
@@ -1059,7 +1067,7 @@ def without_changes(plan: _model.Plan, held: frozenset[_model.Removal]) -> _mode
         [],
         [],
         [],
-        _model.Bookkeeping({}, {}, {}, {}, {}, {}),
+        _NO_NOTES,
         held=held,
     )
 
@@ -1084,7 +1092,7 @@ def plan_release(name: str, directory: _model.Directory, state: _model.StoredSta
         changes,
         [],
         [],
-        _model.Bookkeeping({}, {}, {}, {}, {}, {}),
+        _NO_NOTES,
         leaving="released",
     )
 

@@ -376,7 +376,8 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
     group_verbs = Counter(chain.from_iterable(entry[0] for entry in changed.values()))
     user_verbs = Counter(chain.from_iterable(changes for dummy, changes in verbs))
     created = {change.reference for change in plan.users}
-    total = _users_in_scope(snapshot, state, created)
+    held = sum(1 for removal in plan.held if removal[0] == "user")
+    total = _users_in_scope(snapshot, state, created) + held
     touched = sum(1 for change in plan.users if change.reference in snapshot.users)
     added = sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships)
     removed = sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
@@ -419,7 +420,7 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
 
 
 def _users_in_scope(snapshot, state, created) -> int:
-    """Return how many users there are in scope now."""
+    """Return how many users there are in scope now, by what was read."""
     if snapshot.complete:
         return sum(1 for key, user in snapshot.users.items() if user is None or key in state.users or key in created)
     new = [

@@ -30,6 +30,7 @@ from ._plan import (
     removals,
     removals_digest,
     without_changes,
+    without_notes,
 )
 from ._settings import Settings, public_settings
 from ._store import sqlite
@@ -147,10 +148,11 @@ def _read_and_plan(settings, store, session, now, started):
     """
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     context = reader.naming_context(settings, session, preset)
-    server = standing.standing(session, context)
+    mark = store.mark(settings.name)
+    server = standing.standing(session, context, mark)
     last = store.left_by_last_run(settings.name)
     clock = _believed(session, store.last_times(settings.name), last.believed, now, context)
-    salt, snapshot, read = _read(settings, store, session, preset, context, now, clock, started)
+    salt, snapshot, read = _read(settings, store, session, preset, context, now, clock, started, mark)
     whole = _is_older(store.last_whole_check(), _A_WEEK, now)
     if whole or snapshot.complete:
         store.begin_check(whole)  # it is waited for before anything is committed
@@ -163,20 +165,24 @@ def _read_and_plan(settings, store, session, now, started):
     unproven = absence.unproven(session, settings, preset, context, snapshot, state, found, known.own_dns)
     digests = plan_digest(plan), removals_digest(plan)
     doubt = standing.doubt(last, server, session.server)
-    others = {
+    by_all = {
         number: standing.doubt(left, server, session.server)
-        for number, left in store.left_by_others(settings.name).items()
+        for number, left in store.left_by_all(snapshot.directory.identity).items()
     }
-    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests, others, plan.is_empty)
+    out = {}
+    if any(by_all.values()):
+        out = store.seen_out_by(snapshot.directory.identity, [each[1] for each in found if each[0] == "enabled"])
+    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests, by_all, out, plan.is_empty)
     if holds.everything:
         plan = without_changes(plan, frozenset(holds.reasons))
     elif holds.reasons:
         plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
+    if doubt is not None and not doubt.passes and plan.is_empty:
+        plan = without_notes(plan)
+    # What it only takes back is held even so: the next run, of which this server is the measure, does that.
+    believed = settings.approved_plan == digests[0] and not unheld.is_empty
     if plan is not unheld:
         digests = plan_digest(plan), removals_digest(plan)
-    believed = (
-        bool(settings.approved_plan) and settings.approved_plan == digests[0] and not (holds.reasons or plan.is_empty)
-    )
     before = clock.last if last.believed is None else last.believed
     holds = holds._replace(
         standing=standing.remembered(last.standing, server, believed), believed=before if clock.doubt else None
@@ -185,12 +191,12 @@ def _read_and_plan(settings, store, session, now, started):
     return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
 
 
-def _read(settings, store, session, preset, context, now, clock, started):
+def _read(settings, store, session, preset, context, now, clock, started, mark):
     """Return what one server says: (salt, snapshot, `read` of the result)."""
     directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
     salt = _salt(settings, preset)
     circumstances = _circumstances(settings, salt, session, directory)
-    mark, never = store.mark(settings.name), ""
+    never = ""
     if settings.read_mode != "full":
         never = changes.why_not(session, preset, settings)
     reason, snapshot, read_fully = _why_full(settings, store, never, mark, circumstances, now), None, now

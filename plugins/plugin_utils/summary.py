@@ -156,6 +156,7 @@ def sections(result: Any) -> list[Section]:
         Section(
             "Held: not done, since nothing proves it",
             [
+                *([("all of it", "not done", held["everything"])] if held.get("everything") else []),
                 *((each["name"], each["would_be"], each["reason"]) for each in held.get("users", ())),
                 *((each["path"], "extinct", each["reason"]) for each in held.get("user_groups", ())),
                 *((each["member"], each["user_group"], each["reason"]) for each in held.get("memberships", ())),

@@ -129,7 +129,8 @@ def test_a_server_without_pages_is_read_in_one_piece(tmp_path, paging, listed):
 
 def hide_root_dse(text):
     rule = 'access to dn.base="" by dn.exact="cn=admin,%s" read by * none' % BASE
-    return text.replace("database mdb", rule + "\ndatabase mdb")
+    schema = 'access to dn.base="cn=Subschema" by * read'
+    return text.replace("database mdb", "%s\n%s\ndatabase mdb" % (rule, schema))
 
 
 def test_a_root_dse_that_cannot_be_read(tmp_path):
@@ -143,6 +144,10 @@ def test_a_root_dse_that_cannot_be_read(tmp_path):
         assert before == [("staff", "ann"), ("staff", "bob"), ("staff", "zoe")]
         server.configure(hide_root_dse)
         assert not lab.run(**told)["changed"]
+        # A first run, of a server whose schema has no pwdAccountLockedTime: the entries say where the schema is.
+        first = Lab(server, tmp_path / "first.db")
+        first.run(**told)
+        assert first.members() == before and first.rows("SELECT DISTINCT enabled FROM users") == [(1,)]
         lab.modify(renamed(PEOPLE, "ou=persons") + deleted("uid=bob,ou=persons," + BASE))
         lab.run(removal_limits={"users": "1", "memberships": "1"}, **told)
         assert lab.members() == [("staff", "ann"), ("staff", "zoe")]

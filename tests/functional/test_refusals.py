@@ -318,6 +318,7 @@ def test_removals_seen_on_another_server_are_held_for_one_run(replicas):
             "users": [{"name": NAMES[0], "would_be": "extinct", "reason": why}],
             "user_groups": [],
             "memberships": [{"user_group": "All/Staff/Large", "member": NAMES[1], "reason": why}],
+            "everything": "",
             "plan_digest": real["held"]["plan_digest"],
         }
     )

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from support import tree
-from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, person, synchronize, unit
+from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, moved, person, synchronize, unit
 from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.slapd import Slapd
@@ -22,6 +22,7 @@ ANYTHING = {
 LATE = ["p1", "p2", "p3", "p4"]
 OVERLAYS = ("ppolicy", "syncprov")
 LOCK = "pwdAccountLockedTime"
+OTHER = {"name": "other", "user_group": "All/Other"}
 
 
 class Name:
@@ -48,7 +49,7 @@ class Company(Lab):
 @pytest.fixture
 def servers(tmp_path):
     """A server; and a replica of it that has not got what happened in the last hour."""
-    there = ROOT + unit("people") + person("ann", LOCK + ": 000001010000Z") + person("bob")
+    there = ROOT + unit("people") + person("ann", LOCK + ": 000001010000Z") + person("bob") + person("eve")
     with Slapd(ldif=there + group("staff", dn_of("bob")), overlays=OVERLAYS) as server:
         server.modify(modified(dn_of("bob"), "replace", "title", "the first change"))
         with Slapd(ldif=copied(server), overlays=OVERLAYS) as replica:
@@ -92,6 +93,7 @@ def test_a_replica_that_lags_behind_one_name(company, servers, read_mode):
         assert why == result["held"]["everything"]
         assert why.endswith(" lags, or was restored: the last run read changes that it does not have")
         assert (company.users(), company.members()) == before and not result["changed"]
+        assert result["summary"]["users"]["total"] == result["summary"]["users"]["unchanged"] == len(before[0])
     company.server.lead_to(servers[0])
     assert not company.run(read_mode=read_mode)["changed"]
 
@@ -118,6 +120,83 @@ def test_a_replica_that_lags_gives_nothing_back(company, servers, read_mode):
     assert not company.run(read_mode=read_mode)["changed"]
 
 
+def test_a_replica_that_lags_takes_no_note_back(servers, tmp_path):
+    """Nobody sees in the store where an entry lies: names are kept by it, and members known.
+
+    server     bob moves
+    replica    has him where he was, and is read: there is nothing to do
+    """
+    server, replica = servers
+    company = Company(server, tmp_path / "store.db")
+    company.once()
+    server.modify(unit("night", PEOPLE) + moved(dn_of("bob"), "uid=bob", "ou=night," + PEOPLE))
+    assert not company.once()["changed"]
+    noted = "SELECT dn, unit, known_as, digest FROM users ORDER BY name"
+    before = company.rows(noted)
+    assert before[1][0] == dn_of("bob", "ou=night," + PEOPLE)
+    company.server = replica
+    for read_mode in ("auto", "full"):
+        assert not company.once(read_mode=read_mode)["changed"] and company.warnings == []
+        assert company.rows(noted) == before
+
+
+def test_a_replica_that_lags_brings_nobody_back_for_another_synchronization(servers, tmp_path):
+    """Who is gone is let in again only by a server that has what `staff` read when it saw that.
+
+    server     ann is deleted, and staff sees it
+    replica    has not got that, and is read by other, in its first run or not
+    """
+    server, replica = servers
+    name = Name(tmp_path / "ldap")
+    name.lead_to(server)
+    companies = []
+    for extinction in ("disable", "skip", "delete"):
+        for is_first in (True, False):
+            company = Company(name, tmp_path / ("%s-%s.db" % (extinction, is_first)))
+            company.once(user_extinction=extinction)
+            if not is_first:
+                company.once(**OTHER, user_filter="(!(uid=eve))")
+            companies.append((company, extinction))
+    server.modify(deleted(dn_of("eve")))
+    for company, extinction in companies:
+        company.once(user_extinction=extinction)
+        name.lead_to(replica)
+        for _again in range(3):
+            result = company.run(**OTHER, scope_change=True)
+            assert [(each["name"], each["would_be"]) for each in result["held"]["users"]] == [("eve", "enabled")]
+            assert " lags, or was restored: " in result["held"]["users"][0]["reason"]
+            assert company.rows("SELECT enabled FROM users WHERE name = 'eve'") == [(0,)]
+        name.lead_to(server)
+        assert company.run(**OTHER)["users"]["extinct"] == ["eve"]
+
+
+def test_nobody_is_brought_back_though_the_history_is_gone(servers, tmp_path):
+    server, replica = servers
+    company = Company(server, tmp_path / "store.db")
+    company.once()
+    server.modify(deleted(dn_of("eve")))
+    company.once()
+    company.change("DELETE FROM past_records")
+    company.server = replica
+    assert [each["name"] for each in company.once(**OTHER)["held"]["users"]] == ["eve"]
+
+
+def test_who_left_one_synchronization_for_another_is_enabled_at_once_by_a_server_that_has_it(servers, tmp_path):
+    server, _replica = servers
+    company = Company(server, tmp_path / "store.db")
+    company.once(user_filter="(!(uid=bob))")
+    company.once(user_filter="(uid=ann)", scope_change=True)
+    assert ("eve", 0) in company.rows("SELECT name, enabled FROM users")
+    result = company.run(**OTHER)
+    assert result["held"]["users"] == [] and ("eve", 1) in company.users()
+    # By that it is settled, also for servers of which nothing tells whether they have what the first run read.
+    server.modify(modified(dn_of("eve"), "replace", LOCK, "000001010000Z"))
+    company.once(**OTHER)
+    company.change("UPDATE synchronizations SET held = replace(held, 'csn ', 'csn x') WHERE name = 'staff'")
+    server.modify(modified(dn_of("eve"), "delete", LOCK))
+    assert company.once(**OTHER)["users"]["enabled"] == ["eve"]
+
+
 def test_an_approved_plan_that_does_nothing_makes_no_replica_the_measure(servers, tmp_path):
     """It lags still.
 
@@ -139,11 +218,55 @@ def test_an_approved_plan_that_does_nothing_makes_no_replica_the_measure(servers
     assert company.once(True)["held"]["everything"], "it would be renamed by a server that lags"
 
 
+def test_a_replica_that_is_being_made_is_not_believed_at_once(servers, tmp_path):
+    """It has a part of the entries, and no contextCSN until it has all."""
+    server, _replica = servers
+    entries = [entry for entry in copied(server).split("\n\n") if "uid=eve," not in entry]
+    part = "\n".join(line for line in "\n\n".join(entries).split("\n") if not line.startswith("contextCSN"))
+    name = Name(tmp_path / "ldap")
+    name.lead_to(server)
+    company = Company(name, tmp_path / "store.db")
+    company.run()
+    with Slapd(ldif=part, overlays=("ppolicy",)) as half:
+        name.lead_to(half)
+        result = company.once()
+        assert [(each["name"], each["would_be"]) for each in result["held"]["users"]] == [("eve", "extinct")]
+        assert result["held"]["users"][0]["reason"].endswith(" does not say any more how far it is, and may lag")
+    name.lead_to(server)
+    assert not company.run()["changed"]
+
+
 def test_somebody_decides_what_a_restored_server_says(company):
     digest = company.once(True)["held"]["plan_digest"]
     company.once(approved_plan=digest)
-    assert company.users() == [("ann", 0), ("bob", 1)]
+    assert company.users() == [("ann", 0), ("bob", 1), ("eve", 1)]
     assert not company.run()["held"]["users"], "what it says is the measure now"
+
+
+def test_an_approved_plan_makes_a_server_the_measure_though_something_is_taken_back(servers, tmp_path):
+    """No digest covers that, so it is held then; but not for ever, and the next change waits for nobody.
+
+    staff      writes bob, and does not read his lock
+    other      has seen the lock
+    now        the server was restored: it has no lock, and there is something else to do
+    """
+    server, replica = servers
+    company = Company(server, tmp_path / "store.db")
+    company.once(ldap_parameters={"preset": "389ds", "user_key": "entryUUID", "group_key": "entryUUID"})
+    server.modify(modified(dn_of("bob"), "replace", LOCK, "000001010000Z"))
+    company.once(**OTHER)
+    assert ("bob", 0) in company.users()
+    company.server = replica
+    there = {**OTHER, "group_attributes": {"description": "cn"}}
+    digest = company.once(True, **there)["held"]["plan_digest"]
+    held = company.once(approved_plan=digest, **there)["held"]
+    assert [each["name"] for each in held["users"]] == ["bob"] and not held["everything"]
+    said = (
+        "SELECT count(*) FROM claims c JOIN users u ON u.id = c.user_id WHERE c.disabled IS NOT NULL AND name = 'bob'"
+    )
+    assert company.rows(said) == [(1,)]
+    assert company.once(**there)["held"]["users"] == []
+    assert company.rows(said) == [(0,)]
 
 
 def test_a_server_that_has_all_changes_is_believed_under_any_name(company, servers):
@@ -260,3 +383,28 @@ def test_a_controller_whose_numbers_went_back_is_not_believed(controlled):
     assert controlled.held() == controlled.held() == ["bert"]
     controlled.domain.count_from(90000)
     assert controlled.once()["users"]["extinct"] == ["bert"]
+
+
+def test_a_replica_that_lags_in_a_glued_database(tmp_path):
+    """Each database has a contextCSN of its own.
+
+    server     ann, who lies in the lower database, is deleted there
+    replica    has not got that
+    """
+    below = "ou=sub," + BASE
+    there = ROOT + unit("people") + person("bob") + unit("sub") + person("ann", below=below)
+    glued = {"overlays": ("syncprov",), "subordinate": (below, ("syncprov",))}
+    with Slapd(ldif=there, **glued) as server:
+        server.modify(modified(dn_of("bob"), "replace", "title", "x") + modified(below, "replace", "description", "x"))
+        with Slapd(ldif=copied(server), **glued) as replica:
+            company = Company(server, tmp_path / "store.db")
+            company.once(distinguished_name=[BASE])
+            server.modify(deleted(dn_of("ann", below)))
+            assert company.once(distinguished_name=[BASE])["users"]["extinct"] == ["ann"]
+            name = Name(tmp_path / "ldap")
+            name.lead_to(server)
+            company.server = name
+            company.once(distinguished_name=[BASE])
+            name.lead_to(replica)
+            result = company.once(distinguished_name=[BASE])
+            assert result["users"]["enabled"] == [] and result["held"]["everything"]

@@ -91,7 +91,7 @@ def test_a_run_that_is_not_committed_leaves_an_older_store_as_it_is(old):
 
 WITH_SHARP_S = """
 INSERT INTO users (id, home_id, name, name_key, directory_id, key, synchronization_id, known_as)
-    VALUES (2, 2, 'wei\u00df', 'weiss', 1, 'u2', 1, 'weiss'), (3, 3, 'STRASSE', 'strasse', NULL, NULL, NULL, '');
+    VALUES (2, 2, 'wei\u00df', 'weiss', 1, 'u2', 1, 'w2\x1fweiss'), (3, 3, 'STRASSE', 'strasse', NULL, NULL, NULL, '');
 INSERT INTO user_groups (id, parent_id, name, name_key, synchronization_id, key, own_name)
     VALUES (4, 2, 'Stra\u00dfe (ex)', 'strasse (ex)', 1, 'name:strasse', 'Stra\u00dfe'),
         (5, 2, 'Strasse', 'strasse', 1, 'g5', ''), (6, 2, 'n ', 'n ', 1, 'name:n ', 'n '),
@@ -119,7 +119,7 @@ def test_names_are_compared_anew(with_sharp_s):
     apply(with_sharp_s, make_plan(directory=_model.Directory("dc=example,dc=org#1", "openldap"), target="All/Staff"))
     assert set(rows(with_sharp_s, "SELECT name, name_key, known_as FROM users")) == {
         ("ann", "ann", ""),
-        ("wei\u00df", "wei\u00df", ""),
+        ("wei\u00df", "wei\u00df", "w2"),
         ("STRASSE", "strasse", ""),
     }
     assert set(rows(with_sharp_s, "SELECT name, name_key, key FROM user_groups WHERE id > 3")) == {

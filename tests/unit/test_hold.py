@@ -16,12 +16,12 @@ LAGS, BEHIND = Doubt("it may lag", True), Doubt("it lags", False)
 DIGESTS = ("the plan", "its removals")
 
 
-def decide(unproven=(), doubt=None, seen=(), given=True, is_empty=False, **approved):
+def decide(unproven=(), doubt=None, seen=(), given=True, is_empty=False, by_all=None, out=None, **approved):
     settings = SimpleNamespace(**{"approved_plan": None, "approved_removals": None, **approved})
-    state = SimpleNamespace(users=dict.fromkeys(("u1", "u2", "u3"), SimpleNamespace(given=given, seen_disabled_by=())))
+    state = SimpleNamespace(users=dict.fromkeys(("u1", "u2", "u3"), SimpleNamespace(given=given, seen_out_by=())))
     last = LastRun("ldap1", None, frozenset(seen))
     unproven = dict.fromkeys(unproven, "nothing proves it")
-    return _hold.decide(settings, ALL, unproven, doubt, last, state, DIGESTS, is_empty=is_empty)
+    return _hold.decide(settings, ALL, unproven, doubt, last, state, DIGESTS, by_all, out, is_empty)
 
 
 def test_nothing_is_held_that_is_proven_by_a_server_that_is_believed():
@@ -72,6 +72,14 @@ def test_no_digest_covers_what_is_only_taken_back():
     assert set(decide([LEFT, ENABLED], given=False, approved_plan="the plan").reasons) == {ENABLED}
 
 
+def test_whom_another_synchronization_saw_gone_waits_for_a_server_that_has_what_it_read():
+    out, theirs = {"new": {7}, "u3": {8}}, {7: BEHIND, 8: None}
+    assert decide(out=out, by_all=theirs).reasons == {NEW: "it lags"}
+    assert decide(out=out, by_all=theirs, seen=[NEW]).reasons == {NEW: "it lags"}, "however often it is seen"
+    assert set(decide(out=out, by_all={7: LAGS, 8: LAGS}).reasons) == {NEW, ENABLED}
+    assert not decide(out=out, by_all={7: LAGS, 8: LAGS}, seen=[NEW, ENABLED]).reasons
+
+
 def test_the_warning_counts():
     assert _hold.warning(_hold.NONE) == []
     assert _hold.warning(decide(doubt=BEHIND)) == [
@@ -94,3 +102,6 @@ def test_a_first_run_that_can_tell_of_nobody_is_refused():
     (refusal,) = refused([ENABLED, NEW])
     assert refusal.why.startswith("login: nothing proves of any of 2 users that he is enabled (of the first, nothing")
     assert refused([NEW]) == [] and refused([ENABLED, NEW], "ldap1") == []
+    by_a_server = decide(out={"new": {7}, "u3": {7}}, by_all={7: LAGS})
+    settings = SimpleNamespace(approved_plan=None)
+    assert _hold.refusals(settings, by_a_server, ALL, LastRun("", None, frozenset()), "login", "") == []

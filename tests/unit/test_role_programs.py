@@ -77,6 +77,12 @@ def test_a_run_that_succeeds():
     assert program.sentence(told) == "staff: succeeded in 2.5 s: users: 1 created; memberships: 1 added, 2 removed"
 
 
+def test_a_run_by_a_server_that_is_behind_holds_something_though_there_is_only_some_to_add():
+    nothing = {"users": [], "user_groups": [], "memberships": [], "plan_digest": ""}
+    held = [record(result={**RESULT, "held": {**nothing, "everything": why}})["held"] for why in ("", "dc2 lags")]
+    assert held == [0, 1]
+
+
 def test_a_run_with_nothing_to_do_says_so():
     summary = {kind: dict.fromkeys(counts, 0) for kind, counts in RESULT["summary"].items()}
     assert program.sentence(record(result={**RESULT, "summary": summary})) == "staff: succeeded in 2.5 s: nothing to do"

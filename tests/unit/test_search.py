@@ -257,6 +257,27 @@ def test_the_range_beside_an_empty_attribute():
     assert ranged({"member": [b"a"]}, "member") is None
 
 
+@pytest.mark.parametrize("code", [10, 32, 34])
+@pytest.mark.parametrize("part", [1, search_module._PART])
+@pytest.mark.parametrize("how", ["paged", "in one piece"])
+def test_a_base_that_is_missing_has_nothing_below(monkeypatch, code, part, how):
+    """An answer that breaks off by the code for a missing base is no complete one, nor one without entries."""
+    monkeypatch.setattr(search_module, "_PART", part)
+    server = PreparedDirectory([entry("cn=1"), entry("cn=2"), entry("cn=3"), done(code, "")])
+    server.paged, server.unpaged = how == "paged", "" if how == "paged" else "its root DSE does not list them"
+    with pytest.raises(wire.ReadError):
+        read(server, missing_ok=True)
+
+
+def test_a_limit_that_no_entry_comes_before_says_nothing_of_entries():
+    def finds_any(*answer):
+        return search_module.finds_any(PreparedDirectory([*answer]), "dc=x", "sub", "(cn=*)")
+
+    assert finds_any(entry("cn=1"), done(4)) and not finds_any(done(0)) and not finds_any(done(32))
+    with pytest.raises(wire.ReadError, match="sizeLimitExceeded"):
+        finds_any(done(4))
+
+
 def test_ranges_are_read_to_the_end():
     server = PreparedDirectory(
         [entry("cn=g", member=[], member__2_3="cd"), done()], [entry("cn=g", member__4_all="e"), done()]

@@ -19,6 +19,11 @@ def at(*numbers):
     return Standing("", {"csn " + number.split("#")[2]: number for number in numbers})
 
 
+def below(number):
+    """One that is there, and whose lower database has got this change."""
+    return Standing("", {**at(csn("100000")).reached, "csn 001 ou=sub,dc=x": number})
+
+
 def controller(name, life, number):
     return Standing("CN=NTDS Settings,CN=%s" % name, {life: str(number)})
 
@@ -38,12 +43,17 @@ def last(server, standing):
         (at(csn("100000")), at(csn("095959")), "ldap1", False),
         (at(csn("100000"), csn("100000", "002")), at(csn("120000"), csn("090000", "002")), "ldap1", False),
         (at(csn("100000"), csn("100000", "002")), at(csn("120000")), "ldap1", False),
+        # It does not say so any more: it may be a replica that is being made.
+        (at(csn("100000")), Standing(), "ldap1", True),
         # It does not say how far it is: then the name counts.
-        (at(csn("100000")), Standing(), "ldap1", None),
         (at(csn("100000")), Standing(), "ldap2", True),
         (Standing(), at(csn("100000")), "ldap2", True),
         (Standing(), Standing(), "ldap1", None),
         (Standing(), Standing(), "ldap2", True),
+        # A database that is glued below the suffix is looked at by itself, where it is asked.
+        (below(csn("100000")), below(csn("095959")), "ldap1", False),
+        (below(csn("100000")), below(csn("110000")), "ldap2", None),
+        (below(csn("100000")), at(csn("100000")), "ldap1", None),
         # Controllers are who they say they are.
         (controller("DC1", "aa", 1000), controller("DC1", "aa", 1000), "other.name", None),
         (controller("DC1", "aa", 1000), controller("DC1", "aa", 999), "ldap1", False),

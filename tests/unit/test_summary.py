@@ -162,6 +162,7 @@ def everywhere(value):
         unresolved_members=[{"user_group": path, "value": value, "reason": "does not exist"}],
         not_stored=[{"dn": value, "reason": value}],
         held={
+            "everything": value,
             "users": [{"name": value, "would_be": "enabled", "reason": value}],
             "user_groups": [{"path": path, "reason": value}],
             "memberships": [{"user_group": path, "member": value, "reason": value}],
@@ -188,6 +189,11 @@ def test_names_stay_names(value):
     assert summary.printable(value) in markdown
     assert set(in_code(markdown)) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:()*#>-_\n")
     assert "@" not in in_code(markdown) and "**bold" not in in_code(markdown)
+
+
+def test_that_nothing_is_done_is_told_though_there_is_only_some_to_add():
+    held = {"everything": "dc2 lags", "users": [], "user_groups": [], "memberships": [], "plan_digest": "x"}
+    assert "dc2 lags" in summary.markdown(result(held=held)) and "dc2 lags" in summary.html(result(held=held))
 
 
 def test_the_tree_shows_who_joined_and_left_where_it_happened():

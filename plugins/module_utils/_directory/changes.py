@@ -249,7 +249,7 @@ def position(session: Any, place: Place, before: dict[str, Any] | None = None) -
         return {"way": SWEEP}
     csn, has_version = _context_csn(session, place)
     if csn and place.preset.user_key.lower() == _SYNCREPL_KEY:
-        glued = _is_glued(session, place) if before is None else before.get("glued", False)
+        glued = bool(glued_below(session, place.context)) if before is None else before.get("glued", False)
         if glued:
             return {"way": SWEEP, "glued": True}
         found = _syncrepl_from(session, place, csn)
@@ -274,7 +274,7 @@ def _syncrepl_from(session: Any, place: Place, csn: list[str]) -> list[str]:
     """Return the contextCSN from which on the server tells what changes; empty if it does not do so.
 
     Nothing may stay newer than the contextCSN, but what somebody is just writing. What does so has a contextCSN of its
-    own: see `_is_glued`.
+    own: see `glued_below`.
     """
     for seconds in _PATIENCE:
         time.sleep(seconds)
@@ -299,17 +299,18 @@ _SUFFIXES = "(|%s)" % "".join(
 )
 
 
-def _is_glued(session: Any, place: Place) -> bool:
-    """Return whether there is a database of its own, with a contextCSN of its own, below the naming context.
+def glued_below(session: Any, context: str) -> dict[str, list[bytes]]:
+    """Return the databases below the naming context that have a contextCSN of their own: suffix, in normal form, ->
+    contextCSN. Raises ReadError.
 
     Such are glued together (`subordinate` in slapd.conf(5)). Unless the overlay glue is configured before syncprov, the
     upper contextCSN does not follow what changes in the lower one, and deletions there are not told if only the upper
     one has a syncprov-sessionlog (seen with slapd 2.5). Nothing tells which way they are configured.
     """
-    context = normal_dn(place.context)
-    found = search(session, place.context, "sub", _SUFFIXES, ("contextCSN",))
-    with_csn = {normal_dn(dn_text(dn)) for dn, entry, _raw in found if entry.get("contextcsn")}
-    return bool(with_csn - {context})
+    found = search(session, context, "sub", _SUFFIXES, ("contextCSN",))
+    with_csn = {normal_dn(dn_text(dn)): entry["contextcsn"] for dn, entry, _raw in found if entry.get("contextcsn")}
+    with_csn.pop(normal_dn(context), None)
+    return with_csn
 
 
 def _position_of_controller(session: Any, place: Place) -> dict[str, Any]:

@@ -236,7 +236,10 @@ def identify(settings: Any, session: Session, preset: Preset) -> Directory:
         )
     identity = normal_dn(context)
     attribute = preset.container_key
-    for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", (attribute,), missing_ok=True)):
+    # Where the schema is, each entry says as well (RFC 4512, 4.2), and a root DSE that is hidden does not.
+    asked_for = (attribute,) if "subschemasubentry" in session.root_dse else (attribute, "subschemaSubentry")
+    for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", asked_for, missing_ok=True)):
+        session.root_dse.setdefault("subschemasubentry", entry.get("subschemasubentry", []))
         for key in keys_of(entry, attribute)[:1]:
             identity += "#" + key
     return Directory(identity, preset.directory_type)

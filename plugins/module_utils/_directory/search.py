@@ -161,7 +161,8 @@ def finds_any(session: Session, base: str, scope: str, filter: str, controls: tu
     page = session.channel.page(session.channel.ask(operation, *controls))
     session.entries += len(page.entries)
     session.pages += 1
-    if page.result.code not in (0, 4, 10, 32):  # 4: there are more; 10, 32: it lies elsewhere, or is gone
+    ends = (0, 4, 10, 32) if page.entries else (0, 10, 32)  # 4: there are more; 10, 32: it lies elsewhere, or is gone
+    if page.result.code not in ends:
         raise _failure(session.account_option, base, len(page.entries), page.result)
     return bool(page.entries)
 
@@ -272,7 +273,7 @@ def _parts(
             message_id = channel.ask(operation, *_controls(size, next_cookie), *others)
         else:
             session.unusable = ""
-            if result.code in _NOT_THERE and missing_ok and not cookie:
+            if result.code in _NOT_THERE and missing_ok and not (came or cookie):
                 _note_elsewhere(session, base, result)
                 return
             if result.code:

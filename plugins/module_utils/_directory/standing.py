@@ -11,35 +11,40 @@ restored from a backup. Replicas lag, and a restored server has lost what came a
 enable anybody (see `_plan.removals`).
 
 Active Directory      who: dsServiceName. How far: highestCommittedUSN, by invocationId: a restore gives another one
-OpenLDAP, replicated  who and how far: contextCSN of the suffix, for each server that writes the last change
+OpenLDAP, replicated  who and how far: contextCSN of the suffix, for each server that writes the last change; and that
+                      of each database that is glued below it and has one
 389 Directory Server  who: netscapeMDSuffix of the root DSE. It does not say how far
 others                they do not say: then the name counts
 
 Example: the last run read `20261129100000.000000Z#000000#001#000000`. A server that says `20261129090000...#001...` has
 not got what happened since nine o'clock: it lags, or it was restored. A server that says a later time has all that the
-last one had, whatever its name is: nothing that it lacks has to be doubted.
+last one had, whatever its name is: nothing that it lacks has to be doubted. One that says nothing any more may be a
+replica that is being made: OpenLDAP gives it a contextCSN when it has all.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .._model import Doubt, LastRun, Standing
+from .._model import Doubt, LastRun, Mark, Standing
+from .changes import SYNCREPL, glued_below
 from .search import ReadError, search
 from .values import dn_text
 
 _MOST_WRITERS = 100  # that are remembered: a domain has a new invocationId after each restore
 
-_CSN = "csn "  # what the writers of a contextCSN are called by here; those of Active Directory by their invocationId
+# What the writers of a contextCSN are called by here; those of Active Directory by their invocationId. If it is that of
+# a database below, a blank and its suffix follow.
+_CSN = "csn "
 
 
 # --- what a server says ----------------------------------------------------------------------------------------------
 
 
-def standing(session: Any, context: str) -> Standing:
+def standing(session: Any, context: str, mark: Mark | None = None) -> Standing:
     """Return which server this is and how far it is. To be called before anything else is read.
 
-    ``context`` is the DN of the naming context. What cannot be read is left out.
+    ``context`` is the DN of the naming context; ``mark`` that of the last run. What cannot be read is left out.
     """
     root = session.root_dse
     if "dsservicename" in root:
@@ -47,7 +52,22 @@ def standing(session: Any, context: str) -> Standing:
     if "netscapemdsuffix" in root:
         return Standing(root["netscapemdsuffix"][0].decode("utf-8", "replace"))
     csns = _values(session, context, "contextCSN")
-    return Standing("", {_CSN + _writer(csn): csn for csn in (value.decode("ascii", "replace") for value in csns)})
+    reached = _by_writer(csns)
+    # It is a look at each container, for which a run that goes on by content synchronization need not wait: the read of
+    # everything that it goes on from has found that there is one contextCSN.
+    if csns and not (mark is not None and mark.said.get("way") == SYNCREPL):
+        try:
+            for suffix, lower in sorted(glued_below(session, context).items()):
+                reached.update(_by_writer(lower, " " + suffix))
+        except ReadError:
+            if session.unusable:
+                raise
+    return Standing("", reached)
+
+
+def _by_writer(csns: list[bytes], database: str = "") -> dict[str, str]:
+    texts = [value.decode("ascii", "replace") for value in csns]
+    return {_CSN + _writer(csn) + database: csn for csn in texts}
 
 
 def _of_controller(session: Any, service: str) -> Standing:
@@ -85,10 +105,13 @@ def doubt(last: LastRun, now: Standing, server: str) -> Doubt | None:
     if not last.server:  # there was no last run
         return None
     before, tells_all = last.standing, _tells_all(now)
-    if any(_is_earlier(now.reached.get(writer), number, tells_all) for writer, number in before.reached.items()):
+    told = [each for each in before.reached.items() if each[0] in now.reached or not _is_of_one_below(each[0])]
+    if any(_is_earlier(now.reached.get(writer), number, tells_all) for writer, number in told):
         return Doubt("%s lags, or was restored: the last run read changes that it does not have" % server, False)
     if tells_all and _tells_all(before):
         return None
+    if _tells_all(before) and not (now.server or now.reached) and last.server == server:
+        return Doubt("%s does not say any more how far it is, and may lag" % server, True)
     if before.server and now.server:
         if before.server != now.server:
             return _another(last, server)
@@ -107,6 +130,11 @@ def _another(last: LastRun, server: str) -> Doubt:
 def _tells_all(standing: Standing) -> bool:
     """Return whether it says how far it is for all servers that write, and not for itself alone."""
     return any(writer.startswith(_CSN) for writer in standing.reached)
+
+
+def _is_of_one_below(writer: str) -> bool:
+    """Return whether it is of a database that is glued below the suffix: they come and go, and are not always asked."""
+    return writer.startswith(_CSN) and " " in writer[len(_CSN) :]
 
 
 def _is_earlier(number: str | None, before: str, tells_all: bool = True) -> bool:

@@ -19,7 +19,7 @@ import sqlite3
 import unicodedata
 from collections.abc import Callable
 
-from .._model import ROOT, name_key, significant, split_path
+from .._model import KNOWN_AS, ROOT, name_key, significant, split_path
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
 VERSION = 5
@@ -224,13 +224,21 @@ def _compare_names_anew(connection: sqlite3.Connection) -> None:
             "UPDATE %s SET name_key = ? WHERE id = ?" % table,
             [(name_key(name), number) for number, name in rows if not name.isascii()],
         )
-        if table == "users":  # and by what other names lists know them: the next run reads all, and writes that down
-            connection.executemany(
-                "UPDATE users SET known_as = '' WHERE id = ?",
-                [(number,) for number, name in rows if not name.isascii()],
-            )
+    _know_users_anew(connection)
     _keep_names_anew(connection)
     _call_groups_without_entries_anew(connection)
+
+
+def _know_users_anew(connection: sqlite3.Connection) -> None:
+    """Leave out by what name of theirs lists do not know users any more. By their other ones they are known until the
+    next run, which reads all and writes them down: a value that leads to no one by then may have meant them.
+    """
+    for number, name, known_as in connection.execute(
+        "SELECT id, name, known_as FROM users WHERE known_as <> ''"
+    ).fetchall():
+        if not name.isascii() and _folded_before(name) != name_key(name):
+            others = [each for each in known_as.split(KNOWN_AS) if each != _folded_before(name)]
+            connection.execute("UPDATE users SET known_as = ? WHERE id = ?", (KNOWN_AS.join(others), number))
 
 
 def _keep_names_anew(connection: sqlite3.Connection) -> None:

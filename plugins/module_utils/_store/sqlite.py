@@ -632,14 +632,35 @@ class Store:
         server, scope, held = row or ("", "null", "[]")
         return _model.LastRun(server or "", _from_json(scope), *_holds_from_json(held))
 
-    def left_by_others(self, synchronization: str) -> dict[int, _model.LastRun]:
-        """Return by their ids what the last runs of the other synchronizations of the same directory left."""
+    def left_by_all(self, identity: str) -> dict[int, _model.LastRun]:
+        """Return by their ids what the last runs of all synchronizations of a directory left."""
         rows = self._rows(
-            "SELECT o.id, o.name FROM synchronizations s JOIN synchronizations o ON o.directory_id = s.directory_id"
-            " AND o.id <> s.id WHERE s.name = ?",
-            (synchronization,),
+            "SELECT id, name FROM synchronizations WHERE directory_id = ?",
+            (self._directory(identity),),
         )
         return {number: self.left_by_last_run(name) for number, name in rows}
+
+    def seen_out_by(self, identity: str, keys: Iterable[str]) -> dict[str, set[int]]:
+        """Return by which synchronizations (ids) users of the directory, by these stable keys, were last seen to be
+        gone or out of scope, as far as the history goes back: also if there is no record any more, or another
+        synchronization has brought it back, as long as it was not enabled since.
+        """
+        directory = self._directory(identity)
+        self._want("wanted_keys", ((key, directory, key) for key in keys))
+        found: dict[str, set[int]] = {}
+        for key, number, before, after in self._rows(
+            "SELECT p.key, s.id, p.before, p.after FROM wanted_keys w CROSS JOIN past_records p CROSS JOIN runs r"
+            " CROSS JOIN synchronizations s WHERE p.key = w.key AND p.kind = 'user' AND r.id = p.run_id"
+            " AND s.id = r.synchronization_id AND s.directory_id = w.directory_id ORDER BY p.run_id"
+        ):
+            if _is_in(_from_json(before)):
+                found.pop(key, None)
+            record = _from_json(after) if after else None
+            if record is None or record.get("extinct"):
+                found.setdefault(key, set()).add(number)
+            elif _is_in(record):
+                found.pop(key, None)
+        return found
 
     def target_of(self, synchronization: str) -> list[str] | None:
         """Return the names in the path of the synchronization's user group; None before its first run."""
@@ -948,6 +969,8 @@ class Store:
             " u.extinct, u.attributes, u.dn, u.known_as, u.unit FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
         ):
             claimed_by = claims.get(number, set())
+            if extinct and writer not in (None, me):
+                seen_by.setdefault(number, []).append(writer)
             # A record whose giver has no claim on it belongs to the next who claims it: now, or by this snapshot.
             claims_it = me in claimed_by or references[number] in snapshot.users
             users[references[number]] = _model.StoredUser(
@@ -967,7 +990,7 @@ class Store:
                 given=writer == me or claims_it and writer not in claimed_by,
                 disabled_by_others=number in disabled_by_others,
                 said_disabled=number in said_disabled,
-                seen_disabled_by=tuple(sorted(seen_by.get(number, ()))),
+                seen_out_by=tuple(sorted(seen_by.get(number, ()))),
                 taken_over=writer != me and references[number][:1] not in "@#",
                 other_claims=len(claimed_by - {me}),
                 adopted=bool(adopted),
@@ -1942,6 +1965,11 @@ def _holds_from_json(text: str) -> tuple[frozenset[_model.Removal], _model.Stand
 
 def _from_json(text: str):
     return _decode(text)[0]  # json.loads() looks for blanks around it, which takes as long again
+
+
+def _is_in(record: dict) -> bool:
+    """Return whether a user's record, as the history has it, is one that is enabled and not extinct."""
+    return bool(record.get("enabled")) and not record.get("extinct")
 
 
 def _reference(directory, tree, of_directory, identity, key, home, name) -> str:

@@ -561,7 +561,7 @@ def make_record(
         "warnings": [str(each) for each in result.get("warnings") or []],
         "collisions": len(result.get("collisions") or []),
         "unresolved_members": len(result.get("unresolved_members") or []),
-        "held": sum(len(each) for each in (result.get("held") or {}).values() if isinstance(each, list)),
+        "held": _held(result.get("held") or {}),
         "plan_digest": result.get("plan_digest"),
         "removals_digest": result.get("removals_digest"),
         "server": (result.get("read") or {}).get("server"),
@@ -569,6 +569,11 @@ def make_record(
     counted = before.get("runs") or {}
     record["runs"] = {each: counted.get(each, 0) + (each == outcome) for each in OUTCOMES}
     return printable_data(record)
+
+
+def _held(held: dict[str, Any]) -> int:
+    """Return how many changes are held: one at least where nothing is done, though there may be only some to add."""
+    return max(sum(len(each) for each in held.values() if isinstance(each, list)), bool(held.get("everything")))
 
 
 _CHANGES = {
