@@ -417,3 +417,24 @@ def test_a_replica_that_lags_in_a_glued_database(tmp_path):
             name.lead_to(replica)
             result = company.once(distinguished_name=[BASE])
             assert result["users"]["enabled"] == [] and result["held"]["everything"]
+
+
+def test_a_replica_that_lags_enables_nobody_whose_writer_let_go_of_him(servers, tmp_path):
+    """As long as `staff` claims eve, other enables her only by a server that has what staff read.
+
+    server     eve is locked, and staff sees it; then she leaves the scope of staff
+    replica    has not got that, and is read by other, which writes her now
+    """
+    server, replica = servers
+    company = Company(server, tmp_path / "store.db")
+    staff = {"user_filter": "(!(title=gone))"}
+    company.once(**staff)
+    company.once(**OTHER)
+    server.modify(modified(dn_of("eve"), "replace", LOCK, "000001010000Z"))
+    company.once(**staff)
+    server.modify(modified(dn_of("eve"), "replace", "title", "gone"))
+    company.once(**staff)
+    assert ("eve", 0) in company.users()
+    company.server = replica
+    company.once(**OTHER)
+    assert ("eve", 0) in company.users()
