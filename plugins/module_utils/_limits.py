@@ -425,7 +425,7 @@ _TOO_FEW_RIGHTS = "give the account the right to read it, or look at a dry run, 
 _WHAT_TO_DO = {
     "allow_empty": "correct what is selected, or the account's rights; set allow_empty: true if nobody is to be there",
     "fail_on": "correct them in the directory, or leave them out of fail_on",
-    "approved_plan": "look at a dry run, and approve its plan_digest",
+    "approved_plan": "look at a dry run, and approve its plan_digest, or held.plan_digest if nothing is to be held",
     "approved_removals": "look at a dry run, and approve its removals_digest",
     "login": _TOO_FEW_RIGHTS,
     "authentication": _TOO_FEW_RIGHTS,

@@ -212,8 +212,8 @@ def _plan_user_groups(snapshot, state, target, held, kept):
     collisions = []
     for key, place in given.items():
         record = wanted[key]
-        if place is None:  # all suffixes are taken by groups made by hand: nothing sensible is left to try
-            place = (record.parent, "%s (%s)" % (key, record.name))
+        if place is None:  # all suffixes are taken by groups made by hand, as those that were released
+            place = (record.parent, _name_that_is_left(key, record, taken))
         if place[1] != record.name and not record.extinct:
             why = kept.why(place_of(record), key, record.unit, place_of(record) in taken)
             collisions.append((key, record, "%s, it is called '%s'" % (why, place[1])))
@@ -232,6 +232,12 @@ def _group_names(key, group, name, stored) -> list[str]:
         return names
     unchanged = stored.own_name == name if stored.own_name else stored.name in names
     return [stored.name, *names] if unchanged else names
+
+
+def _name_that_is_left(key, record, taken) -> str:
+    """Return a name that nobody has, of the group's key and its own name, with a number if need be."""
+    names = ("%s (%s%s)" % (key, record.name, " %d" % number if number > 1 else "") for number in itertools.count(1))
+    return next(name for name in names if (record.parent, name_key(name)) not in taken)
 
 
 def _displaced(key, stored, own_name) -> bool:

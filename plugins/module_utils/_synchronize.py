@@ -136,8 +136,11 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     last = store.left_by_last_run(settings.name)
     scope = _scope(settings, preset, snapshot)
     owned = _owned(settings, store, preset, snapshot, planned.state, unheld)
+    digests = planned.digests
+    if planned.holds.everything:  # an approved plan is compared with what the server says, since nothing else could be
+        digests = planned.holds.plan_digest, digests[1]
     refusals = _limits.refusals(
-        planned.plan, unheld, snapshot, planned.state, settings, owned, (last.scope, scope), planned.digests
+        planned.plan, unheld, snapshot, planned.state, settings, owned, (last.scope, scope), digests
     )
     return planned._replace(refusals=refusals + planned.refusals, scope=scope)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.lab import BASE, PEOPLE, ROOT, deleted, dn_of, over_tls, person, unit
+from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, over_tls, person, unit
 from support.slapd import Slapd
 from support.stored import rows
 
@@ -149,3 +149,15 @@ def other_company():
     """Ann and bob of another directory: only bob has the SID that he has in the first one."""
     with Slapd(ldif=company_with("first@example.org").replace("-1001", "-2001")) as server:
         yield server
+
+
+def test_a_group_that_is_released_again_and_again_finds_a_name(tmp_path):
+    """Each release leaves a group that is as if made by hand, and takes one more of the names."""
+    with Slapd(ldif=ROOT + unit("people") + person("ann") + group("staff", dn_of("ann"))) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        for number in range(8):
+            dry, real = lab.once(True), lab.once()
+            assert dry["changed_groups"] == real["changed_groups"] and len(real["changed_groups"]) == 1
+            assert not lab.once(True)["changed"], "it keeps the name"
+            lab.once(state="released")
+            assert len(lab.rows("SELECT 1 FROM user_groups WHERE name LIKE '%(staff%' OR name LIKE 'staff%'")) > number

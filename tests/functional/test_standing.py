@@ -243,6 +243,15 @@ def test_somebody_decides_what_a_restored_server_says(company):
     assert not company.run()["held"]["users"], "what it says is the measure now"
 
 
+def test_another_plan_than_the_approved_one_is_told_by_what_the_server_says(company):
+    """And not by the plan that does nothing, which nobody can mean."""
+    another = "users+9-0~0,user_groups+0-0~0,memberships+0-0:" + 64 * "0"
+    message, result = company.refused(approved_plan=another)
+    assert "users created: 0 instead of 9, users removed: 4 instead of 0, users changed: 1 instead of 0" in message
+    assert message.endswith("approve its plan_digest, or held.plan_digest if nothing is to be held")
+    assert result["held"]["everything"]
+
+
 def test_an_approved_plan_makes_a_server_the_measure_though_something_is_taken_back(servers, tmp_path):
     """No digest covers that, so it is held then; but not for ever, and the next change waits for nobody.
 
@@ -408,3 +417,24 @@ def test_a_replica_that_lags_in_a_glued_database(tmp_path):
             name.lead_to(replica)
             result = company.once(distinguished_name=[BASE])
             assert result["users"]["enabled"] == [] and result["held"]["everything"]
+
+
+def test_a_replica_that_lags_enables_nobody_whose_writer_let_go_of_him(servers, tmp_path):
+    """As long as `staff` claims eve, other enables her only by a server that has what staff read.
+
+    server     eve is locked, and staff sees it; then she leaves the scope of staff
+    replica    has not got that, and is read by other, which writes her now
+    """
+    server, replica = servers
+    company = Company(server, tmp_path / "store.db")
+    staff = {"user_filter": "(!(title=gone))"}
+    company.once(**staff)
+    company.once(**OTHER)
+    server.modify(modified(dn_of("eve"), "replace", LOCK, "000001010000Z"))
+    company.once(**staff)
+    server.modify(modified(dn_of("eve"), "replace", "title", "gone"))
+    company.once(**staff)
+    assert ("eve", 0) in company.users()
+    company.server = replica
+    company.once(**OTHER)
+    assert ("eve", 0) in company.users()

@@ -643,23 +643,26 @@ class Store:
     def seen_out_by(self, identity: str, keys: Iterable[str]) -> dict[str, set[int]]:
         """Return by which synchronizations (ids) users of the directory, by these stable keys, were last seen to be
         gone or out of scope, as far as the history goes back: also if there is no record any more, or another
-        synchronization has brought it back, as long as it was not enabled since.
+        synchronization has brought it back, as long as it was not enabled since. And by which they were disabled that
+        claim them no more: those that do say themselves what they last saw.
         """
         directory = self._directory(identity)
         self._want("wanted_keys", ((key, directory, key) for key in keys))
         found: dict[str, set[int]] = {}
-        for key, number, before, after in self._rows(
-            "SELECT p.key, s.id, p.before, p.after FROM wanted_keys w CROSS JOIN past_records p CROSS JOIN runs r"
+        for key, number, claims, before, after in self._rows(
+            "SELECT p.key, s.id, EXISTS (SELECT 1 FROM users u JOIN claims c ON c.user_id = u.id"
+            " WHERE u.directory_id = w.directory_id AND u.key = w.key AND c.synchronization_id = s.id),"
+            " p.before, p.after FROM wanted_keys w CROSS JOIN past_records p CROSS JOIN runs r"
             " CROSS JOIN synchronizations s WHERE p.key = w.key AND p.kind = 'user' AND r.id = p.run_id"
             " AND s.id = r.synchronization_id AND s.directory_id = w.directory_id ORDER BY p.run_id"
         ):
             if _is_in(_from_json(before)):
                 found.pop(key, None)
             record = _from_json(after) if after else None
-            if record is None or record.get("extinct"):
-                found.setdefault(key, set()).add(number)
-            elif _is_in(record):
+            if record is not None and _is_in(record):
                 found.pop(key, None)
+            elif record is None or record.get("extinct") or not claims:
+                found.setdefault(key, set()).add(number)
         return found
 
     def target_of(self, synchronization: str) -> list[str] | None:
