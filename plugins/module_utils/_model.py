@@ -386,7 +386,7 @@ class UserGroupRecord(NamedTuple):
 
 
 class KeptName(NamedTuple):
-    """Whose name a place had, where that record is no more: others do not come to it at once (see `_plan`)."""
+    """Whose name a place had, where that record is no more: others do not come to it at once (`_plan/places.py`)."""
 
     reference: str  # of the record that had it
     unit: str  # see UserRecord; empty where it was of another directory

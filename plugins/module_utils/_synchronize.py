@@ -22,16 +22,9 @@ from typing import Any, NamedTuple
 from . import _clock, _hold, _limits, _model, _report
 from ._directory import absence, changes, connection, lost, partial, presets, reader, standing, values
 from ._errors import Refused, SynchronizationError
-from ._plan import (
-    make_plan,
-    plan_absence,
-    plan_digest,
-    plan_release,
-    removals,
-    removals_digest,
-    without_changes,
-    without_notes,
-)
+from ._plan.digests import plan_digest, removals_digest
+from ._plan.make import make_plan, plan_absence, plan_release, without_changes, without_notes
+from ._plan.removals import removals
 from ._settings import Settings, public_settings
 from ._store import sqlite
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 
 from . import snapshots
 
@@ -59,7 +60,7 @@ class ModelStore:
         **policies: Any,
     ) -> _model.Plan:
         """The plan that makes this store equal to these entries. Arguments are those of `snapshot` and `policies`."""
-        return _plan.make_plan(
+        return make_plan(
             snapshots.policies(**policies),
             self.snapshot(users, groups, reason, leave_out),
             self.state(),

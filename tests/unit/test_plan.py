@@ -11,7 +11,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest, removals_digest
+from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
+from ansible_collections.usersync.directory.plugins.module_utils._plan.places import (
+    Claimant,
+    _Kept,
+    assign_places,
+    place_of,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._plan.users import _rank, _settle_places
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
@@ -23,7 +32,7 @@ from support.snapshots import group, policies, user
 
 
 def places(records):
-    return [_plan.place_of(record) for record in records.values()]
+    return [place_of(record) for record in records.values()]
 
 
 @examples(400)
@@ -35,7 +44,7 @@ def test_laws(history, shuffler):
         shuffled = shuffler.sample(users, len(users)), shuffler.sample(groups, len(groups))
         plan = store.plan(users, groups, reason, leave_out, **chosen)
         again = store.plan(*shuffled, reason, False, **chosen)
-        assert _plan.plan_digest(plan) == _plan.plan_digest(again), "the order of the entries does not matter"
+        assert plan_digest(plan) == plan_digest(again), "the order of the entries does not matter"
         store.apply(plan)
 
         assert len(set(places(store.users))) == len(store.users), "no two users sit in one place"
@@ -186,7 +195,7 @@ def test_a_group_that_users_list_by_its_old_name_keeps_them():
     renamed = [group("g", members=[], dn="CN=Carers")]
     for _run in range(3):
         snapshot = store.snapshot([user("u1"), user("u2")], renamed)._replace(dangling={"cn=nurses": ["u1"]})
-        store.apply(_plan.make_plan(policies(), snapshot, store.state(), str.casefold))
+        store.apply(make_plan(policies(), snapshot, store.state(), str.casefold))
         assert store.members["g"] == {"u1"}, "u2 does not list it any more"
     store.run([user("u1"), user("u2")], renamed)
     assert store.members["g"] == set()
@@ -321,18 +330,18 @@ def test_a_target_inside_an_own_group_is_refused():
     store.run([], [group("g", "Staff")])
     state = store.state()._replace(target="All/Staff/Inner")
     with pytest.raises(ValueError, match="user_group: 'All/Staff/Inner'"):
-        _plan.make_plan(policies(), store.snapshot([], []), state, str.casefold)
+        make_plan(policies(), store.snapshot([], []), state, str.casefold)
 
 
 def test_the_digests():
     store = ModelStore()
     plan = store.plan([user("u1")], [group("g", members=["u1"])])
     other = store.plan([user("u1", dn="CN=elsewhere")], [group("g", members=["u1"])])
-    assert _plan.plan_digest(plan) == _plan.plan_digest(other), "a DN is no change"
-    assert _plan.plan_digest(plan) != _plan.plan_digest(store.plan([user("u1")], [group("g")]))
-    assert _plan.removals_digest(plan) == _plan.removals_digest(store.plan([], []))
+    assert plan_digest(plan) == plan_digest(other), "a DN is no change"
+    assert plan_digest(plan) != plan_digest(store.plan([user("u1")], [group("g")]))
+    assert removals_digest(plan) == removals_digest(store.plan([], []))
     store.apply(plan)
-    assert _plan.removals_digest(store.plan([], [])) != _plan.removals_digest(store.plan([user("u1")], []))
+    assert removals_digest(store.plan([], [])) != removals_digest(store.plan([user("u1")], []))
 
 
 def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
@@ -346,13 +355,13 @@ def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
     digests = set()
     for attributes in (fields, encoded, spelled_otherwise):
         store = ModelStore()
-        digests.add(_plan.plan_digest(store.run([user("u1", attributes=attributes)], [group("g", members=["u1"])])))
+        digests.add(plan_digest(store.run([user("u1", attributes=attributes)], [group("g", members=["u1"])])))
         assert store.run([user("u1", attributes=fields)], [group("g", members=["u1"])]).is_empty
         change = store.run(
             [user("u1", attributes=_model.EncodedAttributes.of({"phone": "1"}))], [group("g", members=["u1"])]
         )
-        digests.add(_plan.plan_digest(change))
-        digests.add(_plan.removals_digest(change))
+        digests.add(plan_digest(change))
+        digests.add(removals_digest(change))
         assert [loss.field for loss in _model.losses(change)] == ["mail", "towns"]
     assert digests == {
         "users+1-0~0,user_groups+1-0~0,memberships+1-0:b2c0527e02dd2e3d86c1fc400c9914afc45cd44a890f19223a218a3f7d6912c7",
@@ -381,14 +390,12 @@ def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcome
     order = list(wanted)
     shuffler.shuffle(order)
     given_places = {key: (record.home, record.name) for key, record in wanted.items()}
-    kept = _plan._Kept("user", state, 0, 0, 30)
-    given_places.update(
-        _plan._settle_places(state, {key: wanted[key] for key in order}, bodies, {}, {}, set(), kept)[0]
-    )
-    taken = {_plan.place_of(record) for record in store.users.values()}
-    expected = _plan.assign_places(
+    kept = _Kept("user", state, 0, 0, 30)
+    given_places.update(_settle_places(state, {key: wanted[key] for key in order}, bodies, {}, {}, set(), kept)[0])
+    taken = {place_of(record) for record in store.users.values()}
+    expected = assign_places(
         [
-            _plan.Claimant(key, [(record.home, record.name)], None, _plan._rank(state, bodies[key]))
+            Claimant(key, [(record.home, record.name)], None, _rank(state, bodies[key]))
             for key, record in wanted.items()
         ],
         lambda _claimant, place: place not in taken,

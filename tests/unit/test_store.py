@@ -9,7 +9,9 @@ It is looked at with plain SQL, never through the store itself.
 from __future__ import annotations
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan import make
+from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
 from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
@@ -624,8 +626,8 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
                     if record.claimed and not record.extinct
                 }
                 state = store.load_state("staff", ["All"], found)
-                plan = _plan.make_plan(snapshots.policies(**chosen), found, state, str.casefold, dictionaries.now)
-                assert _plan.plan_digest(plan) == _plan.plan_digest(dictionaries.plan(*arguments, **chosen))
+                plan = make.make_plan(snapshots.policies(**chosen), found, state, str.casefold, dictionaries.now)
+                assert plan_digest(plan) == plan_digest(dictionaries.plan(*arguments, **chosen))
                 store.apply(plan, run_record())
                 store.commit()
             dictionaries.apply(plan)

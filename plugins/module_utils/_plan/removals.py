@@ -1,0 +1,45 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""What a plan removes or enables because something is not there."""
+
+from __future__ import annotations
+
+from .. import _model
+
+
+def removals(
+    plan: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState | None = None
+) -> frozenset[_model.Removal]:
+    """Return what a plan removes or enables because something is not there: who is lost, memberships that end though
+    nobody is lost, who is enabled, newcomers too, and who has no SID any more. With ``state`` also of whom this
+    synchronization takes back that he is disabled, so that the one that writes him may enable him.
+    """
+    found: set[_model.Removal] = {("user", key) for key in snapshot.lost_users}
+    found.update(("user_group", key) for key in snapshot.lost_user_groups)
+    for user in plan.users:
+        before, after = user.before, user.after
+        if after is not None and snapshot.users.get(user.reference) is not None:
+            # A record that was kept as enabled (`skip`) was given to nobody while it was extinct.
+            is_back = before is not None and before.extinct and not after.extinct
+            if after.enabled and (before is None or user.adopts or not before.enabled or is_back):
+                found.add(("enabled", user.reference))
+            if before is not None and not user.adopts and before.sid and not after.sid:
+                found.add(("sid", user.reference))
+    for key, said in plan.bookkeeping.said_disabled.items() if state is not None else ():
+        if not said and state.users[key].said_disabled:
+            found.add(("enabled", key))
+    for change in plan.memberships:
+        if change.key in snapshot.user_groups:
+            found.update(
+                ("member", change.key, user) for user in change.users_removed if user not in snapshot.lost_users
+            )
+            found.update(
+                ("nested", change.key, group)
+                for group in change.user_groups_removed
+                if group not in snapshot.lost_user_groups
+            )
+    return frozenset(found)
