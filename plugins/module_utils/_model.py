@@ -34,6 +34,9 @@ ROOT = "All"  # the root of the tree of user groups
 GONE = "gone"  # nowhere in the directory
 OUT_OF_SCOPE = "out_of_scope"  # in the directory, but no longer selected
 
+NO_DIGEST = b""  # of what is to be compared in the next run in any case
+NO_UNIT = ""  # the unit of a record is not known
+
 Fields = dict[str, Union[str, list[str]]]  # field -> text, or a sorted list of texts for the fields that users add
 Attributes = Mapping[str, Union[str, list[str]]]  # the same, as a dictionary or encoded
 

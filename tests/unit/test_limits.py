@@ -307,7 +307,7 @@ def test_members_who_are_left_out_are_unresolved_in_each_run():
         store.run(read, lists, ignore_disabled_users=True)
     assert judge(store, read[:1], [group("g", members=["a"])]).plan.unresolved == []
     of_some = store.snapshot(read, [])._replace(complete=False, user_groups={}, joined={"h": ["b", "c"]})
-    plan = _plan.make_plan(policies(), of_some, store.state(), str.casefold, store.now)
+    plan = make_plan(policies(), of_some, store.state(), str.casefold, store.now)
     assert [each.value for _key, each in plan.unresolved] == ["CN=b", "CN=c"]
 
 

@@ -367,19 +367,8 @@ def test_what_ends_with_the_synchronization_is_kept_from_nobody(tmp_path: Path) 
     with open_store(str(stores.path)) as store:
         found = snapshots.snapshot(lost_users={"u1": _model.OUT_OF_SCOPE})
         state = store.load_state("staff", ["All", "Staff"], found)
-        plan = plan_absence(PoliciesOfAnEnd(), found, state, str.casefold)
+        plan = plan_absence(policies(), found, state, str.casefold)
         store.apply(plan, run_record(time=stores.now))
         store.commit()
     stores.run("more", [Entry("u2", "user", "sales", "sales1", "ann", 2)], _model.GONE)
     assert stores.holders() == {("user", "Staff/ann"): ("u2", False)}
-
-
-class PoliciesOfAnEnd:
-    """Policies that can be replaced, as those of a run."""
-
-    def __init__(self) -> None:
-        self.__dict__.update(vars(policies()))
-
-    def _replace(self, **more: Any) -> PoliciesOfAnEnd:
-        self.__dict__.update(more)
-        return self

@@ -15,12 +15,14 @@ from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest, removals_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 from ansible_collections.usersync.directory.plugins.module_utils._plan.places import (
+    NOWHERE,
     Claimant,
-    _Kept,
+    KeptNames,
+    Wait,
     assign_places,
     place_of,
 )
-from ansible_collections.usersync.directory.plugins.module_utils._plan.users import _rank, _settle_places
+from ansible_collections.usersync.directory.plugins.module_utils._plan.rivals import Wanting, settle_places
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
@@ -390,14 +392,11 @@ def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcome
     order = list(wanted)
     shuffler.shuffle(order)
     given_places = {key: (record.home, record.name) for key, record in wanted.items()}
-    kept = _Kept("user", state, 0, 0, 30)
-    given_places.update(_settle_places(state, {key: wanted[key] for key in order}, bodies, {}, {}, set(), kept)[0])
+    wanting = Wanting(state, bodies, {key: wanted[key] for key in order}, {})
+    given_places.update(settle_places(wanting, {}, set(), KeptNames("user", state, Wait(0, 0, 30))).given)
     taken = {place_of(record) for record in store.users.values()}
     expected = assign_places(
-        [
-            Claimant(key, [(record.home, record.name)], None, _rank(state, bodies[key]))
-            for key, record in wanted.items()
-        ],
+        [Claimant(key, [(record.home, record.name)], NOWHERE, wanting.rank(key)) for key, record in wanted.items()],
         lambda _claimant, place: place not in taken,
     )
     assert given_places == expected

@@ -12,11 +12,17 @@ import hashlib
 import itertools
 import json
 import operator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from .. import _model
+from .._model import Plan, UserChange, UserGroupChange, UserGroupRecord, UserRecord
+
+Change = TypeVar("Change", UserChange, UserGroupChange, _model.MembershipChange)
+Said = list[object]  # what a digest covers of one change: plain data, as JSON has it
 
 
-def plan_digest(plan: _model.Plan) -> str:
+def plan_digest(plan: Plan) -> str:
     """Return the digest of a plan: what changes and what was there before, and nothing of time, host or order.
 
     Counts stand before it, so that a plan that is another than the approved one can be told by how it differs.
@@ -36,7 +42,7 @@ def plan_digest(plan: _model.Plan) -> str:
     )
 
 
-def removals_digest(plan: _model.Plan) -> str:
+def removals_digest(plan: Plan) -> str:
     """Return the digest of what a plan takes away: users, user groups, memberships, and values of those who stay."""
     return _digest(
         plan,
@@ -50,84 +56,93 @@ def removals_digest(plan: _model.Plan) -> str:
     )
 
 
-def _counts(changes):
+def _counts(changes: Sequence[UserChange] | Sequence[UserGroupChange]) -> tuple[int, int, int]:
     """Return how many records are created, removed (or become extinct) and changed."""
-    there = [change for change in changes if change.before is not None]
-    removed = sum(change.after is None or bool(change.after.extinct) and not change.before.extinct for change in there)
-    return len(changes) - len(there), removed, len(there) - removed
+    created = removed = 0
+    for change in changes:
+        if change.before is None:
+            created += 1
+        elif change.after is None or change.after.extinct and not change.before.extinct:
+            removed += 1
+    return created, removed, len(changes) - created - removed
 
 
-def _memberships_removed(plan):
+def _memberships_removed(plan: Plan) -> int:
     return sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
 
 
-def _group_ends(change):
+def _group_ends(change: UserGroupChange) -> bool:
     return change.after is None or bool(change.after.extinct) and not (change.before and change.before.extinct)
 
 
 _AT_ONCE = 100  # changes: one by one, the calls would take as long as the work
 
 
-def _digest(plan, changes, counts):
+def _digest(plan: Plan, changes: Iterable[Said], counts: list[str]) -> str:
     digest = hashlib.sha256()
     encode = json.JSONEncoder(sort_keys=True, default=_model.fields_of).encode
-    items = itertools.chain([[plan.synchronization, plan.directory.identity, plan.target]], changes)
+    head: Said = [plan.synchronization, plan.directory.identity, plan.target]
+    items = itertools.chain([head], changes)
     for several in iter(lambda: list(itertools.islice(items, _AT_ONCE)), []):
         digest.update(encode(several).encode("ascii") + b"\n")
     return "%s:%s" % (",".join(counts), digest.hexdigest())
 
 
-def _in_order(changes):
+def _in_order(changes: Iterable[Change]) -> list[Change]:
     return sorted(changes, key=operator.itemgetter(0))  # by reference, and they nearly always are
 
 
-def _changes(plan):
+def _changes(plan: Plan) -> Iterator[Said]:
     if plan.target_missing:
         yield ["target", plan.target]
     if plan.leaving:
         yield ["state", plan.leaving]
-    for change in _in_order(plan.user_groups):
-        yield ["user_group", change.key, _visible(change.before), _visible(change.after)]
+    for group in _in_order(plan.user_groups):
+        yield ["user_group", group.key, _visible(group.before), _visible(group.after)]
     for reference, before, after, adopts, policy, released in _in_order(plan.users):
         yield ["user", reference, _visible(before), _visible(after), adopts, policy, released]
-    for change in _in_order(plan.memberships):
-        yield ["members", *change]
+    for listed in _in_order(plan.memberships):
+        yield ["members", *listed]
 
 
-def _removals(plan):
+def _removals(plan: Plan) -> Iterator[Said]:
     if plan.leaving:
         yield ["state", plan.leaving]
-    for change in _in_order(plan.user_groups):
-        if _group_ends(change):
-            yield ["user_group", change.key, _visible(change.before), _visible(change.after)]
-    for change in _in_order(plan.users):
-        if change.before is not None and change.removes:
-            yield ["user", change.reference, _visible(change.before), _visible(change.after), change.adopts]
-    for change in _in_order(plan.memberships):
-        if change.users_removed or change.user_groups_removed:
-            yield ["members", change.key, change.users_removed, change.user_groups_removed]
+    for group in _in_order(plan.user_groups):
+        if _group_ends(group):
+            yield ["user_group", group.key, _visible(group.before), _visible(group.after)]
+    for user in _in_order(plan.users):
+        if user.before is not None and user.removes:
+            yield ["user", user.reference, _visible(user.before), _visible(user.after), user.adopts]
+    for listed in _in_order(plan.memberships):
+        if listed.users_removed or listed.user_groups_removed:
+            yield ["members", listed.key, listed.users_removed, listed.user_groups_removed]
     for loss in sorted(_model.losses(plan)):
         yield ["value", *loss]
     for reference in _sids_lost(plan):
         yield ["sid", reference]
 
 
-def _sids_lost(plan):
+def _sids_lost(plan: Plan) -> list[str]:
     """Return the users who stay and have no SID any more."""
-    changes = [change for change in plan.users if change.before and change.after and not change.adopts]
-    return sorted(change.reference for change in changes if change.before.sid and not change.after.sid)
+    return sorted(
+        change.reference
+        for change in plan.users
+        if change.before and change.after and not change.adopts and change.before.sid and not change.after.sid
+    )
 
 
-def _visible(record):
+def _visible(record: UserRecord | UserGroupRecord | None) -> tuple[object, ...] | None:
     """Return the fields of a record that users see."""
     if record is None:
         return None
-    return (_of_user if record.__class__ is _model.UserRecord else _of_user_group)(record)
+    seen: tuple[object, ...] = (_of_user if isinstance(record, UserRecord) else _of_user_group)(record)
+    return seen
 
 
-_of_user, _of_user_group = (
-    operator.itemgetter(
-        *(number for number, field in enumerate(kind._fields) if field not in ("dn", "known_as", "unit", "own_name"))
-    )
-    for kind in (_model.UserRecord, _model.UserGroupRecord)
-)
+def _fields_seen(fields: tuple[str, ...]) -> operator.itemgetter[tuple[object, ...]]:
+    unseen = ("dn", "known_as", "unit", "own_name")
+    return operator.itemgetter(*(number for number, field in enumerate(fields) if field not in unseen))
+
+
+_of_user, _of_user_group = _fields_seen(UserRecord._fields), _fields_seen(UserGroupRecord._fields)

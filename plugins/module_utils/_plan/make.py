@@ -7,32 +7,77 @@
 """Snapshot + stored state + policies -> plan. Pure: no clock, no network, no store.
 
 The planner writes down what each record is to be, compares it with what is stored, and keeps the differences. Who may
-sit where is decided for all at once by `assign_places`; that is what makes swaps, rotations and collisions come out
-the same whatever the order of the entries.
+sit where is decided for all at once (`assign_places`); that is what makes swaps, rotations and collisions come out the
+same whatever the order of the entries.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .. import _model
-from .._model import path_of, path_reference
-from .memberships import _left_out, _plan_memberships
-from .places import _Kept, place_of
-from .reading import _what_stays, _with_held_users, _with_what_is_clear
-from .user_groups import _deletable, _group_changes, _plan_user_groups
-from .users import _plan_users, _user_changes
+from .._model import Bookkeeping, Collision, Directory, Plan, Removal, Snapshot, StoredState, UserChange, path_of
+from .memberships import SameValue, plan_memberships
+from .places import KeptNames, Wait
+from .policies import Policies, PoliciesOfAnEnd
+from .reading import Reading, reading_of
+from .user_groups import UserGroups, deletable, plan_user_groups, user_group_changes
+from .users import Users, plan_users, user_changes
+
+Records = dict[str, _model.UserGroupRecord]
 
 
-def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset(), begins=None) -> _model.Plan:
+def make_plan(
+    policies: Policies,
+    snapshot: Snapshot,
+    state: StoredState,
+    same_value: SameValue,
+    now: int = 0,
+    held: frozenset[Removal] = frozenset(),
+    begins: int | None = None,
+) -> Plan:
     """Return the plan that makes the store equal to the snapshot, under the policies.
 
-    ``settings`` has name, user_collision, user_extinction, user_extinction_grace_days, user_group_extinction,
-    name_reuse_days and ignore_disabled_users; ``same_value`` returns the form in which two values of a member list are
-    compared (a DN has many spellings); ``now`` is in seconds since 1970. ``held`` are removals to leave out, whatever
-    the snapshot says. ``begins`` is since when what ends now is gone, if the clock is in doubt: see `_clock`.
+    ``same_value`` returns the form in which two values of a member list are compared (a DN has many spellings); ``now``
+    is in seconds since 1970. ``held`` are removals to leave out, whatever the snapshot says. ``begins`` is since when
+    what ends now is gone, if the clock is in doubt: see `_clock`.
 
     Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
-    target = path_reference(state.target)
+    _check_target(state)
+    target = _model.path_reference(state.target)
+    reading = reading_of(snapshot, state, held)
+    wait = Wait(now, now if begins is None else begins, policies.name_reuse_days)
+    user_groups = plan_user_groups(reading, state, target, wait)
+    users = plan_users(policies, reading, state, target, wait)
+    groups = _that_stay(policies, state, user_groups, users)
+    memberships = plan_memberships(reading, state, groups, users, same_value)
+    group_changes, group_dns = user_group_changes(state, groups)
+    changes, user_notes = user_changes(policies, reading, state, users)
+    return Plan(
+        directory=snapshot.directory,
+        synchronization=policies.name,
+        target=state.target,
+        target_missing=state.target_missing,
+        user_groups=group_changes,
+        users=changes,
+        memberships=memberships.changes,
+        collisions=sorted(_collisions(reading, state, target, user_groups, groups, users)),
+        bookkeeping=Bookkeeping(
+            **user_notes._asdict(),
+            **memberships.notes._asdict(),
+            group_dns=group_dns,
+            state_by=snapshot.state_by,
+            kept_names=_kept_names(state, user_groups.kept, groups, users),
+        ),
+        ignored=users.ignored,
+        held=held,
+        again=frozenset(users.losers).union(collision.key for collision in user_groups.collisions),
+        unresolved=[*snapshot.unresolved, *memberships.left_out],
+    )
+
+
+def _check_target(state: StoredState) -> None:
     names = set(_model.split_path(state.target))
     for key, record in state.user_groups.items():
         if record.name in names and (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
@@ -40,104 +85,63 @@ def make_plan(settings, snapshot, state, same_value, now=0, held=frozenset(), be
                 "user_group: '%s' lies in a user group that this synchronization keeps itself: "
                 "name another" % state.target
             )
-    snapshot = _with_held_users(_with_what_is_clear(snapshot, state), state, held)
-    staying = held.union(_what_stays(snapshot, state))
-    begins = now if begins is None else begins
-    kept_groups = _Kept("user_group", state, now, begins, settings.name_reuse_days)
-    kept_users = _Kept("user", state, now, begins, settings.name_reuse_days)
-    groups, group_collisions = _plan_user_groups(snapshot, state, target, staying, kept_groups)
-    users = _plan_users(settings, snapshot, state, target, now, kept_users)
-    collisions = []
+
+
+def _that_stay(policies: Policies, state: StoredState, user_groups: UserGroups, users: Users) -> Records:
+    if policies.user_group_extinction != "delete":
+        return user_groups.records
+    ending = deletable(state, user_groups.records, users.after, set(users.adopts.values()))
+    return {key: record for key, record in user_groups.records.items() if key not in ending}
+
+
+def _collisions(
+    reading: Reading, state: StoredState, target: str, user_groups: UserGroups, groups: Records, users: Users
+) -> Iterator[Collision]:
+    """Yield what was not done and why, by paths as they are after the run. ``groups``: those that stay."""
     for key, reason in users.losers.items():
-        user = snapshot.users[key]
-        home = path_of(_model.node_of(user.home, snapshot, state.user_groups) or target, groups)
+        user = reading.bodies[key]
+        home = _model.node_of(user.home, reading.snapshot, state.user_groups) or target
         name = user.name or state.users[key].record.name
-        collisions.append(_model.Collision("user", name, home, user.dn, reason))
-
-    if settings.user_group_extinction == "delete":
-        for key in _deletable(state, groups, users):
-            del groups[key]
-    for key, record, reason in group_collisions:
-        if key in groups:
-            collisions.append(
-                _model.Collision("user_group", record.name, path_of(record.parent, groups), record.dn, reason)
-            )
-
-    said_disabled = {
-        key: not user.enabled
-        for key, user in snapshot.users.items()
-        if user is not None
-        and key in state.users
-        and not state.users[key].given
-        and "enabled" not in snapshot.unclear.get(key, ())
-    }
-    bookkeeping = _model.Bookkeeping(
-        *({}, {}, {}, {}, {}, {}, {}),
-        said_disabled=said_disabled,
-        state_by=snapshot.state_by,
-        kept_names=_kept_names(state, groups, users, kept_groups, kept_users),
-    )
-    absent = {key for key, user in snapshot.users.items() if user is not None and users.after.get(key) is None}
-    memberships = _plan_memberships(snapshot, state, groups, users, absent, same_value, staying, bookkeeping)
-    return _model.Plan(
-        directory=snapshot.directory,
-        synchronization=settings.name,
-        target=state.target,
-        target_missing=state.target_missing,
-        user_groups=list(_group_changes(state, groups, bookkeeping)),
-        users=list(_user_changes(settings, snapshot, state, users, bookkeeping)),
-        memberships=memberships,
-        collisions=sorted(collisions),
-        bookkeeping=bookkeeping,
-        ignored=users.ignored,
-        held=held,
-        again=frozenset(users.losers).union(key for key, _record, _reason in group_collisions),
-        unresolved=[*snapshot.unresolved, *_left_out(snapshot, groups, users, absent)],
-    )
+        yield Collision("user", name, path_of(home, user_groups.records), user.dn, reason)
+    for collision in user_groups.collisions:
+        if collision.key in groups:
+            record = collision.wanted
+            path = path_of(record.parent, groups)
+            yield Collision("user_group", record.name, path, record.dn, collision.reason)
 
 
-def _kept_names(state, groups, users, kept_groups, kept_users):
-    """Return what the store is to note of names that are kept: see `_Kept.to_note`."""
+def _kept_names(
+    state: StoredState, kept_groups: KeptNames, groups: Records, users: Users
+) -> dict[tuple[str, str, str], _model.KeptName | None]:
+    """Return what the store is to note of names that are kept: see `KeptNames.to_note`."""
     people = {reference: stored.record for reference, stored in state.users.items() if reference[:1] not in "@#"}
-    people.update(users.after)
-    people = {reference: record for reference, record in people.items() if reference not in users.released}
-    noted: dict = {}
-    for kept, records in ((kept_groups, groups), (kept_users, people)):
-        there = [record for record in records.values() if record is not None]
-        noted.update(
-            kept.to_note(
-                {place_of(record) for record in there if not record.extinct},
-                {place_of(record) for record in there if record.extinct},
-            )
-        )
-    return noted
+    there = {**people, **users.after}
+    there = {reference: record for reference, record in there.items() if reference not in users.released}
+    return {**kept_groups.to_note(groups), **users.kept.to_note(there)}
 
 
-_NO_NOTES = _model.Bookkeeping({}, {}, {}, {}, {}, {})
+# --- plans that are not made of what was read ------------------------------------------------------------------------
 
 
-def without_notes(plan: _model.Plan) -> _model.Plan:
+_NO_NOTES = Bookkeeping({}, {}, {}, {}, {}, {})
+
+
+def _plan_of(directory: Directory, name: str, target: str, users: list[UserChange]) -> Plan:
+    """Return a plan that changes nothing but these users."""
+    return Plan(directory, name, target, False, [], users, [], [], _NO_NOTES)
+
+
+def without_notes(plan: Plan) -> Plan:
     """Return the plan by which the store notes nothing beside its changes: what is read may be older than its notes."""
     return plan._replace(bookkeeping=_NO_NOTES)
 
 
-def without_changes(plan: _model.Plan, held: frozenset[_model.Removal]) -> _model.Plan:
+def without_changes(plan: Plan, held: frozenset[Removal]) -> Plan:
     """Return the plan that does nothing of it, since everything is held."""
-    return _model.Plan(
-        plan.directory,
-        plan.synchronization,
-        plan.target,
-        False,
-        [],
-        [],
-        [],
-        [],
-        _NO_NOTES,
-        held=held,
-    )
+    return _plan_of(plan.directory, plan.synchronization, plan.target, [])._replace(held=held)
 
 
-def plan_release(name: str, directory: _model.Directory, state: _model.StoredState) -> _model.Plan:
+def plan_release(name: str, directory: Directory, state: StoredState) -> Plan:
     """Return the plan after which the synchronization is no more, and its records are as if made by hand.
 
     A user whom another synchronization claims stays that one's.
@@ -147,30 +151,17 @@ def plan_release(name: str, directory: _model.Directory, state: _model.StoredSta
         last = stored.given and not stored.other_claims
         if key[:1] not in "@#" and (last or stored.record.claimed):
             after = stored.record._replace(claimed=False, extinct=None if last else stored.record.extinct)
-            changes.append(_model.UserChange(key, stored.record, after, released=last))
-    return _model.Plan(
-        directory,
-        name,
-        state.target,
-        False,
-        [],
-        changes,
-        [],
-        [],
-        _NO_NOTES,
-        leaving="released",
-    )
+            changes.append(UserChange(key, stored.record, after, released=last))
+    return _plan_of(directory, name, state.target, changes)._replace(leaving="released")
 
 
-def plan_absence(settings, snapshot, state, same_value) -> _model.Plan:
+def plan_absence(policies: Policies, snapshot: Snapshot, state: StoredState, same_value: SameValue) -> Plan:
     """Return the plan after which the synchronization is no more, nor any record that was its alone.
 
     ``snapshot`` has everything of it as lost. A user group in which something of others lies stays as it is.
     """
-    plan = make_plan(
-        settings._replace(user_extinction="delete", user_extinction_grace_days=0, user_group_extinction="delete"),
-        snapshot,
-        state,
-        same_value,
+    at_the_end = PoliciesOfAnEnd(
+        policies.name, policies.user_collision, policies.ignore_disabled_users, policies.name_reuse_days
     )
+    plan = make_plan(at_the_end, snapshot, state, same_value)
     return plan._replace(user_groups=[change for change in plan.user_groups if change.after is None], leaving="absent")

@@ -4,14 +4,57 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""What the planner goes by: the snapshot, but for what is malformed, and for what is held."""
+"""What the planner goes by: the snapshot, but for what is malformed, and for what is held.
+
+Of both the store says it. Example: ann has a `shadowExpire` of 5,000 digits. She stays enabled, if she was. That bob is
+gone is held, since nothing proves it: he is as stored.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
+from typing import NamedTuple, TypeVar
+
 from .. import _model
+from .._model import NO_DIGEST, NO_UNIT, Removal, Snapshot, StoredState, User, UserGroup, UserGroupRecord, UserRecord
+
+Body = TypeVar("Body", User, UserGroup)
 
 
-def _with_what_is_clear(snapshot, state):
+class Staying(NamedTuple):
+    """What does not end, whatever is not there."""
+
+    users: frozenset[str]
+    user_groups: frozenset[str]
+    members: dict[str, set[str]]  # user group -> users
+    nested: dict[str, set[str]]  # user group -> user groups in it
+
+
+class Reading(NamedTuple):
+    snapshot: Snapshot
+    bodies: dict[str, User]  # users that were read: who is in the snapshot and not here is as stored
+    staying: Staying
+
+
+def reading_of(snapshot: Snapshot, state: StoredState, held: frozenset[Removal]) -> Reading:
+    """Return what to go by. ``held``: removals to leave out, and users not to enable."""
+    snapshot = _with_what_is_held(_with_what_is_clear(snapshot, state), state, held)
+    bodies = {key: user for key, user in snapshot.users.items() if user is not None}
+    return Reading(snapshot, bodies, _staying(held.union(_unclear_removals(snapshot, state))))
+
+
+def unit_of(entry: User | UserGroup, snapshot: Snapshot, stored: UserRecord | UserGroupRecord | None) -> str:
+    """Return the key of the container in which an entry lies."""
+    unit = snapshot.units.get(entry.unit_dn)
+    if unit:
+        return unit
+    return stored.unit if stored is not None and not entry.unit_dn else NO_UNIT
+
+
+# --- what is malformed -----------------------------------------------------------------------------------------------
+
+
+def _with_what_is_clear(snapshot: Snapshot, state: StoredState) -> Snapshot:
     """Return the snapshot with what the store has wherever the directory has a malformed value.
 
     A newcomer of whom nothing says that it is enabled is not. Example: ann has a `shadowExpire` of 5,000 digits, and so
@@ -21,52 +64,72 @@ def _with_what_is_clear(snapshot, state):
         return snapshot
     users, groups = dict(snapshot.users), dict(snapshot.user_groups)
     for key, names in snapshot.unclear.items():
-        if users.get(key) is not None:
-            stored = state.users.get(key)
-            users[key] = _as_clear(users[key], names, stored and stored.record)
+        user, stored = users.get(key), state.users.get(key)
+        if user is not None:
+            users[key] = _user_as_clear(user, names, stored.record if stored is not None else None)
         elif key in groups:
-            groups[key] = _as_clear(groups[key], names, state.user_groups.get(key))
+            groups[key] = _fields_as_clear(groups[key], names, state.user_groups.get(key))
     return snapshot._replace(users=users, user_groups=groups)
 
 
-def _as_clear(body, names, record):
-    """Return an entry with what its record has by these names; ``record`` is None where none is stored."""
+def _user_as_clear(user: User, names: Set[str], record: UserRecord | None) -> User:
+    """Return a user with what its record has by these names."""
     if "enabled" in names:
-        body = body._replace(enabled=record is not None and record.enabled)
+        user = user._replace(enabled=record is not None and record.enabled)
     if "sid" in names:
-        body = body._replace(sid=record and record.sid)
+        user = user._replace(sid=record.sid if record is not None else None)
+    return _fields_as_clear(user, names, record)
+
+
+def _fields_as_clear(body: Body, names: Set[str], record: UserRecord | UserGroupRecord | None) -> Body:
+    """Return an entry with those fields of its record that are named 'attributes.' and the field."""
     fields = {name.partition(".")[2] for name in names if name.startswith("attributes.")}
     if record is None or not fields:
         return body
     kept = {field: value for field, value in record.attributes.items() if field in fields}
-    return body._replace(attributes=_model.EncodedAttributes.of({**_model.fields_of(body.attributes), **kept}))
+    attributes = _model.EncodedAttributes.of({**_model.fields_of(body.attributes), **kept})
+    return body._replace(attributes=attributes)
 
 
-def _what_stays(snapshot, state):
-    """Return what does not end, since the directory has a malformed value: see Snapshot.unclear. As `held` has it."""
-    staying: set = set()
+def _unclear_removals(snapshot: Snapshot, state: StoredState) -> Iterable[Removal]:
+    """Yield what does not end, since the directory has a malformed value: see Snapshot.unclear."""
     for key, names in snapshot.unclear.items():
         if "all" in names:
-            staying.add(("user" if key in snapshot.users else "user_group", key))
+            yield ("user" if key in snapshot.users else "user_group", key)
         if "members" in names:
-            staying.update(("member", key, member) for member in state.members.get(key, ()))
-            staying.update(("nested", key, member) for member in state.nestings.get(key, ()))
-    return staying
+            yield from (("member", key, member) for member in state.members.get(key, ()))
+            yield from (("nested", key, member) for member in state.nestings.get(key, ()))
 
 
-def _with_held_users(snapshot, state, held):
+# --- what is held ----------------------------------------------------------------------------------------------------
+
+
+def _with_what_is_held(snapshot: Snapshot, state: StoredState, held: frozenset[Removal]) -> Snapshot:
     """Return the snapshot with what is held of users as if it had been read: who is lost is as stored, who would be
     enabled is disabled, and who would lose a SID has the stored one.
     """
+    if not held:
+        return snapshot
     users = dict(snapshot.users)
-    for kind, key, *dummy in held:
-        if kind == "user":
+    for kind, key, *_member in held:
+        stored, user = state.users.get(key), users.get(key)
+        # What this synchronization last said of a user whom another one writes stays said.
+        if kind == "user" or kind == "enabled" and stored is not None and not stored.given:
             users[key] = None
-        elif kind == "enabled" and key in state.users and not state.users[key].given:
-            users[key] = None  # what this synchronization last said of the user stays said
-        elif kind == "enabled":
-            users[key] = users[key]._replace(enabled=False, digest=b"")
-        elif kind == "sid":
-            users[key] = users[key]._replace(sid=state.users[key].record.sid, digest=b"")
+        elif kind == "enabled" and user is not None:
+            users[key] = user._replace(enabled=False, digest=NO_DIGEST)
+        elif kind == "sid" and user is not None and stored is not None:
+            users[key] = user._replace(sid=stored.record.sid, digest=NO_DIGEST)
     lost = {key: reason for key, reason in snapshot.lost_users.items() if key not in users}
-    return snapshot._replace(users=users, lost_users=lost) if held else snapshot
+    return snapshot._replace(users=users, lost_users=lost)
+
+
+def _staying(removals: Iterable[Removal]) -> Staying:
+    lost: dict[str, set[str]] = {"user": set(), "user_group": set()}
+    lists: dict[str, dict[str, set[str]]] = {"member": {}, "nested": {}}
+    for kind, key, *member in removals:
+        if kind in lost:
+            lost[kind].add(key)
+        elif kind in lists:
+            lists[kind].setdefault(key, set()).update(member)
+    return Staying(frozenset(lost["user"]), frozenset(lost["user_group"]), lists["member"], lists["nested"])

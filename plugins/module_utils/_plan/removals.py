@@ -29,9 +29,9 @@ def removals(
                 found.add(("enabled", user.reference))
             if before is not None and not user.adopts and before.sid and not after.sid:
                 found.add(("sid", user.reference))
-    for key, said in plan.bookkeeping.said_disabled.items() if state is not None else ():
-        if not said and state.users[key].said_disabled:
-            found.add(("enabled", key))
+    if state is not None:
+        said = plan.bookkeeping.said_disabled.items()
+        found.update(("enabled", key) for key, disabled in said if not disabled and state.users[key].said_disabled)
     for change in plan.memberships:
         if change.key in snapshot.user_groups:
             found.update(

@@ -8,80 +8,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from .. import _model
-from .._model import name_key
-from .places import NEWCOMER, STORED, Claimant, _extinct_claimant, _unit_of, assign_places, place_of
+from .._model import KeptName, StoredState, UserGroup, UserGroupRecord
+from .places import (
+    NEWCOMER,
+    NOWHERE,
+    STORED,
+    Claimant,
+    KeptNames,
+    Place,
+    Wait,
+    assign_places,
+    extinct_claimant,
+    place_at,
+    place_of,
+)
+from .reading import Reading, unit_of
 
 
-def _plan_user_groups(snapshot, state, target, held, kept):
-    """Return {key: record after} of all owned groups that stay if nothing is deleted, and the collisions.
+class GroupCollision(NamedTuple):
+    """A user group that is not called as it is in the directory."""
 
-    Groups that the snapshot lacks are extinct here, unless that is held; which of them are deleted is decided when it
-    is known who stays inside.
-    """
-    claimants, wanted = [], {}
-    for key, group in snapshot.user_groups.items():
+    key: str
+    wanted: UserGroupRecord
+    reason: str  # for the reader
+
+
+class UserGroups(NamedTuple):
+    """What becomes of the user groups if none is deleted. Who is missing is extinct, unless that is held."""
+
+    records: dict[str, UserGroupRecord]  # by stable key
+    collisions: list[GroupCollision]
+    kept: KeptNames
+
+
+class _Claims(NamedTuple):
+    """What the user groups want to be, and where."""
+
+    records: dict[str, UserGroupRecord]
+    claimants: list[Claimant]
+    sitting: set[Place]  # places of those that are as stored: nobody else can have them
+    left: list[tuple[Place, KeptName]]  # names that are kept from this run on
+
+
+def plan_user_groups(reading: Reading, state: StoredState, target: str, wait: Wait) -> UserGroups:
+    """Return what becomes of the user groups; which extinct ones are deleted is for `deletable` to say."""
+    read, missing = _claims_of_read(reading, state, target, wait), _claims_of_missing(reading, state, target, wait)
+    records = {**read.records, **missing.records}
+    kept = KeptNames("user_group", state, wait, read.left + missing.left)
+    given = assign_places(
+        read.claimants + missing.claimants,
+        lambda claimant, place: (
+            place not in state.neighbours and place not in missing.sitting and kept.may_take(claimant, place)
+        ),
+    )
+    taken = {place_at(seat) for key, seat in given.items() if seat != NOWHERE and not records[key].extinct}
+    taken.update(state.neighbours, missing.sitting)
+    collisions = []
+    for key, seat in given.items():
+        record = records[key]
+        if seat == NOWHERE:  # all suffixes are taken by groups made by hand: nothing sensible is left to try
+            seat = (record.parent, "%s (%s)" % (key, record.name))
+        if seat[1] != record.name and not record.extinct:
+            why = kept.why(record, key, taken)
+            collisions.append(GroupCollision(key, record, "%s, it is called '%s'" % (why, seat[1])))
+        records[key] = record._replace(parent=seat[0], name=seat[1])
+    return UserGroups(records, collisions, kept)
+
+
+def _claims_of_read(reading: Reading, state: StoredState, target: str, wait: Wait) -> _Claims:
+    claims = _Claims({}, [], set(), [])
+    for key, group in reading.snapshot.user_groups.items():
         stored = state.user_groups.get(key)
-        name = group.name or (stored and (stored.own_name or stored.name))
+        name = group.name or (stored.own_name or stored.name if stored is not None else None)
         if not name:
             continue  # in snapshot.not_stored already
-        parent = _model.node_of(group.parent, snapshot, state.user_groups) or target
-        unit = _unit_of(group, snapshot, stored)
-        if stored is not None and _displaced(key, stored, name):
-            kept.keep(place_of(stored), key, stored.unit)  # which it leaves, and not by a name of its own
-        wanted[key] = _model.UserGroupRecord(name, parent, None, group.attributes, group.dn, unit, name)
-        claimants.append(
+        parent = _model.node_of(group.parent, reading.snapshot, state.user_groups) or target
+        unit = unit_of(group, reading.snapshot, stored)
+        if stored is not None and _displaced(key, stored, name):  # it leaves a name that is not its own
+            claims.left.append((place_of(stored), KeptName(key, stored.unit, wait.begins)))
+        claims.records[key] = UserGroupRecord(name, parent, None, group.attributes, group.dn, unit, name)
+        claims.claimants.append(
             Claimant(
                 key,
-                [(parent, each) for each in _group_names(key, group, name, stored)],
-                place_of(stored) if stored else None,
-                (STORED if stored else NEWCOMER, group.created, key),
+                [(parent, each) for each in _names(key, group, name, stored)],
+                place_of(stored) if stored is not None else NOWHERE,
+                (STORED if stored is not None else NEWCOMER, group.created, key),
                 unit,
             )
         )
-    sitting = set()
+    return claims
+
+
+def _claims_of_missing(reading: Reading, state: StoredState, target: str, wait: Wait) -> _Claims:
+    claims, snapshot = _Claims({}, [], set(), []), reading.snapshot
     for key, stored in state.user_groups.items():
-        if key not in snapshot.user_groups:
-            as_stored = not (snapshot.complete or stored.extinct or key in snapshot.lost_user_groups)
-            if as_stored and (stored.parent in state.user_groups or stored.parent == target):
-                wanted[key] = stored  # where it sits nobody else can, so it need not claim its place
-                sitting.add(place_of(stored))
-                continue
-            if stored.parent not in state.user_groups:  # the target may be another now
-                stored = stored._replace(parent=target)
-            if as_stored or ("user_group", key) in held:
-                wanted[key] = stored
-                claimants.append(
-                    Claimant(key, [(stored.parent, stored.name)], place_of(state.user_groups[key]), (STORED, 0, key))
-                )
-                continue
-            wanted[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
-            claimants.append(_extinct_claimant(key, stored))
-            kept.keep(place_of(stored), key, stored.unit, state.groups_extinct_since.get(key))
-
-    given = assign_places(
-        claimants,
-        lambda claimant, place: (
-            place not in state.neighbours and place not in sitting and kept.may_take(claimant, place)
-        ),
-    )
-    taken = {(place[0], name_key(place[1])) for key, place in given.items() if place and not wanted[key].extinct}
-    taken.update(state.neighbours, sitting)
-    collisions = []
-    for key, place in given.items():
-        record = wanted[key]
-        if place is None:  # all suffixes are taken by groups made by hand: nothing sensible is left to try
-            place = (record.parent, "%s (%s)" % (key, record.name))
-        if place[1] != record.name and not record.extinct:
-            why = kept.why(place_of(record), key, record.unit, place_of(record) in taken)
-            collisions.append((key, record, "%s, it is called '%s'" % (why, place[1])))
-        wanted[key] = record._replace(parent=place[0], name=place[1])
-    return wanted, collisions
+        if key in snapshot.user_groups:
+            continue
+        as_stored = not (snapshot.complete or stored.extinct or key in snapshot.lost_user_groups)
+        if as_stored and (stored.parent in state.user_groups or stored.parent == target):
+            claims.records[key] = stored
+            claims.sitting.add(place_of(stored))
+            continue
+        if stored.parent not in state.user_groups:  # the target may be another now
+            stored = stored._replace(parent=target)
+        if as_stored or key in reading.staying.user_groups:
+            claims.records[key] = stored
+            seats = [(stored.parent, stored.name)]
+            claims.claimants.append(Claimant(key, seats, place_of(state.user_groups[key]), (STORED, 0, key)))
+        else:
+            claims.records[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
+            claims.claimants.append(extinct_claimant(key, stored))
+            since = wait.since(state.groups_extinct_since.get(key))
+            claims.left.append((place_of(stored), KeptName(key, stored.unit, since)))
+    return claims
 
 
-def _group_names(key, group, name, stored) -> list[str]:
+def _names(key: str, group: UserGroup, name: str, stored: UserGroupRecord | None) -> list[str]:
     """Return the names that a group may have, the best first: its own, or that with a suffix.
 
     A suffix stays until the group's own name changes in the directory: that somebody else has gone does not give it the
@@ -94,23 +139,33 @@ def _group_names(key, group, name, stored) -> list[str]:
     return [stored.name, *names] if unchanged else names
 
 
-def _displaced(key, stored, own_name) -> bool:
+def _displaced(key: str, stored: UserGroupRecord, own_name: str) -> bool:
     """Tell whether an extinct record has given its name up: see `_model.extinct_names`."""
     if not stored.extinct:
         return False
     return stored.name != own_name and stored.name.endswith((" (extinct)", " (extinct %s)" % key))
 
 
-def _deletable(state, records, users):
-    """Return the extinct groups in which nothing stays that is not deleted with them."""
-    staying = {reference: stored.record for reference, stored in state.users.items()}
-    staying.update(users.after)
-    for reference in users.adopts.values():
-        del staying[reference]
-    homes = {record.home for record in staying.values() if record is not None}
-    decided = set(users.after).union(users.adopts.values())
-    homes.update(key for key, who in state.occupied.items() if not who <= decided)
-    stays: set = set()
+# --- which are deleted, and what changes ------------------------------------------------------------------------------
+
+
+def deletable(
+    state: StoredState,
+    records: dict[str, UserGroupRecord],
+    users: dict[str, _model.UserRecord | None],
+    adopted: set[str],
+) -> set[str]:
+    """Return the extinct groups in which nothing stays that is not deleted with them.
+
+    ``users``: the records of those that are not as stored, None if they end; ``adopted``: records made by hand that are
+    others' from now on. A group with something in it stays, and all groups above it.
+    """
+    staying = {**{reference: stored.record for reference, stored in state.users.items()}, **users}
+    homes = {record.home for reference, record in staying.items() if record is not None and reference not in adopted}
+    homes.update(
+        key for key, who in state.occupied.items() if not all(each in users or each in adopted for each in who)
+    )
+    stays: set[str] = set()
     for key, record in records.items():
         if not record.extinct or key in homes:
             while key in records and key not in stays:  # who stays keeps all groups above it
@@ -119,12 +174,20 @@ def _deletable(state, records, users):
     return {key for key in records if key not in stays}
 
 
-def _group_changes(state, groups, bookkeeping) -> Iterator[_model.UserGroupChange]:
-    for key in sorted(set(groups) | set(state.user_groups)):
-        before, after = state.user_groups.get(key), groups.get(key)
+def user_group_changes(
+    state: StoredState, records: dict[str, UserGroupRecord]
+) -> tuple[list[_model.UserGroupChange], dict[str, tuple[str, str, str]]]:
+    """Return what changes, and what is only to be noted: stable key -> DN, unit, own_name.
+
+    ``records``: the user groups that stay.
+    """
+    changes, notes = [], {}
+    for key in sorted(records.keys() | state.user_groups.keys()):
+        before, after = state.user_groups.get(key), records.get(key)
         if before is after:
             continue
         if before is None or after is None or before.differs(after):
-            yield _model.UserGroupChange(key, before, after)
+            changes.append(_model.UserGroupChange(key, before, after))
         elif before != after:
-            bookkeeping.group_dns[key] = (after.dn, after.unit, after.own_name)
+            notes[key] = (after.dn, after.unit, after.own_name)
+    return changes, notes

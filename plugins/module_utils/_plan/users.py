@@ -12,125 +12,59 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import _model
-from .._model import name_key
-from .places import (
-    _DAY,
-    NEWCOMER,
-    STORED,
-    Claimant,
-    Place,
-    _extinct_claimant,
-    _sid_place,
-    _unit_of,
-    assign_places,
-    place_of,
-)
+from .._model import NO_DIGEST, KeptName, Snapshot, StoredState, StoredUser, User, UserRecord
+from .places import DAY, NOWHERE, KeptNames, Place, Wait, place_of
+from .policies import Policies
+from .reading import Reading, unit_of
+from .rivals import Places, Sids, Wanting, settle_places, settle_sids
 
 
-class _Users(NamedTuple):
+class Users(NamedTuple):
     """What becomes of the users that are not as stored."""
 
-    after: dict[str, _model.UserRecord | None]  # reference -> record; None: ended, or not created
+    after: dict[str, UserRecord | None]  # reference -> record; None: ended
     adopts: dict[str, str]  # key -> reference of the record made by hand that it takes over
-    released: set  # adopted records that go back to being made by hand
-    ended: set  # references whose memberships end, whatever the member lists say
+    released: set[str]  # adopted records that go back to being made by hand
+    ended: set[str]  # references whose memberships end, whatever the member lists say
     losers: dict[str, str]  # key -> what was not done and why: must be compared in the next run too
     ignored: int  # disabled newcomers that ignore_disabled_users keeps out
+    kept: KeptNames
 
 
-def _plan_users(settings, snapshot, state, target, now, kept):
-    bodies = {key: user for key, user in snapshot.users.items() if user is not None}
-    after: dict[str, _model.UserRecord | None] = {}
-    released: set = set()
-    ended: set = set()
-    _end_lost_users(settings, snapshot, state, target, now, after, released, ended)
-
-    wanted, ignored = {}, 0
-    for key, user in bodies.items():
-        stored = state.users.get(key)
-        if stored is not None and not stored.given:  # whoever sees it may disable, and only who writes may enable
-            after[key] = stored.record._replace(claimed=True, enabled=stored.record.enabled and user.enabled)
-        elif stored is None and settings.ignore_disabled_users and not user.enabled:
-            ignored += 1
-        elif user.name or stored is not None:
-            wanted[key] = _model.UserRecord(
-                user.name or stored.record.name,
-                _model.node_of(user.home, snapshot, state.user_groups) or target,
-                user.enabled and not (stored is not None and stored.disabled_by_others),
-                user.sid,
-                None,
-                user.attributes,
-                user.dn,
-                True,
-                user.known_as,
-                _unit_of(user, snapshot, stored.record if stored is not None else None),
-            )
-    _keep_names_of_users(state, target, wanted, after, released, kept)
-
-    losers: dict[str, str] = {}
-    can_adopt = set()  # records made by hand, and those that become so again in this run
-    if settings.user_collision != "skip":
-        can_adopt = released.union(reference for reference in state.users if reference[:1] == "#")
-    adopts, reserved = _settle_sids(snapshot.directory, state, wanted, bodies, after, losers, can_adopt, kept)
-    while True:
-        given, sitting = _settle_places(state, wanted, bodies, after, adopts, can_adopt - reserved, kept)
-        lost_adopters = [key for key in adopts if key in given and given[key] is None]
-        if not lost_adopters:
-            break
-        for key in lost_adopters:  # its record made by hand stays where it is after all: settle again without it
-            losers[key] = "the name is taken"
-            del adopts[key], wanted[key]
-
-    taken = {(place[0], name_key(place[1])) for key, place in given.items() if place and key in wanted}.union(sitting)
-    for key, record in wanted.items():
-        if key in given:
-            place = given[key]
-            why = kept.why(place_of(record), key, record.unit, place_of(record) in taken)
-            if place is None:
-                losers[key] = why
-                continue
-            if place != (record.home, record.name):
-                record = record._replace(home=place[0], name=place[1])
-                if key in state.users:
-                    losers[key] = why + ", it keeps its place"
-            sitter = sitting.get(place_of(record))
-            if sitter:
-                adopts[key] = sitter
-        after[key] = record
-    for reference in released.intersection(adopts.values()):  # handed over to a newcomer on its way out
-        released.discard(reference)
-        del after[reference]
-    for reference, place in given.items():
-        if reference not in wanted:  # an extinct record that gave its name up
-            record = after.get(reference) or state.users[reference].record
-            home, name = place or (record.home, "%s (extinct)" % reference)
-            after[reference] = record._replace(home=home, name=name)
-    return _Users(after, adopts, released, ended, losers, ignored)
+def plan_users(policies: Policies, reading: Reading, state: StoredState, target: str, wait: Wait) -> Users:
+    lost, read = _lost(policies, reading.snapshot, state, target, wait.now), _read(policies, reading, state, target)
+    wanting = Wanting(state, reading.bodies, read.records, {**lost.after, **read.of_others})
+    kept = KeptNames("user", state, wait, _names_left(state, target, wanting, lost.released, wait))
+    can_adopt = _can_adopt(policies, state, lost.released)
+    sids = settle_sids(wanting, reading.snapshot.directory, can_adopt, kept)
+    wanting, places, adopts, losers = _settle(wanting, sids, can_adopt, kept)
+    seated = _seated(wanting, places, adopts, kept)
+    handed_over = lost.released.intersection(seated.adopts.values())  # to a newcomer, on its way out
+    after = {reference: record for reference, record in wanting.after.items() if reference not in handed_over}
+    after.update(seated.records)
+    after.update(_displaced(wanting, places))
+    return Users(
+        after, seated.adopts, lost.released - handed_over, lost.ended, {**losers, **seated.losers}, read.ignored, kept
+    )
 
 
-def _keep_names_of_users(state, target, wanted, after, released, kept):
-    """Keep the names of users who are extinct, who end, and who leave a place though they were given no other name."""
-    for reference, stored in state.users.items():
-        before, now = stored.record, after.get(reference, stored.record)
-        if reference[:1] in "@#":
-            continue
-        if before.home not in state.user_groups and not stored.taken_over:  # the target may be another now
-            before = before._replace(home=target)
-        if reference in wanted:
-            name = wanted[reference].name
-            # Another synchronization gives him another home, and maybe calls him by another attribute.
-            if stored.taken_over or before.name in _model.extinct_names(name, reference)[1:]:
-                kept.keep(place_of(before), reference, before.unit)
-        elif now is None or now.extinct or reference in released:
-            kept.keep(place_of(before), reference, before.unit, stored.extinct_since if before.extinct else None)
+# --- who is lost, and who was read -----------------------------------------------------------------------------------
 
 
-def _end_lost_users(settings, snapshot, state, target, now, after, released, ended):
-    """Write down what becomes of users that the snapshot lacks: by the policy, when the last claim ends."""
-    policy = settings.user_extinction
+class _Lost(NamedTuple):
+    """What becomes of users that the snapshot lacks."""
+
+    after: dict[str, UserRecord | None]  # see Users
+    released: set[str]
+    ended: set[str]
+
+
+def _lost(policies: Policies, snapshot: Snapshot, state: StoredState, target: str, now: int) -> _Lost:
+    """Return what becomes of users that the snapshot lacks: by the policy, when the last claim ends."""
+    policy, lost = policies.user_extinction, _Lost({}, set(), set())
     for key, stored in state.users.items():
         record = stored.record
-        reason = snapshot.lost_users.get(key) or (key not in snapshot.users and record.extinct)
+        reason = snapshot.lost_users.get(key) or (record.extinct if key not in snapshot.users else None)
         if not reason or key[:1] in "@#":
             continue
         last = stored.given and not stored.other_claims
@@ -138,162 +72,201 @@ def _end_lost_users(settings, snapshot, state, target, now, after, released, end
             record = record._replace(home=target)
         if not last:
             if record.claimed:
-                after[key] = record._replace(claimed=False)
-                ended.add(key)
+                lost.after[key] = record._replace(claimed=False)
+                lost.ended.add(key)
         elif policy == "delete" and stored.adopted:
-            after[key] = record._replace(claimed=False, extinct=None)
-            released.add(key)
-            ended.add(key)
-        elif policy == "delete" and _grace_is_over(settings, stored, now):
-            after[key] = None
-            ended.add(key)
+            lost.after[key] = record._replace(claimed=False, extinct=None)
+            lost.released.add(key)
+            lost.ended.add(key)
+        elif policy == "delete" and _grace_is_over(policies.user_extinction_grace_days, stored, now):
+            lost.after[key] = None
+            lost.ended.add(key)
         elif policy in ("disable", "delete"):
-            after[key] = record._replace(claimed=False, extinct=record.extinct or reason, enabled=False)
-            ended.add(key)
+            lost.after[key] = record._replace(claimed=False, extinct=record.extinct or reason, enabled=False)
+            lost.ended.add(key)
         else:
-            after[key] = record._replace(claimed=False, extinct=record.extinct or reason)
+            lost.after[key] = record._replace(claimed=False, extinct=record.extinct or reason)
+    return lost
 
 
-def _grace_is_over(settings, stored, now):
+def _grace_is_over(days: int, stored: StoredUser, now: int) -> bool:
     """Tell whether an extinct user may be deleted: a grace begins when extinction disables the record."""
-    days = settings.user_extinction_grace_days
     if not days:
         return True
-    disabled = stored.record.extinct and not stored.record.enabled
-    return bool(disabled) and now - stored.extinct_since >= days * _DAY
+    if not stored.record.extinct or stored.record.enabled or stored.extinct_since is None:
+        return False
+    return now - stored.extinct_since >= days * DAY
 
 
-def _settle_sids(directory, state, wanted, bodies, after, losers, can_adopt, kept):
-    """See that no two users get one SID: who is stored keeps it, then the older.
+class _Read(NamedTuple):
+    """What users want to be that were read."""
 
-    A user of another directory does not hold a SID that begins with the one of this domain: see `_foreign_users` in
-    `_store/sqlite.py`. Return who adopts which record made by hand, and the records made by hand whose SID someone has:
-    only he may take them over.
-    """
-    holders: dict[Place, str] = {}
-    for reference, stored in state.users.items():
-        record = after.get(reference, stored.record)
-        if record is None or not record.sid or record.extinct or reference in wanted:
-            continue
-        if reference[:1] != "@" or _model.domain_of(record.sid) != directory.identity:
-            holders[_sid_place(record.sid)] = reference
-    claimants = []
-    for key, record in wanted.items():
-        if record.sid:
-            stored = state.users.get(key)
-            # An extinct record holds no SID: somebody else may have got it since.
-            before = stored.record.sid if stored is not None and not stored.record.extinct else None
-            claimants.append(
-                Claimant(
-                    key,
-                    [("sid", sid) for sid in (record.sid, before) if sid],
-                    before and _sid_place(before),
-                    _rank(state, bodies[key]),
-                    record.unit,
-                )
-            )
-
-    def may_take(claimant, place):
-        holder = holders.get(place)
-        if holder is None:
-            return True
-        return (
-            claimant.rank[0] == NEWCOMER
-            and holder in can_adopt
-            and kept.may_take(claimant, place_of(state.users[holder].record))
-        )
-
-    adopts: dict[str, str] = {}
-    reserved = {holders.get(_sid_place(record.sid), "") for record in wanted.values() if record.sid}
-    for key, place in assign_places(claimants, may_take).items():
-        sid = place and place[1]
-        if sid == wanted[key].sid:
-            holder = holders.get(_sid_place(sid))
-            if holder is not None:
-                adopts[key] = holder
-        elif key in state.users:
-            kept_sid = "it keeps the one it had" if sid else "so it has none"
-            losers[key] = "another user has its SID, " + kept_sid
-            wanted[key] = wanted[key]._replace(sid=sid)
-        else:
-            losers[key] = "another user has its SID"
-            del wanted[key]
-    return adopts, reserved
+    records: dict[str, UserRecord]  # of those that this synchronization writes
+    of_others: dict[str, UserRecord]  # of those that another one writes
+    ignored: int  # see Users
 
 
-def _rank(state, user):
-    return STORED if user.key in state.users else NEWCOMER, user.created, user.key
-
-
-def _settle_places(state, wanted, bodies, after, adopts, can_adopt, kept):
-    """Return the place of each user that wants one that others want, and who sits where whatever others want.
-
-    A newcomer may take the place of a record made by hand, if the policy lets it take over the record.
-    """
-    sitting: dict[Place, str] = {}
-    claimants = []
-    adopted = set(adopts.values())
-    for reference, stored in state.users.items():
-        record = after.get(reference, stored.record)
-        if record is None or reference in wanted or reference in adopted:
-            continue
-        if record.extinct and reference[:1] not in "@#":
-            claimants.append(_extinct_claimant(reference, record))
-        else:
-            sitting[place_of(record)] = reference
-    newcomers = []
-    for key, record in wanted.items():
+def _read(policies: Policies, reading: Reading, state: StoredState, target: str) -> _Read:
+    records: dict[str, UserRecord] = {}
+    of_others: dict[str, UserRecord] = {}
+    ignored = 0
+    for key, user in reading.bodies.items():
         stored = state.users.get(key)
-        if stored is None:
-            newcomers.append(key)
-        else:
-            places = [(record.home, record.name), (stored.record.home, stored.record.name)]
-            claimants.append(Claimant(key, places, place_of(stored.record), _rank(state, bodies[key]), record.unit))
-    # In a first run everybody is a newcomer, and hardly two want one place: who is alone there has it.
-    contested = {*sitting, *kept.names}
-    contested.update((home, name_key(name)) for claimant in claimants for home, name in claimant.wanted)
-    wanted_in: dict[str, set] = {}
-    for key in newcomers:
-        home, name = place_of(wanted[key])
-        names = wanted_in.setdefault(home, set())
-        if name in names:
-            contested.add((home, name))
-        names.add(name)
-    for key in newcomers if contested else ():
-        record = wanted[key]
-        if place_of(record) in contested:
-            claimants.append(Claimant(key, [(record.home, record.name)], None, _rank(state, bodies[key]), record.unit))
-
-    def may_take(claimant, place):
-        sitter = sitting.get(place)
-        if not kept.may_take(claimant, place):
-            return False
-        if sitter is None:
-            return True
-        return claimant.rank[0] == NEWCOMER and claimant.reference not in adopts and sitter in can_adopt
-
-    return assign_places(claimants, may_take), sitting
+        if stored is not None and not stored.given:  # whoever sees it may disable, and only who writes may enable
+            of_others[key] = stored.record._replace(claimed=True, enabled=stored.record.enabled and user.enabled)
+        elif stored is None and policies.ignore_disabled_users and not user.enabled:
+            ignored += 1
+        elif user.name or stored is not None:
+            records[key] = _as_read(user, stored, reading.snapshot, state, target)
+    return _Read(records, of_others, ignored)
 
 
-def _user_changes(settings, snapshot, state, users, bookkeeping) -> Iterator[_model.UserChange]:
+def _as_read(user: User, stored: StoredUser | None, snapshot: Snapshot, state: StoredState, target: str) -> UserRecord:
+    """Return the record that a user wants. ``stored``: the one that it has, if any."""
+    before = stored.record if stored is not None else None
+    return UserRecord(
+        user.name or (before.name if before is not None else ""),
+        _model.node_of(user.home, snapshot, state.user_groups) or target,
+        user.enabled and not (stored is not None and stored.disabled_by_others),
+        user.sid,
+        None,
+        user.attributes,
+        user.dn,
+        True,
+        user.known_as,
+        unit_of(user, snapshot, before),
+    )
+
+
+# --- names, and records made by hand ---------------------------------------------------------------------------------
+
+
+def _names_left(
+    state: StoredState, target: str, wanting: Wanting, released: set[str], wait: Wait
+) -> Iterator[tuple[Place, KeptName]]:
+    """Yield the names of users who are extinct, who end, and who leave a place though they were given no other name."""
+    for reference, stored in state.users.items():
+        before, now = stored.record, wanting.after.get(reference, stored.record)
+        if reference[:1] in "@#":
+            continue
+        if before.home not in state.user_groups and not stored.taken_over:  # the target may be another now
+            before = before._replace(home=target)
+        if reference in wanting.records:
+            name = wanting.records[reference].name
+            # Another synchronization gives him another home, and maybe calls him by another attribute.
+            if stored.taken_over or before.name in _model.extinct_names(name, reference)[1:]:
+                yield place_of(before), KeptName(reference, before.unit, wait.begins)
+        elif now is None or now.extinct or reference in released:
+            since = wait.since(stored.extinct_since if before.extinct else None)
+            yield place_of(before), KeptName(reference, before.unit, since)
+
+
+def _can_adopt(policies: Policies, state: StoredState, released: set[str]) -> set[str]:
+    """Return the records that newcomers may take over: made by hand, or becoming so again in this run."""
+    if policies.user_collision == "skip":
+        return set()
+    return released.union(reference for reference in state.users if reference[:1] == "#")
+
+
+# --- who gets what it wants ------------------------------------------------------------------------------------------
+
+
+def _settle(
+    wanting: Wanting, sids: Sids, can_adopt: set[str], kept: KeptNames
+) -> tuple[Wanting, Places, dict[str, str], dict[str, str]]:
+    """Return who still wants something once SIDs are given out, the places, who adopts which record by its SID, and
+    what was not done and why.
+
+    Who has the SID of a record made by hand and does not get its place does not get the record either: it stays where
+    it is, so all is settled again without him.
+    """
+    records, adopts, losers = dict(sids.records), dict(sids.adopts), dict(sids.losers)
+    while True:
+        wanting = wanting._replace(records=records)
+        places = settle_places(wanting, adopts, can_adopt - sids.reserved, kept)
+        lost_adopters = [key for key in adopts if places.given.get(key) == NOWHERE]
+        if not lost_adopters:
+            return wanting, places, adopts, losers
+        for key in lost_adopters:
+            losers[key] = "the name is taken"
+            del adopts[key], records[key]
+
+
+class _Seated(NamedTuple):
+    """The users who get a place, with it."""
+
+    records: dict[str, UserRecord]
+    adopts: dict[str, str]  # see Users
+    losers: dict[str, str]
+
+
+def _seated(wanting: Wanting, places: Places, adopts: dict[str, str], kept: KeptNames) -> _Seated:
+    seated = _Seated({}, dict(adopts), {})
+    taken = places.taken(wanting.records)
+    for key, record in wanting.records.items():
+        seat = places.given.get(key)
+        if seat is not None:
+            if seat == NOWHERE:
+                seated.losers[key] = kept.why(record, key, taken)
+                continue
+            if seat != (record.home, record.name):
+                if key in wanting.state.users:
+                    seated.losers[key] = kept.why(record, key, taken) + ", it keeps its place"
+                record = record._replace(home=seat[0], name=seat[1])
+            sitter = places.sitting.get(place_of(record))
+            if sitter:
+                seated.adopts[key] = sitter
+        seated.records[key] = record
+    return seated
+
+
+def _displaced(wanting: Wanting, places: Places) -> Iterator[tuple[str, UserRecord]]:
+    """Yield the extinct records that give their names up."""
+    for reference, seat in places.given.items():
+        if reference not in wanting.records:
+            record = wanting.after.get(reference) or wanting.state.users[reference].record
+            home, name = seat if seat != NOWHERE else (record.home, "%s (extinct)" % reference)
+            yield reference, record._replace(home=home, name=name)
+
+
+# --- what changes ----------------------------------------------------------------------------------------------------
+
+
+class UserNotes(NamedTuple):
+    """See Bookkeeping."""
+
+    user_digests: dict[str, bytes]
+    user_dns: dict[str, tuple[str, str, str]]
+    user_expires: dict[str, int | None]
+    said_disabled: dict[str, bool]
+
+
+def user_changes(
+    policies: Policies, reading: Reading, state: StoredState, users: Users
+) -> tuple[list[_model.UserChange], UserNotes]:
+    changes, notes = [], UserNotes({}, {}, {}, _said_disabled(reading, state))
     for reference in sorted(users.after):
         stored, after = state.users.get(reference), users.after[reference]
         adopts = users.adopts.get(reference)
         held = state.users[adopts] if adopts else stored
-        before = held.record if held else None
+        before = held.record if held is not None else None
         if adopts or before is None or after is None or before.differs(after):
-            yield _model.UserChange(
-                reference,
-                before,
-                after,
-                adopts,
-                settings.user_collision if adopts else None,
-                reference in users.released,
-            )
+            policy = policies.user_collision if adopts else None
+            changes.append(_model.UserChange(reference, before, after, adopts, policy, reference in users.released))
         elif before != after:
-            bookkeeping.user_dns[reference] = (after.dn, after.known_as, after.unit)
-        body = snapshot.users.get(reference)
+            notes.user_dns[reference] = (after.dn, after.known_as, after.unit)
+        body = reading.bodies.get(reference)
         if body is not None and (stored is None or stored.given):
-            bookkeeping.user_digests[reference] = b"" if reference in users.losers else body.digest
+            notes.user_digests[reference] = NO_DIGEST if reference in users.losers else body.digest
             if stored is not None or body.expires is not None:
-                bookkeeping.user_expires[reference] = body.expires
+                notes.user_expires[reference] = body.expires
+    return changes, notes
+
+
+def _said_disabled(reading: Reading, state: StoredState) -> dict[str, bool]:
+    """Return of whom that another synchronization writes this one sees whether the directory disables him."""
+    return {
+        key: not reading.bodies[key].enabled
+        for key, stored in state.users.items()
+        if not stored.given and key in reading.bodies and "enabled" not in reading.snapshot.unclear.get(key, ())
+    }
