@@ -154,7 +154,7 @@ class ModelStore:
             if change.adopts:
                 assert self.users.pop(change.adopts) == change.before
                 self.adopted.discard(change.adopts)
-                if change.policy == "merge":
+                if change.fate is _model.Fate.MERGED:
                     self.adopted.add(change.reference)
             elif change.before is None:
                 assert change.reference not in self.users
@@ -162,11 +162,11 @@ class ModelStore:
                 assert self.users[change.reference] == change.before
 
     def _apply_user(self, change: _model.UserChange) -> None:
-        if change.after is None or change.released:
+        if change.after is None or change.fate is _model.Fate.RELEASED:
             self.adopted.discard(change.reference)
         if change.after is None:
             del self.users[change.reference]
-        elif change.released:
+        elif change.fate is _model.Fate.RELEASED:
             del self.users[change.reference]
             self.users["#" + change.reference] = change.after
         else:

@@ -252,7 +252,10 @@ def test_a_record_made_by_hand(policy):
         assert list(store.users) == ["#All/ann"] and plan.collisions
     else:
         assert list(store.users) == ["u1"] and not plan.collisions
-        assert plan.users[0].adopts == "#All/ann" and plan.users[0].policy == policy
+        assert (
+            plan.users[0].adopts == "#All/ann"
+            and plan.users[0].fate == {"overwrite": "overwritten", "merge": "merged"}[policy]
+        )
     store.run([], user_extinction="delete", user_collision=policy)
     assert list(store.users) == {"skip": ["#All/ann"], "overwrite": [], "merge": ["#All/Ann"]}[policy]
 

@@ -12,11 +12,12 @@ import hashlib
 import itertools
 import json
 import operator
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from .. import _model
-from .._model import Plan, UserChange, UserGroupChange, UserGroupRecord, UserRecord
+from .._model import Effect, Fate, Plan, UserChange, UserGroupChange, UserGroupRecord, UserRecord
 
 Change = TypeVar("Change", UserChange, UserGroupChange, _model.MembershipChange)
 Said = list[object]  # what a digest covers of one change: plain data, as JSON has it
@@ -48,8 +49,8 @@ def removals_digest(plan: Plan) -> str:
         plan,
         _removals(plan),
         [
-            "users-%d" % sum(change.removes for change in plan.users if change.before is not None),
-            "user_groups-%d" % sum(map(_group_ends, plan.user_groups)),
+            "users-%d" % sum(change.removes for change in plan.users),
+            "user_groups-%d" % sum(map(_ends, plan.user_groups)),
             "memberships-%d" % _memberships_removed(plan),
             "attributes-%d" % (len(_model.losses(plan)) + len(_sids_lost(plan))),
         ],
@@ -58,12 +59,8 @@ def removals_digest(plan: Plan) -> str:
 
 def _counts(changes: Sequence[UserChange] | Sequence[UserGroupChange]) -> tuple[int, int, int]:
     """Return how many records are created, removed (or become extinct) and changed."""
-    created = removed = 0
-    for change in changes:
-        if change.before is None:
-            created += 1
-        elif change.after is None or change.after.extinct and not change.before.extinct:
-            removed += 1
+    fates = Counter(change.fate for change in changes)
+    created, removed = fates[Fate.CREATED], fates[Fate.DELETED] + fates[Fate.EXTINCT]
     return created, removed, len(changes) - created - removed
 
 
@@ -71,8 +68,8 @@ def _memberships_removed(plan: Plan) -> int:
     return sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
 
 
-def _group_ends(change: UserGroupChange) -> bool:
-    return change.after is None or bool(change.after.extinct) and not (change.before and change.before.extinct)
+def _ends(change: UserGroupChange) -> bool:
+    return change.fate in (Fate.DELETED, Fate.EXTINCT)
 
 
 _AT_ONCE = 100  # changes: one by one, the calls would take as long as the work
@@ -92,6 +89,9 @@ def _in_order(changes: Iterable[Change]) -> list[Change]:
     return sorted(changes, key=operator.itemgetter(0))  # by reference, and they nearly always are
 
 
+_POLICIES = {Fate.MERGED: "merge", Fate.OVERWRITTEN: "overwrite"}  # user_collision of who takes over a record
+
+
 def _changes(plan: Plan) -> Iterator[Said]:
     if plan.target_missing:
         yield ["target", plan.target]
@@ -99,8 +99,10 @@ def _changes(plan: Plan) -> Iterator[Said]:
         yield ["state", plan.leaving]
     for group in _in_order(plan.user_groups):
         yield ["user_group", group.key, _visible(group.before), _visible(group.after)]
-    for reference, before, after, adopts, policy, released in _in_order(plan.users):
-        yield ["user", reference, _visible(before), _visible(after), adopts, policy, released]
+    for user in _in_order(plan.users):
+        before, after = _visible(user.before), _visible(user.after)
+        is_released = user.fate is Fate.RELEASED
+        yield ["user", user.reference, before, after, user.adopts, _POLICIES.get(user.fate), is_released]
     for listed in _in_order(plan.memberships):
         yield ["members", *listed]
 
@@ -109,10 +111,10 @@ def _removals(plan: Plan) -> Iterator[Said]:
     if plan.leaving:
         yield ["state", plan.leaving]
     for group in _in_order(plan.user_groups):
-        if _group_ends(group):
+        if _ends(group):
             yield ["user_group", group.key, _visible(group.before), _visible(group.after)]
     for user in _in_order(plan.users):
-        if user.before is not None and user.removes:
+        if user.removes:
             yield ["user", user.reference, _visible(user.before), _visible(user.after), user.adopts]
     for listed in _in_order(plan.memberships):
         if listed.users_removed or listed.user_groups_removed:
@@ -125,11 +127,7 @@ def _removals(plan: Plan) -> Iterator[Said]:
 
 def _sids_lost(plan: Plan) -> list[str]:
     """Return the users who stay and have no SID any more."""
-    return sorted(
-        change.reference
-        for change in plan.users
-        if change.before and change.after and not change.adopts and change.before.sid and not change.after.sid
-    )
+    return sorted(change.reference for change in plan.users if Effect.SID_LOST in change.effects)
 
 
 def _visible(record: UserRecord | UserGroupRecord | None) -> tuple[object, ...] | None:

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import _model
-from .._model import Bookkeeping, Collision, Directory, Plan, Removal, Snapshot, StoredState, UserChange, path_of
+from .._model import Bookkeeping, Collision, Directory, Fate, Plan, Removal, Snapshot, StoredState, UserChange, path_of
+from .fates import user_change
 from .memberships import SameValue, plan_memberships
 from .places import KeptNames, Wait
 from .policies import Policies, PoliciesOfAnEnd
@@ -151,7 +152,7 @@ def plan_release(name: str, directory: Directory, state: StoredState) -> Plan:
         last = stored.given and not stored.other_claims
         if key[:1] not in "@#" and (last or stored.record.claimed):
             after = stored.record._replace(claimed=False, extinct=None if last else stored.record.extinct)
-            changes.append(UserChange(key, stored.record, after, released=last))
+            changes.append(user_change(key, stored.record, after, is_released=last))
     return _plan_of(directory, name, state.target, changes)._replace(leaving="released")
 
 
@@ -164,4 +165,6 @@ def plan_absence(policies: Policies, snapshot: Snapshot, state: StoredState, sam
         policies.name, policies.user_collision, policies.ignore_disabled_users, policies.name_reuse_days
     )
     plan = make_plan(at_the_end, snapshot, state, same_value)
-    return plan._replace(user_groups=[change for change in plan.user_groups if change.after is None], leaving="absent")
+    return plan._replace(
+        user_groups=[change for change in plan.user_groups if change.fate is Fate.DELETED], leaving="absent"
+    )

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from .. import _model
+from .._model import Effect
 
 
 def removals(
@@ -21,13 +22,11 @@ def removals(
     found: set[_model.Removal] = {("user", key) for key in snapshot.lost_users}
     found.update(("user_group", key) for key in snapshot.lost_user_groups)
     for user in plan.users:
-        before, after = user.before, user.after
-        if after is not None and snapshot.users.get(user.reference) is not None:
-            # A record that was kept as enabled (`skip`) was given to nobody while it was extinct.
-            is_back = before is not None and before.extinct and not after.extinct
-            if after.enabled and (before is None or user.adopts or not before.enabled or is_back):
+        if user.after is not None and snapshot.users.get(user.reference) is not None:
+            # Who was shown as another one's record is enabled by this directory from now on.
+            if Effect.SHOWN in user.effects or user.adopts and user.after.enabled:
                 found.add(("enabled", user.reference))
-            if before is not None and not user.adopts and before.sid and not after.sid:
+            if Effect.SID_LOST in user.effects:
                 found.add(("sid", user.reference))
     if state is not None:
         said = plan.bookkeeping.said_disabled.items()

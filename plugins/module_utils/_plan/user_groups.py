@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .. import _model
 from .._model import KeptName, StoredState, UserGroup, UserGroupRecord
+from .fates import user_group_change
 from .places import (
     NEWCOMER,
     NOWHERE,
@@ -187,7 +188,7 @@ def user_group_changes(
         if before is after:
             continue
         if before is None or after is None or before.differs(after):
-            changes.append(_model.UserGroupChange(key, before, after))
+            changes.append(user_group_change(key, before, after))
         elif before != after:
             notes[key] = (after.dn, after.unit, after.own_name)
     return changes, notes

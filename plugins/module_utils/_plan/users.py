@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .. import _model
 from .._model import NO_DIGEST, KeptName, Snapshot, StoredState, StoredUser, User, UserRecord
+from .fates import user_change
 from .places import DAY, NOWHERE, KeptNames, Place, Wait, place_of
 from .policies import Policies
 from .reading import Reading, unit_of
@@ -251,8 +252,8 @@ def user_changes(
         held = state.users[adopts] if adopts else stored
         before = held.record if held is not None else None
         if adopts or before is None or after is None or before.differs(after):
-            policy = policies.user_collision if adopts else None
-            changes.append(_model.UserChange(reference, before, after, adopts, policy, reference in users.released))
+            is_released = reference in users.released
+            changes.append(user_change(reference, before, after, adopts, policies.user_collision, is_released))
         elif before != after:
             notes.user_dns[reference] = (after.dn, after.known_as, after.unit)
         body = reading.bodies.get(reference)
