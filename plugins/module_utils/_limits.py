@@ -102,7 +102,8 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
                 )
             )
 
-    ending = [change for change in plan.users if change.removes and not change.was_announced]
+    users_there = plan.users_there
+    ending = [change for change in users_there if change.removes and not change.was_announced]
     judge(
         "users",
         len(ending),
@@ -138,7 +139,7 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
                 "empty the field %s of %%d out of %%d %ss" % (field, kind.replace("_", " ")),
                 field,
             )
-    users = [change.reference for change in plan.users if _is_renamed(change)]
+    users = [change.reference for change in users_there if _is_renamed(change)]
     renamed = [change.key for change in plan.user_groups if _is_renamed(change)]
     judge(
         "renames",
@@ -149,7 +150,7 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
         + sum(not _is_there(key, state) for key in renamed),
         "rename %d of %d users and user groups",
     )
-    switched = [change.reference for change in plan.users if _is_switched(change)]
+    switched = [change.reference for change in users_there if _is_switched(change)]
     judge(
         "states",
         len(switched),

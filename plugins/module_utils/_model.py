@@ -604,6 +604,9 @@ class Fate(str, Enum):
     DELETED = "deleted"
 
 
+_CREATED = Fate.CREATED  # looked up once for a hundred thousand changes
+
+
 class Effect(str, Enum):
     """What else a change does to a record: any of these. A new record has none of them but SHOWN."""
 
@@ -731,11 +734,16 @@ class Plan(NamedTuple):
         """Whether the plan changes nothing that anybody could see in the store."""
         return not (self.target_missing or self.user_groups or self.users or self.memberships or self.leaving)
 
+    @property
+    def users_there(self) -> list[UserChange]:
+        """The changes of users who are stored: of all others nothing can be taken, and a first run has only such."""
+        return [change for change in self.users if change.fate is not _CREATED]
+
 
 def losses(plan: Plan) -> list[Loss]:
     """Return the values that records lose which stay."""
     found: list[Loss] = []
-    for user in plan.users:
+    for user in plan.users_there:
         if user.fate in _STAYING and Effect.UPDATED in user.effects:
             found += _losses("user", user.reference, user.before.attributes, user.after.attributes)
     for group in plan.user_groups:

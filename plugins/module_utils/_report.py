@@ -109,9 +109,7 @@ def users_to_load(plan: _model.Plan, state: _model.StoredState, nested: Iterable
     users = set(nested)
     for change in plan.memberships:
         users.update(change.users_added, change.users_removed)
-    users.update(
-        change.reference for change in plan.users if change.fate is not Fate.CREATED and _is_shown_or_hidden(change)
-    )
+    users.update(change.reference for change in plan.users_there if _is_shown_or_hidden(change))
     return users
 
 
@@ -226,7 +224,7 @@ def make_report(
     changed = _changed_groups(plan, state, groups)
     affected = _affected(plan, state, groups, looked.direct_groups) - set(changed)
     unchanged = set(groups) - set(changed) - affected
-    verbs = [(change, _verbs(change)) for change in plan.users]
+    verbs = [(change, _CREATED if change.before is None else _verbs(change)) for change in plan.users]
     listed = _list_changed_groups(changed, groups, state, names, cut)
     result = {
         "changed_groups": [entry for _key, entry in listed],
@@ -349,7 +347,7 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
     touched = sum(1 for change in plan.users if change.reference in snapshot.users)
     added = sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships)
     removed = sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
-    effects = Counter(chain.from_iterable(change.effects for change in plan.users))
+    effects = Counter(chain.from_iterable(change.effects for change in plan.users_there))
     return {
         "user_groups": dict(
             {

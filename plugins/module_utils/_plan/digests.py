@@ -49,7 +49,7 @@ def removals_digest(plan: Plan) -> str:
         plan,
         _removals(plan),
         [
-            "users-%d" % sum(change.removes for change in plan.users),
+            "users-%d" % sum(user.removes for user in plan.users_there),
             "user_groups-%d" % sum(map(_ends, plan.user_groups)),
             "memberships-%d" % _memberships_removed(plan),
             "attributes-%d" % (len(_model.losses(plan)) + len(_sids_lost(plan))),
@@ -100,6 +100,9 @@ def _changes(plan: Plan) -> Iterator[Said]:
     for group in _in_order(plan.user_groups):
         yield ["user_group", group.key, _visible(group.before), _visible(group.after)]
     for user in _in_order(plan.users):
+        if user.before is None and user.after is not None:  # a first run is of nothing else
+            yield ["user", user.reference, None, _of_user(user.after), user.adopts, None, False]
+            continue
         before, after = _visible(user.before), _visible(user.after)
         is_released = user.fate is Fate.RELEASED
         yield ["user", user.reference, before, after, user.adopts, _POLICIES.get(user.fate), is_released]
@@ -113,7 +116,7 @@ def _removals(plan: Plan) -> Iterator[Said]:
     for group in _in_order(plan.user_groups):
         if _ends(group):
             yield ["user_group", group.key, _visible(group.before), _visible(group.after)]
-    for user in _in_order(plan.users):
+    for user in _in_order(plan.users_there):
         if user.removes:
             yield ["user", user.reference, _visible(user.before), _visible(user.after), user.adopts]
     for listed in _in_order(plan.memberships):
@@ -127,7 +130,7 @@ def _removals(plan: Plan) -> Iterator[Said]:
 
 def _sids_lost(plan: Plan) -> list[str]:
     """Return the users who stay and have no SID any more."""
-    return sorted(change.reference for change in plan.users if Effect.SID_LOST in change.effects)
+    return sorted(user.reference for user in plan.users_there if Effect.SID_LOST in user.effects)
 
 
 def _visible(record: UserRecord | UserGroupRecord | None) -> tuple[object, ...] | None:

@@ -127,7 +127,7 @@ def _as_read(user: User, stored: StoredUser | None, snapshot: Snapshot, state: S
     before = stored.record if stored is not None else None
     return UserRecord(
         user.name or (before.name if before is not None else ""),
-        _model.node_of(user.home, snapshot, state.user_groups) or target,
+        target if user.home is None else _model.node_of(user.home, snapshot, state.user_groups) or target,
         user.enabled and not (stored is not None and stored.disabled_by_others),
         user.sid,
         None,
@@ -245,7 +245,7 @@ class UserNotes(NamedTuple):
 def user_changes(
     policies: Policies, reading: Reading, state: StoredState, users: Users
 ) -> tuple[list[_model.UserChange], UserNotes]:
-    changes, notes = [], UserNotes({}, {}, {}, _said_disabled(reading, state))
+    changes, notes, policy = [], UserNotes({}, {}, {}, _said_disabled(reading, state)), policies.user_collision
     for reference in sorted(users.after):
         stored, after = state.users.get(reference), users.after[reference]
         adopts = users.adopts.get(reference)
@@ -253,7 +253,7 @@ def user_changes(
         before = held.record if held is not None else None
         if adopts or before is None or after is None or before.differs(after):
             is_released = reference in users.released
-            changes.append(user_change(reference, before, after, adopts, policies.user_collision, is_released))
+            changes.append(user_change(reference, before, after, adopts, policy, is_released))
         elif before != after:
             notes.user_dns[reference] = (after.dn, after.known_as, after.unit)
         body = reading.bodies.get(reference)
