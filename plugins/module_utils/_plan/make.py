@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from .. import _model
 from .._model import Bookkeeping, Collision, Directory, Fate, Plan, Removal, Snapshot, StoredState, UserChange, path_of
 from .fates import user_change
-from .memberships import SameValue, plan_memberships
-from .places import KeptNames, Wait
+from .memberships import MembershipNotes, SameValue, plan_memberships
+from .places import KeptNames, NamesToNote, Wait
 from .policies import Policies, PoliciesOfAnEnd
 from .reading import Reading, reading_of
 from .user_groups import UserGroups, deletable, plan_user_groups, user_group_changes
-from .users import Users, plan_users, user_changes
+from .users import UserNotes, Users, plan_users, user_changes
 
 Records = dict[str, _model.UserGroupRecord]
 
@@ -55,6 +55,7 @@ def make_plan(
     memberships = plan_memberships(reading, state, groups, users, same_value)
     group_changes, group_dns = user_group_changes(state, groups)
     changes, user_notes = user_changes(policies, reading, state, users)
+    kept_names = _kept_names(state, user_groups.kept, groups, users)
     return Plan(
         directory=snapshot.directory,
         synchronization=policies.name,
@@ -64,13 +65,7 @@ def make_plan(
         users=changes,
         memberships=memberships.changes,
         collisions=sorted(_collisions(reading, state, target, user_groups, groups, users)),
-        bookkeeping=Bookkeeping(
-            **user_notes._asdict(),
-            **memberships.notes._asdict(),
-            group_dns=group_dns,
-            state_by=snapshot.state_by,
-            kept_names=_kept_names(state, user_groups.kept, groups, users),
-        ),
+        bookkeeping=_bookkeeping(user_notes, group_dns, memberships.notes, kept_names, snapshot.state_by),
         ignored=users.ignored,
         held=held,
         again=frozenset(users.losers).union(collision.key for collision in user_groups.collisions),
@@ -111,9 +106,28 @@ def _collisions(
             yield Collision("user_group", record.name, path, record.dn, collision.reason)
 
 
-def _kept_names(
-    state: StoredState, kept_groups: KeptNames, groups: Records, users: Users
-) -> dict[tuple[str, str, str], _model.KeptName | None]:
+def _bookkeeping(
+    users: UserNotes,
+    group_dns: dict[str, tuple[str, str, str]],
+    memberships: MembershipNotes,
+    kept_names: NamesToNote,
+    state_by: str,
+) -> Bookkeeping:
+    return Bookkeeping(
+        user_digests=users.user_digests,
+        user_dns=users.user_dns,
+        group_digests=memberships.group_digests,
+        group_dns=group_dns,
+        listed_as=memberships.listed_as,
+        user_expires=users.user_expires,
+        also_listed_as=memberships.also_listed_as,
+        said_disabled=users.said_disabled,
+        state_by=state_by,
+        kept_names=kept_names,
+    )
+
+
+def _kept_names(state: StoredState, kept_groups: KeptNames, groups: Records, users: Users) -> NamesToNote:
     """Return what the store is to note of names that are kept: see `KeptNames.to_note`."""
     people = {reference: stored.record for reference, stored in state.users.items() if reference[:1] not in "@#"}
     there = {**people, **users.after}

@@ -13,7 +13,7 @@ a group lists ann and an old DN of bob, that leads to no one. Bob stays a member
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
 from .. import _model
@@ -64,12 +64,17 @@ class _Known(NamedTuple):
     def nested(self, key: str) -> Members:
         return self.state.nestings.get(key, _NO_MEMBERS)
 
+    def present(self, key: str) -> list[str]:
+        """Return who of a list that was read is stored after the run."""
+        listed = self.reading.lists[key]
+        return [member for member in listed if member not in self.absent] if self.absent else listed
+
     def is_as_stored(self, key: str) -> bool:
         """Tell whether nothing can become of the list of a user group: nearly all, in nearly all runs."""
-        group = self.reading.snapshot.user_groups.get(key)
-        if key not in self.groups or (group is not None and (group.members is not None or group.user_groups)):
-            return False
         snapshot = self.reading.snapshot
+        group = snapshot.user_groups.get(key)
+        if key not in self.groups or key in self.reading.lists or (group is not None and group.user_groups):
+            return False
         return not (self.nested(key) or key in self.ended_in or key in snapshot.joined or key in snapshot.left)
 
 
@@ -93,8 +98,7 @@ def plan_memberships(
         notes.group_digests.update(_digest_of(known, key, group, people, nested))
         notes.listed_as.update(_listed_as(key, people, known.members(key)))
         notes.listed_as.update(_listed_as(key, nested, known.nested(key)))
-        if key in groups and group is not None:
-            notes.also_listed_as.update(_also_listed_as(known, key, group))
+        notes.also_listed_as.update(_also_listed_as(known, key))
         change = MembershipChange(key, people.added, people.removed, nested.added, nested.removed)
         if any(change[1:]):
             changes.append(change)
@@ -160,16 +164,13 @@ def _users_of(known: _Known, key: str, group: UserGroup | None) -> _Comparison:
     stored = known.members(key)
     if key not in known.groups:  # deleted, and all its memberships with it
         return _Comparison([], sorted(stored), {})
-    if group is None or group.members is None:
+    if group is None or key not in known.reading.lists:
         return _compare_changes(known, key)
     still = _still_listing(known, known.state.user_groups.get(key), stored)
     staying = known.kept.union(known.reading.staying.members.get(key, ()))
-    listed = _present(known, group.members)
-    return _compare_lists(listed, stored, group.kept_values, known.same_value, known.users.ended, staying, still)
-
-
-def _present(known: _Known, members: list[str]) -> list[str]:
-    return [member for member in members if member not in known.absent] if known.absent else members
+    return _compare_lists(
+        known.present(key), stored, group.kept_values, known.same_value, known.users.ended, staying, still
+    )
 
 
 def _user_groups_of(known: _Known, key: str, group: UserGroup | None) -> _Comparison:
@@ -258,9 +259,9 @@ def _digest_of(
     """
     if key not in known.groups:
         return {}
-    if group is not None and group.members is not None:
-        listed, stored = _present(known, group.members), known.members(key)
-        exact = len(group.members) == len(listed) == len(stored) + len(people.added) - len(people.removed)
+    if group is not None and key in known.reading.lists:
+        listed, stored = known.present(key), known.members(key)
+        exact = len(known.reading.lists[key]) == len(listed) == len(stored) + len(people.added) - len(people.removed)
         return {key: group.members_digest if exact else NO_DIGEST}
     if group is not None and not _says_all(known, key, people):
         return {key: NO_DIGEST}
@@ -285,12 +286,11 @@ def _listed_as(key: str, compared: _Comparison, stored: Members) -> dict[tuple[s
     }
 
 
-def _also_listed_as(known: _Known, key: str, group: UserGroup) -> dict[tuple[str, str], list[str]]:
+def _also_listed_as(known: _Known, key: str) -> dict[tuple[str, str], list[str]]:
     """Return what a list may know its members by that their records lack."""
-    if group.members is None or not known.unrecorded:
+    if not known.unrecorded or key not in known.reading.lists or key not in known.groups:
         return {}
-    listed: Collection[str] = _present(known, group.members)
-    return {(key, member): [*known.unrecorded[member]] for member in listed if member in known.unrecorded}
+    return {(key, member): [*known.unrecorded[member]] for member in known.present(key) if member in known.unrecorded}
 
 
 # --- who is left out -------------------------------------------------------------------------------------------------
@@ -316,7 +316,5 @@ def _left_out(known: _Known) -> list[tuple[str, Unresolved]]:
 
 def _listed(reading: Reading) -> Iterator[tuple[str, str]]:
     """Yield each user group with each of the users whom it was read to have."""
-    for key, group in reading.snapshot.user_groups.items():
-        yield from ((key, member) for member in group.members or ())
-    for key, members in reading.snapshot.joined.items():
+    for key, members in (*reading.lists.items(), *reading.snapshot.joined.items()):
         yield from ((key, member) for member in members)

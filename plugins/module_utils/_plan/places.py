@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import NamedTuple, Union
+from typing import NamedTuple, Optional, Union
 
 from .. import _model
 from .._model import NO_UNIT, KeptName, name_key
@@ -115,6 +115,9 @@ class Wait(NamedTuple):
         return self.begins if known is None else known
 
 
+NamesToNote = dict[tuple[str, str, str], Optional[KeptName]]  # see Bookkeeping.kept_names
+
+
 class KeptNames:
     """Whose the names are that nobody has now: by place, of users or of user groups.
 
@@ -151,11 +154,11 @@ class KeptNames:
             datetime.datetime.fromtimestamp(until, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
         )
 
-    def to_note(self, records: Mapping[str, Record | None]) -> dict[tuple[str, str, str], KeptName | None]:
+    def to_note(self, records: Mapping[str, Record | None]) -> NamesToNote:
         """Return what the store is to note: whose names they are where there is no record to tell, and which are
         somebody's again (None). ``records`` are those that are there after the run; extinct ones tell it themselves.
         """
-        noted: dict[tuple[str, str, str], KeptName | None] = {}
+        noted: NamesToNote = {}
         if not self.names:
             return noted
         told = {place_of(record) for record in records.values() if record is not None}

@@ -33,6 +33,7 @@ class Staying(NamedTuple):
 class Reading(NamedTuple):
     snapshot: Snapshot
     bodies: dict[str, User]  # users that were read: who is in the snapshot and not here is as stored
+    lists: dict[str, list[str]]  # user group -> its member list, if that was read: all others are as stored
     staying: Staying
 
 
@@ -40,7 +41,8 @@ def reading_of(snapshot: Snapshot, state: StoredState, held: frozenset[Removal])
     """Return what to go by. ``held``: removals to leave out, and users not to enable."""
     snapshot = _with_what_is_held(_with_what_is_clear(snapshot, state), state, held)
     bodies = {key: user for key, user in snapshot.users.items() if user is not None}
-    return Reading(snapshot, bodies, _staying(held.union(_unclear_removals(snapshot, state))))
+    lists = {key: group.members for key, group in snapshot.user_groups.items() if group.members is not None}
+    return Reading(snapshot, bodies, lists, _staying(held.union(_unclear_removals(snapshot, state))))
 
 
 def unit_of(entry: User | UserGroup, snapshot: Snapshot, stored: UserRecord | UserGroupRecord | None) -> str:
