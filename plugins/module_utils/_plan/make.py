@@ -46,16 +46,15 @@ def make_plan(
     Raises ValueError, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
     _check_target(state)
-    target = _model.path_reference(state.target)
-    reading = reading_of(snapshot, state, held)
     wait = Wait(now, now if begins is None else begins, policies.name_reuse_days)
-    user_groups = plan_user_groups(reading, state, target, wait)
-    users = plan_users(policies, reading, state, target, wait)
-    groups = _that_stay(policies, state, user_groups, users)
-    memberships = plan_memberships(reading, state, groups, users, same_value)
-    group_changes, group_dns = user_group_changes(state, groups)
-    changes, user_notes = user_changes(policies, reading, state, users)
-    kept_names = _kept_names(state, user_groups.kept, groups, users)
+    reading = reading_of(snapshot, state, wait, held)
+    user_groups = plan_user_groups(reading)
+    users = plan_users(policies, reading)
+    groups = _that_stay(policies, reading, user_groups, users)
+    memberships = plan_memberships(reading, groups, users, same_value)
+    group_changes, group_dns = user_group_changes(reading, groups)
+    changes, user_notes = user_changes(policies, reading, users)
+    kept_names = _kept_names(reading, user_groups.kept, groups, users)
     return Plan(
         directory=snapshot.directory,
         synchronization=policies.name,
@@ -64,7 +63,7 @@ def make_plan(
         user_groups=group_changes,
         users=changes,
         memberships=memberships.changes,
-        collisions=sorted(_collisions(reading, state, target, user_groups, groups, users)),
+        collisions=sorted(_collisions(reading, user_groups, groups, users)),
         bookkeeping=_bookkeeping(user_notes, group_dns, memberships.notes, kept_names, snapshot.state_by),
         ignored=users.ignored,
         held=held,
@@ -83,22 +82,19 @@ def _check_target(state: StoredState) -> None:
             )
 
 
-def _that_stay(policies: Policies, state: StoredState, user_groups: UserGroups, users: Users) -> Records:
+def _that_stay(policies: Policies, reading: Reading, user_groups: UserGroups, users: Users) -> Records:
     if policies.user_group_extinction != "delete":
         return user_groups.records
-    ending = deletable(state, user_groups.records, users.after, set(users.adopts.values()))
+    ending = deletable(reading, user_groups.records, users.after, set(users.adopts.values()))
     return {key: record for key, record in user_groups.records.items() if key not in ending}
 
 
-def _collisions(
-    reading: Reading, state: StoredState, target: str, user_groups: UserGroups, groups: Records, users: Users
-) -> Iterator[Collision]:
+def _collisions(reading: Reading, user_groups: UserGroups, groups: Records, users: Users) -> Iterator[Collision]:
     """Yield what was not done and why, by paths as they are after the run. ``groups``: those that stay."""
     for key, reason in users.losers.items():
         user = reading.bodies[key]
-        home = _model.node_of(user.home, reading.snapshot, state.user_groups) or target
-        name = user.name or state.users[key].record.name
-        yield Collision("user", name, path_of(home, user_groups.records), user.dn, reason)
+        name = user.name or reading.state.users[key].record.name
+        yield Collision("user", name, path_of(reading.node(user.home), user_groups.records), user.dn, reason)
     for collision in user_groups.collisions:
         if collision.key in groups:
             record = collision.wanted
@@ -127,9 +123,10 @@ def _bookkeeping(
     )
 
 
-def _kept_names(state: StoredState, kept_groups: KeptNames, groups: Records, users: Users) -> NamesToNote:
+def _kept_names(reading: Reading, kept_groups: KeptNames, groups: Records, users: Users) -> NamesToNote:
     """Return what the store is to note of names that are kept: see `KeptNames.to_note`."""
-    people = {reference: stored.record for reference, stored in state.users.items() if reference[:1] not in "@#"}
+    stored_users = reading.state.users
+    people = {reference: stored.record for reference, stored in stored_users.items() if reference[:1] not in "@#"}
     there = {**people, **users.after}
     there = {reference: record for reference, record in there.items() if reference not in users.released}
     return {**kept_groups.to_note(groups), **users.kept.to_note(there)}

@@ -17,7 +17,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from typing import NamedTuple
 
 from .. import _model
-from .._model import NO_DIGEST, Members, MembershipChange, StoredState, Unresolved, UserGroup, UserGroupRecord, name_key
+from .._model import NO_DIGEST, Members, MembershipChange, Unresolved, UserGroup, UserGroupRecord, name_key
 from .reading import Reading
 from .users import Users
 
@@ -49,7 +49,6 @@ class _Known(NamedTuple):
     """What is known of all lists together."""
 
     reading: Reading
-    state: StoredState
     groups: dict[str, UserGroupRecord]  # that stay
     users: Users
     same_value: SameValue
@@ -59,10 +58,10 @@ class _Known(NamedTuple):
     unrecorded: dict[str, list[str]]  # user whom another synchronization writes -> values that its record lacks
 
     def members(self, key: str) -> Members:
-        return self.state.members.get(key, _NO_MEMBERS)
+        return self.reading.state.members.get(key, _NO_MEMBERS)
 
     def nested(self, key: str) -> Members:
-        return self.state.nestings.get(key, _NO_MEMBERS)
+        return self.reading.state.nestings.get(key, _NO_MEMBERS)
 
     def present(self, key: str) -> list[str]:
         """Return who of a list that was read is stored after the run."""
@@ -85,12 +84,12 @@ class _Comparison(NamedTuple):
 
 
 def plan_memberships(
-    reading: Reading, state: StoredState, groups: dict[str, UserGroupRecord], users: Users, same_value: SameValue
+    reading: Reading, groups: dict[str, UserGroupRecord], users: Users, same_value: SameValue
 ) -> Memberships:
     """Return what changes in the lists of all user groups that stay (``groups``) or end."""
-    known = _known(reading, state, groups, users, same_value)
+    known = _known(reading, groups, users, same_value)
     changes, notes = [], MembershipNotes({}, {}, {})
-    for key in sorted(groups.keys() | state.user_groups.keys()):
+    for key in sorted(groups.keys() | reading.state.user_groups.keys()):
         if known.is_as_stored(key):
             continue
         group = reading.snapshot.user_groups.get(key)
@@ -112,9 +111,8 @@ def plan_memberships(
 # --- what is known of all lists together -----------------------------------------------------------------------------
 
 
-def _known(
-    reading: Reading, state: StoredState, groups: dict[str, UserGroupRecord], users: Users, same_value: SameValue
-) -> _Known:
+def _known(reading: Reading, groups: dict[str, UserGroupRecord], users: Users, same_value: SameValue) -> _Known:
+    state = reading.state
     extinct = {
         reference
         for reference, stored in state.users.items()
@@ -126,20 +124,19 @@ def _known(
             ended_in.setdefault(key, set()).add(reference)
     return _Known(
         reading,
-        state,
         groups,
         users,
         same_value,
         ended_in=ended_in,
         absent={key for key in reading.bodies if users.after.get(key) is None},
         kept=(extinct - users.ended).union(reading.staying.users),
-        unrecorded=dict(_unrecorded_values(reading, state)),
+        unrecorded=dict(_unrecorded_values(reading)),
     )
 
 
-def _unrecorded_values(reading: Reading, state: StoredState) -> Iterator[tuple[str, list[str]]]:
+def _unrecorded_values(reading: Reading) -> Iterator[tuple[str, list[str]]]:
     """Yield the users whom another synchronization writes, with what lists may know them by that their records lack."""
-    for reference, stored in state.users.items():
+    for reference, stored in reading.state.users.items():
         user = reading.bodies.get(reference)
         if user is not None and not stored.given:
             record = stored.record
@@ -151,7 +148,7 @@ def _unrecorded_values(reading: Reading, state: StoredState) -> Iterator[tuple[s
 
 def _lists_that_say_less(known: _Known) -> Iterator[str]:
     """Yield the user groups that were not read and have somebody lost who stays a member, by the policy."""
-    memberships = known.state.memberships
+    memberships = known.reading.state.memberships
     for reference in known.kept.intersection(known.reading.snapshot.lost_users, memberships):
         yield from (key for key in memberships[reference] if key in known.groups)
 
@@ -166,7 +163,7 @@ def _users_of(known: _Known, key: str, group: UserGroup | None) -> _Comparison:
         return _Comparison([], sorted(stored), {})
     if group is None or key not in known.reading.lists:
         return _compare_changes(known, key)
-    still = _still_listing(known, known.state.user_groups.get(key), stored)
+    still = _still_listing(known, known.reading.state.user_groups.get(key), stored)
     staying = known.kept.union(known.reading.staying.members.get(key, ()))
     return _compare_lists(
         known.present(key), stored, group.kept_values, known.same_value, known.users.ended, staying, still

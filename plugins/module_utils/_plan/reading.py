@@ -4,7 +4,7 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""What the planner goes by: the snapshot, but for what is malformed, and for what is held.
+"""What the planner goes by: what is stored, and the snapshot, but for what is malformed, and for what is held.
 
 Of both the store says it. Example: ann has a `shadowExpire` of 5,000 digits. She stays enabled, if she was. That bob is
 gone is held, since nothing proves it: he is as stored.
@@ -13,11 +13,13 @@ gone is held, since nothing proves it: he is as stored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, Union
 
 from .. import _model
 from .._model import NO_DIGEST, NO_UNIT, Removal, Snapshot, StoredState, User, UserGroup, UserGroupRecord, UserRecord
+from .places import Wait
 
+Entry = Union[User, UserGroup]
 Body = TypeVar("Body", User, UserGroup)
 
 
@@ -31,26 +33,37 @@ class Staying(NamedTuple):
 
 
 class Reading(NamedTuple):
+    """What the planner goes by. Nobody writes into it."""
+
     snapshot: Snapshot
+    state: StoredState
+    target: str  # reference of the synchronization's user group
+    wait: Wait
     bodies: dict[str, User]  # users that were read: who is in the snapshot and not here is as stored
     lists: dict[str, list[str]]  # user group -> its member list, if that was read: all others are as stored
     staying: Staying
 
+    def node(self, container: str | None) -> str:
+        """Return the reference of the user group that a container is, or lies in. None: the target."""
+        if container is None:
+            return self.target
+        return _model.node_of(container, self.snapshot, self.state.user_groups) or self.target
 
-def reading_of(snapshot: Snapshot, state: StoredState, held: frozenset[Removal]) -> Reading:
+    def unit(self, entry: Entry, stored: UserRecord | UserGroupRecord | None) -> str:
+        """Return the key of the container in which an entry lies. ``stored``: its record, if any."""
+        unit = self.snapshot.units.get(entry.unit_dn)
+        if unit:
+            return unit
+        return stored.unit if stored is not None and not entry.unit_dn else NO_UNIT
+
+
+def reading_of(snapshot: Snapshot, state: StoredState, wait: Wait, held: frozenset[Removal]) -> Reading:
     """Return what to go by. ``held``: removals to leave out, and users not to enable."""
     snapshot = _with_what_is_held(_with_what_is_clear(snapshot, state), state, held)
     bodies = {key: user for key, user in snapshot.users.items() if user is not None}
     lists = {key: group.members for key, group in snapshot.user_groups.items() if group.members is not None}
-    return Reading(snapshot, bodies, lists, _staying(held.union(_unclear_removals(snapshot, state))))
-
-
-def unit_of(entry: User | UserGroup, snapshot: Snapshot, stored: UserRecord | UserGroupRecord | None) -> str:
-    """Return the key of the container in which an entry lies."""
-    unit = snapshot.units.get(entry.unit_dn)
-    if unit:
-        return unit
-    return stored.unit if stored is not None and not entry.unit_dn else NO_UNIT
+    staying = _staying(held.union(_unclear_removals(snapshot, state)))
+    return Reading(snapshot, state, _model.path_reference(state.target), wait, bodies, lists, staying)
 
 
 # --- what is malformed -----------------------------------------------------------------------------------------------

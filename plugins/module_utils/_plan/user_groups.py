@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .. import _model
-from .._model import KeptName, StoredState, UserGroup, UserGroupRecord
+from .._model import KeptName, UserGroup, UserGroupRecord
 from .fates import user_group_change
 from .places import (
     NEWCOMER,
@@ -20,13 +20,12 @@ from .places import (
     Claimant,
     KeptNames,
     Place,
-    Wait,
     assign_places,
     extinct_claimant,
     place_at,
     place_of,
 )
-from .reading import Reading, unit_of
+from .reading import Reading
 
 
 class GroupCollision(NamedTuple):
@@ -54,11 +53,11 @@ class _Claims(NamedTuple):
     left: list[tuple[Place, KeptName]]  # names that are kept from this run on
 
 
-def plan_user_groups(reading: Reading, state: StoredState, target: str, wait: Wait) -> UserGroups:
+def plan_user_groups(reading: Reading) -> UserGroups:
     """Return what becomes of the user groups; which extinct ones are deleted is for `deletable` to say."""
-    read, missing = _claims_of_read(reading, state, target, wait), _claims_of_missing(reading, state, target, wait)
+    state, read, missing = reading.state, _claims_of_read(reading), _claims_of_missing(reading)
     records = {**read.records, **missing.records}
-    kept = KeptNames("user_group", state, wait, read.left + missing.left)
+    kept = KeptNames("user_group", state, reading.wait, read.left + missing.left)
     given = assign_places(
         read.claimants + missing.claimants,
         lambda claimant, place: (
@@ -79,17 +78,16 @@ def plan_user_groups(reading: Reading, state: StoredState, target: str, wait: Wa
     return UserGroups(records, collisions, kept)
 
 
-def _claims_of_read(reading: Reading, state: StoredState, target: str, wait: Wait) -> _Claims:
-    claims = _Claims({}, [], set(), [])
+def _claims_of_read(reading: Reading) -> _Claims:
+    claims, state = _Claims({}, [], set(), []), reading.state
     for key, group in reading.snapshot.user_groups.items():
         stored = state.user_groups.get(key)
         name = group.name or (stored.own_name or stored.name if stored is not None else None)
         if not name:
             continue  # in snapshot.not_stored already
-        parent = _model.node_of(group.parent, reading.snapshot, state.user_groups) or target
-        unit = unit_of(group, reading.snapshot, stored)
+        parent, unit = reading.node(group.parent), reading.unit(group, stored)
         if stored is not None and _displaced(key, stored, name):  # it leaves a name that is not its own
-            claims.left.append((place_of(stored), KeptName(key, stored.unit, wait.begins)))
+            claims.left.append((place_of(stored), KeptName(key, stored.unit, reading.wait.begins)))
         claims.records[key] = UserGroupRecord(name, parent, None, group.attributes, group.dn, unit, name)
         claims.claimants.append(
             Claimant(
@@ -103,8 +101,8 @@ def _claims_of_read(reading: Reading, state: StoredState, target: str, wait: Wai
     return claims
 
 
-def _claims_of_missing(reading: Reading, state: StoredState, target: str, wait: Wait) -> _Claims:
-    claims, snapshot = _Claims({}, [], set(), []), reading.snapshot
+def _claims_of_missing(reading: Reading) -> _Claims:
+    claims, snapshot, state, target = _Claims({}, [], set(), []), reading.snapshot, reading.state, reading.target
     for key, stored in state.user_groups.items():
         if key in snapshot.user_groups:
             continue
@@ -122,7 +120,7 @@ def _claims_of_missing(reading: Reading, state: StoredState, target: str, wait: 
         else:
             claims.records[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
             claims.claimants.append(extinct_claimant(key, stored))
-            since = wait.since(state.groups_extinct_since.get(key))
+            since = reading.wait.since(state.groups_extinct_since.get(key))
             claims.left.append((place_of(stored), KeptName(key, stored.unit, since)))
     return claims
 
@@ -151,7 +149,7 @@ def _displaced(key: str, stored: UserGroupRecord, own_name: str) -> bool:
 
 
 def deletable(
-    state: StoredState,
+    reading: Reading,
     records: dict[str, UserGroupRecord],
     users: dict[str, _model.UserRecord | None],
     adopted: set[str],
@@ -161,6 +159,7 @@ def deletable(
     ``users``: the records of those that are not as stored, None if they end; ``adopted``: records made by hand that are
     others' from now on. A group with something in it stays, and all groups above it.
     """
+    state = reading.state
     staying = {**{reference: stored.record for reference, stored in state.users.items()}, **users}
     homes = {record.home for reference, record in staying.items() if record is not None and reference not in adopted}
     homes.update(
@@ -176,13 +175,13 @@ def deletable(
 
 
 def user_group_changes(
-    state: StoredState, records: dict[str, UserGroupRecord]
+    reading: Reading, records: dict[str, UserGroupRecord]
 ) -> tuple[list[_model.UserGroupChange], dict[str, tuple[str, str, str]]]:
     """Return what changes, and what is only to be noted: stable key -> DN, unit, own_name.
 
     ``records``: the user groups that stay.
     """
-    changes, notes = [], {}
+    changes, notes, state = [], {}, reading.state
     for key in sorted(records.keys() | state.user_groups.keys()):
         before, after = state.user_groups.get(key), records.get(key)
         if before is after:

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import _model
-from .._model import NO_DIGEST, KeptName, Snapshot, StoredState, StoredUser, User, UserRecord
+from .._model import NO_DIGEST, KeptName, StoredState, StoredUser, User, UserRecord
 from .fates import user_change
-from .places import DAY, NOWHERE, KeptNames, Place, Wait, place_of
+from .places import DAY, NOWHERE, KeptNames, Place, place_of
 from .policies import Policies
-from .reading import Reading, unit_of
+from .reading import Reading
 from .rivals import Places, Sids, Wanting, settle_places, settle_sids
 
 
@@ -32,10 +32,10 @@ class Users(NamedTuple):
     kept: KeptNames
 
 
-def plan_users(policies: Policies, reading: Reading, state: StoredState, target: str, wait: Wait) -> Users:
-    lost, read = _lost(policies, reading.snapshot, state, target, wait.now), _read(policies, reading, state, target)
+def plan_users(policies: Policies, reading: Reading) -> Users:
+    state, lost, read = reading.state, _lost(policies, reading), _read(policies, reading)
     wanting = Wanting(state, reading.bodies, read.records, {**lost.after, **read.of_others})
-    kept = KeptNames("user", state, wait, _names_left(state, target, wanting, lost.released, wait))
+    kept = KeptNames("user", state, reading.wait, _names_left(reading, wanting, lost.released))
     can_adopt = _can_adopt(policies, state, lost.released)
     sids = settle_sids(wanting, reading.snapshot.directory, can_adopt, kept)
     wanting, places, adopts, losers = _settle(wanting, sids, can_adopt, kept)
@@ -60,8 +60,9 @@ class _Lost(NamedTuple):
     ended: set[str]
 
 
-def _lost(policies: Policies, snapshot: Snapshot, state: StoredState, target: str, now: int) -> _Lost:
+def _lost(policies: Policies, reading: Reading) -> _Lost:
     """Return what becomes of users that the snapshot lacks: by the policy, when the last claim ends."""
+    snapshot, state, target = reading.snapshot, reading.state, reading.target
     policy, lost = policies.user_extinction, _Lost({}, set(), set())
     for key, stored in state.users.items():
         record = stored.record
@@ -79,7 +80,7 @@ def _lost(policies: Policies, snapshot: Snapshot, state: StoredState, target: st
             lost.after[key] = record._replace(claimed=False, extinct=None)
             lost.released.add(key)
             lost.ended.add(key)
-        elif policy == "delete" and _grace_is_over(policies.user_extinction_grace_days, stored, now):
+        elif policy == "delete" and _grace_is_over(policies.user_extinction_grace_days, stored, reading.wait.now):
             lost.after[key] = None
             lost.ended.add(key)
         elif policy in ("disable", "delete"):
@@ -107,27 +108,27 @@ class _Read(NamedTuple):
     ignored: int  # see Users
 
 
-def _read(policies: Policies, reading: Reading, state: StoredState, target: str) -> _Read:
+def _read(policies: Policies, reading: Reading) -> _Read:
     records: dict[str, UserRecord] = {}
     of_others: dict[str, UserRecord] = {}
     ignored = 0
     for key, user in reading.bodies.items():
-        stored = state.users.get(key)
+        stored = reading.state.users.get(key)
         if stored is not None and not stored.given:  # whoever sees it may disable, and only who writes may enable
             of_others[key] = stored.record._replace(claimed=True, enabled=stored.record.enabled and user.enabled)
         elif stored is None and policies.ignore_disabled_users and not user.enabled:
             ignored += 1
         elif user.name or stored is not None:
-            records[key] = _as_read(user, stored, reading.snapshot, state, target)
+            records[key] = _as_read(user, stored, reading)
     return _Read(records, of_others, ignored)
 
 
-def _as_read(user: User, stored: StoredUser | None, snapshot: Snapshot, state: StoredState, target: str) -> UserRecord:
+def _as_read(user: User, stored: StoredUser | None, reading: Reading) -> UserRecord:
     """Return the record that a user wants. ``stored``: the one that it has, if any."""
     before = stored.record if stored is not None else None
     return UserRecord(
         user.name or (before.name if before is not None else ""),
-        target if user.home is None else _model.node_of(user.home, snapshot, state.user_groups) or target,
+        reading.node(user.home),
         user.enabled and not (stored is not None and stored.disabled_by_others),
         user.sid,
         None,
@@ -135,17 +136,16 @@ def _as_read(user: User, stored: StoredUser | None, snapshot: Snapshot, state: S
         user.dn,
         True,
         user.known_as,
-        unit_of(user, snapshot, before),
+        reading.unit(user, before),
     )
 
 
 # --- names, and records made by hand ---------------------------------------------------------------------------------
 
 
-def _names_left(
-    state: StoredState, target: str, wanting: Wanting, released: set[str], wait: Wait
-) -> Iterator[tuple[Place, KeptName]]:
+def _names_left(reading: Reading, wanting: Wanting, released: set[str]) -> Iterator[tuple[Place, KeptName]]:
     """Yield the names of users who are extinct, who end, and who leave a place though they were given no other name."""
+    state, target, wait = reading.state, reading.target, reading.wait
     for reference, stored in state.users.items():
         before, now = stored.record, wanting.after.get(reference, stored.record)
         if reference[:1] in "@#":
@@ -242,10 +242,9 @@ class UserNotes(NamedTuple):
     said_disabled: dict[str, bool]
 
 
-def user_changes(
-    policies: Policies, reading: Reading, state: StoredState, users: Users
-) -> tuple[list[_model.UserChange], UserNotes]:
-    changes, notes, policy = [], UserNotes({}, {}, {}, _said_disabled(reading, state)), policies.user_collision
+def user_changes(policies: Policies, reading: Reading, users: Users) -> tuple[list[_model.UserChange], UserNotes]:
+    changes, notes, state = [], UserNotes({}, {}, {}, _said_disabled(reading)), reading.state
+    policy = policies.user_collision
     for reference in sorted(users.after):
         stored, after = state.users.get(reference), users.after[reference]
         adopts = users.adopts.get(reference)
@@ -264,10 +263,10 @@ def user_changes(
     return changes, notes
 
 
-def _said_disabled(reading: Reading, state: StoredState) -> dict[str, bool]:
+def _said_disabled(reading: Reading) -> dict[str, bool]:
     """Return of whom that another synchronization writes this one sees whether the directory disables him."""
     return {
         key: not reading.bodies[key].enabled
-        for key, stored in state.users.items()
+        for key, stored in reading.state.users.items()
         if not stored.given and key in reading.bodies and "enabled" not in reading.snapshot.unclear.get(key, ())
     }
