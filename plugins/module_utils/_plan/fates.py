@@ -53,12 +53,14 @@ def user_group_change(key: str, before: UserGroupRecord | None, after: UserGroup
     if after is None:
         return UserGroupChange(key, before, after, Fate.DELETED, _NOTHING)
     fate = _fate_of_who_stays(before.extinct, after.extinct)
-    found = {
-        Effect.RENAMED: before.name != after.name,
-        Effect.MOVED: before.parent != after.parent,
-        Effect.UPDATED: before.attributes != after.attributes or fate is Fate.BACK,
-    }
-    return UserGroupChange(key, before, after, fate, _those(found))
+    effects = []
+    if before.name != after.name:
+        effects.append(Effect.RENAMED)
+    if before.parent != after.parent:
+        effects.append(Effect.MOVED)
+    if before.attributes != after.attributes or fate is Fate.BACK:
+        effects.append(Effect.UPDATED)
+    return UserGroupChange(key, before, after, fate, frozenset(effects))
 
 
 def _fate_of_who_stays(before: str | None, after: str | None) -> Fate:
@@ -69,27 +71,29 @@ def _fate_of_who_stays(before: str | None, after: str | None) -> Fate:
 
 
 def _effects_on_user(before: UserRecord, after: UserRecord, is_adopted: bool) -> frozenset[Effect]:
+    effects = []
+    if before.name != after.name:
+        effects.append(Effect.RENAMED)
+    if before.home != after.home:
+        effects.append(Effect.MOVED)
+    if is_adopted or before.sid != after.sid or before.attributes != after.attributes or _is_just_back(before, after):
+        effects.append(Effect.UPDATED)
+    if before.sid and not after.sid and not is_adopted:
+        effects.append(Effect.SID_LOST)
+    if before.enabled != after.enabled:
+        effects.append(Effect.ENABLED if after.enabled else Effect.DISABLED)
     was_shown, is_shown = _is_shown(before), _is_shown(after)
-    is_back = before.extinct is not None and after.extinct is None and before.enabled == after.enabled
-    found = {
-        Effect.RENAMED: before.name != after.name,
-        Effect.MOVED: before.home != after.home,
-        # Who is back in the state that it had is said to be updated: nothing else would say that it is back.
-        Effect.UPDATED: before.attributes != after.attributes or before.sid != after.sid or is_back or is_adopted,
-        Effect.ENABLED: after.enabled and not before.enabled,
-        Effect.DISABLED: before.enabled and not after.enabled,
-        Effect.SHOWN: is_shown and not was_shown,
-        Effect.HIDDEN: was_shown and not is_shown,
-        Effect.SID_LOST: bool(before.sid) and not after.sid and not is_adopted,
-        Effect.CLAIMED: after.claimed and not before.claimed,
-        Effect.UNCLAIMED: before.claimed and not after.claimed,
-    }
-    return _those(found)
+    if was_shown != is_shown:
+        effects.append(Effect.SHOWN if is_shown else Effect.HIDDEN)
+    if before.claimed != after.claimed:
+        effects.append(Effect.CLAIMED if after.claimed else Effect.UNCLAIMED)
+    return frozenset(effects)
+
+
+def _is_just_back(before: UserRecord, after: UserRecord) -> bool:
+    """Tell whether the user is back in the state that it had: nothing but that it is updated would say so."""
+    return before.extinct is not None and after.extinct is None and before.enabled == after.enabled
 
 
 def _is_shown(record: UserRecord) -> bool:
     return record.enabled and record.extinct is None
-
-
-def _those(found: dict[Effect, bool]) -> frozenset[Effect]:
-    return frozenset(effect for effect, is_so in found.items() if is_so)

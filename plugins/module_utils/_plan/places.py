@@ -49,7 +49,7 @@ def place_at(seat: Seat) -> Place:
 
 def extinct_claimant(reference: str, record: Record) -> Claimant:
     """An extinct record stays where it is, but holds no place: it gives its name up to a newcomer."""
-    home = place_of(record)[0]
+    home = record.home if isinstance(record, _model.UserRecord) else record.parent
     names = _model.extinct_names(record.name, reference)
     return Claimant(reference, [(home, name) for name in names], NOWHERE, (EXTINCT, 0, reference), record.unit)
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Set
 from typing import NamedTuple
 
@@ -182,7 +183,8 @@ def _other_claimants(wanting: Wanting, held: set[Place], extinct: Iterable[Claim
             seats = [(record.home, record.name), (stored.record.home, stored.record.name)]
             claimants.append(Claimant(key, seats, place_of(stored.record), wanting.rank(key), record.unit))
     contested = held.union(_wanted_by_several(wanting, newcomers))
-    contested.update(place_at(seat) for claimant in (*extinct, *claimants) for seat in claimant.wanted)
+    several = itertools.chain(extinct, claimants)
+    contested.update((home, name_key(name)) for claimant in several for home, name in claimant.wanted)
     for key in newcomers if contested else ():
         record = wanting.records[key]
         if place_of(record) in contested:
