@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils import _limits
 from ansible_collections.usersync.directory.plugins.module_utils._model import GONE, Effect, Fate
 from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change, user_group_change
 from support.plans import group_record, user_record
@@ -76,3 +77,18 @@ def test_what_becomes_of_a_user(before: Any, after: Any, more: Any, fate: str, e
 def test_what_becomes_of_a_user_group(before: Any, after: Any, fate: str, effects: set[str]) -> None:
     change = user_group_change("g1", before, after)
     assert (change.fate, change.effects) == (Fate(fate), {Effect(effect) for effect in effects})
+
+
+def test_who_is_renamed_by_the_directory() -> None:
+    """Neither who takes over a record is, nor who gives its name up as extinct."""
+    renamed = [
+        _limits._is_renamed(user_change("u1", before, before._replace(name="anna", extinct=extinct), **more))
+        for before, extinct, more in (
+            (ANN, None, {}),
+            (LOST, None, {}),
+            (LOST, GONE, {}),
+            (ANN, GONE, {}),
+            (HAND, None, {"adopts": "#All/Ann", "policy": "merge"}),
+        )
+    ]
+    assert renamed == [True, True, False, False, False]

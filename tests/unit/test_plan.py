@@ -22,6 +22,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._plan.places im
     assign_places,
     place_of,
 )
+from ansible_collections.usersync.directory.plugins.module_utils._plan.removals import removals
 from ansible_collections.usersync.directory.plugins.module_utils._plan.rivals import Wanting, settle_places
 from hypothesis import given
 from hypothesis import strategies as st
@@ -328,6 +329,66 @@ def test_a_disabled_newcomer_joins_its_groups_once_enabled():
     assert store.members["g"] == set()
     store.run([user("u1")], groups, ignore_disabled_users=True, leave_out=True)
     assert store.members["g"] == {"u1"}
+
+
+def test_who_has_the_sid_of_a_record_made_by_hand_keeps_it_from_others():
+    """Bob has it and may not take the record over, since his name is taken: nor may ann, who has its name."""
+    store = ModelStore()
+    store.add_by_hand("ann", sid="S-1")
+    store.add_by_hand("bob")
+    plan = store.run([user("u1", "ann"), user("u2", "bob", sid="S-1")], user_collision="merge")
+    assert list(store.users) == ["#All/ann", "#All/bob"] and len(plan.collisions) == 2
+
+
+def test_who_takes_over_a_record_is_enabled_by_that():
+    store = ModelStore()
+    store.add_by_hand("ann")
+    snapshot = store.snapshot([user("u1", "ann"), user("u2", "bob", enabled=False)], [])
+    plan = make_plan(policies(user_collision="merge"), snapshot, store.state(), str.casefold)
+    assert removals(plan, snapshot) == {("enabled", "u1")}
+
+
+def test_what_is_taken_back_of_anothers_user_is_held():
+    store = ModelStore()
+    store.run([user("u1")])
+    state, snapshot = store.state(), store.snapshot([user("u1")], [])
+    state.users["u1"] = state.users["u1"]._replace(given=False, said_disabled=True)
+    for held, said in ((frozenset(), {"u1": False}), (frozenset({("enabled", "u1")}), {})):
+        plan = make_plan(policies(), snapshot, state, str.casefold, held=held)
+        assert plan.bookkeeping.said_disabled == said
+
+
+def test_a_malformed_list_ends_no_membership():
+    store = ModelStore()
+    store.run([user("u1")], [group("g", members=["u1"])])
+    snapshot = store.snapshot([user("u1")], [group("g")])._replace(unclear={"g": frozenset({"members"})})
+    plan = make_plan(policies(), snapshot, store.state(), str.casefold)
+    assert plan.is_empty and plan.bookkeeping.group_digests == {"g": _model.NO_DIGEST}
+
+
+def of_changes(store, users=(), groups=(), **more):
+    """The plan of a read of what changed: whoever is not in it is as stored."""
+    snapshot = store.snapshot(users, groups)._replace(complete=False, lost_users={}, lost_user_groups={}, **more)
+    return make_plan(policies(), snapshot, store.state(), str.casefold)
+
+
+def test_a_list_that_was_not_read_changes_by_who_came_and_who_left():
+    store = ModelStore()
+    store.run([user("u1"), user("u2")], [group("g", members=["u1"])])
+    plan = of_changes(store, joined={"g": ["u2"]}, left={"g": ["u1"]})
+    assert [change[1:3] for change in plan.memberships] == [(["u2"], ["u1"])]
+    digest = plan.bookkeeping.group_digests["g"]
+    assert digest not in (_model.NO_DIGEST, store.group_digests["g"]), "it is compared when it is read next"
+    loser = user("u3", "u1")
+    plan = of_changes(store, [loser], [group("g", members=None)], joined={"g": ["u3"]})
+    assert plan.is_empty and plan.bookkeeping.group_digests == {"g": _model.NO_DIGEST}, "it says more than is stored"
+
+
+def test_a_user_group_that_was_not_read_keeps_its_place():
+    store = ModelStore()
+    store.run([], [group("g1", "Staff")])
+    plan = of_changes(store, groups=[group("g2", "Staff", container="sales", created=0)])
+    assert [(change.key, change.after.name) for change in plan.user_groups] == [("g2", "Staff (sales)")]
 
 
 def test_a_target_inside_an_own_group_is_refused():
