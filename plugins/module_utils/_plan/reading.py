@@ -6,8 +6,8 @@
 
 """What the planner goes by: what is stored, and the snapshot, but for what is malformed, and for what is held.
 
-Of both the store says it. Example: ann has a `shadowExpire` of 5,000 digits. She stays enabled, if she was. That bob is
-gone is held, since nothing proves it: he is as stored.
+What is malformed or held is as stored. Example: ann has a `shadowExpire` of 5,000 digits. She stays enabled, if she
+was. That bob is gone is held, since nothing proves it: he is as stored.
 """
 
 from __future__ import annotations

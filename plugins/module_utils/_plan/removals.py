@@ -17,7 +17,7 @@ def removals(
 ) -> frozenset[_model.Removal]:
     """Return what a plan removes or enables because something is not there: who is lost, memberships that end though
     nobody is lost, who is enabled, newcomers too, and who has no SID any more. With ``state`` also of whom this
-    synchronization takes back that he is disabled, so that the one that writes him may enable him.
+    synchronization takes back that it is disabled, so that the one that writes it may enable it.
     """
     found: set[_model.Removal] = {("user", key) for key in snapshot.lost_users}
     found.update(("user_group", key) for key in snapshot.lost_user_groups)

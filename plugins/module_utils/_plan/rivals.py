@@ -56,7 +56,7 @@ class Sids(NamedTuple):
 
     records: dict[str, UserRecord]  # as in Wanting, without newcomers who do not get theirs
     adopts: dict[str, str]  # key -> reference of the record made by hand that has its SID, and that it takes over
-    reserved: set[str]  # references of records whose SID somebody wants: only he may take them over
+    reserved: set[str]  # references of records whose SID somebody wants: nobody else may take them over
     losers: dict[str, str]  # key -> what was not done and why
 
 

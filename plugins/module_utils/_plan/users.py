@@ -154,7 +154,7 @@ def _names_left(reading: Reading, wanting: Wanting, released: set[str]) -> Itera
             before = before._replace(home=target)
         if reference in wanting.records:
             name = wanting.records[reference].name
-            # Another synchronization gives him another home, and maybe calls him by another attribute.
+            # Another synchronization gives it another home, and maybe calls it by another attribute.
             if stored.taken_over or before.name in _model.extinct_names(name, reference)[1:]:
                 yield place_of(before), KeptName(reference, before.unit, wait.begins)
         elif now is None or now.extinct or reference in released:
@@ -178,8 +178,9 @@ def _settle(
     """Return who still wants something once SIDs are given out, the places, who adopts which record by its SID, and
     what was not done and why.
 
-    Who has the SID of a record made by hand and does not get its place does not get the record either: it stays where
-    it is, so all is settled again without him.
+    Whoever wants to take over a record by its SID and gets no place does not get the record either. The record stays
+    where it is, so all is settled again. Example: bob has the SID of 'Robert', made by hand, and 'bob' is taken. He is
+    not stored, and 'Robert' keeps its place from others.
     """
     records, adopts, losers = dict(sids.records), dict(sids.adopts), dict(sids.losers)
     while True:
@@ -264,7 +265,7 @@ def user_changes(policies: Policies, reading: Reading, users: Users) -> tuple[li
 
 
 def _said_disabled(reading: Reading) -> dict[str, bool]:
-    """Return of whom that another synchronization writes this one sees whether the directory disables him."""
+    """Return the users whom another synchronization writes, and whether this one sees that each is disabled."""
     return {
         key: not reading.bodies[key].enabled
         for key, stored in reading.state.users.items()
