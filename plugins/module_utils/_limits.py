@@ -16,7 +16,7 @@ import re
 from typing import Any, NamedTuple
 
 from . import _model
-from ._model import path_of
+from ._model import Effect, Fate, path_of
 
 KINDS = ("users", "user_groups", "memberships", "attributes", "renames", "states")
 _NO_REMOVALS = ("renames", "states")  # what approved_removals does not cover
@@ -102,9 +102,8 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
                 )
             )
 
-    ending = [
-        change for change in plan.users if change.before is not None and change.removes and not change.was_announced
-    ]
+    users_there = plan.users_there
+    ending = [change for change in users_there if change.removes and not change.was_announced]
     judge(
         "users",
         len(ending),
@@ -140,7 +139,7 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
                 "empty the field %s of %%d out of %%d %ss" % (field, kind.replace("_", " ")),
                 field,
             )
-    users = [change.reference for change in plan.users if _is_renamed(change)]
+    users = [change.reference for change in users_there if _is_renamed(change)]
     renamed = [change.key for change in plan.user_groups if _is_renamed(change)]
     judge(
         "renames",
@@ -151,7 +150,7 @@ def _exceeded(plan, state, owned, limits) -> list[Refusal]:
         + sum(not _is_there(key, state) for key in renamed),
         "rename %d of %d users and user groups",
     )
-    switched = [change.reference for change in plan.users if _is_switched(change)]
+    switched = [change.reference for change in users_there if _is_switched(change)]
     judge(
         "states",
         len(switched),
@@ -191,7 +190,7 @@ def _ending_groups(plan, state):
     ending = {
         change.key
         for change in plan.user_groups
-        if change.before is not None and not change.before.extinct and (change.after is None or change.after.extinct)
+        if change.fate is Fate.EXTINCT or change.fate is Fate.DELETED and not change.was_announced
     }
     for change in plan.memberships:
         removed = len(change.users_removed) + len(change.user_groups_removed)
@@ -201,26 +200,14 @@ def _ending_groups(plan, state):
     return ending
 
 
-def _is_switched(change):
+def _is_switched(change: _model.UserChange) -> bool:
     """Tell whether the directory enables or disables the user. Who becomes extinct, or returns, counts elsewhere."""
-    before, after = change.before, change.after
-    return (
-        before is not None
-        and after is not None
-        and not (change.adopts or before.extinct or after.extinct)
-        and before.enabled != after.enabled
-    )
+    return change.fate is Fate.STAYS and not change.effects.isdisjoint({Effect.ENABLED, Effect.DISABLED})
 
 
-def _is_renamed(change):
-    before, after = change.before, change.after
-    return (
-        before is not None
-        and after is not None
-        and not getattr(change, "adopts", None)
-        and before.name != after.name
-        and not after.extinct
-    )
+def _is_renamed(change: _model.UserChange | _model.UserGroupChange) -> bool:
+    """Tell whether the directory renames it. Who takes over a record, or gives its name up as extinct, does so here."""
+    return change.fate in (Fate.STAYS, Fate.BACK) and Effect.RENAMED in change.effects
 
 
 # --- scope -----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from enum import Enum
 from typing import (
     Any,
     Callable,
@@ -33,6 +34,9 @@ ROOT = "All"  # the root of the tree of user groups
 
 GONE = "gone"  # nowhere in the directory
 OUT_OF_SCOPE = "out_of_scope"  # in the directory, but no longer selected
+
+NO_DIGEST = b""  # of what is to be compared in the next run in any case
+NO_UNIT = ""  # the unit of a record is not known
 
 Fields = dict[str, Union[str, list[str]]]  # field -> text, or a sorted list of texts for the fields that users add
 Attributes = Mapping[str, Union[str, list[str]]]  # the same, as a dictionary or encoded
@@ -386,7 +390,7 @@ class UserGroupRecord(NamedTuple):
 
 
 class KeptName(NamedTuple):
-    """Whose name a place had, where that record is no more: others do not come to it at once (see `_plan`)."""
+    """Whose name a place had, where that record is no more: others do not come to it at once (`_plan/places.py`)."""
 
     reference: str  # of the record that had it
     unit: str  # see UserRecord; empty where it was of another directory
@@ -586,29 +590,55 @@ def domain_of(sid: str) -> str:
 # --- what is to change -----------------------------------------------------------------------------------------------
 
 
+class Fate(str, Enum):
+    """What becomes of a record: one of these. `_plan/fates.py` decides it, and all others go by it."""
+
+    CREATED = "created"
+    MERGED = "merged"  # it was made by hand, and keeps its local attributes
+    OVERWRITTEN = "overwritten"  # it was made by hand, and loses them
+    STAYS = "stays"
+    BACK = "back"  # it was extinct
+    EXTINCT = "extinct"  # from now on
+    STAYS_EXTINCT = "stays_extinct"
+    RELEASED = "released"  # it belongs to none from now on
+    DELETED = "deleted"
+
+
+_CREATED = Fate.CREATED  # looked up once for a hundred thousand changes
+
+
+class Effect(str, Enum):
+    """What else a change does to a record: any of these. A new record has none of them but SHOWN."""
+
+    RENAMED = "renamed"
+    MOVED = "moved"
+    UPDATED = "updated"  # for those who look at it, apart from its name, its place and its state
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    SHOWN = "shown"  # look-ups leave out who is extinct or disabled: so they did, and do no more
+    HIDDEN = "hidden"  # or did not, and do
+    SID_LOST = "sid_lost"
+    CLAIMED = "claimed"
+    UNCLAIMED = "unclaimed"
+
+
 class UserChange(NamedTuple):
     """A user record before and after; ``before`` is None where it is created, ``after`` where it ends.
 
-    ``adopts`` names a record made by hand that this user takes over, and ``before`` is that record: 'merge' keeps its
-    local attributes, 'overwrite' replaces them. ``released`` tells that the record stays and belongs to none.
+    ``adopts`` names a record made by hand that this user takes over, and ``before`` is that record.
     """
 
     reference: str
     before: UserRecord | None
     after: UserRecord | None
-    adopts: str | None = None
-    policy: str | None = None  # 'merge' or 'overwrite'
-    released: bool = False
+    adopts: str | None
+    fate: Fate
+    effects: frozenset[Effect]
 
     @property
     def removes(self) -> bool:
-        """Whether the user ends, becomes extinct, is disabled as extinct, or is overwritten."""
-        before, after = self.before, self.after
-        if after is None or self.released or self.policy == "overwrite":
-            return True
-        if before is None or after.extinct is None:
-            return False
-        return before.extinct is None or before.enabled and not after.enabled
+        """Whether the user ends, becomes extinct, is disabled as extinct, is overwritten, or belongs to none."""
+        return self.fate in _REMOVING or self.fate is Fate.STAYS_EXTINCT and Effect.DISABLED in self.effects
 
     @property
     def was_announced(self) -> bool:
@@ -616,10 +646,20 @@ class UserChange(NamedTuple):
         return self.before is not None and self.before.extinct is not None and not self.before.enabled
 
 
+_REMOVING = frozenset({Fate.EXTINCT, Fate.OVERWRITTEN, Fate.RELEASED, Fate.DELETED})
+
+
 class UserGroupChange(NamedTuple):
     key: str
     before: UserGroupRecord | None
     after: UserGroupRecord | None
+    fate: Fate
+    effects: frozenset[Effect]
+
+    @property
+    def was_announced(self) -> bool:
+        """Whether the user group became extinct in an earlier run, so that its end is no news."""
+        return self.before is not None and self.before.extinct is not None
 
 
 class Loss(NamedTuple):
@@ -694,21 +734,29 @@ class Plan(NamedTuple):
         """Whether the plan changes nothing that anybody could see in the store."""
         return not (self.target_missing or self.user_groups or self.users or self.memberships or self.leaving)
 
+    @property
+    def users_there(self) -> list[UserChange]:
+        """The changes of users who are stored: of all others nothing can be taken, and a first run has only such."""
+        return [change for change in self.users if change.fate is not _CREATED]
+
 
 def losses(plan: Plan) -> list[Loss]:
     """Return the values that records lose which stay."""
     found: list[Loss] = []
-    for user in plan.users:
-        if user.before is not None and not user.adopts:
-            found += _losses("user", user.reference, user)
+    for user in plan.users_there:
+        if user.fate in _STAYING and Effect.UPDATED in user.effects:
+            found += _losses("user", user.reference, user.before.attributes, user.after.attributes)
     for group in plan.user_groups:
-        found += _losses("user_group", group.key, group)
+        if group.fate in _STAYING and Effect.UPDATED in group.effects:
+            found += _losses("user_group", group.key, group.before.attributes, group.after.attributes)
     return found
 
 
-def _losses(kind: str, reference: str, change: Any) -> list[Loss]:
-    before, after = change.before, change.after
-    if before is None or after is None or after.extinct or before.attributes == after.attributes:
+_STAYING = frozenset({Fate.STAYS, Fate.BACK, Fate.RELEASED})
+
+
+def _losses(kind: str, reference: str, before: Attributes, after: Attributes) -> list[Loss]:
+    if before == after:
         return []
-    staying = fields_of(after.attributes)
-    return [Loss(kind, reference, field) for field in sorted(before.attributes) if not staying.get(field)]
+    staying = fields_of(after)
+    return [Loss(kind, reference, field) for field in sorted(before) if not staying.get(field)]

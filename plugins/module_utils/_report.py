@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from . import _model
-from ._model import path_of
+from ._model import Effect, Fate, path_of
 from ._printable import printable
 
 # What members of groups can be besides users, user groups and values that lead nowhere: counted.
@@ -45,50 +45,21 @@ def _groups_after(plan, state):
     return groups
 
 
-# --- what a group's own changes are ----------------------------------------------------------------------------------
+# --- what happened to a record ----------------------------------------------------------------------------------------
+
+_LISTED = (Effect.RENAMED, Effect.MOVED, Effect.UPDATED, Effect.ENABLED, Effect.DISABLED)
+_CREATED = [Fate.CREATED.value]  # most that is reported at once is that, a hundred thousand times
 
 
-def _verbs_of_place(before, after, where: str) -> list[str]:
-    """Return what happened to the record as such; ``where``: the field that says where it sits."""
-    if before is None:
-        return ["created"]
-    if after is None:
-        return ["deleted"]
-    verbs = []
-    if before.name != after.name:
-        verbs.append("renamed")
-    if getattr(before, where) != getattr(after, where):
-        verbs.append("moved")
-    return verbs
-
-
-def _group_verbs(change: _model.UserGroupChange) -> list[str]:
-    before, after = change.before, change.after
-    verbs = _verbs_of_place(before, after, "parent")
-    if before is None or after is None:
-        return verbs
-    if before.attributes != after.attributes or before.extinct and not after.extinct:
-        verbs.append("updated")
-    if after.extinct and not before.extinct:
-        verbs.append("extinct")
-    return verbs
-
-
-_CREATED = ["created"]  # most that is reported at once is that, a hundred thousand times
-
-
-def _user_verbs(change: _model.UserChange) -> list[str]:
-    before, after = change.before, change.after
-    verbs = _verbs_of_place(before, after, "home")
-    if before is None or after is None:
-        return verbs
-    if before.enabled != after.enabled:
-        verbs.append("enabled" if after.enabled else "disabled")
-    if after.extinct and not before.extinct:
-        verbs.append("extinct")
-    returned = before.extinct and not after.extinct and before.enabled == after.enabled
-    if before.attributes != after.attributes or before.sid != after.sid or returned or change.adopts:
-        verbs.append("updated")
+def _verbs(change: _model.UserChange | _model.UserGroupChange) -> list[str]:
+    """Return what happened to the record, in the words of the result."""
+    if change.fate is Fate.CREATED:
+        return _CREATED
+    if change.fate is Fate.DELETED:
+        return [Fate.DELETED.value]
+    verbs = [effect.value for effect in _LISTED if effect in change.effects]
+    if change.fate is Fate.EXTINCT:
+        verbs.append(Fate.EXTINCT.value)
     return verbs
 
 
@@ -104,8 +75,8 @@ def _nestings_after(plan, state):
     return nestings
 
 
-def _visible(record) -> bool:
-    return record is not None and record.enabled and not record.extinct
+def _is_shown_or_hidden(change: _model.UserChange) -> bool:
+    return Effect.SHOWN in change.effects or Effect.HIDDEN in change.effects
 
 
 def _passing(plan, state) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
@@ -121,8 +92,7 @@ def _passing(plan, state) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
 def members_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
     """Return the stored groups whose members come to be, or cease to be, members of another group by nesting."""
     if not any(change.user_groups_added or change.user_groups_removed for change in plan.memberships) and not any(
-        change.before and change.after and bool(change.before.extinct) != bool(change.after.extinct)
-        for change in plan.user_groups
+        change.fate in (Fate.EXTINCT, Fate.BACK) for change in plan.user_groups
     ):
         return set()
     before, after = _passing(plan, state)
@@ -139,11 +109,7 @@ def users_to_load(plan: _model.Plan, state: _model.StoredState, nested: Iterable
     users = set(nested)
     for change in plan.memberships:
         users.update(change.users_added, change.users_removed)
-    users.update(
-        change.reference
-        for change in plan.users
-        if change.before is not None and _visible(change.before) != _visible(change.after)
-    )
+    users.update(change.reference for change in plan.users_there if _is_shown_or_hidden(change))
     return users
 
 
@@ -160,7 +126,7 @@ def _affected(plan, state, groups, direct_before) -> set[str]:
             direct_after[user].discard(change.key)
         for user in change.users_added:
             direct_after[user].add(change.key)
-    switched = {change.reference for change in plan.users if _visible(change.before) != _visible(change.after)}
+    switched = {change.reference for change in plan.users if _is_shown_or_hidden(change)}
     before, after = _passing(plan, state)
     around_before, around_after = _model.turned(before), _model.turned(after)
     affected = {
@@ -258,7 +224,7 @@ def make_report(
     changed = _changed_groups(plan, state, groups)
     affected = _affected(plan, state, groups, looked.direct_groups) - set(changed)
     unchanged = set(groups) - set(changed) - affected
-    verbs = [(change, _CREATED if change.before is None else _user_verbs(change)) for change in plan.users]
+    verbs = [(change, _CREATED if change.before is None else _verbs(change)) for change in plan.users]
     listed = _list_changed_groups(changed, groups, state, names, cut)
     result = {
         "changed_groups": [entry for _key, entry in listed],
@@ -285,7 +251,7 @@ def make_report(
 
 def _changed_groups(plan, state, groups) -> dict[str, Any]:
     """Return {key: (what changed, membership change or None)} of all groups that changed."""
-    changed = {change.key: (_group_verbs(change), None) for change in plan.user_groups}
+    changed = {change.key: ([*_verbs(change)], None) for change in plan.user_groups}
     changed = {key: entry for key, entry in changed.items() if entry[0]}
     for change in plan.memberships:
         verbs = changed.get(change.key, ([], None))[0]
@@ -381,11 +347,7 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
     touched = sum(1 for change in plan.users if change.reference in snapshot.users)
     added = sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships)
     removed = sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
-    claims = [
-        change.after.claimed - change.before.claimed
-        for change in plan.users
-        if change.before is not None and change.after is not None
-    ]
+    effects = Counter(chain.from_iterable(change.effects for change in plan.users_there))
     return {
         "user_groups": dict(
             {
@@ -402,8 +364,8 @@ def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
                 verb: user_verbs[verb]
                 for verb in ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")
             },
-            claimed=claims.count(1),
-            released=claims.count(-1),
+            claimed=effects[Effect.CLAIMED],
+            released=effects[Effect.UNCLAIMED],
             ignored=plan.ignored,
             unchanged=total - touched,
             total=total,

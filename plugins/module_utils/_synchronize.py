@@ -22,16 +22,9 @@ from typing import Any, NamedTuple
 from . import _clock, _hold, _limits, _model, _report
 from ._directory import absence, changes, connection, lost, partial, presets, reader, standing, values
 from ._errors import Refused, SynchronizationError
-from ._plan import (
-    make_plan,
-    plan_absence,
-    plan_digest,
-    plan_release,
-    removals,
-    removals_digest,
-    without_changes,
-    without_notes,
-)
+from ._plan.digests import plan_digest, removals_digest
+from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
+from ._plan.removals import removals
 from ._settings import Settings, public_settings
 from ._store import sqlite
 
@@ -364,7 +357,7 @@ def _long_not_read(settings, snapshot, now):
 def _make_plan(settings, snapshot, state, clock, held=frozenset()):
     try:
         return make_plan(settings, snapshot, state, _same_value, clock.earlier, held, clock.later)
-    except ValueError as error:
+    except WrongTarget as error:  # another one is for the store to explain: a value in it may be damaged
         raise SynchronizationError(str(error)) from None
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 
 from . import snapshots
 
@@ -59,7 +60,7 @@ class ModelStore:
         **policies: Any,
     ) -> _model.Plan:
         """The plan that makes this store equal to these entries. Arguments are those of `snapshot` and `policies`."""
-        return _plan.make_plan(
+        return make_plan(
             snapshots.policies(**policies),
             self.snapshot(users, groups, reason, leave_out),
             self.state(),
@@ -153,7 +154,7 @@ class ModelStore:
             if change.adopts:
                 assert self.users.pop(change.adopts) == change.before
                 self.adopted.discard(change.adopts)
-                if change.policy == "merge":
+                if change.fate is _model.Fate.MERGED:
                     self.adopted.add(change.reference)
             elif change.before is None:
                 assert change.reference not in self.users
@@ -161,11 +162,11 @@ class ModelStore:
                 assert self.users[change.reference] == change.before
 
     def _apply_user(self, change: _model.UserChange) -> None:
-        if change.after is None or change.released:
+        if change.after is None or change.fate is _model.Fate.RELEASED:
             self.adopted.discard(change.reference)
         if change.after is None:
             del self.users[change.reference]
-        elif change.released:
+        elif change.fate is _model.Fate.RELEASED:
             del self.users[change.reference]
             self.users["#" + change.reference] = change.after
         else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change, user_group_change
 from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import Store, look, open_store
 
@@ -41,7 +42,7 @@ def user_changes(
 ) -> list[_model.UserChange]:
     """What makes the users of the second mapping of those of the first; both have references as keys."""
     return [
-        _model.UserChange(key, before.get(key), after.get(key))
+        user_change(key, before.get(key), after.get(key))
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
     ]
@@ -52,7 +53,7 @@ def group_changes(
 ) -> list[_model.UserGroupChange]:
     """What makes the user groups of the second mapping of those of the first; both have stable keys as keys."""
     return [
-        _model.UserGroupChange(key, before.get(key), after.get(key))
+        user_group_change(key, before.get(key), after.get(key))
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
     ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _clock, _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _clock, _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan import make
 from hypothesis import given
 from hypothesis import strategies as st
 from support.model_store import ModelStore
@@ -71,7 +72,7 @@ def test_what_ends_in_a_run_that_is_in_doubt_is_gone_since_the_later_time() -> N
     store = ModelStore()
     store.run([user("u1", "ann")])
     chosen = policies(user_extinction="delete")
-    plan = _plan.make_plan(chosen, store.snapshot([], []), store.state(), str.casefold, 5 * DAY, begins=70 * DAY)
+    plan = make.make_plan(chosen, store.snapshot([], []), store.state(), str.casefold, 5 * DAY, begins=70 * DAY)
     assert [who.since for who in plan.bookkeeping.kept_names.values() if who] == [70 * DAY]
     store.apply(plan)
     other = user("u2", "ann", unit_dn="OU=sales,DC=x")

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _model, _plan, _report, _user
+from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _model, _report, _user
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
+from ansible_collections.usersync.directory.plugins.module_utils._plan import make
 from ansible_collections.usersync.directory.plugins.module_utils._store import damage, sqlite, sqlite_file
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreChanged, StoreError
@@ -89,7 +90,7 @@ def run(path: Path, number: int, name: str = "staff", whole: bool = False) -> No
         store.begin_check(whole)
         state = store.load_state(name, ["All", "Company", name], found)
         chosen = policies(name=name, user_extinction="delete" if number else "disable", user_group_extinction="delete")
-        plan = _plan.make_plan(chosen, found, state, str.casefold, 1000 + number)
+        plan = make.make_plan(chosen, found, state, str.casefold, 1000 + number)
         nested = store.direct_members(_report.members_to_load(plan, state), name)
         direct = store.direct_groups(_report.users_to_load(plan, state, nested), name)
         names = store.names(_report.names_to_load(plan, state), name)

@@ -8,8 +8,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _limits, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _limits
 from ansible_collections.usersync.directory.plugins.module_utils._model import GONE, OUT_OF_SCOPE
+from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest, removals_digest
+from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
+from ansible_collections.usersync.directory.plugins.module_utils._plan.removals import removals
 from hypothesis import given
 from hypothesis import strategies as st
 from support.model_store import ModelStore
@@ -28,8 +31,8 @@ def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), 
     chosen = policies(**chosen)
     state = store.state()
     state = state._replace(membership_count=sum(map(len, state.members.values())))
-    unheld = _plan.make_plan(chosen, snapshot, state, str.casefold, store.now)
-    plan = _plan.make_plan(chosen, snapshot, state, str.casefold, store.now, held)
+    unheld = make_plan(chosen, snapshot, state, str.casefold, store.now)
+    plan = make_plan(chosen, snapshot, state, str.casefold, store.now, held)
     values = {}
     for kind, records in (
         ("user", [stored.record for stored in state.users.values()]),
@@ -45,7 +48,7 @@ def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), 
         values,
         sum(1 for each in state.users.values() if each.record.claimed and not each.record.extinct),
     )
-    digests = _plan.plan_digest(plan), _plan.removals_digest(plan)
+    digests = plan_digest(plan), removals_digest(plan)
     refusals = _limits.refusals(
         plan, unheld, snapshot, state, SimpleNamespace(**options), owned, scopes or (SCOPE, SCOPE), digests
     )
@@ -304,7 +307,7 @@ def test_members_who_are_left_out_are_unresolved_in_each_run():
         store.run(read, lists, ignore_disabled_users=True)
     assert judge(store, read[:1], [group("g", members=["a"])]).plan.unresolved == []
     of_some = store.snapshot(read, [])._replace(complete=False, user_groups={}, joined={"h": ["b", "c"]})
-    plan = _plan.make_plan(policies(), of_some, store.state(), str.casefold, store.now)
+    plan = make_plan(policies(), of_some, store.state(), str.casefold, store.now)
     assert [each.value for _key, each in plan.unresolved] == ["CN=b", "CN=c"]
 
 
@@ -358,7 +361,7 @@ def test_widening_to_the_whole_tree():
 def test_a_change_of_scope_does_not_slip_through_while_its_removals_are_held():
     store = stored(100)
     snapshot = store.snapshot(people(99), (), OUT_OF_SCOPE)
-    held = _plan.removals(_plan.make_plan(policies(), snapshot, store.state(), str.casefold), snapshot)
+    held = removals(make_plan(policies(), snapshot, store.state(), str.casefold), snapshot)
     other = {**SCOPE, "user_filter": "(title=nurse)"}
     found = judge(store, people(99), reason=OUT_OF_SCOPE, scopes=(SCOPE, other), held=held)
     assert found.plan.is_empty and found.limits == ["scope_change"]
@@ -431,15 +434,15 @@ def test_what_is_held_stays_as_it_is():
         shrunk = [user("u000")], [group("g1", members=["u000"])]
         chosen = policies(user_extinction=policy, user_group_extinction="delete")
         snapshot = store.snapshot(*shrunk)
-        plan = _plan.make_plan(chosen, snapshot, store.state(), str.casefold)
-        held = _plan.removals(plan, snapshot)
+        plan = make_plan(chosen, snapshot, store.state(), str.casefold)
+        held = removals(plan, snapshot)
         assert held >= {("user", "u001"), ("user", "u002"), ("user_group", "g2")}
         assert not plan.is_empty
-        plan = _plan.make_plan(chosen, snapshot, store.state(), str.casefold, held=held)
+        plan = make_plan(chosen, snapshot, store.state(), str.casefold, held=held)
         assert plan.is_empty, plan
         store.apply(plan)
         assert store.state() == before
-        store.apply(_plan.make_plan(chosen, store.snapshot(*shrunk), store.state(), str.casefold))
+        store.apply(make_plan(chosen, store.snapshot(*shrunk), store.state(), str.casefold))
         expected = {"g1": {"u000", "u001", "u002"} if policy == "skip" else {"u000"}}
         assert store.members == expected, "the next run takes them as they are"
 
@@ -449,5 +452,5 @@ def test_a_newcomer_does_not_take_the_place_of_who_is_held():
     store.run([user("a", "ann")])
     snapshot = store.snapshot([user("b", "ann")], ())
     held = frozenset({("user", "a")})
-    plan = _plan.make_plan(policies(), snapshot, store.state(), str.casefold, held=held)
+    plan = make_plan(policies(), snapshot, store.state(), str.casefold, held=held)
     assert plan.users == [] and [each.name for each in plan.collisions] == ["ann"]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan, plan_absence
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,7 +143,7 @@ class _Stores:
             lost_user_groups={key: reason for key in digests.user_groups if key not in found.user_groups},
         )
         state = store.load_state(name, self.targets[name], found)
-        return _plan.make_plan(policies(name=name, **chosen), found, state, str.casefold, self.now)
+        return make_plan(policies(name=name, **chosen), found, state, str.casefold, self.now)
 
     def holders(self) -> dict[tuple[str, str], tuple[str, bool]]:
         found = {}
@@ -366,19 +367,8 @@ def test_what_ends_with_the_synchronization_is_kept_from_nobody(tmp_path: Path) 
     with open_store(str(stores.path)) as store:
         found = snapshots.snapshot(lost_users={"u1": _model.OUT_OF_SCOPE})
         state = store.load_state("staff", ["All", "Staff"], found)
-        plan = _plan.plan_absence(PoliciesOfAnEnd(), found, state, str.casefold)
+        plan = plan_absence(policies(), found, state, str.casefold)
         store.apply(plan, run_record(time=stores.now))
         store.commit()
     stores.run("more", [Entry("u2", "user", "sales", "sales1", "ann", 2)], _model.GONE)
     assert stores.holders() == {("user", "Staff/ann"): ("u2", False)}
-
-
-class PoliciesOfAnEnd:
-    """Policies that can be replaced, as those of a run."""
-
-    def __init__(self) -> None:
-        self.__dict__.update(vars(policies()))
-
-    def _replace(self, **more: Any) -> PoliciesOfAnEnd:
-        self.__dict__.update(more)
-        return self

@@ -11,7 +11,19 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest, removals_digest
+from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
+from ansible_collections.usersync.directory.plugins.module_utils._plan.places import (
+    NOWHERE,
+    Claimant,
+    KeptNames,
+    Wait,
+    assign_places,
+    place_of,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._plan.removals import removals
+from ansible_collections.usersync.directory.plugins.module_utils._plan.rivals import Wanting, settle_places
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
@@ -23,7 +35,7 @@ from support.snapshots import group, policies, user
 
 
 def places(records):
-    return [_plan.place_of(record) for record in records.values()]
+    return [place_of(record) for record in records.values()]
 
 
 @examples(400)
@@ -35,7 +47,7 @@ def test_laws(history, shuffler):
         shuffled = shuffler.sample(users, len(users)), shuffler.sample(groups, len(groups))
         plan = store.plan(users, groups, reason, leave_out, **chosen)
         again = store.plan(*shuffled, reason, False, **chosen)
-        assert _plan.plan_digest(plan) == _plan.plan_digest(again), "the order of the entries does not matter"
+        assert plan_digest(plan) == plan_digest(again), "the order of the entries does not matter"
         store.apply(plan)
 
         assert len(set(places(store.users))) == len(store.users), "no two users sit in one place"
@@ -186,7 +198,7 @@ def test_a_group_that_users_list_by_its_old_name_keeps_them():
     renamed = [group("g", members=[], dn="CN=Carers")]
     for _run in range(3):
         snapshot = store.snapshot([user("u1"), user("u2")], renamed)._replace(dangling={"cn=nurses": ["u1"]})
-        store.apply(_plan.make_plan(policies(), snapshot, store.state(), str.casefold))
+        store.apply(make_plan(policies(), snapshot, store.state(), str.casefold))
         assert store.members["g"] == {"u1"}, "u2 does not list it any more"
     store.run([user("u1"), user("u2")], renamed)
     assert store.members["g"] == set()
@@ -241,7 +253,10 @@ def test_a_record_made_by_hand(policy):
         assert list(store.users) == ["#All/ann"] and plan.collisions
     else:
         assert list(store.users) == ["u1"] and not plan.collisions
-        assert plan.users[0].adopts == "#All/ann" and plan.users[0].policy == policy
+        assert (
+            plan.users[0].adopts == "#All/ann"
+            and plan.users[0].fate == {"overwrite": "overwritten", "merge": "merged"}[policy]
+        )
     store.run([], user_extinction="delete", user_collision=policy)
     assert list(store.users) == {"skip": ["#All/ann"], "overwrite": [], "merge": ["#All/Ann"]}[policy]
 
@@ -316,23 +331,83 @@ def test_a_disabled_newcomer_joins_its_groups_once_enabled():
     assert store.members["g"] == {"u1"}
 
 
+def test_who_has_the_sid_of_a_record_made_by_hand_keeps_it_from_others():
+    """Bob has it and may not take the record over, since his name is taken: nor may ann, who has its name."""
+    store = ModelStore()
+    store.add_by_hand("ann", sid="S-1")
+    store.add_by_hand("bob")
+    plan = store.run([user("u1", "ann"), user("u2", "bob", sid="S-1")], user_collision="merge")
+    assert list(store.users) == ["#All/ann", "#All/bob"] and len(plan.collisions) == 2
+
+
+def test_who_takes_over_a_record_is_enabled_by_that():
+    store = ModelStore()
+    store.add_by_hand("ann")
+    snapshot = store.snapshot([user("u1", "ann"), user("u2", "bob", enabled=False)], [])
+    plan = make_plan(policies(user_collision="merge"), snapshot, store.state(), str.casefold)
+    assert removals(plan, snapshot) == {("enabled", "u1")}
+
+
+def test_what_is_taken_back_of_anothers_user_is_held():
+    store = ModelStore()
+    store.run([user("u1")])
+    state, snapshot = store.state(), store.snapshot([user("u1")], [])
+    state.users["u1"] = state.users["u1"]._replace(given=False, said_disabled=True)
+    for held, said in ((frozenset(), {"u1": False}), (frozenset({("enabled", "u1")}), {})):
+        plan = make_plan(policies(), snapshot, state, str.casefold, held=held)
+        assert plan.bookkeeping.said_disabled == said
+
+
+def test_a_malformed_list_ends_no_membership():
+    store = ModelStore()
+    store.run([user("u1")], [group("g", members=["u1"])])
+    snapshot = store.snapshot([user("u1")], [group("g")])._replace(unclear={"g": frozenset({"members"})})
+    plan = make_plan(policies(), snapshot, store.state(), str.casefold)
+    assert plan.is_empty and plan.bookkeeping.group_digests == {"g": _model.NO_DIGEST}
+
+
+def of_changes(store, users=(), groups=(), **more):
+    """The plan of a read of what changed: whoever is not in it is as stored."""
+    snapshot = store.snapshot(users, groups)._replace(complete=False, lost_users={}, lost_user_groups={}, **more)
+    return make_plan(policies(), snapshot, store.state(), str.casefold)
+
+
+def test_a_list_that_was_not_read_changes_by_who_came_and_who_left():
+    store = ModelStore()
+    store.run([user("u1"), user("u2")], [group("g", members=["u1"])])
+    plan = of_changes(store, joined={"g": ["u2"]}, left={"g": ["u1"]})
+    assert [change[1:3] for change in plan.memberships] == [(["u2"], ["u1"])]
+    digest = plan.bookkeeping.group_digests["g"]
+    assert digest not in (_model.NO_DIGEST, store.group_digests["g"]), "it is compared when it is read next"
+    loser = user("u3", "u1")
+    plan = of_changes(store, [loser], [group("g", members=None)], joined={"g": ["u3"]})
+    assert plan.is_empty and plan.bookkeeping.group_digests == {"g": _model.NO_DIGEST}, "it says more than is stored"
+
+
+def test_a_user_group_that_was_not_read_keeps_its_place():
+    store = ModelStore()
+    store.run([], [group("g1", "Staff")])
+    plan = of_changes(store, groups=[group("g2", "Staff", container="sales", created=0)])
+    assert [(change.key, change.after.name) for change in plan.user_groups] == [("g2", "Staff (sales)")]
+
+
 def test_a_target_inside_an_own_group_is_refused():
     store = ModelStore()
     store.run([], [group("g", "Staff")])
     state = store.state()._replace(target="All/Staff/Inner")
     with pytest.raises(ValueError, match="user_group: 'All/Staff/Inner'"):
-        _plan.make_plan(policies(), store.snapshot([], []), state, str.casefold)
+        make_plan(policies(), store.snapshot([], []), state, str.casefold)
 
 
 def test_the_digests():
     store = ModelStore()
     plan = store.plan([user("u1")], [group("g", members=["u1"])])
     other = store.plan([user("u1", dn="CN=elsewhere")], [group("g", members=["u1"])])
-    assert _plan.plan_digest(plan) == _plan.plan_digest(other), "a DN is no change"
-    assert _plan.plan_digest(plan) != _plan.plan_digest(store.plan([user("u1")], [group("g")]))
-    assert _plan.removals_digest(plan) == _plan.removals_digest(store.plan([], []))
+    assert plan_digest(plan) == plan_digest(other), "a DN is no change"
+    assert plan_digest(plan) != plan_digest(store.plan([user("u1")], [group("g")]))
+    assert removals_digest(plan) == removals_digest(store.plan([], []))
     store.apply(plan)
-    assert _plan.removals_digest(store.plan([], [])) != _plan.removals_digest(store.plan([user("u1")], []))
+    assert removals_digest(store.plan([], [])) != removals_digest(store.plan([user("u1")], []))
 
 
 def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
@@ -346,13 +421,13 @@ def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
     digests = set()
     for attributes in (fields, encoded, spelled_otherwise):
         store = ModelStore()
-        digests.add(_plan.plan_digest(store.run([user("u1", attributes=attributes)], [group("g", members=["u1"])])))
+        digests.add(plan_digest(store.run([user("u1", attributes=attributes)], [group("g", members=["u1"])])))
         assert store.run([user("u1", attributes=fields)], [group("g", members=["u1"])]).is_empty
         change = store.run(
             [user("u1", attributes=_model.EncodedAttributes.of({"phone": "1"}))], [group("g", members=["u1"])]
         )
-        digests.add(_plan.plan_digest(change))
-        digests.add(_plan.removals_digest(change))
+        digests.add(plan_digest(change))
+        digests.add(removals_digest(change))
         assert [loss.field for loss in _model.losses(change)] == ["mail", "towns"]
     assert digests == {
         "users+1-0~0,user_groups+1-0~0,memberships+1-0:b2c0527e02dd2e3d86c1fc400c9914afc45cd44a890f19223a218a3f7d6912c7",
@@ -381,16 +456,11 @@ def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcome
     order = list(wanted)
     shuffler.shuffle(order)
     given_places = {key: (record.home, record.name) for key, record in wanted.items()}
-    kept = _plan._Kept("user", state, 0, 0, 30)
-    given_places.update(
-        _plan._settle_places(state, {key: wanted[key] for key in order}, bodies, {}, {}, set(), kept)[0]
-    )
-    taken = {_plan.place_of(record) for record in store.users.values()}
-    expected = _plan.assign_places(
-        [
-            _plan.Claimant(key, [(record.home, record.name)], None, _plan._rank(state, bodies[key]))
-            for key, record in wanted.items()
-        ],
+    wanting = Wanting(state, bodies, {key: wanted[key] for key in order}, {})
+    given_places.update(settle_places(wanting, {}, set(), KeptNames("user", state, Wait(0, 0, 30))).given)
+    taken = {place_of(record) for record in store.users.values()}
+    expected = assign_places(
+        [Claimant(key, [(record.home, record.name)], NOWHERE, wanting.rank(key)) for key, record in wanted.items()],
         lambda _claimant, place: place not in taken,
     )
     assert given_places == expected

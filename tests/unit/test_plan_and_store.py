@@ -11,12 +11,14 @@ from ansible_collections.usersync.directory.plugins.module_utils import (
     _limits,
     _model,
     _options,
-    _plan,
     _report,
     _settings,
     _synchronize,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
+from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
+from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
+from ansible_collections.usersync.directory.plugins.module_utils._plan.removals import removals
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
 from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
 from hypothesis import given
@@ -60,7 +62,7 @@ def plan_in(store, name, users, groups, leave_out, chosen):
     directory, target = SYNCHRONIZATIONS[name]
     snapshot = snapshot_of(name, directory, users, groups, store.digests(name, SALT), leave_out)
     state = store.load_state(name, target, snapshot)
-    plan = _plan.make_plan(policies(name=name, **chosen), snapshot, state, str.casefold)
+    plan = make_plan(policies(name=name, **chosen), snapshot, state, str.casefold)
     return snapshot, state, plan
 
 
@@ -142,7 +144,7 @@ def test_histories(by_hand, steps):
             with sqlite.open_store(path) as store:
                 plan = plan_in(store, name, users, groups, leave_out, chosen)[2]
                 apply(store, plan)
-            assert _plan.plan_digest(plan) == _plan.plan_digest(dry), "the dry run told the truth"
+            assert plan_digest(plan) == plan_digest(dry), "the dry run told the truth"
             after = effective_members(path)
             check_report(report, before, after)
             before = after
@@ -233,8 +235,8 @@ def test_what_is_held_and_what_others_have_survives(steps):
             with sqlite.open_store(path) as store:
                 snapshot, state, plan = plan_in(store, name, users, groups, False, chosen)
                 if how == "hold":
-                    held = _plan.removals(plan, snapshot)
-                    plan = _plan.make_plan(policies(name=name, **chosen), snapshot, state, str.casefold, held=held)
+                    held = removals(plan, snapshot)
+                    plan = make_plan(policies(name=name, **chosen), snapshot, state, str.casefold, held=held)
                     extinct = {key for key, stored in state.users.items() if stored.record.extinct}
                     # An applied run has seen that they are gone: the policy of today may delete them, members included.
                     gone = {key for key, stored in state.user_groups.items() if stored.extinct}

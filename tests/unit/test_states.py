@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan, _report
+from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
+from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
+from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +42,7 @@ class Stores:
                 state_by=self.states.get(name, "nsAccountLock"),
             )
             state = store.load_state(name, ["All", name], found)
-            plan = _plan.make_plan(policies(name=name), found, state, str.casefold)
+            plan = make_plan(policies(name=name), found, state, str.casefold)
             self.affected = self._affected(store, name, found, state, plan)
             if not check_mode:
                 store.apply(plan, run_record())
@@ -82,7 +84,7 @@ def test_who_sees_it_disables_whoever_writes_the_record(stores: Stores) -> None:
     """The one that writes the record does not run any more."""
     dry = stores.run("other", LOCKED, check_mode=True)
     plan = stores.run("other", LOCKED)
-    assert _plan.plan_digest(plan) == _plan.plan_digest(dry)
+    assert plan_digest(plan) == plan_digest(dry)
     assert [(change.before.enabled, change.after.enabled) for change in plan.users] == [(True, False)]
     assert stores.affected == ["All/other/Staff"]
     assert not stores.enabled() and stores.writer() == "writer"

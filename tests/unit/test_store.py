@@ -9,7 +9,10 @@ It is looked at with plain SQL, never through the store itself.
 from __future__ import annotations
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _plan
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan import make
+from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
+from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change
 from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
@@ -280,7 +283,7 @@ def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_
     stored = load(path, everybody("u1"), "other", "All/Other").users["u1"]
     assert (stored.record.claimed, stored.given, stored.other_claims) == (False, False, 1)
     claim = make_plan(
-        users=[_model.UserChange("u1", ann._replace(claimed=False), ann)], synchronization="other", target="All/Other"
+        users=[user_change("u1", ann._replace(claimed=False), ann)], synchronization="other", target="All/Other"
     )
     apply(path, claim)
     with look(str(path)) as store:
@@ -291,7 +294,7 @@ def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_
     stored = load(path, everybody("u1")).users["u1"]
     assert (stored.record.claimed, stored.given, stored.other_claims) == (True, True, 1)
 
-    apply(path, make_plan(users=[_model.UserChange("u1", ann, ann._replace(claimed=False))]))
+    apply(path, make_plan(users=[user_change("u1", ann, ann._replace(claimed=False))]))
     with look(str(path)) as store:
         assert store.digests("staff", b"salt").users == {}
         assert store.digests("other", b"salt").users == {"u1": b""}, "no digest of another's settings is compared"
@@ -343,8 +346,8 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
         make_plan(
             target="All",
             users=[
-                _model.UserChange("u1", ann, user_record("ann", home, sid="S-1"), "#All/Hand\\/made/Ann", "merge"),
-                _model.UserChange("u2", bob, user_record("bob", home), "#All/Bob", "overwrite"),
+                user_change("u1", ann, user_record("ann", home, sid="S-1"), "#All/Hand\\/made/Ann", "merge"),
+                user_change("u2", bob, user_record("bob", home), "#All/Bob", "overwrite"),
             ],
             bookkeeping=notes({"u1": b"1", "u2": b"2"}),
         ),
@@ -363,9 +366,7 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
         path,
         make_plan(
             target="All",
-            users=[
-                _model.UserChange("u1", found["u1"].record, found["u1"].record._replace(claimed=False), released=True)
-            ],
+            users=[user_change("u1", found["u1"].record, found["u1"].record._replace(claimed=False), is_released=True)],
         ),
     )
     assert rows(
@@ -384,9 +385,7 @@ def test_who_adopts_a_record_writes_it_though_nothing_in_it_differs(path):
         make_user(store, ["All", "Company"], "ann")
         store.commit()
     hand = user_record("ann", dn="", claimed=False)
-    apply(
-        path, make_plan(users=[_model.UserChange("u1", hand, user_record("ann", dn=""), "#All/Company/ann", "merge")])
-    )
+    apply(path, make_plan(users=[user_change("u1", hand, user_record("ann", dn=""), "#All/Company/ann", "merge")]))
     writers = "SELECT s.name FROM users u JOIN synchronizations s ON s.id = u.synchronization_id"
     assert rows(path, writers) == [("staff",)]
 
@@ -403,7 +402,7 @@ def test_a_list_follows_the_record_that_its_member_adopts(path):
         hand = _model.UserRecord("ann", "path:All", True, None, None, {}, "", False)
         store.apply(
             make_plan(
-                users=[_model.UserChange("u1", hand, user_record("ann"), "#All/ann", "merge")],
+                users=[user_change("u1", hand, user_record("ann"), "#All/ann", "merge")],
                 memberships=[membership_change("g1", ["u1"], ["#All/ann"])],
             ),
             run_record(),
@@ -624,8 +623,8 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
                     if record.claimed and not record.extinct
                 }
                 state = store.load_state("staff", ["All"], found)
-                plan = _plan.make_plan(snapshots.policies(**chosen), found, state, str.casefold, dictionaries.now)
-                assert _plan.plan_digest(plan) == _plan.plan_digest(dictionaries.plan(*arguments, **chosen))
+                plan = make.make_plan(snapshots.policies(**chosen), found, state, str.casefold, dictionaries.now)
+                assert plan_digest(plan) == plan_digest(dictionaries.plan(*arguments, **chosen))
                 store.apply(plan, run_record())
                 store.commit()
             dictionaries.apply(plan)

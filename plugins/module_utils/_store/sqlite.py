@@ -1355,10 +1355,9 @@ class Store:
             changed.append(_user_row(work, change.after) + (number,))
             if change.adopts:
                 work.users[change.reference] = number
-                adopted.append(
-                    (work.directory, change.reference, change.policy == "merge", change.policy == "merge", number)
-                )
-            if change.released:
+                is_merged = change.fate is _model.Fate.MERGED
+                adopted.append((work.directory, change.reference, is_merged, is_merged, number))
+            if change.fate is _model.Fate.RELEASED:
                 released.append((number,))
             elif change.reference in work.plan.bookkeeping.said_disabled:
                 pass  # another one writes it
@@ -1991,7 +1990,7 @@ def _known_by(listed_as, *values) -> tuple:
 
 def _group_ids(plan, tree) -> dict:
     """Return {reference: id} of the stored user groups that the plan refers to; all owned ones are among them."""
-    references = {record.parent for change in plan.user_groups for record in change[1:] if record}
+    references = {record.parent for change in plan.user_groups for record in (change.before, change.after) if record}
     references.update(change.after.home for change in plan.users if change.after)
     references.update(reference for _kind, reference, _name in plan.bookkeeping.kept_names)
     references.update(

@@ -1,0 +1,44 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""What a plan removes or enables because something is not there."""
+
+from __future__ import annotations
+
+from .. import _model
+from .._model import Effect
+
+
+def removals(
+    plan: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState | None = None
+) -> frozenset[_model.Removal]:
+    """Return what a plan removes or enables because something is not there: who is lost, memberships that end though
+    nobody is lost, who is enabled, newcomers too, and who has no SID any more. With ``state`` also of whom this
+    synchronization takes back that it is disabled, so that the one that writes it may enable it.
+    """
+    found: set[_model.Removal] = {("user", key) for key in snapshot.lost_users}
+    found.update(("user_group", key) for key in snapshot.lost_user_groups)
+    for user in plan.users:
+        if user.after is not None and snapshot.users.get(user.reference) is not None:
+            # Who was shown as another one's record is enabled by this directory from now on.
+            if Effect.SHOWN in user.effects or user.adopts and user.after.enabled:
+                found.add(("enabled", user.reference))
+            if Effect.SID_LOST in user.effects:
+                found.add(("sid", user.reference))
+    if state is not None:
+        said = plan.bookkeeping.said_disabled.items()
+        found.update(("enabled", key) for key, disabled in said if not disabled and state.users[key].said_disabled)
+    for change in plan.memberships:
+        if change.key in snapshot.user_groups:
+            found.update(
+                ("member", change.key, user) for user in change.users_removed if user not in snapshot.lost_users
+            )
+            found.update(
+                ("nested", change.key, group)
+                for group in change.user_groups_removed
+                if group not in snapshot.lost_user_groups
+            )
+    return frozenset(found)
