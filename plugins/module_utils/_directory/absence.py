@@ -248,7 +248,8 @@ class _Lost:
         there = [key for key in keys if reasons[key] == OUT_OF_SCOPE]
         matching, unknown = self.proofs.not_matching(kind, there)
         for key, why in unknown.items():
-            if why != _NOT_FOUND or not self._is_left_out(normal_dn(self._stored_dn(kind, key))):
+            where = _normal_stored(self._stored_dn(kind, key))
+            if why != _NOT_FOUND or where is None or not self._is_left_out(where):
                 self.reasons[kind, key] = why
         for key, dn in matching.items():
             self._judge_by_place(kind, key, normal_dn(dn))
@@ -397,7 +398,7 @@ class _Questions:
         for key, dn, entry in entries:
             body = bodies.get(key)
             its_dn = body.dn if body is not None else dns.get(key, "")
-            if its_dn in ("", dn) or normal_dn(its_dn) == normal_dn(dn):
+            if its_dn in ("", dn) or _normal_stored(its_dn) == normal_dn(dn):
                 yield key, dn, entry
 
     def keys_among(self, kind: str, keys: Collection[str], tests: str) -> set[str]:
@@ -770,6 +771,14 @@ class _ByPresence:
 
 def _no_dns(_keys: Iterable[str]) -> dict[str, str]:
     return {}
+
+
+def _normal_stored(dn: str) -> str | None:
+    """Return the normal form of a stored DN; None if it is none, as in a store that is damaged: it is nobody's."""
+    try:
+        return normal_dn(dn)
+    except ValueError:
+        return None
 
 
 def _none_of(attributes: Sequence[str]) -> str:
