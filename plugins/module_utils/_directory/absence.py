@@ -165,11 +165,14 @@ def with_unread_states(session: Any, settings: Any, preset: Preset, context: str
     """Return the snapshot with a warning of each attribute of `Preset.state` that cannot be read of any user.
 
     Nobody is enabled by that, but nobody is disabled either, and no plan asks for it. A full read asks if there is a
-    user of whom the server tells whether it has the attribute.
+    user of whom the server tells whether it has the attribute: any one by its key, which is quick, and then all.
     """
     questions = _Questions(session, settings, preset, context, snapshot)
     if not snapshot.complete or not snapshot.users or isinstance(_proofs(questions, preset), _ByPresence):
         return snapshot  # in Active Directory each user who lacks what all have is in `not_stored`
+    anyone = next(iter(snapshot.users))
+    if questions.found(USER, [anyone], "".join(map(_told, preset.state))):
+        return snapshot
     unread = [attribute for attribute in preset.state if not _is_told_of_any(questions, preset, attribute)]
     warnings = [
         "%s: the %s of no user can be read, so who is disabled by it stays enabled: give the account the right to "
@@ -182,7 +185,7 @@ def with_unread_states(session: Any, settings: Any, preset: Preset, context: str
 def _is_told_of_any(questions: _Questions, preset: Preset, attribute: str) -> bool:
     """Return whether there is a user of whom the server tells if it has the attribute; True if it does not answer."""
     try:
-        return questions.finds_any("(&%s(|(%s=*)(!(%s=*))))" % (preset.user_filter, attribute, attribute))
+        return questions.finds_any("(&%s%s)" % (preset.user_filter, _told(attribute)))
     except ReadError:
         if questions.session.unusable:
             raise
@@ -597,7 +600,7 @@ class _ByFilter:
         """Return the entries that may have attributes that the account may not search: key -> their names."""
         hidden: dict[str, list[str]] = {}
         for attribute in attributes if keys else ():
-            told = self.ask.found(kind, keys, "(|(%s=*)(!(%s=*)))" % (attribute, attribute))
+            told = self.ask.found(kind, keys, _told(attribute))
             for key in keys - told.keys():
                 hidden.setdefault(key, []).append(attribute)
         return {key: " and ".join(names) for key, names in hidden.items()}
@@ -779,6 +782,11 @@ def _normal_stored(dn: str) -> str | None:
         return normal_dn(dn)
     except ValueError:
         return None
+
+
+def _told(attribute: str) -> str:
+    """Return the filter that is True where the server tells whether the entry has the attribute."""
+    return "(|(%s=*)(!(%s=*)))" % (attribute, attribute)
 
 
 def _none_of(attributes: Sequence[str]) -> str:
