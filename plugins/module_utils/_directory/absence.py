@@ -171,9 +171,7 @@ def with_unread_states(session: Any, settings: Any, preset: Preset, context: str
     if not snapshot.complete or not snapshot.users or isinstance(_proofs(questions, preset), _ByPresence):
         return snapshot  # in Active Directory each user who lacks what all have is in `not_stored`
     anyone = next(iter(snapshot.users))
-    if questions.found(USER, [anyone], "".join(map(_told, preset.state))):
-        return snapshot
-    unread = [attribute for attribute in preset.state if not _is_told_of_any(questions, preset, attribute)]
+    unread = [attribute for attribute in preset.state if not _is_told_of_any(questions, preset, attribute, anyone)]
     warnings = [
         "%s: the %s of no user can be read, so who is disabled by it stays enabled: give the account the right to "
         "read it" % (session.account_option, attribute)
@@ -182,9 +180,13 @@ def with_unread_states(session: Any, settings: Any, preset: Preset, context: str
     return snapshot._replace(warnings=[*snapshot.warnings, *warnings])
 
 
-def _is_told_of_any(questions: _Questions, preset: Preset, attribute: str) -> bool:
-    """Return whether there is a user of whom the server tells if it has the attribute; True if it does not answer."""
+def _is_told_of_any(questions: _Questions, preset: Preset, attribute: str, anyone: str) -> bool:
+    """Return whether there is a user of whom the server tells if it has the attribute; True if it does not answer.
+    ``anyone``: the key of the one who is asked for first.
+    """
     try:
+        if questions.found(USER, [anyone], _told(attribute)):
+            return True
         return questions.finds_any("(&%s%s)" % (preset.user_filter, _told(attribute)))
     except ReadError:
         if questions.session.unusable:

@@ -211,9 +211,9 @@ def _context_of(session: Session, dn: str, contexts: dict[str, str], dns: Sequen
     it: `domainComponent=org` is `dc=org` to a server.
     """
     within = [context for context in contexts if dn_is_within(normal_dn(dn), context)]
-    if not within:
-        for found, _entry, _raw in list(search(session, dn, "base", "(objectClass=*)", ("1.1",), missing_ok=True)):
-            within += [context for context in contexts if dn_is_within(normal_dn(dn_text(found)), context)]
+    spelled = "" if within else _spelled(session, dn)
+    if spelled:
+        within = [context for context in contexts if dn_is_within(normal_dn(spelled), context)]
     if not within:
         raise SynchronizationError(
             "distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
