@@ -26,7 +26,7 @@ from support.lab import (
     synchronize,
     unit,
 )
-from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.misbehaving import PASSWORD, MisbehavingDirectory
 from support.process import run
 from support.rights import Rights, entries, settings
 from support.slapd import Slapd
@@ -242,10 +242,7 @@ def test_a_group_with_a_malformed_type(tmp_path):
         options = {
             "name": "staff",
             "user_group": "All/Staff",
-            "server": [running.ldap_url],
-            "encryption": "none",
-            "login": LOGIN,
-            "password": PASSWORD,
+            **running.in_clear(),
             "distinguished_name": [staff],
             "removal_limits": ALL,
             "store": str(tmp_path / "store.db"),

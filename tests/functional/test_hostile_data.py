@@ -197,10 +197,7 @@ def test_the_terminal_of_a_person(domain, run_playbook, tmp_path):
                     "usersync.directory.user_synchronization": {
                         "name": "staff",
                         "user_group": "All/Staff",
-                        "server": [server.ldap_url],
-                        "encryption": "none",
-                        "login": LOGIN,
-                        "password": PASSWORD,
+                        **server.in_clear(),
                         "distinguished_name": STAFF,
                         "store": str(tmp_path / "users.db"),
                     },

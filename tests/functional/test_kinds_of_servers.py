@@ -46,10 +46,7 @@ class OtherLDAP(Lab):
         options = {
             "name": "other",
             "user_group": "All/Other",
-            "server": [self.server.ldap_url],
-            "encryption": "none",
-            "login": ADMIN,
-            "password": PASSWORD,
+            **self.server.in_clear(),
             "use_ldap": True,
             "page_size": 2,
             "store": str(self.store),

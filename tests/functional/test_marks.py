@@ -29,7 +29,7 @@ from support.lab import (
     synchronize,
     unit,
 )
-from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.misbehaving import MisbehavingDirectory
 from support.process import run
 from support.slapd import Slapd
 from support.two_stores import LIMITS, Clock, held_by, must_be_equal, said_by
@@ -470,10 +470,7 @@ class AsMisbehaving(Lab):
             **{
                 "name": "staff",
                 "user_group": "All/Staff",
-                "server": [self.server.ldap_url],
-                "encryption": "none",
-                "login": LOGIN,
-                "password": PASSWORD,
+                **self.server.in_clear(),
                 "store": str(self.store),
                 "user_extinction": "delete",
                 **more,

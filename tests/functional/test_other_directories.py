@@ -28,7 +28,7 @@ from support.lab import (
     synchronize,
     unit,
 )
-from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.misbehaving import PASSWORD, MisbehavingDirectory
 from support.slapd import Slapd
 
 STAFF = "OU=Staff," + tree.DOMAIN
@@ -44,10 +44,7 @@ class Domain(Lab):
         options = {
             "name": "ad",
             "user_group": "All/AD",
-            "server": [self.server.ldap_url],
-            "encryption": "none",
-            "login": LOGIN,
-            "password": PASSWORD,
+            **self.server.in_clear(),
             "distinguished_name": STAFF,
             "store": str(self.store),
             **more,

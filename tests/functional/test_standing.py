@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from support import tree
 from support.lab import BASE, PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, moved, person, synchronize, unit
-from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.misbehaving import MisbehavingDirectory
 from support.process import run
 from support.slapd import Slapd
 
@@ -344,10 +344,7 @@ class Controlled:
             [],
             name="staff",
             user_group="All/Staff",
-            server=[self.server.ldap_url],
-            encryption="none",
-            login=LOGIN,
-            password=PASSWORD,
+            **self.server.in_clear(),
             distinguished_name=STAFF,
             store=str(self.store),
             **ANYTHING,

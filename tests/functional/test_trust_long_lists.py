@@ -10,7 +10,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._directory impo
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import misbehaving, tree
 from support.lab import Lab, synchronize
-from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.misbehaving import MisbehavingDirectory
 
 STAFF = "OU=Staff," + tree.DOMAIN
 CREW = "CN=Crew," + STAFF
@@ -41,10 +41,7 @@ def lab(domain, tmp_path):
                 usual = {
                     "name": "staff",
                     "user_group": "All/Staff",
-                    "server": [server.ldap_url],
-                    "encryption": "none",
-                    "login": LOGIN,
-                    "password": PASSWORD,
+                    **server.in_clear(),
                     "store": str(self.store),
                     **NO_LIMITS,
                 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from support import stored, tree
 from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, person, synchronize, unit
-from support.misbehaving import LOGIN, PASSWORD, MisbehavingDirectory
+from support.misbehaving import MisbehavingDirectory
 from support.slapd import Slapd
 
 STAFF = "OU=Staff," + tree.DOMAIN
@@ -80,10 +80,7 @@ def active_directory(domain, lab):
             usual = {
                 "name": "ad",
                 "user_group": "All/AD",
-                "server": [server.ldap_url],
-                "encryption": "none",
-                "login": LOGIN,
-                "password": PASSWORD,
+                **server.in_clear(),
                 "distinguished_name": STAFF,
                 "store": str(lab.store),
             }

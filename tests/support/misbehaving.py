@@ -147,6 +147,11 @@ class MisbehavingDirectory(ClosedAtExit):
         self.port, self.tls_port = (listener.getsockname()[1] for listener in self._listeners)
         self.ldap_url, self.ldaps_url = "ldap://127.0.0.1:%d" % self.port, "ldaps://127.0.0.1:%d" % self.tls_port
 
+    def in_clear(self) -> dict[str, Any]:
+        """Options of a run that reads it without encryption, as the first who may bind."""
+        login, password = next(iter(self.logins.items()))
+        return {"server": [self.ldap_url], "encryption": "none", "login": login, "password": password}
+
     def start(self) -> None:
         for listener, tls in zip(self._listeners, (False, True)):
             self._begin(self._listen, listener, tls)
