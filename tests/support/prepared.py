@@ -81,6 +81,7 @@ class PreparedDirectory:
         self.names: dict = {}
         self.root_dse: dict = {}
         self.types: list | None = None
+        self.glued: dict | None = None
         self.asked = {"*"}
         self.channel = wire.Channel(self, 1)
 

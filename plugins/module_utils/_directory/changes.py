@@ -301,16 +301,18 @@ _SUFFIXES = "(|%s)" % "".join(
 
 def glued_below(session: Any, context: str) -> dict[str, list[bytes]]:
     """Return the databases below the naming context that have a contextCSN of their own: suffix, in normal form, ->
-    contextCSN. Raises ReadError.
+    contextCSN, as it was when that was first asked. Raises ReadError.
 
     Such are glued together (`subordinate` in slapd.conf(5)). Unless the overlay glue is configured before syncprov, the
     upper contextCSN does not follow what changes in the lower one, and deletions there are not told if only the upper
     one has a syncprov-sessionlog (seen with slapd 2.5). Nothing tells which way they are configured.
     """
-    found = search(session, context, "sub", _SUFFIXES, ("contextCSN",))
-    with_csn = {normal_dn(dn_text(dn)): entry["contextcsn"] for dn, entry, _raw in found if entry.get("contextcsn")}
-    with_csn.pop(normal_dn(context), None)
-    return with_csn
+    if session.glued is None:
+        found = search(session, context, "sub", _SUFFIXES, ("contextCSN",))
+        with_csn = {normal_dn(dn_text(dn)): entry["contextcsn"] for dn, entry, _raw in found if entry.get("contextcsn")}
+        with_csn.pop(normal_dn(context), None)
+        session.glued = with_csn
+    return session.glued
 
 
 def _position_of_controller(session: Any, place: Place) -> dict[str, Any]:

@@ -289,6 +289,7 @@ class Session:
         self.names: dict[bytes, str] = {}
         self.asked: set[str] = set()
         self.types: list[set[str]] | None = None
+        self.glued: dict[str, list[bytes]] | None = None
         self.nameless: dict[bytes, dict[str, list[bytes]]] = {}
 
     def __enter__(self) -> Session:
