@@ -9,6 +9,7 @@ extensions/molecule.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import json
@@ -343,14 +344,14 @@ def test_on_a_terminal_of_its_own_the_same_code_does_type(place):
     assert b"X" in got
 
 
+# It waits for the signal itself: one that comes just before a sleep would run no handler until the sleep is over.
 WAITING = r"""
-import os, signal, sys, time
-def end(*dummy):
-    os.write(1, b"ending\n")
-    os._exit(7)
-signal.signal(signal.SIGTERM, end)
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 os.write(1, b"%d\n" % os.getpid())
-time.sleep(600)
+signal.sigwait([signal.SIGTERM])
+os.write(1, b"ending\n")
+os._exit(7)
 """
 
 
@@ -362,6 +363,20 @@ def test_who_ends_the_program_ends_the_run(place, number):
     assert process.stdout.read() == b"ending\n"
     assert process.wait(60) == 7
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_told_to_end_at_any_instant_it_can_still_wait_for_the_process(monkeypatch):
+    """An exception in Popen.poll() can leave the lock of Popen held: then wait() has no end."""
+    monkeypatch.setattr(program, "_pass_on", lambda *dummy: True)  # no pause between two looks
+    process = program.start(["sleep", "600"])
+    for microseconds in range(500, 1500):
+        with contextlib.suppress(program.ToldToEnd), program.told_by(signal.SIGALRM):
+            signal.setitimer(signal.ITIMER_REAL, microseconds / 1e6)
+            program.attend(process, program.Lines(io.StringIO()), 60)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    process.kill()
+    assert process.wait(10) == -signal.SIGKILL
+    process.stdout.close()
 
 
 def test_ctrl_c_on_the_terminal_ends_the_run(place):
@@ -380,7 +395,7 @@ def test_ctrl_c_on_the_terminal_ends_the_run(place):
 
 def test_a_command_that_does_not_end_is_ended(place):
     start = time.monotonic()
-    rc, said = call(place, WAITING.replace("    os._exit(7)\n", ""), limit=1)
+    rc, said = call(place, WAITING.replace("os._exit(7)", "signal.pause()"), limit=1)
     assert rc == 1
     assert not Path(f"/proc/{said.splitlines()[0]}").exists()
     assert said.splitlines()[-1] == "time_limit: it was ended, since it had not ended by itself after 1 seconds"

@@ -386,13 +386,14 @@ def call_ansible(
     process = start(command, cwd=directory, env=environment, stdin=_key_reader())
     try:
         with told_by(signal.SIGTERM):
-            return attend(process, Lines(output or sys.stdout), time_limit)
+            attend(process, Lines(output or sys.stdout), time_limit)
     except ToldToEnd:
         _end(process)
         return TOLD_TO_END
     except TimeoutError:
         _end(process)
         return TIME_IS_UP
+    return process.wait()
 
 
 def _key_reader() -> Any:
@@ -490,25 +491,30 @@ class Lines:
             self._target.flush()
 
 
-def attend(process: subprocess.Popen, lines: Lines, time_limit: float) -> int:
-    """Pass on what the process prints until it has ended; return its exit status.
+def attend(process: subprocess.Popen, lines: Lines, time_limit: float) -> None:
+    """Pass on what the process prints until it has ended. It is for the caller to wait for its exit status.
 
     What it started may live on and print for ever: that is waited for no longer than GRACE.
 
     Raises TimeoutError when ``time_limit``, in seconds, is over.
     """
     end = time.monotonic() + time_limit
-    while process.poll() is None:
+    while not _has_ended(process):
         if time.monotonic() > end:
             raise TimeoutError
         if not _pass_on(process, lines):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.2)
+            time.sleep(0.02)  # it may have closed its end of the pipe
     end = time.monotonic() + GRACE
     while time.monotonic() < end and _pass_on(process, lines):
         pass
     lines.write(b"")
-    return process.returncode
+
+
+def _has_ended(process: subprocess.Popen) -> bool:
+    """Whether the process has ended. Popen.poll() would leave its lock held if ToldToEnd came out of it."""
+    if process.returncode is not None:
+        return True
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _pass_on(process: subprocess.Popen, lines: Lines) -> bool:
