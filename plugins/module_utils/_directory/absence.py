@@ -165,33 +165,38 @@ def with_unread_states(session: Any, settings: Any, preset: Preset, context: str
     """Return the snapshot with a warning of each attribute of `Preset.state` that cannot be read of any user.
 
     Nobody is enabled by that, but nobody is disabled either, and no plan asks for it. A full read asks if there is a
-    user of whom the server tells whether it has the attribute: any one by its key, which is quick, and then all.
+    user of whom the server tells whether it has the attribute. It begins with any one, by its key, and with the schema:
+    both are quick, and a search through all users is not.
     """
     questions = _Questions(session, settings, preset, context, snapshot)
     if not snapshot.complete or not snapshot.users or isinstance(_proofs(questions, preset), _ByPresence):
         return snapshot  # in Active Directory each user who lacks what all have is in `not_stored`
-    anyone = next(iter(snapshot.users))
-    unread = [attribute for attribute in preset.state if not _is_told_of_any(questions, preset, attribute, anyone)]
+    anyone, by_filter = next(iter(snapshot.users)), _ByFilter(questions, preset)
+
+    def is_told_of_one(attribute: str) -> bool:
+        return bool(questions.found(USER, [anyone], _told(attribute)))
+
+    def is_in_schema(attribute: str) -> bool:
+        return bool(by_filter.in_schema([attribute]))
+
+    def is_told_of_any(attribute: str) -> bool:
+        return questions.finds_any("(&%s%s)" % (preset.user_filter, _told(attribute)))
+
+    def holds(ask: Callable[[str], bool], attribute: str) -> bool:
+        try:
+            return ask(attribute)
+        except ReadError:  # a server may refuse a search, such as one without an index, and the question only helps
+            if session.unusable:
+                raise
+            return True
+
     warnings = [
         "%s: the %s of no user can be read, so who is disabled by it stays enabled: give the account the right to "
-        "read it" % (session.account_option, attribute)
-        for attribute in (_ByFilter(questions, preset).in_schema(unread) if unread else ())
+        "read it" % (session.account_option, each)
+        for each in preset.state
+        if not holds(is_told_of_one, each) and holds(is_in_schema, each) and not holds(is_told_of_any, each)
     ]
     return snapshot._replace(warnings=[*snapshot.warnings, *warnings])
-
-
-def _is_told_of_any(questions: _Questions, preset: Preset, attribute: str, anyone: str) -> bool:
-    """Return whether there is a user of whom the server tells if it has the attribute; True if it does not answer.
-    ``anyone``: the key of the one who is asked for first.
-    """
-    try:
-        if questions.found(USER, [anyone], _told(attribute)):
-            return True
-        return questions.finds_any("(&%s%s)" % (preset.user_filter, _told(attribute)))
-    except ReadError:
-        if questions.session.unusable:
-            raise
-        return True  # a server may refuse a search without an index: the question only helps
 
 
 def _group_kinds(settings: Any, preset: Preset) -> list[tuple[str, str]]:
