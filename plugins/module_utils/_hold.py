@@ -26,6 +26,24 @@ from . import _limits
 from ._model import Doubt, LastRun, Removal, Standing, StoredState
 
 
+class Unheld(NamedTuple):
+    """What a plan would take away or enable, before anything of it is held."""
+
+    removals: Collection[Removal]
+    unproven: Mapping[Removal, str]  # those of the removals that nothing proves, and why
+    plan_digest: str
+    removals_digest: str
+    is_empty: bool  # the plan does nothing
+
+
+class Doubts(NamedTuple):
+    """Why the server may be behind what was read before. A synchronization is named by its id."""
+
+    by_this: Doubt | None  # what the last run of this synchronization read; None: it is not behind that
+    by_each: Mapping[int, Doubt | None]  # what that of each synchronization of the directory read
+    seen_out_by: Mapping[str, Collection[int]]  # who saw these users, by their stable keys, leave, as the history says
+
+
 class Holds(NamedTuple):
     """What a run holds, and what the next one must know of that."""
 
@@ -41,55 +59,52 @@ class Holds(NamedTuple):
 NONE = Holds({}, frozenset(), frozenset(), "", Standing())
 
 
-def decide(
-    settings: Any,
-    removals: Iterable[Removal],
-    unproven: dict[Removal, str],
-    doubt: Doubt | None,
-    last: LastRun,
-    state: StoredState,
-    digests: tuple[str, str],
-    by_all: Mapping[int, Doubt | None] | None = None,
-    out: Mapping[str, Collection[int]] | None = None,
-    is_empty: bool = False,
-) -> Holds:
-    """Return what is held of the removals. ``unproven``: those that nothing proves, and why. ``is_empty``: the plan
-    does nothing.
-
-    ``by_all`` says the same as ``doubt`` by what each synchronization last read, by their ids: where one of them saw a
-    user disabled, gone or out of scope, nobody enables him who may have read what was before that. ``out`` are those of
-    whom the history says so, by their stable keys.
-    ``settings`` has approved_plan and approved_removals; ``digests`` are those of the plan without what is held, and of
-    its removals.
-    """
-    if doubt is not None and not doubt.passes and not is_empty and settings.approved_plan != digests[0]:
-        reasons = {**dict.fromkeys(removals, doubt.why), **unproven}
-        return Holds(reasons, frozenset(reasons), frozenset(), digests[0], Standing(), everything=doubt.why)
-    doubted, passing = {}, set()
-    for removal in removals:
-        stored = state.users.get(removal[1]) if removal[0] == "enabled" else None
-        is_new = removal[0] == "enabled" and stored is None
-        seen_out_by = set(stored.seen_out_by if stored is not None else ())
-        seen_out_by.update((out or {}).get(removal[1], ()) if removal[0] == "enabled" else ())
-        doubts = [None if is_new else doubt, *((by_all or {}).get(each) for each in sorted(seen_out_by))]
-        there = [each for each in doubts if each is not None]
-        if all(each.passes for each in there):
-            passing.add(removal)
-        if there and not (removal in passing and removal in last.held):
-            doubted[removal] = next((each.why for each in there if not each.passes), there[0].why)
-    reasons = {**doubted, **unproven}
-    if settings.approved_plan == digests[0]:
+def decide(settings: Any, unheld: Unheld, doubts: Doubts, last: LastRun, state: StoredState) -> Holds:
+    """Return what is held of the plan. ``settings`` has approved_plan and approved_removals."""
+    plan_is_approved = settings.approved_plan == unheld.plan_digest
+    doubt = doubts.by_this
+    if doubt is not None and not doubt.passes and not unheld.is_empty and not plan_is_approved:
+        return _everything(unheld, doubt.why)
+    about = {removal: _doubts_about(removal, doubts, state) for removal in unheld.removals}
+    passing = {removal for removal, found in about.items() if all(each.passes for each in found)}
+    by_server = {
+        removal: min(found, key=_passes).why
+        for removal, found in about.items()
+        if found and not (removal in passing and removal in last.held)
+    }
+    reasons = {**by_server, **unheld.unproven}
+    if plan_is_approved:
         reasons = {removal: why for removal, why in reasons.items() if _is_taken_back(removal, state)}
-    elif settings.approved_removals == digests[1]:
+    elif settings.approved_removals == unheld.removals_digest:
         reasons = {removal: why for removal, why in reasons.items() if removal[0] == "enabled"}
-    by_server = frozenset(removal for removal in reasons if removal not in unproven)
-    return Holds(
-        reasons,
-        by_server,
-        by_server & passing,
-        digests[0] if reasons else "",
-        Standing(),
-    )
+    doubted = frozenset(reasons.keys() - unheld.unproven.keys())
+    return Holds(reasons, doubted, doubted & passing, unheld.plan_digest if reasons else "", Standing())
+
+
+def _everything(unheld: Unheld, why: str) -> Holds:
+    reasons = {**dict.fromkeys(unheld.removals, why), **unheld.unproven}
+    return Holds(reasons, frozenset(reasons), frozenset(), unheld.plan_digest, Standing(), everything=why)
+
+
+def _doubts_about(removal: Removal, doubts: Doubts, state: StoredState) -> list[Doubt]:
+    """Return why the server may not know better.
+
+    What the last run of this synchronization read counts, but not for a newcomer, of whom it has read nothing. Somebody
+    who would be enabled is not if another synchronization saw that he is disabled, gone or out of scope, and the server
+    may be behind what that one read.
+    """
+    if removal[0] != "enabled":
+        return [] if doubts.by_this is None else [doubts.by_this]
+    key = removal[1]
+    stored = state.users.get(key)
+    seen_out_by = {*(stored.seen_out_by if stored is not None else ()), *doubts.seen_out_by.get(key, ())}
+    by_this = None if stored is None else doubts.by_this
+    found = [by_this, *(doubts.by_each.get(each) for each in sorted(seen_out_by))]
+    return [each for each in found if each is not None]
+
+
+def _passes(doubt: Doubt) -> bool:
+    return doubt.passes
 
 
 def _is_taken_back(removal: Removal, state: StoredState) -> bool:

@@ -160,20 +160,13 @@ def _read_and_plan(settings, store, session, now, started):
     known = store.known(settings.name, salt)
     unproven = absence.unproven(session, settings, preset, context, snapshot, state, found, known.own_dns)
     digests = plan_digest(plan), removals_digest(plan)
-    doubt = standing.doubt(last, server, session.server)
-    by_all = {
-        number: standing.doubt(left, server, session.server)
-        for number, left in store.left_by_all(snapshot.directory.identity).items()
-    }
-    out = {}
-    if any(by_all.values()):
-        out = store.seen_out_by(snapshot.directory.identity, [each[1] for each in found if each[0] == "enabled"])
-    holds = _hold.decide(settings, found, unproven, doubt, last, state, digests, by_all, out, plan.is_empty)
+    doubts = _standing_doubts(store, session, server, last, snapshot.directory.identity, found)
+    holds = _hold.decide(settings, _hold.Unheld(found, unproven, *digests, plan.is_empty), doubts, last, state)
     if holds.everything:
         plan = without_changes(plan, frozenset(holds.reasons))
     elif holds.reasons:
         plan = _make_plan(settings, snapshot, state, clock, frozenset(holds.reasons))
-    if doubt is not None and not doubt.passes and plan.is_empty:
+    if doubts.by_this is not None and not doubts.by_this.passes and plan.is_empty:
         plan = without_notes(plan)
     # What it only takes back is held even so: the next run, of which this server is the measure, does that.
     believed = settings.approved_plan == digests[0] and not unheld.is_empty
@@ -185,6 +178,16 @@ def _read_and_plan(settings, store, session, now, started):
     )
     refusals = _hold.refusals(settings, holds, found, last, session.account_option, digests[0])
     return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
+
+
+def _standing_doubts(store, session, server, last, identity, found) -> _hold.Doubts:
+    """Return why the server, of this standing, may be behind. ``found``: what would be taken away or enabled."""
+    by_each = {
+        number: standing.doubt(left, server, session.server) for number, left in store.left_by_all(identity).items()
+    }
+    enabled = [key for kind, key, *_rest in found if kind == "enabled"] if any(by_each.values()) else []
+    seen_out_by = store.seen_out_by(identity, enabled) if enabled else {}
+    return _hold.Doubts(standing.doubt(last, server, session.server), by_each, seen_out_by)
 
 
 def _read(settings, store, session, preset, context, now, clock, started, mark):

@@ -16,12 +16,13 @@ LAGS, BEHIND = Doubt("it may lag", True), Doubt("it lags", False)
 DIGESTS = ("the plan", "its removals")
 
 
-def decide(unproven=(), doubt=None, seen=(), given=True, is_empty=False, by_all=None, out=None, **approved):
+def decide(unproven=(), doubt=None, seen=(), given=True, is_empty=False, by_each=None, seen_out_by=None, **approved):
     settings = SimpleNamespace(**{"approved_plan": None, "approved_removals": None, **approved})
     state = SimpleNamespace(users=dict.fromkeys(("u1", "u2", "u3"), SimpleNamespace(given=given, seen_out_by=())))
     last = LastRun("ldap1", None, frozenset(seen))
     unproven = dict.fromkeys(unproven, "nothing proves it")
-    return _hold.decide(settings, ALL, unproven, doubt, last, state, DIGESTS, by_all, out, is_empty)
+    unheld = _hold.Unheld(ALL, unproven, *DIGESTS, is_empty)
+    return _hold.decide(settings, unheld, _hold.Doubts(doubt, by_each or {}, seen_out_by or {}), last, state)
 
 
 def test_nothing_is_held_that_is_proven_by_a_server_that_is_believed():
@@ -74,10 +75,10 @@ def test_no_digest_covers_what_is_only_taken_back():
 
 def test_whom_another_synchronization_saw_gone_waits_for_a_server_that_has_what_it_read():
     out, theirs = {"new": {7}, "u3": {8}}, {7: BEHIND, 8: None}
-    assert decide(out=out, by_all=theirs).reasons == {NEW: "it lags"}
-    assert decide(out=out, by_all=theirs, seen=[NEW]).reasons == {NEW: "it lags"}, "however often it is seen"
-    assert set(decide(out=out, by_all={7: LAGS, 8: LAGS}).reasons) == {NEW, ENABLED}
-    assert not decide(out=out, by_all={7: LAGS, 8: LAGS}, seen=[NEW, ENABLED]).reasons
+    assert decide(seen_out_by=out, by_each=theirs).reasons == {NEW: "it lags"}
+    assert decide(seen_out_by=out, by_each=theirs, seen=[NEW]).reasons == {NEW: "it lags"}, "however often it is seen"
+    assert set(decide(seen_out_by=out, by_each={7: LAGS, 8: LAGS}).reasons) == {NEW, ENABLED}
+    assert not decide(seen_out_by=out, by_each={7: LAGS, 8: LAGS}, seen=[NEW, ENABLED]).reasons
 
 
 def test_the_warning_counts():
@@ -102,6 +103,6 @@ def test_a_first_run_that_can_tell_of_nobody_is_refused():
     (refusal,) = refused([ENABLED, NEW])
     assert refusal.why.startswith("login: nothing proves of any of 2 users that he is enabled (of the first, nothing")
     assert refused([NEW]) == [] and refused([ENABLED, NEW], "ldap1") == []
-    by_a_server = decide(out={"new": {7}, "u3": {7}}, by_all={7: LAGS})
+    by_a_server = decide(seen_out_by={"new": {7}, "u3": {7}}, by_each={7: LAGS})
     settings = SimpleNamespace(approved_plan=None)
     assert _hold.refusals(settings, by_a_server, ALL, LastRun("", None, frozenset()), "login", "") == []
