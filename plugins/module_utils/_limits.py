@@ -13,10 +13,12 @@ what it removes, and a change of scope. It never makes a doubtful read a complet
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import _model
-from ._model import Effect, Fate, path_of
+from ._model import Effect, Fate, Plan, Snapshot, StoredState, path_of
 
 KINDS = ("users", "user_groups", "memberships", "attributes", "renames", "states")
 _NO_REMOVALS = ("renames", "states")  # what approved_removals does not cover
@@ -81,111 +83,122 @@ def most(limit: str | None, of: int) -> int:
     return of * int(limit[:-1]) // 100 if limit.endswith("%") else int(limit)
 
 
-def _exceeded(plan, state, owned, limits) -> list[Refusal]:
+class _Count(NamedTuple):
+    """How much of a kind the plan does."""
+
+    kind: str  # of removal_limits
+    number: int
+    of: int  # what is owned before the run; and what is counted and not owned, so that 100 % lets everything through
+    what: str  # for the reader: 'end %d of %d memberships'
+    about: str | None = None  # see Refusal
+
+
+def _exceeded(plan: Plan, state: StoredState, owned: Owned, limits: Mapping[str, str]) -> list[Refusal]:
     """Return a refusal for each limit that the plan exceeds."""
-    groups = state.user_groups
-    refusals = []
-    # What is counted and not owned before the run is added to that, so that 100 % lets everything through: who is
-    # extinct and returns, who is claimed in this run, and records made by hand.
-
-    def judge(kind, count, of, what, about=None):
-        allowed = most(limits.get(kind), of)
-        if count > allowed:
-            refusals.append(
-                Refusal(
-                    kind,
-                    count,
-                    of,
-                    "removal_limits.%s" % kind,
-                    about,
-                    "removal_limits.%s: the run would %s, and at most %d may go" % (kind, what % (count, of), allowed),
-                )
-            )
-
-    users_there = plan.users_there
-    ending = [change for change in users_there if change.removes and not change.was_announced]
-    judge(
-        "users",
-        len(ending),
-        owned.users + sum(not _is_written(change.reference, state) for change in ending),
-        "remove, disable or overwrite %d of %d users",
+    counts = (
+        _users_that_end(plan, state, owned),
+        _user_groups_that_end(plan, state, owned),
+        *_memberships_that_end(plan, state, owned),
+        *_values_that_are_lost(plan, state, owned),
+        _records_that_are_renamed(plan, state, owned),
+        _users_that_are_switched(plan, state, owned),
     )
-    judge("user_groups", len(_ending_groups(plan, state)), owned.user_groups, "remove or empty %d of %d user groups")
+    return [_over(each, limits) for each in counts if each.number > most(limits.get(each.kind), each.of)]
+
+
+def _over(each: _Count, limits: Mapping[str, str]) -> Refusal:
+    option = "removal_limits.%s" % each.kind
+    what, allowed = each.what % (each.number, each.of), most(limits.get(each.kind), each.of)
+    why = "%s: the run would %s, and at most %d may go" % (option, what, allowed)
+    return Refusal(each.kind, each.number, each.of, option, each.about, why)
+
+
+def _users_that_end(plan: Plan, state: StoredState, owned: Owned) -> _Count:
+    ending = [change for change in plan.users_there if change.removes and not change.was_announced]
+    of = owned.users + sum(not _is_written(change.reference, state) for change in ending)
+    return _Count("users", len(ending), of, "remove, disable or overwrite %d of %d users")
+
+
+def _user_groups_that_end(plan: Plan, state: StoredState, owned: Owned) -> _Count:
+    ending = len(_ending_groups(plan, state))
+    return _Count("user_groups", ending, owned.user_groups, "remove or empty %d of %d user groups")
+
+
+def _memberships_that_end(plan: Plan, state: StoredState, owned: Owned) -> Iterator[_Count]:
+    """Yield those of all user groups together, and those of each large one."""
+    groups = state.user_groups
     removed = {
-        change.key: len(change.users_removed) + len(change.user_groups_removed)
+        change.key: _removed(change)
         for change in plan.memberships
         if not (change.key in groups and groups[change.key].extinct)
     }
-    judge("memberships", sum(removed.values()), owned.memberships, "end %d of %d memberships")
+    yield _Count("memberships", sum(removed.values()), owned.memberships, "end %d of %d memberships")
     for key, count in sorted(removed.items()):
         size = max(_size(state, key), count)
         if size >= _ONE_GROUP_FROM:
             path = path_of(key, groups)
-            judge("memberships", count, size, "end %%d of %%d memberships in '%s'" % _literal(path), path)
-    losses: dict[tuple, int] = {}
-    values = dict(owned.values)
+            what = "end %%d of %%d memberships in '%s'" % path.replace("%", "%%")
+            yield _Count("memberships", count, size, what, path)
+
+
+def _values_that_are_lost(plan: Plan, state: StoredState, owned: Owned) -> Iterator[_Count]:
+    """Yield those of all fields together, and those of each field that many records have."""
+    is_owned = {"user": _is_written, "user_group": _is_there}
+    losses: Counter[tuple[str, str]] = Counter()
+    values = Counter(owned.values)
     for loss in _model.losses(plan):
-        losses[loss.kind, loss.field] = losses.get((loss.kind, loss.field), 0) + 1
-        if not {"user": _is_written, "user_group": _is_there}[loss.kind](loss.reference, state):
-            values[loss.kind, loss.field] = values.get((loss.kind, loss.field), 0) + 1
-    judge("attributes", sum(losses.values()), sum(values.values()), "empty %d of %d values")
+        losses[loss.kind, loss.field] += 1
+        values[loss.kind, loss.field] += not is_owned[loss.kind](loss.reference, state)
+    yield _Count("attributes", sum(losses.values()), sum(values.values()), "empty %d of %d values")
     for (kind, field), count in sorted(losses.items()):
-        of = values.get((kind, field), 0)
+        of = values[kind, field]
         if of >= _ONE_FIELD_FROM:
-            judge(
-                "attributes",
-                count,
-                of,
-                "empty the field %s of %%d out of %%d %ss" % (field, kind.replace("_", " ")),
-                field,
-            )
-    users = [change.reference for change in users_there if _is_renamed(change)]
-    renamed = [change.key for change in plan.user_groups if _is_renamed(change)]
-    judge(
-        "renames",
-        len(users) + len(renamed),
-        owned.users
-        + owned.user_groups
-        + sum(not _is_written(reference, state) for reference in users)
-        + sum(not _is_there(key, state) for key in renamed),
-        "rename %d of %d users and user groups",
-    )
-    switched = [change.reference for change in users_there if _is_switched(change)]
-    judge(
-        "states",
-        len(switched),
-        owned.claimed_users + sum(not _is_claimed(reference, state) for reference in switched),
-        "enable or disable %d of %d users, as the directory says",
-    )
-    return refusals
+            what = "empty the field %s of %%d out of %%d %ss" % (field, kind.replace("_", " "))
+            yield _Count("attributes", count, of, what, field)
 
 
-def _is_claimed(reference, state):
+def _records_that_are_renamed(plan: Plan, state: StoredState, owned: Owned) -> _Count:
+    users = [change.reference for change in plan.users_there if _is_renamed(change)]
+    groups = [change.key for change in plan.user_groups if _is_renamed(change)]
+    of = owned.users + owned.user_groups
+    of += sum(not _is_written(reference, state) for reference in users)
+    of += sum(not _is_there(key, state) for key in groups)
+    return _Count("renames", len(users) + len(groups), of, "rename %d of %d users and user groups")
+
+
+def _users_that_are_switched(plan: Plan, state: StoredState, owned: Owned) -> _Count:
+    switched = [change.reference for change in plan.users_there if _is_switched(change)]
+    of = owned.claimed_users + sum(not _is_claimed(reference, state) for reference in switched)
+    return _Count("states", len(switched), of, "enable or disable %d of %d users, as the directory says")
+
+
+def _is_claimed(reference: str, state: StoredState) -> bool:
     """Tell whether a user is among `Owned.claimed_users`."""
     stored = state.users.get(reference)
     return stored is not None and stored.record.claimed and not stored.record.extinct
 
 
-def _is_written(reference, state):
+def _is_written(reference: str, state: StoredState) -> bool:
     """Tell whether a user is among `Owned.users`."""
     return _is_claimed(reference, state) and state.users[reference].given
 
 
-def _is_there(key, state):
+def _is_there(key: str, state: StoredState) -> bool:
     """Tell whether a user group is among `Owned.user_groups`."""
     return key in state.user_groups and not state.user_groups[key].extinct
 
 
-def _literal(text):
-    return text.replace("%", "%%")
+def _removed(change: _model.MembershipChange) -> int:
+    return len(change.users_removed) + len(change.user_groups_removed)
 
 
-def _size(state, key):
+def _size(state: StoredState, key: str) -> int:
+    """Return how many members the stored user group has."""
     users = state.sizes.get(key, len(state.members.get(key, ())))
     return users + len(state.nestings.get(key, ()))
 
 
-def _ending_groups(plan, state):
+def _ending_groups(plan: Plan, state: StoredState) -> set[str]:
     """Return the user groups that end, become extinct, or of many members keep none."""
     ending = {
         change.key
@@ -193,7 +206,7 @@ def _ending_groups(plan, state):
         if change.fate is Fate.EXTINCT or change.fate is Fate.DELETED and not change.was_announced
     }
     for change in plan.memberships:
-        removed = len(change.users_removed) + len(change.user_groups_removed)
+        removed = _removed(change)
         emptied = removed == _size(state, change.key) and not change.users_added and not change.user_groups_added
         if removed >= _EMPTIED_FROM and emptied and not state.user_groups[change.key].extinct:
             ending.add(change.key)
@@ -213,9 +226,13 @@ def _is_renamed(change: _model.UserChange | _model.UserGroupChange) -> bool:
 # --- scope -----------------------------------------------------------------------------------------------------------
 
 
-def _scope_refusal(plan, snapshot, owned, scopes, removals_approved) -> list[Refusal]:
+Scope = Mapping[str, Any]  # the settings that decide who is in scope, and whether the whole tree is selected
+
+
+def _scope_refusal(
+    plan: Plan, snapshot: Snapshot, owned: Owned, before: Scope | None, after: Scope, removals_approved: bool
+) -> list[Refusal]:
     """Return a refusal where the scope settings changed and that would end something, or widen to the whole tree."""
-    before, after = scopes
     if before is None:
         return []
     changed = [option for option in SCOPE_SETTINGS if before.get(option) != after.get(option)]
@@ -223,33 +240,29 @@ def _scope_refusal(plan, snapshot, owned, scopes, removals_approved) -> list[Ref
     widened = after["whole_tree"] and not before["whole_tree"]
     if not changed and not widened:
         return []
-    lost = list(snapshot.lost_users.values()) + list(snapshot.lost_user_groups.values())
-    if removals_approved:
-        ending = 0
-    elif any(SCOPE_SETTINGS[option] for option in changed):
-        ending = len(lost) + sum(
-            len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships
-        )
-    else:
-        ending = lost.count(_model.OUT_OF_SCOPE)
+    ending = 0 if removals_approved else _ending_by_scope(plan, snapshot, changed)
     if not ending and not widened:
         return []
-    what = "; ".join(
+    of = owned.users + owned.user_groups + owned.memberships
+    settings = [
         "%s was %s and is %s" % (option, _shown(before.get(option)), _shown(after.get(option))) for option in changed
-    )
+    ]
     why = "scope_change: the settings that say who is in scope changed since the last run (%s)" % (
-        what or "a selected container holds the whole tree now"
+        "; ".join(settings) or "a selected container holds the whole tree now"
     )
     if widened:
         why += ", and now the whole tree is selected"
     if ending:
-        why += ", by which the run would remove %d of %d users, user groups and their memberships" % (
-            ending,
-            owned.users + owned.user_groups + owned.memberships,
-        )
-    return [
-        Refusal("scope_change", ending, owned.users + owned.user_groups + owned.memberships, "scope_change", None, why)
-    ]
+        why += ", by which the run would remove %d of %d users, user groups and their memberships" % (ending, of)
+    return [Refusal("scope_change", ending, of, "scope_change", None, why)]
+
+
+def _ending_by_scope(plan: Plan, snapshot: Snapshot, changed: list[str]) -> int:
+    """Return how much may end because of the options that changed."""
+    lost = [*snapshot.lost_users.values(), *snapshot.lost_user_groups.values()]
+    if any(SCOPE_SETTINGS[option] for option in changed):
+        return len(lost) + sum(map(_removed, plan.memberships))
+    return lost.count(_model.OUT_OF_SCOPE)
 
 
 def _shown(value: Any) -> str:
@@ -299,37 +312,48 @@ def check_digest(option: str, text: str) -> str:
     return text
 
 
-def _difference(option, approved, actual) -> str:
+def _difference(option: str, approved: str, actual: str) -> str:
     """Return in what two digests differ, by the counts in them."""
     pattern, _key, counted = _DIGESTS[option]
-    pairs = zip(counted, pattern.fullmatch(approved).groups(), pattern.fullmatch(actual).groups())
+    pairs = zip(counted, _counts_in(pattern, approved), _counts_in(pattern, actual))
     differing = ["%s: %s instead of %s" % (what, now, then) for what, then, now in pairs if then != now]
     return ", ".join(differing) or "as many changes, but others"
 
 
-def _not_approved(option, approved, actual) -> Refusal:
-    return Refusal(
-        option,
-        0,
-        0,
-        option,
-        None,
-        "%s: the run would do something else than what was approved (%s)"
-        % (option, _difference(option, approved, actual)),
-    )
+def _counts_in(pattern: re.Pattern[str], digest: str) -> tuple[str, ...]:
+    found = pattern.fullmatch(digest)
+    assert found is not None, digest
+    return found.groups()
+
+
+def removes_nothing(digest: str) -> bool:
+    """Tell whether the digest of a plan's removals is that of none."""
+    return not any(map(int, _counts_in(_REMOVALS_DIGEST, digest)))
+
+
+def _not_approved(settings: Any, digests: tuple[str, str]) -> list[Refusal]:
+    """Return a refusal for each of the two digests that was approved and is not that of the plan."""
+    found = []
+    for option, actual in zip(_DIGESTS, digests):
+        approved = getattr(settings, option)
+        if not approved or approved == actual or option == "approved_removals" and removes_nothing(actual):
+            continue
+        why = "%s: the run would do something else than what was approved (%s)"
+        found.append(Refusal(option, 0, 0, option, None, why % (option, _difference(option, approved, actual))))
+    return found
 
 
 # --- all together ----------------------------------------------------------------------------------------------------
 
 
 def refusals(
-    plan: _model.Plan,
-    unheld: _model.Plan,
-    snapshot: _model.Snapshot,
-    state: _model.StoredState,
+    plan: Plan,
+    unheld: Plan,
+    snapshot: Snapshot,
+    state: StoredState,
     settings: Any,
     owned: Owned,
-    scopes: tuple,
+    scopes: tuple[Scope | None, Scope],
     digests: tuple[str, str],
 ) -> list[Refusal]:
     """Return why the run may not go on; empty where it may.
@@ -339,48 +363,15 @@ def refusals(
     approved_plan and approved_removals; ``scopes`` are the scope settings of the last applied run (None before the
     first) and of this one; ``digests`` are those of the plan and of its removals.
     """
-    found = []
-    why_empty = _why_empty(snapshot, state) if snapshot.complete and not settings.allow_empty else ""
-    if why_empty:
-        found.append(
-            Refusal(
-                "allow_empty",
-                sum(change.removes for change in plan.users),
-                owned.users,
-                "allow_empty",
-                None,
-                "allow_empty: " + why_empty,
-            )
-        )
-    for kind, entries, what in (
-        ("collisions", plan.collisions, "collisions"),
-        ("unresolved_members", plan.unresolved, "members that cannot be resolved"),
-    ):
-        if kind in settings.fail_on and entries:
-            found.append(
-                Refusal(
-                    kind, len(entries), len(entries), "fail_on", None, "fail_on: there are %d %s" % (len(entries), what)
-                )
-            )
+    found = _empty_read(plan, snapshot, state, settings, owned) + _to_fail_on(plan, settings)
     if plan.is_empty and unheld.is_empty:
         return found
-    approved = [
-        (option, getattr(settings, option), actual)
-        for option, actual in zip(("approved_plan", "approved_removals"), digests)
-        if getattr(settings, option)
-    ]
-    wrong = [
-        _not_approved(*each)
-        for each in approved
-        if each[1] != each[2] and not (each[0] == "approved_removals" and removes_nothing(each[2]))
-    ]
-    if wrong:
+    wrong = _not_approved(settings, digests)
+    if wrong or settings.approved_plan:
         return found + wrong
-    if settings.approved_plan:
-        return found
     removals_approved = bool(settings.approved_removals)
     if not settings.scope_change:
-        found += _scope_refusal(unheld, snapshot, owned, scopes, removals_approved)
+        found += _scope_refusal(unheld, snapshot, owned, *scopes, removals_approved)
     return found + [
         refusal
         for refusal in _exceeded(plan, state, owned, settings.removal_limits)
@@ -388,7 +379,27 @@ def refusals(
     ]
 
 
-def _why_empty(snapshot, state) -> str:
+def _empty_read(plan: Plan, snapshot: Snapshot, state: StoredState, settings: Any, owned: Owned) -> list[Refusal]:
+    why = _why_empty(snapshot, state) if snapshot.complete and not settings.allow_empty else ""
+    if not why:
+        return []
+    removed = sum(change.removes for change in plan.users)
+    return [Refusal("allow_empty", removed, owned.users, "allow_empty", None, "allow_empty: " + why)]
+
+
+def _to_fail_on(plan: Plan, settings: Any) -> list[Refusal]:
+    counts = {
+        "collisions": (len(plan.collisions), "collisions"),
+        "unresolved_members": (len(plan.unresolved), "members that cannot be resolved"),
+    }
+    return [
+        Refusal(kind, count, count, "fail_on", None, "fail_on: there are %d %s" % (count, what))
+        for kind, (count, what) in counts.items()
+        if kind in settings.fail_on and count
+    ]
+
+
+def _why_empty(snapshot: Snapshot, state: StoredState) -> str:
     """Return why there is nobody to store, beside whom policies leave out; empty where there is somebody."""
     users = snapshot.users
     if not users:
@@ -399,11 +410,6 @@ def _why_empty(snapshot, state) -> str:
         "none of the %d users that were read has a name (not_stored says why, user_attributes.name by what attribute)"
         % len(users)
     )
-
-
-def removes_nothing(digest: str) -> bool:
-    """Tell whether the digest of a plan's removals is that of none."""
-    return not any(map(int, _REMOVALS_DIGEST.fullmatch(digest).groups()))
 
 
 _TOLD = 5  # refusals whose reasons the message has: the result has all
