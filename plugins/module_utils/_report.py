@@ -13,14 +13,30 @@ What the report needs of the store beyond the plan is asked for in advance: `mem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, filterfalse
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from . import _model
-from ._model import Effect, Fate, path_of
+from ._model import (
+    Effect,
+    Fate,
+    MembershipChange,
+    Plan,
+    Removal,
+    Snapshot,
+    StoredState,
+    UserChange,
+    UserGroupRecord,
+    UserRecord,
+    path_of,
+)
 from ._printable import printable
+
+T = TypeVar("T")
+UserGroups = dict[str, UserGroupRecord]  # by reference
+Entry = dict[str, Any]  # of a list in the result
 
 # What members of groups can be besides users, user groups and values that lead nowhere: counted.
 OTHER_MEMBERS = ("computers", "contacts", "out_of_scope", "well_known_identities")
@@ -35,7 +51,8 @@ class Looked(NamedTuple):
     names: dict[str, str]  # user reference -> name, of members that the plan does not touch
 
 
-def _groups_after(plan, state):
+def _groups_after(plan: Plan, state: StoredState) -> UserGroups:
+    """Return the records of all user groups, as they are afterwards."""
     groups = dict(state.user_groups)
     for change in plan.user_groups:
         if change.after is None:
@@ -51,7 +68,7 @@ _LISTED = (Effect.RENAMED, Effect.MOVED, Effect.UPDATED, Effect.ENABLED, Effect.
 _CREATED = [Fate.CREATED.value]  # most that is reported at once is that, a hundred thousand times
 
 
-def _verbs(change: _model.UserChange | _model.UserGroupChange) -> list[str]:
+def _verbs(change: UserChange | _model.UserGroupChange) -> list[str]:
     """Return what happened to the record, in the words of the result."""
     if change.fate is Fate.CREATED:
         return _CREATED
@@ -66,7 +83,8 @@ def _verbs(change: _model.UserChange | _model.UserGroupChange) -> list[str]:
 # --- groups that did not change, but whose effective members did -----------------------------------------------------
 
 
-def _nestings_after(plan, state):
+def _nestings_after(plan: Plan, state: StoredState) -> dict[str, set[str]]:
+    """Return which user groups each one lists, as it is afterwards."""
     nestings = {key: set(children) for key, children in state.nestings.items()}
     for change in plan.memberships:
         children = nestings.setdefault(change.key, set())
@@ -75,11 +93,11 @@ def _nestings_after(plan, state):
     return nestings
 
 
-def _is_shown_or_hidden(change: _model.UserChange) -> bool:
+def _is_shown_or_hidden(change: UserChange) -> bool:
     return Effect.SHOWN in change.effects or Effect.HIDDEN in change.effects
 
 
-def _passing(plan, state) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _passing(plan: Plan, state: StoredState) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return which user groups pass their members on to which, before and after: see `_model.passing`."""
     extinct_before = {key for key, record in state.user_groups.items() if record.extinct}
     extinct_after = {key for key, record in _groups_after(plan, state).items() if record.extinct}
@@ -89,7 +107,7 @@ def _passing(plan, state) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     )
 
 
-def members_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
+def members_to_load(plan: Plan, state: StoredState) -> set[str]:
     """Return the stored groups whose members come to be, or cease to be, members of another group by nesting."""
     if not any(change.user_groups_added or change.user_groups_removed for change in plan.memberships) and not any(
         change.fate in (Fate.EXTINCT, Fate.BACK) for change in plan.user_groups
@@ -102,7 +120,7 @@ def members_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
     return (_model.reach(moving, before) | _model.reach(moving, after)) & set(state.user_groups)
 
 
-def users_to_load(plan: _model.Plan, state: _model.StoredState, nested: Iterable[str]) -> set[str]:
+def users_to_load(plan: Plan, state: StoredState, nested: Iterable[str]) -> set[str]:
     """Return the users whose stored direct groups are needed; ``nested``: the members of `members_to_load`."""
     if not state.user_groups:
         return set()
@@ -116,7 +134,7 @@ def users_to_load(plan: _model.Plan, state: _model.StoredState, nested: Iterable
 _GROUPS_AT_ONCE = 4096  # so that what is gathered of each group stays small, however many there are
 
 
-def _affected(plan, state, groups, direct_before) -> set[str]:
+def _affected(plan: Plan, state: StoredState, groups: UserGroups, direct_before: Mapping[str, list[str]]) -> set[str]:
     """Return the keys of stored groups whose effective members, or the enabled ones among them, differ."""
     if not direct_before:
         return set()
@@ -145,7 +163,12 @@ def _affected(plan, state, groups, direct_before) -> set[str]:
     return {key for key in affected if key in state.user_groups and key in groups}
 
 
-def _differing(direct, around_before, around_after, groups) -> set[str]:
+def _differing(
+    direct: Collection[tuple[frozenset[str], frozenset[str]]],
+    around_before: Mapping[str, list[str]],
+    around_after: Mapping[str, list[str]],
+    groups: Sequence[str],
+) -> set[str]:
     """Return those of the groups in which somebody is, by nesting too, before and not after, or the other way round.
 
     ``direct``: pairs of the groups that list somebody themselves, before and after. It costs as much as there are
@@ -168,7 +191,7 @@ def _differing(direct, around_before, around_after, groups) -> set[str]:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def names_to_load(plan: _model.Plan, state: _model.StoredState) -> set[str]:
+def names_to_load(plan: Plan, state: StoredState) -> set[str]:
     """Return the members whose names must be looked up to write the report."""
     known = {change.reference for change in plan.users}
     members: set[str] = set()
@@ -187,11 +210,11 @@ class _Cut:
         self.names_left = limit * MEMBER_NAMES_PER_LIMIT
         self.truncated = False
 
-    def items(self, items: list) -> list:
+    def items(self, items: list[T]) -> list[T]:
         self.truncated = self.truncated or len(items) > self.limit
         return items[: self.limit]
 
-    def names(self, items: list) -> list:
+    def names(self, items: list[T]) -> list[T]:
         kept = items[: self.names_left]
         self.truncated = self.truncated or len(kept) < len(items)
         self.names_left -= len(kept)
@@ -201,14 +224,25 @@ class _Cut:
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
+class _ChangedGroup(NamedTuple):
+    """A user group that changed, as the result lists it."""
+
+    key: str
+    verbs: list[str]
+    path: str
+    previous_path: str | None  # None if it is the same, or was none
+    dn: str
+    members: MembershipChange  # its own; of nobody if none changed
+
+
 def make_report(
-    plan: _model.Plan,
-    snapshot: _model.Snapshot,
-    state: _model.StoredState,
+    plan: Plan,
+    snapshot: Snapshot,
+    state: StoredState,
     looked: Looked,
     limit: int,
     with_diff: bool,
-    reasons: Mapping[_model.Removal, str] = MappingProxyType({}),
+    reasons: Mapping[Removal, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the part of the result that speaks of the plan, with ``diff`` if asked for. ``reasons``: why what the plan
     holds is held.
@@ -217,26 +251,32 @@ def make_report(
     """
     groups = _groups_after(plan, state)
     cut = _Cut(limit)
-    names = dict(looked.names)
-    names.update((reference, stored.record.name) for reference, stored in state.users.items())
-    names.update((change.reference, (change.after or change.before).name) for change in plan.users)
-
+    names = {
+        **looked.names,
+        **{reference: stored.record.name for reference, stored in state.users.items()},
+        **{change.reference: _record_of(change).name for change in plan.users},
+    }
     changed = _changed_groups(plan, state, groups)
-    affected = _affected(plan, state, groups, looked.direct_groups) - set(changed)
-    unchanged = set(groups) - set(changed) - affected
-    verbs = [(change, _CREATED if change.before is None else _verbs(change)) for change in plan.users]
-    listed = _list_changed_groups(changed, groups, state, names, cut)
+    changed_keys = {each.key for each in changed}
+    affected = _affected(plan, state, groups, looked.direct_groups) - changed_keys
+    unchanged = groups.keys() - changed_keys - affected
+    verbs = [(change, _verbs(change)) for change in plan.users]
+    listed = _list_changed_groups(cut.items(changed), groups, state, names, cut)
     result = {
-        "changed_groups": [entry for _key, entry in listed],
+        "changed_groups": listed,
         "affected_groups": cut.items(sorted(path_of(key, groups) for key in affected)),
         "unchanged_groups": cut.items(sorted(path_of(key, groups) for key in unchanged)),
         "users": _list_users(verbs, groups, state, cut),
-        "summary": _summary(plan, snapshot, state, changed, affected, unchanged, verbs),
+        "summary": {
+            "user_groups": _count_user_groups(changed, len(affected), len(unchanged)),
+            "users": _count_users(plan, snapshot, state, verbs),
+            "memberships": _count_memberships(plan, snapshot, state),
+        },
         "collisions": cut.items([collision._asdict() for collision in plan.collisions]),
         "unresolved_members": cut.items(
             [
-                {"user_group": path_of(key, groups), "value": listed.value, "reason": listed.reason}
-                for key, listed in sorted(plan.unresolved)
+                {"user_group": path_of(key, groups), "value": member.value, "reason": member.reason}
+                for key, member in sorted(plan.unresolved)
                 if key in groups
             ]
         ),
@@ -245,59 +285,68 @@ def make_report(
     }
     result["report_truncated"] = cut.truncated
     if with_diff:
-        result["diff"] = _diff(plan, listed, state, groups, limit)
+        result["diff"] = _diff(plan, changed, listed, state, groups, limit)
     return result
 
 
-def _changed_groups(plan, state, groups) -> dict[str, Any]:
-    """Return {key: (what changed, membership change or None)} of all groups that changed."""
-    changed = {change.key: ([*_verbs(change)], None) for change in plan.user_groups}
-    changed = {key: entry for key, entry in changed.items() if entry[0]}
-    for change in plan.memberships:
-        verbs = changed.get(change.key, ([], None))[0]
-        changed[change.key] = (verbs + ["members"], change)
-    return changed
+def _record_of(change: UserChange) -> UserRecord:
+    """Return the record afterwards, or before if it ends."""
+    record = change.after or change.before
+    assert record is not None
+    return record
 
 
-def _list_changed_groups(changed, groups, state, names, cut):
-    entries = []
-    for key, (verbs, members) in changed.items():
-        record = groups.get(key) or state.user_groups[key]
-        path = path_of(key, groups if key in groups else state.user_groups)
-        previous = path_of(key, state.user_groups) if key in state.user_groups else None
-        entries.append(
-            (
-                path,
+def _changed_groups(plan: Plan, state: StoredState, groups: UserGroups) -> list[_ChangedGroup]:
+    """Return the user groups that changed, by their paths."""
+    verbs = {change.key: _verbs(change) for change in plan.user_groups}
+    members = {change.key: change for change in plan.memberships}
+    nobody = MembershipChange("", [], [], [], [])
+    found = []
+    for key in [*(key for key in verbs if verbs[key]), *(key for key in members if not verbs.get(key))]:
+        there = groups if key in groups else state.user_groups
+        path, before = path_of(key, there), path_of(key, state.user_groups) if key in state.user_groups else None
+        found.append(
+            _ChangedGroup(
                 key,
-                {
-                    "path": path,
-                    "previous_path": previous if previous != path else None,
-                    "dn": record.dn,
-                    "changes": verbs,
-                },
-                members,
+                [*verbs.get(key, ()), *(["members"] if key in members else [])],
+                path,
+                before if before != path else None,
+                there[key].dn,
+                members.get(key, nobody),
             )
         )
-    entries.sort(key=lambda entry: entry[:2])
-    entries = cut.items(entries)
-    empty = _model.MembershipChange("", [], [], [], [])
-    for *_dummy, entry, members in sorted(entries, key=lambda entry: sum(map(len, (entry[3] or empty)[1:]))):
-        members = members or empty
-        for field, users in (("members_added", members.users_added), ("members_removed", members.users_removed)):
-            entry[field] = sorted(names.get(user, user) for user in cut.names(users))
-        entry["user_groups_added"] = sorted(path_of(key, groups) for key in cut.names(members.user_groups_added))
-        entry["user_groups_removed"] = sorted(
-            path_of(key, state.user_groups) for key in cut.names(members.user_groups_removed)
+    return sorted(found, key=lambda each: (each.path, each.key))
+
+
+def _list_changed_groups(
+    changed: Sequence[_ChangedGroup], groups: UserGroups, state: StoredState, names: Mapping[str, str], cut: _Cut
+) -> list[Entry]:
+    """Return the entries of these user groups. Those with few members are told of first."""
+    entries: dict[str, Entry] = {
+        each.key: {"path": each.path, "previous_path": each.previous_path, "dn": each.dn, "changes": each.verbs}
+        for each in changed
+    }
+    for each in sorted(changed, key=lambda each: sum(map(len, each.members[1:]))):
+        members = each.members
+        entries[each.key].update(
+            members_added=sorted(names.get(user, user) for user in cut.names(members.users_added)),
+            members_removed=sorted(names.get(user, user) for user in cut.names(members.users_removed)),
+            user_groups_added=sorted(path_of(key, groups) for key in cut.names(members.user_groups_added)),
+            user_groups_removed=sorted(
+                path_of(key, state.user_groups) for key in cut.names(members.user_groups_removed)
+            ),
         )
-    return [entry[1:3] for entry in entries]
+    return list(entries.values())
 
 
 _WOULD_BE = {"user": "extinct", "enabled": "enabled", "sid": "without_sid"}
 
 
-def _list_held(plan, groups, names, cut, reasons):
+def _list_held(
+    plan: Plan, groups: UserGroups, names: Mapping[str, str], cut: _Cut, reasons: Mapping[Removal, str]
+) -> dict[str, list[Entry]]:
     """Return what is held, and why."""
-    held: dict[str, list] = {"users": [], "user_groups": [], "memberships": []}
+    held: dict[str, list[Entry]] = {"users": [], "user_groups": [], "memberships": []}
     for removal in plan.held:
         kind, key, *member = removal
         why = reasons.get(removal, "")
@@ -314,74 +363,73 @@ def _list_held(plan, groups, names, cut, reasons):
     }
 
 
-def _list_users(verbs, groups, state, cut):
-    lists: dict[str, list] = {
-        verb: [] for verb in ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")
-    }
+_OF_USERS = ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")
+_OF_USER_GROUPS = ("created", "renamed", "moved", "updated", "members", "extinct", "deleted")
+
+UserVerbs = Sequence[tuple[UserChange, list[str]]]  # the changes of users, and what happened to each
+
+
+def _list_users(verbs: UserVerbs, groups: UserGroups, state: StoredState, cut: _Cut) -> dict[str, list[Any]]:
+    names: dict[str, list[str]] = {verb: [] for verb in _OF_USERS}
+    renamed: list[Entry] = []
+    moved: list[Entry] = []
     for change, changes in verbs:
-        name = (change.after or change.before).name
+        before, after, name = change.before, change.after, _record_of(change).name
         for verb in changes:
-            if verb == "renamed":
-                lists[verb].append({"name": name, "previous_name": change.before.name})
-            elif verb == "moved":
-                lists[verb].append(
-                    {
-                        "name": name,
-                        "home": path_of(change.after.home, groups),
-                        "previous_home": path_of(change.before.home, state.user_groups),
-                    }
-                )
+            if verb == "renamed" and before is not None:
+                renamed.append({"name": name, "previous_name": before.name})
+            elif verb == "moved" and before is not None and after is not None:
+                homes = path_of(after.home, groups), path_of(before.home, state.user_groups)
+                moved.append({"name": name, "home": homes[0], "previous_home": homes[1]})
             else:
-                lists[verb].append(name)
-    for verb, entries in lists.items():
-        entries.sort(key=(lambda entry: entry["name"]) if verb in ("renamed", "moved") else None)
+                names[verb].append(name)
+    lists: dict[str, list[Any]] = {verb: sorted(listed) for verb, listed in names.items()}
+    lists["renamed"] = sorted(renamed, key=lambda entry: entry["name"])
+    lists["moved"] = sorted(moved, key=lambda entry: entry["name"])
     return {verb: cut.items(entries) for verb, entries in lists.items()}
 
 
-def _summary(plan, snapshot, state, changed, affected, unchanged, verbs):
-    group_verbs = Counter(chain.from_iterable(entry[0] for entry in changed.values()))
-    user_verbs = Counter(chain.from_iterable(changes for dummy, changes in verbs))
-    created = {change.reference for change in plan.users}
-    held = sum(1 for removal in plan.held if removal[0] == "user")
-    total = _users_in_scope(snapshot, state, created) + held
-    touched = sum(1 for change in plan.users if change.reference in snapshot.users)
-    added = sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships)
-    removed = sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
-    effects = Counter(chain.from_iterable(change.effects for change in plan.users_there))
+def _count_user_groups(changed: Collection[_ChangedGroup], affected: int, unchanged: int) -> dict[str, int]:
+    verbs = Counter(chain.from_iterable(each.verbs for each in changed))
     return {
-        "user_groups": dict(
-            {
-                verb: group_verbs[verb]
-                for verb in ("created", "renamed", "moved", "updated", "members", "extinct", "deleted")
-            },
-            changed=len(changed),
-            affected=len(affected),
-            unchanged=len(unchanged),
-            total=len(affected) + len(unchanged) + len(changed) - group_verbs["deleted"],
-        ),
-        "users": dict(
-            {
-                verb: user_verbs[verb]
-                for verb in ("created", "updated", "renamed", "moved", "disabled", "enabled", "extinct", "deleted")
-            },
-            claimed=effects[Effect.CLAIMED],
-            released=effects[Effect.UNCLAIMED],
-            ignored=plan.ignored,
-            unchanged=total - touched,
-            total=total,
-        ),
-        "memberships": dict(
-            {kind: snapshot.other_members.get(kind, 0) for kind in OTHER_MEMBERS},
-            added=added,
-            removed=removed,
-            unresolved=len(plan.unresolved),
-            unchanged=state.membership_count - removed,
-            total=state.membership_count - removed + added,
-        ),
+        **{verb: verbs[verb] for verb in _OF_USER_GROUPS},
+        "changed": len(changed),
+        "affected": affected,
+        "unchanged": unchanged,
+        "total": affected + unchanged + len(changed) - verbs["deleted"],
     }
 
 
-def _users_in_scope(snapshot, state, created) -> int:
+def _count_users(plan: Plan, snapshot: Snapshot, state: StoredState, verbs: UserVerbs) -> dict[str, int]:
+    counts = Counter(chain.from_iterable(changes for _change, changes in verbs))
+    effects = Counter(chain.from_iterable(change.effects for change in plan.users_there))
+    held = sum(1 for removal in plan.held if removal[0] == "user")
+    total = _users_in_scope(snapshot, state, {change.reference for change in plan.users}) + held
+    touched = sum(1 for change in plan.users if change.reference in snapshot.users)
+    return {
+        **{verb: counts[verb] for verb in _OF_USERS},
+        "claimed": effects[Effect.CLAIMED],
+        "released": effects[Effect.UNCLAIMED],
+        "ignored": plan.ignored,
+        "unchanged": total - touched,
+        "total": total,
+    }
+
+
+def _count_memberships(plan: Plan, snapshot: Snapshot, state: StoredState) -> dict[str, int]:
+    added = sum(len(change.users_added) + len(change.user_groups_added) for change in plan.memberships)
+    removed = sum(len(change.users_removed) + len(change.user_groups_removed) for change in plan.memberships)
+    return {
+        **{kind: snapshot.other_members.get(kind, 0) for kind in OTHER_MEMBERS},
+        "added": added,
+        "removed": removed,
+        "unresolved": len(plan.unresolved),
+        "unchanged": state.membership_count - removed,
+        "total": state.membership_count - removed + added,
+    }
+
+
+def _users_in_scope(snapshot: Snapshot, state: StoredState, created: Collection[str]) -> int:
     """Return how many users there are in scope now, by what was read."""
     if snapshot.complete:
         return sum(1 for key, user in snapshot.users.items() if user is None or key in state.users or key in created)
@@ -398,54 +446,72 @@ def _users_in_scope(snapshot, state, created) -> int:
 # --- the diff --------------------------------------------------------------------------------------------------------
 
 
-def _diff(plan, changed_groups, state, groups, limit):
+def _diff(
+    plan: Plan,
+    changed: Sequence[_ChangedGroup],
+    entries: Sequence[Entry],
+    state: StoredState,
+    groups: UserGroups,
+    limit: int,
+) -> dict[str, str]:
     """Return before and after as text: only the parts of the tree that change, each under the same heading.
 
-    Written from the plan: comparing two whole trees as text takes minutes where they are large.
+    ``entries`` are those of the first ones of ``changed``. The text is written from the plan: comparing two whole trees
+    as text takes minutes where they are large.
     """
     before: list[str] = []
     after: list[str] = []
     records = {change.key: change for change in plan.user_groups}
-    for key, entry in changed_groups:
-        change = records.get(key)
-        heading = ("user group %s", entry["previous_path"] or entry["path"], entry["path"])
-        _write(before, after, heading, change and change.before, change and change.after, bool(change))
-        before.extend("    member %s" % name for name in entry["members_removed"])
-        before.extend("    member user group %s" % path for path in entry["user_groups_removed"])
-        after.extend("    member %s" % name for name in entry["members_added"])
-        after.extend("    member user group %s" % path for path in entry["user_groups_added"])
-    for change in sorted(plan.users, key=lambda change: (change.after or change.before).name)[:limit]:
-        heading = (
-            "user %s",
-            change.before and "%s in %s" % (change.before.name, path_of(change.before.home, state.user_groups)),
-            change.after and "%s in %s" % (change.after.name, path_of(change.after.home, groups)),
-        )
-        _write(before, after, heading, change.before, change.after, True)
+    for each, entry in zip(changed, entries):
+        headings = "user group %s" % (each.previous_path or each.path), "user group %s" % each.path
+        if each.key in records:
+            _write(before, after, headings, records[each.key].before, records[each.key].after)
+        else:
+            before.append(headings[0])
+            after.append(headings[1])
+        before += _members(entry["members_removed"], entry["user_groups_removed"])
+        after += _members(entry["members_added"], entry["user_groups_added"])
+    for change in sorted(plan.users, key=lambda change: _record_of(change).name)[:limit]:
+        headings = _heading(change.before, state.user_groups), _heading(change.after, groups)
+        _write(before, after, headings, change.before, change.after)
     return {"before": _text(before), "after": _text(after), "before_header": plan.target, "after_header": plan.target}
 
 
-def _write(before, after, heading, old, new, compared):
-    old_fields, new_fields = _fields(old), _fields(new)
-    if old is not None or not compared:
-        before.append(heading[0] % heading[1])
+def _heading(record: UserRecord | None, groups: UserGroups) -> str:
+    return "" if record is None else "user %s in %s" % (record.name, path_of(record.home, groups))
+
+
+def _members(names: Iterable[str], paths: Iterable[str]) -> list[str]:
+    return [*("    member %s" % name for name in names), *("    member user group %s" % path for path in paths)]
+
+
+Record = TypeVar("Record", UserRecord, UserGroupRecord)
+
+
+def _write(
+    before: list[str], after: list[str], headings: tuple[str, str], old: Record | None, new: Record | None
+) -> None:
+    """Write what differs below the headings. A record that is not there has none."""
+    old_fields = [] if old is None else _fields(old)
+    new_fields = [] if new is None else _fields(new)
+    if old is not None:
+        before.append(headings[0])
         before.extend("    " + line for line in old_fields if line not in new_fields)
-    if new is not None or not compared:
-        after.append(heading[0] % heading[2])
+    if new is not None:
+        after.append(headings[1])
         after.extend("    " + line for line in new_fields if line not in old_fields)
 
 
-def _fields(record):
-    if record is None:
-        return []
+def _fields(record: UserRecord | UserGroupRecord) -> list[str]:
     lines = ["%s: %s" % (field, value) for field, value in sorted(_model.fields_of(record.attributes).items())]
     if record.extinct:
         lines.append("extinct: %s" % record.extinct)
-    if isinstance(record, _model.UserRecord):
+    if isinstance(record, UserRecord):
         lines.append("enabled: %s" % str(record.enabled).lower())
         if record.sid:
             lines.append("sid: %s" % record.sid)
     return lines
 
 
-def _text(lines):
+def _text(lines: Iterable[str]) -> str:
     return "".join(printable(line) + "\n" for line in lines)
