@@ -119,19 +119,8 @@ SYNCHRONIZATION = {
         "ignore_disabled_users": {"type": "bool", "default": False},
         "user_attributes": {"type": "dict", "default": {}},
         "group_attributes": {"type": "dict", "default": {}},
-        "removal_limits": {
-            "type": "dict",
-            "default": {},
-            # A number or a percentage: Ansible makes a text of a number.
-            "options": {
-                "users": {"type": "str"},
-                "user_groups": {"type": "str"},
-                "memberships": {"type": "str"},
-                "attributes": {"type": "str"},
-                "renames": {"type": "str"},
-                "states": {"type": "str"},
-            },
-        },
+        # A limit for all kinds, or a dictionary: so Ansible cannot check it.
+        "removal_limits": {"type": "raw", "default": {}},
         "allow_empty": {"type": "bool", "default": False},
         "required_entries": {"type": "raw", "default": []},
         "approved_plan": {"type": "str"},

@@ -21,7 +21,7 @@ from ._directory.connection import parse_server, refuse_global_catalog
 from ._directory.presets import check_parameters
 from ._directory.values import check_filter, normal_dn
 from ._errors import SynchronizationError
-from ._limits import check_digest, check_limit
+from ._limits import KINDS, check_digest, check_limit
 from ._model import join_path, split_path
 from ._options import BROWSING, CONNECTION, ENVIRONMENT, STORE, SYNCHRONIZATION, module_arguments
 from ._printable import printable
@@ -406,12 +406,20 @@ def _seconds(text: str) -> int:
     return int(match.group(1)) * {"m": 60, "h": 3600, "d": 86400}[match.group(2)]
 
 
-def _limits_given(limits: dict[str, str | None]) -> dict[str, str]:
-    return {
-        kind: _judged("removal_limits.%s" % kind, check_limit, limit.strip())
-        for kind, limit in limits.items()
-        if limit is not None
-    }
+def _limits_given(value: Any) -> dict[str, str]:
+    """Return the limits by their kinds. One number or percentage is that of all kinds; a kind that is None has none."""
+    if not isinstance(value, dict):
+        return dict.fromkeys(KINDS, _limit("removal_limits", value))
+    for kind in value:
+        if kind not in KINDS:
+            raise SynchronizationError("removal_limits: there is no '%s': choose of %s" % (kind, ", ".join(KINDS)))
+    return {kind: _limit("removal_limits.%s" % kind, limit) for kind, limit in value.items() if limit is not None}
+
+
+def _limit(option: str, value: Any) -> str:
+    # Ansible gives a number as it was written: as a number, or as a text.
+    text = "" if isinstance(value, bool) or not isinstance(value, (int, str)) else str(value).strip()
+    return _judged(option, check_limit, text or printable(value))
 
 
 def _digest(option: str, digest: str | None) -> str | None:

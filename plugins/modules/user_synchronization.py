@@ -206,42 +206,24 @@ options:
     description:
       - How much a run may remove. A run that would exceed a limit is refused as a whole. It changes nothing, neither
         removals nor additions, and the task fails, in check mode, too.
-      - Each limit is a number, or a percentage of what the synchronization owns before the run that is not extinct.
+      - A limit is a number such as V(50), or a percentage such as V(10%) of what the synchronization owns before the
+        run that is not extinct. Write one limit for everything, or a dictionary with limits of the kinds below.
       - A limit that is left out is 20%, or 10 if that is more, but never more than half. A limit that is given counts
         as it is.
+      - V(users) are users that are deleted, that become extinct, or whose records are overwritten. The end of a user
+        whom an earlier run disabled as extinct does not count again.
+      - V(user_groups) are user groups that are deleted or become extinct, and groups of 10 members and more whose
+        member list reads empty.
+      - V(memberships) are memberships that end, in all, and by themselves in each user group of 100 members and more.
+      - V(attributes) are values that users and user groups lose who stay, in all, and by themselves for each field that
+        10 and more of them have. So a mistyped attribute does not empty all mail addresses.
+      - V(renames) are users and user groups that get another name.
+      - V(states) are users that the directory enables or disables, among all that the synchronization has in scope. So
+        lost rights, or a clock that is wrong, neither lock everybody out nor let everybody in. Users that become
+        extinct, or return, do not count here.
       - O(approved_plan) lets one plan through, whatever the limits say.
-    type: dict
+    type: raw
     default: {}
-    suboptions:
-      users:
-        description:
-          - Users that are deleted, that become extinct, or whose records are overwritten. The end of a user whom an
-            earlier run disabled as extinct does not count again.
-        type: str
-      user_groups:
-        description:
-          - User groups that are deleted or become extinct, and groups of 10 members and more whose member list reads
-            empty.
-        type: str
-      memberships:
-        description:
-          - Memberships that end, in all, and by themselves in each user group of 100 members and more.
-        type: str
-      attributes:
-        description:
-          - Values that users and user groups lose who stay, in all, and by themselves for each field that 10 and more
-            of them have. So a mistyped attribute does not empty all mail addresses.
-        type: str
-      renames:
-        description:
-          - Users and user groups that get another name.
-        type: str
-      states:
-        description:
-          - Users that the directory enables or disables, among all that the synchronization has in scope. So lost
-            rights, or a clock that is wrong, neither lock everybody out nor let everybody in.
-          - Users that become extinct, or return, do not count here.
-        type: str
   allow_empty:
     description:
       - Whether a read that finds no user at all, or none with a name, may go on. It is else refused, in the first run,

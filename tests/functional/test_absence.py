@@ -16,16 +16,7 @@ from support.rights import Rights, entries, settings
 from support.slapd import Slapd
 
 # Whatever a run would do: no limit is what keeps anybody.
-ANYTHING = {
-    "removal_limits": {
-        "users": "100%",
-        "user_groups": "100%",
-        "memberships": "100%",
-        "attributes": "100%",
-        "renames": "100%",
-        "states": "100%",
-    }
-}
+ANYTHING = {"removal_limits": "100%"}
 FULL, INCREMENTAL = {"read_mode": "full"}, {"read_mode": "incremental"}
 
 ATTRIBUTES = (

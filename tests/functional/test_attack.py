@@ -33,7 +33,7 @@ from support.slapd import Slapd
 from support.two_stores import Clock
 
 DAY = 86400
-ALL = dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%")
+ALL = "100%"
 OVERLAYS = ("ppolicy", "syncprov")
 LOCK = "pwdAccountLockedTime"
 LOCKED = "000001010000Z"

@@ -56,7 +56,7 @@ def changes():
 
 
 PERMITTED = {
-    "removal_limits": dict.fromkeys(("users", "memberships", "user_groups", "renames", "attributes", "states"), "100%"),
+    "removal_limits": "100%",
     "user_extinction": "delete",
     "distinguished_name": PEOPLE,
 }

@@ -157,9 +157,7 @@ class Lab:
             "store": str(self.store),
             "scope_change": True,
             "allow_empty": True,
-            "removal_limits": dict.fromkeys(
-                ("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%"
-            ),
+            "removal_limits": "100%",
             **more,
         }
         return synchronize(check_mode, self.warnings, timeout, **options)

@@ -18,7 +18,7 @@ from support.slapd import Slapd
 
 UNITS = ("it1", "it2", "sales1", "sales2")
 ANYTHING = {
-    "removal_limits": dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames", "states"), "100%"),
+    "removal_limits": "100%",
     "allow_empty": True,
     "scope_change": True,
 }

@@ -16,7 +16,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._store import s
 from . import stored
 from .lab import Lab
 
-LIMITS = dict.fromkeys(("users", "user_groups", "memberships", "attributes", "renames", "states"), "999999")
+LIMITS = 999999
 
 
 def held_by(path):

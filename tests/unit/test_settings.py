@@ -12,6 +12,7 @@ import tempfile
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory.presets import resolve
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
+from ansible_collections.usersync.directory.plugins.module_utils._limits import KINDS
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
     BROWSING,
     CONNECTION,
@@ -399,6 +400,50 @@ def test_a_task_with_the_bare_necessities():
     assert found.distinguished_name == [] and found.exclude_distinguished_name == []
     assert (found.user_collision, found.user_extinction, found.user_group_extinction) == ("skip", "disable", "skip")
     assert found.store == "/var/lib/user_synchronization/users.db"
+
+
+@pytest.mark.parametrize(
+    ("written", "limits"),
+    [
+        ({}, {}),
+        ({"users": 25, "memberships": " 5% ", "states": None}, {"users": "25", "memberships": "5%"}),
+        (7, dict.fromkeys(KINDS, "7")),
+        ("7", dict.fromkeys(KINDS, "7")),
+        ("10%", dict.fromkeys(KINDS, "10%")),
+        (0, dict.fromkeys(KINDS, "0")),
+    ],
+)
+def test_limits_of_some_kinds_or_one_for_all(written, limits):
+    assert settings(removal_limits=written).removal_limits == limits
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("a lot", "removal_limits: 'a lot' is no limit: write a number such as 50, or a percentage such as 10%"),
+        ("", "removal_limits: '' is no limit: write a number such as 50, or a percentage such as 10%"),
+        (True, "removal_limits: 'True' is no limit: write a number such as 50, or a percentage such as 10%"),
+        (-1, "removal_limits: '-1' is no limit: write a number such as 50, or a percentage such as 10%"),
+        (["10%"], "removal_limits: '['10%']' is no limit: write a number such as 50, or a percentage such as 10%"),
+        (
+            {"users": "101%"},
+            "removal_limits.users: '101%' is no limit: write a number such as 50, or a percentage such as 10%",
+        ),
+        (
+            {"users": {}},
+            "removal_limits.users: '{}' is no limit: write a number such as 50, or a percentage such as 10%",
+        ),
+        (
+            {"user": 1},
+            "removal_limits: there is no 'user': choose of users, user_groups, memberships, attributes, renames, "
+            "states",
+        ),
+    ],
+)
+def test_what_is_no_limit(written, message):
+    with pytest.raises(SynchronizationError) as error:
+        settings(removal_limits=written)
+    assert str(error.value) == message
 
 
 def test_an_explicit_null_is_as_good_as_leaving_an_option_out():
