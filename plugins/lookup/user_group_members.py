@@ -15,8 +15,8 @@ description:
   - It reads a store on the control node. For a store that lies elsewhere use M(usersync.directory.user_group_info),
     which runs there and returns the same in RV(usersync.directory.user_group_info#module:users).
   - Users that are disabled or extinct are left out, unless they are asked for.
-  - A path that does not exist is an error, and so is an extinct user group, unless it is asked for. So a loop that
-    removes whoever is not listed meets no empty list by mistake.
+  - A path that does not exist is an error, so is an extinct user group, unless it is asked for, and so is no path at
+    all. So a loop that removes whoever is not listed meets no empty list by mistake.
   - What came from the directory is never a template. A name such as V({{ password }}) stays what it is.
 options:
   _terms:
@@ -88,6 +88,8 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         names = ("store", "effective", "include_disabled", "include_extinct")
         options = {name: self.get_option(name) for name in names}
+        if not terms:
+            raise AnsibleLookupError("user_group_members: no path of a user group is given: write one, such as 'All'")
         try:
             return [look_up(dict(options, user_group=term, runs=0))["users"] for term in terms]
         except SynchronizationError as error:

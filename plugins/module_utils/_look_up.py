@@ -67,10 +67,21 @@ def _path(path: str | None) -> str | None:
     return path
 
 
+def _is_missing(path: str) -> bool:
+    """Return whether there is nothing at the path. What this user may not see is not missing: `sqlite.look` says so."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _looking(path: str, read: Callable[[sqlite.Store], T]) -> T:
     """Return what ``read`` reads of the store, from one moment: again, where a run changed it meanwhile."""
     for tried in range(_TRIES):
-        if not os.path.exists(path):  # to a run it is an empty one
+        if _is_missing(path):  # to a run it is an empty one
             raise SynchronizationError(
                 "store: there is no file '%s' on the node where this is looked up: correct the "
                 "path, or run a synchronization first" % path

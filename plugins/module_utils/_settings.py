@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -358,17 +359,21 @@ def _of_task(option: str, value: str | None) -> str | None:
 def _file(option: str, path: str | None) -> str | None:
     if not path:
         return None
-    if not os.path.isfile(path):
-        raise SynchronizationError(
-            "%s: there is no file '%s' on the node where this task runs: put it there, or correct the path"
-            % (option, path)
-        )
+    missing = "%s: there is no file '%s' on the node where this task runs: put it there, or correct the path" % (
+        option,
+        path,
+    )
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for somebody who writes
+            raise SynchronizationError(missing)
         with open(path, "rb"):
             pass
+    except (FileNotFoundError, NotADirectoryError):
+        raise SynchronizationError(missing) from None
     except OSError as error:
         raise SynchronizationError(
-            "%s: the file '%s' cannot be read (%s): change its mode, or use become" % (option, path, error.strerror)
+            "%s: the file '%s' cannot be read (%s): change the rights to it or to its directory, or set become: true"
+            % (option, path, error.strerror)
         ) from None
     return path
 

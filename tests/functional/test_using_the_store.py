@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils import _look_up
+from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.lab import BASE, ROOT, deleted, dn_of, entry, group, modified, over_tls, person, unit
 from support.slapd import Slapd
 from support.stored import change, rows
@@ -268,6 +271,27 @@ def test_nobody_takes_a_wrong_name_for_an_empty_group(made, run_module, wrong, b
     assert not made.with_name("none.db").exists()
 
 
+def test_a_store_that_this_user_may_not_see_is_not_missing():
+    """The first sentence is about rights, and not about a path that would have to be corrected."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        store = Path(directory, "users.db")
+        store.touch()
+        os.chmod(directory, 0o700 if user == 0 else 0)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(SynchronizationError) as error:
+                _look_up.look_up({"store": str(store)})
+        finally:
+            os.seteuid(user)
+            os.chmod(directory, 0o700)
+    assert str(error.value) == (
+        "store: '%s' cannot be read (Permission denied): name a file that this user may read, or set become: true"
+        % store
+    )
+
+
 def test_while_a_run_writes_the_state_before_it_is_read(made, look_up, run_playbook, tmp_path):
     store = tmp_path / "users.db"
     store.write_bytes(made.read_bytes())
@@ -333,6 +357,7 @@ def test_the_lookup_gives_users_for_loops(made, run_playbook):
             message("{{ %s | length }}" % members("'All/Staff/Alone'", store + ", include_extinct=true")),
             failing(message("{{ %s }}" % members("'All/Staff/Aalone'", store))),
             failing(message("{{ %s }}" % members("'All'", "store='/nowhere/users.db'"))),
+            failing(message("{{ lookup('usersync.directory.user_group_members', %s) }}" % store)),
             message(
                 "{{ %s | map(attribute='name') }}" % members("'All/Staff/Nurses'", store + ", include_disabled=true")
             ),
@@ -346,7 +371,8 @@ def test_the_lookup_gives_users_for_loops(made, run_playbook):
     assert results[5]["msg"] == 0
     assert "the store has no user group 'All/Staff/Aalone'" in results[6]["msg"]
     assert "there is no file '/nowhere/users.db'" in results[7]["msg"]
-    assert results[8]["msg"] == ["agnes", "dora"]
+    assert "no path of a user group is given: write one, such as 'All'" in results[8]["msg"]
+    assert results[9]["msg"] == ["agnes", "dora"]
 
 
 @pytest.mark.versions

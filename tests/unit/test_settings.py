@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory.presets import resolve
@@ -383,8 +384,32 @@ def test_files_can_be_read():
         finally:
             os.seteuid(user)
     assert str(error.value) == (
-        "ca_path: the file '%s' cannot be read (Permission denied): change its mode, or use become" % file.name
+        "ca_path: the file '%s' cannot be read (Permission denied): change the rights to it or to its directory, or "
+        "set become: true" % file.name
     )
+
+
+def test_a_file_in_a_directory_that_cannot_be_searched_is_not_missing():
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        path = Path(directory, "ca.pem")
+        path.touch()
+        os.chmod(directory, 0o700 if user == 0 else 0)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(SynchronizationError) as error:
+                settings(ca_path=str(path))
+        finally:
+            os.seteuid(user)
+            os.chmod(directory, 0o700)
+    assert str(error.value).startswith("ca_path: the file '%s' cannot be read (Permission denied): " % path)
+
+
+def test_nobody_waits_for_a_fifo(tmp_path):
+    os.mkfifo(tmp_path / "ca.pem")
+    with pytest.raises(SynchronizationError, match="ca_path: there is no file"):
+        settings(ca_path=str(tmp_path / "ca.pem"))
 
 
 # --- what is right ---------------------------------------------------------------------------------------------------

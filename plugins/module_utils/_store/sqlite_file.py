@@ -234,8 +234,13 @@ def check_writable(path: str) -> None:
 
 def _cannot_write(path: str, error: OSError) -> StoreError:
     return StoreError(
-        "store: '%s' cannot be written (%s): name a file that this user may write" % (path, error.strerror)
+        "store: '%s' cannot be written (%s): name a file that this user may write%s"
+        % (path, error.strerror, _or_become(error))
     )
+
+
+def _or_become(error: OSError) -> str:
+    return ", or set become: true" if isinstance(error, PermissionError) else ""
 
 
 def unlock(held: Lock, path: str, committed: bool) -> None:
@@ -360,7 +365,8 @@ def look_at(path: str) -> tuple[sqlite3.Connection | None, Callable[[bool], None
             time.sleep(0.05)
     except OSError as error:
         raise StoreError(
-            "store: '%s' cannot be read (%s): name a file that this user may read" % (path, error.strerror)
+            "store: '%s' cannot be read (%s): name a file that this user may read%s"
+            % (path, error.strerror, _or_become(error))
         ) from error
     raise _changed(path)
 
