@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ._printable import printable
 
 _LONGEST_QUOTE = 1000  # characters
@@ -41,6 +43,6 @@ class SynchronizationError(Exception):
 class Refused(SynchronizationError):
     """The run would do what a limit, or an approval, does not allow. ``result`` says what, as a dry run does."""
 
-    def __init__(self, text: str, result: dict) -> None:
-        super().__init__(text)
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__(result["msg"])
         self.result = result

@@ -289,6 +289,29 @@ def make_report(
     return result
 
 
+_TOLD = {
+    "users": ("created", "updated", "renamed", "moved", "enabled", "disabled", "extinct", "deleted"),
+    "user_groups": ("created", "updated", "renamed", "moved", "extinct", "deleted"),
+    "memberships": ("added", "removed"),
+}
+
+
+def in_one_line(plan: Plan, summary: Mapping[str, Mapping[str, int]], why_nothing: str) -> str:
+    """Return one line that says what changed, and how much is held or could not be done. It has no names.
+
+    ``why_nothing``: why nothing of the plan is done; empty if it is done.
+    """
+    parts = []
+    for kind, verbs in _TOLD.items():
+        told = ", ".join("%d %s" % (summary[kind][verb], verb) for verb in verbs if summary[kind][verb])
+        if told:
+            parts.append("%s: %s" % (kind.replace("_", " "), told))
+    if not parts:
+        parts.append("nothing is done, since %s" % why_nothing if why_nothing else "nothing to do")
+    left_out = {"collisions": len(plan.collisions), "held": len(plan.held)}
+    return "; ".join([*parts, *("%s: %d" % each for each in left_out.items() if each[1])])
+
+
 def _record_of(change: UserChange) -> UserRecord:
     """Return the record afterwards, or before if it ends."""
     record = change.after or change.before

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from . import _clock, _hold, _limits, _model, _report
 from ._directory import absence, changes, connection, lost, partial, presets, reader, standing, values
-from ._errors import Refused, SynchronizationError
+from ._errors import Refused, SynchronizationError, sentence
 from ._plan.digests import plan_digest, removals_digest
 from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
 from ._plan.removals import removals
@@ -59,7 +59,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
             result = _result(settings, store, planned, diff_mode)
             if planned.refusals:
                 store.end_check()  # for damage may be why so much is to be removed
-                raise Refused(_limits.message(planned.refusals), result)
+                raise Refused(result)
             if applies:
                 plan, record = planned.plan, _record(settings, planned, result, now, started)
                 del planned  # what was read makes room for what is written
@@ -491,6 +491,7 @@ def _result(settings, store, planned, diff_mode):
     report["report_truncated"] = report["report_truncated"] or len(refused) < len(planned.refusals)
     return dict(
         report,
+        msg=_message(planned, report["summary"]),
         changed=not plan.is_empty and not refused,
         refused=refused,
         read=planned.read,
@@ -498,6 +499,12 @@ def _result(settings, store, planned, diff_mode):
         plan_digest=planned.digests[0],
         removals_digest=planned.digests[1],
     )
+
+
+def _message(planned: _Planned, summary: dict[str, dict[str, int]]) -> str:
+    if planned.refusals:
+        return sentence(_limits.message(planned.refusals))
+    return sentence(_report.in_one_line(planned.plan, summary, planned.holds.everything))
 
 
 def _look_up(settings, store, plan, state):

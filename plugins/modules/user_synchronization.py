@@ -453,6 +453,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+msg:
+  description:
+    - One line that says what was done, or in check mode would be done. It has counts, and no names.
+    - If the task fails, it says why, and what to do.
+  returned: always
+  type: str
+  sample: "users: 5 created, 1 extinct; user groups: 1 created; memberships: 12 added, 1 removed"
 changed_groups:
   description:
     - The user groups that changed, or in check mode would change. It is about a group's own record and its own members.
@@ -867,7 +874,7 @@ def main() -> None:
         settings = settings_from(module.params, warn)
         result = synchronize(settings, module.check_mode, module._diff, warn)
     except Refused as refusal:
-        module.fail_json(msg=str(refusal), **refusal.result)
+        module.fail_json(**refusal.result)
     except SynchronizationError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

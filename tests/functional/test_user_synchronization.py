@@ -72,6 +72,7 @@ def everything(directory):
 
 
 RESULT_KEYS = {
+    "msg",
     "changed",
     "changed_groups",
     "affected_groups",
@@ -100,6 +101,7 @@ def test_check_look_apply_look_repeat(company, run_playbook, run_module, tmp_pat
     dry_result = dry.results[0]
     assert set(dry_result).issuperset(RESULT_KEYS)
     assert not store.parent.exists(), "a dry run leaves no file and no directory"
+    assert dry_result["msg"].startswith("users: ") and "memberships: " in dry_result["msg"]
     assert "+user group All/Staff/Nurses" in dry.output and "+    member agnes" in dry.output
 
     real = run_playbook([task])

@@ -83,6 +83,7 @@ CONNECTION_OPTIONS = [
     "ldap_parameters",
 ]
 RESULTS = [
+    "msg",
     "changed_groups",
     "affected_groups",
     "unchanged_groups",

@@ -35,9 +35,8 @@ PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # for USER: th
 
 program = load("user_synchronization")
 
-GOOD = program.make_record(
-    "staff", 0, {"summary": {"users": {"created": 1, "total": 1}}, "plan_digest": "aa"}, "", 1e9, 1e9 + 2, 60, {}
-)
+RESULT = {"msg": "users: 1 created", "summary": {"users": {"created": 1, "total": 1}}, "plan_digest": "aa"}
+GOOD = program.make_record("staff", 0, RESULT, "", 1e9, 1e9 + 2, 60, {})
 
 
 @pytest.fixture

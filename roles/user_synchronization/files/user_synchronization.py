@@ -545,7 +545,7 @@ def make_record(
     """
     shown = ("limit", "about", "would_remove", "of", "option")
     refused = [{key: each.get(key) for key in shown} for each in result.get("refused") or []]
-    outcome, message = "succeeded", None
+    outcome, message = "succeeded", result.get("msg")
     if rc == TIME_IS_UP:
         outcome, message = "failed", f"time_limit: the run was ended after {time_limit} seconds: raise it"
     elif rc == TOLD_TO_END:
@@ -582,25 +582,11 @@ def _held(held: dict[str, Any]) -> int:
     return max(sum(len(each) for each in held.values() if isinstance(each, list)), bool(held.get("everything")))
 
 
-_CHANGES = {
-    "users": ("created", "updated", "renamed", "moved", "enabled", "disabled", "extinct", "deleted"),
-    "user_groups": ("created", "updated", "renamed", "moved", "extinct", "deleted"),
-    "memberships": ("added", "removed"),
-}
-
-
 def sentence(record: dict[str, Any]) -> str:
     """Return one line about a run that a person can read."""
-    if record["outcome"] != "succeeded":
-        return f"{record['job']}: {record['outcome']}: {record['message']}"
-    parts = []
-    for kind, changes in _CHANGES.items():
-        counts = record["summary"].get(kind, {})
-        told = ", ".join(f"{counts[each]} {each}" for each in changes if counts.get(each))
-        if told:
-            parts.append(f"{kind.replace('_', ' ')}: {told}")
-    told = "; ".join(parts) if parts else "nothing to do"
-    return f"{record['job']}: succeeded in {record['seconds']:.1f} s: {told}"
+    took = f" in {record['seconds']:.1f} s" if record["outcome"] == "succeeded" else ""
+    said = f": {record['message']}" if record["message"] else ""  # an earlier version noted none of a success
+    return f"{record['job']}: {record['outcome']}{took}{said}"
 
 
 def metrics(record: dict[str, Any]) -> str:
