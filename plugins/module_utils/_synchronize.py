@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from . import _clock, _hold, _limits, _model, _report
+from . import _clock, _hold, _limits, _model, _report, _selected
 from ._directory import absence, changes, connection, lost, partial, presets, reader, standing, values
 from ._errors import Refused, SynchronizationError, sentence
 from ._plan.digests import plan_digest, removals_digest
@@ -124,9 +124,10 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
             "on, and no history is removed; correct the clock if it is wrong" % clock.doubt
         )
     doubts = _doubts(settings, store, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
-    for warning in snapshot.warnings + doubts:
-        warn(warning)
     last = store.left_by_last_run(settings.name)
+    selected = [] if last.server else _selected.warnings(snapshot)
+    for warning in snapshot.warnings + doubts + selected:
+        warn(warning)
     scope = _scope(settings, preset, snapshot)
     owned = _owned(settings, store, preset, snapshot, planned.state, unheld)
     digests = planned.digests

@@ -116,7 +116,7 @@ def test_directory_and_store_do_not_know_each_other():
     assert breaking(below("_store"), lambda name: under(name, "plugins.module_utils._directory", "ldap3")) == []
 
 
-@pytest.mark.parametrize("name", ["_limits.py", "_plan", "_report.py"])
+@pytest.mark.parametrize("name", ["_limits.py", "_plan", "_report.py", "_selected.py"])
 def test_the_pure_parts_import_only_the_model_and_what_makes_text_printable(name):
     paths = _python_files(MODULE_UTILS / name)
     assert paths
