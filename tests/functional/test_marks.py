@@ -360,14 +360,17 @@ def test_what_changes_in_a_glued_database_is_seen(tmp_path, upper, lower, told_b
         lab, sees_all = Lab(server, tmp_path / "users.db"), {"user_extinction": "delete"}
         lab.once(**ALWAYS, **sees_all)
         assert lab.rows("SELECT json_extract(mark, '$.way') FROM marks") == [(told_by,)]
-        for change in (
-            modified(ann, "replace", "title", "a"),
-            modified(dn_of("zoe"), "replace", "title", "b"),
-            modified(bob, "replace", "title", "c") + modified(dn_of("zoe"), "replace", "title", "c"),
-            deleted(ann),
-            deleted(bob) + modified(dn_of("zoe"), "replace", "title", "d"),
+        for changes in (
+            [modified(ann, "replace", "title", "a")],
+            [modified(dn_of("zoe"), "replace", "title", "b")],
+            [modified(bob, "replace", "title", "c"), modified(dn_of("zoe"), "replace", "title", "c")],
+            [deleted(ann)],
+            [deleted(bob), modified(dn_of("zoe"), "replace", "title", "d")],
         ):
-            server.modify(change)
+            # One request after the other: if slapd 2.5 still has a change of the lower one at hand, the contextCSN of
+            # the upper one does not follow its own, and the run reads everything.
+            for change in changes:
+                server.modify(change)
             assert went(lab, **sees_all) == ("incremental", LEFT)
         assert lab.rows("SELECT name, attributes ->> 'title' FROM users") == [("zoe", "d")]
 
