@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,6 +102,19 @@ def pytest(session: nox.Session, directory: str, *selection: str) -> None:
     else:
         arguments = ["-q", "--no-skips", *selection, directory]
     session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
+
+
+@contextmanager
+def in_memory(session: nox.Session) -> Iterator[None]:
+    """Have temporary files in memory, if there is room: on a disk, stores and servers wait at each commit."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or shutil.disk_usage(memory).free < 2 << 30 or os.statvfs(memory).f_flag & os.ST_NOEXEC:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="usersync-", dir=memory) as directory:
+        os.chmod(directory, 0o755)  # some tests are another user
+        session.env["TMPDIR"] = directory
+        yield
 
 
 # --- Looking at the code
@@ -205,16 +219,18 @@ def unit(session: nox.Session, core: str) -> None:
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])
 def functional(session: nox.Session) -> None:
-    """Tests against real servers, but for those of session "samba"."""
+    """Tests against real servers, but for those of session "samba"; three at a time, since most of them wait."""
     install(session, "functional", f"ansible-core=={OLDEST}.*")
-    pytest(session, "tests/functional", "--samba=none")
+    with in_memory(session):
+        pytest(session, "tests/functional", "--samba=none", "--numprocesses=3", "--dist=worksteal")
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])
 def samba(session: nox.Session) -> None:
     """Tests against a Samba domain controller. There is one at a time, so that these tests are apart."""
     install(session, "functional", f"ansible-core=={OLDEST}.*")
-    pytest(session, "tests/functional", "--samba=only")
+    with in_memory(session):
+        pytest(session, "tests/functional", "--samba=only")
 
 
 @nox.session
@@ -222,7 +238,8 @@ def samba(session: nox.Session) -> None:
 def versions(session: nox.Session, core: str) -> None:
     """What depends on the release of ansible-core, on the other ones."""
     install(session, "functional", f"ansible-core=={core}.*")
-    pytest(session, "tests/functional", "-m", "versions")
+    with in_memory(session):
+        pytest(session, "tests/functional", "-m", "versions")
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])

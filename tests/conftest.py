@@ -68,8 +68,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def _skipped(config):
-    """Return which tests were skipped that must not be, and why."""
-    if not config.getoption("--no-skips"):
+    """Return which tests were skipped that must not be, and why. The process that collects the reports knows."""
+    if not config.getoption("--no-skips") or hasattr(config, "workerinput"):
         return []
     reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
     reasons = [(report.nodeid, report.longrepr[2].removeprefix("Skipped: ")) for report in reports]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,9 +35,6 @@ objectClass: organization
 dc: example
 o: Example
 """
-
-
-MATRIX = pytest.StashKey[dict[str, dict[str, str]]]()
 
 
 class PlaybookRun(NamedTuple):
@@ -197,6 +195,8 @@ def _places(directory: Path, record: Path) -> dict[str, str]:
 
 # --- the fault matrix ------------------------------------------------------------------------------------------------
 
+CELL = "cell of the fault matrix"
+
 
 @pytest.fixture
 def cell(request: pytest.FixtureRequest) -> Callable[[str, str], Any]:
@@ -204,18 +204,22 @@ def cell(request: pytest.FixtureRequest) -> Callable[[str, str], Any]:
 
     @contextmanager
     def begin(fault: str, stage: str) -> Iterator[list[str]]:
-        row = request.config.stash.setdefault(MATRIX, {}).setdefault(fault, {})
-        row[stage] = "FAILED"
+        came_to = [request.session.items.index(request.node), fault, stage, "FAILED"]
+        request.node.user_properties.append((CELL, came_to))
         happened: list[str] = []
         yield happened
-        row[stage] = " ".join(happened)
+        came_to[-1] = " ".join(happened)
 
     return begin
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what every fault did at every stage."""
-    matrix = config.stash.get(MATRIX, {})
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what every fault did at every stage. Reports tell it: tests run in other processes, in any order."""
+    matrix: dict[str, dict[str, str]] = {}
+    calls = [each for each in chain(*terminalreporter.stats.values()) if getattr(each, "when", None) == "call"]
+    cells = [value for each in calls for name, value in each.user_properties if name == CELL]
+    for _number, fault, stage, came_to in sorted(cells):
+        matrix.setdefault(fault, {})[stage] = came_to
     if not matrix:
         return
     stages = list(dict.fromkeys(stage for row in matrix.values() for stage in row))
@@ -224,8 +228,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     first = max(map(len, matrix))
     terminalreporter.section("faults of a directory, by the stage of the read")
     for name, row in [("", {stage: stage for stage in stages}), *matrix.items()]:
-        cells = (row.get(stage, "-").ljust(width) for stage, width in zip(stages, widths))
-        terminalreporter.line("  ".join([name.ljust(first), *cells]).rstrip())
+        texts = (row.get(stage, "-").ljust(width) for stage, width in zip(stages, widths))
+        terminalreporter.line("  ".join([name.ljust(first), *texts]).rstrip())
     terminalreporter.line("")
     terminalreporter.line("right: the run came out right. Another word: the run failed, with one sentence that begins")
     terminalreporter.line("with this option; the store stayed as it was, in a dry run and in a real one; and the next")
