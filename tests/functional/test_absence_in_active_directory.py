@@ -7,6 +7,7 @@ account, which are taken away and given back while entries stay as they are.
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 
@@ -33,15 +34,18 @@ SCHEMA = {
 }
 
 
+@functools.cache
+def sid_of(user, samba):
+    return re.search(r"S-1-5-21-\S+", samba.samba_tool("user", "show", user, "--attributes=objectSid")).group()
+
+
 class Domain(Lab):
     """An organizational unit of a test's own, read by an ordinary account whose rights the test takes away."""
 
     def __init__(self, samba, account, unit, store):
         super().__init__(ForLab(samba, *account), store)
         self.samba, self.unit = samba, unit
-        self.reader = re.search(
-            r"S-1-5-21-\S+", samba.samba_tool("user", "show", "ORDINARY", "--attributes=objectSid")
-        ).group()
+        self.reader = sid_of("ORDINARY", samba)
         self.before = {}
 
     def dn(self, name, below=None):
@@ -57,10 +61,13 @@ class Domain(Lab):
     def hide(self, name, *attributes):
         """Take the right to read these away from the account; of an organizational unit, to see it at all."""
         dn = name if "=" in name else self.dn(name)
-        self.before.setdefault(dn, self._rights(dn))
+        before = self._rights(dn)
+        self.before.setdefault(dn, before)
         rules = ["(OD;;RP;%s;;%s)" % (SCHEMA[attribute], self.reader) for attribute in attributes]
-        for rule in rules or ["(D;CI;LCRPLO;;;%s)" % self.reader]:
-            self.samba.samba_tool("dsacl", "set", "--objectdn=" + dn, "--sddl=" + rule)
+        # What forbids comes first. samba-tool would do the same, one rule at a time and each in a third of a second.
+        flags, bracket, others = before.partition("(")
+        rights = [flags, *(rules or ["(D;CI;LCRPLO;;;%s)" % self.reader]), bracket, others]
+        self.samba.modify(modified(dn, "replace", "nTSecurityDescriptor", "".join(rights)))
 
     def show(self):
         """Give all rights back."""
@@ -104,8 +111,8 @@ def domain(samba, ordinary_account, tmp_path):
     lab.show()
     there = samba.search("(objectClass=*)", "objectClass", base=unit)
     # Users first: a group that is somebody's primary one cannot be removed.
-    for dn in sorted(there, key=lambda dn: ("user" not in there[dn]["objectClass"], -len(dn))):
-        samba.modify(deleted(dn))
+    dns = sorted(there, key=lambda dn: ("user" not in there[dn]["objectClass"], -len(dn)))
+    samba.modify("".join(map(deleted, dns)))
 
 
 def names_of(held):
