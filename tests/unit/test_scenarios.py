@@ -1,10 +1,19 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is taken for a scenario of the role that has passed. The scenarios themselves are in extensions/molecule."""
+"""What is taken for a scenario of the role that has passed, and what its machines keep.
+
+The scenarios themselves are in extensions/molecule.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
+import zipfile
+import zipimport
+
+import pytest
 from support.scenarios import SECRET_END, Outcome, complaints
 
 PUT = "<127.0.0.1> PUT /root/.ansible/tmp/x TO /root/.ansible/tmp/AnsiballZ_command.py\n"
@@ -66,3 +75,25 @@ def test_nothing_is_proven_where_no_task_copies_a_file():
 def test_nothing_is_proven_without_a_task_with_a_secret():
     assert len(wrong(OTHER + PUT + DONE)) == 1
     assert wrong(OTHER + PUT + DONE, name="none", proof="none") == []
+
+
+# --- What a machine keeps
+
+
+@pytest.mark.on_one_python
+@pytest.mark.parametrize(("user", "compilations"), [(0, 2), (1000, 4)], ids=["root", "another user"])
+def test_source_in_zip_files_is_compiled_once_and_kept_by_root_only(tmp_path, monkeypatch, user, compilations):
+    monkeypatch.setattr(zipimport, "_compile_source", zipimport._compile_source)  # afterwards it is what it was
+    sitecustomize = importlib.import_module("support.sitecustomize")
+    compiled, compile_source = [], sitecustomize._compile
+    monkeypatch.setattr(sitecustomize, "_compile", lambda *what: compiled.append(what) or compile_source(*what))
+    monkeypatch.setattr(sitecustomize, "KEPT", str(tmp_path / "kept"))
+    monkeypatch.setattr(zipimport, "_compile_source", sitecustomize.compiled)
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    for number, source in enumerate(["answer = 1", "answer = 2"] * 2):
+        path = tmp_path / f"{number}.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("example.py", source)
+        code = zipimport.zipimporter(str(path)).get_code("example")
+        assert code.co_consts[0] == 1 + number % 2
+    assert len(compiled) == compilations
