@@ -85,6 +85,12 @@ def headline(result: Any) -> str:
     return "These changes:" if result.get("changed") else "Nothing to change."
 
 
+def complaint(result: Any) -> str:
+    """Return why nothing was done; empty if it was: then ``msg`` has counts, which the page has anyway."""
+    was_done = "summary" in result and not result.get("refused")
+    return "" if was_done else printable(result.get("msg") or "")
+
+
 def counts(result: Any) -> Iterator[tuple[str, list[tuple[int, str]], int]]:
     """Yield (what, [(how many, verb)], total), without zeros."""
     for what, verbs in VERBS.items():
@@ -232,8 +238,8 @@ def markdown(result: Any) -> str:
     """Return the page as Markdown (CommonMark), for a comment on a merge request or a chat."""
     check(result)
     lines = ["## Synchronization %s" % _code(result.get("settings", {}).get("name", "")), "", headline(result), ""]
-    if result.get("msg"):
-        lines += ["> %s" % _code(printable(result["msg"])), ""]
+    if complaint(result):
+        lines += ["> %s" % _code(complaint(result)), ""]
     lines += ["- **%s**" % _code(refusal) for refusal in refusals(result)]
     for what, numbers, total in counts(result):
         said = ", ".join("%d %s" % number for number in numbers)
@@ -417,7 +423,7 @@ def html(result: Any) -> str:
     values: dict[str, Any] = {
         "title": title(result),
         "headline": headline(result),
-        "message": printable(result.get("msg") or ""),
+        "message": complaint(result),
         "refusals": refusals(result),
         "counts": list(counts(result)),
         "tree": tree(result),

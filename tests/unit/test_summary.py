@@ -251,6 +251,8 @@ def test_counts_digests_refusals_and_what_was_cut():
             assert expected in text, expected
         assert "0 removed" not in text
     assert "Nothing to change." in summary.markdown(result(changed=False))
+    done = result(msg="memberships: 7 added")
+    assert "> " not in summary.markdown(done) and 'role="alert"' not in summary.html(done), "it is no complaint"
     failed = {"msg": "login: refused", "failed": True}
     assert "Failed. Nothing was changed." in summary.markdown(failed) and "login: refused" in summary.html(failed)
 
