@@ -42,7 +42,8 @@ class CallbackModule(Default):
 
     def v2_runner_on_ok(self, result):
         self._handle_warnings_and_exception(result)
-        self._show(result.result.get("msg", "").splitlines())
+        if "debug" in result.task.action:
+            self._show(result.result.get("msg", "").splitlines())
 
     def _show(self, lines):
         for line in lines:
