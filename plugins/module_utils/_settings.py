@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ._credentials import check_login
-from ._directory.connection import parse_server, refuse_global_catalog
+from ._directory.connect.addresses import parse_server, refuse_global_catalog
 from ._directory.presets import check_parameters
 from ._directory.values import check_filter, normal_dn
 from ._errors import SynchronizationError

@@ -14,7 +14,8 @@ from contextlib import ExitStack
 import dns.resolver
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _settings
-from ansible_collections.usersync.directory.plugins.module_utils._directory import connection
+from ansible_collections.usersync.directory.plugins.module_utils._directory.connect.attempt import Deadline
+from ansible_collections.usersync.directory.plugins.module_utils._directory.connect.dns_srv import look_up
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import misbehaving, tree
 from support.dns_server import DnsServer
@@ -283,8 +284,8 @@ def domain_name_system(monkeypatch):
 def looked_up(domain, encryption="ldaps", use_ldap=True):
     settings = _settings.Settings(**dict.fromkeys(_settings.Settings._fields))
     settings = settings._replace(encryption=encryption, use_ldap=use_ldap)
-    deadline = connection._Deadline(time.monotonic() + 60, 60)
-    return [str(each) for each in connection._look_up(domain, settings, deadline, pytest.fail)]
+    deadline = Deadline(time.monotonic() + 60, 60)
+    return [str(each) for each in look_up(domain, settings, deadline, pytest.fail)]
 
 
 def test_srv_records_come_by_priority_and_weight(domain_name_system):

@@ -11,6 +11,11 @@ from types import SimpleNamespace
 import dns.resolver
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import connection
+from ansible_collections.usersync.directory.plugins.module_utils._directory.connect.attempt import (
+    ConnectError,
+    Deadline,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._directory.connect.dns_srv import look_up
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import tree
 from support.dns_server import DnsServer
@@ -130,8 +135,8 @@ def looked_up(domain, **more):
         **{"encryption": "ldaps", "validate_certs": True, "tls_server_name": None, "use_ldap": False, **more}
     )
     try:
-        found = connection._look_up(domain, settings, connection._Deadline(1e12, 5), told.append)
-    except connection.ConnectError as error:
+        found = look_up(domain, settings, Deadline(1e12, 5), told.append)
+    except ConnectError as error:
         return [], str(error)
     return [address.host for address in found], "".join(told)
 
@@ -224,7 +229,7 @@ def test_what_can_be_changed_on_the_way_is_said(more, warning):
         "password": "Slate-7-plover-Vy30",
         "authentication": "simple",
     }
-    connection._warn_about(SimpleNamespace(**{**usual, **more}), told.append)
+    connection.warn_about(SimpleNamespace(**{**usual, **more}), told.append)
     assert told == ([warning] if warning else [])
 
 

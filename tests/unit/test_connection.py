@@ -21,6 +21,16 @@ from types import SimpleNamespace
 import ldap3
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import connection
+from ansible_collections.usersync.directory.plugins.module_utils._directory.connect.addresses import (
+    ServerAddress,
+    parse_server,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._directory.connect.attempt import (
+    Attempt,
+    Deadline,
+    NextServer,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._directory.connect.login import check_bind
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,13 +85,13 @@ def refusal(*servers, **more):
     ],
 )
 def test_servers(text, encryption, address, shown):
-    parsed = connection.parse_server(text, encryption)
+    parsed = parse_server(text, encryption)
     assert (parsed.scheme, parsed.host, parsed.port) == address
     assert str(parsed) == shown
 
 
 def test_a_local_socket_goes_with_external():
-    assert connection.parse_server("ldapi:///run/ldapi", "ldaps", "external").host == "/run/ldapi"
+    assert parse_server("ldapi:///run/ldapi", "ldaps", "external").host == "/run/ldapi"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +213,7 @@ def test_a_local_socket_goes_with_external():
 )
 def test_what_is_no_server(text, encryption, why):
     with pytest.raises(ValueError) as error:
-        connection.parse_server(text, encryption)
+        parse_server(text, encryption)
     assert str(error.value) == why
     assert refusal(text, encryption=encryption) == "server: " + why
 
@@ -215,7 +225,7 @@ ADDRESSES = st.ip_addresses(v=6).map(str) | st.from_regex(r"[0-9a-f:.]{1,20}(%[a
 def test_what_is_taken_for_an_address_is_one_that_ldap3_connects_to(text, port, scheme):
     """ldap3 takes '1:2' for host 1 and port 2, and raises what is no sentence for what it does not know."""
     try:
-        parsed = connection.parse_server("%s[%s]%s" % (scheme, text, port), "none")
+        parsed = parse_server("%s[%s]%s" % (scheme, text, port), "none")
     except ValueError:
         return
     server = ldap3.Server(parsed.host, port=parsed.port, get_info=ldap3.NONE)
@@ -377,7 +387,11 @@ def test_options_that_do_not_work(more, said):
 
 
 AD = "80090308: LdapErr: DSID-0C09050F, comment: AcceptSecurityContext error, data %s, v4563\0"
-DC1 = connection.ServerAddress("ldaps", "dc1", 636)
+
+
+def answered(result, **more):
+    """What is raised if a server answers a bind so."""
+    check_bind(result, Attempt(ServerAddress("ldaps", "dc1", 636), options(**more), None, Deadline(1e12, 5)))
 
 
 @pytest.mark.parametrize(
@@ -396,23 +410,19 @@ DC1 = connection.ServerAddress("ldaps", "dc1", 636)
 )
 def test_sub_codes_of_active_directory(code, words):
     with pytest.raises(connection.ConnectError) as error:
-        connection._check_bind(
-            {"result": 49, "message": AD % code, "description": "invalidCredentials"}, DC1, options()
-        )
+        answered({"result": 49, "message": AD % code, "description": "invalidCredentials"})
     remedy = (
         "correct login or password"
         if code in ("525", "52e")
         else "have that changed in the directory, or use another account"
     )
     assert str(error.value) == r"login: dc1:636 refused the login 'CORP\SVC', since %s (%s): %s" % (words, code, remedy)
-    assert not isinstance(error.value, connection._NextServer)
+    assert not isinstance(error.value, NextServer)
 
 
 def test_the_sub_code_of_channel_binding():
     with pytest.raises(connection.ConnectError, match=r"^login: .*channel binding .* \(80090346\): .*cryptography"):
-        connection._check_bind(
-            {"result": 49, "message": AD % "80090346", "description": "x"}, DC1, options(keytab="/k")
-        )
+        answered({"result": 49, "message": AD % "80090346", "description": "x"}, keytab="/k")
 
 
 @pytest.mark.parametrize(
@@ -445,14 +455,14 @@ def test_the_sub_code_of_channel_binding():
 )
 def test_other_answers_to_a_bind(code, begin, next_server):
     with pytest.raises(connection.ConnectError) as error:
-        connection._check_bind({"result": code, "message": "m", "description": "d"}, DC1, options())
+        answered({"result": code, "message": "m", "description": "d"})
     assert str(error.value).startswith(begin)
-    assert isinstance(error.value, connection._NextServer) == next_server
+    assert isinstance(error.value, NextServer) == next_server
 
 
 def test_a_bind_dn_that_the_server_cannot_read():
     with pytest.raises(connection.ConnectError) as error:
-        connection._check_bind({"result": 34, "message": "m", "description": "d"}, DC1, options(use_ldap=True))
+        answered({"result": 34, "message": "m", "description": "d"}, use_ldap=True)
     assert str(error.value) == (
         "login: dc1:636 did not accept the login (d (34): m): correct it, or look into the server's log"
     )

@@ -1,0 +1,188 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""TLS: what is asked of a server's certificate, and what it means if there is no TLS."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from ..._errors import quoted
+from ..wire import issuer_name
+from .attempt import Attempt, ConnectError, NextServer, timed_out
+
+Certificate = tuple[dict[str, Any], bytes]  # as `getpeercert` has it, empty if it is not verified; and in DER
+
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # openssl-rehash(1)
+
+
+def make_context(settings: Any) -> ssl.SSLContext:
+    """Certificates and names verified, TLS 1.2 or later; equally strict with every Python. Raises ConnectError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not settings.validate_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif not settings.ca_path:
+        context.load_default_certs()
+    else:
+        _trust(context, settings.ca_path)
+    if settings.client_cert:
+        _show(context, settings.client_cert, settings.client_key)
+    return context
+
+
+def _trust(context: ssl.SSLContext, ca_path: str) -> None:
+    is_directory = os.path.isdir(ca_path)
+    try:
+        if is_directory and not any(map(_HASHED_NAME.fullmatch, os.listdir(ca_path))):
+            raise ConnectError(
+                "ca_path: the directory '%s' has no certificate by a name that OpenSSL looks for, such as "
+                "4a6481c9.0: run 'openssl rehash %s', or name a file" % (ca_path, ca_path)
+            )
+        context.load_verify_locations(**{"capath" if is_directory else "cafile": ca_path})
+    except OSError as error:
+        raise ConnectError(
+            "ca_path: '%s' cannot be read as certificates in PEM format (%s): correct the path or "
+            "the file" % (ca_path, error.strerror or error)
+        ) from None
+
+
+def _show(context: ssl.SSLContext, client_cert: str, client_key: str | None) -> None:
+    try:
+        # The password is only there so that OpenSSL does not ask for one on the terminal.
+        context.load_cert_chain(client_cert, client_key, password="")
+    except OSError as error:
+        key = " with client_key '%s'" % client_key if client_key else ""
+        raise ConnectError(
+            "client_cert: '%s'%s cannot be read as a certificate with its key in PEM format, not "
+            "encrypted (%s): correct the path or the file" % (client_cert, key, error.strerror or error)
+        ) from None
+
+
+def wrapping(ldap3: Any, attempt: Attempt) -> Any:
+    """Return an ldap3.Tls with our context: its own sends no server name and knows no IP addresses in certificates."""
+    context, name = attempt.context, _expected_name(attempt).rstrip(".")
+
+    class Tls(ldap3.Tls):
+        failure: Exception | None = None
+
+        def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
+            try:
+                connection.socket = context.wrap_socket(
+                    connection.socket, server_hostname=name, do_handshake_on_connect=False
+                )
+                connection.socket.do_handshake()  # now, when the socket can be found and cut off
+            except Exception as error:  # kept, since ldap3 passes on its text only
+                self.failure = error
+                raise
+
+    return Tls()
+
+
+def _expected_name(attempt: Attempt) -> str:
+    return attempt.settings.tls_server_name or attempt.address.host
+
+
+# --- what it means if there is no TLS --------------------------------------------------------------------------------
+
+# X509_V_ERR_... of OpenSSL's x509_vfy.h
+_EXPIRED, _NOT_YET_VALID, _HOST_MISMATCH, _ADDRESS_MISMATCH = 10, 9, 62, 64
+_UNKNOWN_ISSUER = (2, 18, 19, 20, 21, 24)
+
+
+def failure(attempt: Attempt, error: Any, ask_for_certificate: Callable[[Attempt], Certificate]) -> NextServer:
+    """Return why there is no TLS. ``ask_for_certificate`` is what fetches the certificate, if it has to be named."""
+    if getattr(error, "verify_code", 0):
+        return _certificate_failure(attempt, error, ask_for_certificate)
+    if isinstance(error, socket.timeout):
+        return timed_out(attempt)
+    closed = isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError))
+    if closed or getattr(error, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return NextServer(
+            "encryption: %s does not answer with TLS: a port without TLS needs encryption: start_tls" % attempt.address
+        )
+    return alert(attempt, str(error)) or NextServer(
+        "server: no TLS connection with %s comes about (%s): check how TLS is set up there"
+        % (attempt.address, getattr(error, "reason", None) or error)
+    )
+
+
+def _certificate_failure(
+    attempt: Attempt, error: ssl.SSLCertVerificationError, ask_for_certificate: Callable[[Attempt], Certificate]
+) -> NextServer:
+    address, code, said = attempt.address, error.verify_code, error.verify_message
+    if code in (_HOST_MISMATCH, _ADDRESS_MISMATCH):
+        names = _names_in(ask_for_certificate(_with_another_context(attempt, verified=True)))
+        return NextServer(
+            "tls_server_name: the certificate of %s is not for '%s'%s: connect by a name in it, or give "
+            "that name in tls_server_name" % (address, _expected_name(attempt), names)
+        )
+    if code in _UNKNOWN_ISSUER:
+        whose = _whose_to_give(ask_for_certificate(_with_another_context(attempt, verified=False)))
+        return NextServer(
+            "ca_path: the certificate of %s is not signed by a trusted authority (%s)%s" % (address, said, whose)
+        )
+    if code in (_EXPIRED, _NOT_YET_VALID):
+        return NextServer(
+            "server: the certificate of %s %s: have it renewed there, or correct the clock here"
+            % (address, "has expired" if code == _EXPIRED else "is not valid yet")
+        )
+    return NextServer("server: the certificate of %s is not accepted (%s): have it replaced there" % (address, said))
+
+
+_ALERT = re.compile(r"\balert ([a-z ]*[a-z])", re.IGNORECASE)  # as OpenSSL words those of RFC 8446, 6.2
+
+
+def alert(attempt: Attempt, said: str) -> NextServer | None:
+    """What it means that the server ended TLS with an alert; None if it did not. TLS 1.3 has them come with a read."""
+    found = _ALERT.search(said)
+    if not found:
+        return None
+    if attempt.settings.client_cert:
+        text = "client_cert: %s refused the client certificate (%s): give one that it trusts"
+    elif found[1] == "certificate required":
+        text = "client_cert: %s demands a client certificate (%s): give one that it trusts"
+    else:
+        text = (
+            "client_cert: %s ended TLS (%s): give a client certificate if it demands one, or check how TLS is set up "
+            "there"
+        )
+    return NextServer(text % (attempt.address, found[1]))
+
+
+def _with_another_context(attempt: Attempt, verified: bool) -> Attempt:
+    """The same without what ended the handshake."""
+    context = make_context(attempt.settings)
+    context.check_hostname = False
+    if not verified:
+        context.verify_mode = ssl.CERT_NONE
+    return attempt._replace(context=context)
+
+
+def _names_in(certificate: Certificate) -> str:
+    """', but for NAME, ...'."""
+    read = certificate[0]
+    names = [value for kind, value in read.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    if not names:  # what it is called by alone, which counts where it has no other names (RFC 6125, 6.4.4)
+        names = [value for rdn in read.get("subject", ()) for kind, value in rdn if kind == "commonName"]
+    return ", but for %s" % ", ".join(names) if names else ""
+
+
+def _whose_to_give(certificate: Certificate) -> str:
+    """': give ...', with the name of the authority if that can be told."""
+    issuer = issuer_name(certificate[1])
+    if not issuer:
+        return ": give the certificate of the directory's authority in ca_path"
+    return (
+        ": give the certificate of '%s', which issued it, in ca_path, and if that is an intermediate one, those of the "
+        "authorities above it, too" % quoted(issuer)
+    )
