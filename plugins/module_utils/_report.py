@@ -315,7 +315,8 @@ def in_one_line(plan: Plan, summary: Mapping[str, Mapping[str, int]], why_nothin
 def _record_of(change: UserChange) -> UserRecord:
     """Return the record afterwards, or before if it ends."""
     record = change.after or change.before
-    assert record is not None
+    if record is None:
+        raise AssertionError(change.reference)
     return record
 
 

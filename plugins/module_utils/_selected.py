@@ -18,20 +18,21 @@ from ._model import Snapshot, User
 _FIRST_OF_OTHERS = 1000
 
 
-def warnings(snapshot: Snapshot) -> list[str]:
-    """Return the warnings about what was read in full."""
+def warnings(snapshot: Snapshot, group_structure: str) -> list[str]:
+    """Return the warnings about what was read in full. ``group_structure`` is the option."""
     if not snapshot.complete:
         return []
-    return [*_no_user_group(snapshot), *_whole_domain(snapshot)]
+    return [*_no_user_group(snapshot, group_structure), *_whole_domain(snapshot)]
 
 
-def _no_user_group(snapshot: Snapshot) -> list[str]:
+def _no_user_group(snapshot: Snapshot, group_structure: str) -> list[str]:
     """Example: ann and bob lie in ou=people, their groups in ou=groups, and only ou=people is selected."""
-    if snapshot.user_groups or not snapshot.users:
+    if snapshot.user_groups or not snapshot.users or group_structure == "organizational_units":
         return []
     return [
         "distinguished_name: users were read (%d), and no user group, so that nobody is a member of any: name the "
-        "container of the groups, too, and see group_filter and group_structure" % len(snapshot.users)
+        "container of the groups, too, and see group_filter and group_structure"
+        % len(snapshot.users)
     ]
 
 

@@ -125,7 +125,7 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
         )
     doubts = _doubts(settings, store, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
     last = store.left_by_last_run(settings.name)
-    selected = [] if last.server else _selected.warnings(snapshot)
+    selected = [] if last.server else _selected.warnings(snapshot, settings.group_structure)
     for warning in snapshot.warnings + doubts + selected:
         warn(warning)
     scope = _scope(settings, preset, snapshot)

@@ -16,10 +16,11 @@ PEOPLE = [
     user("u4", "bob"),
 ]
 NURSES = [group("g1", "Nurses")]
+GROUPS = "groups"
 
 
 def test_users_without_a_user_group():
-    (warning,) = warnings(snapshot(PEOPLE))
+    (warning,) = warnings(snapshot(PEOPLE), GROUPS)
     assert warning == (
         "distinguished_name: users were read (4), and no user group, so that nobody is a member of any: name the "
         "container of the groups, too, and see group_filter and group_structure"
@@ -27,15 +28,16 @@ def test_users_without_a_user_group():
 
 
 def test_what_is_selected_on_purpose_is_no_matter():
-    assert warnings(snapshot(PEOPLE, NURSES)) == warnings(snapshot()) == []
-    assert warnings(snapshot(PEOPLE, complete=False, whole_tree=True)) == []
+    assert warnings(snapshot(PEOPLE, NURSES), GROUPS) == warnings(snapshot(), GROUPS) == []
+    assert warnings(snapshot(PEOPLE), "organizational_units") == []
+    assert warnings(snapshot(PEOPLE, complete=False, whole_tree=True), GROUPS) == []
 
 
 def test_a_whole_domain_with_its_built_in_accounts():
-    (warning,) = warnings(snapshot(PEOPLE, NURSES, whole_tree=True))
+    (warning,) = warnings(snapshot(PEOPLE, NURSES, whole_tree=True), GROUPS)
     assert warning == (
         "distinguished_name: the whole domain is selected (users: 4, user groups: 1; built in: Guest, krbtgt): name "
         "the containers that are meant, or leave some out with exclude_distinguished_name"
     )
-    (warning,) = warnings(snapshot(PEOPLE[:1], NURSES, whole_tree=True))
+    (warning,) = warnings(snapshot(PEOPLE[:1], NURSES, whole_tree=True), GROUPS)
     assert "(users: 1, user groups: 1): name" in warning
