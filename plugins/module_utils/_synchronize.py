@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from . import _clock, _hold, _limits, _model, _report, _selected
 from ._directory import absence, changes, connection, lost, partial, presets, reader, standing, values
+from ._directory.identity import identify, naming_context, same_directory
 from ._errors import Refused, SynchronizationError, sentence
 from ._plan.digests import plan_digest, removals_digest
 from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
@@ -144,7 +145,7 @@ def _read_and_plan(settings, store, session, now, started):
     and the plan without what is held.
     """
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
-    context = reader.naming_context(settings, session, preset)
+    context = naming_context(settings, session, preset)
     mark = store.mark(settings.name)
     server = standing.standing(session, context, mark)
     last = store.left_by_last_run(settings.name)
@@ -193,7 +194,7 @@ def _standing_doubts(store, session, server, last, identity, found) -> _hold.Dou
 
 def _read(settings, store, session, preset, context, now, clock, started, mark):
     """Return what one server says: (salt, snapshot, `read` of the result)."""
-    directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
+    directory = _bound_directory(settings, store, identify(settings, session, preset))
     salt = _salt(settings, preset)
     circumstances = _circumstances(settings, salt, session, directory)
     never = ""
@@ -286,14 +287,14 @@ def _circumstances(settings, salt, session, directory):
 def _bound_directory(settings, store, directory):
     """Return the directory under the identity the store knows it by; a synchronization stays with its first one."""
     bound = store.directory_of(settings.name)
-    if bound is not None and not reader.same_directory(bound, directory.identity):
+    if bound is not None and not same_directory(bound, directory.identity):
         raise SynchronizationError(
             "name: the synchronization '%s' belongs to the directory %s, and server leads to %s: "
             "correct server, or give this synchronization a name of its own"
             % (settings.name, bound, directory.identity)
         )
     known = [bound] if bound else store.directories()
-    same = [identity for identity in known if reader.same_directory(identity, directory.identity)]
+    same = [identity for identity in known if same_directory(identity, directory.identity)]
     return directory._replace(identity=same[0]) if same else directory
 
 

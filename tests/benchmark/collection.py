@@ -42,7 +42,7 @@ def read(settings):
     """What `synchronize` does until it has its snapshot."""
     with way.sqlite.look(settings.store) as store, way.connection.connect(settings, _warn) as session:
         preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
-        directory = way.reader.identify(settings, session, preset)
+        directory = way.identify(settings, session, preset)
         digests = store.digests(settings.name, way._salt(settings, preset))
         return way.reader.read(settings, session, preset, directory, digests, int(time.time()))
 
@@ -51,7 +51,7 @@ def decode(settings) -> None:
     """Read what `read` reads as one who has never read it, entry by entry."""
     with way.connection.connect(settings, _warn) as session:
         preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
-        directory = way.reader.identify(settings, session, preset)
+        directory = way.identify(settings, session, preset)
         nothing = way.reader.Digests({}, {}, {}, {})
         reading = way.reader.Reading(settings, session, preset, directory, nothing, int(time.time()), False)
         for filter, attributes, page_size in (

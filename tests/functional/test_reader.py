@@ -14,7 +14,13 @@ from unittest import mock
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
-from ansible_collections.usersync.directory.plugins.module_utils._directory import connection, presets, reader, search
+from ansible_collections.usersync.directory.plugins.module_utils._directory import (
+    connection,
+    identity,
+    presets,
+    reader,
+    search,
+)
 from ansible_collections.usersync.directory.plugins.module_utils._directory.search import ReadError
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.slapd import Slapd
@@ -129,7 +135,7 @@ def look(server, digests: _model.Digests = NOTHING, now: int | None = None, **op
     asked = settings(server, **options)
     with connection.connect(asked, lambda text: None) as session:
         preset = presets.resolve(asked, presets.directory_type(asked, session.root_dse))
-        directory = reader.identify(asked, session, preset)
+        directory = identity.identify(asked, session, preset)
         now = int(time.time()) if now is None else now
         snapshot = reader.read(asked, session, preset, directory, digests, now)
         return Seen(snapshot, session.pages, preset)
@@ -951,8 +957,8 @@ def _context(contexts: list[str], selected: list[str], default: str = "") -> str
     if default:
         root_dse["defaultnamingcontext"] = [default.encode()]
     asked = types.SimpleNamespace(distinguished_name=selected)
-    with mock.patch.object(reader, "search", lambda *_arguments, **_more: iter(())):  # the server finds nothing by it
-        return reader.naming_context(asked, types.SimpleNamespace(root_dse=root_dse), presets.PRESETS["openldap"])
+    with mock.patch.object(identity, "search", lambda *_arguments, **_more: iter(())):  # the server finds nothing by it
+        return identity.naming_context(asked, types.SimpleNamespace(root_dse=root_dse), presets.PRESETS["openldap"])
 
 
 def test_the_naming_context():
@@ -973,8 +979,8 @@ def test_the_naming_context():
 
 
 def test_the_same_directory():
-    assert reader.same_directory("dc=a#1", "dc=a#1") and reader.same_directory("dc=a", "dc=a#1")
-    assert not reader.same_directory("dc=a#1", "dc=a#2") and not reader.same_directory("dc=a#1", "dc=b#1")
+    assert identity.same_directory("dc=a#1", "dc=a#1") and identity.same_directory("dc=a", "dc=a#1")
+    assert not identity.same_directory("dc=a#1", "dc=a#2") and not identity.same_directory("dc=a#1", "dc=b#1")
 
 
 # --- Active Directory ------------------------------------------------------------------------------------------------

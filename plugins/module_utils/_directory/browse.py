@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from .._errors import SynchronizationError
 from .._model import name_key
 from .connection import Session, read_from_first
+from .identity import NO_PEOPLE, if_several, naming_context
 from .presets import Preset, directory_type, name_reader, resolve
-from .reader import NO_PEOPLE, if_several, naming_context
 from .search import ReadError, finds_any, search
 from .values import dn_text, escape_filter, normal_dn, rdn_value
 

@@ -29,6 +29,7 @@ from .._model import GONE, Digests, Directory, Mark, Snapshot, Unresolved, UserG
 from . import changes
 from .changes import MANY, ReadFully
 from .connection import Session
+from .filters import all_of, below_parents, tests_of
 from .presets import Entry, Preset, any_of, keys_of, state_by
 from .reader import (
     _AMBIGUOUS,
@@ -41,10 +42,7 @@ from .reader import (
     Found,
     Outcome,
     Reading,
-    _and,
-    _below_parents,
     _Group,
-    _tests,
     complete_or_error,
 )
 from .search import batches, finds_any, search
@@ -246,7 +244,7 @@ class _PartialReading(Reading):
         """
         before = self.before.said["open"]
         there: dict[str, str] = {}
-        for base, tests in _below_parents(
+        for base, tests in below_parents(
             {token: next(iter(lists.values()))[0] for token, (_key, lists) in before.items()}
         ):
             for dn, entry, _raw in search(self.session, base, "one", tests, (self.preset.user_key,), missing_ok=True):
@@ -280,9 +278,9 @@ class _PartialReading(Reading):
         either = "(|%s%s)" % (self.preset.user_filter, self.preset.group_filter)
         dns = {normal_dn(dn): dn for dn in changed.values()}
         dns.pop(self.context_normal, None)
-        for base, tests in _below_parents(dns):
+        for base, tests in below_parents(dns):
             for dn, entry, _raw in search(
-                self.session, base, "one", _and(either, tests), (self.preset.user_key,), missing_ok=True
+                self.session, base, "one", all_of(either, tests), (self.preset.user_key,), missing_ok=True
             ):
                 if changed.keys() & set(keys_of(entry, self.preset.user_key)) and not self._is_left_out(
                     normal_dn(dn_text(dn))
@@ -304,7 +302,7 @@ class _PartialReading(Reading):
         size = min(_GROUPS_A_PAGE, self.session.page_size) if filter == self.preset.group_filter else None
         for batch in batches(sorted(keys)):
             for each in search(
-                self.session, self.subtree, "sub", _and(filter, any_of(attribute, batch)), attributes, page_size=size
+                self.session, self.subtree, "sub", all_of(filter, any_of(attribute, batch)), attributes, page_size=size
             ):
                 key = self._key_of(attribute, each)
                 if not key:
@@ -382,7 +380,7 @@ class _PartialReading(Reading):
         tokens = {value: self._token(value) for value in values}
         dns = {token: dn_text(value) for value, token in tokens.items() if isinstance(token, str)}
         keys: dict[str, str] = {}
-        for base, tests in _below_parents(dns):
+        for base, tests in below_parents(dns):
             for dn, entry, _raw in search(self.session, base, "one", tests, (self.preset.user_key,), missing_ok=True):
                 keys.update((normal_dn(dn_text(dn)), key) for key in keys_of(entry, self.preset.user_key))
         return {value: keys[token] for value, token in tokens.items() if token in keys}
@@ -396,7 +394,7 @@ class _PartialReading(Reading):
         for of_user, of_group in self.preset.primary_group:
             value = self._primary_value(of_group, found[1])
             if value is not None and finds_any(
-                self.session, self.subtree, "sub", _and(self.preset.user_filter, _tests(of_user, [value]))
+                self.session, self.subtree, "sub", all_of(self.preset.user_filter, tests_of(of_user, [value]))
             ):
                 return False
         if len(change.added) + len(change.removed) > _MANY_VALUES:
@@ -406,10 +404,10 @@ class _PartialReading(Reading):
             self.session,
             self.subtree,
             "sub",
-            _and(
+            all_of(
                 any_of(self.preset.group_key, [key]),
-                _tests(attribute, sorted(change.added)),
-                *("(!%s)" % _tests(attribute, [value]) for value in sorted(change.removed)),
+                tests_of(attribute, sorted(change.added)),
+                *("(!%s)" % tests_of(attribute, [value]) for value in sorted(change.removed)),
             ),
         )
 
@@ -441,13 +439,13 @@ class _PartialReading(Reading):
                     self.moved.update([key] if key in stored else ())
         lists = {key: found for key, found in groups.items() if self._holds(key, found)}
         for batch in batches(sorted(dn.encode("utf-8") for dn in concerned)):
-            tests = "(|%s)" % "".join(_tests(attribute, batch) for attribute in self.preset.group_members)
+            tests = "(|%s)" % "".join(tests_of(attribute, batch) for attribute in self.preset.group_members)
             for one in list(
                 search(
                     self.session,
                     self.subtree,
                     "sub",
-                    _and(self.preset.group_filter, tests),
+                    all_of(self.preset.group_filter, tests),
                     self.group_attributes,
                     page_size=min(_GROUPS_A_PAGE, self.session.page_size),
                 )
@@ -706,7 +704,7 @@ class _PartialReading(Reading):
                         self.session,
                         self.subtree,
                         "sub",
-                        _and(self.preset.user_filter, _tests(attribute, [value])),
+                        all_of(self.preset.user_filter, tests_of(attribute, [value])),
                         (self.preset.user_key,),
                     )
                 )

@@ -40,6 +40,8 @@ from .._model import (
 )
 from . import absence, changes, lost
 from .connection import Session
+from .filters import all_of, below_parents, each_once, group_attributes, members_by, tests_of, user_attributes
+from .identity import if_cut, if_several, naming_context
 from .presets import (
     Entry,
     Preset,
@@ -73,14 +75,12 @@ from .values import (
     dn_is_within,
     dn_parent,
     dn_text,
-    escape_filter,
     fast_parent,
     generalized_time_seconds,
     integer,
     is_dn,
-    looks_like_several,
     normal_dn,
-    parse_dn,
+    normal_parent,
     rdn_value,
     sid_bytes,
     sid_text,
@@ -102,154 +102,6 @@ _PRIMARY_GROUP = re.compile(rb"-?[0-9]+|S-[0-9-]+")
 
 # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
 _BIT_STRING = re.compile(rb"#'[01]*'B$")
-
-# Naming contexts that hold no people.
-NO_PEOPLE = (
-    "cn=config",
-    "cn=monitor",
-    "cn=accesslog",
-    "cn=changelog",
-    "cn=deltalog",
-    "cn=authdata",
-    "cn=schema",
-    "cn=subschema",
-    "o=ipaca",
-    "o=netscaperoot",
-)
-
-
-# --- which directory this is -----------------------------------------------------------------------------------------
-
-
-def naming_context(settings: Any, session: Session, preset: Preset) -> str:
-    """Return the DN of the naming context that is read: one, since one synchronization is bound to one.
-
-    `settings` has distinguished_name. Raises SynchronizationError when the options leave open which one it is.
-    """
-    root = session.root_dse
-    default = [value.decode("utf-8") for value in root.get("defaultnamingcontext", ())]
-    # 389 Directory Server calls its first database the default one: that may be its changelog.
-    default = [text for text in default if not normal_dn(text).startswith(NO_PEOPLE)]
-    if preset.directory_type == "active_directory":
-        if not default:
-            raise ReadError("server: it does not say which domain it serves (defaultNamingContext): name another one")
-        return default[0]
-    contexts = {normal_dn(text): text for text in (value.decode("utf-8") for value in root.get("namingcontexts", ()))}
-    if settings.distinguished_name:
-        selected = settings.distinguished_name
-        if not contexts:
-            contexts = _highest_seen(session, selected)
-        chosen = {_context_of(session, dn, contexts, selected) for dn in selected}
-        if len(chosen) > 1:
-            raise SynchronizationError(
-                "distinguished_name: the DNs lie in several naming contexts (%s): make one synchronization for each"
-                % ", ".join("'%s'" % contexts[context] for context in sorted(chosen))
-            )
-        return contexts[chosen.pop()]
-    if default:
-        return default[0]
-    people = sorted(context for context in contexts if context and not context.startswith(NO_PEOPLE))
-    if len(people) != 1:
-        raise SynchronizationError(
-            "distinguished_name: the server has %s: name what is to be read"
-            % (
-                "several naming contexts (%s)" % ", ".join("'%s'" % contexts[context] for context in people)
-                if people
-                else "no naming context that this login can see"
-            )
-        )
-    return contexts[people[0]]
-
-
-def _highest_seen(session: Session, dns: Sequence[str]) -> dict[str, str]:
-    """Return, for a server that does not say which trees it has, the highest entries above these DNs that the account
-    sees: normal DN -> DN, as the server spells it.
-
-    Example: of `ou=people,dc=example,dc=org` it is `dc=example,dc=org`, if the server has that and nothing above.
-    """
-    highest: dict[str, str] = {}
-    not_read, referred = list(session.not_read), dict(session.referred)
-    for dn in dns:
-        above = [dn]
-        while dn_parent(above[-1]):
-            above.append(dn_parent(above[-1]))
-        for each in reversed(above):
-            with contextlib.suppress(changes.ReadFully):  # the account may not look there
-                found = changes.attempt(session, functools.partial(_spelled, session, each))
-                if found:
-                    highest[normal_dn(found)] = found
-                    break
-        else:
-            raise SynchronizationError(
-                "distinguished_name: '%s' does not exist in the directory, or the account cannot read it: correct or "
-                "remove it%s" % (dn, _if_cut(dns))
-            )
-    session.not_read[:], session.referred = not_read, referred  # who has what lies above does not matter
-    return highest
-
-
-def _spelled(session: Session, dn: str) -> str:
-    """Return a DN as the server spells it; empty if there is no such entry."""
-    found = list(search(session, dn, "base", "(objectClass=*)", ("1.1",), missing_ok=True))
-    return dn_text(found[0][0]) if found else ""
-
-
-def _if_cut(dns: Sequence[str]) -> str:
-    """Return what to add where a DN is not found: several single RDNs are what one leaves that is cut at its commas."""
-    cut = len(dns) > 1 and all(len(parse_dn(dn)) == 1 for dn in dns)
-    return "; a DN with commas is one string, not a list" if cut else ""
-
-
-def if_several(dn: str, contexts: Iterable[str]) -> str:
-    """Return what to add where a DN is not found that looks like two; ``contexts`` are in normal form."""
-    several = any(looks_like_several(normal_dn(dn), context) for context in contexts)
-    return "; if these are several DNs, write each as an item of a list" if several else ""
-
-
-def _context_of(session: Session, dn: str, contexts: dict[str, str], dns: Sequence[str]) -> str:
-    """Return the longest naming context, in normal form, that the DN lies in, as it is written or as the server spells
-    it: `domainComponent=org` is `dc=org` to a server.
-    """
-    within = [context for context in contexts if dn_is_within(normal_dn(dn), context)]
-    spelled = "" if within else _spelled(session, dn)
-    if spelled:
-        within = [context for context in contexts if dn_is_within(normal_dn(spelled), context)]
-    if not within:
-        raise SynchronizationError(
-            "distinguished_name: '%s' lies in none of the server's naming contexts (%s): "
-            "correct it%s"
-            % (dn, ", ".join("'%s'" % text for text in contexts.values()), _if_cut(dns) or if_several(dn, contexts))
-        )
-    return max(within, key=len)
-
-
-def identify(settings: Any, session: Session, preset: Preset) -> Directory:
-    """Return who the directory is: the domain's SID, or the suffix and its stable key where that can be read."""
-    context = naming_context(settings, session, preset)
-    if preset.directory_type == "active_directory":
-        for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", ("objectSid",), True)):
-            if "objectsid" in entry:
-                return Directory(sid_text(entry["objectsid"][0]), preset.directory_type)
-        raise ReadError(
-            "%s: the objectSid of the domain '%s' cannot be read: give the account the right to read it"
-            % (session.account_option, context)
-        )
-    identity = normal_dn(context)
-    attribute = preset.container_key
-    # Where the schema is, each entry says as well (RFC 4512, 4.2), and a root DSE that is hidden does not.
-    asked_for = (attribute,) if "subschemasubentry" in session.root_dse else (attribute, "subschemaSubentry")
-    for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", asked_for, missing_ok=True)):
-        session.root_dse.setdefault("subschemasubentry", entry.get("subschemasubentry", []))
-        for key in keys_of(entry, attribute)[:1]:
-            identity += "#" + key
-    return Directory(identity, preset.directory_type)
-
-
-def same_directory(one: str, other: str) -> bool:
-    """Return whether two identities are of one directory; a suffix whose key could not be read goes by its DN."""
-    suffix, dummy, key = one.partition("#")
-    other_suffix, dummy, other_key = other.partition("#")
-    return suffix == other_suffix and (key == other_key or not key or not other_key)
 
 
 # --- one read --------------------------------------------------------------------------------------------------------
@@ -444,7 +296,7 @@ class Reading:
         self.hashed_with = b""  # what decides beside a user's entry what is stored of it
         self.listed_name = preset.listed_name.lower()
         self.read_user_key, self.read_group_key = key_reader(preset.user_key), key_reader(preset.group_key)
-        self.members_by = "" if preset.user_groups else preset.member_value
+        self.members_by = members_by(preset)
         self.read_user_name, self.read_group_name = name_reader(preset.user_name), name_reader(preset.group_name)
         self.read_user_fields = field_reader(preset.user_fields, preset.user_lists)
         self.read_group_fields = field_reader(preset.group_fields, preset.group_lists)
@@ -454,7 +306,7 @@ class Reading:
         # What `_list_user` looks at: name in an entry, and header in its encoding.
         self.listed_by = [
             (name.lower(), attribute_header(name))
-            for name in _attributes(
+            for name in each_once(
                 {"name": preset.listed_name, "key": preset.user_key}.get(self.members_by),
                 preset.user_groups,
                 *(pair[0] for pair in preset.primary_group),
@@ -466,29 +318,8 @@ class Reading:
         self.as_stored = {
             digest: key for key, digest in digests.users.items() if digest and digest[_HASH:] in (_ENABLED, _DISABLED)
         }
-        self.user_attributes = _attributes(
-            preset.user_key,
-            preset.user_name,
-            preset.listed_name,
-            preset.created,
-            preset.sid,
-            preset.user_groups,
-            *preset.state,
-            *(pair[0] for pair in preset.primary_group),
-            *preset.user_lists.values(),
-            *(attribute for several in preset.user_fields.values() for attribute in several),
-        )
-        self.group_attributes = _attributes(
-            "objectClass",
-            preset.group_key,
-            preset.group_name,
-            preset.created,
-            "groupType" if self.ad else None,
-            *preset.group_members,
-            *(pair[1] for pair in preset.primary_group),
-            *preset.group_lists.values(),
-            *(attribute for several in preset.group_fields.values() for attribute in several),
-        )
+        self.user_attributes = user_attributes(preset)
+        self.group_attributes = group_attributes(preset)
 
     def snapshot(self) -> Snapshot:
         self._exclude()
@@ -563,7 +394,7 @@ class Reading:
         keys = {normal: self.nodes[normal] for normal in normal_forms.values() if normal in self.nodes}
         missing = {normal: dn for dn, normal in normal_forms.items() if normal not in keys}
         top = missing.pop(self.context_normal, None)
-        places = [(base, "one", tests) for base, tests in _below_parents(missing)]
+        places = [(base, "one", tests) for base, tests in below_parents(missing)]
         places += [(top, "base", "(objectClass=*)")] if top else []
         attribute = self.preset.container_key
 
@@ -651,13 +482,13 @@ class Reading:
 
     def _base(self, dn: str, filter: str) -> tuple[str, Entry] | None:
         """Return the DN and the keys of the entry if it exists and matches; the DN as the server spells it."""
-        attributes = _attributes(self.preset.user_key, self.preset.group_key, self.preset.container_key)
+        attributes = each_once(self.preset.user_key, self.preset.group_key, self.preset.container_key)
         found = list(search(self.session, dn, "base", filter, attributes, missing_ok=True))
         return (dn_text(found[0][0]), found[0][1]) if found else None
 
     def _keys(self, entry: Entry) -> list[str]:
         """Return the keys of an entry that an option names, the one first that no one can choose himself."""
-        return keys_of(entry, *_attributes(self.preset.container_key, self.preset.group_key, self.preset.user_key))
+        return keys_of(entry, *each_once(self.preset.container_key, self.preset.group_key, self.preset.user_key))
 
     def _check_within(self, option: str, dn: str, dns: Sequence[str]) -> None:
         if dn_is_within(normal_dn(dn), self.context_normal):
@@ -667,7 +498,7 @@ class Reading:
             raise SynchronizationError(
                 "%s: '%s' does not lie in the naming context '%s': correct it, or make another "
                 "synchronization for it%s"
-                % (option, dn, self.context, _if_cut(dns) or if_several(dn, [self.context_normal]))
+                % (option, dn, self.context, if_cut(dns) or if_several(dn, [self.context_normal]))
             )
 
     def _exclude(self) -> None:
@@ -705,7 +536,7 @@ class Reading:
         return found, self._of_key(key), key
 
     def _of_key(self, key: str) -> tuple[str, Entry] | None:
-        attributes = _attributes(self.preset.container_key, self.preset.group_key, self.preset.user_key)
+        attributes = each_once(self.preset.container_key, self.preset.group_key, self.preset.user_key)
         tests = "".join(any_of(attribute, [key]) for attribute in attributes)
         found = list(search(self.session, self.context, "sub", "(|%s)" % tests, attributes))
         return (dn_text(found[0][0]), found[0][1]) if found else None
@@ -899,7 +730,7 @@ class Reading:
         return self._add_user(dn, entry, raw, key, why + _TAKEN_FOR)
 
     def _groups_of_key(self, key: str) -> set[bytes]:
-        tests = _and(self.preset.group_filter, any_of(self.preset.group_key, [key]))
+        tests = all_of(self.preset.group_filter, any_of(self.preset.group_key, [key]))
         return {dn for dn, _entry, _raw in search(self.session, self.context, "sub", tests, (self.preset.group_key,))}
 
     def _name_groups(self) -> dict[bytes, Outcome]:
@@ -953,7 +784,7 @@ class Reading:
     # --- containers, and where an entry lies
 
     def _read_containers(self) -> None:
-        attributes = _attributes(
+        attributes = each_once(
             "objectClass",
             self.preset.container_key,
             self.preset.created,
@@ -1008,7 +839,7 @@ class Reading:
             key=key,
             dn=dn,
             name=name,
-            parent=self._home(_parent(normal)),
+            parent=self._home(normal_parent(normal)),
             created=self._created(entry),
             type="organizational_unit" if unit else "container",
             container=rdn_value(dn_parent(dn)),
@@ -1026,7 +857,7 @@ class Reading:
             key = self.nodes.get(normal)
             if key:
                 return key
-            normal = _parent(normal)
+            normal = normal_parent(normal)
         return None
 
     def is_excluded(self, normal: str) -> bool:
@@ -1335,7 +1166,7 @@ class Reading:
         read_key, shared = key_reader(attribute), set()
         for batch in batches(sorted(keys)):
             dns: dict[str, bytes] = {}
-            found = search(self.session, self.context, "sub", _and(filter, any_of(attribute, batch)), (attribute,))
+            found = search(self.session, self.context, "sub", all_of(filter, any_of(attribute, batch)), (attribute,))
             for dn, entry, _raw in list(found):
                 key = read_key(entry.get(attribute.lower(), []))
                 if key and dns.setdefault(key, dn) != dn:
@@ -1631,7 +1462,7 @@ class Reading:
             found = search(self.session, base, "base", "(objectClass=*)", ("1.1",), missing_ok=True)
             return [dn for dn, _entry, _raw in list(found) if normal_dn(dn_text(dn)) != token]
         name = self.preset.listed_name
-        tests = _and(self.preset.is_user, _tests(name, [value]))
+        tests = all_of(self.preset.is_user, tests_of(name, [value]))
         names = [
             entry.get(name.lower(), [])
             for _dn, entry, _raw in search(self.session, self.subtree, "sub", tests, (name,))
@@ -1697,7 +1528,7 @@ class Reading:
     def _spelled_otherwise(self, tokens: set[str]) -> dict[str, Outcome]:
         """Find users whose DN a member list spells in its own way: rarely needed, hence not prepared while reading."""
         found: dict[str, Outcome] = {}
-        parents = {_parent(token) for token in tokens}
+        parents = {normal_parent(token) for token in tokens}
         wanted: dict[bytes, bool] = {}  # parent as read -> a user below it may be meant
         for dn, key in self.by_value.items() if tokens else ():
             parent = fast_parent(dn)
@@ -1761,9 +1592,9 @@ class Reading:
     def _find_others(self, pending: dict[str, list[bytes]]) -> dict[str, Outcome]:
         """Tell what the remaining values lead to."""
         found: dict[str, Outcome] = {}
-        keys = _attributes(self.preset.user_key, self.preset.group_key)
+        keys = each_once(self.preset.user_key, self.preset.group_key)
         of_domain = ("objectSid", "userAccountControl") if self.ad else ()
-        attributes = _attributes("objectClass", self.preset.listed_name, *of_domain, *keys)
+        attributes = each_once("objectClass", self.preset.listed_name, *of_domain, *keys)
         filter = self.preset.is_user if self.members_by == "name" else "(objectClass=*)"
         for matches in self._look_up(pending, filter, attributes, keys):
             for token, entries in matches.items():
@@ -1822,7 +1653,7 @@ class Reading:
         name = self.preset.listed_name.lower()
         for base, scope, tests in self._look_ups(pending, keys):
             matches: dict[str, list[tuple[bytes, Entry, bytes]]] = {}
-            for found in search(self.session, base, scope, _and(filter, tests), attributes, missing_ok=True):
+            for found in search(self.session, base, scope, all_of(filter, tests), attributes, missing_ok=True):
                 if self.members_by == "dn":
                     forms = [normal_dn(dn_text(found[0]))]
                 elif self.members_by == "name":
@@ -1842,13 +1673,13 @@ class Reading:
         They are made of the values as listed: a normal form is for comparing, and may be none that a server matches.
         """
         if self.members_by == "dn":
-            for base, tests in _below_parents(
+            for base, tests in below_parents(
                 {token: dn_text(_BIT_STRING.sub(b"", values[0])) for token, values in pending.items()}
             ):
                 yield base, "one", tests
         elif self.members_by == "name":
             for batch in batches([value for values in pending.values() for value in values]):
-                yield self.subtree, "sub", "(|%s)" % _tests(self.preset.listed_name, batch)
+                yield self.subtree, "sub", "(|%s)" % tests_of(self.preset.listed_name, batch)
         else:
             for batch in batches(list(pending)):
                 yield self.subtree, "sub", "(|%s)" % "".join(any_of(attribute, batch) for attribute in keys)
@@ -1861,9 +1692,9 @@ class Reading:
         if not values or not self.add_outside or self.whole:
             return
         for batch in batches(values):
-            tests = "(|%s)" % _tests(attribute, batch)
+            tests = "(|%s)" % tests_of(attribute, batch)
             for found in search(
-                self.session, self.subtree, "sub", _and(self.preset.user_filter, tests), self.user_attributes
+                self.session, self.subtree, "sub", all_of(self.preset.user_filter, tests), self.user_attributes
             ):
                 if not self._known_by_key(self.preset.user_key, self.users, found[1]) and wanted(found[1]):
                     self._note_outside(self._add_user(*found), normal_dn(dn_text(found[0])))
@@ -1912,7 +1743,7 @@ class Reading:
 
         ``missing``: normal DN -> DN as it is listed, in each of its spellings -> users.
         """
-        for base, tests in _below_parents({normal: next(iter(users_of)) for normal, users_of in missing.items()}):
+        for base, tests in below_parents({normal: next(iter(users_of)) for normal, users_of in missing.items()}):
             for raw_dn, _entry, _raw in search(self.session, base, "one", tests, ("objectClass",), missing_ok=True):
                 missing.pop(normal_dn(dn_text(raw_dn)), None)
         for users_of in missing.values():
@@ -2081,7 +1912,7 @@ class Reading:
         if not lost_groups:
             return
         dns = self.digests.dns(lost_groups)
-        parents = {_parent(normal) for normal in self.nodes}
+        parents = {normal_parent(normal) for normal in self.nodes}
         for parent in self.places:
             with contextlib.suppress(ValueError, ReadError):  # a DN that is none is that of no stored container
                 parents.add(normal_dn(dn_text(parent)))
@@ -2108,7 +1939,7 @@ class Reading:
 
     def attributes_that_select(self, keys: Sequence[str]) -> tuple[str, ...]:
         """Return the attributes of an entry by which `lost` tells who it is and whether it is selected."""
-        return _attributes(
+        return each_once(
             *keys,
             self.preset.listed_name if self.members_by == "name" else None,
             self.preset.user_groups,
@@ -2165,50 +1996,6 @@ def _drop(known: dict[Any, Any], meanings: Container[Any]) -> None:
     """Forget, in place, all that means one of these."""
     for each in [each for each, means in known.items() if means in meanings]:
         del known[each]
-
-
-def _attributes(*names: str | None) -> tuple[str, ...]:
-    """Return the names that are given, each once."""
-    return tuple({name.lower(): name for name in names if name}.values())
-
-
-def _and(*filters: str) -> str:
-    return "(&%s)" % "".join(filters)
-
-
-def _below_parents(dns: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield (base, filter) of the one-level searches that find entries by DN: many at once, and by an index.
-
-    ``dns``: normal DN -> DN as it was written.
-    """
-    by_parent: dict[str, list[str]] = {}
-    for normal, dn in dns.items():
-        by_parent.setdefault(_parent(normal), []).append(dn)
-    for _normal, siblings in sorted(by_parent.items()):
-        for batch in batches(siblings):
-            yield dn_parent(batch[0]), "(|%s)" % "".join(map(_rdn_test, batch))
-
-
-def _tests(attribute: str, values: Iterable[bytes]) -> str:
-    """Return the tests for values as read, one after the other."""
-    return "".join("(%s=%s)" % (attribute, _escaped(value)) for value in values)
-
-
-def _escaped(value: bytes) -> str:
-    try:
-        return escape_filter(value.decode("utf-8"))
-    except UnicodeDecodeError:
-        return escape_filter(value)
-
-
-def _rdn_test(dn: str) -> str:
-    tests = ["(%s=%s)" % (kind, escape_filter(value)) for kind, value in parse_dn(dn)[0]]
-    return tests[0] if len(tests) == 1 else _and(*tests)
-
-
-def _parent(normal: str) -> str:
-    """Return the parent of a DN in normal form, where every comma separates."""
-    return normal.partition(",")[2]
 
 
 def _folded(value: bytes) -> str:

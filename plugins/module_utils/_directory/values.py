@@ -348,6 +348,11 @@ def dn_parent(text: str) -> str:
     return text[_FIRST_RDN.match(text).end() + 1 :].lstrip(" ")
 
 
+def normal_parent(normal: str) -> str:
+    """The parent of a DN in normal form, where every comma separates; empty if there is none."""
+    return normal.partition(",")[2]
+
+
 def fast_parent(dn: bytes) -> bytes:
     """`dn_parent` of a DN as a server wrote it."""
     if b"\\" not in dn:
