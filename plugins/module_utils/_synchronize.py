@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from . import _clock, _hold, _limits, _model, _report, _selected
-from ._directory import absence, changes, connection, lost, partial, presets, reader, standing, values
+from ._directory import absence, changed, changes, connection, full, lost, presets, standing, values
 from ._directory.identity import identify, naming_context, same_directory
 from ._errors import Refused, SynchronizationError, sentence
 from ._plan.digests import plan_digest, removals_digest
@@ -203,14 +203,14 @@ def _read(settings, store, session, preset, context, now, clock, started, mark):
     reason, snapshot, read_fully = _why_full(settings, store, never, mark, circumstances, now), None, now
     if not reason:
         try:
-            snapshot = partial.read(
+            snapshot = changed.read(
                 settings, session, preset, directory, store.known(settings.name, salt), mark, clock.later
             )
             reason, read_fully = "the last run left a mark", mark.said["read_fully"]
         except changes.ReadFully as why:
             reason = str(why)
     if snapshot is None:
-        snapshot = reader.read(
+        snapshot = full.read(
             settings,
             session,
             preset,
@@ -254,7 +254,7 @@ def _why_full(settings, store, never, mark, circumstances, now) -> str:
         return _FIRST
     if settings.read_mode == "full":
         return "read_mode: full"
-    reason = never or partial.why_not(mark, now)
+    reason = never or changed.why_not(mark, now)
     if reason:
         return reason
     differing = [name for name, value in circumstances.items() if mark.said["circumstances"].get(name) != value]

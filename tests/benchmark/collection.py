@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import conftest  # noqa: F401 # pylint: disable=unused-import
 import ldap3  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize as way
-from ansible_collections.usersync.directory.plugins.module_utils._directory import search
+from ansible_collections.usersync.directory.plugins.module_utils._directory import filters, groups, search
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
     CONNECTION,
     STORE,
@@ -44,28 +44,26 @@ def read(settings):
         preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
         directory = way.identify(settings, session, preset)
         digests = store.digests(settings.name, way._salt(settings, preset))
-        return way.reader.read(settings, session, preset, directory, digests, int(time.time()))
+        return way.full.read(settings, session, preset, directory, digests, int(time.time()))
 
 
 def decode(settings) -> None:
     """Read what `read` reads as one who has never read it, entry by entry."""
     with way.connection.connect(settings, _warn) as session:
         preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
-        directory = way.identify(settings, session, preset)
-        nothing = way.reader.Digests({}, {}, {}, {})
-        reading = way.reader.Reading(settings, session, preset, directory, nothing, int(time.time()), False)
+        context = way.naming_context(settings, session, preset)
         for filter, attributes, page_size in (
-            (preset.user_filter, reading.user_attributes, session.page_size),
-            (preset.group_filter, reading.group_attributes, min(way.reader._GROUPS_A_PAGE, session.page_size)),
+            (preset.user_filter, filters.user_attributes(preset), session.page_size),
+            (preset.group_filter, filters.group_attributes(preset), min(groups.A_PAGE, session.page_size)),
         ):
-            for _entry in way.reader.search(session, reading.context, "sub", filter, attributes, page_size=page_size):
+            for _entry in search.search(session, context, "sub", filter, attributes, page_size=page_size):
                 pass
 
 
 def requests(settings) -> list[dict]:
     """The searches that `read` sends and that find more than one entry, as the others are to send them."""
     found = []
-    searching = way.reader.encoded_entries
+    searching = way.full.encoded_entries
 
     def recording(session, base, scope, filter, attributes, missing_ok=False, page_size=None, controls=()):
         entries = 0
@@ -83,7 +81,7 @@ def requests(settings) -> list[dict]:
                 }
             )
 
-    way.reader.encoded_entries = search.encoded_entries = recording
+    way.full.encoded_entries = search.encoded_entries = recording
     read(settings)
     return found
 

@@ -13,7 +13,7 @@ second run must say the same.
 from __future__ import annotations
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import partial, reader
+from ansible_collections.usersync.directory.plugins.module_utils._directory import concerned, full, told
 from support.lab import (
     BASE,
     PEOPLE,
@@ -59,7 +59,7 @@ def meanwhile(monkeypatch):
     """A function: change the directory before the second container is searched for users, or for groups."""
 
     def change(server, ldif, of_groups=False):
-        searched, real = [], reader.encoded_entries
+        searched, real = [], full.encoded_entries
 
         def watched(session, base, *rest, **options):
             if base == TEMPS:
@@ -68,7 +68,7 @@ def meanwhile(monkeypatch):
                     server.modify(ldif)
             yield from real(session, base, *rest, **options)
 
-        monkeypatch.setattr(reader, "encoded_entries", watched)
+        monkeypatch.setattr(full, "encoded_entries", watched)
 
     return change
 
@@ -203,8 +203,8 @@ def test_a_list_that_follows_a_move_once_and_not_twice_keeps_the_member(server, 
     lab.run(**options)
     just_before(
         monkeypatch,
-        reader.Reading,
-        "_read_groups",
+        full._Everything,
+        "read_groups",
         lambda: server.modify(ANN_MOVES + modified(NURSES, "replace", *list_now)),
     )
     lab.once(**options)
@@ -456,8 +456,8 @@ def test_what_a_list_had_before_it_followed_is_still_remembered(server, monkeypa
     lab.once(**FULL)
     just_before(
         monkeypatch,
-        reader.Reading,
-        "_read_groups",
+        full._Everything,
+        "read_groups",
         lambda: server.modify(
             moved(dn_of("ann1"), "uid=ann2", TEMPS) + modified(NURSES, "add", "member", dn_of("ann2", TEMPS))
         ),
@@ -605,8 +605,8 @@ def test_a_group_that_moves_after_it_was_asked_what_changed_stays_nested(any_ser
     any_server.modify(renamed(dn_of("ann"), "uid=ann2"))  # so that the lists with her are read
     just_before(
         monkeypatch,
-        partial._PartialReading,
-        "_lists_to_read",
+        concerned.ConcernedLists,
+        "find",
         lambda: any_server.modify(moved(INNER, "cn=inner2", TEMPS)),
     )
     result = lab.once(**INCREMENTAL)
@@ -632,8 +632,8 @@ def test_a_user_who_moves_after_he_was_read_with_what_changed_stays_a_member(any
     any_server.modify(modified(dn_of("ann"), "add", "title", "x") + modified(NURSES, "add", "description", "x"))
     just_before(
         monkeypatch,
-        partial._PartialReading,
-        "_fetch_groups",
+        told.ToldLists,
+        "fetch_groups",
         lambda: any_server.modify(
             ANN_MOVES + modified(NURSES, "replace", "member", dn_of("ann2", TEMPS), dn_of("bob"))
         ),

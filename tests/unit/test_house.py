@@ -134,6 +134,46 @@ def test_module_utils_do_not_know_ansible_module():
     assert breaking(ALL_MODULE_UTILS, lambda name: under(name, "ansible.module_utils.basic")) == []
 
 
+# --- the rooms of a read
+
+SCRIPTS = ("full", "changed")
+# The rooms that only one of the scripts has.
+OF_FULL = ("containers", "naming")
+OF_CHANGED = ("anywhere", "as_stored", "by_key", "by_others", "candidates", "concerned", "primary_groups", "told")
+
+
+def test_the_ways_to_read_do_not_know_each_other_and_the_rooms_do_not_know_them():
+    def of_directory(path: Path) -> set[str]:
+        names = [name.split("._directory.", 1)[1] for name in imports(path) if "._directory." in name]
+        return {name.partition(".")[0] for name in names}
+
+    knows = {path.stem: of_directory(path) for path in below("_directory")}
+    assert {*SCRIPTS, *OF_FULL, *OF_CHANGED} <= knows.keys()
+    assert [name for name in knows if knows[name].intersection(SCRIPTS)] == []
+    assert knows["full"].isdisjoint(OF_CHANGED) and knows["changed"].isdisjoint(OF_FULL)
+    assert not any(knows["reading"].intersection(rooms) for rooms in (OF_FULL, OF_CHANGED))
+
+
+def _attributes(room: ast.ClassDef) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(room)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+
+
+def test_the_rooms_are_small():
+    rooms = [
+        (path, node)
+        for path in below("_directory")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert len(rooms) > 40
+    assert [(path.name, room.name) for path, room in rooms if room.end_lineno - room.lineno > 400] == []
+    assert [(path.name, room.name) for path, room in rooms if len(_attributes(room)) > 20] == []
+
+
 def test_module_utils_are_marked_private():
     unmarked = [str(path) for path in ALL_MODULE_UTILS if "\n# PRIVATE:" not in path.read_text(encoding="utf-8")]
     assert unmarked == []

@@ -8,10 +8,9 @@ import types
 from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import presets, reader
+from ansible_collections.usersync.directory.plugins.module_utils._directory import filters, presets
 from ansible_collections.usersync.directory.plugins.module_utils._directory.values import check_filter
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
-from ansible_collections.usersync.directory.plugins.module_utils._model import Digests
 
 DAY = 86400
 NOW = 20000 * DAY
@@ -88,25 +87,8 @@ def test_the_documentation_says_what_each_attribute_is_for():
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_each_attribute_that_is_asked_for_has_a_use(name):
     preset = presets.PRESETS[name]
-    session = types.SimpleNamespace(
-        root_dse={"namingcontexts": [b"dc=x"], "defaultnamingcontext": [b"dc=x"]}, account_option="login"
-    )
-    reading = reader.Reading(
-        settings(
-            distinguished_name=[],
-            exclude_distinguished_name=[],
-            outside_members="add",
-            group_structure="groups",
-            required_entries=[],
-        ),
-        session,
-        preset,
-        None,
-        Digests({}, {}, {}, {}),
-        NOW,
-        False,
-    )
-    asked_for = {attribute.lower() for attribute in (*reading.user_attributes, *reading.group_attributes)}
+    names = (*filters.user_attributes(preset), *filters.group_attributes(preset))
+    asked_for = {attribute.lower() for attribute in names}
     known = {each.lower() for names in presets.attributes_by_use(preset).values() for each in names}
     # The kind of an entry, which its filter has decided; and what is read of containers, whose keys are among these.
     assert asked_for - {"objectclass"} <= known

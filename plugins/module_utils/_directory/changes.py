@@ -312,7 +312,8 @@ def glued_below(session: Any, context: str) -> dict[str, list[bytes]]:
         with_csn = {normal_dn(dn_text(dn)): entry["contextcsn"] for dn, entry, _raw in found if entry.get("contextcsn")}
         with_csn.pop(normal_dn(context), None)
         session.glued = with_csn
-    return session.glued
+    glued: dict[str, list[bytes]] = session.glued
+    return glued
 
 
 def _position_of_controller(session: Any, place: Place) -> dict[str, Any]:

@@ -24,50 +24,58 @@ What is not proven raises ReadError, and then there is no snapshot.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._model import GONE, OUT_OF_SCOPE, Place
+from .filters import attributes_that_select
+from .owners import Owners
 from .presets import Entry, any_of, keys_of
+from .scope import Scope
 from .search import MANAGE_DSA_IT, NoSuchEntry, ReadError, batches, search
+from .source import Source
 from .values import dn_is_within, dn_text, normal_dn, url_dn, url_server
 from .wire import control
 
 Found = tuple[bytes, Entry]
 
+NOT_READ = ""  # in place of a filter: entries of that kind were not read
+
 
 def look_up(
-    reading: Any,
+    scope: Scope,
+    owners: Owners,
     stored: Iterable[str],
     seen: Container[str],
-    kinds: Sequence[tuple[str, str | None]],
+    kinds: Sequence[tuple[str, str]],
     is_selected: Callable[[str, bytes, Entry], bool],
 ) -> dict[str, str]:
     """Return {stable key: GONE or OUT_OF_SCOPE} of who is stored and was not seen.
 
-    ``reading`` is the `reader.Reading` that is at its end; ``kinds`` are the attribute of the key, and the filter by
-    which entries of that kind were read, None if they were not; ``is_selected`` tells of a key, a DN and an entry
-    whether it should have come, if the filter matches it. Raises ReadError if nothing proves the answer.
+    ``kinds`` are the attribute of the key, and the filter by which entries of that kind were read, or NOT_READ;
+    ``is_selected`` tells of a key, a DN and an entry whether it should have come, if the filter matches it. Raises
+    ReadError if nothing proves the answer.
     """
     lost = sorted(key for key in stored if key not in seen and not key.startswith("name:"))
     reasons = {key: GONE for key in stored if key not in seen and key.startswith("name:")}
     if not lost:
         return reasons
-    search_for = _Search(reading, list(dict.fromkeys(attribute for attribute, _filter in kinds)))
+    search_for = _Search(scope.source, owners, list(dict.fromkeys(attribute for attribute, _filter in kinds)))
     found = search_for.by_key(lost)
     gone = [key for key in lost if key not in found]
-    dns = reading.digests.dns(gone) if gone else {}
+    dns = owners.stored.dns(gone) if gone else {}
     found.update(search_for.by_dn({key: dns[key] for key in gone if dns.get(key)}))
     selected = {key: each for key, each in found.items() if is_selected(key, *each)}
     _refuse_unseen(search_for, selected, [filter for _attribute, filter in kinds if filter], is_selected)
     reasons.update(dict.fromkeys(found, OUT_OF_SCOPE))
-    reasons.update(_reasons_of_gone(reading, [key for key in gone if key not in found], dns))
+    reasons.update(_reasons_of_gone(scope, [key for key in gone if key not in found], dns))
     return {key: reasons[key] for key in sorted(reasons)}
 
 
 class _Search(NamedTuple):
     """Looks for entries that have one of the attributes as their stable key."""
 
-    reading: Any
+    source: Source
+    owners: Owners
     keys: list[str]
 
     def by_key(self, lost: Sequence[str]) -> dict[str, Found]:
@@ -75,10 +83,14 @@ class _Search(NamedTuple):
         for batch in batches(lost):
             tests = "(|%s)" % "".join(any_of(attribute, batch) for attribute in self.keys)
             for dn, entry, _raw in search(
-                self.reading.session, self.reading.context, "sub", tests, self.reading.attributes_that_select(self.keys)
+                self.source.session,
+                self.source.context,
+                "sub",
+                tests,
+                attributes_that_select(self.source.preset, self.keys),
             ):
                 for key in set(batch).intersection(keys_of(entry, *self.keys)):
-                    if self.reading.named.get(dn, key) == key:  # else it is somebody else's, whatever key it has
+                    if self.owners.named.get(dn, key) == key:  # else it is somebody else's, whatever key it has
                         found[key] = dn, entry
         return found
 
@@ -91,8 +103,8 @@ class _Search(NamedTuple):
         }
 
     def at(self, dn: str, filter: str, missing_ok: bool) -> list[Found]:
-        attributes = self.reading.attributes_that_select(self.keys)
-        found = search(self.reading.session, dn, "base", filter, attributes, missing_ok=missing_ok)
+        attributes = attributes_that_select(self.source.preset, self.keys)
+        found = search(self.source.session, dn, "base", filter, attributes, missing_ok=missing_ok)
         return [(dn, entry) for dn, entry, _raw in found]
 
 
@@ -106,7 +118,7 @@ def _refuse_unseen(
     is_selected: Callable[[str, bytes, Entry], bool],
 ) -> None:
     """Raise ReadError if one of the filters matches anybody who is selected: the server kept him back, or he moved."""
-    reading = search_for.reading
+    source = search_for.source
     if not filters:
         return
     either = filters[0] if len(filters) == 1 else "(|%s)" % "".join(filters)
@@ -114,14 +126,14 @@ def _refuse_unseen(
     for batch in batches(sorted(selected)):
         tests = "(|%s)" % "".join(any_of(attribute, batch) for attribute in search_for.keys)
         for dn, entry, _raw in search(
-            reading.session,
-            reading.context,
+            source.session,
+            source.context,
             "sub",
             "(&%s%s)" % (either, tests),
-            reading.attributes_that_select(search_for.keys),
+            attributes_that_select(source.preset, search_for.keys),
         ):
             for key in keys_of(entry, *search_for.keys):
-                if key in batch and reading.named.get(dn, key) == key and is_selected(key, dn, entry):
+                if key in batch and search_for.owners.named.get(dn, key) == key and is_selected(key, dn, entry):
                     raise _not_seen(dn)
     for key, (dn, _entry) in sorted(selected.items()):
         try:
@@ -172,42 +184,42 @@ def not_followed(urls: Iterable[str], place: Place, context: str) -> list[str]:
     return sorted(shown.values())
 
 
-def _reasons_of_gone(reading: Any, gone: Sequence[str], dns: dict[str, str]) -> dict[str, str]:
-    if not gone or not (reading.session.not_read or reading.session.referred):
+def _reasons_of_gone(scope: Scope, gone: Sequence[str], dns: dict[str, str]) -> dict[str, str]:
+    if not gone or not (scope.source.session.not_read or scope.source.session.referred):
         return dict.fromkeys(gone, GONE)
-    elsewhere = _elsewhere(reading)
+    elsewhere = _elsewhere(scope.source)
     reasons = {}
     for key in gone:
         dn = dns.get(key, "")
         normal = normal_dn(dn)
         place = next((place for place in elsewhere.places if dn and dn_is_within(normal, place)), None)
         said = elsewhere.unknown if place is None else elsewhere.places[place]
-        excluded = bool(dn) and reading.is_excluded(normal)
+        excluded = bool(dn) and scope.is_excluded(normal)
         if said and not excluded:
             raise _not_here(dn or key, "" if place is None else place, said)
         reasons[key] = OUT_OF_SCOPE if said else GONE
     return reasons
 
 
-def _elsewhere(reading: Any) -> _Elsewhere:
+def _elsewhere(source: Source) -> _Elsewhere:
     """Return where the entries lie that stand for other servers.
 
     A reference has the DN to go on with there, which need not be the DN of the entry here (RFC 4511, 4.5.3). In Active
     Directory it is. Other servers are asked for these entries themselves (RFC 3296, 3).
     """
-    session = reading.session
+    session = source.session
     places = {normal_dn(dn): said for dn, said in session.referred.items()}
     unknown = {}
     for url in session.not_read:
         below = url_dn(url)
-        if below is None or not (reading.ad or dn_is_within(below, reading.context_normal)):
+        if below is None or not (source.is_active_directory or dn_is_within(below, source.context_normal)):
             unknown[url_server(url)] = url
         else:
             places.setdefault(below, url)
-    if not reading.ad and MANAGE_DSA_IT.encode("ascii") in session.root_dse.get("supportedcontrol", ()):
+    if not source.is_active_directory and MANAGE_DSA_IT.encode("ascii") in session.root_dse.get("supportedcontrol", ()):
         for dn, entry, _raw in search(
             session,
-            reading.context,
+            source.context,
             "sub",
             "(objectClass=referral)",
             ("ref",),

@@ -1,0 +1,203 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""What changed -> a snapshot of all that may be other than stored, which makes the plan that a full read would make.
+
+An entry that did not change can still come to mean something else, and only by a way that is followed here:
+
+- A member list has DNs. Whom it leads to is another matter as soon as somebody comes to have that DN, or has it no
+  longer: `concerned.py`.
+- The store knows who was in a list. Who leaves one and lies outside the selected containers is in scope only as long as
+  another list, or a primary group, has it: `by_others.py`.
+- Who has to wait for a name is looked at again in every read, and so is what a listed value led to that led to no one
+  (`again` and `open` in the mark): `candidates.py`.
+
+Nobody is lost because a list of changes says so: who is missing is looked up by key, in the whole directory, as after a
+full read. If a change reaches further, ReadFully says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._model import GONE, Directory, Mark, Snapshot, UserGroup
+from . import changes
+from .anywhere import Anywhere, refuse_who_moved
+from .as_stored import AsStored
+from .by_key import ByKey
+from .by_others import ByOthers, check_nesting
+from .candidates import NOT_BY_KEY, Candidates
+from .changes import MANY, ReadFully
+from .checks import check_required
+from .concerned import ConcernedLists
+from .connection import Session
+from .members import Surprise
+from .outcomes import Found
+from .presets import Preset
+from .primary_groups import PrimaryGroups
+from .reading import Reading, complete_or_error
+from .source import Source
+from .tokens import Tokens
+from .told import ToldLists
+from .values import dn_text, normal_dn
+
+# Who left is looked up once more, by key, and yet: what would hurt is done by a read that has seen everything.
+MANY_LOST = 200
+
+# Seconds that a mark is good for. Directories forget what was deleted: Active Directory after tombstoneLifetime, which
+# is two days at least (MS-ADTS 6.1.1.2.4.1.1).
+LASTS = 2 * 86400
+
+
+def read(
+    settings: Any, session: Session, preset: Preset, directory: Directory, known: Any, mark: Mark, now: int
+) -> Snapshot:
+    """Read what changed since the mark, and what that concerns. ``settings`` and ``now`` are those of `Source`.
+
+    ``known`` answers who is stored: see `Known` in `_store/sqlite.py`. Raises ReadFully if only a read of everything
+    can tell the outcome, or what is wrong.
+    """
+    as_stored = AsStored(known)
+    source = Source(settings, session, preset, directory, now)
+
+    def take() -> Snapshot:
+        return _WhatChanged(source, as_stored, mark).read()
+
+    snapshot: Snapshot = changes.attempt(session, lambda: complete_or_error(take))
+    return snapshot
+
+
+def why_not(mark: Mark | None, now: int) -> str:
+    """Return why nothing can be read since this mark; empty if it can be tried. ``now``: seconds since 1970."""
+    if mark is None:
+        return "the last run left no mark"
+    if "none" in mark.said:
+        return str(mark.said["none"])
+    if not 0 <= now - mark.said["time"] <= LASTS:
+        return "the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400)
+    if len(mark.said["again"]) + len(mark.said["outside"]) + len(mark.said["open"]) > MANY:
+        return "more than %d entries must be looked at in every run" % MANY
+    return ""
+
+
+def _moved(_tokens: Tokens) -> Surprise:
+    def refuse(dn: bytes, _token: str) -> None:
+        raise refuse_who_moved(dn)
+
+    return refuse
+
+
+class _WhatChanged:
+    def __init__(self, source: Source, as_stored: AsStored, mark: Mark) -> None:
+        self.source, self.as_stored, self.last = source, as_stored, mark
+        self.reading = reading = Reading(source, as_stored.digests, as_stored, _moved, last=mark)
+        self.scope, self.accounts, self.groups = reading.scope, reading.accounts, reading.groups
+        as_stored.lists_read = self.groups.found
+        self.by_key = ByKey(reading.owners)
+        self.waiting: dict[str, Found] = {}  # users outside the selected containers: in scope if anybody lists them
+        # Key of a group -> stored members, key -> DN: if it matters who leaves a list.
+        self.members: dict[str, dict[str, str]] = {}
+        self.finder = Anywhere(reading.outside, as_stored, self.by_key, reading.lookups, reading.seen, self.waiting)
+        self.primary_groups = PrimaryGroups(reading, as_stored, self.by_key, self.waiting)
+
+    def read(self) -> Snapshot:
+        self.ask_where_the_server_stands()
+        told = ToldLists(
+            self.as_stored, self.by_key, self.groups, self.reading.values, self.reading.position.list_changes
+        )
+        candidates = Candidates(self.scope, self.as_stored, self.by_key, told, self.last)
+        users, groups = candidates.look_at(self.reading.position)
+        lists = ConcernedLists(self.scope, self.as_stored, self.by_key, told).find(
+            users, groups, candidates.read_as_users
+        )
+        self.take_users(users)
+        told.follow(lists, self.finder)
+        self.take_lists(lists)
+        self.reading.values.follow(self.finder)
+        self.primary_groups.add_members()
+        user_groups = told.with_nested(self.reading.lists.finished())
+        check_nesting(self.primary_groups, user_groups, self.finder.came_into_scope)
+        ByOthers(self.primary_groups, self.waiting, self.members).settle(user_groups, told.left)
+        joined = {**self.primary_groups.joined(), **told.joined}
+        self.take_members(user_groups)
+        candidates.keep_dead_ends(self.reading.lists)
+        self.check()
+        lost_users, lost_user_groups = self.look_up_missing(user_groups, candidates.changed)
+        return self.reading.snapshot(
+            user_groups,
+            lost_users,
+            lost_user_groups,
+            self.reading.mark(),
+            complete=False,
+            joined=joined,
+            left=told.left,
+        )
+
+    def ask_where_the_server_stands(self) -> None:
+        self.reading.position.ask()
+        if self.scope.as_said() != self.last.said["selection"]:
+            raise ReadFully("what is selected or excluded lies elsewhere than at the last run")
+        if not self.as_stored.groups.keys() >= set(self.scope.selected_groups.values()):
+            raise ReadFully("a selected group is none in the store")
+
+    def take_users(self, users: dict[str, Found]) -> None:
+        for key, found in users.items():
+            normal = normal_dn(dn_text(found[0]))
+            if self.scope.has(normal):
+                self.accounts.add(*found)
+            elif self.source.adds_outside and not self.scope.is_left_out(normal):
+                self.waiting[key] = found
+
+    def take_lists(self, lists: dict[str, Found]) -> None:
+        as_stored, looked_at = self.as_stored, self.as_stored.looked_at
+        gone = [key for key in looked_at if key in as_stored.groups and key not in lists]
+        for user, dn in as_stored.known.people(lists):
+            if dn and user not in looked_at:
+                self.accounts.known_by.by_value.setdefault(dn.encode("utf-8"), user)
+        if self.source.adds_outside and not self.scope.is_whole:
+            for group, user, dn in as_stored.known.members([*lists, *gone]):
+                self.members.setdefault(group, {})[user] = dn
+        if lists:
+            stored = as_stored.groups.items()
+            self.reading.tokens.outcomes.update((normal_dn(dn), key) for key, dn in stored if key not in looked_at)
+        for key, found in lists.items():
+            if key not in looked_at and as_stored.groups.get(key, dn_text(found[0])) != dn_text(found[0]):
+                raise refuse_who_moved(found[0])
+            self.groups.add(*found)
+        self.groups.read_ranges()
+
+    def take_members(self, user_groups: dict[str, UserGroup]) -> None:
+        """Take into scope whom the lists have: they are as stored unless they were read."""
+        for member in set().union(*(record.members or () for record in user_groups.values())):
+            if member[:1] not in "@#":
+                self.accounts.take_as_stored(member)
+
+    def check(self) -> None:
+        self.reading.position.prove(self.reading.outside.keys.difference(self.last.said["outside"]))
+        check_required(self.scope, self.reading.is_in_scope)
+        owners, nameless = self.reading.owners, self.source.session.nameless
+        if owners.named or self.accounts.nameless or self.groups.nameless or nameless:
+            raise ReadFully("an entry has no stable key of its own")
+
+    def look_up_missing(
+        self, user_groups: dict[str, UserGroup], changed: dict[str, str]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the lost users and the lost user groups. ``changed`` are those who were told to be there."""
+        users, groups = self.as_stored.users, self.as_stored.looked_at.intersection(self.as_stored.groups)
+        lost_users = self.reading.missing.users(users)
+        lost_user_groups = self.reading.missing.user_groups(groups, user_groups)
+        if len(lost_users) + len(lost_user_groups) > MANY_LOST:
+            raise ReadFully(
+                "more than %d users and user groups left: only a read of everything removes so many" % MANY_LOST
+            )
+        if lost_users and not self.accounts.users and len(lost_users) >= self.as_stored.known.count_users():
+            raise ReadFully("nobody seems to be left")
+        lost = {**lost_users, **lost_user_groups}
+        for key, reason in lost.items():
+            if reason == GONE and key in changed:
+                raise ReadFully(NOT_BY_KEY % key)
+        self.reading.outside.keys.update(key for key in self.last.said["outside"] if key not in lost)
+        return lost_users, lost_user_groups
