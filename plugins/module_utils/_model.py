@@ -257,7 +257,7 @@ class Mark(NamedTuple):
 
     ``said`` is plain data for JSON: what the server said of itself and where it stood, what was selected, and
     ``again``, the stable keys that the next read must look at whatever changed. ``versions`` has a fixed number of
-    bytes for each entry where the server cannot tell what changed: see `_directory/changes.py`. Where nothing can tell,
+    bytes for each entry where the server cannot tell what changed: see `_directory/changes/`. Where nothing can tell,
     it only says why: ``none``.
     """
 

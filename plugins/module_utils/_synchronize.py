@@ -20,7 +20,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from . import _clock, _hold, _limits, _model, _report, _selected
-from ._directory import absence, changed, changes, connection, full, lost, presets, standing, values
+from ._directory import absence, changed, connection, full, lost, presets, standing, values
+from ._directory.changes import clock as clock_there
+from ._directory.changes.common import ReadFully
+from ._directory.changes.ways import why_never
 from ._directory.identity import identify, naming_context, same_directory
 from ._errors import Refused, SynchronizationError, sentence
 from ._plan.digests import plan_digest, removals_digest
@@ -199,26 +202,18 @@ def _read(settings, store, session, preset, context, now, clock, started, mark):
     circumstances = _circumstances(settings, salt, session, directory)
     never = ""
     if settings.read_mode != "full":
-        never = changes.why_not(session, preset, settings)
-    reason, snapshot, read_fully = _why_full(settings, store, never, mark, circumstances, now), None, now
-    if not reason:
-        try:
-            snapshot = changed.read(
-                settings, session, preset, directory, store.known(settings.name, salt), mark, clock.later
-            )
-            reason, read_fully = "the last run left a mark", mark.said["read_fully"]
-        except changes.ReadFully as why:
-            reason = str(why)
+        never = why_never(session, preset, settings)
+    snapshot, read_fully = None, now
+    try:
+        _demand_everything(settings, store, never, mark, circumstances, now)
+        known = store.known(settings.name, salt)
+        snapshot = changed.read(settings, session, preset, directory, known, mark, clock.later)
+        reason, read_fully = "the last run left a mark", mark.said["read_fully"]
+    except ReadFully as why:
+        reason = str(why)
     if snapshot is None:
-        snapshot = full.read(
-            settings,
-            session,
-            preset,
-            directory,
-            store.digests(settings.name, salt),
-            clock.later,
-            settings.read_mode != "full" and not never,
-        )
+        digests, marking = store.digests(settings.name, salt), settings.read_mode != "full" and not never
+        snapshot = full.read(settings, session, preset, directory, digests, clock.later, marking)
     if snapshot.mark:
         snapshot = snapshot._replace(
             mark=snapshot.mark._replace(
@@ -234,11 +229,11 @@ def _believed(session, runs, before, now, context) -> _clock.Clock:
     ``before`` is the time of the last run whose clock was believed, if that of the last one was not: a clock that stays
     wrong is not made right by that, where the directory tells.
     """
-    time_there = changes.time_of(session)
+    time_there = clock_there.time_of(session)
     trusted = runs if before is None else [before, *runs[1:]]
     changed = None
     if time_there is None and (_clock.is_long(now, runs) or _clock.is_long(now, trusted)):
-        changed = changes.last_change(session, context)
+        changed = clock_there.last_change(session, context)
     clock = _clock.judged(now, runs, time_there, changed)
     if clock.doubt or changed is None:
         return clock
@@ -248,21 +243,21 @@ def _believed(session, runs, before, now, context) -> _clock.Clock:
 _FIRST = "it is the first run"
 
 
-def _why_full(settings, store, never, mark, circumstances, now) -> str:
-    """Return why everything is to be read; empty where reading what changed will do."""
+def _demand_everything(settings, store, never, mark, circumstances, now) -> None:
+    """Raise ReadFully, which says why, if reading what changed will not do. ``never`` says why it never does, if so."""
     if store.directory_of(settings.name) is None:
-        return _FIRST
+        raise ReadFully(_FIRST)
     if settings.read_mode == "full":
-        return "read_mode: full"
-    reason = never or changed.why_not(mark, now)
-    if reason:
-        return reason
+        raise ReadFully("read_mode: full")
+    if never:
+        raise ReadFully(never)
+    changed.check_mark(mark, now)
     differing = [name for name, value in circumstances.items() if mark.said["circumstances"].get(name) != value]
     if differing:
-        return "another %s than at the last run" % " and ".join(differing)
+        raise ReadFully("another %s than at the last run" % " and ".join(differing))
     if settings.read_mode == "auto" and now - mark.said["read_fully"] >= settings.full_every:
-        return "full_every: everything was last read %d minutes ago" % ((now - mark.said["read_fully"]) // 60)
-    return ""
+        minutes = (now - mark.said["read_fully"]) // 60
+        raise ReadFully("full_every: everything was last read %d minutes ago" % minutes)
 
 
 def _circumstances(settings, salt, session, directory):

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import ldap3
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import changes, wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory import wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory.changes import sweep
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.dirsrv import DirectoryServer
 from support.lab import BASE, Lab, dn_of, group, modified, person, posix, renamed, unit
@@ -341,7 +342,7 @@ def test_the_changelog_is_no_place_for_people(tmp_path):
 @pytest.fixture
 def nothing_is_fresh(monkeypatch):
     """So that what the test does counts as old, and is looked at only if it changes."""
-    monkeypatch.setattr(changes, "_FRESH", -10)
+    monkeypatch.setattr(sweep, "FRESH", -10)
 
 
 def test_disabled_by_a_role_and_only_what_changed_is_read(server, place, nothing_is_fresh):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from ansible_collections.usersync.directory.plugins.module_utils._directory.changes import sweep
 from support.changing import (
     AD_OTHERS,
     AD_STAFF,
@@ -116,7 +116,7 @@ def test_random_changes_of_openldap(tmp_path, clock, overlays, scope, steps, cha
 @pytest.fixture
 def little_is_fresh(monkeypatch):
     """All that a test does is done within an hour, and would be looked at in every read; so, it is two seconds here."""
-    monkeypatch.setattr(changes, "_FRESH", 2)
+    monkeypatch.setattr(sweep, "FRESH", 2)
 
 
 @pytest.mark.parametrize("scope", ["the whole tree", "one container", "a filter"])
@@ -125,9 +125,9 @@ def test_random_changes_of_a_server_that_tells_only_times(
 ):
     """As others do that are read as OpenLDAP, which says of itself what it is."""
     monkeypatch.setattr(
-        changes,
-        "_version_attributes",
-        lambda _session, place: (changes._TIME, *changes._BESIDE_TIME, *place.preset.state),
+        sweep,
+        "version_attributes",
+        lambda _session, place: (sweep.TIME, *sweep.BESIDE_TIME, *place.preset.state),
     )
     with Slapd(ldif=ROOT + small_company(expirable), overlays=("ppolicy",)) as server:
         go_through(OpenLDAP(server, chance, clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps)

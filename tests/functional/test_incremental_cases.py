@@ -15,7 +15,7 @@ import base64
 import uuid
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from ansible_collections.usersync.directory.plugins.module_utils._directory.changes import lists
 from support.changing import AD_OTHERS, AD_STAFF, COMPANY, ActiveDirectory, ForLab, remove_company
 from support.lab import deleted, modified, moved
 from support.process import run
@@ -248,7 +248,7 @@ def test_a_list_that_changes_just_before_its_cookie_is_taken(samba, company, pai
     """
     samba.modify(company.new_user("cyd", AD_STAFF))
     both = pair()
-    really = changes.lists_since
+    really = lists.lists_since
 
     def lists_since(session, place, cookie):
         if ("crew", "bob") in both.full.members() and not happened:
@@ -257,7 +257,7 @@ def test_a_list_that_changes_just_before_its_cookie_is_taken(samba, company, pai
         return really(session, place, cookie)
 
     happened: list[bool] = []
-    monkeypatch.setattr(changes, "lists_since", lists_since)
+    monkeypatch.setattr(lists, "lists_since", lists_since)
     both.incremental.once(**{**both.jobs[0], "read_mode": "incremental"})
     both.full.once(**{**both.jobs[0], "read_mode": "full"})
     samba.modify(modified(CREW, "add", "member", company.dn_of("cyd", AD_STAFF)))

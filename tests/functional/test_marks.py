@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import changes
+from ansible_collections.usersync.directory.plugins.module_utils._directory.changes import lists
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
 from support import misbehaving, stored, tree
 from support.lab import (
@@ -593,9 +593,9 @@ def test_a_lie_about_a_list_changes_nothing(controller, domain, monkeypatch, add
 
     def lists_since(_session, _place, cookie):
         dns = [{("CN=%s,%s" % (name, STAFF)).encode() for name in names} for names in (added, removed)]
-        return b"cookie", {str(tree.key("group Nurses")): changes.ListChange(*dns, set())} if cookie else {}
+        return b"cookie", {str(tree.key("group Nurses")): lists.ListChange(*dns, set())} if cookie else {}
 
-    monkeypatch.setattr(changes, "lists_since", lists_since)
+    monkeypatch.setattr(lists, "lists_since", lists_since)
     controller.once(read_mode="full", **ALWAYS)
     controller.once(**ALWAYS)
     assert "63" in marks(controller)[0][0]
@@ -607,8 +607,8 @@ def test_a_lie_about_a_list_changes_nothing(controller, domain, monkeypatch, add
 def test_a_lie_about_somebody_outside_brings_nobody_in(controller, domain, monkeypatch):
     domain.unit("Away")
     dora = domain.user("dora", "OU=Away," + tree.DOMAIN)
-    told = {str(tree.key("group Nurses")): changes.ListChange({dora.encode()}, set(), set())}
-    monkeypatch.setattr(changes, "lists_since", lambda _session, _place, cookie: (b"cookie", told if cookie else {}))
+    told = {str(tree.key("group Nurses")): lists.ListChange({dora.encode()}, set(), set())}
+    monkeypatch.setattr(lists, "lists_since", lambda _session, _place, cookie: (b"cookie", told if cookie else {}))
     scope = {"distinguished_name": [STAFF], "scope_change": True}
     controller.once(read_mode="full", **scope, **ALWAYS)
     controller.once(**scope, **ALWAYS)
@@ -619,8 +619,8 @@ def test_a_lie_about_somebody_outside_brings_nobody_in(controller, domain, monke
 def test_what_is_told_of_a_list_is_done_where_the_server_confirms_it(controller, domain, monkeypatch):
     dora, carl = "CN=dora," + STAFF, "CN=carl," + STAFF
     domain.user("dora", STAFF)
-    told = {str(tree.key("group Nurses")): changes.ListChange({dora.encode()}, {carl.encode()}, set())}
-    monkeypatch.setattr(changes, "lists_since", lambda _session, _place, cookie: (b"cookie", told if cookie else {}))
+    told = {str(tree.key("group Nurses")): lists.ListChange({dora.encode()}, {carl.encode()}, set())}
+    monkeypatch.setattr(lists, "lists_since", lambda _session, _place, cookie: (b"cookie", told if cookie else {}))
     controller.once(read_mode="full", **ALWAYS)
     controller.once(**ALWAYS)
     domain.set("CN=Nurses," + STAFF, "member", "CN=anna," + STAFF, dora)

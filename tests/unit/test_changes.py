@@ -14,7 +14,14 @@ import uuid
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import changes, wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory import wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory.changes import (
+    common,
+    keys,
+    lists,
+    sweep,
+    ways,
+)
 from ansible_collections.usersync.directory.plugins.module_utils._directory.search import ReadError
 from ansible_collections.usersync.directory.plugins.module_utils._directory.values import filter_attributes
 from hypothesis import given
@@ -61,13 +68,13 @@ def end(deletes=False, cookie=b"rid=000,csn=later"):
 
 def asked(*answer, known=(ANN, BOB, CYD), before=tuple(EARLIER), now=tuple(LATER)):
     server = PreparedDirectory(list(answer))
-    place = changes.Place(SimpleNamespace(), BASE, {}, ())
+    place = common.Where(SimpleNamespace(), BASE, {}, ())
     stored = SimpleNamespace(keys=lambda: {str(number(name)) for name in known})
-    found = changes.since(
+    found = ways.since(
         server,
         place,
-        {"way": changes.SYNCREPL, "csn": list(before)},
-        {"way": changes.SYNCREPL, "csn": list(now)},
+        {"way": common.SYNCREPL, "csn": list(before)},
+        {"way": common.SYNCREPL, "csn": list(now)},
         b"",
         b"",
         stored,
@@ -132,7 +139,7 @@ def test_nothing_is_asked_where_nothing_changed():
     ],
 )
 def test_an_answer_that_tells_nothing_for_sure_asks_for_everything(answer, why):
-    with pytest.raises(changes.ReadFully, match=why):
+    with pytest.raises(common.ReadFully, match=why):
         asked(*answer)
 
 
@@ -161,7 +168,7 @@ def test_an_answer_that_cannot_be_read_is_an_error(answer):
     ],
 )
 def test_a_server_whose_state_is_older_than_the_mark_asks_for_everything(now):
-    with pytest.raises(changes.ReadFully, match="older than at the last run"):
+    with pytest.raises(common.ReadFully, match="older than at the last run"):
         asked(end(deletes=True), now=now)
 
 
@@ -192,15 +199,15 @@ def changed_list(name, came=(), went=()):
     return entry("cn=%s,%s" % (name, BASE), **values)
 
 
-def lists(*answers, cookie=b"before", supported=True):
+def lists_told(*answers, cookie=b"before", supported=True):
     server = PreparedDirectory(*answers)
     server.root_dse = {"supportedcontrol": [wire.DIR_SYNC.encode()] if supported else []}
-    found = changes.lists_since(server, changes.Place(AD, BASE, {}, ()), cookie)
+    found = lists.lists_since(server, common.Where(AD, BASE, {}, ()), cookie)
     return server, found
 
 
 def test_what_came_to_lists_and_what_left_them():
-    server, (cookie, found) = lists(
+    server, (cookie, found) = lists_told(
         answer(changed_list(ANN, came=["a", "b"], went=["c"]), changed_list(BOB), more=True, cookie=b"between"),
         answer(changed_list(ANN, came=["c"], went=["b"])),
     )
@@ -213,22 +220,22 @@ def test_what_came_to_lists_and_what_left_them():
 def test_a_list_that_comes_as_it_is_is_not_told():
     """From a server that does not know INCREMENTAL_VALUES: nobody can see from it what left."""
     values = {"entryUUID": [str(number(ANN))], "member": ["a", "b"]}
-    assert lists(answer(entry("cn=ann," + BASE, **values), changed_list(BOB)))[1][1].keys() == {str(number(BOB))}
+    assert lists_told(answer(entry("cn=ann," + BASE, **values), changed_list(BOB)))[1][1].keys() == {str(number(BOB))}
 
 
 def test_the_flags_fit_into_four_bytes():
     """In five, as 32 bits without a sign need, Active Directory refuses them with result 12."""
-    server, _found = lists(answer())
+    server, _found = lists_told(answer())
     assert b"\x02\x04\x80\x00\x00\x01" in server.requests[0]
 
 
 @pytest.mark.parametrize("answers", [[answer(code=50)], [answer(code=53)], [[done(12)]], [[done()]]])
 def test_a_server_that_tells_nothing_of_lists_has_them_read(answers):
-    assert lists(*answers)[1] == (b"", {})
+    assert lists_told(*answers)[1] == (b"", {})
 
 
 def test_a_server_without_the_control_is_not_asked():
-    server, found = lists(supported=False)
+    server, found = lists_told(supported=False)
     assert found == (b"", {}) and server.requests == []
 
 
@@ -254,8 +261,8 @@ KEYS = [("entryUUID", "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"), ("nsUniqueId", "0
 
 @pytest.mark.parametrize(("attribute", "key"), KEYS)
 def test_a_key_is_sixteen_bytes_and_comes_back_as_it_is_spelled(attribute, key):
-    assert changes._identity(key, attribute) == uuid.UUID(key.replace("-", "")).bytes
-    assert changes._uuid_text(changes._identity(key, attribute), attribute) == key
+    assert keys.identity_of(key, attribute) == uuid.UUID(key.replace("-", "")).bytes
+    assert keys.uuid_text(keys.identity_of(key, attribute), attribute) == key
 
 
 @pytest.mark.parametrize(
@@ -272,28 +279,28 @@ def test_a_key_is_sixteen_bytes_and_comes_back_as_it_is_spelled(attribute, key):
     ],
 )
 def test_what_is_spelled_otherwise_is_another_key(attribute, key):
-    assert changes._identity(key, attribute) is None
-    with pytest.raises(changes.ReadFully, match="is no UUID"):
-        changes._uuid_bytes(key, attribute)
+    assert keys.identity_of(key, attribute) is None
+    with pytest.raises(common.ReadFully, match="is no UUID"):
+        keys.uuid_bytes(key, attribute)
 
 
 @pytest.mark.parametrize(("ago", "fresh"), [(0, True), (3599, True), (3600, False), (86400, False), (-86400, True)])
 def test_a_time_is_fresh_for_an_hour_and_when_it_is_still_to_come(monkeypatch, ago, fresh):
     clock = Clock(now=1_800_000_000)
-    monkeypatch.setattr(changes, "time", clock)
+    monkeypatch.setattr(sweep, "time", clock)
     written = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(clock.now - ago)).encode("ascii")
-    assert changes._is_fresh(written) is fresh
+    assert sweep._is_fresh(written) is fresh
 
 
 def test_what_is_no_time_never_counts_as_old():
-    assert changes._is_fresh(b"yesterday")
+    assert sweep._is_fresh(b"yesterday")
 
 
 # --- a sweep ---------------------------------------------------------------------------------------------------------
 
 
 def place(*outside):
-    return changes.Place(SimpleNamespace(user_key="entryUUID"), BASE, {}, outside)
+    return common.Where(SimpleNamespace(user_key="entryUUID"), BASE, {}, outside)
 
 
 WHO = st.integers(0, 3000).map(lambda one: one.to_bytes(16, "big"))
@@ -306,6 +313,6 @@ def test_a_sweep_tells_what_sets_would_tell(before, now, unchanged, outside):
     both = {number.to_bytes(16, "big"): b"version3" for number in range(1, unchanged)}
     before, now = {**before, **both}, {**now, **both}
     then, later = ({key + version for key, version in each.items()} for each in (before, now))
-    told = changes._by_sweep(b"".join(sorted(then)), b"".join(sorted(later)), place(*map(changes._uuid_text, outside)))
-    assert set(told.changed) == {changes._uuid_text(each[:16]) for each in later - then}
-    assert told.gone == {changes._uuid_text(each) for each in {*before, *outside} - now.keys()}
+    told = sweep.compared(b"".join(sorted(then)), b"".join(sorted(later)), place(*map(keys.uuid_text, outside)))
+    assert set(told.changed) == {keys.uuid_text(each[:16]) for each in later - then}
+    assert told.gone == {keys.uuid_text(each) for each in {*before, *outside} - now.keys()}

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from .as_stored import OF_ANOTHER, AsStored
 from .by_key import ByKey
-from .changes import ReadFully
+from .changes.common import ReadFully
 from .lookups import LookUps, Pending
 from .members import Seen
 from .outcomes import AMBIGUOUS, NAMELESS, OUT_OF_SCOPE, Found, Outcome

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from .changes import ReadFully
+from .changes.common import ReadFully
 from .filters import all_of
 from .groups import A_PAGE
 from .outcomes import Found

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .._model import UserGroup
-from .changes import ReadFully
+from .changes.common import ReadFully
 from .outcomes import Found
 from .primary_groups import PrimaryGroups
 from .values import dn_text, normal_dn

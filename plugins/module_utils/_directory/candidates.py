@@ -15,7 +15,7 @@ from __future__ import annotations
 from .._model import Mark, Unresolved
 from .as_stored import AsStored
 from .by_key import ByKey
-from .changes import MANY, ReadFully
+from .changes.common import MANY, ReadFully
 from .filters import all_of, below_parents, one_of
 from .members import Lists
 from .outcomes import UNKNOWN, Found

@@ -24,13 +24,12 @@ from __future__ import annotations
 from typing import Any
 
 from .._model import GONE, Directory, Mark, Snapshot, UserGroup
-from . import changes
 from .anywhere import Anywhere, refuse_who_moved
 from .as_stored import AsStored
 from .by_key import ByKey
 from .by_others import ByOthers, check_nesting
 from .candidates import NOT_BY_KEY, Candidates
-from .changes import MANY, ReadFully
+from .changes.common import MANY, ReadFully, attempt
 from .checks import check_required
 from .concerned import ConcernedLists
 from .connection import Session
@@ -66,21 +65,20 @@ def read(
     def take() -> Snapshot:
         return _WhatChanged(source, as_stored, mark).read()
 
-    snapshot: Snapshot = changes.attempt(session, lambda: complete_or_error(take))
+    snapshot: Snapshot = attempt(session, lambda: complete_or_error(take))
     return snapshot
 
 
-def why_not(mark: Mark | None, now: int) -> str:
-    """Return why nothing can be read since this mark; empty if it can be tried. ``now``: seconds since 1970."""
+def check_mark(mark: Mark | None, now: int) -> None:
+    """Raise ReadFully if nothing can be read since this mark. ``now``: seconds since 1970."""
     if mark is None:
-        return "the last run left no mark"
+        raise ReadFully("the last run left no mark")
     if "none" in mark.said:
-        return str(mark.said["none"])
+        raise ReadFully(mark.said["none"])
     if not 0 <= now - mark.said["time"] <= LASTS:
-        return "the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400)
+        raise ReadFully("the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400))
     if len(mark.said["again"]) + len(mark.said["outside"]) + len(mark.said["open"]) > MANY:
-        return "more than %d entries must be looked at in every run" % MANY
-    return ""
+        raise ReadFully("more than %d entries must be looked at in every run" % MANY)
 
 
 def _moved(_tokens: Tokens) -> Surprise:

@@ -12,7 +12,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Collection
 
-from . import changes
+from .changes.common import ReadFully, attempt
 from .filters import ANYTHING, all_of, one_of
 from .groups import Groups
 from .identity import if_several
@@ -108,8 +108,8 @@ def hint_at_parameters(scope: Scope, owners: Owners, notes: Notes, groups: Group
 def _has_others(scope: Scope, name: str, those_read: str) -> bool:
     """Return whether entries of a class lie where was read, that the preset is not about."""
     session, tests = scope.source.session, "(&(objectClass=%s)(!%s))" % (name, those_read)
-    with contextlib.suppress(changes.ReadFully):  # the account may not look there
+    with contextlib.suppress(ReadFully):  # the account may not look there
         for base in scope.roots.values():
-            if changes.attempt(session, functools.partial(finds_any, session, base, "sub", tests)):
+            if attempt(session, functools.partial(finds_any, session, base, "sub", tests)):
                 return True
     return False

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from .as_stored import AsStored
 from .by_key import ByKey
-from .changes import ReadFully
+from .changes.common import ReadFully
 from .filters import all_of, one_of, tests_of
 from .groups import A_PAGE
 from .outcomes import Found

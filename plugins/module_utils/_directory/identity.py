@@ -21,7 +21,7 @@ from typing import Any
 
 from .._errors import SynchronizationError
 from .._model import Directory
-from . import changes
+from .changes.common import ReadFully, attempt
 from .connection import Session
 from .presets import Preset, keys_of
 from .search import ReadError, search
@@ -95,8 +95,8 @@ def _highest_seen(session: Session, dns: Sequence[str]) -> dict[str, str]:
         while dn_parent(above[-1]):
             above.append(dn_parent(above[-1]))
         for each in reversed(above):
-            with contextlib.suppress(changes.ReadFully):  # the account may not look there
-                found = changes.attempt(session, functools.partial(_as_the_server_spells, session, each))
+            with contextlib.suppress(ReadFully):  # the account may not look there
+                found = attempt(session, functools.partial(_as_the_server_spells, session, each))
                 if found:
                     highest[normal_dn(found)] = found
                     break

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._model import Mark
-from . import changes
+from .changes import lists, sweep, ways
+from .changes.common import SWEEP, SYNCREPL, Changes, ReadFully, Where, attempt
 from .scope import Scope
 from .source import Source
 
@@ -33,40 +34,40 @@ class Position:
 
     def __init__(self, source: Source, scope: Scope, last: Mark = NO_MARK) -> None:
         self.source, self.scope, self.last = source, scope, last
-        self.said: dict[str, Any] = {}  # see changes.position; empty: it is not known
+        self.said: dict[str, Any] = {}  # see ways.position; empty: it is not known
         self.why_unknown = ""  # empty also if it was not asked for
         self.versions = b""
-        self.list_changes: dict[str, changes.ListChange] = {}  # key of a group -> what is told of its list
+        self.list_changes: dict[str, lists.ListChange] = {}  # key of a group -> what is told of its list
 
     def ask(self) -> None:
         """Ask where the server stands. Raises ReadFully if changes from here on cannot be told."""
         session, is_first = self.source.session, self.last is NO_MARK
-        said = changes.position(session, self.where(()), None if is_first else self.last.said)
-        if said["way"] == changes.SWEEP:
-            self.versions = changes.versions(session, self.where(self._known_outside()))
+        said = ways.position(session, self.where(()), None if is_first else self.last.said)
+        if said["way"] == SWEEP:
+            self.versions = sweep.versions(session, self.where(self._known_outside()))
         elif is_first:  # a read of what changed goes on from one that has proven this
-            changes.prove(session, self.where(()))
+            sweep.prove(session, self.where(()))
         self.said = dict(said, lists=self._ask_for_lists().hex())
 
     def try_to_ask(self) -> None:
         """The same; if it cannot be told, note why."""
         try:
-            changes.attempt(self.source.session, self.ask)
-        except changes.ReadFully as why:
+            attempt(self.source.session, self.ask)
+        except ReadFully as why:
             self.why_unknown = str(why)
 
     def _ask_for_lists(self) -> bytes:
         """Return the cookie for the next read, and note what came to lists and left them since the last one."""
         if self.last is NO_MARK:
-            return changes.lists_since(self.source.session, self.where(()), b"")[0]
+            return lists.lists_since(self.source.session, self.where(()), b"")[0]
         cookie = bytes.fromhex(self.last.said.get("lists", ""))
         if cookie:
-            cookie, self.list_changes = changes.lists_since(self.source.session, self.where(()), cookie)
+            cookie, self.list_changes = lists.lists_since(self.source.session, self.where(()), cookie)
         return cookie
 
-    def since_last(self, known: Any) -> changes.Changes:
+    def since_last(self, known: Any) -> Changes:
         """Return what changed since the last read. Raises ReadFully if that cannot be told."""
-        return changes.since(
+        return ways.since(
             self.source.session,
             self.where(self._known_outside()),
             self.last.said,
@@ -80,21 +81,21 @@ class Position:
         known: Sequence[str] = self.last.said.get("outside", ())
         return known
 
-    def where(self, outside: Sequence[str]) -> changes.Place:
+    def where(self, outside: Sequence[str]) -> Where:
         """Return where changes are looked for."""
         source = self.source
         if source.is_active_directory and source.adds_outside:  # whom a primary group brings in, nothing else tells of
-            return changes.Place(source.preset, source.context, {source.subtree_normal: source.subtree}, ())
-        return changes.Place(source.preset, source.context, self.scope.roots, outside)
+            return Where(source.preset, source.context, {source.subtree_normal: source.subtree}, ())
+        return Where(source.preset, source.context, self.scope.roots, outside)
 
     def prove(self, keys: set[str]) -> None:
         """See that changes of these are told as well, who were not known to be in scope when the others were proven."""
-        if self.said.get("way") != changes.SYNCREPL or not keys:
+        if self.said.get("way") != SYNCREPL or not keys:
             return
-        session, place = self.source.session, changes.Place(self.source.preset, self.source.context, {}, sorted(keys))
+        session, place = self.source.session, Where(self.source.preset, self.source.context, {}, sorted(keys))
         try:
-            changes.attempt(session, lambda: changes.prove(session, place))
-        except changes.ReadFully as why:
+            attempt(session, lambda: sweep.prove(session, place))
+        except ReadFully as why:
             self.said, self.why_unknown = {}, str(why)
 
     def as_mark(self, **more: Any) -> Mark | None:

@@ -91,7 +91,7 @@ class Session(Protocol):
     asked: set[str]  # in lower case
     root_dse: dict[str, list[bytes]]
     types: list[set[str]] | None  # see `attribute_types`; None: not asked for yet
-    glued: dict[str, list[bytes]] | None  # see `changes.glued_below`; None: not asked for yet
+    glued: dict[str, list[bytes]] | None  # see `changes/syncrepl.py`; None: not asked for yet
     nameless: dict[bytes, dict[str, list[bytes]]]  # DN that is none, as sent -> the entry that came with it
 
 

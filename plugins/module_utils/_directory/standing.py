@@ -27,7 +27,8 @@ from __future__ import annotations
 from typing import Any
 
 from .._model import Doubt, LastRun, Mark, Standing
-from .changes import SYNCREPL, glued_below
+from .changes.common import SYNCREPL
+from .changes.syncrepl import glued_below
 from .search import ReadError, search
 from .values import dn_text
 

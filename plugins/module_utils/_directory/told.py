@@ -6,7 +6,7 @@
 
 """Lists of which it is told, value by value, what came to them and what left them: they are not read.
 
-Active Directory tells that (`changes.lists_since`). It is believed if the list is stored as it was read, the group is
+Active Directory tells that (`changes/lists.py`). It is believed if the list is stored as it was read, the group is
 where it was, and the server finds the group by a filter that asks for all that came and for nothing that left. It must
 find the group, so one that finds nothing confirms nothing.
 
@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .._model import UserGroup
-from . import changes
 from .as_stored import AsStored
 from .by_key import ByKey
-from .changes import ReadFully
+from .changes.common import ReadFully
+from .changes.lists import ListChange
 from .filters import all_of, below_parents, tests_of
 from .groups import Groups
 from .members import Finder, Values
@@ -43,7 +43,7 @@ class ToldLists:
         by_key: ByKey,
         groups: Groups,
         values: Values,
-        told: Mapping[str, changes.ListChange],
+        told: Mapping[str, ListChange],
     ) -> None:
         self.source, self.as_stored, self.by_key = by_key.source, as_stored, by_key
         self.groups, self.values, self.changes = groups, values, told
@@ -88,7 +88,7 @@ class ToldLists:
         if not told_nothing <= lists.keys():
             raise ReadFully("a user group vanished while it was read")
 
-    def _note_users(self, key: str, change: changes.ListChange, keys_at: Mapping[bytes, str]) -> None:
+    def _note_users(self, key: str, change: ListChange, keys_at: Mapping[bytes, str]) -> None:
         """Note who joined and who left, if all of these are users who are known."""
         joined = [who for who in map(self.values.outcomes.__getitem__, change.added) if isinstance(who, str)]
         left = [keys_at.get(value, "") for value in change.removed]
@@ -111,7 +111,7 @@ class ToldLists:
                 keys.update((normal_dn(dn_text(dn)), key) for key in keys_of(entry, attribute))
         return {value: keys[token] for value, token in tokens.items() if isinstance(token, str) and token in keys}
 
-    def _confirms(self, key: str, found: Found, change: changes.ListChange) -> bool:
+    def _confirms(self, key: str, found: Found, change: ListChange) -> bool:
         """Return whether the server finds the group as one whose list has all that came and nothing that left.
 
         A group that is somebody's primary one has members who are not in its list.

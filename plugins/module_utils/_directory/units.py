@@ -12,7 +12,7 @@ import contextlib
 import functools
 from collections.abc import Mapping
 
-from . import changes
+from .changes.common import ReadFully, attempt
 from .filters import ANYTHING, below_parents
 from .presets import keys_of
 from .scope import Scope
@@ -51,8 +51,8 @@ class Units:
         places = [(base, "one", tests) for base, tests in below_parents(missing)]
         places += [(top, "base", ANYTHING)] if top else []
         for place in places:
-            with contextlib.suppress(changes.ReadFully):  # the account may not look there
-                changes.attempt(self.source.session, functools.partial(self._ask, keys, *place))
+            with contextlib.suppress(ReadFully):  # the account may not look there
+                attempt(self.source.session, functools.partial(self._ask, keys, *place))
         return {dn: keys.get(normal) or "dn:" + normal for dn, normal in normal_forms.items()}
 
     def _ask(self, keys: dict[str, str], base: str, scope: str, tests: str) -> None:
