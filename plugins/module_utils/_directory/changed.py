@@ -100,30 +100,20 @@ class _WhatChanged:
         self.members: dict[str, dict[str, str]] = {}
         self.finder = Anywhere(reading.outside, as_stored, self.by_key, reading.lookups, reading.seen, self.waiting)
         self.primary_groups = PrimaryGroups(reading, as_stored, self.by_key, self.waiting)
+        self.told = ToldLists(as_stored, self.by_key, self.groups, reading.values, reading.position)
+        self.candidates = Candidates(self.scope, as_stored, self.by_key, self.told, mark)
+        self.concerned = ConcernedLists(self.scope, as_stored, self.by_key, self.told)
 
     def read(self) -> Snapshot:
         self.ask_where_the_server_stands()
-        told = ToldLists(
-            self.as_stored, self.by_key, self.groups, self.reading.values, self.reading.position.list_changes
-        )
-        candidates = Candidates(self.scope, self.as_stored, self.by_key, told, self.last)
-        users, groups = candidates.look_at(self.reading.position)
-        lists = ConcernedLists(self.scope, self.as_stored, self.by_key, told).find(
-            users, groups, candidates.read_as_users
-        )
+        users, groups = self.candidates.look_at(self.reading.position)
+        lists = self.concerned.find(users, groups, self.candidates.read_as_users)
         self.take_users(users)
-        told.follow(lists, self.finder)
         self.take_lists(lists)
-        self.reading.values.follow(self.finder)
-        self.primary_groups.add_members()
-        user_groups = told.with_nested(self.reading.lists.finished())
-        check_nesting(self.primary_groups, user_groups, self.finder.came_into_scope)
-        ByOthers(self.primary_groups, self.waiting, self.members).settle(user_groups, told.left)
-        joined = {**self.primary_groups.joined(), **told.joined}
-        self.take_members(user_groups)
-        candidates.keep_dead_ends(self.reading.lists)
+        user_groups = self.follow_members()
+        joined = self.settle_scope(user_groups)
         self.check()
-        lost_users, lost_user_groups = self.look_up_missing(user_groups, candidates.changed)
+        lost_users, lost_user_groups = self.look_up_missing(user_groups)
         return self.reading.snapshot(
             user_groups,
             lost_users,
@@ -131,7 +121,7 @@ class _WhatChanged:
             self.reading.mark(),
             complete=False,
             joined=joined,
-            left=told.left,
+            left=self.told.left,
         )
 
     def ask_where_the_server_stands(self) -> None:
@@ -151,6 +141,7 @@ class _WhatChanged:
 
     def take_lists(self, lists: dict[str, Found]) -> None:
         as_stored, looked_at = self.as_stored, self.as_stored.looked_at
+        self.told.follow(lists, self.finder)
         gone = [key for key in looked_at if key in as_stored.groups and key not in lists]
         for user, dn in as_stored.known.people(lists):
             if dn and user not in looked_at:
@@ -167,11 +158,21 @@ class _WhatChanged:
             self.groups.add(*found)
         self.groups.read_ranges()
 
-    def take_members(self, user_groups: dict[str, UserGroup]) -> None:
-        """Take into scope whom the lists have: they are as stored unless they were read."""
+    def follow_members(self) -> dict[str, UserGroup]:
+        self.reading.values.follow(self.finder)
+        self.primary_groups.add_members()
+        return self.told.with_nested(self.reading.lists.finished())
+
+    def settle_scope(self, user_groups: dict[str, UserGroup]) -> dict[str, list[str]]:
+        """Settle who is in scope through others alone; return who joined lists that were not read."""
+        check_nesting(self.primary_groups, user_groups, self.finder.came_into_scope)
+        ByOthers(self.primary_groups, self.waiting, self.members).settle(user_groups, self.told.left)
+        joined = {**self.primary_groups.joined(), **self.told.joined}
         for member in set().union(*(record.members or () for record in user_groups.values())):
             if member[:1] not in "@#":
                 self.accounts.take_as_stored(member)
+        self.candidates.keep_dead_ends(self.reading.lists)
+        return joined
 
     def check(self) -> None:
         self.reading.position.prove(self.reading.outside.keys.difference(self.last.said["outside"]))
@@ -180,10 +181,8 @@ class _WhatChanged:
         if owners.named or self.accounts.nameless or self.groups.nameless or nameless:
             raise ReadFully("an entry has no stable key of its own")
 
-    def look_up_missing(
-        self, user_groups: dict[str, UserGroup], changed: dict[str, str]
-    ) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the lost users and the lost user groups. ``changed`` are those who were told to be there."""
+    def look_up_missing(self, user_groups: dict[str, UserGroup]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the lost users and the lost user groups."""
         users, groups = self.as_stored.users, self.as_stored.looked_at.intersection(self.as_stored.groups)
         lost_users = self.reading.missing.users(users)
         lost_user_groups = self.reading.missing.user_groups(groups, user_groups)
@@ -195,7 +194,7 @@ class _WhatChanged:
             raise ReadFully("nobody seems to be left")
         lost = {**lost_users, **lost_user_groups}
         for key, reason in lost.items():
-            if reason == GONE and key in changed:
+            if reason == GONE and key in self.candidates.changed:  # which was told to be there
                 raise ReadFully(NOT_BY_KEY % key)
         self.reading.outside.keys.update(key for key in self.last.said["outside"] if key not in lost)
         return lost_users, lost_user_groups

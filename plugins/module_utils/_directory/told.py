@@ -27,6 +27,7 @@ from .filters import all_of, below_parents, tests_of
 from .groups import Groups
 from .members import Finder, Values
 from .outcomes import Found
+from .position import Position
 from .presets import any_of, keys_of
 from .search import finds_any, search
 from .values import dn_text, normal_dn
@@ -35,23 +36,26 @@ _MANY_VALUES = 200  # more than these are not told one by one
 
 
 class ToldLists:
-    """``told``: key of a group -> what is told of its list."""
-
     def __init__(
         self,
         as_stored: AsStored,
         by_key: ByKey,
         groups: Groups,
         values: Values,
-        told: Mapping[str, ListChange],
+        position: Position,
     ) -> None:
         self.source, self.as_stored, self.by_key = by_key.source, as_stored, by_key
-        self.groups, self.values, self.changes = groups, values, told
+        self.groups, self.values, self.position = groups, values, position
         # Keys of groups of which that will do. It stays this very set, which the groups go by.
         self.unread: set[str] = set()
         self.joined: dict[str, list[str]] = {}  # key of such a group -> keys of users who are new in it
         self.left: dict[str, list[str]] = {}
         groups.unread = self.unread
+
+    @property
+    def changes(self) -> Mapping[str, ListChange]:
+        """Key of a group -> what is told of its list."""
+        return self.position.list_changes
 
     def fetch_groups(self, keys: set[str], not_told: set[str]) -> dict[str, Found]:
         """Return the groups with these keys: without their lists those whose lists need not be read.
