@@ -22,6 +22,13 @@ gives it:
 A value that leads to no one is reported if nobody knows who it is. It is kept all the same: a membership that is stored
 ends only if its value has left the list.
 
+*Who is not where it was read.* A value may lead to somebody who was read elsewhere, since it moved meanwhile. The list
+means that one, and the record tells where it was read. So nothing would tell the next read that the value meant it, and
+the membership carries the value along (`listed_as`). Example: ann is read as `ann`, then she is renamed to `ann2`, and
+the nurses are read, who list `ann2`. She is a nurse, and that membership says `ann2`. Then she is renamed to `ann3`,
+and the list does not follow. She stays a nurse, since `ann2` is still listed. A read of what changed does not go that
+far: everything is read instead.
+
 *Finish.* A list becomes references of users and user groups, each once, and the values that are kept. If its digest is
 the stored one, it leads to whom it led.
 
