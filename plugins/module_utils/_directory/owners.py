@@ -73,7 +73,8 @@ class Owners:
         """Return the key of who was at the DN in the last run, of these; NOBODY if none of them was."""
         if not self._was_loaded:
             self._was_loaded = True
-            for key, its_dn in self.stored.dns([*self.stored.users, *self.stored.user_groups]).items():
+            keys = dict.fromkeys([*self.stored.users, *self.stored.user_groups])  # one may be that of both
+            for key, its_dn in self.stored.dns(keys).items():
                 with contextlib.suppress(ValueError):
                     self._stored_at.setdefault(normal_dn(its_dn), []).append(key)
         return next((key for key in self._stored_at.get(normal_dn(dn_text(dn)), ()) if key in among), NOBODY)
