@@ -21,9 +21,9 @@ from .scope import Outside
 from .values import dn_text, normal_dn
 
 
-def refuse_who_moved(dn: bytes) -> ReadFully:
-    """Nothing said that whoever is found here has moved: so it did after that was asked, and what was read of lists may
-    be older, or newer.
+def who_moved(dn: bytes) -> ReadFully:
+    """Return why everything is read if somebody is not where it was: nothing said that it moved. So it did after that
+    was asked, and what was read of lists may be older, or newer.
     """
     return ReadFully("'%s' moved while what changed was read" % dn_text(dn))
 
@@ -117,7 +117,7 @@ class Anywhere:
         if key in read or self.as_stored.is_user_group(key):
             dn = read[key].record.dn if key in read else self.as_stored.groups[key]
             if self.source.members_by == "dn" and normal_dn(dn) != token:
-                raise refuse_who_moved(found[0])
+                raise who_moved(found[0])
             return key
         if self.scope.has(token):
             return self.seen.groups.add(*found)

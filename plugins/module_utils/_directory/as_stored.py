@@ -15,13 +15,12 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 from .._model import Digests
-from .reading import Unread
 
 OF_ANOTHER = ""  # the DN of a user whom another synchronization writes: see `Known` in `_store`
 
 
-class AsStored(Unread):
-    """``known`` answers who is stored: see `Known` in `_store/sqlite.py`."""
+class AsStored:
+    """A `reading.Unread`. ``known`` answers who is stored: see `Known` in `_store/sqlite.py`."""
 
     def __init__(self, known: Any) -> None:
         self.known = known

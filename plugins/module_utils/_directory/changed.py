@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._model import GONE, Directory, Mark, Snapshot, UserGroup
-from .anywhere import Anywhere, refuse_who_moved
+from .anywhere import Anywhere, who_moved
 from .as_stored import AsStored
 from .by_key import ByKey
 from .by_others import ByOthers, check_nesting
@@ -33,7 +33,6 @@ from .changes.common import MANY, ReadFully, attempt
 from .checks import check_required
 from .concerned import ConcernedLists
 from .connection import Session
-from .members import Surprise
 from .outcomes import Found
 from .presets import Preset
 from .primary_groups import PrimaryGroups
@@ -81,17 +80,14 @@ def check_mark(mark: Mark | None, now: int) -> None:
         raise ReadFully("more than %d entries must be looked at in every run" % MANY)
 
 
-def _moved(_tokens: Tokens) -> Surprise:
-    def refuse(dn: bytes, _token: str) -> None:
-        raise refuse_who_moved(dn)
-
-    return refuse
+def _refuse(_tokens: Tokens, dn: bytes, _token: str) -> None:
+    raise who_moved(dn)
 
 
 class _WhatChanged:
     def __init__(self, source: Source, as_stored: AsStored, mark: Mark) -> None:
         self.source, self.as_stored, self.last = source, as_stored, mark
-        self.reading = reading = Reading(source, as_stored.digests, as_stored, _moved, last=mark)
+        self.reading = reading = Reading(source, as_stored.digests, as_stored, _refuse, last=mark)
         self.scope, self.accounts, self.groups = reading.scope, reading.accounts, reading.groups
         as_stored.lists_read = self.groups.found
         self.by_key = ByKey(reading.owners)
@@ -154,7 +150,7 @@ class _WhatChanged:
             self.reading.tokens.outcomes.update((normal_dn(dn), key) for key, dn in stored if key not in looked_at)
         for key, found in lists.items():
             if key not in looked_at and as_stored.groups.get(key, dn_text(found[0])) != dn_text(found[0]):
-                raise refuse_who_moved(found[0])
+                raise who_moved(found[0])
             self.groups.add(*found)
         self.groups.read_ranges()
 

@@ -23,13 +23,12 @@ from .checks import check_required, check_unique, hint_at_parameters
 from .connection import Session
 from .containers import Containers, refuse_hidden
 from .groups import A_PAGE, lists_that_lead_to_the_same
-from .members import Surprise
 from .naming import Naming
 from .outsiders import OutsideSelected
 from .owners import NO_DN, SharedKeys
 from .position import mark_without
 from .presets import Preset
-from .reading import Reading, Unread, complete_or_error
+from .reading import Reading, complete_or_error
 from .search import encoded_entries, search
 from .source import Source
 from .tokens import Tokens
@@ -63,15 +62,28 @@ def _read_once(source: Source, stored: Digests, marking: bool, shared: Set[str])
     return _Everything(source, stored, shared).read(marking)
 
 
-def _moved(tokens: Tokens) -> Surprise:
+class _Nobody:
+    """Who is not read: see `reading.Unread`."""
+
+    def is_user_group(self, _key: str) -> bool:
+        return False
+
+    def is_in_scope(self, _key: str) -> bool:
+        return False
+
+    def is_listed(self, _key: str) -> bool:
+        return False
+
+
+def _means_that_one(tokens: Tokens, _dn: bytes, token: str) -> None:
     """A value leads to somebody who was read elsewhere, or by another name, and moved since: it means that one."""
-    return lambda _dn, token: tokens.unrecorded.add(token)
+    tokens.unrecorded.add(token)
 
 
 class _Everything:
     def __init__(self, source: Source, stored: Digests, shared: Set[str]) -> None:
         self.source, self.stored = source, stored
-        self.reading = reading = Reading(source, stored, Unread(), _moved, shared=shared)
+        self.reading = reading = Reading(source, stored, _Nobody(), _means_that_one, shared=shared)
         self.accounts, self.groups, self.scope = reading.accounts, reading.groups, reading.scope
         self.naming = Naming(self.scope, reading.owners, reading.outside, self.accounts, self.groups)
         self.containers = Containers(self.scope, stored, reading.owners, self.groups.records)

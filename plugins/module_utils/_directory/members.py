@@ -73,7 +73,8 @@ from .values import dn_text, normal_dn, rdn_value
 
 _ASKED_FOR_EACH = 1000  # DNs that are asked for one by one, each time that values are resolved
 
-Surprise = Callable[[bytes, str], None]  # what it means that somebody, by DN and token, is not where it was read
+# What it means that somebody, by DN and by token of a listed value, is not where it was read.
+Surprise = Callable[[Tokens, bytes, str], None]
 # Token that leads to no one in scope -> key of who is there, and by lists the value as listed, and whether it is
 # reported.
 DeadEnds = dict[str, "tuple[str, dict[str, tuple[str, bool]]]"]
@@ -85,9 +86,11 @@ class Finder(Protocol):
     def spelled_otherwise(self, tokens: set[str]) -> dict[str, Outcome]:
         """Find users who were read, by DNs that lists spell in their own way."""
 
-    def users(self, pending: Pending) -> dict[str, Outcome]: ...
+    def users(self, pending: Pending) -> dict[str, Outcome]:
+        """Find users."""
 
-    def groups(self, pending: Pending) -> dict[str, Outcome]: ...
+    def groups(self, pending: Pending) -> dict[str, Outcome]:
+        """Find groups."""
 
 
 # --- who was read before ---------------------------------------------------------------------------------------------
@@ -99,13 +102,8 @@ class Seen:
     def __init__(
         self, owners: Owners, accounts: Accounts, groups: Groups, tokens: Tokens, is_elsewhere: Surprise
     ) -> None:
-        self.source, self.owners, self.accounts, self.groups, self.tokens = (
-            owners.source,
-            owners,
-            accounts,
-            groups,
-            tokens,
-        )
+        self.source, self.owners = owners.source, owners
+        self.accounts, self.groups, self.tokens = accounts, groups, tokens
         self.is_elsewhere = is_elsewhere
 
     def by_key(self, attribute: str, among: Container[str], entry: Entry) -> str:
@@ -123,7 +121,7 @@ class Seen:
         else:
             read = key if self.source.members_by == "key" else known_by.by_name.get(token)
         if key and read != key:
-            self.is_elsewhere(found[0], token)
+            self.is_elsewhere(self.tokens, found[0], token)
         return key
 
     def who_else(self, found: Found, token: str) -> Outcome:

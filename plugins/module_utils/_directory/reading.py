@@ -13,7 +13,7 @@ where it was read. Each room is a file, and knows only rooms that stand before i
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from typing import Any
+from typing import Any, Protocol
 
 from .._errors import sentence
 from .._model import Digests, Mark, Snapshot, UserGroup
@@ -36,20 +36,17 @@ from .tokens import Tokens
 from .units import Units
 
 
-class Unread:
-    """What is known of who was not read: in a read of everything there is nobody."""
+class Unread(Protocol):
+    """What is known of who is not read."""
 
-    def is_user_group(self, _key: str) -> bool:
+    def is_user_group(self, key: str) -> bool:
         """Return whether this is the key of a user group in scope."""
-        return False
 
-    def is_in_scope(self, _key: str) -> bool:
+    def is_in_scope(self, key: str) -> bool:
         """Return whether this is the key of a user or of a user group in scope."""
-        return False
 
-    def is_listed(self, _key: str) -> bool:
+    def is_listed(self, key: str) -> bool:
         """Return whether a list that was not read has this user."""
-        return False
 
 
 class Reading:
@@ -60,7 +57,7 @@ class Reading:
         source: Source,
         stored: Digests,
         unread: Unread,
-        is_elsewhere: Callable[[Tokens], Surprise],
+        is_elsewhere: Surprise,
         last: Mark = NO_MARK,
         shared: Set[str] = frozenset(),
     ) -> None:
@@ -78,7 +75,7 @@ class Reading:
         self.tokens = Tokens(source)
         self.groups = Groups(source, self.scope, stored, self.owners, records, self.accounts, self.tokens)
         self.lookups = LookUps(source)
-        self.seen = Seen(self.owners, self.accounts, self.groups, self.tokens, is_elsewhere(self.tokens))
+        self.seen = Seen(self.owners, self.accounts, self.groups, self.tokens, is_elsewhere)
         self.values = Values(self.scope, self.accounts, self.groups, self.tokens, self.lookups, self.seen)
         self.lists = Lists(stored, self.notes, self.values, self.is_user_group)
         self.missing = Missing(self.scope, self.seen, self.values, unread.is_listed)
