@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import time
 import types
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
@@ -949,6 +951,25 @@ def test_groups_of_the_user_by_name():
         assert set(seen.snapshot.user_groups) == {"name:sales", "name:it"} and seen.group("IT").dn == ""
         again = look(server, seen.digests(), **options)
         assert {each.members for each in again.snapshot.user_groups.values()} == {None}
+
+
+def test_what_was_read_is_let_go_of_without_the_collector(monkeypatch):
+    """It is off in a run, and what is written then needs the room."""
+    rooms = []
+
+    class Watched(full.Reading):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            rooms.extend(weakref.ref(room) for room in (self, self.accounts, self.groups, self.lists))
+
+    monkeypatch.setattr(full, "Reading", Watched)
+    with directory(person("anna"), group("staff", "uid=anna,ou=people")) as server:
+        gc.disable()
+        try:
+            look(server)
+            assert [room() for room in rooms] == [None] * 4
+        finally:
+            gc.enable()
 
 
 # --- which naming context --------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def _read_once(source: Source, stored: Digests, marking: bool, shared: Set[str])
 
 
 class _Nobody:
-    """Who is not read: see `reading.Unread`."""
+    """Who is not read: see `members.Unread`."""
 
     def is_user_group(self, _key: str) -> bool:
         return False

@@ -80,6 +80,19 @@ Surprise = Callable[[Tokens, bytes, str], None]
 DeadEnds = dict[str, "tuple[str, dict[str, tuple[str, bool]]]"]
 
 
+class Unread(Protocol):
+    """What is known of who is not read."""
+
+    def is_user_group(self, key: str) -> bool:
+        """Return whether this is the key of a user group in scope."""
+
+    def is_in_scope(self, key: str) -> bool:
+        """Return whether this is the key of a user or of a user group in scope."""
+
+    def is_listed(self, key: str) -> bool:
+        """Return whether a list that was not read has this user."""
+
+
 class Finder(Protocol):
     """Finds who is listed and was not read. Each returns what is found: token -> what it leads to."""
 
@@ -266,12 +279,12 @@ class Values:
 
 
 class Lists:
-    """Member lists as they are to be stored. ``is_group`` tells of a reference whether it is that of a user group."""
+    """Member lists as they are to be stored."""
 
-    def __init__(self, stored: Digests, notes: Notes, values: Values, is_group: Callable[[str], bool]) -> None:
+    def __init__(self, stored: Digests, notes: Notes, values: Values, unread: Unread) -> None:
         self.source, self.scope, self.stored, self.notes = values.source, values.scope, stored, notes
         self.accounts, self.groups, self.tokens = values.accounts, values.groups, values.tokens
-        self.values, self.is_group = values, is_group
+        self.values, self.unread = values, unread
         self.unresolved: list[tuple[str, Unresolved]] = []  # see Snapshot
         self.other_members: dict[str, int] = {}
         self.listed_as: dict[tuple[str, str], list[str]] = {}
@@ -337,7 +350,8 @@ class Lists:
         if outcome[:1] == "@":  # whom another synchronization gives, and may take
             self.notes.look_again.add(key)
         if outcome != key:  # a group that may not be empty lists itself
-            (user_groups if self.is_group(outcome) else members)[outcome] = None
+            is_group = outcome in self.groups.found or self.unread.is_user_group(outcome)
+            (user_groups if is_group else members)[outcome] = None
             if self.tokens.unrecorded and self.tokens.of(value) in self.tokens.unrecorded:
                 self.listed_as.setdefault((key, outcome), []).append(text)
 

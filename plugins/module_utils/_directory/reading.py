@@ -7,20 +7,21 @@
 """The rooms of a read, furnished: what a read of everything and a read of what changed have in common.
 
 They differ in where the entries come from, in who is known that was not read, and in what it means that somebody is not
-where it was read. Each room is a file, and knows only rooms that stand before it here.
+where it was read. Each room is a file, and knows only rooms that stand before it here. So none leads back to itself:
+what was read is let go of as soon as the snapshot is made, though the garbage collector is off in a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from typing import Any, Protocol
+from typing import Any
 
 from .._errors import sentence
 from .._model import Digests, Mark, Snapshot, UserGroup
 from .accounts import Accounts
 from .groups import Groups
 from .lookups import LookUps
-from .members import Lists, Seen, Surprise, Values
+from .members import Lists, Seen, Surprise, Unread, Values
 from .missing import Missing
 from .notes import Notes
 from .owners import Owners
@@ -34,19 +35,6 @@ from .sids import Sids
 from .source import Source
 from .tokens import Tokens
 from .units import Units
-
-
-class Unread(Protocol):
-    """What is known of who is not read."""
-
-    def is_user_group(self, key: str) -> bool:
-        """Return whether this is the key of a user group in scope."""
-
-    def is_in_scope(self, key: str) -> bool:
-        """Return whether this is the key of a user or of a user group in scope."""
-
-    def is_listed(self, key: str) -> bool:
-        """Return whether a list that was not read has this user."""
 
 
 class Reading:
@@ -77,10 +65,11 @@ class Reading:
         self.lookups = LookUps(source)
         self.seen = Seen(self.owners, self.accounts, self.groups, self.tokens, is_elsewhere)
         self.values = Values(self.scope, self.accounts, self.groups, self.tokens, self.lookups, self.seen)
-        self.lists = Lists(stored, self.notes, self.values, self.is_user_group)
+        self.lists = Lists(stored, self.notes, self.values, unread)
         self.missing = Missing(self.scope, self.seen, self.values, unread.is_listed)
 
     def is_user_group(self, key: str) -> bool:
+        """Return whether this is the key of a user group in scope."""
         return key in self.groups.found or self.unread.is_user_group(key)
 
     def is_in_scope(self, key: str) -> bool:
