@@ -616,6 +616,19 @@ def test_a_lie_about_somebody_outside_brings_nobody_in(controller, domain, monke
     assert went(controller, **scope) == ("incremental", LEFT)
 
 
+def test_a_list_is_read_if_what_is_told_of_it_is_not_confirmed(controller, domain, monkeypatch):
+    """It is told that dora came and anna left; anna is still there."""
+    anna, carl, dora = ("CN=%s,%s" % (name, STAFF) for name in ("anna", "carl", "dora"))
+    domain.user("dora", STAFF)
+    told = {str(tree.key("group Nurses")): lists.ListChange({dora.encode()}, {anna.encode()}, set())}
+    monkeypatch.setattr(lists, "lists_since", lambda _session, _place, cookie: (b"cookie", told if cookie else {}))
+    controller.once(read_mode="full", **ALWAYS)
+    controller.once(**ALWAYS)
+    domain.set("CN=Nurses," + STAFF, "member", anna, carl, dora)
+    assert went(controller) == ("incremental", LEFT)
+    assert controller.members() == [("Nurses", "anna"), ("Nurses", "carl"), ("Nurses", "dora")]
+
+
 def test_what_is_told_of_a_list_is_done_where_the_server_confirms_it(controller, domain, monkeypatch):
     dora, carl = "CN=dora," + STAFF, "CN=carl," + STAFF
     domain.user("dora", STAFF)
