@@ -688,8 +688,10 @@ class Collision(NamedTuple):
     reason: str  # what was not done and why, for the reader
 
 
-class Bookkeeping(NamedTuple):
-    """What the store notes without anything changing for those who look at it: written only when a run is applied."""
+class Notes(NamedTuple):
+    """What a run leaves with the records for the next one. Nobody who looks at the store sees it, and a plan that has
+    nothing else changes nothing: it is written only if the run is applied.
+    """
 
     user_digests: dict[str, bytes]  # reference -> digest; empty: compare in any case
     user_dns: dict[str, tuple[str, str, str]]  # reference -> DN, known_as, unit
@@ -721,7 +723,7 @@ class Plan(NamedTuple):
     users: list[UserChange]
     memberships: list[MembershipChange]
     collisions: list[Collision]
-    bookkeeping: Bookkeeping
+    notes: Notes
     ignored: int = 0  # disabled newcomers that ignore_disabled_users keeps out
     held: frozenset[Removal] = frozenset()
     leaving: str = ""

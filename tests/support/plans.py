@@ -76,16 +76,19 @@ def notes(
     group_digests: dict[str, bytes] | None = None,
     group_dns: dict[str, tuple[str, str, str]] | None = None,
     listed_as: dict[tuple[str, str], str] | None = None,
-) -> _model.Bookkeeping:
+) -> _model.Notes:
     """What a run notes without a change that anybody sees."""
-    return _model.Bookkeeping(user_digests or {}, user_dns or {}, group_digests or {}, group_dns or {}, listed_as or {})
+    return _model.Notes(user_digests or {}, user_dns or {}, group_digests or {}, group_dns or {}, listed_as or {})
+
+
+_NOTHING_NOTED = notes()
 
 
 def make_plan(
     user_groups: Iterable[_model.UserGroupChange] = (),
     users: Iterable[_model.UserChange] = (),
     memberships: Iterable[_model.MembershipChange] = (),
-    bookkeeping: _model.Bookkeeping | None = None,
+    notes: _model.Notes = _NOTHING_NOTED,
     **more: Any,
 ) -> _model.Plan:
     """A plan of these changes; `more` are other fields of it."""
@@ -98,7 +101,7 @@ def make_plan(
         users=list(users),
         memberships=list(memberships),
         collisions=[],
-        bookkeeping=bookkeeping or notes(),
+        notes=notes,
     )
     return plan._replace(**more)
 

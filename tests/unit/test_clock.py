@@ -73,7 +73,7 @@ def test_what_ends_in_a_run_that_is_in_doubt_is_gone_since_the_later_time() -> N
     store.run([user("u1", "ann")])
     chosen = policies(user_extinction="delete")
     plan = make.make_plan(chosen, store.snapshot([], []), store.state(), str.casefold, 5 * DAY, begins=70 * DAY)
-    assert [who.since for who in plan.bookkeeping.kept_names.values() if who] == [70 * DAY]
+    assert [who.since for who in plan.notes.kept_names.values() if who] == [70 * DAY]
     store.apply(plan)
     other = user("u2", "ann", unit_dn="OU=sales,DC=x")
     store.now = 99 * DAY
@@ -108,7 +108,7 @@ def test_what_a_clock_that_was_ahead_wrote_down_is_set_right(tmp_path: Path) -> 
         group_changes(groups, {"g": groups["g"]._replace(**gone)}),
         user_changes(users, {"u1": users["u1"]._replace(**gone), "u2": None}),
     )
-    lost.bookkeeping.kept_names["user", "path:All/Company", "bob"] = _model.KeptName("u2", "k", ahead)
+    lost.notes.kept_names["user", "path:All/Company", "bob"] = _model.KeptName("u2", "k", ahead)
     apply(path, lost, time=ahead, since=ahead, is_doubted=True)
     times = "SELECT extinct_since FROM users WHERE extinct IS NOT NULL UNION ALL SELECT extinct_since FROM user_groups"
     times += " WHERE extinct IS NOT NULL UNION ALL SELECT since FROM kept_names"

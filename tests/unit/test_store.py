@@ -278,7 +278,7 @@ def test_the_old_target_stays_when_it_serves_others(path, prepare):
 
 def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_lets_go(path):
     ann = user_record("ann")
-    apply(path, make_plan(users=user_changes({}, {"u1": ann}), bookkeeping=notes({"u1": b"one"})))
+    apply(path, make_plan(users=user_changes({}, {"u1": ann}), notes=notes({"u1": b"one"})))
 
     stored = load(path, everybody("u1"), "other", "All/Other").users["u1"]
     assert (stored.record.claimed, stored.given, stored.other_claims) == (False, False, 1)
@@ -301,7 +301,7 @@ def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_
     stored = load(path, snapshot(lost_users={"u1": _model.GONE}), "other", "All/Other").users["u1"]
     assert (stored.record.claimed, stored.given, stored.other_claims) == (True, True, 0)
 
-    apply(path, make_plan(synchronization="other", target="All/Other", bookkeeping=notes({"u1": b"two"})))
+    apply(path, make_plan(synchronization="other", target="All/Other", notes=notes({"u1": b"two"})))
     with look(str(path)) as store:
         assert store.digests("other", b"salt").users == {"u1": b"two"}
     assert load(path, everybody("u1")).users["u1"].given is False
@@ -349,7 +349,7 @@ def test_a_user_record_made_by_hand_is_adopted_and_released(path):
                 user_change("u1", ann, user_record("ann", home, sid="S-1"), "#All/Hand\\/made/Ann", "merge"),
                 user_change("u2", bob, user_record("bob", home), "#All/Bob", "overwrite"),
             ],
-            bookkeeping=notes({"u1": b"1", "u2": b"2"}),
+            notes=notes({"u1": b"1", "u2": b"2"}),
         ),
     )
     assert rows(path, "SELECT name, local_attributes, attributes, adopted, key FROM users ORDER BY name") == [
@@ -535,7 +535,7 @@ def test_values_that_members_are_known_by(path):
     apply(
         path,
         make_plan(
-            bookkeeping=notes(
+            notes=notes(
                 listed_as={
                     ("g1", "u1"): "CN=old",
                     ("g1", "g2"): "CN=before",
@@ -653,13 +653,13 @@ def test_digests_hold_for_the_settings_they_were_made_under(path):
         make_plan(
             group_changes({}, {"g1": group_record("staff"), "g2": group_record("nurses")}),
             user_changes({}, {"u1": user_record("ann"), "u2": user_record("bea")}),
-            bookkeeping=notes({"u1": b"1", "u2": b"2"}, {}, {"g1": b"m1"}),
+            notes=notes({"u1": b"1", "u2": b"2"}, {}, {"g1": b"m1"}),
         ),
     )
     with look(str(path)) as store:
         assert store.digests("staff", b"salt")[:2] == ({"u1": b"1", "u2": b"2"}, {"g1": b"m1", "g2": b""})
         assert store.digests("staff", b"pepper")[:2] == ({"u1": b"", "u2": b""}, {"g1": b"", "g2": b""})
-    apply(path, make_plan(bookkeeping=notes({"u1": b"new", "not stored": b"x"}, {}, {"g2": b"m2"})), salt=b"pepper")
+    apply(path, make_plan(notes=notes({"u1": b"new", "not stored": b"x"}, {}, {"g2": b"m2"})), salt=b"pepper")
     with look(str(path)) as store:
         assert store.digests("staff", b"pepper")[:2] == ({"u1": b"new", "u2": b""}, {"g1": b"", "g2": b"m2"})
 
@@ -671,7 +671,7 @@ def test_extinct_records_have_no_digest(path):
         make_plan(
             group_changes({}, {"g1": staff}),
             user_changes({}, {"u1": ann}),
-            bookkeeping=notes({"u1": b"1"}, {}, {"g1": b"m"}),
+            notes=notes({"u1": b"1"}, {}, {"g1": b"m"}),
         ),
     )
     apply(
@@ -693,7 +693,7 @@ def test_dns_are_noted_without_a_change(path):
     )
     apply(
         path,
-        make_plan(bookkeeping=notes({}, {"u1": ("CN=new", "anna", "k1")}, {}, {"g1": ("CN=newer", "k2", "Staff")})),
+        make_plan(notes=notes({}, {"u1": ("CN=new", "anna", "k1")}, {}, {"g1": ("CN=newer", "k2", "Staff")})),
     )
     state = load(path, everybody("u1"))
     assert (state.users["u1"].record.dn, state.user_groups["g1"].dn) == ("CN=new", "CN=newer")

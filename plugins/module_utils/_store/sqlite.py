@@ -1174,7 +1174,7 @@ class Store:
             ((work.groups[change.key],) for change in plan.user_groups if change.after is None),
         )
         self._write_memberships(work)
-        self._write_bookkeeping(work)
+        self._write_notes(work)
         self._keep_records(work, before)
         if plan.leaving:
             self._forget(work, target)
@@ -1245,7 +1245,7 @@ class Store:
 
         They compare with what is stored here, and it is not stored any more when it is their turn.
         """
-        renamed = [work.users.get(reference) for reference in work.plan.bookkeeping.user_dns]
+        renamed = [work.users.get(reference) for reference in work.plan.notes.user_dns]
         renamed += [
             work.users[change.reference]
             for change in work.plan.users
@@ -1291,7 +1291,7 @@ class Store:
             )
         kept = {
             (kind, work.groups[reference], name): who
-            for (kind, reference, name), who in work.plan.bookkeeping.kept_names.items()
+            for (kind, reference, name), who in work.plan.notes.kept_names.items()
             if reference in work.groups
         }
         self._many("DELETE FROM kept_names WHERE kind = ? AND user_group_id = ? AND name_key = ?", kept)
@@ -1306,7 +1306,7 @@ class Store:
         )
 
     def _write_user_groups(self, work: _Work) -> None:
-        digests = work.plan.bookkeeping.group_digests
+        digests = work.plan.notes.group_digests
         new_id = self._next_id("user_groups")
         created = [change for change in work.plan.user_groups if change.before is None]
         work.groups.update((change.key, number) for number, change in enumerate(created, new_id))
@@ -1338,7 +1338,7 @@ class Store:
         )
 
     def _write_users(self, work: _Work) -> None:
-        digests = work.plan.bookkeeping.user_digests
+        digests = work.plan.notes.user_digests
         new_id = self._next_id("users")
         created: list[_model.UserChange] = []
         changed, adopted, released, ended, claims, unclaimed = [], [], [], [], [], []
@@ -1359,7 +1359,7 @@ class Store:
                 adopted.append((work.directory, change.reference, is_merged, is_merged, number))
             if change.fate is _model.Fate.RELEASED:
                 released.append((number,))
-            elif change.reference in work.plan.bookkeeping.said_disabled:
+            elif change.reference in work.plan.notes.said_disabled:
                 pass  # another one writes it
             elif change.adopts or change.after.claimed and change.before._replace(claimed=True) != change.after:
                 written[number] = b""
@@ -1439,7 +1439,7 @@ class Store:
         expires: dict[int, int | None] = {number: None for (number,) in released}
         expires.update(
             (work.users[reference], when)
-            for reference, when in work.plan.bookkeeping.user_expires.items()
+            for reference, when in work.plan.notes.user_expires.items()
             if reference in work.users
         )
         self._many(
@@ -1451,7 +1451,7 @@ class Store:
         """Note of whom others write whether this synchronization sees them disabled. Who writes such a user compares it
         in its next run, for it alone may enable it.
         """
-        notes = work.plan.bookkeeping
+        notes = work.plan.notes
         said = {
             work.users[reference]: notes.state_by if disabled else None
             for reference, disabled in notes.said_disabled.items()
@@ -1470,7 +1470,7 @@ class Store:
             ("memberships", "user_id", work.users, "users_added", "users_removed"),
             ("nestings", "nested_id", work.groups, "user_groups_added", "user_groups_removed"),
         )
-        listed_as = work.plan.bookkeeping.listed_as
+        listed_as = work.plan.notes.listed_as
         new = sum(len(change.users_added) for change in work.plan.memberships)
         many = new and new > self._row("SELECT count(*) FROM memberships")[0]
         if many:  # as with claims
@@ -1510,7 +1510,7 @@ class Store:
                 % (table, column),
                 (
                     {"value": value, "mark": _model.KNOWN_AS, "group": work.groups.get(key), "member": ids[reference]}
-                    for (key, reference), values in work.plan.bookkeeping.also_listed_as.items()
+                    for (key, reference), values in work.plan.notes.also_listed_as.items()
                     if reference in ids
                     for value in values
                 ),
@@ -1518,8 +1518,8 @@ class Store:
         if many:
             self._run(schema.INDEX_OF_MEMBERSHIPS)
 
-    def _write_bookkeeping(self, work: _Work) -> None:
-        notes = work.plan.bookkeeping
+    def _write_notes(self, work: _Work) -> None:
+        notes = work.plan.notes
         new = {change.key for change in work.plan.user_groups if change.before is None}
         self._many(
             "UPDATE users SET dn = ?, known_as = ?, unit = ? WHERE id = ?",
@@ -1992,7 +1992,7 @@ def _group_ids(plan, tree) -> dict:
     """Return {reference: id} of the stored user groups that the plan refers to; all owned ones are among them."""
     references = {record.parent for change in plan.user_groups for record in (change.before, change.after) if record}
     references.update(change.after.home for change in plan.users if change.after)
-    references.update(reference for _kind, reference, _name in plan.bookkeeping.kept_names)
+    references.update(reference for _kind, reference, _name in plan.notes.kept_names)
     references.update(
         reference for change in plan.memberships for reference in change.user_groups_added + change.user_groups_removed
     )
@@ -2009,8 +2009,8 @@ def _user_references(plan) -> set:
     references.update(change.adopts for change in plan.users if change.adopts)
     for change in plan.memberships:
         references.update(change.users_added, change.users_removed)
-    references.update(plan.bookkeeping.user_digests, plan.bookkeeping.user_dns, plan.bookkeeping.said_disabled)
-    references.update(member for dummy, member in (*plan.bookkeeping.listed_as, *plan.bookkeeping.also_listed_as))
+    references.update(plan.notes.user_digests, plan.notes.user_dns, plan.notes.said_disabled)
+    references.update(member for dummy, member in (*plan.notes.listed_as, *plan.notes.also_listed_as))
     return references
 
 
