@@ -91,7 +91,7 @@ def test_a_run_in_doubt_forgets_nothing(tmp_path: Path) -> None:
         path, make_plan(group_changes({}, groups), user_changes({}, users), [membership_change("g", ["u1"])]), time=NOW
     )
     apply(path, make_plan(memberships=[membership_change("g", removed=["u1"])]), time=NOW + 1)
-    apply(path, time=NOW + 400 * DAY, since=NOW + 400 * DAY, is_doubted=True)
+    apply(path, time=NOW + 400 * DAY, forgets=False)
     assert values(path, "SELECT member FROM past_memberships") == ["ann"]
     assert len(rows(path, "SELECT id FROM runs")) == 3
     apply(path, time=NOW + 400 * DAY)
@@ -109,11 +109,11 @@ def test_what_a_clock_that_was_ahead_wrote_down_is_set_right(tmp_path: Path) -> 
         user_changes(users, {"u1": users["u1"]._replace(**gone), "u2": None}),
     )
     lost.notes.kept_names["user", "path:All/Company", "bob"] = _model.KeptName("u2", "k", ahead)
-    apply(path, lost, time=ahead, since=ahead, is_doubted=True)
+    apply(path, lost, time=ahead, forgets=False)
     times = "SELECT extinct_since FROM users WHERE extinct IS NOT NULL UNION ALL SELECT extinct_since FROM user_groups"
     times += " WHERE extinct IS NOT NULL UNION ALL SELECT since FROM kept_names"
     assert values(path, times) == [ahead] * 3
-    apply(path, time=NOW + 3600, since=ahead, is_doubted=True)
+    apply(path, time=NOW + 3600, now=ahead, forgets=False)
     assert values(path, times) == [ahead] * 3
     apply(path, time=NOW + 7200)
     assert values(path, times) == [NOW + 7200] * 3
