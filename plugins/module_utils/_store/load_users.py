@@ -113,6 +113,9 @@ def _stored_names(loading: Loading, nameless: Mapping[str, int]) -> list[Place]:
 # --- what is told of them --------------------------------------------------------------------------------------------
 
 
+_NOBODY: frozenset[int] = frozenset()
+
+
 class _Claims(NamedTuple):
     """Who claims the users in wanted_ids, and what the claims say: by id of the user."""
 
@@ -156,7 +159,7 @@ def wanted_users(loading: Loading) -> tuple[dict[str, _model.StoredUser], dict[s
         enabled,
         sid,
         extinct,
-        attributes,
+        text,
         dn,
         known_as,
         unit,
@@ -164,33 +167,24 @@ def wanted_users(loading: Loading) -> tuple[dict[str, _model.StoredUser], dict[s
         "SELECT u.id, u.synchronization_id, u.adopted, u.extinct_since, u.home_id, u.name, u.enabled, u.sid,"
         " u.extinct, u.attributes, u.dn, u.known_as, u.unit FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
     ):
-        reference, claimed_by = references[number], claims.by.get(number, set())
+        reference, claimed_by = references[number], claims.by.get(number, _NOBODY)
         seen_out_by = claims.seen_out_by.get(number, [])
         if extinct and writer not in (None, me):
             seen_out_by.append(writer)
-        # A record whose giver has no claim on it belongs to the next who claims it: now, or by this snapshot.
-        claims_it = me in claimed_by or reference in snapshot.users
+        attributes, is_claimed = _model.EncodedAttributes(text), me in claimed_by
         users[reference] = _model.StoredUser(
-            reference=reference,
-            record=_model.UserRecord(
-                name,
-                tree.reference(home),
-                bool(enabled),
-                sid,
-                extinct,
-                _model.EncodedAttributes(attributes),
-                dn,
-                me in claimed_by,
-                known_as,
-                unit,
+            reference,
+            _model.UserRecord(
+                name, tree.reference(home), bool(enabled), sid, extinct, attributes, dn, is_claimed, known_as, unit
             ),
-            given=writer == me or claims_it and writer not in claimed_by,
-            disabled_by_others=number in claims.disabled_by_others,
-            said_disabled=number in claims.said_disabled,
-            seen_out_by=tuple(sorted(seen_out_by)),
-            taken_over=writer != me and reference[:1] not in "@#",
+            # A record whose giver has no claim on it belongs to the next who claims it: now, or by this snapshot.
+            given=writer == me or (is_claimed or reference in snapshot.users) and writer not in claimed_by,
             other_claims=len(claimed_by - {me}),
             adopted=bool(adopted),
             extinct_since=since,
+            taken_over=writer != me and reference[:1] not in "@#",
+            disabled_by_others=number in claims.disabled_by_others,
+            said_disabled=number in claims.said_disabled,
+            seen_out_by=tuple(sorted(seen_out_by)),
         )
     return users, {reference: number for number, reference in references.items()}

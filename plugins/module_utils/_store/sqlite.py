@@ -20,7 +20,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._errors import SynchronizationError
 from . import backups, damage, schema, sqlite_file
@@ -36,7 +36,20 @@ _CACHE = 65536  # KiB; a first run of a million users takes no longer with it th
 
 _ROWS_AT_ONCE = 50  # in one INSERT; with seventeen columns still below the 999 values that older SQLites take
 
+
 _NOT_HELD = -1  # in place of a descriptor: the store is only looked at
+
+
+class _File(NamedTuple):
+    """The file under an open store."""
+
+    path: str
+    leave: Callable[[bool], None]  # to be called when the connection is closed: was anything committed?
+    descriptor: int  # while a run holds it; else _NOT_HELD
+
+    @property
+    def is_held(self) -> bool:
+        return self.descriptor != _NOT_HELD
 
 
 # --- opening ---------------------------------------------------------------------------------------------------------
@@ -56,7 +69,7 @@ def open_store(path: str, wait: int = 60) -> SqliteStore:
     leave, connection = functools.partial(sqlite_file.unlock, held, path), None
     try:
         connection = _begin(path, max(0.0, deadline - time.monotonic()), held)
-        return SqliteStore(connection, path, leave, held.descriptor)
+        return SqliteStore(connection, _File(path, leave, held.descriptor))
     except BaseException:
         if connection is not None:
             connection.close()
@@ -85,7 +98,7 @@ def look(path: str, for_dry_run: bool = False) -> SqliteStore:
             schema.upgrade(connection)
         if for_dry_run:
             _check_schema(connection, path)
-        return SqliteStore(connection, path, leave)
+        return SqliteStore(connection, _File(path, leave, _NOT_HELD))
     except BaseException as error:
         if connection is not None:
             connection.close()
@@ -166,16 +179,12 @@ def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
 class SqliteStore:
     """A store in an SQLite file: see `Store` in `contract.py`. Get one from :func:`open_store` or :func:`look`."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, path: str, leave: Callable[[bool], None], descriptor: int = _NOT_HELD
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, file: _File) -> None:
         self._connection = connection
-        self._path = path
-        self._descriptor = descriptor  # of the file, while a run holds it
-        self._leave = leave
+        self._file = file
         self._is_open = True
         self._committed = False
-        self.checks = Checks(connection, path, is_held=descriptor != _NOT_HELD)
+        self.checks = Checks(connection, file.path, file.is_held)
         self.trees: dict[int, Tree] = {}
         for statement in schema.WANTED:
             self.run(statement)
@@ -203,7 +212,7 @@ class SqliteStore:
                 self._connection.rollback()  # what was written so far is not what is looked at
         found = damage.find(self._connection)
         if found:
-            raise sqlite_file.damaged(self._path, found) from error
+            raise sqlite_file.damaged(self._file.path, found) from error
 
     def commit(self) -> None:
         self.run("COMMIT")
@@ -211,12 +220,12 @@ class SqliteStore:
 
     def close(self) -> None:
         if self._is_open:
-            if self._descriptor != _NOT_HELD:
+            if self._file.is_held:
                 with contextlib.suppress(Exception):
                     self.checks.end()  # or the last connection would be one that may not remove the WAL
             self._is_open = False
             self._connection.close()  # rolls back; checks the WAL in and removes it
-            self._leave(self._committed)
+            self._file.leave(self._committed)
 
     # --- statements ---
 
@@ -224,7 +233,7 @@ class SqliteStore:
         try:
             return self._connection.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
-            raise sqlite_file.not_read(self._path, error) from error
+            raise sqlite_file.not_read(self._file.path, error) from error
 
     def run(self, statement: str, parameters: Parameters = ()) -> int:
         return self._execute(statement, parameters).rowcount
@@ -237,13 +246,13 @@ class SqliteStore:
         try:
             return self._connection.execute(statement, parameters)
         except sqlite3.Error as error:
-            raise _not_written(self._path, error) from error
+            raise _not_written(self._file.path, error) from error
 
     def many(self, statement: str, rows: Iterable[Parameters]) -> None:
         try:
             self._connection.executemany(statement, rows)
         except sqlite3.Error as error:
-            raise _not_written(self._path, error) from error
+            raise _not_written(self._file.path, error) from error
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
         """Insert many short rows, many with each statement: a statement takes longer than such a row."""
@@ -287,4 +296,6 @@ class SqliteStore:
     def backing_up(self, keep: int) -> contextlib.AbstractContextManager[Callable[[], None]]:
         if not keep:
             return contextlib.nullcontext(self.checks.end)
-        return backups.backing_up(self._descriptor, self._path, keep, self.checks.end if self.checks.begun else None)
+        return backups.backing_up(
+            self._file.descriptor, self._file.path, keep, self.checks.end if self.checks.begun else None
+        )

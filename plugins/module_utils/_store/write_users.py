@@ -54,22 +54,22 @@ def put_aside(work: Work) -> None:
 
 def write(work: Work) -> None:
     """Write those that are new and those that change; their ids are in ``Work.users`` from then on."""
-    sorted_ = _sort(work, next_id(work.store, "users"))
-    work.store.many("DELETE FROM users WHERE id = ?", sorted_.ended)
-    _write_records(work, sorted_)
-    _write_claims(work, sorted_)
+    changes = _sort(work, next_id(work.store, "users"))
+    work.store.many("DELETE FROM users WHERE id = ?", changes.ended)
+    _write_records(work, changes)
+    _write_claims(work, changes)
     work.store.many(
         "UPDATE users SET synchronization_id = ?, digest = ? WHERE id = ?",
-        ((work.me, digest, number) for number, digest in sorted_.written.items()),
+        ((work.me, digest, number) for number, digest in changes.written.items()),
     )
     _write_states(work)
-    _write_expiries(work, sorted_)
+    _write_expiries(work, changes)
 
 
 # --- what is to be written -------------------------------------------------------------------------------------------
 
 
-class _Sorted(NamedTuple):
+class _Changes(NamedTuple):
     """The changes of users, by what is to be done in the store."""
 
     first_id: int  # of those that are created
@@ -83,8 +83,8 @@ class _Sorted(NamedTuple):
     written: dict[int, bytes]  # id -> digest: stored records that this synchronization writes from now on
 
 
-def _sort(work: Work, first_id: int) -> _Sorted:
-    found = _Sorted(first_id, [], [], [], [], [], [], [], {})
+def _sort(work: Work, first_id: int) -> _Changes:
+    found = _Changes(first_id, [], [], [], [], [], [], [], {})
     users, created = work.users, found.created
     for change in work.plan.users:
         if change.after is None:
@@ -102,7 +102,7 @@ def _sort(work: Work, first_id: int) -> _Sorted:
 
 
 def _sort_one(
-    work: Work, change: _model.UserChange, before: _model.UserRecord, after: _model.UserRecord, found: _Sorted
+    work: Work, change: _model.UserChange, before: _model.UserRecord, after: _model.UserRecord, found: _Changes
 ) -> None:
     """Sort in the change of a stored user that stays stored."""
     number = work.users[change.adopts or change.reference]
@@ -146,7 +146,36 @@ def _row(work: Work, record: _model.UserRecord) -> Row:
 # --- writing it ------------------------------------------------------------------------------------------------------
 
 
-def _write_records(work: Work, sorted_: _Sorted) -> None:
+def _write_records(work: Work, changes: _Changes) -> None:
+    _add(work, changes)
+    # The grace of an extinct user begins when the record is disabled (on the right, enabled is the value before).
+    work.store.many(
+        "UPDATE users SET name = ?, name_key = ?, home_id = ?, enabled = ?, sid = ?, extinct = ?,"
+        " extinct_since = CASE WHEN enabled > ? THEN ? ELSE coalesce(extinct_since, ?) END,"
+        " attributes = ?, dn = ?, known_as = ?, unit = ? WHERE id = ?",
+        changes.changed,
+    )
+    work.store.many(
+        "UPDATE users SET extinct_since = NULL WHERE id = ?",
+        (
+            (work.users[change.reference],)
+            for change in work.plan.users
+            if change.before and change.before.extinct and change.after and not change.after.extinct
+        ),
+    )
+    work.store.many(
+        "UPDATE users SET directory_id = ?, key = ?, adopted = ?,"
+        " local_attributes = CASE WHEN ? = 1 THEN local_attributes ELSE '{}' END WHERE id = ?",
+        changes.adopted,
+    )
+    work.store.many(
+        "UPDATE users SET directory_id = NULL, key = NULL, synchronization_id = NULL, digest = x'',"
+        " adopted = 0, extinct = NULL, extinct_since = NULL WHERE id = ?",
+        changes.released,
+    )
+
+
+def _add(work: Work, changes: _Changes) -> None:
     digests = work.plan.notes.user_digests
     work.store.insert(
         "users",
@@ -161,46 +190,21 @@ def _write_records(work: Work, sorted_: _Sorted) -> None:
                 work.run,
                 *_row(work, after),
             )
-            for number, (reference, after) in enumerate(sorted_.created, sorted_.first_id)
+            for number, (reference, after) in enumerate(changes.created, changes.first_id)
         ),
-    )
-    # The grace of an extinct user begins when the record is disabled (on the right, enabled is the value before).
-    work.store.many(
-        "UPDATE users SET name = ?, name_key = ?, home_id = ?, enabled = ?, sid = ?, extinct = ?,"
-        " extinct_since = CASE WHEN enabled > ? THEN ? ELSE coalesce(extinct_since, ?) END,"
-        " attributes = ?, dn = ?, known_as = ?, unit = ? WHERE id = ?",
-        sorted_.changed,
-    )
-    work.store.many(
-        "UPDATE users SET extinct_since = NULL WHERE id = ?",
-        (
-            (work.users[change.reference],)
-            for change in work.plan.users
-            if change.before and change.before.extinct and change.after and not change.after.extinct
-        ),
-    )
-    work.store.many(
-        "UPDATE users SET directory_id = ?, key = ?, adopted = ?,"
-        " local_attributes = CASE WHEN ? = 1 THEN local_attributes ELSE '{}' END WHERE id = ?",
-        sorted_.adopted,
-    )
-    work.store.many(
-        "UPDATE users SET directory_id = NULL, key = NULL, synchronization_id = NULL, digest = x'',"
-        " adopted = 0, extinct = NULL, extinct_since = NULL WHERE id = ?",
-        sorted_.released,
     )
 
 
-def _write_claims(work: Work, sorted_: _Sorted) -> None:
-    work.store.many("DELETE FROM claims WHERE user_id = ?", sorted_.released)
+def _write_claims(work: Work, changes: _Changes) -> None:
+    work.store.many("DELETE FROM claims WHERE user_id = ?", changes.released)
     new = (
         (work.me, number)
-        for number, (_reference, after) in enumerate(sorted_.created, sorted_.first_id)
+        for number, (_reference, after) in enumerate(changes.created, changes.first_id)
         if after.claimed
     )
-    with filling(work.store, "claims", len(sorted_.claims) + len(sorted_.created)):
-        work.store.insert("claims", ("synchronization_id", "user_id"), itertools.chain(sorted_.claims, new))
-    work.store.many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", sorted_.unclaimed)
+    with filling(work.store, "claims", len(changes.claims) + len(changes.created)):
+        work.store.insert("claims", ("synchronization_id", "user_id"), itertools.chain(changes.claims, new))
+    work.store.many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", changes.unclaimed)
 
 
 def _write_states(work: Work) -> None:
@@ -220,9 +224,9 @@ def _write_states(work: Work) -> None:
     )
 
 
-def _write_expiries(work: Work, sorted_: _Sorted) -> None:
+def _write_expiries(work: Work, changes: _Changes) -> None:
     """Note when time alone disables users; only where that differs, for it is noted of many in each run."""
-    expires: dict[int, int | None] = {number: None for (number,) in sorted_.released}
+    expires: dict[int, int | None] = {number: None for (number,) in changes.released}
     expires.update(
         (work.users[reference], when)
         for reference, when in work.plan.notes.user_expires.items()
