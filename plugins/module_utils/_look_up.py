@@ -17,9 +17,8 @@ from ._errors import SynchronizationError
 from ._model import ROOT, split_path
 from ._options import LOOKING_UP, STORE, module_arguments
 from ._store import history, lookups, sqlite
-from ._store.contract import Store
+from ._store.contract import Store, StoreChanged
 from ._store.references import has_user_group
-from ._store.sqlite_file import StoreChanged
 
 _TRIES = 10  # a run that ends while the store is looked at takes an instant; another one right behind it is rare
 

@@ -196,12 +196,13 @@ def _standing_doubts(store, session, server, last, identity, found) -> _hold.Dou
 
 def _read(settings, store, session, preset, context, known, salt, now, clock, started, mark):
     """Return what one server says: (snapshot, `read` of the result)."""
-    directory = _bound_directory(settings, store, reader.identify(settings, session, preset))
+    bound = runs.directory_of(store, settings.name)
+    directory = _bound_directory(settings, store, bound, reader.identify(settings, session, preset))
     circumstances = _circumstances(settings, salt, session, directory)
     never = ""
     if settings.read_mode != "full":
         never = changes.why_not(session, preset, settings)
-    reason, snapshot, read_fully = _why_full(settings, store, never, mark, circumstances, now), None, now
+    reason, snapshot, read_fully = _why_full(settings, bound, never, mark, circumstances, now), None, now
     if not reason:
         try:
             snapshot = partial.read(settings, session, preset, directory, known, mark, clock.later)
@@ -247,9 +248,11 @@ def _believed(session, times, before, now, context) -> _clock.Clock:
 _FIRST = "it is the first run"
 
 
-def _why_full(settings, store, never, mark, circumstances, now) -> str:
-    """Return why everything is to be read; empty where reading what changed will do."""
-    if runs.directory_of(store, settings.name) is None:
+def _why_full(settings, bound, never, mark, circumstances, now) -> str:
+    """Return why everything is to be read; empty where reading what changed will do. ``bound`` is None before the
+    first run.
+    """
+    if bound is None:
         return _FIRST
     if settings.read_mode == "full":
         return "read_mode: full"
@@ -283,9 +286,8 @@ def _circumstances(settings, salt, session, directory):
     }
 
 
-def _bound_directory(settings, store, directory):
+def _bound_directory(settings, store, bound, directory):
     """Return the directory under the identity the store knows it by; a synchronization stays with its first one."""
-    bound = runs.directory_of(store, settings.name)
     if bound is not None and not reader.same_directory(bound, directory.identity):
         raise SynchronizationError(
             "name: the synchronization '%s' belongs to the directory %s, and server leads to %s: "

@@ -275,6 +275,22 @@ def with_another_synchronization(store):
     apply_plan(store, make_plan(synchronization="other"), run_record())
 
 
+def test_kept_names_go_with_the_tree_in_place_of_those_that_are_kept_there(path):
+    def keeping(name, key, target):
+        place = "user", "path:" + target, name
+        return notes()._replace(kept_names={place: _model.KeptName(key, "unit", 1000)})
+
+    apply(path, make_plan(target="All/Old", notes=keeping("bob", "u1", "All/Old")))
+    other = {"synchronization": "other", "target": "All/New"}
+    apply(path, make_plan(notes=keeping("bob", "u2", "All/New"), **other))
+    apply(path, make_plan(notes=keeping("eve", "u3", "All/New"), **other))
+    apply(path, make_plan(target="All/New"))
+    assert rows(
+        path,
+        "SELECT g.name, k.name_key, k.key FROM kept_names k JOIN user_groups g ON g.id = k.user_group_id",
+    ) == [("New", "bob", "u1"), ("New", "eve", "u3")]
+
+
 @pytest.mark.parametrize("prepare", [a_group_by_hand, with_a_group, with_a_user, with_another_synchronization])
 def test_the_old_target_stays_when_it_serves_others(path, prepare):
     with open_store(str(path)) as store:

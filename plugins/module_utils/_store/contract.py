@@ -6,10 +6,11 @@
 
 """What a store must do.
 
-A store is a database with the tables of `schema.py`, opened for a run or only looked at. What is asked of it, and how a
-plan is applied to it, is SQL that all stores share: functions of an open store, each file one subject. So another store
-is one class that does what :class:`Store` says, the statements that make its tables, and two functions that open it, as
-in `sqlite.py`.
+A store is a database with the tables of `schema.py`, and with what their keys and triggers do. It is opened for a run,
+which has it for itself until it commits or ends, or it is only looked at. What is asked of it, and how a plan is
+applied to it, is SQL that all stores share: functions of an open store, each file one subject. So another store is one
+class that does what :class:`Store` says, the statements that make its tables, and two functions that open it, as in
+`sqlite.py`.
 
 **Statements** are written in what SQLite 3.34 and PostgreSQL understand alike, but for these words, which a store of
 another database puts into its own:
@@ -19,8 +20,8 @@ another database puts into its own:
 - ``instr(text, part)`` is where a part begins in a text, from 1 on; 0 if it does not occur;
 - ``group_concat(number)`` joins numbers by commas.
 
-A flag is 0 or 1, and compared with that. Tables are joined from left to right where CROSS JOIN stands: first what is
-few. tests/unit/test_house.py tells what only SQLite would understand.
+A flag is 0 or 1, and compared with that. Texts are compared and sorted by their bytes. Tables are joined from left to
+right where CROSS JOIN stands: first what is few. tests/unit/test_house.py finds what only SQLite would understand.
 
 **What a query is about**, if that is too long for its text, is in a table that this store alone sees, and that begins
 empty. They are filled by :meth:`Store.want` or by a statement::
@@ -48,6 +49,10 @@ Parameters = Union[Sequence[Any], Mapping[str, Any]]
 
 class StoreError(SynchronizationError):
     """The store cannot be opened, read or written."""
+
+
+class StoreChanged(StoreError):
+    """The store changed while it was looked at: what was read may not fit together."""
 
 
 class Checks(Protocol):

@@ -33,15 +33,11 @@ from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
-from .contract import StoreError
+from .contract import StoreChanged, StoreError
 
 _MOMENT = 60.0  # seconds in which anything ends that SQLite itself does between two runs
 _PIECE = 1024 * 1024  # bytes that are copied at once
 MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html, 1.3.1
-
-
-class StoreChanged(StoreError):
-    """The store changed while it was looked at: what was read may not fit together."""
 
 
 def connect(path: str, parameters: str, wait: float = _MOMENT) -> sqlite3.Connection:
