@@ -126,9 +126,11 @@ def test_what_all_stores_share_does_not_know_sqlite():
     assert breaking(SHARED, lambda name: under(name, "sqlite3", *theirs)) == []
 
 
-# Written otherwise: INSERT ... ON CONFLICT, a parameter by its name, `column IS NULL OR column <> ?`, `flag = 1`.
+# Written otherwise: INSERT ... ON CONFLICT, a parameter by its name, `column IS NULL OR column <> ?`, `flag = 1`; and a
+# condition on nothing is left out.
 ONLY_SQLITE = re.compile(
     r"\bOR (?:IGNORE|REPLACE)\b|\bPRAGMA\b|\?[0-9]|\bIS (?:NOT )?[?:]|\bCOLLATE\b|\bGLOB\b|\browid\b|\btotal\("
+    r"|(?:\?|:\w+) IS (?:NOT )?NULL\b"
     r"|\bNOT (?:changed|checked|enabled|adopted|made_as_target)\b"
     r"|(?:WHERE|AND|OR|WHEN) (?:\w\.)?(?::\w+|changed|checked|enabled|adopted|made_as_target)(?= *(?:AND|OR|THEN|\)|$))"
 )
@@ -159,6 +161,7 @@ def test_statements_that_all_stores_share_are_written_in_what_databases_have_in_
         "UPDATE users SET name = ?1",
         "SELECT 1 FROM users WHERE synchronization_id IS NOT ?",
         "SELECT 1 FROM users WHERE synchronization_id IS :me",
+        "SELECT 1 FROM users WHERE (? IS NULL OR name_key = ?)",
         "SELECT 1 FROM users WHERE sid = ? COLLATE NOCASE",
         "DELETE FROM runs WHERE NOT changed",
         "SELECT 1 FROM users u WHERE u.id = 1 AND u.enabled AND u.extinct IS NULL",

@@ -132,24 +132,31 @@ def _nested(store: Store) -> dict[int, set[int]]:
     return nested
 
 
-def _visible_users(wanted: Wanted) -> str:
-    return ("" if wanted.include_disabled else " AND u.enabled <> 0") + (
-        "" if wanted.include_extinct else " AND u.extinct IS NULL"
-    )
+def _visible(wanted: Wanted) -> list[str]:
+    """Return the conditions for a user ``u`` to be shown."""
+    conditions = [] if wanted.include_disabled else ["u.enabled = 1"]
+    return conditions if wanted.include_extinct else [*conditions, "u.extinct IS NULL"]
 
 
 def _want_users(store: Store, wanted: Wanted, me: int | None, groups: set[int] | None) -> None:
     """Put into wanted_ids the users that are asked for; ``groups``: members of one of these, None for everybody."""
-    store.want("wanted_groups", ((number,) for number in groups or ()))
+    conditions = _visible(wanted)
+    if wanted.user is not None:
+        conditions.append("u.name_key = :name")
+    if me is not None:
+        conditions.append(
+            "(u.synchronization_id = :me OR EXISTS ("
+            "     SELECT 1 FROM claims c WHERE c.user_id = u.id AND c.synchronization_id = :me))"
+        )
+    if groups is not None:
+        store.want("wanted_groups", ((number,) for number in groups))
+        conditions.append(
+            "u.id IN (SELECT m.user_id FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id)"
+        )
+    which = " WHERE " + " AND ".join(conditions) if conditions else ""
     store.run("DELETE FROM wanted_ids")
     store.run(
-        "INSERT INTO wanted_ids SELECT u.id FROM users u WHERE (:name IS NULL OR u.name_key = :name)"
-        " AND (:me IS NULL OR u.synchronization_id = :me OR EXISTS ("
-        "     SELECT 1 FROM claims c WHERE c.user_id = u.id AND c.synchronization_id = :me))"
-        " AND (:anywhere = 1 OR u.id IN ("
-        "     SELECT m.user_id FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id))"
-        + _visible_users(wanted),
-        {"name": None if wanted.user is None else name_key(wanted.user), "me": me, "anywhere": int(groups is None)},
+        "INSERT INTO wanted_ids SELECT u.id FROM users u" + which, {"name": name_key(wanted.user or ""), "me": me}
     )
 
 
@@ -219,7 +226,7 @@ def _names_in(store: Store, wanted: Wanted, groups: set[int], passing: dict[int,
     name_of: dict[int, str] = {}
     for group, user, name in store.rows(
         "SELECT m.user_group_id, u.id, u.name FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
-        " WHERE m.user_group_id = w.id AND u.id = m.user_id" + _visible_users(wanted)
+        " WHERE " + " AND ".join(["m.user_group_id = w.id", "u.id = m.user_id", *_visible(wanted)])
     ):
         listed.setdefault(group, []).append(user)
         name_of[user] = name
@@ -290,7 +297,8 @@ def runs(store: Store, synchronization: str | None, most: int) -> list[dict[str,
         for name, time, seconds, server, mode, reason, changed, counts, digest in texts(
             store,
             "SELECT synchronization, time, seconds, server, mode, reason, changed, counts, plan_digest FROM runs"
-            " WHERE (? IS NULL OR synchronization_id = ?) ORDER BY id DESC LIMIT ?",
-            (me, me, most),
+            + ("" if me is None else " WHERE synchronization_id = :me")
+            + " ORDER BY id DESC LIMIT :most",
+            {"me": me, "most": most},
         )
     ]
