@@ -59,8 +59,9 @@ def members(loading: Loading, ended: Iterable[str]) -> dict[str, _model.Members]
         )
         if text
     }
-    everybody = set(itertools.chain.from_iterable(lists.values()))
-    references = of_users(store, everybody, loading.directory, tree, snapshot.complete)
+    references = of_users(
+        store, set(itertools.chain.from_iterable(lists.values())), loading.directory, tree, snapshot.complete
+    )
     for number, users in lists.items():
         found[owned[number]] = dict.fromkeys(map(references.__getitem__, users), _NOT_ASKED_FOR)
     _add_values(loading, owned, references, found)

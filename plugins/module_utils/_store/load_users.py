@@ -38,10 +38,8 @@ def want_users(loading: Loading) -> kept_names.KeptNames:
         key: tree.owned.get(_model.node_of(user.home, snapshot, tree.owned) or "", loading.target)
         for key, user in bodies.items()
     }
-    keys = [*bodies, *snapshot.lost_users]
-    store.want("wanted_keys", ((key, loading.directory, key) for key in keys))
-    named = [(key, user.name) for key, user in bodies.items() if user.name]
-    store.want("wanted_places", ((key, homes[key], name_key(name)) for key, name in named))
+    store.want("wanted_keys", ((key, loading.directory, key) for keys in (bodies, snapshot.lost_users) for key in keys))
+    store.want("wanted_places", ((key, homes[key], name_key(user.name)) for key, user in bodies.items() if user.name))
     kept = kept_names.of_users_in_wanted_places(loading)
     store.want("wanted_sids", ((user.sid,) for user in bodies.values() if user.sid))
     store.run("DELETE FROM wanted_ids")

@@ -73,7 +73,7 @@ class _Changes(NamedTuple):
     """The changes of users, by what is to be done in the store."""
 
     first_id: int  # of those that are created
-    created: list[tuple[str, _model.UserRecord]]  # reference, record
+    created: list[_model.UserChange]  # not what they say: a first run may have a million
     changed: list[Row]  # see `_write_records`
     adopted: list[Row]
     released: list[Row]  # ids
@@ -91,7 +91,7 @@ def _sort(work: Work, first_id: int) -> _Changes:
             found.ended.append((users[change.reference],))
         elif change.before is None:
             users[change.reference] = first_id + len(created)
-            created.append((change.reference, change.after))
+            created.append(change)
         else:
             _sort_one(work, change, change.before, change.after, found)
     for reference, digest in work.plan.notes.user_digests.items():
@@ -184,13 +184,14 @@ def _add(work: Work, changes: _Changes) -> None:
             (
                 number,
                 work.directory,
-                reference,
+                change.reference,
                 work.me,
-                digests.get(reference, _model.NO_DIGEST),
+                digests.get(change.reference, _model.NO_DIGEST),
                 work.run,
-                *_row(work, after),
+                *_row(work, change.after),
             )
-            for number, (reference, after) in enumerate(changes.created, changes.first_id)
+            for number, change in enumerate(changes.created, changes.first_id)
+            if change.after
         ),
     )
 
@@ -199,8 +200,8 @@ def _write_claims(work: Work, changes: _Changes) -> None:
     work.store.many("DELETE FROM claims WHERE user_id = ?", changes.released)
     new = (
         (work.me, number)
-        for number, (_reference, after) in enumerate(changes.created, changes.first_id)
-        if after.claimed
+        for number, change in enumerate(changes.created, changes.first_id)
+        if change.after and change.after.claimed
     )
     with filling(work.store, "claims", len(changes.claims) + len(changes.created)):
         work.store.insert("claims", ("synchronization_id", "user_id"), itertools.chain(changes.claims, new))
