@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from .contract import Store
 from .references import Tree
-from .statements import has, number, one, synchronization_id
+from .statements import has, one, scalar, synchronization_id
 
 # --- what a synchronization has --------------------------------------------------------------------------------------
 
@@ -22,7 +22,7 @@ def count_owned(store: Store, synchronization: str) -> tuple[int, int, int]:
     that are not extinct.
     """
     me = synchronization_id(store, synchronization)
-    of_others = number(
+    of_others = scalar(
         store,
         "SELECT count(*) FROM synchronizations s CROSS JOIN claims o CROSS JOIN users u CROSS JOIN claims c"
         " WHERE s.id <> :me AND o.synchronization_id = s.id AND u.id = o.user_id AND u.synchronization_id = s.id"
@@ -30,13 +30,13 @@ def count_owned(store: Store, synchronization: str) -> tuple[int, int, int]:
         {"me": me},
     )
     users = count_users(store, me)
-    groups = number(store, "SELECT count(*) FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL", (me,))
+    groups = scalar(store, "SELECT count(*) FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL", (me,))
     return users - of_others, users, groups
 
 
 def count_users(store: Store, me: int) -> int:
     """Return how many users the synchronization claims that are not extinct."""
-    return number(
+    return scalar(
         store,
         "SELECT (SELECT count(*) FROM claims WHERE synchronization_id = :me)"
         " - (SELECT count(*) FROM users u CROSS JOIN claims c WHERE u.extinct IS NOT NULL AND c.user_id = u.id"
@@ -85,7 +85,7 @@ def count_members(store: Store, me: int) -> int:
     """Return how many own members the owned user groups have: all, which SQLite counts without a look at each, less
     those of others, which are few in most stores.
     """
-    everybody = number(store, "SELECT (SELECT count(*) FROM memberships) + (SELECT count(*) FROM nestings)")
+    everybody = scalar(store, "SELECT (SELECT count(*) FROM memberships) + (SELECT count(*) FROM nestings)")
     of_others = _count_members(store, me, "(g.synchronization_id IS NULL OR g.synchronization_id <> :me)")
     return everybody - of_others
 
@@ -97,7 +97,7 @@ def count_extinct_members(store: Store, me: int) -> int:
 
 def _count_members(store: Store, me: int, which: str) -> int:
     """Return how many own members these user groups ``g`` have, users and user groups."""
-    return number(
+    return scalar(
         store,
         "SELECT (SELECT count(*) FROM user_groups g CROSS JOIN memberships m"
         "        WHERE {0} AND m.user_group_id = g.id)"

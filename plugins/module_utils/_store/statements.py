@@ -23,7 +23,7 @@ def one(store: Store, statement: str, parameters: Parameters = ()) -> Row:
     return store.rows(statement, parameters)[0]
 
 
-def number(store: Store, statement: str, parameters: Parameters = ()) -> int:
+def scalar(store: Store, statement: str, parameters: Parameters = ()) -> int:
     """Return the number of a query that always finds one."""
     (found,) = one(store, statement, parameters)
     return int(found)
@@ -36,7 +36,7 @@ def has(store: Store, statement: str, parameters: Parameters = ()) -> bool:
 
 def next_id(store: Store, table: str) -> int:
     """Return the id from which on rows can be added."""
-    return number(store, "SELECT coalesce(max(id), 0) + 1 FROM %s" % table)
+    return scalar(store, "SELECT coalesce(max(id), 0) + 1 FROM %s" % table)
 
 
 def synchronization_id(store: Store, name: str) -> int:

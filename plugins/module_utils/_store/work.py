@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .. import _model
 from .contract import Store
 from .references import Tree
-from .statements import number
+from .statements import scalar
 
 
 class Work(NamedTuple):
@@ -54,7 +54,7 @@ USER_GROUPS = Kind("user_group", "nestings", "nested_id", "user_groups_added", "
 
 def filling(store: Store, table: str, new: int) -> contextlib.AbstractContextManager[None]:
     """Meanwhile, so many rows come into the table."""
-    if new and new > number(store, "SELECT count(*) FROM %s" % table):
+    if new and new > scalar(store, "SELECT count(*) FROM %s" % table):
         return store.filling(table)
     return contextlib.nullcontext()
 

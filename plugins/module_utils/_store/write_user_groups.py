@@ -14,7 +14,7 @@ from .. import _model
 from .._model import name_key
 from .contract import Row, Store
 from .references import tree_now
-from .statements import first, has, next_id, number
+from .statements import first, has, next_id, scalar
 from .work import Work, moves
 
 
@@ -107,7 +107,7 @@ def note_names(work: Work) -> None:
 
 def make(store: Store, names: list[str], as_target: bool = False) -> int:
     """Make the user groups along the path that do not exist. Return the id of the last."""
-    here = number(store, "SELECT id FROM user_groups WHERE parent_id IS NULL")
+    here = scalar(store, "SELECT id FROM user_groups WHERE parent_id IS NULL")
     for name in names[1:]:
         place = here, name_key(name)
         row = first(store, "SELECT id FROM user_groups WHERE parent_id = ? AND name_key = ?", place)
