@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from ._errors import SynchronizationError
 from ._model import ROOT, split_path
 from ._options import LOOKING_UP, STORE, module_arguments
-from ._store import lookups, sqlite
-from ._store.sqlite_file import StoreChanged
+from ._store import history, lookups, sqlite
+from ._store.contract import Store, StoreChanged
+from ._store.references import has_user_group
 
 _TRIES = 10  # a run that ends while the store is looked at takes an instant; another one right behind it is rare
 
@@ -49,13 +50,13 @@ def look_up(params: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return _looking(options["store"], lambda store: _read(store, wanted, options["runs"], options["history"]))
 
 
-def _read(store: sqlite.Store, wanted: lookups.Wanted, runs: int, events: int) -> dict[str, list[dict[str, Any]]]:
-    history = lookups.history(store, wanted, events) if events else []
-    if wanted.include_extinct and history and not store.has_user_group(split_path(wanted.user_group or ROOT)):
+def _read(store: Store, wanted: lookups.Wanted, runs: int, events: int) -> dict[str, list[dict[str, Any]]]:
+    happened = history.events(store, wanted, events) if events else []
+    if wanted.include_extinct and happened and not has_user_group(store, split_path(wanted.user_group or ROOT)):
         found: dict[str, list[dict[str, Any]]] = {"user_groups": [], "users": []}  # it is removed, and has a history
     else:
         found = lookups.look_up(store, wanted)
-    return dict(found, runs=lookups.runs(store, wanted.synchronization, runs), history=history)
+    return dict(found, runs=lookups.runs(store, wanted.synchronization, runs), history=happened)
 
 
 def _path(path: str | None) -> str | None:
@@ -78,7 +79,7 @@ def _is_missing(path: str) -> bool:
     return False
 
 
-def _looking(path: str, read: Callable[[sqlite.Store], T]) -> T:
+def _looking(path: str, read: Callable[[Store], T]) -> T:
     """Return what ``read`` reads of the store, from one moment: again, where a run changed it meanwhile."""
     for tried in range(_TRIES):
         if _is_missing(path):  # to a run it is an empty one

@@ -460,6 +460,45 @@ class LastRun(NamedTuple):
     believed: int | None = None  # if its clock was not believed: the time of the last run before whose clock was
 
 
+class Leaves(NamedTuple):
+    """What an applied run leaves for the next one of its synchronization to go by."""
+
+    salt: bytes  # fingerprint of the settings under which its digests are comparable
+    selected: dict[str, str]  # see Snapshot
+    scope: dict[str, Any] | None  # see LastRun
+    mark: Mark | None  # None: the next run reads everything
+    held: frozenset[Removal]  # see LastRun
+    reasons: Mapping[Removal, str]  # why the run held what it held, for whoever looks
+    standing: Standing
+    believed: int | None  # see LastRun
+
+
+class Keeping(NamedTuple):
+    """What time records are dated by, and for how long they are kept."""
+
+    now: int  # seconds since 1970: the time of the run, or a later one if its clock is not believed
+    forgets: bool  # whether anything is too old by that time: nothing is if the clock is not believed
+    history_days: int
+    name_reuse_days: int
+
+
+class RunRecord(NamedTuple):
+    """What the store is told of a run that applies a plan."""
+
+    time: int  # when it began by the clock, seconds since 1970
+    seconds: float  # how long it took
+    server: str  # as it was addressed; empty: none was read
+    mode: str  # 'full', 'incremental' or 'none'
+    reason: str  # why it read so
+    changed: bool
+    counts: dict[str, Any]  # `summary` of the result
+    plan_digest: str
+    settings: dict[str, Any]  # as the result has them: without secrets
+    settings_digest: str  # of those that last from one run to the next
+    leaves: Leaves
+    keeping: Keeping
+
+
 def node_of(key: str | None, snapshot: Snapshot, stored: Container[str]) -> str | None:
     """Return the key of the nearest container, from this one upwards, that has a name and so is a user group.
 
@@ -688,8 +727,10 @@ class Collision(NamedTuple):
     reason: str  # what was not done and why, for the reader
 
 
-class Bookkeeping(NamedTuple):
-    """What the store notes without anything changing for those who look at it: written only when a run is applied."""
+class Notes(NamedTuple):
+    """What a run leaves with the records for the next one. Nobody who looks at the store sees it, and a plan that has
+    nothing else changes nothing: it is written only if the run is applied.
+    """
 
     user_digests: dict[str, bytes]  # reference -> digest; empty: compare in any case
     user_dns: dict[str, tuple[str, str, str]]  # reference -> DN, known_as, unit
@@ -721,7 +762,7 @@ class Plan(NamedTuple):
     users: list[UserChange]
     memberships: list[MembershipChange]
     collisions: list[Collision]
-    bookkeeping: Bookkeeping
+    notes: Notes
     ignored: int = 0  # disabled newcomers that ignore_disabled_users keeps out
     held: frozenset[Removal] = frozenset()
     leaving: str = ""

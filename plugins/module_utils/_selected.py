@@ -31,8 +31,7 @@ def _no_user_group(snapshot: Snapshot, group_structure: str) -> list[str]:
         return []
     return [
         "distinguished_name: users were read (%d), and no user group, so that nobody is a member of any: name the "
-        "container of the groups, too, and see group_filter and group_structure"
-        % len(snapshot.users)
+        "container of the groups, too, and see group_filter and group_structure" % len(snapshot.users)
     ]
 
 

@@ -30,7 +30,10 @@ from ._plan.digests import plan_digest, removals_digest
 from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
 from ._plan.removals import removals
 from ._settings import Settings, public_settings
-from ._store import sqlite
+from ._store import counts, for_reader, for_report, history, runs, sqlite
+from ._store.apply import apply
+from ._store.load import load_state
+from ._store.references import has_user_group
 
 # Digests of another generation are not comparable: count up when what they cover changes.
 _DIGEST_GENERATION = 7
@@ -57,17 +60,17 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
         planned = plan_run(settings, store, now, started, warn)
         applies = not (check_mode or planned.refusals or planned.is_nothing or planned.holds.everything)
         removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
-        if removes and _is_older(store.last_whole_check(), _A_DAY, now):
-            store.begin_check(whole=True)
+        if removes and _is_older(runs.last_whole_check(store), _A_DAY, now):
+            store.checks.begin(whole=True)
         with store.backing_up(settings.store_backups if applies and removes else 0) as be_ready:
             result = _result(settings, store, planned, diff_mode)
             if planned.refusals:
-                store.end_check()  # for damage may be why so much is to be removed
+                store.checks.end()  # for damage may be why so much is to be removed
                 raise Refused(result)
             if applies:
                 plan, record = planned.plan, _record(settings, planned, result, now, started)
                 del planned  # what was read makes room for what is written
-                store.apply(plan, record)
+                apply(store, plan, record)
             be_ready()  # the copy is there, and the store was looked through
             if applies:
                 store.commit()
@@ -110,13 +113,14 @@ class _Planned(NamedTuple):
 
 
 def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
-    if not settings.create_user_group and not store.has_user_group(settings.target):
+    if not settings.create_user_group and not has_user_group(store, settings.target):
         raise SynchronizationError(
             "user_group: there is no user group '%s' in the store: create it, or set create_user_group: true"
             % public_settings(settings)["user_group"]
         )
+    last = runs.last_run(store, settings.name)
     planned, unheld = connection.read_from_first(
-        settings, warn, lambda session: _read_and_plan(settings, store, session, now, started)
+        settings, warn, lambda session: _read_and_plan(settings, store, session, last, now, started)
     )
     snapshot, read, preset = planned.snapshot, planned.read, planned.preset
     if settings.read_mode == "incremental" and snapshot.complete and read["reason"] != _FIRST:
@@ -128,7 +132,6 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
             "on, and no history is removed; correct the clock if it is wrong" % clock.doubt
         )
     doubts = _doubts(settings, store, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
-    last = store.left_by_last_run(settings.name)
     selected = [] if last.server else _selected.warnings(snapshot, settings.group_structure)
     for warning in snapshot.warnings + doubts + selected:
         warn(warning)
@@ -143,26 +146,26 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
     return planned._replace(refusals=refusals + planned.refusals, scope=scope)
 
 
-def _read_and_plan(settings, store, session, now, started):
+def _read_and_plan(settings, store, session, last, now, started):
     """Read from one server, plan, and have it prove what the plan would remove or enable. Return what is planned,
     and the plan without what is held.
     """
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     context = naming_context(settings, session, preset)
-    mark = store.mark(settings.name)
+    mark = runs.mark(store, settings.name)
     server = standing.standing(session, context, mark)
-    last = store.left_by_last_run(settings.name)
-    clock = _believed(session, store.last_times(settings.name), last.believed, now, context)
-    salt, snapshot, read = _read(settings, store, session, preset, context, now, clock, started, mark)
-    whole = _is_older(store.last_whole_check(), _A_WEEK, now)
+    clock = _believed(session, runs.last_times(store, settings.name), last.believed, now, context)
+    salt = _salt(settings, preset)
+    known = for_reader.Known(store, settings.name, salt)
+    snapshot, read = _read(settings, store, session, preset, context, known, salt, now, clock, started, mark)
+    whole = _is_older(runs.last_whole_check(store), _A_WEEK, now)
     if whole or snapshot.complete:
-        store.begin_check(whole)  # it is waited for before anything is committed
-    state = store.load_state(settings.name, settings.target, snapshot)
+        store.checks.begin(whole)  # it is waited for before anything is committed
+    state = load_state(store, settings.name, settings.target, snapshot)
     snapshot = absence.with_unread_lists(session, settings, preset, context, snapshot, state)
     snapshot = absence.with_unread_states(session, settings, preset, context, snapshot)
     unheld = plan = _make_plan(settings, snapshot, state, clock)
     found = removals(plan, snapshot, state)
-    known = store.known(settings.name, salt)
     unproven = absence.unproven(session, settings, preset, context, snapshot, state, found, known.own_dns)
     digests = plan_digest(plan), removals_digest(plan)
     doubts = _standing_doubts(store, session, server, last, snapshot.directory.identity, found)
@@ -188,31 +191,30 @@ def _read_and_plan(settings, store, session, now, started):
 def _standing_doubts(store, session, server, last, identity, found) -> _hold.Doubts:
     """Return why the server, of this standing, may be behind. ``found``: what would be taken away or enabled."""
     by_each = {
-        number: standing.doubt(left, server, session.server) for number, left in store.left_by_all(identity).items()
+        number: standing.doubt(left, server, session.server) for number, left in runs.last_runs(store, identity).items()
     }
     enabled = [key for kind, key, *_rest in found if kind == "enabled"] if any(by_each.values()) else []
-    seen_out_by = store.seen_out_by(identity, enabled) if enabled else {}
+    seen_out_by = history.seen_out_by(store, identity, enabled) if enabled else {}
     return _hold.Doubts(standing.doubt(last, server, session.server), by_each, seen_out_by)
 
 
-def _read(settings, store, session, preset, context, now, clock, started, mark):
-    """Return what one server says: (salt, snapshot, `read` of the result)."""
-    directory = _bound_directory(settings, store, identify(settings, session, preset))
-    salt = _salt(settings, preset)
+def _read(settings, store, session, preset, context, known, salt, now, clock, started, mark):
+    """Return what one server says: (snapshot, `read` of the result)."""
+    bound = runs.directory_of(store, settings.name)
+    directory = _bound_directory(settings, store, bound, identify(settings, session, preset))
     circumstances = _circumstances(settings, salt, session, directory)
     never = ""
     if settings.read_mode != "full":
         never = why_never(session, preset, settings)
     snapshot, read_fully = None, now
     try:
-        _demand_everything(settings, store, never, mark, circumstances, now)
-        known = store.known(settings.name, salt)
+        _demand_everything(settings, bound, never, mark, circumstances, now)
         snapshot = changed.read(settings, session, preset, directory, known, mark, clock.later)
         reason, read_fully = "the last run left a mark", mark.said["read_fully"]
     except ReadFully as why:
         reason = str(why)
     if snapshot is None:
-        digests, marking = store.digests(settings.name, salt), settings.read_mode != "full" and not never
+        digests, marking = for_reader.digests(known), settings.read_mode != "full" and not never
         snapshot = full.read(settings, session, preset, directory, digests, clock.later, marking)
     if snapshot.mark:
         snapshot = snapshot._replace(
@@ -220,21 +222,21 @@ def _read(settings, store, session, preset, context, now, clock, started, mark):
                 said=dict(snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)
             )
         )
-    return salt, snapshot, _about_read(session, context, directory, snapshot, reason, time.monotonic() - started)
+    return snapshot, _about_read(session, context, directory, snapshot, reason, time.monotonic() - started)
 
 
-def _believed(session, runs, before, now, context) -> _clock.Clock:
+def _believed(session, times, before, now, context) -> _clock.Clock:
     """Return the time of the run. The directory is asked when it last changed only if this seems to be long ago.
 
     ``before`` is the time of the last run whose clock was believed, if that of the last one was not: a clock that stays
     wrong is not made right by that, where the directory tells.
     """
     time_there = clock_there.time_of(session)
-    trusted = runs if before is None else [before, *runs[1:]]
+    trusted = times if before is None else [before, *times[1:]]
     changed = None
-    if time_there is None and (_clock.is_long(now, runs) or _clock.is_long(now, trusted)):
+    if time_there is None and (_clock.is_long(now, times) or _clock.is_long(now, trusted)):
         changed = clock_there.last_change(session, context)
-    clock = _clock.judged(now, runs, time_there, changed)
+    clock = _clock.judged(now, times, time_there, changed)
     if clock.doubt or changed is None:
         return clock
     return _clock.judged(now, trusted, time_there, changed)
@@ -243,9 +245,11 @@ def _believed(session, runs, before, now, context) -> _clock.Clock:
 _FIRST = "it is the first run"
 
 
-def _demand_everything(settings, store, never, mark, circumstances, now) -> None:
-    """Raise ReadFully, which says why, if reading what changed will not do. ``never`` says why it never does, if so."""
-    if store.directory_of(settings.name) is None:
+def _demand_everything(settings, bound, never, mark, circumstances, now) -> None:
+    """Raise ReadFully, which says why, if reading what changed will not do. ``never`` says why it never does, if so.
+    ``bound`` is the identity of the directory, None before the first run.
+    """
+    if bound is None:
         raise ReadFully(_FIRST)
     if settings.read_mode == "full":
         raise ReadFully("read_mode: full")
@@ -279,16 +283,15 @@ def _circumstances(settings, salt, session, directory):
     }
 
 
-def _bound_directory(settings, store, directory):
+def _bound_directory(settings, store, bound, directory):
     """Return the directory under the identity the store knows it by; a synchronization stays with its first one."""
-    bound = store.directory_of(settings.name)
     if bound is not None and not same_directory(bound, directory.identity):
         raise SynchronizationError(
             "name: the synchronization '%s' belongs to the directory %s, and server leads to %s: "
             "correct server, or give this synchronization a name of its own"
             % (settings.name, bound, directory.identity)
         )
-    known = [bound] if bound else store.directories()
+    known = [bound] if bound else runs.directories(store)
     same = [identity for identity in known if same_directory(identity, directory.identity)]
     return directory._replace(identity=same[0]) if same else directory
 
@@ -329,7 +332,7 @@ def _that_nobody_has(settings, store, kind, fields, records):
     missing = sorted(field for field in fields if not any(field in body.attributes for body in bodies))
     if len(bodies) == len(records):
         return missing
-    empty = store.empty_fields(settings.name, kind, missing)
+    empty = counts.empty_fields(store, settings.name, kind, missing)
     return [field for field in missing if field in empty]
 
 
@@ -383,7 +386,7 @@ def _owned(settings, store, preset, snapshot, state, plan):
     """Return how much is owned; counted only where it is asked for, for that takes a look at each record."""
     if plan.is_empty and not (snapshot.complete and not snapshot.users):
         return _limits.Owned(0, 0, 0, {})
-    users, claimed_users, user_groups = store.count_owned(settings.name)
+    users, claimed_users, user_groups = counts.count_owned(store, settings.name)
     mapped = {
         "user": [*preset.user_fields, *preset.user_lists],
         "user_group": [*preset.group_fields, *preset.group_lists],
@@ -393,7 +396,7 @@ def _owned(settings, store, preset, snapshot, state, plan):
         lost.setdefault(loss.kind, set(mapped[loss.kind])).add(loss.field)
     values_owned: dict = {}
     for kind, fields in lost.items():
-        values_owned.update(store.count_values(settings.name, kind, fields))
+        values_owned.update(counts.count_values(store, settings.name, kind, fields))
     return _limits.Owned(
         users=users,
         user_groups=user_groups,
@@ -429,8 +432,8 @@ def _about_read(session, context, directory, snapshot, reason, seconds):
 
 def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Planned:
     """Plan the end of the synchronization, without the directory: to leave is the permission, so no limit applies."""
-    identity = store.directory_of(settings.name)
-    digests = store.digests(settings.name, b"")
+    identity = runs.directory_of(store, settings.name)
+    digests = for_reader.digests(for_reader.Known(store, settings.name, b""))
     snapshot = _model.Snapshot(
         _model.Directory(identity or "", ""),
         {},
@@ -443,9 +446,9 @@ def _plan_leaving(settings, store, dummy_now, dummy_started, dummy_warn) -> _Pla
         {},
         [],
     )
-    target = store.target_of(settings.name) or settings.target
-    store.begin_check(whole=False)
-    state = store.load_state(settings.name, target, snapshot)
+    target = runs.target_of(store, settings.name) or settings.target
+    store.checks.begin(whole=False)
+    state = load_state(store, settings.name, target, snapshot)
     if identity is None:
         plan = plan_release(settings.name, snapshot.directory, state)._replace(leaving="")
     elif settings.state == "absent":
@@ -505,40 +508,47 @@ def _message(planned: _Planned, summary: dict[str, dict[str, int]]) -> str:
 
 
 def _look_up(settings, store, plan, state):
-    nested = store.direct_members(_report.members_to_load(plan, state), settings.name)
+    nested = for_report.direct_members(store, _report.members_to_load(plan, state), settings.name)
     users = _report.users_to_load(plan, state, nested)
-    names = store.names(_report.names_to_load(plan, state), settings.name)
-    return _report.Looked(store.direct_groups(users, settings.name), names)
+    names = for_report.names(store, _report.names_to_load(plan, state), settings.name)
+    return _report.Looked(for_report.direct_groups(store, users, settings.name), names)
 
 
-def _record(settings, planned, result, now, started):
-    """Return what the store keeps of the run."""
+def _record(settings, planned, result, now, started) -> _model.RunRecord:
+    """Return what the store is told of the run."""
     lasting = {
         option: value
         for option, value in result["settings"].items()
         if option not in ("approved_plan", "approved_removals", "report_limit", "store")
     }
-    return {
-        "time": now,
-        "since": planned.clock.later if planned.clock else now,
-        "is_doubted": bool(planned.clock and planned.clock.doubt),
-        "salt": planned.salt,
-        "selected": planned.snapshot.selected,
-        "scope": planned.scope,
-        "settings": result["settings"],
-        "settings_digest": _fingerprint(lasting).hexdigest(),
-        "server": planned.read["server"],
-        "mode": planned.read["mode"],
-        "reason": planned.read["reason"],
-        "mark": _mark(planned),
-        "holds": planned.holds,
-        "counts": result["summary"],
-        "plan_digest": planned.digests[0],
-        "changed": result["changed"],
-        "seconds": round(time.monotonic() - started, 3),
-        "history_days": settings.history_days,
-        "name_reuse_days": settings.name_reuse_days,
-    }
+    return _model.RunRecord(
+        time=now,
+        seconds=round(time.monotonic() - started, 3),
+        server=planned.read["server"],
+        mode=planned.read["mode"],
+        reason=planned.read["reason"],
+        changed=result["changed"],
+        counts=result["summary"],
+        plan_digest=planned.digests[0],
+        settings=result["settings"],
+        settings_digest=_fingerprint(lasting).hexdigest(),
+        leaves=_model.Leaves(
+            salt=planned.salt,
+            selected=planned.snapshot.selected,
+            scope=planned.scope,
+            mark=_mark(planned),
+            held=planned.holds.for_one_run,
+            reasons=planned.holds.reasons,
+            standing=planned.holds.standing,
+            believed=planned.holds.believed,
+        ),
+        keeping=_model.Keeping(
+            now=planned.clock.later if planned.clock else now,
+            forgets=not (planned.clock and planned.clock.doubt),
+            history_days=settings.history_days,
+            name_reuse_days=settings.name_reuse_days,
+        ),
+    )
 
 
 def _mark(planned):

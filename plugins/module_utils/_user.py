@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from ._errors import SynchronizationError
 from ._model import join_path, split_path
 from ._store import by_hand, sqlite
+from ._store.contract import Store
+from ._store.references import has_user_group
 
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # as in the option user_attributes
 
@@ -167,8 +169,8 @@ def _updated(fields: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in {**fields, **wanted}.items() if value is not None}
 
 
-def _check_place(store: sqlite.Store, wanted: _Wanted, number: int | None) -> None:
-    if not wanted.create_user_group and not store.has_user_group(wanted.home):
+def _check_place(store: Store, wanted: _Wanted, number: int | None) -> None:
+    if not wanted.create_user_group and not has_user_group(store, wanted.home):
         raise SynchronizationError(
             "user_group: there is no user group '%s' in the store: create it, or set "
             "create_user_group: true" % wanted.home_path

@@ -43,7 +43,7 @@ def read(settings):
     with way.sqlite.look(settings.store) as store, way.connection.connect(settings, _warn) as session:
         preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
         directory = way.identify(settings, session, preset)
-        digests = store.digests(settings.name, way._salt(settings, preset))
+        digests = way.for_reader.digests(way.for_reader.Known(store, settings.name, way._salt(settings, preset)))
         return way.full.read(settings, session, preset, directory, digests, int(time.time()))
 
 

@@ -21,7 +21,7 @@ import time
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
-from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
+from ansible_collections.usersync.directory.plugins.module_utils._store import runs, sqlite
 from support.lab import PEOPLE, ROOT, Lab, dn_of, group, person, renamed, unit
 from support.slapd import Slapd
 
@@ -207,7 +207,7 @@ def test_a_commit_that_fails_takes_no_copy_away(changed_company, tmp_path, monke
     shutil.copy(store, lab.store)
     earlier = tmp_path / "users.db.backup-20260101T000000.000000Z"
     earlier.write_text("a good one")
-    monkeypatch.setattr(sqlite.Store, "commit", fail)
+    monkeypatch.setattr(sqlite.SqliteStore, "commit", fail)
     for _again in range(3):
         with pytest.raises(SynchronizationError, match="make room"):
             lab.once(**PERMITTED, store_backups=1)
@@ -340,4 +340,4 @@ def test_a_second_run_that_cannot_wait_says_who_holds_the_store(changed_company,
         holder.communicate()
     assert essence(lab.store) == before
     with sqlite.look(str(lab.store)) as looked:
-        assert looked.last_run("staff")
+        assert runs.directory_of(looked, "staff")

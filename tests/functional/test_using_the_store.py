@@ -303,9 +303,9 @@ def test_while_a_run_writes_the_state_before_it_is_read(made, look_up, run_playb
             package.__path__ = path
         from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import open_store
         with open_store(sys.argv[2]) as store:
-            store._run("PRAGMA cache_size = 1")  # so that it writes before the end
-            store._run("DELETE FROM memberships")
-            store._run("UPDATE users SET name = 'x' || name, attributes = hex(randomblob(200000))")
+            store.run("PRAGMA cache_size = 1")  # so that it writes before the end
+            store.run("DELETE FROM memberships")
+            store.run("UPDATE users SET name = 'x' || name, attributes = hex(randomblob(200000))")
             print("writing", flush=True)
             sys.stdin.readline()
     """)

@@ -146,7 +146,7 @@ class ModelStore:
         for key in [key for key in self.members if key not in self.groups]:
             assert not self.members.pop(key), "a deleted group leaves no membership behind"
             assert not self.nestings.pop(key, None)
-        self._note(plan.bookkeeping)
+        self._note(plan.notes)
 
     def _end_adopted(self, changes: Iterable[_model.UserChange]) -> None:
         """Take away the records that others adopt, before any of these is written."""
@@ -208,7 +208,7 @@ class ModelStore:
         children -= set(change.user_groups_removed)
         children |= set(change.user_groups_added)
 
-    def _note(self, notes: _model.Bookkeeping) -> None:
+    def _note(self, notes: _model.Notes) -> None:
         self.user_digests.update(notes.user_digests)
         self.group_digests.update(notes.group_digests)
         self.listed_as.update(notes.listed_as)

@@ -14,8 +14,11 @@ from typing import Any
 
 from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change, user_group_change
-from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, lookups
-from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import Store, look, open_store
+from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, for_reader, lookups
+from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
+from ansible_collections.usersync.directory.plugins.module_utils._store.contract import Store
+from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
+from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 
 from . import snapshots
 
@@ -76,16 +79,19 @@ def notes(
     group_digests: dict[str, bytes] | None = None,
     group_dns: dict[str, tuple[str, str, str]] | None = None,
     listed_as: dict[tuple[str, str], str] | None = None,
-) -> _model.Bookkeeping:
+) -> _model.Notes:
     """What a run notes without a change that anybody sees."""
-    return _model.Bookkeeping(user_digests or {}, user_dns or {}, group_digests or {}, group_dns or {}, listed_as or {})
+    return _model.Notes(user_digests or {}, user_dns or {}, group_digests or {}, group_dns or {}, listed_as or {})
+
+
+_NOTHING_NOTED = notes()
 
 
 def make_plan(
     user_groups: Iterable[_model.UserGroupChange] = (),
     users: Iterable[_model.UserChange] = (),
     memberships: Iterable[_model.MembershipChange] = (),
-    bookkeeping: _model.Bookkeeping | None = None,
+    notes: _model.Notes = _NOTHING_NOTED,
     **more: Any,
 ) -> _model.Plan:
     """A plan of these changes; `more` are other fields of it."""
@@ -98,29 +104,43 @@ def make_plan(
         users=list(users),
         memberships=list(memberships),
         collisions=[],
-        bookkeeping=bookkeeping or notes(),
+        notes=notes,
     )
     return plan._replace(**more)
 
 
-def run_record(**more: Any) -> dict[str, Any]:
-    """What a store is told of the run that applies a plan."""
-    record = {
-        "time": 1000,
-        "salt": b"salt",
-        "selected": {},
-        "scope": None,
-        "settings": {"name": "staff"},
-        "settings_digest": "s1",
-        "server": "dc1",
-        "mode": "full",
-        "counts": {"users": 1},
-        "plan_digest": "d1",
-        "changed": True,
-        "seconds": 0.5,
-        "history_days": 365,
-    }
-    return {**record, **more}
+_RUN = _model.RunRecord(
+    time=1000,
+    seconds=0.5,
+    server="dc1",
+    mode="full",
+    reason="",
+    changed=True,
+    counts={"users": 1},
+    plan_digest="d1",
+    settings={"name": "staff"},
+    settings_digest="s1",
+    leaves=_model.Leaves(b"salt", {}, None, None, frozenset(), {}, _model.Standing(), None),
+    keeping=_model.Keeping(now=1000, forgets=True, history_days=365, name_reuse_days=0),
+)
+
+
+def run_record(**more: Any) -> _model.RunRecord:
+    """What a store is told of the run that applies a plan: nothing is held, and there is no mark.
+
+    `more` are fields of it, of what it leaves, and of how it keeps records; these are dated by its `time`, unless
+    `now` is another one.
+    """
+    if "time" in more:
+        more.setdefault("now", more["time"])
+
+    def of(record: Any) -> dict[str, Any]:
+        return {field: more.pop(field) for field in record._fields if field in more}
+
+    run = _RUN._replace(
+        leaves=_RUN.leaves._replace(**of(_RUN.leaves)), keeping=_RUN.keeping._replace(**of(_RUN.keeping))
+    )
+    return run._replace(**more)
 
 
 # --- the store
@@ -129,7 +149,7 @@ def run_record(**more: Any) -> dict[str, Any]:
 def apply(path: Path | str, plan: _model.Plan | None = None, **more: Any) -> None:
     """Apply a plan, or one with nothing to do, to the store at this path, and commit. `more` is told of the run."""
     with open_store(str(path)) as store:
-        store.apply(plan or make_plan(), run_record(**more))
+        apply_plan(store, plan or make_plan(), run_record(**more))
         store.commit()
 
 
@@ -141,7 +161,12 @@ def load(
 ) -> _model.StoredState:
     """What the planner is told of the store at this path; without a snapshot, as if nothing had been read."""
     with look(str(path)) as store:
-        return store.load_state(synchronization, _model.split_path(target), snapshot or snapshots.snapshot())
+        return load_state(store, synchronization, _model.split_path(target), snapshot or snapshots.snapshot())
+
+
+def digests(store: Store, synchronization: str = "staff", salt: bytes = b"salt") -> _model.Digests:
+    """What a reader is told of a store that is open."""
+    return for_reader.digests(for_reader.Known(store, synchronization, salt))
 
 
 def everybody(*keys: str) -> _model.Snapshot:

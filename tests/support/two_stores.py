@@ -11,7 +11,7 @@ from time import monotonic
 from time import time as seconds_since_1970
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as store_of_runs
+from ansible_collections.usersync.directory.plugins.module_utils._store import for_reader
 
 from . import stored
 from .lab import Lab
@@ -97,9 +97,14 @@ def differences(one, other):
 @contextmanager
 def nothing_known():
     """Have a full run compare all that it reads, as if it had never read it."""
-    digests = store_of_runs.Store.digests
+    digests = for_reader.digests
+
+    def with_another_salt(known):
+        known.same = 0
+        return digests(known)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_of_runs.Store, "digests", lambda store, name, _salt: digests(store, name, b"another"))
+        patch.setattr(for_reader, "digests", with_another_salt)
         yield
 
 

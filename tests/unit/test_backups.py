@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._store import backups, sqlite_file
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as sqlite_store
+from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
 from support.plans import (
@@ -62,9 +63,9 @@ def run(path, keep=5, checks=False):
     before = copies(path)
     with open_store(str(path)) as store:
         if checks:
-            store.begin_check(whole=False)
+            store.checks.begin(whole=False)
         with store.backing_up(keep) as be_ready:
-            store.apply(make_plan(), run_record())
+            apply_plan(store, make_plan(), run_record())
             be_ready()
             store.commit()
     return max({*copies(path)}.difference(before), default=None)
@@ -80,7 +81,7 @@ def test_a_copy_is_a_whole_store_with_the_mode_of_the_store(path):
     before = dump(path)
     with open_store(str(path)) as store:
         with store.backing_up(5):
-            store.apply(make_plan(users=user_changes({"u1": ANN}, {})), run_record())
+            apply_plan(store, make_plan(users=user_changes({"u1": ANN}, {})), run_record())
         assert copies(path), "made before anything is committed"
         store.commit()
     (copy,) = copies(path)
@@ -187,12 +188,12 @@ def test_a_check_that_cannot_open_the_store_is_said_and_hides_nothing_else(path,
     first_run(path)
     with open_store(str(path)) as store, monkeypatch.context() as patch:
         patch.setattr(sqlite_file.sqlite3, "connect", cannot)
-        store.begin_check(whole=False)
+        store.checks.begin(whole=False)
         with pytest.raises(StoreError, match=r"^store: .* cannot be read \(unable to open database file\): "):
-            store.end_check()
+            store.checks.end()
     with pytest.raises(RuntimeError, match="another"), open_store(str(path)) as store, monkeypatch.context() as patch:
         patch.setattr(sqlite_file.sqlite3, "connect", cannot)
-        store.begin_check(whole=False)
+        store.checks.begin(whole=False)
         raise RuntimeError("another")
     assert [each.name for each in path.parent.iterdir()] == ["users.db"]
 
@@ -210,11 +211,11 @@ def run_whose_commit_fails(path, keep, checks=False):
     """As on a full disk: SQLite itself says it."""
     with pytest.raises(StoreError, match="^store: .* cannot be written "), open_store(str(path)) as store:
         if checks:
-            store.begin_check(whole=False)
+            store.checks.begin(whole=False)
         with store.backing_up(keep) as be_ready:
-            store.apply(make_plan(), run_record())
-            store._run("PRAGMA defer_foreign_keys = ON")
-            store._run("INSERT INTO memberships (user_group_id, user_id) VALUES (99, 1)")
+            apply_plan(store, make_plan(), run_record())
+            store.run("PRAGMA defer_foreign_keys = ON")
+            store.run("INSERT INTO memberships (user_group_id, user_id) VALUES (99, 1)")
             be_ready()
             store.commit()
 
@@ -251,8 +252,8 @@ def test_the_copy_stays_where_a_commit_that_fails_is_on_the_disk_nevertheless(pa
         raise StoreError("an error of the disk")
 
     first_run(path)
-    before, really_commit = path.read_bytes(), sqlite_store.Store.commit
-    monkeypatch.setattr(sqlite_store.Store, "commit", commit)
+    before, really_commit = path.read_bytes(), sqlite_store.SqliteStore.commit
+    monkeypatch.setattr(sqlite_store.SqliteStore, "commit", commit)
     with pytest.raises(StoreError, match="of the disk"):
         run(path, 1)
     (copy,) = copies(path)
@@ -266,7 +267,7 @@ def test_earlier_copies_are_there_until_the_commit(path):
     first_run(path)
     there = [run(path, 2) for _number in range(2)]
     with open_store(str(path)) as store, store.backing_up(2) as be_ready:
-        store.apply(make_plan(), run_record())
+        apply_plan(store, make_plan(), run_record())
         be_ready()
         assert copies(path)[:-1] == there
         store.commit()
@@ -348,7 +349,7 @@ def test_a_copy_that_fails_keeps_the_run_from_being_committed(path, monkeypatch)
     monkeypatch.setattr(backups, "_check", fails)
     with pytest.raises(StoreError, match="^store_backups: "), open_store(str(path)) as store:
         with store.backing_up(5):
-            store.apply(make_plan(users=user_changes({"u1": ANN}, {})), run_record())
+            apply_plan(store, make_plan(users=user_changes({"u1": ANN}, {})), run_record())
         store.commit()
     assert dump(path) == before and copies(path) == []
 
@@ -364,7 +365,7 @@ def test_a_copy_has_what_a_killed_run_left_in_the_wal(path):
         (path.parent / name).write_bytes(content)
     assert (path.parent / "users.db-wal").stat().st_size
     with open_store(str(path)) as store, store.backing_up(5):
-        store.apply(make_plan(users=user_changes({"u1": ANN}, {})), run_record())
+        apply_plan(store, make_plan(users=user_changes({"u1": ANN}, {})), run_record())
     (copy,) = copies(path)
     assert dump(copy) == dump(path)
     assert "Anna" in "".join(dump(copy))
@@ -436,7 +437,7 @@ def test_what_is_not_committed_is_in_no_copy(path, monkeypatch, parameters):
         "new%d" % number: user_record("name%d" % number, attributes={"text": "x" * 1000}) for number in range(500)
     }
     with open_store(str(path)) as store:
-        store.apply(make_plan(users=user_changes({}, people)), run_record())
+        apply_plan(store, make_plan(users=user_changes({}, people)), run_record())
         grown = sum(each.stat().st_size for each in path.parent.iterdir())
         with store.backing_up(5):
             pass
@@ -460,10 +461,10 @@ def test_a_damaged_store_is_told_and_nothing_is_committed_to_it(path):
     said = r"^store: '.*' is no database or a damaged one \(.*\): put the last copy of it that is good in its place "
     for opened in (look, open_store):
         with pytest.raises(StoreError, match=said), opened(str(path)) as store:
-            store.begin_check(whole=False)
-            store.end_check()
+            store.checks.begin(whole=False)
+            store.checks.end()
     with pytest.raises(StoreError, match=said), open_store(str(path)) as store:
-        store.begin_check(whole=False)
+        store.checks.begin(whole=False)
         with store.backing_up(5):
             pass
     assert path.read_bytes() == before
@@ -486,7 +487,7 @@ def test_a_check_that_nobody_waits_for_leaves_no_trace(path, monkeypatch):
     for opened in (look, open_store):
         has_it_open, is_left = threading.Event(), threading.Event()
         with opened(str(path)) as store:
-            store.begin_check(whole=False)
+            store.checks.begin(whole=False)
             if opened is open_store:
                 assert has_it_open.wait(60)
             is_left.set()

@@ -73,7 +73,7 @@ def test_what_ends_in_a_run_that_is_in_doubt_is_gone_since_the_later_time() -> N
     store.run([user("u1", "ann")])
     chosen = policies(user_extinction="delete")
     plan = make.make_plan(chosen, store.snapshot([], []), store.state(), str.casefold, 5 * DAY, begins=70 * DAY)
-    assert [who.since for who in plan.bookkeeping.kept_names.values() if who] == [70 * DAY]
+    assert [who.since for who in plan.notes.kept_names.values() if who] == [70 * DAY]
     store.apply(plan)
     other = user("u2", "ann", unit_dn="OU=sales,DC=x")
     store.now = 99 * DAY
@@ -91,7 +91,7 @@ def test_a_run_in_doubt_forgets_nothing(tmp_path: Path) -> None:
         path, make_plan(group_changes({}, groups), user_changes({}, users), [membership_change("g", ["u1"])]), time=NOW
     )
     apply(path, make_plan(memberships=[membership_change("g", removed=["u1"])]), time=NOW + 1)
-    apply(path, time=NOW + 400 * DAY, since=NOW + 400 * DAY, is_doubted=True)
+    apply(path, time=NOW + 400 * DAY, forgets=False)
     assert values(path, "SELECT member FROM past_memberships") == ["ann"]
     assert len(rows(path, "SELECT id FROM runs")) == 3
     apply(path, time=NOW + 400 * DAY)
@@ -108,12 +108,12 @@ def test_what_a_clock_that_was_ahead_wrote_down_is_set_right(tmp_path: Path) -> 
         group_changes(groups, {"g": groups["g"]._replace(**gone)}),
         user_changes(users, {"u1": users["u1"]._replace(**gone), "u2": None}),
     )
-    lost.bookkeeping.kept_names["user", "path:All/Company", "bob"] = _model.KeptName("u2", "k", ahead)
-    apply(path, lost, time=ahead, since=ahead, is_doubted=True)
+    lost.notes.kept_names["user", "path:All/Company", "bob"] = _model.KeptName("u2", "k", ahead)
+    apply(path, lost, time=ahead, forgets=False)
     times = "SELECT extinct_since FROM users WHERE extinct IS NOT NULL UNION ALL SELECT extinct_since FROM user_groups"
     times += " WHERE extinct IS NOT NULL UNION ALL SELECT since FROM kept_names"
     assert values(path, times) == [ahead] * 3
-    apply(path, time=NOW + 3600, since=ahead, is_doubted=True)
+    apply(path, time=NOW + 3600, now=ahead, forgets=False)
     assert values(path, times) == [ahead] * 3
     apply(path, time=NOW + 7200)
     assert values(path, times) == [NOW + 7200] * 3

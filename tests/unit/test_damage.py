@@ -18,13 +18,20 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _model, _report, _user
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._plan import make
-from ansible_collections.usersync.directory.plugins.module_utils._store import damage, sqlite, sqlite_file
+from ansible_collections.usersync.directory.plugins.module_utils._store import (
+    damage,
+    for_report,
+    runs,
+    sqlite_file,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
+from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreChanged, StoreError
 from support import snapshots, stored
 from support.examples import times
 from support.folders import scratch_folder
-from support.plans import make_plan, make_user, run_record
+from support.plans import digests, make_plan, make_user, run_record
 from support.snapshots import group, policies, user
 from support.spoilt import with_turned_bits
 
@@ -74,7 +81,7 @@ def run(path: Path, number: int, name: str = "staff", whole: bool = False) -> No
     """One run as a synchronization does it, and its report."""
     with open_store(str(path)) as store:
         people, groups = entries(number)
-        digests = store.digests(name, b"salt")
+        known = digests(store, name)
         found = snapshots.snapshot(
             people,
             [
@@ -83,23 +90,23 @@ def run(path: Path, number: int, name: str = "staff", whole: bool = False) -> No
             ],
         )
         found = found._replace(
-            users={key: None if digests.users.get(key, b"") is None else body for key, body in found.users.items()},
-            lost_users={key: _model.GONE for key in digests.users if key not in found.users},
-            lost_user_groups={key: _model.GONE for key in digests.user_groups if key not in found.user_groups},
+            users={key: None if known.users.get(key, b"") is None else body for key, body in found.users.items()},
+            lost_users={key: _model.GONE for key in known.users if key not in found.users},
+            lost_user_groups={key: _model.GONE for key in known.user_groups if key not in found.user_groups},
         )
-        store.begin_check(whole)
-        state = store.load_state(name, ["All", "Company", name], found)
+        store.checks.begin(whole)
+        state = load_state(store, name, ["All", "Company", name], found)
         chosen = policies(name=name, user_extinction="delete" if number else "disable", user_group_extinction="delete")
         plan = make.make_plan(chosen, found, state, str.casefold, 1000 + number)
-        nested = store.direct_members(_report.members_to_load(plan, state), name)
-        direct = store.direct_groups(_report.users_to_load(plan, state, nested), name)
-        names = store.names(_report.names_to_load(plan, state), name)
+        nested = for_report.direct_members(store, _report.members_to_load(plan, state), name)
+        direct = for_report.direct_groups(store, _report.users_to_load(plan, state, nested), name)
+        names = for_report.names(store, _report.names_to_load(plan, state), name)
         report = _report.make_report(plan, found, state, _report.Looked(direct, names), 100, True)
         json.dumps(report)
-        store.left_by_last_run(name)
-        store.mark(name)
+        runs.last_run(store, name)
+        runs.mark(store, name)
         with store.backing_up(0) as be_ready:
-            store.apply(plan, run_record(time=1000 + number, mark=MARK, scope={"whole_tree": False}))
+            apply_plan(store, plan, run_record(time=1000 + number, mark=MARK, scope={"whole_tree": False}))
             be_ready()
             store.commit()
 
@@ -210,9 +217,9 @@ def test_both_checks_are_waited_for(path: Path) -> None:
         for kinds in ((False, True), (True, False)):
             with opened(str(path)) as store:
                 for whole in kinds:
-                    store.begin_check(whole)
+                    store.checks.begin(whole)
                 with pytest.raises(StoreError, match="missing from index"):
-                    store.end_check()
+                    store.checks.end()
 
 
 def test_a_trigger_that_says_something_else(path: Path) -> None:
@@ -242,11 +249,11 @@ def test_a_check_waits_while_sqlite_itself_has_the_file(tmp_path: Path) -> None:
 
 def test_when_the_whole_check_was(path: Path) -> None:
     with look(str(path)) as store:
-        assert store.last_whole_check() is None
+        assert runs.last_whole_check(store) is None
     run(path, 2, whole=True)
     run(path, 3)
     with look(str(path)) as store:
-        assert store.last_whole_check() == 1002
+        assert runs.last_whole_check(store) == 1002
 
 
 @pytest.mark.parametrize(
@@ -294,14 +301,14 @@ def test_a_ring_of_user_groups_ends_nobody_s_patience(path: Path) -> None:
 def test_the_run_that_looked_through_the_store_is_not_forgotten_for_idle_ones(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_IDLE_RUNS_KEPT", 1)
+    monkeypatch.setattr(runs, "_IDLE_RUNS_KEPT", 1)
     for whole in (True, False, False, False):
         with open_store(str(path)) as store:
-            store.begin_check(whole)
-            store.apply(make_plan(), run_record(time=1003 + whole, changed=False))
+            store.checks.begin(whole)
+            apply_plan(store, make_plan(), run_record(time=1003 + whole, changed=False))
             store.commit()
     with look(str(path)) as store:
-        assert store.last_whole_check() == 1004
+        assert runs.last_whole_check(store) == 1004
 
 
 def test_what_fails_in_a_sound_store_is_what_it_is(path: Path) -> None:
@@ -313,7 +320,7 @@ def test_what_fails_in_a_sound_store_is_what_it_is(path: Path) -> None:
 
 def test_what_was_written_so_far_is_not_what_is_looked_at(path: Path) -> None:
     with pytest.raises(KeyError, match="a fault of ours"), open_store(str(path)) as store:
-        store._run("UPDATE users SET attributes = '{'")
+        store.run("UPDATE users SET attributes = '{'")
         raise KeyError("a fault of ours")
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
-from ansible_collections.usersync.directory.plugins.module_utils._store import damage, schema
+from ansible_collections.usersync.directory.plugins.module_utils._store import damage, runs, schema
+from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +44,8 @@ def old(path, request):
 def test_an_older_store_is_brought_up_to_date_by_the_next_run(old, tmp_path):
     apply(tmp_path / "new.db")
     with open_store(str(old)) as store:
-        store.apply(
+        apply_plan(
+            store,
             make_plan(
                 directory=_model.Directory("dc=example,dc=org#1", "openldap"),
                 target="All/Staff",
@@ -73,14 +75,15 @@ def test_looking_at_an_older_store_leaves_it_as_it_is(old):
     before = old.read_bytes()
     with look(str(old)) as store:
         assert look_up(store, user_group="All/Staff/Nurses")["user_groups"][0]["members"] == ["ann"]
-        assert store.left_by_last_run("staff") == _model.LastRun("dc1", None, frozenset())
+        assert runs.last_run(store, "staff") == _model.LastRun("dc1", None, frozenset())
     assert old.read_bytes() == before and os.listdir(old.parent) == [old.name]
 
 
 def test_a_run_that_is_not_committed_leaves_an_older_store_as_it_is(old):
     before = dump(old)
     with open_store(str(old)) as store:
-        store.apply(
+        apply_plan(
+            store,
             make_plan(directory=_model.Directory("dc=example,dc=org#1", "openldap"), target="All/Staff"),
             run_record(),
         )

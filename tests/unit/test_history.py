@@ -9,7 +9,7 @@ import json
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
-from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as sqlite_store
+from ansible_collections.usersync.directory.plugins.module_utils._store import runs
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look
 from support.plans import apply, group_changes, group_record, make_plan, membership_change, user_changes, user_record
 from support.snapshots import OTHER_DIRECTORY
@@ -162,7 +162,7 @@ def test_old_runs_go_and_what_they_changed_with_them(path):
 
 
 def test_runs_that_change_nothing_do_not_pile_up(path, monkeypatch):
-    monkeypatch.setattr(sqlite_store, "_IDLE_RUNS_KEPT", 3)
+    monkeypatch.setattr(runs, "_IDLE_RUNS_KEPT", 3)
     first_run(path)
     for when in range(2000, 2010):
         apply(path, make_plan(), time=when, changed=False)
@@ -171,12 +171,13 @@ def test_runs_that_change_nothing_do_not_pile_up(path, monkeypatch):
 
 def test_what_the_last_run_leaves_for_the_next(path):
     with look(str(path)) as store:
-        assert store.left_by_last_run("staff") == _model.LastRun("", None, frozenset())
-    apply(path, make_plan(held=frozenset({("user", "u1"), ("member", "g1", "u2")})), scope={"user_filter": "x"})
+        assert runs.last_run(store, "staff") == _model.LastRun("", None, frozenset())
+    held = frozenset({("user", "u1"), ("member", "g1", "u2")})
+    apply(path, scope={"user_filter": "x"}, held=held, standing=_model.Standing("S", {"1": "2"}), believed=900)
     with look(str(path)) as store:
-        assert store.left_by_last_run("staff") == _model.LastRun(
-            "dc1", {"user_filter": "x"}, frozenset({("user", "u1"), ("member", "g1", "u2")})
+        assert runs.last_run(store, "staff") == _model.LastRun(
+            "dc1", {"user_filter": "x"}, held, _model.Standing("S", {"1": "2"}), 900
         )
     apply(path, make_plan(), server="dc2")
     with look(str(path)) as store:
-        assert store.left_by_last_run("staff") == _model.LastRun("dc2", None, frozenset())
+        assert runs.last_run(store, "staff") == _model.LastRun("dc2", None, frozenset())

@@ -116,6 +116,74 @@ def test_directory_and_store_do_not_know_each_other():
     assert breaking(below("_store"), lambda name: under(name, "plugins.module_utils._directory", "ldap3")) == []
 
 
+SQLITE = ("backups", "checks", "damage", "schema", "sqlite", "sqlite_file")  # what only the embedded store needs
+SHARED = [path for path in below("_store") if path.stem not in SQLITE]
+
+
+def test_what_all_stores_share_does_not_know_sqlite():
+    assert {path.stem for path in SHARED} >= {"apply", "by_hand", "contract", "history", "load", "lookups"}
+    theirs = [f"plugins.module_utils._store.{name}" for name in SQLITE]
+    assert breaking(SHARED, lambda name: under(name, "sqlite3", *theirs)) == []
+
+
+# Written otherwise: INSERT ... ON CONFLICT, a parameter by its name, `column IS NULL OR column <> ?`, `flag = 1`; and a
+# condition on nothing is left out.
+ONLY_SQLITE = re.compile(
+    r"\bOR (?:IGNORE|REPLACE)\b|\bPRAGMA\b|\?[0-9]|\bIS (?:NOT )?[?:]|\bCOLLATE\b|\bGLOB\b|\browid\b|\btotal\("
+    r"|(?:\?|:\w+) IS (?:NOT )?NULL\b"
+    r"|\bNOT (?:changed|checked|enabled|adopted|made_as_target)\b"
+    r"|(?:WHERE|AND|OR|WHEN) (?:\w\.)?(?::\w+|changed|checked|enabled|adopted|made_as_target)(?= *(?:AND|OR|THEN|\)|$))"
+)
+
+
+def texts(path: Path) -> list[str]:
+    """The texts of a file that are no docstring, with what is put together of several taken apart."""
+    return [
+        node.value
+        for statement in ast.walk(parsed(path))
+        if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        for node in ast.iter_child_nodes(statement)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+@pytest.mark.parametrize("path", SHARED, ids=lambda path: path.stem)
+def test_statements_that_all_stores_share_are_written_in_what_databases_have_in_common(path):
+    """`_store/contract.py` says what a store of another database puts into its own words; nothing else is to differ."""
+    assert [text for text in texts(path) if ONLY_SQLITE.search(text)] == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT OR IGNORE INTO leaving SELECT 1",
+        "PRAGMA cache_size = 1",
+        "UPDATE users SET name = ?1",
+        "SELECT 1 FROM users WHERE synchronization_id IS NOT ?",
+        "SELECT 1 FROM users WHERE synchronization_id IS :me",
+        "SELECT 1 FROM users WHERE (? IS NULL OR name_key = ?)",
+        "SELECT 1 FROM users WHERE sid = ? COLLATE NOCASE",
+        "DELETE FROM runs WHERE NOT changed",
+        "SELECT 1 FROM users u WHERE u.id = 1 AND u.enabled AND u.extinct IS NULL",
+        "SELECT time FROM runs WHERE checked ORDER BY id",
+        "SELECT CASE WHEN :same THEN 1 END",
+    ],
+)
+def test_what_only_sqlite_understands_is_found(statement):
+    assert ONLY_SQLITE.search(statement)
+
+
+@pytest.mark.parametrize("path", below("_store"), ids=lambda path: path.stem)
+def test_a_store_has_no_large_functions_and_classes(path):
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 45, node.name
+        if isinstance(node, ast.ClassDef):
+            assert node.end_lineno - node.lineno < 400, node.name
+            methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+            assert len(methods) < 22, node.name
+
+
 @pytest.mark.parametrize("name", ["_limits.py", "_plan", "_report.py", "_selected.py"])
 def test_the_pure_parts_import_only_the_model_and_what_makes_text_printable(name):
     paths = _python_files(MODULE_UTILS / name)

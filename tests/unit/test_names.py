@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan, plan_absence
+from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
+from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from support import snapshots
 from support.administrators import DAY, Entry, Watch, World, actions, bodies
 from support.examples import examples
 from support.model_store import ModelStore
-from support.plans import run_record
+from support.plans import digests, run_record
 from support.snapshots import group, policies, user
 from support.stored import rows
 
@@ -126,7 +128,7 @@ class _Stores:
     def run(self, name: str, entries: Iterable[Entry], reason: str, **chosen: Any) -> _model.Plan:
         with open_store(str(self.path)) as store:
             plan = self._plan(store, name, entries, reason, chosen)
-            store.apply(plan, run_record(time=self.now))
+            apply_plan(store, plan, run_record(time=self.now))
             store.commit()
         with look(str(self.path)) as store:
             again = self._plan(store, name, entries, reason, chosen)
@@ -135,14 +137,14 @@ class _Stores:
 
     def _plan(self, store: Any, name: str, entries: Iterable[Entry], reason: str, chosen: Any) -> _model.Plan:
         people, groups = bodies(entries)
-        digests = store.digests(name, b"salt")
+        known = digests(store, name)
         found = snapshots.snapshot(people, [each._replace(key=name + each.key) for each in groups])
         found = found._replace(
-            users={key: None if digests.users.get(key, b"") is None else body for key, body in found.users.items()},
-            lost_users={key: reason for key in digests.users if key not in found.users},
-            lost_user_groups={key: reason for key in digests.user_groups if key not in found.user_groups},
+            users={key: None if known.users.get(key, b"") is None else body for key, body in found.users.items()},
+            lost_users={key: reason for key in known.users if key not in found.users},
+            lost_user_groups={key: reason for key in known.user_groups if key not in found.user_groups},
         )
-        state = store.load_state(name, self.targets[name], found)
+        state = load_state(store, name, self.targets[name], found)
         return make_plan(policies(name=name, **chosen), found, state, str.casefold, self.now)
 
     def holders(self) -> dict[tuple[str, str], tuple[str, bool]]:
@@ -366,9 +368,9 @@ def test_what_ends_with_the_synchronization_is_kept_from_nobody(tmp_path: Path) 
     stores.run("staff", [Entry("u1", "user", "it", "it1", "ann", 1)], _model.GONE)
     with open_store(str(stores.path)) as store:
         found = snapshots.snapshot(lost_users={"u1": _model.OUT_OF_SCOPE})
-        state = store.load_state("staff", ["All", "Staff"], found)
+        state = load_state(store, "staff", ["All", "Staff"], found)
         plan = plan_absence(policies(), found, state, str.casefold)
-        store.apply(plan, run_record(time=stores.now))
+        apply_plan(store, plan, run_record(time=stores.now))
         store.commit()
     stores.run("more", [Entry("u2", "user", "sales", "sales1", "ann", 2)], _model.GONE)
     assert stores.holders() == {("user", "Staff/ann"): ("u2", False)}

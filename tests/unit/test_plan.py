@@ -355,7 +355,7 @@ def test_what_is_taken_back_of_anothers_user_is_held():
     state.users["u1"] = state.users["u1"]._replace(given=False, said_disabled=True)
     for held, said in ((frozenset(), {"u1": False}), (frozenset({("enabled", "u1")}), {})):
         plan = make_plan(policies(), snapshot, state, str.casefold, held=held)
-        assert plan.bookkeeping.said_disabled == said
+        assert plan.notes.said_disabled == said
 
 
 def test_a_malformed_list_ends_no_membership():
@@ -363,7 +363,7 @@ def test_a_malformed_list_ends_no_membership():
     store.run([user("u1")], [group("g", members=["u1"])])
     snapshot = store.snapshot([user("u1")], [group("g")])._replace(unclear={"g": frozenset({"members"})})
     plan = make_plan(policies(), snapshot, store.state(), str.casefold)
-    assert plan.is_empty and plan.bookkeeping.group_digests == {"g": _model.NO_DIGEST}
+    assert plan.is_empty and plan.notes.group_digests == {"g": _model.NO_DIGEST}
 
 
 def of_changes(store, users=(), groups=(), **more):
@@ -377,11 +377,11 @@ def test_a_list_that_was_not_read_changes_by_who_came_and_who_left():
     store.run([user("u1"), user("u2")], [group("g", members=["u1"])])
     plan = of_changes(store, joined={"g": ["u2"]}, left={"g": ["u1"]})
     assert [change[1:3] for change in plan.memberships] == [(["u2"], ["u1"])]
-    digest = plan.bookkeeping.group_digests["g"]
+    digest = plan.notes.group_digests["g"]
     assert digest not in (_model.NO_DIGEST, store.group_digests["g"]), "it is compared when it is read next"
     loser = user("u3", "u1")
     plan = of_changes(store, [loser], [group("g", members=None)], joined={"g": ["u3"]})
-    assert plan.is_empty and plan.bookkeeping.group_digests == {"g": _model.NO_DIGEST}, "it says more than is stored"
+    assert plan.is_empty and plan.notes.group_digests == {"g": _model.NO_DIGEST}, "it says more than is stored"
 
 
 def test_a_user_group_that_was_not_read_keeps_its_place():

@@ -19,15 +19,17 @@ from ansible_collections.usersync.directory.plugins.module_utils._directory impo
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 from ansible_collections.usersync.directory.plugins.module_utils._plan.removals import removals
-from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite
+from ansible_collections.usersync.directory.plugins.module_utils._store import for_report, sqlite
+from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
+from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
 from hypothesis import given
 from hypothesis import strategies as st
 from support import histories, stored
 from support.examples import examples
 from support.folders import scratch_folder
 from support.histories import directories
-from support.plans import run_record
+from support.plans import digests, run_record
 from support.snapshots import DIRECTORY, group, policies, units_of, user
 
 OTHER_DIRECTORY = _model.Directory("dc=other#1", "openldap")
@@ -60,21 +62,21 @@ def snapshot_of(name, directory, users, groups, digests, leave_out):
 
 def plan_in(store, name, users, groups, leave_out, chosen):
     directory, target = SYNCHRONIZATIONS[name]
-    snapshot = snapshot_of(name, directory, users, groups, store.digests(name, SALT), leave_out)
-    state = store.load_state(name, target, snapshot)
+    snapshot = snapshot_of(name, directory, users, groups, digests(store, name, SALT), leave_out)
+    state = load_state(store, name, target, snapshot)
     plan = make_plan(policies(name=name, **chosen), snapshot, state, str.casefold)
     return snapshot, state, plan
 
 
 def report_in(store, name, snapshot, state, plan):
-    nested = store.direct_members(_report.members_to_load(plan, state), name)
-    direct = store.direct_groups(_report.users_to_load(plan, state, nested), name)
-    looked = _report.Looked(direct, store.names(_report.names_to_load(plan, state), name))
+    nested = for_report.direct_members(store, _report.members_to_load(plan, state), name)
+    direct = for_report.direct_groups(store, _report.users_to_load(plan, state, nested), name)
+    looked = _report.Looked(direct, for_report.names(store, _report.names_to_load(plan, state), name))
     return _report.make_report(plan, snapshot, state, looked, 1000, with_diff=True)
 
 
 def apply(store, plan):
-    store.apply(plan, run_record(salt=SALT, changed=not plan.is_empty))
+    apply_plan(store, plan, run_record(salt=SALT, changed=not plan.is_empty))
     store.commit()
 
 

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._store import schema, sqlite, sqlite_file
+from ansible_collections.usersync.directory.plugins.module_utils._store import runs, schema, sqlite, sqlite_file
+from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
+from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import (
     StoreChanged,
@@ -32,7 +34,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_f
 from support.clock import Clock, WatchedTime
 from support.folders import trace
 from support.forked import Forked
-from support.plans import apply, everybody, load, look_up, make_plan, run_record, user_changes, user_record
+from support.plans import apply, digests, everybody, load, look_up, make_plan, run_record, user_changes, user_record
 from support.stored import rows, users_by_path
 
 NOBODY = 65534
@@ -100,7 +102,7 @@ def test_mode_and_owner_of_what_exists_are_kept(path):
 def test_a_new_store_that_nothing_was_committed_to_is_gone(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     store = open_store(str(tmp_path / "a" / "b" / "users.db"))
-    store.apply(make_plan(users=user_changes({}, {"u1": user_record("ann")})), run_record())
+    apply_plan(store, make_plan(users=user_changes({}, {"u1": user_record("ann")})), run_record())
     store.close()
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -109,7 +111,8 @@ def test_an_error_in_mid_run_leaves_an_existing_store_as_it_was(path):
     apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     content = path.read_bytes()
     with pytest.raises(KeyError), open_store(str(path)) as store:
-        store.apply(
+        apply_plan(
+            store,
             make_plan(users=user_changes({}, {"u2": user_record("bob"), "u3": user_record("cleo", "no such home")})),
             run_record(),
         )
@@ -285,12 +288,12 @@ def watched_time(monkeypatch):
 
 def test_a_second_run_waits_and_sees_what_the_first_wrote(path, watched_time):
     first = open_store(str(path))
-    first.apply(make_plan(users=user_changes({}, {"u1": user_record("ann")})), run_record())
+    apply_plan(first, make_plan(users=user_changes({}, {"u1": user_record("ann")})), run_record())
     found = []
 
     def second():
         with open_store(str(path), wait=60) as store:
-            found.append(store.digests("staff", b"salt").users)
+            found.append(digests(store, "staff").users)
 
     thread = threading.Thread(target=second)
     thread.start()
@@ -347,7 +350,7 @@ def test_many_first_runs_at_once_lose_nothing(path):
         plan = make_plan(users=user_changes({}, {key: user_record(key)}), synchronization="s%d" % number)
         all_are_there.wait(60)
         with open_store(str(path)) as store:
-            store.apply(plan, run_record())
+            apply_plan(store, plan, run_record())
             if number % 2:
                 store.commit()
 
@@ -362,12 +365,12 @@ def test_many_first_runs_at_once_lose_nothing(path):
 
 def test_looking_at_nothing_is_looking_at_an_empty_store(tmp_path):
     with look(str(tmp_path / "a" / "users.db")) as store:
-        digests = store.digests("staff", b"")
-        assert digests[:4] == ({}, {}, {}, {}) and digests.listing(["u1"]) == set()
-        assert store.directory_of("staff") is None
-        assert store.last_run("staff") is None
+        known = digests(store, "staff", b"")
+        assert known[:4] == ({}, {}, {}, {}) and known.listing(["u1"]) == set()
+        assert runs.directory_of(store, "staff") is None
+        assert runs.last_times(store, "staff") == []
         assert [group["path"] for group in look_up(store)["user_groups"]] == ["All"]
-        state = store.load_state("staff", ["All", "New", "Staff"], everybody("u1"))
+        state = load_state(store, "staff", ["All", "New", "Staff"], everybody("u1"))
         assert (state.target, state.target_missing, state.users) == ("All/New/Staff", True, {})
     assert os.listdir(tmp_path) == []
 
@@ -376,8 +379,8 @@ def test_looking_leaves_no_trace(path):
     apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     before = trace(path.parent)
     with look(str(path)) as store:
-        store.digests("staff", b"salt")
-        store.load_state("staff", ["All", "Company"], everybody("u1"))
+        digests(store, "staff")
+        load_state(store, "staff", ["All", "Company"], everybody("u1"))
         look_up(store)
         assert trace(path.parent) == before
     assert trace(path.parent) == before
@@ -403,7 +406,9 @@ def test_looking_leaves_no_trace_for_a_user_who_may_not_write(public):
 def test_looking_while_a_run_is_at_work(path):
     apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     with open_store(str(path)) as run:
-        run.apply(make_plan(users=user_changes({"u1": user_record("ann")}, {"u1": user_record("bea")})), run_record())
+        apply_plan(
+            run, make_plan(users=user_changes({"u1": user_record("ann")}, {"u1": user_record("bea")})), run_record()
+        )
         before = trace(path.parent)
         assert load(path, everybody("u1")).users["u1"].record.name == "ann"
         assert trace(path.parent) == before
@@ -436,7 +441,7 @@ def small_cache():
 
 def write_without_end(path, before, after, then_commit):
     store = open_store(str(path))
-    store.apply(make_plan(users=user_changes(before, after)), run_record())
+    apply_plan(store, make_plan(users=user_changes(before, after)), run_record())
     if then_commit:
         store.commit()
     print("ready")
@@ -477,7 +482,7 @@ def test_a_killed_first_run_leaves_an_empty_store(path, small_cache):
     kill(path, {}, NAMED, then_commit=False)
     before = trace(path.parent)
     with look(str(path)) as store:
-        assert store.digests("staff", b"salt").users == {}
+        assert digests(store, "staff").users == {}
     assert trace(path.parent) == before
     apply(path, make_plan(users=user_changes({}, {"u1": user_record("ann")})))
     assert users_by_path(path) == {"All/Company/ann": "u1"}
@@ -496,7 +501,7 @@ def rename_all(path, limit, limit_at_commit):
     if limit:
         end_at(limit)
     with open_store(str(path)) as store:
-        store.apply(make_plan(users=user_changes(NAMED, RENAMED)), run_record())
+        apply_plan(store, make_plan(users=user_changes(NAMED, RENAMED)), run_record())
         store.commit()
         print(os.path.getsize(str(path) + "-wal"))
         if limit_at_commit:

@@ -12,13 +12,16 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
+from ansible_collections.usersync.directory.plugins.module_utils._store import for_report
+from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
+from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from hypothesis import given
 from hypothesis import strategies as st
 from support import snapshots, stored
 from support.examples import examples
 from support.folders import scratch_folder
-from support.plans import run_record
+from support.plans import digests, run_record
 from support.snapshots import group, policies, user
 
 ANN = user("u1", "ann")
@@ -34,32 +37,32 @@ class Stores:
 
     def run(self, name: str, *people: _model.User, check_mode: bool = False) -> _model.Plan:
         with (look if check_mode else open_store)(str(self.path)) as store:
-            digests = store.digests(name, b"salt")
+            known = digests(store, name)
             found = snapshots.snapshot(people, [STAFF._replace(key="%s of %s" % (STAFF.key, name))])
             found = found._replace(
-                users={key: self._as_read(digests, key, body) for key, body in found.users.items()},
-                lost_users={key: _model.GONE for key in digests.users if key not in found.users},
+                users={key: self._as_read(known, key, body) for key, body in found.users.items()},
+                lost_users={key: _model.GONE for key in known.users if key not in found.users},
                 state_by=self.states.get(name, "nsAccountLock"),
             )
-            state = store.load_state(name, ["All", name], found)
+            state = load_state(store, name, ["All", name], found)
             plan = make_plan(policies(name=name), found, state, str.casefold)
             self.affected = self._affected(store, name, found, state, plan)
             if not check_mode:
-                store.apply(plan, run_record())
+                apply_plan(store, plan, run_record())
                 store.commit()
         return plan
 
-    def _as_read(self, digests: _model.Digests, key: str, body: _model.User) -> _model.User | None:
+    def _as_read(self, known: _model.Digests, key: str, body: _model.User) -> _model.User | None:
         """What the reader makes of a user, given what the store has."""
-        digest = digests.users.get(key, b"")
+        digest = known.users.get(key, b"")
         if digest is not None:
             return None if digest == body.digest else body
-        _dn, _names, is_enabled, said = digests.others[key]
+        _dn, _names, is_enabled, said = known.others[key]
         return body if (said if body.enabled else is_enabled or not said) else None
 
     def _affected(self, store: Any, name: str, *planned: Any) -> list[str]:
         found, state, plan = planned
-        direct = store.direct_groups(_report.users_to_load(plan, state, ()), name)
+        direct = for_report.direct_groups(store, _report.users_to_load(plan, state, ()), name)
         return _report.make_report(plan, found, state, _report.Looked(direct, {}), 100, False)["affected_groups"]
 
     def enabled(self) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import _model
-from .._model import Bookkeeping, Collision, Directory, Fate, Plan, Removal, Snapshot, StoredState, UserChange, path_of
+from .._model import Collision, Directory, Fate, Notes, Plan, Removal, Snapshot, StoredState, UserChange, path_of
 from .fates import user_change
 from .memberships import MembershipNotes, SameValue, plan_memberships
 from .places import KeptNames, NamesToNote, Wait
@@ -68,7 +68,7 @@ def make_plan(
         users=changes,
         memberships=memberships.changes,
         collisions=sorted(_collisions(reading, user_groups, groups, users)),
-        bookkeeping=_bookkeeping(user_notes, group_dns, memberships.notes, kept_names, snapshot.state_by),
+        notes=_notes(user_notes, group_dns, memberships.notes, kept_names, snapshot.state_by),
         ignored=users.ignored,
         held=held,
         again=frozenset(users.losers).union(collision.key for collision in user_groups.collisions),
@@ -106,14 +106,14 @@ def _collisions(reading: Reading, user_groups: UserGroups, groups: Records, user
             yield Collision("user_group", record.name, path, record.dn, collision.reason)
 
 
-def _bookkeeping(
+def _notes(
     users: UserNotes,
     group_dns: dict[str, tuple[str, str, str]],
     memberships: MembershipNotes,
     kept_names: NamesToNote,
     state_by: str,
-) -> Bookkeeping:
-    return Bookkeeping(
+) -> Notes:
+    return Notes(
         user_digests=users.user_digests,
         user_dns=users.user_dns,
         group_digests=memberships.group_digests,
@@ -139,7 +139,7 @@ def _kept_names(reading: Reading, kept_groups: KeptNames, groups: Records, users
 # --- plans that are not made of what was read ------------------------------------------------------------------------
 
 
-_NO_NOTES = Bookkeeping({}, {}, {}, {}, {}, {})
+_NO_NOTES = Notes({}, {}, {}, {}, {}, {})
 
 
 def _plan_of(directory: Directory, name: str, target: str, users: list[UserChange]) -> Plan:
@@ -149,7 +149,7 @@ def _plan_of(directory: Directory, name: str, target: str, users: list[UserChang
 
 def without_notes(plan: Plan) -> Plan:
     """Return the plan by which the store notes nothing beside its changes: what is read may be older than its notes."""
-    return plan._replace(bookkeeping=_NO_NOTES)
+    return plan._replace(notes=_NO_NOTES)
 
 
 def without_changes(plan: Plan, held: frozenset[Removal]) -> Plan:

@@ -32,7 +32,7 @@ _NO_MEMBERS: Members = {}
 
 
 class MembershipNotes(NamedTuple):
-    """See Bookkeeping."""
+    """See Notes."""
 
     group_digests: dict[str, bytes]
     listed_as: dict[tuple[str, str], str]

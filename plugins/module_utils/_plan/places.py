@@ -115,7 +115,7 @@ class Wait(NamedTuple):
         return self.begins if known is None else known
 
 
-NamesToNote = dict[tuple[str, str, str], Optional[KeptName]]  # see Bookkeeping.kept_names
+NamesToNote = dict[tuple[str, str, str], Optional[KeptName]]  # see Notes.kept_names
 
 
 class KeptNames:

@@ -29,7 +29,7 @@ def removals(
             if Effect.SID_LOST in user.effects:
                 found.add(("sid", user.reference))
     if state is not None:
-        said = plan.bookkeeping.said_disabled.items()
+        said = plan.notes.said_disabled.items()
         found.update(("enabled", key) for key, disabled in said if not disabled and state.users[key].said_disabled)
     for change in plan.memberships:
         if change.key in snapshot.user_groups:

@@ -99,7 +99,7 @@ def _holders_of_sids(wanting: Wanting, directory: Directory) -> dict[Place, str]
     """Return who has which SID whatever others want.
 
     An extinct record holds none: somebody else may have got it since. Nor does a user of another directory hold a SID
-    that begins with the one of this domain: see `_foreign_users` in `_store/sqlite.py`.
+    that begins with the one of this domain: see `Known.foreign_users` in `_store/for_reader.py`.
     """
     return {
         _sid_place(record.sid): reference

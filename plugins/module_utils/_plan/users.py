@@ -235,7 +235,7 @@ def _displaced(wanting: Wanting, places: Places) -> Iterator[tuple[str, UserReco
 
 
 class UserNotes(NamedTuple):
-    """See Bookkeeping."""
+    """See Notes."""
 
     user_digests: dict[str, bytes]
     user_dns: dict[str, tuple[str, str, str]]

@@ -25,7 +25,7 @@ from datetime import datetime, timezone
 from typing import TypeVar
 
 from . import sqlite_file
-from .sqlite_file import StoreError
+from .contract import StoreError
 
 _T = TypeVar("_T")
 

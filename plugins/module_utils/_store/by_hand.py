@@ -6,58 +6,56 @@
 
 """Records made by hand in the store, and what is kept by hand of users that come from a directory.
 
-These are functions of a :class:`Store`: reading of one that is open or looked at, writing of an open one.
+A store that is only looked at can be asked; who writes to an open one commits.
 """
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._model import join_path, name_key
-from . import lookups
-
-if TYPE_CHECKING:
-    from .sqlite import Store
+from . import lookups, write_user_groups
+from .contract import Store
+from .forms import to_json
+from .references import tree_now
+from .statements import UNKNOWN, first
 
 
 def find_user(store: Store, home: list[str], name: str) -> tuple[int, dict[str, Any]] | None:
     """Return (id, record) of the user with this name in this home; None if there is none. See `lookups`."""
-    store._run("DELETE FROM wanted_ids")
-    store._run(
+    store.run("DELETE FROM wanted_ids")
+    store.run(
         "INSERT INTO wanted_ids SELECT id FROM users WHERE home_id = ? AND name_key = ?",
-        (store._tree().at(home), name_key(name)),
+        (tree_now(store).at(home), name_key(name)),
     )
     return next(iter(lookups.user_records(store).items()), None)
 
 
 def user_with_sid(store: Store, sid: str, but: int | None) -> str | None:
     """Return the path of a user, other than ``but``, who has the SID and is not extinct."""
-    row = store._row(
-        "SELECT home_id, name FROM users WHERE sid = ? COLLATE NOCASE AND extinct IS NULL AND id IS NOT ?", (sid, but)
+    row = first(
+        store,
+        "SELECT home_id, name FROM users WHERE lower(sid) = lower(?) AND extinct IS NULL AND id <> ?",
+        (sid, UNKNOWN if but is None else but),
     )
-    return join_path(store._tree().path(row[0]), row[1]) if row else None
+    return join_path(tree_now(store).path(row[0]), row[1]) if row else None
 
 
 def make_user(store: Store, home: list[str], name: str, record: dict[str, Any]) -> None:
     """Make a user that belongs to no directory; and its home, where that does not exist."""
-    home_id = store.make_user_groups(home)
-    store._run("INSERT INTO users (home_id, name, name_key) VALUES (?, ?, ?)", (home_id, name, name_key(name)))
-    change_user(store, find_user(store, home, name)[0], record)
+    home_id = write_user_groups.make(store, home)
+    number = store.add("INSERT INTO users (home_id, name, name_key) VALUES (?, ?, ?)", (home_id, name, name_key(name)))
+    change_user(store, number, record)
 
 
 def change_user(store: Store, number: int, record: dict[str, Any]) -> None:
     """Write what can be said by hand: attributes, local_attributes and sid."""
-    store._run(
+    store.run(
         "UPDATE users SET attributes = ?, local_attributes = ?, sid = ? WHERE id = ?",
-        (_to_json(record["attributes"]), _to_json(record["local_attributes"]), record["sid"], number),
+        (to_json(record["attributes"]), to_json(record["local_attributes"]), record["sid"], number),
     )
 
 
 def remove_user(store: Store, number: int) -> None:
     """Remove a user that belongs to no directory, and all its memberships."""
-    store._run("DELETE FROM users WHERE id = ?", (number,))
-
-
-def _to_json(attributes: dict[str, Any]) -> str:
-    return json.dumps(attributes, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    store.run("DELETE FROM users WHERE id = ?", (number,))

@@ -17,11 +17,12 @@ import functools
 import itertools
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._model import name_key, split_path
-from . import schema
+from . import forms, schema
+from .references import is_tree
 
 # What a column of a declared type may hold: SQLite takes anything (https://www.sqlite.org/datatype3.html).
 _TYPES: dict[str, Any] = {"INTEGER": int, "REAL": (float, int), "TEXT": str, "BLOB": bytes}
@@ -30,54 +31,32 @@ _LATEST = 253402300799  # the last second of the year 9999
 
 
 def _is_time(seconds: Any) -> bool:
-    return abs(seconds) <= _LATEST
+    return bool(abs(seconds) <= _LATEST)
 
 
 def _is_path(path: Any) -> bool:
     return bool(split_path(path))
 
 
-def _is_object(text: Any, *keys: str) -> bool:
-    """Tell whether it is the JSON of an object that has these keys."""
-    value = json.loads(text)
-    return isinstance(value, dict) and value.keys() >= set(keys)
-
-
 def _is_record(text: Any) -> bool:
-    return _is_object(text, "path") and _is_path(json.loads(text)["path"])
-
-
-def _is_scope(text: Any) -> bool:
-    return text == "null" or _is_object(text, "whole_tree")
-
-
-def _is_held(text: Any) -> bool:
-    value = json.loads(text)
-    if isinstance(value, list):  # as earlier versions left it
-        return all(isinstance(one, list) for one in value)
-    return _is_object(text, "for_one_run", "reasons", "standing")
-
-
-def _is_mark(text: Any) -> bool:
-    by = () if _is_object(text, "none") else ("way", "again", "open", "outside", "selection")
-    return _is_object(text, "circumstances", "read_fully", "time", *by)
+    return forms.is_object(text, "path") and _is_path(json.loads(text)["path"])
 
 
 # What a value must be besides, where it is not NULL; ValueError says that it is not.
 _FORMS: dict[tuple[str, str], Callable[[Any], bool]] = {
-    ("synchronizations", "selected"): _is_object,
-    ("synchronizations", "settings"): _is_object,
-    ("synchronizations", "scope"): _is_scope,
-    ("synchronizations", "held"): _is_held,
-    ("users", "attributes"): _is_object,
-    ("users", "local_attributes"): _is_object,
+    ("synchronizations", "selected"): forms.is_object,
+    ("synchronizations", "settings"): forms.is_object,
+    ("synchronizations", "scope"): forms.is_scope,
+    ("synchronizations", "held"): forms.is_held,
+    ("users", "attributes"): forms.is_object,
+    ("users", "local_attributes"): forms.is_object,
     ("users", "extinct_since"): _is_time,
-    ("user_groups", "attributes"): _is_object,
+    ("user_groups", "attributes"): forms.is_object,
     ("user_groups", "extinct_since"): _is_time,
     ("kept_names", "since"): _is_time,
-    ("marks", "mark"): _is_mark,
+    ("marks", "mark"): forms.is_mark,
     ("runs", "time"): _is_time,
-    ("runs", "counts"): _is_object,
+    ("runs", "counts"): forms.is_object,
     ("past_memberships", "user_group"): _is_path,
     ("past_records", "path"): _is_path,
     ("past_records", "before"): _is_record,
@@ -106,20 +85,6 @@ def find(connection: sqlite3.Connection) -> str:
         return str(error)
     finally:
         connection.text_factory = factory
-
-
-def is_tree(parents: Mapping[Any, Any]) -> bool:
-    """Tell whether each way upwards ends: at a parent that is None. ``parents`` are {id: id of the parent}."""
-    sound: set[Any] = {None}
-    for number in parents:
-        way: set[Any] = set()
-        while number not in sound:
-            if number in way or number not in parents:
-                return False
-            way.add(number)
-            number = parents[number]
-        sound |= way
-    return True
 
 
 @functools.cache

@@ -6,7 +6,7 @@
 
 """What the store holds, for people and for other plays: user groups, users, and who is in what.
 
-These are functions of a :class:`Store`, which may be open for a run or only looked at.
+What happened to them is in `history.py`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .. import _model
 from .._model import name_key
-from .sqlite_file import StoreError
-
-if TYPE_CHECKING:
-    from .sqlite import Store
+from .contract import Parameters, Row, Store, StoreError
+from .references import Tree, tree_now
+from .statements import one, synchronization_id
 
 
 class Wanted(NamedTuple):
@@ -43,9 +41,9 @@ def time_text(seconds: int | None) -> str | None:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _texts(store: Store, statement: str, parameters: Any = ()) -> list[Any]:
+def texts(store: Store, statement: str, parameters: Parameters = ()) -> list[Row]:
     """Return the rows for an answer, in which nothing is binary. Raises TypeError where damage has made it so."""
-    rows = store._rows(statement, parameters)
+    rows = store.rows(statement, parameters)
     if any(bytes in map(type, row) for row in rows):
         raise TypeError("a text is none")
     return rows
@@ -60,12 +58,12 @@ def look_up(store: Store, wanted: Wanted) -> dict[str, list[dict[str, Any]]]:
     Raises StoreError if the store has no such user group or synchronization, or the user group is extinct and extinct
     ones are not asked for: nobody is to take a wrong name, or a group that is gone, for a group without members.
     """
-    tree = store._tree()
+    tree = tree_now(store)
     nested = _nested(store)
-    extinct = {number for number, reason in store._rows("SELECT id, extinct FROM user_groups") if reason is not None}
+    extinct = {number for number, reason in store.rows("SELECT id, extinct FROM user_groups") if reason is not None}
     passing = _model.passing(nested, extinct) if wanted.effective else {}
     me = _synchronization(store, wanted.synchronization)
-    group = None if wanted.user_group is None else _user_group(store, tree, wanted)
+    group = None if wanted.user_group is None else _user_group(store, tree, wanted.user_group, wanted.include_extinct)
     visible = tree.groups.keys() if wanted.include_extinct else tree.groups.keys() - extinct
     paths = {number: tree.path(number) for number in visible}
     in_order = sorted(visible, key=lambda number: by_path(paths[number]))
@@ -101,9 +99,9 @@ def by_path(path: str) -> tuple[str, ...]:
 def _synchronization(store: Store, name: str | None) -> int | None:
     if name is None:
         return None
-    number = store._synchronization(name)
+    number = synchronization_id(store, name)
     if not number:
-        known = ["'%s'" % known for (known,) in store._rows("SELECT name FROM synchronizations ORDER BY name")]
+        known = ["'%s'" % known for (known,) in store.rows("SELECT name FROM synchronizations ORDER BY name")]
         raise StoreError(
             "synchronization: the store has none named '%s': %s"
             % (name, "it has %s" % ", ".join(known) if known else "run it first")
@@ -111,47 +109,54 @@ def _synchronization(store: Store, name: str | None) -> int | None:
     return number
 
 
-def _user_group(store: Store, tree: Any, wanted: Wanted) -> int:
-    number = tree.at(_model.split_path(wanted.user_group))
+def _user_group(store: Store, tree: Tree, path: str, include_extinct: bool) -> int:
+    number = tree.at(_model.split_path(path))
     if number is None:
         raise StoreError(
             "user_group: the store has no user group '%s': correct the path, or run the synchronization "
-            "that makes it" % wanted.user_group
+            "that makes it" % path
         )
-    (extinct,) = store._row("SELECT extinct FROM user_groups WHERE id = ?", (number,))
-    if extinct and not wanted.include_extinct:
+    (extinct,) = one(store, "SELECT extinct FROM user_groups WHERE id = ?", (number,))
+    if extinct and not include_extinct:
         raise StoreError(
             "user_group: '%s' is extinct (%s), what the store has of it is as it was last seen: name "
-            "another one, or set include_extinct: true" % (wanted.user_group, extinct)
+            "another one, or set include_extinct: true" % (path, extinct)
         )
     return number
 
 
 def _nested(store: Store) -> dict[int, set[int]]:
     nested: dict[int, set[int]] = {}
-    for group, inner in store._rows("SELECT user_group_id, nested_id FROM nestings"):
+    for group, inner in store.rows("SELECT user_group_id, nested_id FROM nestings"):
         nested.setdefault(group, set()).add(inner)
     return nested
 
 
-def _visible_users(wanted: Wanted) -> str:
-    return ("" if wanted.include_disabled else " AND u.enabled <> 0") + (
-        "" if wanted.include_extinct else " AND u.extinct IS NULL"
-    )
+def _visible(wanted: Wanted) -> list[str]:
+    """Return the conditions for a user ``u`` to be shown."""
+    conditions = [] if wanted.include_disabled else ["u.enabled = 1"]
+    return conditions if wanted.include_extinct else [*conditions, "u.extinct IS NULL"]
 
 
 def _want_users(store: Store, wanted: Wanted, me: int | None, groups: set[int] | None) -> None:
     """Put into wanted_ids the users that are asked for; ``groups``: members of one of these, None for everybody."""
-    store._want("wanted_groups", ((number,) for number in groups or ()))
-    store._run("DELETE FROM wanted_ids")
-    store._run(
-        "INSERT INTO wanted_ids SELECT u.id FROM users u WHERE (:name IS NULL OR u.name_key = :name)"
-        " AND (:me IS NULL OR u.synchronization_id = :me OR EXISTS ("
-        "     SELECT 1 FROM claims c WHERE c.user_id = u.id AND c.synchronization_id = :me))"
-        " AND (:anywhere OR u.id IN ("
-        "     SELECT m.user_id FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id))"
-        + _visible_users(wanted),
-        {"name": None if wanted.user is None else name_key(wanted.user), "me": me, "anywhere": groups is None},
+    conditions = _visible(wanted)
+    if wanted.user is not None:
+        conditions.append("u.name_key = :name")
+    if me is not None:
+        conditions.append(
+            "(u.synchronization_id = :me OR EXISTS ("
+            "     SELECT 1 FROM claims c WHERE c.user_id = u.id AND c.synchronization_id = :me))"
+        )
+    if groups is not None:
+        store.want("wanted_groups", ((number,) for number in groups))
+        conditions.append(
+            "u.id IN (SELECT m.user_id FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id)"
+        )
+    which = " WHERE " + " AND ".join(conditions) if conditions else ""
+    store.run("DELETE FROM wanted_ids")
+    store.run(
+        "INSERT INTO wanted_ids SELECT u.id FROM users u" + which, {"name": name_key(wanted.user or ""), "me": me}
     )
 
 
@@ -163,7 +168,7 @@ def _groups_of_wanted_users(store: Store, passing: dict[int, list[int]], in_orde
     place = {number: at for at, number in enumerate(in_order)}
     around = [number for number in in_order if passing.get(number)]
     direct: dict[int, list[int]] = {}
-    for user, group in store._rows(
+    for user, group in store.rows(
         "SELECT m.user_id, m.user_group_id FROM wanted_ids w CROSS JOIN memberships m WHERE m.user_id = w.id"
     ):
         direct.setdefault(user, []).append(group)
@@ -183,9 +188,9 @@ def _groups_of_wanted_users(store: Store, passing: dict[int, list[int]], in_orde
 
 def user_records(store: Store) -> dict[int, dict[str, Any]]:
     """Return the users in wanted_ids, without their user groups: by id."""
-    tree = store._tree()
+    tree = tree_now(store)
     claims: dict[int, list[str]] = {}
-    for user, name in store._rows(
+    for user, name in store.rows(
         "SELECT c.user_id, s.name FROM wanted_ids w CROSS JOIN claims c"
         " JOIN synchronizations s ON s.id = c.synchronization_id WHERE c.user_id = w.id"
         " ORDER BY s.name"
@@ -206,7 +211,7 @@ def user_records(store: Store) -> dict[int, dict[str, Any]]:
             "dn": dn or None,
             "synchronizations": claims.get(number, []),
         }
-        for number, name, home, enabled, extinct, since, attributes, local_attributes, sid, key, dn in _texts(
+        for number, name, home, enabled, extinct, since, attributes, local_attributes, sid, key, dn in texts(
             store,
             "SELECT u.id, u.name, u.home_id, u.enabled, u.extinct, u.extinct_since, u.attributes, u.local_attributes,"
             " u.sid, u.key, u.dn FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id",
@@ -216,12 +221,12 @@ def user_records(store: Store) -> dict[int, dict[str, Any]]:
 
 def _names_in(store: Store, wanted: Wanted, groups: set[int], passing: dict[int, list[int]]) -> dict[int, list[str]]:
     """Return the names of the members of each group, sorted. It costs as much as what it returns."""
-    store._want("wanted_groups", ((number,) for number in _model.reach(groups, passing)))
+    store.want("wanted_groups", ((number,) for number in _model.reach(groups, passing)))
     listed: dict[int, list[int]] = {}
     name_of: dict[int, str] = {}
-    for group, user, name in store._rows(
+    for group, user, name in store.rows(
         "SELECT m.user_group_id, u.id, u.name FROM wanted_groups w CROSS JOIN memberships m CROSS JOIN users u"
-        " WHERE m.user_group_id = w.id AND u.id = m.user_id" + _visible_users(wanted)
+        " WHERE " + " AND ".join(["m.user_group_id = w.id", "u.id = m.user_id", *_visible(wanted)])
     ):
         listed.setdefault(group, []).append(user)
         name_of[user] = name
@@ -244,8 +249,8 @@ def _names_in(store: Store, wanted: Wanted, groups: set[int], passing: dict[int,
     return names
 
 
-def _group_records(store: Store, tree: Any, groups: set[int]) -> dict[int, dict[str, Any]]:
-    store._want("wanted_groups", ((number,) for number in groups))
+def _group_records(store: Store, tree: Tree, groups: set[int]) -> dict[int, dict[str, Any]]:
+    store.want("wanted_groups", ((number,) for number in groups))
     return {
         number: {
             "path": tree.path(number),
@@ -259,7 +264,7 @@ def _group_records(store: Store, tree: Any, groups: set[int]) -> dict[int, dict[
             "extinct": extinct,
             "extinct_since": time_text(since),
         }
-        for number, dn, key, synchronization, attributes, extinct, since in _texts(
+        for number, dn, key, synchronization, attributes, extinct, since in texts(
             store,
             "SELECT g.id, g.dn, g.key, s.name, g.attributes, g.extinct, g.extinct_since"
             " FROM wanted_groups w CROSS JOIN user_groups g"
@@ -289,157 +294,11 @@ def runs(store: Store, synchronization: str | None, most: int) -> list[dict[str,
             "summary": json.loads(counts),
             "plan_digest": digest,
         }
-        for name, time, seconds, server, mode, reason, changed, counts, digest in _texts(
+        for name, time, seconds, server, mode, reason, changed, counts, digest in texts(
             store,
             "SELECT synchronization, time, seconds, server, mode, reason, changed, counts, plan_digest FROM runs"
-            " WHERE (? IS NULL OR synchronization_id = ?) ORDER BY id DESC LIMIT ?",
-            (me, me, most),
+            + ("" if me is None else " WHERE synchronization_id = :me")
+            + " ORDER BY id DESC LIMIT :most",
+            {"me": me, "most": most},
         )
     ]
-
-
-# --- history ---------------------------------------------------------------------------------------------------------
-
-_ORDER = ("created", "changed", "member_added", "member_removed", "deleted")  # what one run does, in this order
-
-
-class _Event(NamedTuple):
-    run: int
-    event: str
-    path: str  # of the user group, or of the user
-    member: str | None = None  # of the user group: name of a user, or path of a user group
-    before: dict[str, Any] | None = None
-    after: dict[str, Any] | None = None
-
-
-def history(store: Store, wanted: Wanted, most: int) -> list[dict[str, Any]]:
-    """Return what happened to the user group, or to the users of that name, the newest first.
-
-    With both, it is about the memberships of the users in the user group.
-    """
-    tree = store._tree()
-    if wanted.user is not None:
-        events = _of_users(store, tree, wanted.user)
-        if wanted.user_group is not None:
-            events = [each for each in events if each.member and by_path(each.path) == by_path(wanted.user_group)]
-    else:
-        events = _of_user_group(store, tree, wanted.user_group)
-    runs_by_id = {
-        number: (time, name) for number, time, name in store._rows("SELECT id, time, synchronization FROM runs")
-    }
-    known = [each for each in events if each.run in runs_by_id]  # older runs are forgotten
-    known.sort(key=lambda each: (-each.run, -_ORDER.index(each.event), by_path(each.path), name_key(each.member or "")))
-    return [
-        {
-            "time": time_text(runs_by_id[each.run][0]),
-            "synchronization": runs_by_id[each.run][1],
-            "event": each.event,
-            "path": each.path,
-            "member": each.member,
-            "before": each.before,
-            "after": each.after,
-        }
-        for each in known[:most]
-    ]
-
-
-def _of_users(store: Store, tree: Any, name: str) -> list[_Event]:
-    wanted = name_key(name)
-    stored = store._rows("SELECT id, key FROM users WHERE name_key = ?", (wanted,))
-    keys = {key for dummy, key in stored if key is not None}
-    keys |= _past_keys(store, "user", lambda path: by_path(path)[-1] == wanted)
-    ids: set[int] = set()
-    for key in keys:
-        ids.update(number for (number,) in store._rows("SELECT id FROM users WHERE key = ?", (key,)))
-    store._want("wanted_ids", ((number,) for number in ids.union(row[0] for row in stored)))
-    events = [
-        _Event(run, "created", _model.join_path(tree.path(home), now))
-        for run, home, now in store._rows(
-            "SELECT u.run_id, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
-            " AND u.run_id IS NOT NULL"
-        )
-    ]
-    events += _changes(store, "user", keys)
-    events += [
-        _Event(run, "member_added", tree.path(group), name)
-        for group, name, run in store._rows(
-            "SELECT m.user_group_id, u.name, m.run_id FROM wanted_ids w CROSS JOIN memberships m CROSS JOIN users u"
-            " WHERE m.user_id = w.id AND u.id = w.id AND m.run_id IS NOT NULL"
-        )
-    ]
-    for key in keys:
-        events += _past(store, "kind = 'user' AND member_key = ?", key)
-    return events
-
-
-def _of_user_group(store: Store, tree: Any, path: str) -> list[_Event]:
-    wanted, number = by_path(path), tree.at(_model.split_path(path))
-    events: list[_Event] = []
-    if number is None:
-        keys = _past_keys(store, "user_group", lambda past: by_path(past) == wanted)
-    else:  # and not of another that had the path before
-        key, run = store._row("SELECT key, run_id FROM user_groups WHERE id = ?", (number,))
-        keys = set() if key is None else {key}
-        if run:
-            events.append(_Event(run, "created", tree.path(number)))
-    events += _changes(store, "user_group", keys)
-    for table, column, kind in (("memberships", "user_id", "user"), ("nestings", "nested_id", "user_group")):
-        events += [
-            _Event(run, "member_added", tree.path(number), name if kind == "user" else tree.path(member))
-            for member, name, run in store._rows(
-                "SELECT n.id, n.name, m.run_id FROM {0} m JOIN {2}s n ON n.id = m.{1}"
-                " WHERE m.user_group_id = ? AND m.run_id IS NOT NULL".format(table, column, kind),
-                (number,),
-            )
-        ]
-    for key in keys:
-        events += _past(store, "user_group_key = ?", key)
-    return events
-
-
-def _past_keys(store: Store, kind: str, is_meant: Callable[[str], bool]) -> set[str]:
-    """Return the keys of those that had such a path once."""
-    return {
-        key
-        for key, path, before in store._rows(
-            "SELECT key, path, before FROM past_records WHERE kind = ? AND key IS NOT NULL", (kind,)
-        )
-        if is_meant(path) or is_meant(json.loads(before)["path"])
-    }
-
-
-def _changes(store: Store, kind: str, keys: Iterable[str]) -> list[_Event]:
-    events = []
-    for key in keys:
-        for run, path, before, after in _texts(
-            store, "SELECT run_id, path, before, after FROM past_records WHERE kind = ? AND key = ?", (kind, key)
-        ):
-            if after is None:
-                events.append(_Event(run, "deleted", path, None, json.loads(before), None))
-            else:
-                events.append(_Event(run, "changed", path, None, *_differences(json.loads(before), json.loads(after))))
-    return events
-
-
-def _differences(before: dict[str, Any], after: dict[str, Any]) -> Any:
-    """Return of both only what differs."""
-    one: dict[str, Any] = {}
-    other: dict[str, Any] = {}
-    for field in sorted(set(before) | set(after)):
-        old, new = before.get(field), after.get(field)
-        if isinstance(old, dict) and isinstance(new, dict):
-            old, new = _differences(old, new)
-        if old != new:
-            one[field], other[field] = old, new
-    return one, other
-
-
-def _past(store: Store, which: str, key: str) -> list[_Event]:
-    events = []
-    for run, joined, group, member in _texts(
-        store, "SELECT run_id, joined_by, user_group, member FROM past_memberships WHERE %s" % which, (key,)
-    ):
-        events.append(_Event(run, "member_removed", group, member))
-        if joined:
-            events.append(_Event(joined, "member_added", group, member))
-    return events

@@ -24,8 +24,21 @@ from .._model import KNOWN_AS, ROOT, name_key, significant, split_path
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
 VERSION = 5
 
-INDEX_OF_CLAIMS = "CREATE INDEX claims_user ON claims (user_id)"
-INDEX_OF_MEMBERSHIPS = "CREATE INDEX memberships_user ON memberships (user_id)"
+# What a query is about: see `contract.py`. Joined to from there by CROSS JOIN, which keeps the order.
+WANTED = (
+    "CREATE TEMP TABLE wanted_keys (reference TEXT, directory_id INTEGER, key TEXT)",
+    "CREATE TEMP TABLE wanted_places (reference TEXT, home_id INTEGER, name_key TEXT)",
+    "CREATE TEMP TABLE wanted_sids (sid TEXT)",
+    "CREATE TEMP TABLE wanted_ids (id INTEGER PRIMARY KEY)",
+    "CREATE TEMP TABLE wanted_groups (id INTEGER PRIMARY KEY)",
+    "CREATE TEMP TABLE leaving (user_group_id INTEGER, member_id INTEGER, PRIMARY KEY (user_group_id, member_id))",
+)
+
+# Table -> its index by user.
+BY_USER = {
+    "claims": "CREATE INDEX claims_user ON claims (user_id)",
+    "memberships": "CREATE INDEX memberships_user ON memberships (user_id)",
+}
 
 _END_OF_USERS = """CREATE TRIGGER users_end AFTER DELETE ON users BEGIN
     DELETE FROM memberships WHERE user_id = old.id;
@@ -178,7 +191,7 @@ _SCHEMA = (
         synchronization_id INTEGER NOT NULL REFERENCES synchronizations ON DELETE CASCADE,
         user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
         PRIMARY KEY (synchronization_id, user_id)) WITHOUT ROWID""",
-    INDEX_OF_CLAIMS,
+    BY_USER["claims"],
     # No foreign key to users, which a trigger stands in for: each of hundreds of thousands of rows, in the order of
     # their user groups, would take a look at another corner of the largest table: half of a first run's time in SQLite.
     """CREATE TABLE memberships (
@@ -187,7 +200,7 @@ _SCHEMA = (
         listed_as TEXT,
         run_id INTEGER,
         PRIMARY KEY (user_group_id, user_id)) WITHOUT ROWID""",
-    INDEX_OF_MEMBERSHIPS,
+    BY_USER["memberships"],
     _END_OF_USERS,
     """CREATE TABLE nestings (
         user_group_id INTEGER NOT NULL REFERENCES user_groups ON DELETE CASCADE,
@@ -332,4 +345,4 @@ def upgrade(connection: sqlite3.Connection) -> None:
 
 
 def _version(connection: sqlite3.Connection) -> int:
-    return connection.execute("PRAGMA user_version").fetchone()[0]
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

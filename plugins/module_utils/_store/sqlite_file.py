@@ -33,19 +33,11 @@ from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
-from .._errors import SynchronizationError
+from .contract import StoreChanged, StoreError
 
 _MOMENT = 60.0  # seconds in which anything ends that SQLite itself does between two runs
 _PIECE = 1024 * 1024  # bytes that are copied at once
 MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html, 1.3.1
-
-
-class StoreError(SynchronizationError):
-    """The store cannot be opened, read or written."""
-
-
-class StoreChanged(StoreError):
-    """The store changed while it was looked at: what was read may not fit together."""
 
 
 def connect(path: str, parameters: str, wait: float = _MOMENT) -> sqlite3.Connection:
@@ -286,7 +278,7 @@ def _same_file(found: os.stat_result, path: str) -> bool:
         return False
 
 
-def _open_or_make(path: str) -> tuple:
+def _open_or_make(path: str) -> tuple[int, bool]:
     """Return a descriptor of the file, and whether it was made for it."""
     if _refuse_what_is_no_file(path) is None:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True
@@ -312,7 +304,7 @@ def check_that_sqlite_opened(held: Lock, path: str) -> None:
         raise StoreError("store: '%s' was exchanged for another file just now: look who did it" % path)
 
 
-def _make_directories(directory: str) -> list:
+def _make_directories(directory: str) -> list[str]:
     """Make the directory and those above it that are missing. Return what was made."""
     if os.path.isdir(directory):
         return []
@@ -329,7 +321,7 @@ def _make_directories(directory: str) -> list:
     return made + [directory]
 
 
-def _remove_directories(directories: list) -> None:
+def _remove_directories(directories: list[str]) -> None:
     for directory in reversed(directories):
         try:
             os.rmdir(directory)

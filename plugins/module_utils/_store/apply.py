@@ -1,0 +1,73 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Applying a plan: writing it, its history and the record of the run inside the open transaction.
+
+The order matters. Places are freed before any is taken, members leave before others come, and what ends is written down
+before it does: so no order of changes meets a name twice, and history costs what changes.
+"""
+
+from __future__ import annotations
+
+from .. import _model
+from . import history, kept_names, runs, write_memberships, write_user_groups, write_users
+from .contract import Store
+from .references import tree_before, user_ids
+from .statements import has
+from .work import Work, group_ids, user_references
+
+
+def apply(store: Store, plan: _model.Plan, run: _model.RunRecord) -> None:
+    """Write the plan, its history and the record of the run; whoever calls it commits.
+
+    Raises StoreError if the synchronization belongs to another directory, or the store cannot be written.
+    """
+    store.begin_writing()
+    work = _begin(store, plan, run)
+    before = history.records(plan, work.tree, "before")
+    history.keep_memberships(work)
+    write_memberships.tell_others(work)
+    write_user_groups.put_aside(work)
+    write_users.put_aside(work)
+    kept_names.write(work)
+    write_user_groups.write(work)
+    write_users.write(work)
+    write_user_groups.delete(work)
+    write_memberships.write(work)
+    write_users.note_names(work)
+    write_user_groups.note_names(work)
+    history.keep_records(work, before)
+    _end_what_is_over(work)
+    if run.keeping.forgets:
+        _forget(work, run.keeping)
+    store.trees.clear()
+
+
+def _begin(store: Store, plan: _model.Plan, run: _model.RunRecord) -> Work:
+    target = write_user_groups.make(store, _model.split_path(plan.target), as_target=True)
+    me, directory, target_before = runs.bind(store, plan, run, target)
+    tree = tree_before(store, me)
+    number = runs.note(store, me, plan, run)
+    groups, users = group_ids(plan, tree), {}
+    if has(store, "SELECT 1 FROM users LIMIT 1"):
+        users = user_ids(store, user_references(plan), directory, tree)
+    return Work(store, plan, tree, me, directory, target, target_before, number, run.keeping.now, groups, users)
+
+
+def _end_what_is_over(work: Work) -> None:
+    if work.plan.leaving:
+        runs.end_synchronization(work)
+        if work.plan.leaving == "absent":
+            write_user_groups.remove_target(work.store, work.target, [])
+    elif work.target_before != work.target:
+        write_user_groups.remove_target(work.store, work.target_before, work.plan.collisions)
+
+
+def _forget(work: Work, keeping: _model.Keeping) -> None:
+    """Remove what is older than it is kept, and set right first what a clock that was ahead has dated."""
+    history.correct_times(work)
+    runs.forget_old(work, keeping.history_days)
+    kept_names.forget(work, max(keeping.history_days, keeping.name_reuse_days))

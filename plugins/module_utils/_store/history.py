@@ -1,0 +1,320 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""What changed or ended: written down before it does, with the run that did it, and told to people.
+
+Whatever exists carries the run that it came by. So a first run writes nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from .. import _model
+from .._model import name_key
+from .contract import Store
+from .forms import from_json, to_json
+from .lookups import Wanted, by_path, texts, time_text
+from .references import Tree, tree_now
+from .statements import directory_id, one
+from .work import USER_GROUPS, USERS, Kind, Work
+
+# --- written down by a run -------------------------------------------------------------------------------------------
+
+Subject = tuple[str, str]  # 'user' or 'user_group', and its reference
+Records = dict[Subject, dict[str, Any]]  # what people see of records
+
+
+def records(plan: _model.Plan, tree: Tree, which: str) -> Records:
+    """Return the stored records that the plan changes, as people see them: 'before' it, or 'after'."""
+    found: Records = {}
+    for group in plan.user_groups:
+        record = getattr(group, which)
+        if record is not None and group.before is not None:
+            found["user_group", group.key] = {
+                "path": tree.path_in(record.parent, record.name),
+                "extinct": record.extinct,
+                "attributes": record.attributes,
+            }
+    for user in plan.users:
+        record = getattr(user, which)
+        if record is not None and user.before is not None:
+            found["user", user.reference] = {
+                "path": tree.path_in(record.home, record.name),
+                "enabled": record.enabled,
+                "sid": record.sid,
+                "extinct": record.extinct,
+                "attributes": record.attributes,
+            }
+    return found
+
+
+def keep_records(work: Work, before: Records) -> None:
+    """Write down what the records that changed or ended were before, and what they are now."""
+    if not before:
+        return
+    # Where no user group changes, none is elsewhere than before.
+    tree = tree_now(work.store, work.me) if work.plan.user_groups else work.tree
+    after = records(work.plan, tree, "after")
+    work.store.many(
+        "INSERT INTO past_records (run_id, kind, key, path, before, after) VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            (
+                work.run,
+                *subject,
+                after.get(subject, record)["path"],
+                to_json(record),
+                to_json(after[subject]) if subject in after else None,
+            )
+            for subject, record in before.items()
+            if record != after.get(subject)
+        ),
+    )
+
+
+def keep_memberships(work: Work) -> None:
+    """Write down who is about to leave which user group: by the plan, or with a record that ends anywhere."""
+    _keep_members(work, USERS, {work.users[each.reference] for each in work.plan.users if each.after is None})
+    _keep_members(work, USER_GROUPS, {work.groups[each.key] for each in work.plan.user_groups if each.after is None})
+
+
+def _keep_members(work: Work, kind: Kind, ended: set[int]) -> None:
+    store, tree, ids = work.store, work.tree, kind.ids(work)
+    leaving = {
+        (work.groups[change.key], ids[reference])
+        for change in work.plan.memberships
+        for reference in getattr(change, kind.removed)
+    }
+    store.want("leaving", leaving)
+    store.want("wanted_ids", ((number,) for number in ended))
+    names = {"table": kind.table, "column": kind.column, "records": kind.name + "s"}
+    store.run(
+        "INSERT INTO leaving SELECT m.user_group_id, m.{column} FROM wanted_ids w CROSS JOIN {table} m"
+        " WHERE m.{column} = w.id ON CONFLICT DO NOTHING".format(**names)
+    )
+    rows = store.rows(
+        "SELECT l.user_group_id, n.id, n.name, n.key, m.run_id"
+        " FROM leaving l CROSS JOIN {table} m CROSS JOIN {records} n"
+        " WHERE m.user_group_id = l.user_group_id AND m.{column} = l.member_id AND n.id = l.member_id".format(**names)
+    )
+    store.many(
+        "INSERT INTO past_memberships (run_id, user_group, user_group_key, kind, member, member_key, joined_by)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                work.run,
+                tree.path(group),
+                tree.groups[group].key,
+                kind.name,
+                name if kind is USERS else tree.path(member),
+                key,
+                joined,
+            )
+            for group, member, name, key, joined in rows
+        ),
+    )
+
+
+def correct_times(work: Work) -> None:
+    """Set right what a clock that was ahead has written down: else a grace would last for years."""
+    for table, column in (("users", "extinct_since"), ("user_groups", "extinct_since"), ("kept_names", "since")):
+        extinct = " AND extinct IS NOT NULL" if column == "extinct_since" else ""
+        work.store.run(
+            "UPDATE {0} SET {1} = :time WHERE synchronization_id = :me AND {1} > :time{2}".format(
+                table, column, extinct
+            ),
+            {"time": work.time, "me": work.me},
+        )
+
+
+# --- told to a run ---------------------------------------------------------------------------------------------------
+
+
+def seen_out_by(store: Store, identity: str, keys: Iterable[str]) -> dict[str, set[int]]:
+    """Return by which synchronizations (ids) users of the directory, by these stable keys, were last seen to be gone or
+    out of scope, as far as the history goes back: also if there is no record any more, or another synchronization has
+    brought it back, as long as it was not enabled since. And by which they were disabled that claim them no more: those
+    that do say themselves what they last saw.
+    """
+    directory = directory_id(store, identity)
+    store.want("wanted_keys", ((key, directory, key) for key in keys))
+    found: dict[str, set[int]] = {}
+    for key, number, claims, before, after in store.rows(
+        "SELECT p.key, s.id, EXISTS (SELECT 1 FROM users u JOIN claims c ON c.user_id = u.id"
+        " WHERE u.directory_id = w.directory_id AND u.key = w.key AND c.synchronization_id = s.id),"
+        " p.before, p.after FROM wanted_keys w CROSS JOIN past_records p CROSS JOIN runs r"
+        " CROSS JOIN synchronizations s WHERE p.key = w.key AND p.kind = 'user' AND r.id = p.run_id"
+        " AND s.id = r.synchronization_id AND s.directory_id = w.directory_id ORDER BY p.run_id"
+    ):
+        if _is_in(from_json(before)):
+            found.pop(key, None)
+        record = from_json(after) if after else None
+        if record is not None and _is_in(record):
+            found.pop(key, None)
+        elif record is None or record.get("extinct") or not claims:
+            found.setdefault(key, set()).add(number)
+    return found
+
+
+def _is_in(record: dict[str, Any]) -> bool:
+    """Return whether a user's record is one that is enabled and not extinct."""
+    return bool(record.get("enabled")) and not record.get("extinct")
+
+
+# --- told to people --------------------------------------------------------------------------------------------------
+
+_ORDER = ("created", "changed", "member_added", "member_removed", "deleted")  # what one run does, in this order
+
+
+class _Event(NamedTuple):
+    run: int
+    event: str
+    path: str  # of the user group, or of the user
+    member: str | None = None  # of the user group: name of a user, or path of a user group
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
+def events(store: Store, wanted: Wanted, most: int) -> list[dict[str, Any]]:
+    """Return what happened to the user group, or to the users of that name, the newest first.
+
+    With both, it is about the memberships of the users in the user group.
+    """
+    tree = tree_now(store)
+    if wanted.user is not None:
+        found = _of_users(store, tree, wanted.user)
+        if wanted.user_group is not None:
+            found = [each for each in found if each.member and by_path(each.path) == by_path(wanted.user_group)]
+    else:
+        found = _of_user_group(store, tree, wanted.user_group or _model.ROOT)
+    runs_by_id = {
+        number: (time, name) for number, time, name in store.rows("SELECT id, time, synchronization FROM runs")
+    }
+    known = [each for each in found if each.run in runs_by_id]  # older runs are forgotten
+    known.sort(key=lambda each: (-each.run, -_ORDER.index(each.event), by_path(each.path), name_key(each.member or "")))
+    return [
+        {
+            "time": time_text(runs_by_id[each.run][0]),
+            "synchronization": runs_by_id[each.run][1],
+            "event": each.event,
+            "path": each.path,
+            "member": each.member,
+            "before": each.before,
+            "after": each.after,
+        }
+        for each in known[:most]
+    ]
+
+
+def _of_users(store: Store, tree: Tree, name: str) -> list[_Event]:
+    wanted = name_key(name)
+    stored = store.rows("SELECT id, key FROM users WHERE name_key = ?", (wanted,))
+    keys = {key for dummy, key in stored if key is not None}
+    keys |= _past_keys(store, "user", lambda path: by_path(path)[-1] == wanted)
+    ids: set[int] = set()
+    for key in keys:
+        ids.update(number for (number,) in store.rows("SELECT id FROM users WHERE key = ?", (key,)))
+    store.want("wanted_ids", ((number,) for number in ids.union(row[0] for row in stored)))
+    events = [
+        _Event(run, "created", _model.join_path(tree.path(home), now))
+        for run, home, now in store.rows(
+            "SELECT u.run_id, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
+            " AND u.run_id IS NOT NULL"
+        )
+    ]
+    events += _changes(store, "user", keys)
+    events += [
+        _Event(run, "member_added", tree.path(group), name)
+        for group, name, run in store.rows(
+            "SELECT m.user_group_id, u.name, m.run_id FROM wanted_ids w CROSS JOIN memberships m CROSS JOIN users u"
+            " WHERE m.user_id = w.id AND u.id = w.id AND m.run_id IS NOT NULL"
+        )
+    ]
+    for key in keys:
+        events += _past(store, "kind = 'user' AND member_key = ?", key)
+    return events
+
+
+def _of_user_group(store: Store, tree: Tree, path: str) -> list[_Event]:
+    wanted, number = by_path(path), tree.at(_model.split_path(path))
+    events: list[_Event] = []
+    if number is None:
+        keys = _past_keys(store, "user_group", lambda past: by_path(past) == wanted)
+    else:  # and not of another that had the path before
+        key = tree.groups[number].key
+        keys = set() if key is None else {key}
+        events += _of_what_it_has(store, tree, number)
+    events += _changes(store, "user_group", keys)
+    for key in keys:
+        events += _past(store, "user_group_key = ?", key)
+    return events
+
+
+def _of_what_it_has(store: Store, tree: Tree, number: int) -> list[_Event]:
+    """Return when the user group came, and when its members did."""
+    path = tree.path(number)
+    (run,) = one(store, "SELECT run_id FROM user_groups WHERE id = ?", (number,))
+    events = [_Event(run, "created", path)] if run else []
+    for kind in (USERS, USER_GROUPS):
+        events += [
+            _Event(run, "member_added", path, name if kind is USERS else tree.path(member))
+            for member, name, run in store.rows(
+                "SELECT n.id, n.name, m.run_id FROM {0} m JOIN {2}s n ON n.id = m.{1}"
+                " WHERE m.user_group_id = ? AND m.run_id IS NOT NULL".format(kind.table, kind.column, kind.name),
+                (number,),
+            )
+        ]
+    return events
+
+
+def _past_keys(store: Store, kind: str, is_meant: Callable[[str], bool]) -> set[str]:
+    """Return the keys of those that had such a path once."""
+    return {
+        key
+        for key, path, before in store.rows(
+            "SELECT key, path, before FROM past_records WHERE kind = ? AND key IS NOT NULL", (kind,)
+        )
+        if is_meant(path) or is_meant(json.loads(before)["path"])
+    }
+
+
+def _changes(store: Store, kind: str, keys: Iterable[str]) -> list[_Event]:
+    events = []
+    for key in keys:
+        for run, path, before, after in texts(
+            store, "SELECT run_id, path, before, after FROM past_records WHERE kind = ? AND key = ?", (kind, key)
+        ):
+            if after is None:
+                events.append(_Event(run, "deleted", path, None, json.loads(before), None))
+            else:
+                events.append(_Event(run, "changed", path, None, *_differences(json.loads(before), json.loads(after))))
+    return events
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> Any:
+    """Return of both only what differs."""
+    one: dict[str, Any] = {}
+    other: dict[str, Any] = {}
+    for field in sorted(set(before) | set(after)):
+        old, new = before.get(field), after.get(field)
+        if isinstance(old, dict) and isinstance(new, dict):
+            old, new = _differences(old, new)
+        if old != new:
+            one[field], other[field] = old, new
+    return one, other
+
+
+def _past(store: Store, which: str, key: str) -> list[_Event]:
+    events = []
+    for run, joined, group, member in texts(
+        store, "SELECT run_id, joined_by, user_group, member FROM past_memberships WHERE %s" % which, (key,)
+    ):
+        events.append(_Event(run, "member_removed", group, member))
+        if joined:
+            events.append(_Event(joined, "member_added", group, member))
+    return events
