@@ -23,7 +23,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._store import f
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import histories, stored
 from support.examples import examples
@@ -157,7 +157,25 @@ def test_histories(by_hand, steps):
                     assert nothing.is_empty, "the second run changes nothing"
 
 
+POLICIES = {
+    "user_collision": "skip",
+    "user_extinction": "skip",
+    "user_group_extinction": "skip",
+    "user_extinction_grace_days": 0,
+}
+ANN = user("u0", "ann", attributes={"email": "x@example.com"})
+
+
+# one takes over what two wrote and claims no more: its value counts, too
 @examples(150)
+@example(
+    steps=[
+        ("two", ([ANN], []), False, POLICIES),
+        ("one", ([ANN], []), False, POLICIES),
+        ("two", ([], []), False, POLICIES),
+        ("one", ([user("u0", "ann")], []), False, POLICIES),
+    ]
+)
 @given(
     st.lists(
         st.tuples(

@@ -48,15 +48,27 @@ def count_users(store: Store, me: int) -> int:
 def count_values(store: Store, synchronization: str, kind: str, fields: Iterable[str]) -> dict[tuple[str, str], int]:
     """Return how many records that the synchronization writes, and that are not extinct, have a value in each of the
     fields: (kind of record, field) -> count. ``kind`` is 'user' or 'user_group'.
+
+    It writes a user, too, whom another one wrote that claims him no more: see `_model.StoredUser.given`.
     """
-    fields = sorted(fields)
-    counts = "".join(", sum(CASE WHEN instr(attributes, ?) > 0 THEN 1 ELSE 0 END)" for _field in fields)
+    fields, me = sorted(fields), synchronization_id(store, synchronization)
+    counts = "".join(", sum(CASE WHEN instr(r.attributes, ?) > 0 THEN 1 ELSE 0 END)" for _field in fields)
     row = one(
         store,
-        "SELECT 0%s FROM %ss WHERE synchronization_id = ? AND extinct IS NULL" % (counts, kind),
-        (*map(_in_json, fields), synchronization_id(store, synchronization)),
+        "SELECT 0%s FROM %s AND r.extinct IS NULL" % (counts, _WRITTEN[kind]),
+        (*map(_in_json, fields), *[me] * _WRITTEN[kind].count("?")),
     )
     return {(kind, field): count or 0 for field, count in zip(fields, row[1:])}
+
+
+_WRITTEN = {
+    "user": (
+        "claims c CROSS JOIN users r WHERE c.synchronization_id = ? AND r.id = c.user_id AND NOT EXISTS (SELECT 1"
+        " FROM claims o WHERE o.user_id = r.id AND o.synchronization_id = r.synchronization_id"
+        " AND o.synchronization_id <> ?)"
+    ),
+    "user_group": "user_groups r WHERE r.synchronization_id = ?",
+}
 
 
 def empty_fields(store: Store, synchronization: str, kind: str, fields: Iterable[str]) -> set[str]:

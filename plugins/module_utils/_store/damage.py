@@ -24,6 +24,9 @@ from .._model import name_key, split_path
 from . import forms, schema
 from .references import is_tree
 
+# What Python raises if SQLite fails. Its words may quote what is no text, and then Python cannot read them.
+SIGNS = (sqlite3.Error, UnicodeDecodeError)
+
 # What a column of a declared type may hold: SQLite takes anything (https://www.sqlite.org/datatype3.html).
 _TYPES: dict[str, Any] = {"INTEGER": int, "REAL": (float, int), "TEXT": str, "BLOB": bytes}
 
@@ -81,7 +84,7 @@ def find(connection: sqlite3.Connection) -> str:
         return next(_all_that_is_found(connection), "")
     except sqlite3.OperationalError:  # of the system rather than of the file
         return ""
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # what SQLite says may quote what is no text
+    except SIGNS as error:
         return str(error)
     finally:
         connection.text_factory = factory

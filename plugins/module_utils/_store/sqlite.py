@@ -103,7 +103,7 @@ def look(path: str, for_dry_run: bool = False) -> SqliteStore:
         if connection is not None:
             connection.close()
         leave(False)  # where a run changed it meanwhile, that is why
-        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):  # what SQLite says may quote what is no text
+        if isinstance(error, damage.SIGNS):
             raise sqlite_file.not_read(path, error) from error
         raise
 
@@ -132,14 +132,14 @@ def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection
         connection.close()
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             raise sqlite_file.held_by_another(path) from error
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, damage.SIGNS):
             raise _not_written(path, error) from error
         raise
     return connection
 
 
 def _may_be_damage(error: BaseException | None) -> bool:
-    return isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.OperationalError)  # of the system
+    return isinstance(error, damage.SIGNS) and not isinstance(error, sqlite3.OperationalError)  # of the system
 
 
 def _not_written(path: str, error: Exception) -> StoreError:
@@ -232,7 +232,7 @@ class SqliteStore:
     def rows(self, statement: str, parameters: Parameters = ()) -> list[Row]:
         try:
             return self._connection.execute(statement, parameters).fetchall()
-        except sqlite3.Error as error:
+        except damage.SIGNS as error:
             raise sqlite_file.not_read(self._file.path, error) from error
 
     def run(self, statement: str, parameters: Parameters = ()) -> int:
@@ -245,13 +245,13 @@ class SqliteStore:
     def _execute(self, statement: str, parameters: Parameters) -> sqlite3.Cursor:
         try:
             return self._connection.execute(statement, parameters)
-        except sqlite3.Error as error:
+        except damage.SIGNS as error:
             raise _not_written(self._file.path, error) from error
 
     def many(self, statement: str, rows: Iterable[Parameters]) -> None:
         try:
             self._connection.executemany(statement, rows)
-        except sqlite3.Error as error:
+        except damage.SIGNS as error:
             raise _not_written(self._file.path, error) from error
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
