@@ -351,11 +351,12 @@ def test_a_store_that_changed_is_looked_at_again_whatever_failed(path: Path) -> 
 @pytest.mark.parametrize("writes", ["run", "many"])
 def test_words_of_sqlite_that_are_no_text(tmp_path, writes):
     """A bit has turned in the name of a column that a trigger names: SQLite quotes it, and Python cannot read that."""
-    with pytest.raises(StoreError, match="or a damaged one"), open_store(str(tmp_path / "x.db")) as store:
+    with open_store(str(tmp_path / "x.db")) as store:
         store.run("PRAGMA writable_schema = ON")
         store.run(
             "UPDATE sqlite_master SET sql = CAST(replace(CAST(sql AS BLOB), CAST('digest' AS BLOB), x'646967F27374')"
             " AS TEXT) WHERE name = 'claims_end'"
         )
         store.run("PRAGMA writable_schema = RESET")
-        getattr(store, writes)("DELETE FROM claims WHERE user_id = ?", (1,) if writes == "run" else [(1,)])
+        with pytest.raises(StoreError):
+            getattr(store, writes)("DELETE FROM claims WHERE user_id = ?", (1,) if writes == "run" else [(1,)])
