@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import _model
-from ._model import Effect, Fate, Plan, Snapshot, StoredState, path_of
+from ._model import Effect, Fate, Plan, Snapshot, StoredState, UserChange, UserGroupChange, path_of
 
 KINDS = ("users", "user_groups", "memberships", "attributes", "renames", "states")
 _NO_REMOVALS = ("renames", "states")  # what approved_removals does not cover
@@ -95,13 +95,14 @@ class _Count(NamedTuple):
 
 def _exceeded(plan: Plan, state: StoredState, owned: Owned, limits: Mapping[str, str]) -> list[Refusal]:
     """Return a refusal for each limit that the plan exceeds."""
+    there = plan.users_there
     counts = (
-        _users_that_end(plan, state, owned),
+        _users_that_end(there, state, owned),
         _user_groups_that_end(plan, state, owned),
         *_memberships_that_end(plan, state, owned),
         *_values_that_are_lost(plan, state, owned),
-        _records_that_are_renamed(plan, state, owned),
-        _users_that_are_switched(plan, state, owned),
+        _records_that_are_renamed(there, plan.user_groups, state, owned),
+        _users_that_are_switched(there, state, owned),
     )
     return [_over(each, limits) for each in counts if each.number > most(limits.get(each.kind), each.of)]
 
@@ -113,8 +114,8 @@ def _over(each: _Count, limits: Mapping[str, str]) -> Refusal:
     return Refusal(each.kind, each.number, each.of, option, each.about, why)
 
 
-def _users_that_end(plan: Plan, state: StoredState, owned: Owned) -> _Count:
-    ending = [change for change in plan.users_there if change.removes and not change.was_announced]
+def _users_that_end(there: Sequence[UserChange], state: StoredState, owned: Owned) -> _Count:
+    ending = [change for change in there if change.removes and not change.was_announced]
     of = owned.users + sum(not _is_written(change.reference, state) for change in ending)
     return _Count("users", len(ending), of, "remove, disable or overwrite %d of %d users")
 
@@ -157,17 +158,19 @@ def _values_that_are_lost(plan: Plan, state: StoredState, owned: Owned) -> Itera
             yield _Count("attributes", count, of, what, field)
 
 
-def _records_that_are_renamed(plan: Plan, state: StoredState, owned: Owned) -> _Count:
-    users = [change.reference for change in plan.users_there if _is_renamed(change)]
-    groups = [change.key for change in plan.user_groups if _is_renamed(change)]
+def _records_that_are_renamed(
+    there: Sequence[UserChange], user_groups: Sequence[UserGroupChange], state: StoredState, owned: Owned
+) -> _Count:
+    users = [change.reference for change in there if _is_renamed(change)]
+    groups = [change.key for change in user_groups if _is_renamed(change)]
     of = owned.users + owned.user_groups
     of += sum(not _is_written(reference, state) for reference in users)
     of += sum(not _is_there(key, state) for key in groups)
     return _Count("renames", len(users) + len(groups), of, "rename %d of %d users and user groups")
 
 
-def _users_that_are_switched(plan: Plan, state: StoredState, owned: Owned) -> _Count:
-    switched = [change.reference for change in plan.users_there if _is_switched(change)]
+def _users_that_are_switched(there: Sequence[UserChange], state: StoredState, owned: Owned) -> _Count:
+    switched = [change.reference for change in there if _is_switched(change)]
     of = owned.claimed_users + sum(not _is_claimed(reference, state) for reference in switched)
     return _Count("states", len(switched), of, "enable or disable %d of %d users, as the directory says")
 
@@ -213,12 +216,12 @@ def _ending_groups(plan: Plan, state: StoredState) -> set[str]:
     return ending
 
 
-def _is_switched(change: _model.UserChange) -> bool:
+def _is_switched(change: UserChange) -> bool:
     """Tell whether the directory enables or disables the user. Who becomes extinct, or returns, counts elsewhere."""
     return change.fate is Fate.STAYS and not change.effects.isdisjoint({Effect.ENABLED, Effect.DISABLED})
 
 
-def _is_renamed(change: _model.UserChange | _model.UserGroupChange) -> bool:
+def _is_renamed(change: UserChange | UserGroupChange) -> bool:
     """Tell whether the directory renames it. Who takes over a record, or gives its name up as extinct, does so here."""
     return change.fate in (Fate.STAYS, Fate.BACK) and Effect.RENAMED in change.effects
 

@@ -72,10 +72,8 @@ def _is_missing(path: str) -> bool:
     """Return whether there is nothing at the path. What this user may not see is not missing: `sqlite.look` says so."""
     try:
         os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
 
 

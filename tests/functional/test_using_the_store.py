@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _look_up
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
+from support.folders import out_of_reach
 from support.lab import BASE, ROOT, deleted, dn_of, entry, group, modified, over_tls, person, unit
 from support.slapd import Slapd
 from support.stored import change, rows
@@ -273,19 +274,11 @@ def test_nobody_takes_a_wrong_name_for_an_empty_group(made, run_module, wrong, b
 
 def test_a_store_that_this_user_may_not_see_is_not_missing():
     """The first sentence is about rights, and not about a path that would have to be corrected."""
-    user = os.geteuid()
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         store = Path(directory, "users.db")
         store.touch()
-        os.chmod(directory, 0o700 if user == 0 else 0)
-        if user == 0:
-            os.seteuid(65534)
-        try:
-            with pytest.raises(SynchronizationError) as error:
-                _look_up.look_up({"store": str(store)})
-        finally:
-            os.seteuid(user)
-            os.chmod(directory, 0o700)
+        with out_of_reach(store.parent), pytest.raises(SynchronizationError) as error:
+            _look_up.look_up({"store": str(store)})
     assert str(error.value) == (
         "store: '%s' cannot be read (Permission denied): name a file that this user may read, or set become: true"
         % store

@@ -43,3 +43,20 @@ def trace(folder: Path) -> dict[str, tuple[Any, ...]]:
             content,
         )
     return found
+
+
+@contextmanager
+def out_of_reach(path: Path) -> Iterator[None]:
+    """Meanwhile, this process may neither read the file nor go into the directory. It is not root meanwhile.
+
+    It must not lie in pytest's tmp_path: nobody else gets in there.
+    """
+    user, mode = os.geteuid(), stat.S_IMODE(path.stat().st_mode)
+    path.chmod(0)
+    if user == 0:
+        os.seteuid(65534)  # root can read everything
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        path.chmod(mode)

@@ -26,6 +26,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._settings impor
     public_settings,
     settings_from,
 )
+from support.folders import out_of_reach
 
 PASSWORD = "correct horse, 4 staples"
 SPECIFICATION = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]
@@ -373,36 +374,24 @@ def test_files_are_on_the_node(option, tmp_path):
 
 
 def test_files_can_be_read():
-    user = os.geteuid()
-    with tempfile.NamedTemporaryFile(dir="/tmp") as file:  # not in tmp_path: nobody else gets in there
-        os.chmod(file.name, 0)
-        if user == 0:
-            os.seteuid(65534)  # root can read every file
-        try:
-            with pytest.raises(SynchronizationError) as error:
-                settings(ca_path=file.name)
-        finally:
-            os.seteuid(user)
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        os.chmod(directory, 0o755)
+        path = Path(directory, "ca.pem")
+        path.touch()
+        with out_of_reach(path), pytest.raises(SynchronizationError) as error:
+            settings(ca_path=str(path))
     assert str(error.value) == (
         "ca_path: the file '%s' cannot be read (Permission denied): change the rights to it or to its directory, or "
-        "set become: true" % file.name
+        "set become: true" % path
     )
 
 
 def test_a_file_in_a_directory_that_cannot_be_searched_is_not_missing():
-    user = os.geteuid()
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         path = Path(directory, "ca.pem")
         path.touch()
-        os.chmod(directory, 0o700 if user == 0 else 0)
-        if user == 0:
-            os.seteuid(65534)
-        try:
-            with pytest.raises(SynchronizationError) as error:
-                settings(ca_path=str(path))
-        finally:
-            os.seteuid(user)
-            os.chmod(directory, 0o700)
+        with out_of_reach(path.parent), pytest.raises(SynchronizationError) as error:
+            settings(ca_path=str(path))
     assert str(error.value).startswith("ca_path: the file '%s' cannot be read (Permission denied): " % path)
 
 
