@@ -53,8 +53,10 @@ nox.options.error_on_missing_interpreters = True
 nox.options.error_on_external_run = True
 
 os.environ["ANSIBLE_NOCOLOR"] = "true"
-# Compiled files lie here, and not all over the checkout.
+# Compiled files lie here, and not all over the checkout. Containers often forbid Python to keep any: then each start of
+# Ansible compiles all that it loads, which doubles its time.
 os.environ["PYTHONPYCACHEPREFIX"] = str(CHECKOUT / ".nox" / "pycache")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 antsibull_nox.load_antsibull_nox_toml()
 
