@@ -108,7 +108,12 @@ def pytest(session: nox.Session, directory: str, *selection: str) -> None:
 
 @contextmanager
 def in_memory(session: nox.Session) -> Iterator[None]:
-    """Have temporary files in memory, if there is room: on a disk, stores and servers wait at each commit."""
+    """Have temporary files in memory, if there is room: on a disk, stores and servers wait at each commit.
+
+    Modules that playbooks run are compiled once.
+    """
+    session.env["PYTHONPATH"] = str(CHECKOUT / "tests" / "support" / "zips")
+    session.env["USERSYNC_TESTS_KEEP_COMPILED"] = str(Path(session.create_tmp()).absolute() / "compiled")
     memory = Path("/dev/shm")
     if not memory.is_dir() or shutil.disk_usage(memory).free < 2 << 30 or os.statvfs(memory).f_flag & os.ST_NOEXEC:
         yield
