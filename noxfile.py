@@ -36,9 +36,16 @@ def optimized(version: str) -> str:
     return system if Path(system).exists() else version
 
 
-# Releases of ansible-core, each with a Python that it supports: the oldest and the newest, and one between.
-PYTHON_OF_CORE = {"2.19": optimized("3.11"), "2.20": optimized("3.12"), "2.21": optimized("3.13")}
-OLDEST, NEWEST = "2.19", "2.21"
+# Releases of ansible-core, each with a Python that it supports. Every run has the oldest and the newest; those between
+# are in the stage "matrix".
+PYTHON_OF_CORE = {
+    "2.16": optimized("3.11"),
+    "2.18": optimized("3.12"),
+    "2.20": optimized("3.12"),
+    "2.21": optimized("3.13"),
+}
+OLDEST, NEWEST = "2.16", "2.21"
+BETWEEN = tuple(release for release in PYTHON_OF_CORE if release not in (OLDEST, NEWEST))
 # The tools that look at code run on this one.
 TOOLS_PYTHON = optimized("3.11")
 # Everything that a managed node may have.
@@ -194,7 +201,7 @@ def _provide_get_pip(session: nox.Session, home: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     uv = str(shutil.which("uv"))
     packages = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
-    for version in ("24.2", "25.2"):
+    for version in ("23.1.2", "24.2", "25.2"):
         wanted = f"pip=={version}"
         session.run_install(uv, "pip", "install", "--quiet", "--target", str(home / wanted), wanted, external=True)
         command = [uv, "pip", "install", "--offline", "--cache-dir", packages, wanted, "--python"]
@@ -241,9 +248,23 @@ def samba(session: nox.Session) -> None:
 
 
 @nox.session
-@cores(*(release for release in PYTHON_OF_CORE if release != OLDEST))
+@cores(NEWEST)
 def versions(session: nox.Session, core: str) -> None:
-    """What depends on the release of ansible-core, on the other ones."""
+    """What depends on the release of ansible-core, on the newest one."""
+    tests_that_depend_on_the_release(session, core)
+
+
+@nox.session(name="versions-matrix", default=False)
+@cores(*BETWEEN)
+def versions_matrix(session: nox.Session, core: str) -> None:
+    """The same on the releases between, and what is pure, in short."""
+    tests_that_depend_on_the_release(session, core)
+    if not session.posargs:
+        pytest(session, "tests/unit", *_FEWER)
+
+
+def tests_that_depend_on_the_release(session: nox.Session, core: str) -> None:
+    """Run the functional tests that are marked so."""
     install(session, "functional", f"ansible-core=={core}.*")
     with in_memory(session):
         pytest(session, "tests/functional", "-m", "versions")
@@ -251,8 +272,20 @@ def versions(session: nox.Session, core: str) -> None:
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])
 def role(session: nox.Session) -> None:
-    """The role on booted Debian systems."""
-    install(session, "role", f"ansible-core=={OLDEST}.*")
+    """The role on booted Debian systems, from the oldest release."""
+    scenarios(session, OLDEST)
+
+
+@nox.session(name="role-matrix", default=False)
+@cores(NEWEST)
+def role_matrix(session: nox.Session, core: str) -> None:
+    """The same from the newest release."""
+    scenarios(session, core)
+
+
+def scenarios(session: nox.Session, core: str) -> None:
+    """Run the role's scenarios; the hosts have releases of their own."""
+    install(session, "role", f"ansible-core=={core}.*")
     with collection(session), session.chdir("tests"):
         session.run("python", "-m", "support.scenarios", *session.posargs)
 

@@ -29,5 +29,6 @@ class CallbackModule(CallbackBase):
     def _leave(self, result, failed=False):
         path = os.environ.get("USER_SYNCHRONIZATION_RESULT")
         if path:
+            values = result.result if hasattr(result, "result") else result._result  # before ansible-core 2.19
             with open(path, "w", encoding="utf-8") as file:
-                json.dump({**result.result, "failed": failed}, file, default=str)
+                json.dump({**values, "failed": failed}, file, default=str)

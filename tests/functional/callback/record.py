@@ -25,5 +25,6 @@ class CallbackModule(CallbackBase):
 
 
 def _record(result):
+    values = result.result if hasattr(result, "result") else result._result  # before ansible-core 2.19
     with open(os.environ["RECORD_RESULTS_TO"], "a", encoding="utf-8") as file:
-        file.write(json.dumps(result.result, default=str) + "\n")
+        file.write(json.dumps(values, default=str) + "\n")
