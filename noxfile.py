@@ -295,11 +295,13 @@ def scenarios(session: nox.Session, core: str) -> None:
 
 @nox.session(python=TOOLS_PYTHON)
 def docs(session: nox.Session) -> None:
-    """The documentation site builds, and its links and references hold."""
+    """The documentation site builds, its links and references hold, and it looks as it should in a browser."""
     install(session, "docs")
     site = Path(session.create_tmp()).absolute() / "site"
     with collection(session):
         session.run("docs/docsite/build", str(site), external=True)
+        with session.chdir("tests"):
+            session.run("python", "-m", "support.site", str(site / "html"))
 
 
 @nox.session(python=TOOLS_PYTHON)

@@ -21,6 +21,10 @@ attributes:
   idempotent:
     description: Run again with the same options, and with nothing changed in between, it changes nothing.
     support: full
+  platform:
+    description: The systems of managed nodes on which it runs.
+    platforms: posix
+    support: full
 """
 
     # What a module that only looks supports.
@@ -35,6 +39,10 @@ attributes:
     support: none
   idempotent:
     description: Run again with the same options, and with nothing changed in between, it returns the same.
+    support: full
+  platform:
+    description: The systems of managed nodes on which it runs.
+    platforms: posix
     support: full
 """
 

@@ -78,6 +78,7 @@ _raw:
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
 
 from ..module_utils._errors import SynchronizationError
 from ..module_utils._look_up import look_up
@@ -91,6 +92,6 @@ class LookupModule(LookupBase):
         if not terms:
             raise AnsibleLookupError("user_group_members: no path of a user group is given: write one, such as 'All'")
         try:
-            return [look_up(dict(options, user_group=term, runs=0))["users"] for term in terms]
+            return [look_up(dict(options, user_group=term, runs=0), Display().warning)["users"] for term in terms]
         except SynchronizationError as error:
             raise AnsibleLookupError(str(error)) from None

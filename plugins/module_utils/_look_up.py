@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -25,8 +24,10 @@ _TRIES = 10  # a run that ends while the store is looked at takes an instant; an
 T = TypeVar("T")
 
 
-def look_up(params: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def look_up(params: dict[str, Any], warn: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:
     """Return what the options of LOOKING_UP ask for; options that are missing have their defaults.
+
+    ``warn`` is called with a sentence where an answer without users may not be what was meant.
 
     Raises SynchronizationError, with a sentence for the reader.
     """
@@ -47,16 +48,26 @@ def look_up(params: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
             raise SynchronizationError("%s: %d is out of range: write a number from 0" % (option, options[option]))
     if options["history"] and wanted.user_group is None and wanted.user is None:
         raise SynchronizationError("history: it is that of a user or a user group: name one in user or user_group")
-    return _looking(options["store"], lambda store: _read(store, wanted, options["runs"], options["history"]))
+    found, at_home = _looking(options["store"], lambda store: _read(store, wanted, options["runs"], options["history"]))
+    if at_home:
+        warn(
+            "user_group: '%s' has no members. It is the home of users (%d), and a home is no membership: name a user "
+            "group below it, or leave user_group out and choose the users by their home" % (wanted.user_group, at_home)
+        )
+    return found
 
 
-def _read(store: Store, wanted: lookups.Wanted, runs: int, events: int) -> dict[str, list[dict[str, Any]]]:
+def _read(store: Store, wanted: lookups.Wanted, runs: int, events: int) -> tuple[dict[str, list[dict[str, Any]]], int]:
+    """Return the answer, and how many users have their home where it has nobody since a home is no membership."""
     happened = history.events(store, wanted, events) if events else []
     if wanted.include_extinct and happened and not has_user_group(store, split_path(wanted.user_group or ROOT)):
         found: dict[str, list[dict[str, Any]]] = {"user_groups": [], "users": []}  # it is removed, and has a history
     else:
         found = lookups.look_up(store, wanted)
-    return dict(found, runs=lookups.runs(store, wanted.synchronization, runs), history=happened)
+    at_home = 0
+    if wanted.user_group is not None and wanted.user is None and not found["users"]:
+        at_home = lookups.only_at_home(store, wanted.user_group)
+    return dict(found, runs=lookups.runs(store, wanted.synchronization, runs), history=happened), at_home
 
 
 def _path(path: str | None) -> str | None:
@@ -68,19 +79,10 @@ def _path(path: str | None) -> str | None:
     return path
 
 
-def _is_missing(path: str) -> bool:
-    """Return whether there is nothing at the path. What this user may not see is not missing: `sqlite.look` says so."""
-    try:
-        os.stat(path)
-    except OSError as error:
-        return isinstance(error, (FileNotFoundError, NotADirectoryError))
-    return False
-
-
 def _looking(path: str, read: Callable[[Store], T]) -> T:
     """Return what ``read`` reads of the store, from one moment: again, where a run changed it meanwhile."""
     for tried in range(_TRIES):
-        if _is_missing(path):  # to a run it is an empty one
+        if sqlite.is_missing(path):  # to a run it is an empty one
             raise SynchronizationError(
                 "store: there is no file '%s' on the node where this is looked up: correct the "
                 "path, or run a synchronization first" % path

@@ -133,6 +133,7 @@ SYNCHRONIZATION = {
         },
         "read_mode": {"type": "str", "choices": ["auto", "full", "incremental"], "default": "auto"},
         "full_every": {"type": "str", "default": "24h"},
+        "create_store": {"type": "bool", "default": True},
         "history_days": {"type": "int", "default": 365},
         "store_backups": {"type": "int", "default": 5},
         "store_timeout": {"type": "int", "default": 60},

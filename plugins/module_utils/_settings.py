@@ -88,6 +88,7 @@ class Settings(NamedTuple):
     read_mode: str
     full_every: int  # seconds
     store: str
+    create_store: bool
     history_days: int
     store_backups: int
     store_timeout: int  # seconds
@@ -148,6 +149,7 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         read_mode=options["read_mode"],
         full_every=_judged("full_every", _seconds, options["full_every"].strip()),
         store=_store(options["store"]),
+        create_store=options["create_store"],
         history_days=_number("history_days", options["history_days"], least=0),
         store_backups=_number("store_backups", options["store_backups"], least=0),
         store_timeout=_number("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
@@ -294,6 +296,7 @@ _OF_THE_STORE = (
     "state",
     "user_group",
     "store",
+    "create_store",
     "store_timeout",
     "store_backups",
     "history_days",

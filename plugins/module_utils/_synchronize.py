@@ -48,6 +48,11 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
     as well, where the run would do more than it may.
     """
     now, started = int(time.time()), time.monotonic()
+    if not settings.create_store and sqlite.is_missing(settings.store):
+        raise SynchronizationError(
+            "create_store: there is no file '%s', and none is to be made: correct store, bring back what lay there, or "
+            "leave create_store out for the first run" % settings.store
+        )
     if check_mode:
         sqlite.check_writable(settings.store)
     opened = (

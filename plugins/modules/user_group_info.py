@@ -302,7 +302,7 @@ from ..module_utils._options import LOOKING_UP, STORE, module_arguments
 def main() -> None:
     module = AnsibleModule(supports_check_mode=True, **module_arguments(STORE, LOOKING_UP))
     try:
-        result = look_up(module.params)
+        result = look_up(module.params, module.warn)
     except SynchronizationError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

@@ -278,6 +278,14 @@ options:
     type: str
     default: 24h
     version_added: 0.2.0
+  create_store:
+    description:
+      - Whether a run makes the store where it is missing, and begins anew.
+      - With V(false) that is an error, for places that are made anew for each job, such as execution environments.
+        Without the store every run is a first run there, and no limit holds anything back.
+    type: bool
+    default: true
+    version_added: 0.2.0
   history_days:
     description:
       - How many days the store keeps what runs changed. It tells who joined or left which user group, when, and by
@@ -314,6 +322,12 @@ notes:
   - Keep passwords in a vault. Without pipelining, Ansible puts the arguments of a module into a temporary file on the
     managed node while the task runs.
   - Text in the result that equals the password is masked by Ansible. Choose a password that is no name of a user.
+seealso:
+  - module: usersync.directory.directory_info
+  - module: usersync.directory.user_group_info
+  - module: usersync.directory.user
+  - plugin: usersync.directory.user_group_members
+    plugin_type: lookup
 """
 
 EXAMPLES = r"""

@@ -184,6 +184,6 @@ def contents(found: dict[str, tuple[Any, ...]]) -> dict[str, bytes]:
 
 def look_up(lab: Lab) -> None:
     everything = {"store": str(lab.store), "effective": True, "include_extinct": True, "include_disabled": True}
-    _look_up.look_up(everything)
-    _look_up.look_up({**everything, "user": "user3", "history": 50})
-    _look_up.look_up({**everything, "user_group": "All/Staff/group3", "history": 50})
+    _look_up.look_up(everything, pytest.fail)
+    _look_up.look_up({**everything, "user": "user3", "history": 50}, pytest.fail)
+    _look_up.look_up({**everything, "user_group": "All/Staff/group3", "history": 50}, pytest.fail)

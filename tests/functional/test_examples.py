@@ -112,7 +112,7 @@ def directory():
 def example(directory, run_playbook, tmp_path):
     """Run an example with the test's server in the place of the one that it names."""
 
-    def run(name, *arguments, **more):
+    def run(name, *arguments, env=None, **more):
         variables = tmp_path / "variables.json"
         variables.write_text(
             json.dumps(
@@ -125,7 +125,7 @@ def example(directory, run_playbook, tmp_path):
                 }
             )
         )
-        done = run_playbook(str(EXAMPLES / name), "-e", "@%s" % variables, *arguments)
+        done = run_playbook(str(EXAMPLES / name), "-e", "@%s" % variables, *arguments, env=env)
         assert READER not in done.output and "[WARNING]" not in done.output, done.output
         assert done.output.replace("\n", "").isprintable(), "a terminal is shown what it must not obey"
         return done
@@ -232,6 +232,48 @@ def test_a_pipeline_in_two_stages(example, directory, tmp_path):
         "All/Staff/Doctors",
         "All/Staff/Nurses",
     ]
+
+
+def test_a_workflow_of_awx(example, directory, tmp_path):
+    """Its nodes: a dry run, which hands on a digest, and after the approval the run itself."""
+    credential = {"USERSYNC_LOGIN": "cn=reader,dc=example,dc=org", "USERSYNC_PASSWORD": READER}
+
+    def node(**answers):
+        return example("awx.yml", env=credential, **answers)
+
+    def handed_on(run):
+        assert run.rc == 0, run.output
+        return run.results[-1]["ansible_stats"]["data"]["approved_plan"]
+
+    store = tmp_path / "users.db"
+    first = handed_on(node(dry_run="true"))
+    assert not store.exists()
+    assert node(approved_plan="").rc == 0, "a survey whose answer was left out"
+    hire(directory, "dora", "Nurses")
+    plan = handed_on(node(dry_run="true", store_must_exist=True))
+    hire(directory, "emil", "Nurses")
+    late = node(dry_run="false", approved_plan=plan, store_must_exist=True)
+    assert late.rc != 0 and "approved_plan" in late.output, "the plan is another one by now"
+    plan = handed_on(node(dry_run="true", store_must_exist=True))
+    applied = node(dry_run="false", approved_plan=plan, store_must_exist=True)
+    assert applied.rc == 0 and applied.results[0]["plan_digest"] == plan != first, applied.output
+    store.unlink()
+    lost = node(dry_run="false", store_must_exist=True)
+    assert lost.rc != 0 and "create_store: there is no file" in lost.output and not store.exists()
+
+
+def test_an_execution_environment(collections_path, tmp_path):
+    """The definition is one, and ansible-builder finds what the collection needs."""
+    program = str(Path(sys.executable).with_name("ansible-builder"))
+    definition = str(EXAMPLES / "execution-environment.yml")
+    subprocess.run([program, "create", "-f", definition, "-c", str(tmp_path / "context")], check=True)
+    made = next((tmp_path / "context").glob("*file")).read_text(encoding="utf-8")  # of Podman or Docker
+    assert "quay.io/ansible/awx-ee" in made and "galaxy" in made
+    found = subprocess.run(
+        [program, "introspect", str(collections_path)], capture_output=True, text=True, check=True
+    ).stdout
+    for package in ("ldap3>=2.9.1", "gssapi", "krb5-devel"):
+        assert package in found, found
 
 
 def test_several_domains(directory, example, tmp_path):

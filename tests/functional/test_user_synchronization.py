@@ -288,6 +288,16 @@ def test_bad_input_fails_with_a_sentence_and_leaves_the_store(
     assert store.read_bytes() == first_store.read_bytes()
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_store_that_is_not_to_be_made(lasting_company, run_module, first_store, tmp_path, check_mode):
+    given = {**options(lasting_company, tmp_path / "users.db"), "create_store": False}
+    refused = run_module.fails("user_synchronization", given, check_mode=check_mode)["msg"]
+    assert refused.startswith("create_store: there is no file '%s'" % given["store"])
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "users.db").write_bytes(first_store.read_bytes())
+    assert not run_module("user_synchronization", given, check_mode=check_mode)["changed"]
+
+
 @pytest.fixture(scope="module")
 def first_store(lasting_company, run_module, tmp_path_factory):
     """The store as the first run leaves it."""

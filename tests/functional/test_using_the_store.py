@@ -125,6 +125,17 @@ def test_a_play_that_looks_up_leaves_no_trace(made, run_playbook):
     assert traces(made.parent) == before
 
 
+def test_a_home_is_told_from_a_user_group_without_members(made, look_up, run_playbook):
+    only_home = "user_group: 'All/staff' has no members. It is the home of users (5), and a home is no membership: "
+    for effective in (False, True):
+        found = look_up(made, user_group="All/staff", effective=effective)
+        assert found["users"] == [] and found["warnings"][0].startswith(only_home)
+    for more in ({"user_group": "All/Staff/Everybody"}, {"user_group": "All/Staff", "user": "agnes"}, {}):
+        assert "warnings" not in look_up(made, **more)
+    looked = run_playbook([message("{{ %s }}" % members("'All/staff'", "store='%s'" % made))])
+    assert looked.results[0]["msg"] == [] and only_home in " ".join(looked.output.split()), looked.output
+
+
 def test_by_path_by_synchronization_and_by_user(made, look_up):
     before = traces(made.parent)
     all_, nurses, everybody, own, disabled, agnes, around, staff, carla, extinct, alone = results = [
@@ -278,7 +289,7 @@ def test_a_store_that_this_user_may_not_see_is_not_missing():
         store = Path(directory, "users.db")
         store.touch()
         with out_of_reach(store.parent), pytest.raises(SynchronizationError) as error:
-            _look_up.look_up({"store": str(store)})
+            _look_up.look_up({"store": str(store)}, pytest.fail)
     assert str(error.value) == (
         "store: '%s' cannot be read (Permission denied): name a file that this user may read, or set become: true"
         % store

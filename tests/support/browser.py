@@ -55,8 +55,8 @@ class Browser(ClosedAtExit):
             self._server.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def open(self, path: Path, *, width: int, dark: bool = False) -> None:
-        """Open a local page in a window that wide (CSS pixels), in the reader's light or dark colours."""
+    def open(self, page: Path | str, *, width: int, dark: bool = False) -> None:
+        """Open a page, a local file or a URL, in a window that wide (CSS pixels), in the reader's light or dark colours."""
         self._devtools(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
@@ -64,7 +64,7 @@ class Browser(ClosedAtExit):
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
         )
-        self._call(f"session/{self._session}/url", {"url": path.as_uri()})
+        self._call(f"session/{self._session}/url", {"url": page if isinstance(page, str) else page.as_uri()})
 
     def run(self, script: str) -> Any:
         """What a script returns that is run in the page."""

@@ -59,6 +59,7 @@ OWN_OPTIONS = [
     "fail_on",
     "read_mode",
     "full_every",
+    "create_store",
     "history_days",
     "store_backups",
     "store_timeout",

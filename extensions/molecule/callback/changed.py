@@ -30,7 +30,8 @@ class CallbackModule(CallbackBase):
         self.v2_playbook_on_task_start(task, False)
 
     def v2_runner_on_ok(self, result):
-        task = result.task
-        if task._role and result.result.get("changed"):
+        is_new = hasattr(result, "task")  # before ansible-core 2.19 there are only the private names
+        task, values = (result.task, result.result) if is_new else (result._task, result._result)
+        if task._role and values.get("changed"):
             with open(self.file, "a", encoding="utf-8") as file:
                 file.write(task.name + "\n")

@@ -20,7 +20,7 @@ from .. import _model
 from .._model import name_key
 from .contract import Parameters, Row, Store, StoreError
 from .references import Tree, tree_now
-from .statements import one, synchronization_id
+from .statements import one, scalar, synchronization_id
 
 
 class Wanted(NamedTuple):
@@ -88,6 +88,18 @@ def look_up(store: Store, wanted: Wanted) -> dict[str, list[dict[str, Any]]]:
         "user_groups": sorted(records.values(), key=lambda record: by_path(record["path"])),
         "users": sorted(users.values(), key=lambda record: (name_key(record["name"]), by_path(record["home"]))),
     }
+
+
+def only_at_home(store: Store, path: str) -> int:
+    """Return how many users have their home in the user group, if it has no members, neither users nor user groups."""
+    number = tree_now(store).at(_model.split_path(path))
+    return scalar(
+        store,
+        "SELECT count(*) FROM users WHERE home_id = ? AND NOT EXISTS"
+        " (SELECT 1 FROM memberships WHERE user_group_id = ?) AND NOT EXISTS"
+        " (SELECT 1 FROM nestings WHERE user_group_id = ?)",
+        (number, number, number),
+    )
 
 
 @functools.lru_cache(maxsize=65536)  # a path is compared once for each of its members

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ from .references import Tree
 from .sqlite_file import check_writable
 from .statements import UNKNOWN
 
-__all__ = ["SqliteStore", "StoreError", "check_writable", "look", "open_store"]
+__all__ = ["SqliteStore", "StoreError", "check_writable", "is_missing", "look", "open_store"]
 
 _CACHE = 65536  # KiB; a first run of a million users takes no longer with it than with four times as much
 
@@ -75,6 +76,15 @@ def open_store(path: str, wait: int = 60) -> SqliteStore:
             connection.close()
         leave(False)
         raise
+
+
+def is_missing(path: str) -> bool:
+    """Return whether there is nothing at ``path``. What this user may not see is not missing: opening it says so."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
+    return False
 
 
 def look(path: str, for_dry_run: bool = False) -> SqliteStore:
