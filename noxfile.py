@@ -236,7 +236,15 @@ def functional(session: nox.Session) -> None:
     """Tests against real servers, but for those of session "samba"; three at a time, since most of them wait."""
     install(session, "functional", f"ansible-core=={OLDEST}.*")
     with in_memory(session):
-        pytest(session, "tests/functional", "--samba=none", "--numprocesses=3", "--dist=worksteal")
+        few = ("-m", "not apart", "--numprocesses=3", "--dist=worksteal")
+        pytest(session, "tests/functional", "--samba=none", *few)
+
+
+@nox.session(python=PYTHON_OF_CORE[OLDEST], default=False)
+def commands(session: nox.Session) -> None:
+    """All that pages have people type, on a Debian system that was never used."""
+    install(session, "functional", f"ansible-core=={OLDEST}.*")
+    pytest(session, "tests/functional/test_documented_commands.py")
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])

@@ -65,18 +65,17 @@ def active_directory():
     return domain
 
 
-class Page:
-    """A page, and what is to be done with it, in its order."""
-
-    def __init__(self, name):
-        text = (CHECKOUT / name).read_text(encoding="utf-8")
-        self.steps = []
-        for before, language, block in re.findall(r"([^\n]*)\n\n```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-            named = re.search(r"`([\w./-]+)`[^`]*:$", before)
-            if language == "console":
-                self.steps += [("type", command) for command in re.findall(r"^[$#] .*", block, re.MULTILINE)]
-            elif named:
-                self.steps.append((named.group(1), block))
+def steps(page):
+    """What a page has people do, in its order: ``("type", command)``, or the name of a file and what stands in it."""
+    text = (CHECKOUT / page).read_text(encoding="utf-8")
+    found = []
+    for before, language, block in re.findall(r"([^\n]*)\n\n```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        named = re.search(r"`([\w./-]+)`[^`]*:$", before)
+        if language == "console":
+            found += [("type", command) for command in re.findall(r"^[$#] .*", block, re.MULTILINE)]
+        elif named:
+            found.append((named.group(1), block))
+    return found
 
 
 class World(NamedTuple):
@@ -159,15 +158,14 @@ def prepare(world):
     world.anna.types(f"python3 -m venv ansible && ansible/bin/pip install --quiet ansible-core=={core}", at="~")
 
 
-def do(world, page, person=None, until=None):
-    """Do what a page says; the output of each command."""
+def do(world, page):
+    """Do what a page says; what each command printed."""
     printed = {}
-    for what, text in Page(page).steps:
+    for what, text in steps(page):
         if what == "type":
-            who = person or (world.anna if text.startswith("$") else world.superuser)
-            if text[2:] in ELSEWHERE:
-                continue
-            printed.setdefault(text[2:], []).append(who.types(text[2:]))
+            who, command = world.anna if text.startswith("$") else world.superuser, text[2:]
+            if command not in ELSEWHERE:
+                printed.setdefault(command, []).append(who.types(command))
         else:
             world.write("/home/anna/directory/" + what, text)
     return printed
@@ -177,18 +175,23 @@ def do(world, page, person=None, until=None):
 ELSEWHERE = ("./quickstart", "tests/run")
 
 
-def test_the_readme(world):
+@pytest.fixture(scope="module")
+def readme(world):
+    """README is what one begins with: what its commands printed."""
     printed = do(world, "README.md")
-    looked, ran = (
-        printed["ansible-playbook synchronize.yml --ask-vault-pass" + more][0] for more in (" --check --diff", "")
-    )
-    assert "+user ada in All/Staff" in looked and "changed=1" in looked and "changed=1" in ran
-    # The page ends with the file for OpenLDAP in the place of the other.
+    # It ends with the file for OpenLDAP in the place of the other.
     for more in (" --check --diff", ""):
-        assert "changed=1" in world.anna.types("ansible-playbook synchronize.yml --ask-vault-pass" + more)
+        printed["OpenLDAP" + more] = [world.anna.types("ansible-playbook synchronize.yml --ask-vault-pass" + more)]
     world.anna.types("rm -r group_vars users.db")
+    return printed
 
 
+def test_the_readme(readme):
+    for name in ("ansible-playbook synchronize.yml --ask-vault-pass", "OpenLDAP"):
+        assert "+user " in readme[name + " --check --diff"][0] and "changed=1" in readme[name][0]
+
+
+@pytest.mark.usefixtures("readme")
 def test_getting_started(world):
     printed = do(world, "docs/getting-started.md")
     looked = printed["ansible-playbook synchronize.yml --ask-vault-pass --check --diff"][0]
@@ -197,6 +200,8 @@ def test_getting_started(world):
     world.anna.types("rm -r group_vars users.db")
 
 
+@pytest.mark.apart
+@pytest.mark.usefixtures("readme")
 def test_dry_runs(world):
     printed = do(world, "docs/dry-runs.md")
     dry, real = (
@@ -221,6 +226,8 @@ def commands_of(example):
     return re.findall(r"^#   (ansible-playbook .*)$", re.sub(r"\\\n#\s*", "", head), re.MULTILINE)
 
 
+@pytest.mark.apart
+@pytest.mark.usefixtures("readme")
 def test_examples(world):
     world.anna.types("test -e vault.yml || ansible-vault create vault.yml")
     examples = sorted((CHECKOUT / "docs" / "examples").glob("*.yml"))
@@ -238,3 +245,34 @@ def test_examples(world):
     assert "changed=1 " in dry and "Make accounts" in real
     accounts = (world.root / "etc/passwd").read_text(encoding="utf-8")
     assert "\neva.stone:" in accounts
+
+
+SSH = """\
+Host sync.corp.example
+    HostName 127.0.0.1
+    Port %s
+    User root
+    StrictHostKeyChecking no
+    LogLevel ERROR
+"""
+
+
+@pytest.mark.apart
+@pytest.mark.usefixtures("readme")
+def test_scheduling_and_operating(world):
+    """The host sync.corp.example is the machine itself, which anna reaches as root: sudo has nothing to do."""
+    key = world.anna._facts["key"]
+    world.write("/home/anna/.ssh/config", SSH % world.anna._facts["port"], 0o600)
+    world.write("/home/anna/.ssh/id_ed25519", Path(key).read_text(encoding="ascii"), 0o600)
+    world.write("/home/anna/inventory", "[sync]\nsync.corp.example ansible_user=root\n")
+    profile = (world.root / "home/anna/.profile").read_text(encoding="utf-8")
+    world.write("/home/anna/.profile", profile + "export ANSIBLE_INVENTORY=$HOME/inventory\n")
+    (world.root / "usr/local/bin/sudo").write_text('#!/bin/sh\nexec "$@"\n', encoding="ascii")
+    (world.root / "usr/local/bin/sudo").chmod(0o755)
+    shutil.copy(world.root / "etc/ssl/certs/corp-ca.pem", world.root / "home/anna/directory/corp-ca.pem")
+    printed = do(world, "docs/scheduling.md")
+    assert "staff: succeeded in" in printed["ssh sync.corp.example sudo user_synchronization status"][0]
+    assert "user_synchronization-staff.timer" in " ".join(printed.popitem()[1])
+    again = world.anna.types("ansible-playbook sync.yml --ask-vault-pass")
+    assert "changed=0 " in again, "as the page says"
+    do(world, "docs/operating.md")

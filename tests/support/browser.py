@@ -56,7 +56,7 @@ class Browser(ClosedAtExit):
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def open(self, page: Path | str, *, width: int, dark: bool = False) -> None:
-        """Open a page, a local file or a URL, in a window that wide (CSS pixels), in the reader's light or dark colours."""
+        """Open a page, a local file or a URL, in a window that wide (CSS pixels), in light or dark colours."""
         self._devtools(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
