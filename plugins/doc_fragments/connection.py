@@ -70,23 +70,23 @@ options:
   authentication:
     description:
       - How the task proves to the server who it is.
+      - V(simple) - With O(login) and O(password).
+      - V(kerberos) - With a Kerberos ticket for O(login), obtained with O(password) or O(keytab). Needs the Python
+        library gssapi.
+      - V(anonymous) - Not at all. The server must allow it.
+      - V(external) - With the client certificate O(client_cert), or on V(ldapi://) with the user that runs the task.
     type: str
-    choices:
-      simple: With O(login) and O(password).
-      kerberos: With a Kerberos ticket for O(login), obtained with O(password) or O(keytab). Needs the Python library
-        gssapi.
-      anonymous: Not at all. The server must allow it.
-      external: With the client certificate O(client_cert), or on V(ldapi://) with the user that runs the task.
+    choices: [simple, kerberos, anonymous, external]
     default: simple
   encryption:
     description:
       - How the connection is encrypted.
+      - V(ldaps) - TLS from the first byte, on port 636 unless O(server) names another.
+      - V(start_tls) - TLS on port 389 before anything else is sent. A server that refuses it is not used.
+      - V(none) - No encryption, on port 389. A password travels in clear text, and anybody on the way can change what
+        is read, such as add himself to a group. A warning says so. It is fine on V(ldapi://), which is no network.
     type: str
-    choices:
-      ldaps: TLS from the first byte, on port 636 unless O(server) names another.
-      start_tls: TLS on port 389 before anything else is sent. A server that refuses it is not used.
-      none: No encryption, on port 389. A password travels in clear text, and anybody on the way can change what is
-        read, such as add himself to a group. A warning says so. It is fine on V(ldapi://), which is no network.
+    choices: [ldaps, start_tls, none]
     default: ldaps
   validate_certs:
     description:
@@ -137,20 +137,22 @@ options:
       preset:
         description:
           - The type of the directory. Left out, it is found by asking the server (its root DSE).
+          - V(openldap) - Users are C(inetOrgPerson), groups are C(groupOfNames) or C(groupOfUniqueNames).
+          - V(rfc2307) - Users are C(posixAccount), groups are C(posixGroup) with C(memberUid).
+          - V(openldap_samba) - Users are C(sambaSamAccount), groups are C(sambaGroupMapping) with C(memberUid).
+          - V(open_directory) - Apple Open Directory.
+          - V(freeipa) - FreeIPA and Red Hat Identity Management.
+          - V(389ds) - 389 Directory Server. Users are C(inetOrgPerson), groups are C(groupOfNames) or
+            C(groupOfUniqueNames).
+          - V(opendj) - OpenDJ, ForgeRock and Ping DS, and Oracle Unified Directory. It was read on generated entries
+            only, and so were those that follow.
+          - V(lldap) - LLDAP.
+          - V(edirectory) - NetIQ eDirectory. The stable key is its C(GUID), in hexadecimal.
+          - V(univention) - Univention Corporate Server, by its OpenLDAP. It is never found by itself.
+          - V(apacheds) - Apache Directory Server.
         type: str
-        choices:
-          openldap: Users are C(inetOrgPerson), groups are C(groupOfNames) or C(groupOfUniqueNames).
-          rfc2307: Users are C(posixAccount), groups are C(posixGroup) with C(memberUid).
-          openldap_samba: Users are C(sambaSamAccount), groups are C(sambaGroupMapping) with C(memberUid).
-          open_directory: Apple Open Directory.
-          freeipa: FreeIPA and Red Hat Identity Management.
-          389ds: 389 Directory Server. Users are C(inetOrgPerson), groups are C(groupOfNames) or C(groupOfUniqueNames).
-          opendj: OpenDJ, ForgeRock and Ping DS, and Oracle Unified Directory. It was read on generated entries only,
-            and so were those that follow.
-          lldap: LLDAP.
-          edirectory: NetIQ eDirectory. The stable key is its C(GUID), in hexadecimal.
-          univention: Univention Corporate Server, by its OpenLDAP. It is never found by itself.
-          apacheds: Apache Directory Server.
+        choices: [openldap, rfc2307, openldap_samba, open_directory, freeipa, 389ds, opendj, lldap, edirectory, univention,
+                  apacheds]
       user_class:
         description:
           - The object class of users, or a list of object classes. Who has one of them is a user.
@@ -176,11 +178,11 @@ options:
       member_value:
         description:
           - What O(ldap_parameters.group_members) holds. The preset says so, unless this does.
+          - V(dn) - The DN of a member.
+          - V(name) - The name of a user.
+          - V(key) - The stable key of a member.
         type: str
-        choices:
-          dn: The DN of a member.
-          name: The name of a user.
-          key: The stable key of a member.
+        choices: [dn, name, key]
       user_groups:
         description:
           - The attribute of a user that lists its groups, such as V(memberOf), where groups do not list their members.
@@ -188,8 +190,8 @@ options:
       user_groups_value:
         description:
           - What O(ldap_parameters.user_groups) holds, V(dn) unless this says otherwise.
+          - V(dn) - The DN of a group.
+          - V(name) - The name of a group. The groups need no entries of their own.
         type: str
-        choices:
-          dn: The DN of a group.
-          name: The name of a group. The groups need no entries of their own.
+        choices: [dn, name]
 """

@@ -44,13 +44,13 @@ options:
     description:
       - What is to become of the synchronization. To ask for its end is the permission to end it, so that no limit
         applies then, and no directory is read.
+      - V(present) - Synchronize. O(server) is required.
+      - V(released) - End the synchronization and keep its users and user groups. They belong to none from then on, as
+        if made by hand.
+      - V(absent) - End the synchronization and remove its users and user groups. What another synchronization claims
+        stays, and so does a user group in which something of others lies.
     type: str
-    choices:
-      present: Synchronize. O(server) is required.
-      released: End the synchronization and keep its users and user groups. They belong to none from then on, as if made
-        by hand.
-      absent: End the synchronization and remove its users and user groups. What another synchronization claims stays,
-        and so does a user group in which something of others lies.
+    choices: [present, released, absent]
     default: present
   user_group:
     description:
@@ -69,20 +69,20 @@ options:
       - What to do with a user whose name is taken in its home by a record made by hand.
       - It never stops updates of users who were synchronized before, and never touches a record of another directory.
       - Whatever was not done is in RV(collisions).
+      - V(skip) - Leave the record as it is, and the user out.
+      - V(overwrite) - Replace the record, its local attributes included.
+      - V(merge) - Take the record over, and keep its local attributes.
     type: str
-    choices:
-      skip: Leave the record as it is, and the user out.
-      overwrite: Replace the record, its local attributes included.
-      merge: Take the record over, and keep its local attributes.
+    choices: [skip, overwrite, merge]
     default: skip
   user_extinction:
     description:
       - What to do with a user who is no longer in the directory, or no longer selected.
+      - V(skip) - Keep the record as it is, marked extinct.
+      - V(disable) - Keep the record, marked extinct and disabled, and end its memberships.
+      - V(delete) - Remove the record.
     type: str
-    choices:
-      skip: Keep the record as it is, marked extinct.
-      disable: Keep the record, marked extinct and disabled, and end its memberships.
-      delete: Remove the record.
+    choices: [skip, disable, delete]
     default: disable
   user_extinction_grace_days:
     description:
@@ -96,10 +96,10 @@ options:
   user_group_extinction:
     description:
       - What to do with a user group whose group is no longer in the directory, or no longer selected.
+      - V(skip) - Keep it and its members, marked extinct.
+      - V(delete) - Remove it.
     type: str
-    choices:
-      skip: Keep it and its members, marked extinct.
-      delete: Remove it.
+    choices: [skip, delete]
     default: skip
   name_reuse_days:
     description:
@@ -138,10 +138,10 @@ options:
       - What to do with users who lie in none of the selected containers, and are members of a synchronized group.
       - It is about users. A group that is nested in a synchronized one becomes a user group wherever it lies, since it
         may have members who are selected.
+      - V(add) - Synchronize them, too.
+      - V(skip) - Leave them out. A user group has those of its members who lie in a selected container.
     type: str
-    choices:
-      add: Synchronize them, too.
-      skip: Leave them out. A user group has those of its members who lie in a selected container.
+    choices: [add, skip]
     default: add
   scope_change:
     description:
@@ -165,19 +165,20 @@ options:
   group_structure:
     description:
       - What becomes a user group.
+      - V(groups) - The groups. All of them, and all users, lie directly under O(user_group).
+      - V(organizational_units) - The containers, as they lie in each other. The home of a user is the container it lies
+        in.
+      - V(both) - The containers, and the groups in their containers.
     type: str
-    choices:
-      groups: The groups. All of them, and all users, lie directly under O(user_group).
-      organizational_units: The containers, as they lie in each other. The home of a user is the container it lies in.
-      both: The containers, and the groups in their containers.
+    choices: [groups, organizational_units, both]
     default: groups
   group_types:
     description:
       - Which groups of Active Directory to synchronize.
+      - V(all) - Security groups and distribution groups.
+      - V(security) - Security groups only.
     type: str
-    choices:
-      all: Security groups and distribution groups.
-      security: Security groups only.
+    choices: [all, security]
     default: all
   ignore_disabled_users:
     description:
@@ -250,23 +251,23 @@ options:
   fail_on:
     description:
       - What makes a run fail, and change nothing, that would else be reported only.
+      - V(collisions) - There are RV(collisions).
+      - V(unresolved_members) - There are RV(unresolved_members).
     type: list
     elements: str
-    choices:
-      collisions: There are RV(collisions).
-      unresolved_members: There are RV(unresolved_members).
+    choices: [collisions, unresolved_members]
     default: []
   read_mode:
     description:
       - Whether a run reads everything, or only what changed since the run before. Both come to the same outcome.
       - RV(read.mode) and RV(read.reason) say what a run did, and why.
       - A run reads everything where only that leaves no doubt, whatever is set here; the first run always does.
+      - V(auto) - Read only what changed where the directory can tell that, and everything at least every O(full_every).
+      - V(full) - Read everything.
+      - V(incremental) - As V(auto), but whatever O(full_every) says, with a warning where everything must be read, and
+        with one where everything was last read a week ago or more.
     type: str
-    choices:
-      auto: Read only what changed where the directory can tell that, and everything at least every O(full_every).
-      full: Read everything.
-      incremental: As V(auto), but whatever O(full_every) says, with a warning where everything must be read, and with
-        one where everything was last read a week ago or more.
+    choices: [auto, full, incremental]
     default: auto
     version_added: 0.2.0
   full_every:

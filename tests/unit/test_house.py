@@ -273,17 +273,9 @@ def test_the_version_is_that_of_the_newest_release():
     assert version == max(releases, key=lambda each: [int(part) for part in re.findall(r"\d+", each)])
 
 
-def test_no_sanity_test_is_ignored_but_what_later_releases_think_otherwise_of():
-    ignored = {
-        (path.stem, line.split(" ")[1], " # " in line)
-        for path in (CHECKOUT / "tests" / "sanity").glob("ignore-*.txt")
-        for line in path.read_text(encoding="utf-8").splitlines()
-    }
-    assert ignored == {
-        ("ignore-2.16", "pep8:E704", True),
-        ("ignore-2.16", "validate-modules:invalid-documentation", True),
-        ("ignore-2.18", "pep8:E704", True),
-    }
+def test_no_sanity_test_is_ignored():
+    ignoring = [path.name for path in (CHECKOUT / "tests" / "sanity").glob("ignore-*.txt") if path.read_text().strip()]
+    assert ignoring == []
 
 
 def test_the_oldest_release_of_ansible_core_is_said_once_for_all():

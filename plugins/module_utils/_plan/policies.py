@@ -15,19 +15,32 @@ class Policies(Protocol):
     """The settings of a synchronization, or what has as much of them. The options of these names say what they mean."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Of the synchronization."""
+
     @property
-    def user_collision(self) -> str: ...
+    def user_collision(self) -> str:
+        """``skip``, ``overwrite`` or ``merge``."""
+
     @property
-    def user_extinction(self) -> str: ...
+    def user_extinction(self) -> str:
+        """``skip``, ``disable`` or ``delete``."""
+
     @property
-    def user_extinction_grace_days(self) -> int: ...
+    def user_extinction_grace_days(self) -> int:
+        """Days."""
+
     @property
-    def user_group_extinction(self) -> str: ...
+    def user_group_extinction(self) -> str:
+        """``skip`` or ``delete``."""
+
     @property
-    def ignore_disabled_users(self) -> bool: ...
+    def ignore_disabled_users(self) -> bool:
+        """Whether they are left out."""
+
     @property
-    def name_reuse_days(self) -> int: ...
+    def name_reuse_days(self) -> int:
+        """Days."""
 
 
 class PoliciesOfAnEnd(NamedTuple):

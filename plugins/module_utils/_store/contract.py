@@ -124,8 +124,10 @@ class Store(Protocol):
         Raises StoreChanged if the store was looked at and a run changed it meanwhile.
         """
 
-    def __enter__(self) -> Store: ...
+    def __enter__(self) -> Store:
+        """Return the store itself."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        """Close it."""
