@@ -151,8 +151,8 @@ options:
           - V(univention) - Univention Corporate Server, by its OpenLDAP. It is never found by itself.
           - V(apacheds) - Apache Directory Server.
         type: str
-        choices: [openldap, rfc2307, openldap_samba, open_directory, freeipa, 389ds, opendj, lldap, edirectory, univention,
-                  apacheds]
+        choices: [openldap, rfc2307, openldap_samba, open_directory, freeipa, 389ds, opendj, lldap, edirectory,
+                  univention, apacheds]
       user_class:
         description:
           - The object class of users, or a list of object classes. Who has one of them is a user.
