@@ -43,6 +43,7 @@ RETURN = r"""
 _value:
   description: The text, in one line.
   type: str
+  sample: new\nline
 """
 
 from ..module_utils._printable import printable

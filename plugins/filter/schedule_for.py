@@ -49,6 +49,7 @@ _value:
       of the month and the day of the week, for systemd.
   type: list
   elements: str
+  sample: ["Mon..Fri *-*-* 04:30:00"]
 """
 
 from ansible.errors import AnsibleFilterError

@@ -53,6 +53,7 @@ RETURN = r"""
 _value:
   description: The page.
   type: str
+  sample: "<!DOCTYPE html>…"
 """
 
 from ansible.errors import AnsibleFilterError

@@ -52,6 +52,7 @@ RETURN = r"""
 _value:
   description: The page.
   type: str
+  sample: "## Synchronization `staff`…"
 """
 
 from ansible.errors import AnsibleFilterError

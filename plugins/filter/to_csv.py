@@ -78,6 +78,7 @@ RETURN = r"""
 _value:
   description: The table, with a line break (CR LF) after each line. Several values in one are separated by commas.
   type: str
+  sample: "\"Login\";\"Name\"\r\n\"ann\";\"Ann\"\r\n"
 """
 
 import csv

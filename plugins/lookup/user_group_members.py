@@ -74,6 +74,7 @@ _raw:
     - Each user has what RV(usersync.directory.user_group_info#module:users) says.
   type: list
   elements: list
+  sample: [[{name: ann, home: All/Staff, enabled: true}]]
 """
 
 from ansible.errors import AnsibleLookupError

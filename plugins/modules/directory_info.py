@@ -125,19 +125,24 @@ supports:
     paged_results:
       description: Paged results (RFC 2696). Without them everything is read in one answer, which must meet no limit.
       type: bool
+      sample: true
     start_tls:
       description: StartTLS, for O(encryption=start_tls). It is known to a server that has a certificate.
       type: bool
+      sample: true
     sasl_mechanisms:
       description: Ways to log in besides O(authentication=simple). C(GSSAPI) is Kerberos, C(EXTERNAL) a certificate.
       type: list
       elements: str
+      sample: [EXTERNAL, GSSAPI]
     dirsync:
       description: The changes since the last time, as Active Directory tells them.
       type: bool
+      sample: false
     syncrepl:
       description: The changes since the last time, as OpenLDAP tells them (RFC 4533).
       type: bool
+      sample: true
 not_read:
   description:
     - Referrals to other servers that were seen and are not followed, among them child domains.
@@ -169,6 +174,7 @@ entries:
     has_children:
       description: Whether containers, groups or users lie in it. It is not about the members of a group.
       type: bool
+      sample: true
     level:
       description: How many levels it lies below O(distinguished_name). With O(search) it is 1.
       type: int
@@ -177,6 +183,7 @@ truncated:
   description: Whether there are more RV(entries) than O(limit).
   returned: always
   type: bool
+  sample: false
 server:
   description: The server that answered.
   returned: always

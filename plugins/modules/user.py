@@ -105,6 +105,8 @@ user:
       there is none.
   returned: always
   type: dict
+  sample: {name: agnes, home: All/Staff, user_groups: [All/Staff/Nurses], enabled: true, extinct: null,
+           attributes: {email: agnes@corp.example}, local_attributes: {badge: "1001"}}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -145,6 +145,7 @@ user_groups:
     key:
       description: Its stable key in the directory. Null, where it was not made by a synchronization.
       type: str
+      sample: 5f0c6f0e-8f0b-4c7e-9b43-0f8e5d1c2a3b
     synchronization:
       description: The name of the synchronization to which it belongs, or null.
       type: str
@@ -162,12 +163,15 @@ user_groups:
       description: Paths of the user groups nested in it.
       type: list
       elements: str
+      sample: [All/Staff/Night]
     extinct:
       description: V(gone), V(out_of_scope), or null if it is not extinct.
       type: str
+      sample: gone
     extinct_since:
       description: When it became extinct, in UTC, or null.
       type: str
+      sample: "2026-11-22T12:00:03Z"
 users:
   description: Users, sorted by name.
   returned: always
@@ -192,9 +196,11 @@ users:
     enabled:
       description: Whether the user is enabled.
       type: bool
+      sample: true
     extinct:
       description: V(gone), V(out_of_scope), or null if the user is not extinct.
       type: str
+      sample: out_of_scope
     extinct_since:
       description: When the user became extinct, in UTC, or null.
       type: str
@@ -206,15 +212,19 @@ users:
     local_attributes:
       description: The fields that were given by hand, see M(usersync.directory.user).
       type: dict
+      sample: {badge: "1001"}
     sid:
       description: The SID, or null.
       type: str
+      sample: S-1-5-21-1004336348-1177238915-682003330-1104
     key:
       description: The stable key in the directory. Null, where the user was made by hand.
       type: str
+      sample: 7d1b9a54-2c3e-4f60-8a9d-1b2c3d4e5f60
     dn:
       description: The DN of the entry in the directory. Null, where the user was made by hand.
       type: str
+      sample: CN=Agnes,OU=Staff,DC=corp,DC=example
     synchronizations:
       description: Names of the synchronizations that have the user in scope.
       type: list
@@ -237,24 +247,31 @@ runs:
     seconds:
       description: How long it took, in seconds.
       type: float
+      sample: 1.2
     server:
       description: The server that it read.
       type: str
+      sample: ldaps://dc1.corp.example:636
     mode:
       description: How the directory was read.
       type: str
+      sample: full
     reason:
       description: Why it was read so.
       type: str
+      sample: the first run
     changed:
       description: Whether it changed anything.
       type: bool
+      sample: true
     summary:
       description: Its counts, as in RV(usersync.directory.user_synchronization#module:summary).
       type: dict
+      sample: {users: {created: 3}, user_groups: {created: 2}, memberships: {added: 4}}
     plan_digest:
       description: The digest of what it changed.
       type: str
+      sample: "users+3,user_groups+2,memberships+4:9d2c…"
 history:
   description:
     - What runs did to the user group or the user, the newest first. How far it goes back is the matter of
@@ -287,9 +304,11 @@ history:
     before:
       description: Of what changed, how it was before. Null, where nothing was changed.
       type: dict
+      sample: {name: Nurses}
     after:
       description: Of what changed, how it was afterwards. Null, where nothing was changed.
       type: dict
+      sample: {name: Ward nurses}
 """
 
 from ansible.module_utils.basic import AnsibleModule
