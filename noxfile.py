@@ -259,23 +259,23 @@ def samba(session: nox.Session) -> None:
 @cores(NEWEST)
 def versions(session: nox.Session, core: str) -> None:
     """What depends on the release of ansible-core, on the newest one."""
-    tests_that_depend_on_the_release(session, core)
+    tests_that_depend_on_the_release(session, core, "versions and not before_2_19")
 
 
 @nox.session(name="versions-matrix", default=False)
-@cores(*BETWEEN)
+@cores(*BETWEEN, NEWEST)
 def versions_matrix(session: nox.Session, core: str) -> None:
-    """The same on the releases between, and what is pure, in short."""
-    tests_that_depend_on_the_release(session, core)
-    if not session.posargs:
+    """All of it on all releases but the oldest, and on those between what is pure, in short."""
+    tests_that_depend_on_the_release(session, core, "versions")
+    if core in BETWEEN and not session.posargs:
         pytest(session, "tests/unit", *_FEWER)
 
 
-def tests_that_depend_on_the_release(session: nox.Session, core: str) -> None:
+def tests_that_depend_on_the_release(session: nox.Session, core: str, marked: str) -> None:
     """Run the functional tests that are marked so."""
     install(session, "functional", f"ansible-core=={core}.*")
     with in_memory(session):
-        pytest(session, "tests/functional", "-m", "versions")
+        pytest(session, "tests/functional", "-m", marked)
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])

@@ -72,6 +72,7 @@ def write(content, path, **more):
     return {"ansible.builtin.copy": {"content": content, "dest": str(path), "mode": "0600"}, **more}
 
 
+@pytest.mark.before_2_19
 def test_in_a_play(options, run_playbook, tmp_path):
     store = options["store"]
     (tmp_path / "page.j2").write_text("{{ names | join('\n') }}\n{{ page }}\n{{ kept }}\n{{ described['kept'] }}\n")
@@ -189,6 +190,7 @@ def pages():
     }
 
 
+@pytest.mark.before_2_19
 @pytest.mark.parametrize("playbook", ["browse", "synchronize"])
 def test_in_a_playbook_of_the_collection(options, run_playbook, tmp_path, playbook):
     variables = tmp_path / "variables.json"

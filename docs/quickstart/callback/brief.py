@@ -34,17 +34,24 @@ class CallbackModule(Default):
         pass
 
     def v2_on_file_diff(self, result):
-        lines = self._get_diff(result.result.get("diff") or []).splitlines()
+        lines = self._get_diff(_values(result).get("diff") or []).splitlines()
         left_out = lines[FIRST_LINES:-LAST_LINES]
         if left_out:
             lines[FIRST_LINES:-LAST_LINES] = [f"... {len(left_out)} lines ..."]
         self._show(lines)
 
     def v2_runner_on_ok(self, result):
-        self._handle_warnings_and_exception(result)
-        if "debug" in result.task.action:
-            self._show(result.result.get("msg", "").splitlines())
+        if hasattr(self, "_handle_warnings_and_exception"):
+            self._handle_warnings_and_exception(result)
+        else:
+            self._handle_warnings(_values(result))
+        if "debug" in (result.task if hasattr(result, "task") else result._task).action:
+            self._show(_values(result).get("msg", "").splitlines())
 
     def _show(self, lines):
         for line in lines:
             self._display.display(f"   {line}".rstrip())
+
+
+def _values(result):
+    return result.result if hasattr(result, "result") else result._result  # before ansible-core 2.19
