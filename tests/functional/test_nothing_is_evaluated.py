@@ -229,6 +229,7 @@ def test_in_a_job_of_the_role(run_playbook, tmp_path):
             }
             for name in ("playbook.yml", "variables.yml")
         ],
+        vars_files=[str(ROLE / "defaults" / "main.yml")],
         vars={
             "__user_synchronization_options": "{{ lookup('ansible.builtin.file', '%s') | from_json }}"
             % (tmp_path / "given"),
