@@ -30,6 +30,8 @@ from typing import (
     Union,
 )
 
+from ._mark import NONE_LEFT, Mark, Reached, Unmarked
+
 ROOT = "All"  # the root of the tree of user groups
 
 GONE = "gone"  # nowhere in the directory
@@ -252,19 +254,6 @@ class UserGroup(NamedTuple):
     unit_dn: str = ""  # see User
 
 
-class Mark(NamedTuple):
-    """Up to where a read goes, so that the next one may ask for what changed since. Taken before anything is read.
-
-    ``said`` is plain data for JSON: what the server said of itself and where it stood, what was selected, and
-    ``again``, the stable keys that the next read must look at whatever changed. ``versions`` has a fixed number of
-    bytes for each entry where the server cannot tell what changed: see `_directory/changes/`. Where nothing can tell,
-    it only says why: ``none``.
-    """
-
-    said: dict[str, Any]
-    versions: bytes = b""
-
-
 class Place(NamedTuple):
     """Where the entries in scope lie. DNs are in normal form."""
 
@@ -305,7 +294,7 @@ class Snapshot(NamedTuple):
     unclear: Mapping[str, Set[str]] = {}
     joined: dict[str, list[str]] = {}  # user group whose list was not read -> users who are among its members now
     left: dict[str, list[str]] = {}  # likewise: users who are not
-    mark: Mark | None = None  # None: there is nothing to which a next read could refer
+    reached: Reached | Unmarked = NONE_LEFT  # up to where the directory was read
     state_by: str = ""  # by what it is told whether a user is enabled: another text, where by other attributes
     units: dict[str, str] = {}  # User.unit_dn and UserGroup.unit_dn -> stable key of that container
     place: Place | None = None  # None: nothing was selected, since nothing was read
@@ -466,7 +455,7 @@ class Leaves(NamedTuple):
     salt: bytes  # fingerprint of the settings under which its digests are comparable
     selected: dict[str, str]  # see Snapshot
     scope: dict[str, Any] | None  # see LastRun
-    mark: Mark | None  # None: the next run reads everything
+    mark: Mark | Unmarked | None  # None: none is kept
     held: frozenset[Removal]  # see LastRun
     reasons: Mapping[Removal, str]  # why the run held what it held, for whoever looks
     standing: Standing

@@ -26,6 +26,7 @@ from ._directory.changes.common import ReadFully
 from ._directory.changes.ways import why_never
 from ._directory.identity import identify, naming_context, same_directory
 from ._errors import Refused, SynchronizationError, sentence
+from ._mark import NONE_LEFT, Circumstances, Mark, Reached, Unmarked
 from ._plan.digests import plan_digest, removals_digest
 from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
 from ._plan.removals import removals
@@ -108,6 +109,7 @@ class _Planned(NamedTuple):
     read: dict[str, Any]
     preset: Any = None
     salt: bytes = b""
+    mark: Mark | Unmarked = NONE_LEFT
     scope: dict[str, Any] | None = None
     clock: _clock.Clock | None = None
     holds: _hold.Holds = _hold.NONE
@@ -136,7 +138,9 @@ def _plan_synchronization(settings, store, now, started, warn) -> _Planned:
             "clock: the clock of this computer is not believed (%s): in this run nobody's grace ends, no name passes "
             "on, and no history is removed; correct the clock if it is wrong" % clock.doubt
         )
-    doubts = _doubts(settings, store, snapshot) + _long_not_read(settings, snapshot, now) + _hold.warning(planned.holds)
+    doubts = (
+        _doubts(settings, store, snapshot) + _long_not_read(settings, planned.mark, now) + _hold.warning(planned.holds)
+    )
     selected = [] if last.server else _selected.warnings(snapshot, settings.group_structure)
     for warning in snapshot.warnings + doubts + selected:
         warn(warning)
@@ -157,12 +161,12 @@ def _read_and_plan(settings, store, session, last, now, started):
     """
     preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
     context = naming_context(settings, session, preset)
-    mark = runs.mark(store, settings.name)
+    mark = runs.mark(store, settings.name) or NONE_LEFT
     server = standing.standing(session, context, mark)
     clock = _believed(session, runs.last_times(store, settings.name), last.believed, now, context)
     salt = _salt(settings, preset)
     known = for_reader.Known(store, settings.name, salt)
-    snapshot, read = _read(settings, store, session, preset, context, known, salt, now, clock, started, mark)
+    snapshot, left, read = _read(settings, store, session, preset, context, known, salt, now, clock, started, mark)
     whole = _is_older(runs.last_whole_check(store), _A_WEEK, now)
     if whole or snapshot.complete:
         store.checks.begin(whole)  # it is waited for before anything is committed
@@ -190,7 +194,10 @@ def _read_and_plan(settings, store, session, last, now, started):
         standing=standing.remembered(last.standing, server, believed), believed=before if clock.doubt else None
     )
     refusals = _hold.refusals(settings, holds, found, last, session.account_option, digests[0])
-    return _Planned(plan, snapshot, state, refusals, digests, read, preset, salt, clock=clock, holds=holds), unheld
+    planned = _Planned(
+        plan, snapshot, state, refusals, digests, read, preset, salt, mark=left, clock=clock, holds=holds
+    )
+    return planned, unheld
 
 
 def _standing_doubts(store, session, server, last, identity, found) -> _hold.Doubts:
@@ -204,30 +211,25 @@ def _standing_doubts(store, session, server, last, identity, found) -> _hold.Dou
 
 
 def _read(settings, store, session, preset, context, known, salt, now, clock, started, mark):
-    """Return what one server says: (snapshot, `read` of the result)."""
+    """Return what one server says: (snapshot, mark for the next run, `read` of the result)."""
     bound = runs.directory_of(store, settings.name)
     directory = _bound_directory(settings, store, bound, identify(settings, session, preset))
     circumstances = _circumstances(settings, salt, session, directory)
     never = ""
     if settings.read_mode != "full":
         never = why_never(session, preset, settings)
-    snapshot, read_fully = None, now
     try:
-        _demand_everything(settings, bound, never, mark, circumstances, now)
-        snapshot = changed.read(settings, session, preset, directory, known, mark, clock.later)
-        reason, read_fully = "the last run left a mark", mark.said["read_fully"]
+        last = _to_go_on_from(settings, bound, never, mark, circumstances, now)
+        snapshot = changed.read(settings, session, preset, directory, known, last, clock.later)
+        reason, read_fully = "the last run left a mark", last.read_fully
     except ReadFully as why:
-        reason = str(why)
-    if snapshot is None:
+        snapshot, reason, read_fully = None, str(why), now
+    if snapshot is None:  # outside of the above, which would keep what was read until then
         digests, marking = for_reader.digests(known), settings.read_mode != "full" and not never
         snapshot = full.read(settings, session, preset, directory, digests, clock.later, marking)
-    if snapshot.mark:
-        snapshot = snapshot._replace(
-            mark=snapshot.mark._replace(
-                said=dict(snapshot.mark.said, circumstances=circumstances, read_fully=read_fully, time=now)
-            )
-        )
-    return snapshot, _about_read(session, context, directory, snapshot, reason, time.monotonic() - started)
+    reached = snapshot.reached
+    left = Mark(reached, circumstances, read_fully, now) if isinstance(reached, Reached) else reached
+    return snapshot, left, _about_read(session, context, directory, snapshot, reason, time.monotonic() - started)
 
 
 def _believed(session, times, before, now, context) -> _clock.Clock:
@@ -250,9 +252,10 @@ def _believed(session, times, before, now, context) -> _clock.Clock:
 _FIRST = "it is the first run"
 
 
-def _demand_everything(settings, bound, never, mark, circumstances, now) -> None:
-    """Raise ReadFully, which says why, if reading what changed will not do. ``never`` says why it never does, if so.
-    ``bound`` is the identity of the directory, None before the first run.
+def _to_go_on_from(settings, bound, never, mark, circumstances, now) -> Mark:
+    """Return the mark that the run goes on from. Raise ReadFully, which says why, if reading what changed will not do.
+
+    ``never`` says why it never does, if so. ``bound`` is the identity of the directory, None before the first run.
     """
     if bound is None:
         raise ReadFully(_FIRST)
@@ -260,17 +263,18 @@ def _demand_everything(settings, bound, never, mark, circumstances, now) -> None
         raise ReadFully("read_mode: full")
     if never:
         raise ReadFully(never)
+    if isinstance(mark, Unmarked):
+        raise ReadFully(mark.why)
     changed.check_mark(mark, now)
-    differing = [name for name, value in circumstances.items() if mark.said["circumstances"].get(name) != value]
+    differing = mark.under.differing(circumstances)
     if differing:
         raise ReadFully("another %s than at the last run" % " and ".join(differing))
-    if settings.read_mode == "auto" and now - mark.said["read_fully"] >= settings.full_every:
-        minutes = (now - mark.said["read_fully"]) // 60
-        raise ReadFully("full_every: everything was last read %d minutes ago" % minutes)
+    if settings.read_mode == "auto" and now - mark.read_fully >= settings.full_every:
+        raise ReadFully("full_every: everything was last read %d minutes ago" % ((now - mark.read_fully) // 60))
+    return mark
 
 
-def _circumstances(settings, salt, session, directory):
-    """Return under what a mark is worth anything: the words are for the reader."""
+def _circumstances(settings, salt, session, directory) -> Circumstances:
     scope = [
         settings.distinguished_name,
         settings.exclude_distinguished_name,
@@ -279,13 +283,13 @@ def _circumstances(settings, salt, session, directory):
         settings.ignore_disabled_users,
         settings.user_collision,
     ]
-    return {
-        "directory": directory.identity,
-        "server": session.server,
-        "mapping": salt.hex(),
-        "scope": _fingerprint(scope).hexdigest(),
-        "account": _fingerprint([settings.authentication, settings.login]).hexdigest(),
-    }
+    return Circumstances(
+        directory=directory.identity,
+        server=session.server,
+        mapping=salt.hex(),
+        scope=_fingerprint(scope).hexdigest(),
+        account=_fingerprint([settings.authentication, settings.login]).hexdigest(),
+    )
 
 
 def _bound_directory(settings, store, bound, directory):
@@ -349,11 +353,11 @@ def _is_older(then: int | None, seconds: int, now: int) -> bool:
     return then is None or not 0 <= now - then < seconds
 
 
-def _long_not_read(settings, snapshot, now):
+def _long_not_read(settings, mark, now):
     """Return a warning if nothing but changes was read for long, which is what read_mode: incremental asks for."""
-    if settings.read_mode != "incremental" or snapshot.complete or snapshot.mark is None:
+    if settings.read_mode != "incremental" or isinstance(mark, Unmarked):
         return []
-    days = (now - snapshot.mark.said["read_fully"]) // 86400
+    days = (now - mark.read_fully) // 86400
     if days * 86400 < _A_WEEK:
         return []
     return [
@@ -556,10 +560,11 @@ def _record(settings, planned, result, now, started) -> _model.RunRecord:
     )
 
 
-def _mark(planned):
-    """Return up to where the directory is read, once the plan is applied; None where the next run must read it all."""
-    mark = planned.snapshot.mark
-    if mark is None or planned.holds.doubted:  # which must be seen once more
+def _mark(planned) -> Mark | Unmarked | None:
+    """Return up to where the directory is read, once the plan is applied; None where no mark is to be left."""
+    mark = planned.mark
+    if mark == NONE_LEFT or planned.holds.doubted:  # which must be seen once more
         return None
-    again = planned.plan.again.union(mark.said.get("again", ()), (removal[1] for removal in planned.holds.reasons))
-    return mark._replace(said=dict(mark.said, again=sorted(again)))
+    if isinstance(mark, Unmarked):
+        return mark
+    return mark.with_again(planned.plan.again.union(removal[1] for removal in planned.holds.reasons))

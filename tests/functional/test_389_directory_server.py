@@ -384,7 +384,7 @@ def test_an_account_that_cannot_see_when_anybody_changed_reads_everything(server
     result = place.run()
     assert (result["read"]["mode"], result["read"]["reason"]) == (
         "full",
-        "the account sees of nobody when he was changed (modifyTimestamp)",
+        "the account sees of nobody when it was changed (modifyTimestamp)",
     )
     assert [user[0] for user in place.users()] == ["ann", "bob"]
 

@@ -24,6 +24,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._directory.chan
 )
 from ansible_collections.usersync.directory.plugins.module_utils._directory.search import ReadError
 from ansible_collections.usersync.directory.plugins.module_utils._directory.values import filter_attributes
+from ansible_collections.usersync.directory.plugins.module_utils._mark import Reached, Selection, Synchronized
 from hypothesis import given
 from hypothesis import strategies as st
 from support.ber import boolean, element, enumerated, integer, sequence, set_of, string
@@ -66,6 +67,10 @@ def end(deletes=False, cookie=b"rid=000,csn=later"):
     return with_control(done(), wire.SYNC_DONE, sequence(*parts))
 
 
+def reached(csn):
+    return Reached(Synchronized(tuple(csn)), b"", Selection([], [], {}, [], []), [], {}, [])
+
+
 def asked(*answer, known=(ANN, BOB, CYD), before=tuple(EARLIER), now=tuple(LATER)):
     server = PreparedDirectory(list(answer))
     place = common.Where(SimpleNamespace(), BASE, {}, ())
@@ -73,9 +78,8 @@ def asked(*answer, known=(ANN, BOB, CYD), before=tuple(EARLIER), now=tuple(LATER
     found = ways.since(
         server,
         place,
-        {"way": common.SYNCREPL, "csn": list(before)},
-        {"way": common.SYNCREPL, "csn": list(now)},
-        b"",
+        reached(before),
+        Synchronized(tuple(now)),
         b"",
         stored,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _model, _report, _user
+from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _mark, _model, _report, _user
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._plan import make
 from ansible_collections.usersync.directory.plugins.module_utils._store import (
@@ -35,19 +35,18 @@ from support.plans import digests, make_plan, make_user, run_record
 from support.snapshots import group, policies, user
 from support.spoilt import with_turned_bits
 
-MARK = _model.Mark(
-    {
-        "way": "syncrepl",
-        "csn": ["20260101000000.000000Z#000000#000#000000"],
-        "again": ["u1"],
-        "open": {"cn=x": ["", {"g1": ["cn=x", True]}]},
-        "outside": ["u2"],
-        "selection": {"containers": []},
-        "circumstances": {"directory": "d"},
-        "read_fully": 1000,
-        "time": 1000,
-        "lists": "",
-    }
+MARK = _mark.Mark(
+    _mark.Reached(
+        point=_mark.Synchronized(("20260101000000.000000Z#000000#000#000000",)),
+        lists=b"",
+        selection=_mark.Selection([], [], {}, [], []),
+        again=["u1"],
+        open={"cn=x": _mark.DeadEnd("", {"g1": _mark.Listed("cn=x", True)})},
+        outside=["u2"],
+    ),
+    _mark.Circumstances("d", "ldap://localhost", "", "", ""),
+    read_fully=1000,
+    time=1000,
 )
 
 

@@ -12,7 +12,8 @@ the lists with a value that leads to somebody else than before.
 
 from __future__ import annotations
 
-from .._model import Mark, Unresolved
+from .._mark import DeadEnd, Mark
+from .._model import Unresolved
 from .as_stored import AsStored
 from .by_key import ByKey
 from .changes.common import MANY, ReadFully
@@ -38,16 +39,16 @@ class Candidates:
     def __init__(self, scope: Scope, as_stored: AsStored, by_key: ByKey, told: ToldLists, last: Mark) -> None:
         self.source, self.scope, self.as_stored, self.by_key, self.told = scope.source, scope, as_stored, by_key, told
         self.notes = by_key.owners.notes
-        self.last = last.said
+        self.last = last.reached
         self.changed: dict[str, str] = {}  # key -> DN now: see Changes
         self.read_as_users: set[str] = set()  # keys of users who are user groups as well
 
     def look_at(self, position: Position) -> tuple[dict[str, Found], dict[str, Found]]:
         """Read all that may be other than stored; return the users and the groups among it that match the filters."""
-        found = position.since_last(self.as_stored.known)
+        found = position.since_last(self.last, self.as_stored.known)
         self.changed = found.changed
         looked_at = self.as_stored.looked_at
-        looked_at.update(found.changed, found.gone, self.last["again"])
+        looked_at.update(found.changed, found.gone, self.last.again)
         looked_at.update(self._that_wait())
         looked_at.update(self.told.changes.keys() & self.as_stored.groups.keys())  # which is not told again
         looked_at.update(key for key, digest in self.as_stored.digests.user_groups.items() if not digest)
@@ -56,7 +57,7 @@ class Candidates:
             raise ReadFully("more than %d entries changed, or wait for somebody else's name" % MANY)
         self.as_stored.learn(looked_at)
         users = self.by_key.users(looked_at)
-        groups = self.told.fetch_groups(looked_at, {*self.last["again"], *self._with_dead_ends()})
+        groups = self.told.fetch_groups(looked_at, {*self.last.again, *self._with_dead_ends()})
         self._settle_what_is_both(users, groups)
         self._check_not_found({key: dn for key, dn in found.changed.items() if key not in users and key not in groups})
         return users, groups
@@ -118,22 +119,21 @@ class Candidates:
 
         If that one's entry changed so that it is a user or a group now, it has come: see `concerned.py`.
         """
-        before = self.last["open"]
-        dns = {token: next(iter(lists.values()))[0] for token, (_who, lists) in before.items()}
-        there = keys_at(self.scope, dns)
-        return {group for token, (who, lists) in before.items() if there.get(token, NOBODY) != who for group in lists}
+        before = self.last.open
+        there = keys_at(self.scope, {token: next(iter(end.lists.values())).value for token, end in before.items()})
+        return {group for token, end in before.items() if there.get(token, NOBODY) != end.who for group in end.lists}
 
     def _with_dead_ends(self) -> set[str]:
-        return {group for _who, lists in self.last["open"].values() for group in lists}
+        return {group for end in self.last.open.values() for group in end.lists}
 
     def keep_dead_ends(self, lists: Lists) -> None:
         """Keep the dead ends of lists that were not read."""
-        for token, (who, values) in self.last["open"].items():
-            for group, (text, is_reported) in values.items():
+        for token, end in self.last.open.items():
+            for group, listed in end.lists.items():
                 if group in self.as_stored.groups and self.as_stored.is_unread_list(group):
-                    lists.dead_ends.setdefault(token, (who, {}))[1][group] = (text, is_reported)
-                    if is_reported:
-                        lists.unresolved.append((group, Unresolved(text, UNKNOWN.reason)))
+                    lists.dead_ends.setdefault(token, DeadEnd(end.who, {})).lists[group] = listed
+                    if listed.is_reported:
+                        lists.unresolved.append((group, Unresolved(listed.value, UNKNOWN.reason)))
 
 
 def keys_at(scope: Scope, dns: dict[str, str]) -> dict[str, str]:

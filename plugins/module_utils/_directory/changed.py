@@ -23,7 +23,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._model import GONE, Directory, Mark, Snapshot, UserGroup
+from .._mark import Mark
+from .._model import GONE, Directory, Snapshot, UserGroup
 from .anywhere import Anywhere, who_moved
 from .as_stored import AsStored
 from .by_key import ByKey
@@ -68,15 +69,11 @@ def read(
     return snapshot
 
 
-def check_mark(mark: Mark | None, now: int) -> None:
+def check_mark(mark: Mark, now: int) -> None:
     """Raise ReadFully if nothing can be read since this mark. ``now``: seconds since 1970."""
-    if mark is None:
-        raise ReadFully("the last run left no mark")
-    if "none" in mark.said:
-        raise ReadFully(mark.said["none"])
-    if not 0 <= now - mark.said["time"] <= LASTS:
+    if not 0 <= now - mark.time <= LASTS:
         raise ReadFully("the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400))
-    if len(mark.said["again"]) + len(mark.said["outside"]) + len(mark.said["open"]) > MANY:
+    if len(mark.reached.again) + len(mark.reached.outside) + len(mark.reached.open) > MANY:
         raise ReadFully("more than %d entries must be looked at in every run" % MANY)
 
 
@@ -86,8 +83,8 @@ def _refuse(_tokens: Tokens, dn: bytes, _token: str) -> None:
 
 class _WhatChanged:
     def __init__(self, source: Source, as_stored: AsStored, mark: Mark) -> None:
-        self.source, self.as_stored, self.last = source, as_stored, mark
-        self.reading = reading = Reading(source, as_stored.digests, as_stored, _refuse, last=mark)
+        self.source, self.as_stored, self.last = source, as_stored, mark.reached
+        self.reading = reading = Reading(source, as_stored.digests, as_stored, _refuse, last=mark.reached)
         self.scope, self.accounts, self.groups = reading.scope, reading.accounts, reading.groups
         as_stored.lists_read = self.groups.found
         self.by_key = ByKey(reading.owners)
@@ -114,7 +111,7 @@ class _WhatChanged:
             user_groups,
             lost_users,
             lost_user_groups,
-            self.reading.mark(),
+            self.reading.reached(),
             complete=False,
             joined=joined,
             left=self.told.left,
@@ -122,7 +119,7 @@ class _WhatChanged:
 
     def ask_where_the_server_stands(self) -> None:
         self.reading.position.ask()
-        if self.scope.as_said() != self.last.said["selection"]:
+        if self.scope.as_selection() != self.last.selection:
             raise ReadFully("what is selected or excluded lies elsewhere than at the last run")
         if not self.as_stored.groups.keys() >= set(self.scope.selected_groups.values()):
             raise ReadFully("a selected group is none in the store")
@@ -171,7 +168,7 @@ class _WhatChanged:
         return joined
 
     def check(self) -> None:
-        self.reading.position.prove(self.reading.outside.keys.difference(self.last.said["outside"]))
+        self.reading.position.prove(self.reading.outside.keys.difference(self.last.outside))
         check_required(self.scope, self.reading.is_in_scope)
         owners, nameless = self.reading.owners, self.source.session.nameless
         if owners.named or self.accounts.nameless or self.groups.nameless or nameless:
@@ -192,5 +189,5 @@ class _WhatChanged:
         for key, reason in lost.items():
             if reason == GONE and key in self.candidates.changed:  # which was told to be there
                 raise ReadFully(NOT_BY_KEY % key)
-        self.reading.outside.keys.update(key for key in self.last.said["outside"] if key not in lost)
+        self.reading.outside.keys.update(key for key in self.last.outside if key not in lost)
         return lost_users, lost_user_groups

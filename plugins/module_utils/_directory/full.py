@@ -17,7 +17,8 @@ import functools
 from collections.abc import Set
 from typing import Any
 
-from .._model import OUT_OF_SCOPE, Digests, Directory, Mark, Snapshot, UserGroup
+from .._mark import Reached, Unmarked
+from .._model import OUT_OF_SCOPE, Digests, Directory, Snapshot, UserGroup
 from .by_users import ByUsers
 from .checks import check_required, check_unique, hint_at_parameters
 from .connection import Session
@@ -26,7 +27,6 @@ from .groups import A_PAGE, lists_that_lead_to_the_same
 from .naming import Naming
 from .outsiders import OutsideSelected
 from .owners import NO_DN, SharedKeys
-from .position import mark_without
 from .presets import Preset
 from .reading import Reading, complete_or_error
 from .search import encoded_entries, search
@@ -105,7 +105,7 @@ class _Everything:
             user_groups,
             lost_users,
             lost_user_groups,
-            self.mark(marking),
+            self.reached(marking),
             dangling=self.by_users.dangling,
             named=self.reading.owners.named,
         )
@@ -186,6 +186,6 @@ class _Everything:
             self.accounts.take_as_stored(key)
         self.reading.notes.leave_all_of(records)
 
-    def mark(self, marking: bool) -> Mark | None:
+    def reached(self, marking: bool) -> Reached | Unmarked:
         why_not = self.reading.owners.why_no_mark() if marking else ""
-        return mark_without(why_not) if why_not else self.reading.mark()
+        return Unmarked(why_not) if why_not else self.reading.reached()

@@ -41,6 +41,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import Protocol
 
+from .._mark import DeadEnd, Listed
 from .._model import Digests, Unresolved, UserGroup
 from .accounts import Accounts
 from .digests import NO_HASH, members_hash
@@ -75,9 +76,6 @@ _ASKED_FOR_EACH = 1000  # DNs that are asked for one by one, each time that valu
 
 # What it means that somebody, by DN and by token of a listed value, is not where it was read.
 Surprise = Callable[[Tokens, bytes, str], None]
-# Token that leads to no one in scope -> key of who is there, and by lists the value as listed, and whether it is
-# reported.
-DeadEnds = dict[str, "tuple[str, dict[str, tuple[str, bool]]]"]
 
 
 class Unread(Protocol):
@@ -288,7 +286,7 @@ class Lists:
         self.unresolved: list[tuple[str, Unresolved]] = []  # see Snapshot
         self.other_members: dict[str, int] = {}
         self.listed_as: dict[tuple[str, str], list[str]] = {}
-        self.dead_ends: DeadEnds = {}
+        self.dead_ends: dict[str, DeadEnd] = {}  # by tokens that lead to no one in scope
 
     def finished(self) -> dict[str, UserGroup]:
         """Return the records of all groups that become user groups, with their members."""
@@ -377,5 +375,5 @@ class Lists:
         ):
             self.notes.look_again.add(key)
         elif token != self.source.context_normal and not self.scope.is_left_out(token):  # which no entry there changes
-            _who, lists = self.dead_ends.setdefault(token, (self.values.who_is_there.get(token, NOBODY), {}))
-            lists[key] = (text, miss.kind is UNKNOWN_WHO)
+            end = self.dead_ends.setdefault(token, DeadEnd(self.values.who_is_there.get(token, NOBODY), {}))
+            end.lists[key] = Listed(text, miss.kind is UNKNOWN_WHO)

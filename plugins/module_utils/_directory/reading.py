@@ -17,7 +17,8 @@ from collections.abc import Callable, Set
 from typing import Any
 
 from .._errors import sentence
-from .._model import Digests, Mark, Snapshot, UserGroup
+from .._mark import NONE_LEFT, Reached, Unmarked
+from .._model import Digests, Snapshot, UserGroup
 from .accounts import Accounts
 from .groups import Groups
 from .lookups import LookUps
@@ -25,7 +26,7 @@ from .members import Lists, Seen, Surprise, Unread, Values
 from .missing import Missing
 from .notes import Notes
 from .owners import Owners
-from .position import NO_MARK, Position
+from .position import Position
 from .presets import state_by
 from .records import Records
 from .scope import Outside
@@ -46,7 +47,7 @@ class Reading:
         stored: Digests,
         unread: Unread,
         is_elsewhere: Surprise,
-        last: Mark = NO_MARK,
+        last: Reached | Unmarked = NONE_LEFT,
         shared: Set[str] = frozenset(),
     ) -> None:
         self.source, self.stored, self.unread = source, stored, unread
@@ -82,10 +83,19 @@ class Reading:
             or self.unread.is_in_scope(key)
         )
 
-    def mark(self) -> Mark | None:
-        """Return up to where the directory was read; None if none was asked for."""
-        return self.position.as_mark(
-            again=sorted(self.notes.look_again), open=self.lists.dead_ends, outside=sorted(self.outside.keys)
+    def reached(self) -> Reached | Unmarked:
+        """Return up to where the directory was read, and what the next read must know beside."""
+        position = self.position
+        if isinstance(position.point, Unmarked):
+            return position.point
+        return Reached(
+            point=position.point,
+            lists=position.lists,
+            selection=self.scope.as_selection(),
+            again=sorted(self.notes.look_again),
+            open=self.lists.dead_ends,
+            outside=sorted(self.outside.keys),
+            versions=position.versions,
         )
 
     def snapshot(
@@ -93,7 +103,7 @@ class Reading:
         user_groups: dict[str, UserGroup],
         lost_users: dict[str, str],
         lost_user_groups: dict[str, str],
-        mark: Mark | None,
+        reached: Reached | Unmarked,
         **more: Any,
     ) -> Snapshot:
         """Return what was read; ``more`` is what only one of the two reads has to say."""
@@ -112,7 +122,7 @@ class Reading:
             foreign_sids=self.sids.foreign,
             unclear=self.notes.unclear,
             whole_tree=self.scope.is_whole,
-            mark=mark,
+            reached=reached,
             units=self.units.keys(),
             state_by=state_by(self.source.preset),
             place=self.scope.as_place(),

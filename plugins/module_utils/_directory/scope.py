@@ -18,8 +18,7 @@ What is selected is looked up at the beginning of a read (`selection.py`), and d
 
 from __future__ import annotations
 
-from typing import Any
-
+from .._mark import Selection
 from .._model import Place
 from .outcomes import Outcome
 from .source import Source
@@ -85,15 +84,15 @@ class Scope:
             self.source.adds_outside,
         )
 
-    def as_said(self) -> dict[str, Any]:
+    def as_selection(self) -> Selection:
         """Return what is selected and excluded, as it lies now, for the mark."""
-        return {
-            "containers": sorted(self.roots),
-            "groups": sorted(map(normal_dn, self.selected_groups)),
-            "keys": self.selected,
-            "excluded": sorted(self.excluded),
-            "excluded_keys": sorted(self.excluded_keys),
-        }
+        return Selection(
+            containers=sorted(self.roots),
+            groups=sorted(map(normal_dn, self.selected_groups)),
+            keys=self.selected,
+            excluded=sorted(self.excluded),
+            excluded_keys=sorted(self.excluded_keys),
+        )
 
 
 class Outside:

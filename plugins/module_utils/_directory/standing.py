@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._model import Doubt, LastRun, Mark, Standing
-from .changes.common import SYNCREPL
+from .._mark import NONE_LEFT, Mark, Synchronized, Unmarked
+from .._model import Doubt, LastRun, Standing
 from .changes.syncrepl import glued_below
 from .search import ReadError, search
 from .values import dn_text
@@ -42,7 +42,7 @@ _CSN = "csn "
 # --- what a server says ----------------------------------------------------------------------------------------------
 
 
-def standing(session: Any, context: str, mark: Mark | None = None) -> Standing:
+def standing(session: Any, context: str, mark: Mark | Unmarked = NONE_LEFT) -> Standing:
     """Return which server this is and how far it is. To be called before anything else is read.
 
     ``context`` is the DN of the naming context; ``mark`` that of the last run. What cannot be read is left out.
@@ -56,7 +56,7 @@ def standing(session: Any, context: str, mark: Mark | None = None) -> Standing:
     reached = _by_writer(csns)
     # It is a look at each container, for which a run that goes on by content synchronization need not wait: the read of
     # everything that it goes on from has found that there is one contextCSN.
-    if csns and not (mark is not None and mark.said.get("way") == SYNCREPL):
+    if csns and not (isinstance(mark, Mark) and isinstance(mark.reached.point, Synchronized)):
         try:
             for suffix, lower in sorted(glued_below(session, context).items()):
                 reached.update(_by_writer(lower, " " + suffix))

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .. import _model
+from .. import _mark, _model
+from .._mark import Mark, Unmarked
 
 _decode = json.JSONDecoder().raw_decode
 to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_model.fields_of).encode
@@ -67,15 +68,14 @@ def is_held(text: str) -> bool:
 # --- marks.mark: up to where a run has read the directory ------------------------------------------------------------
 
 
-def mark_to_text(mark: _model.Mark) -> str:
-    """Return the text of what it says; ``versions`` have a column of their own."""
-    return to_json(mark.said)
+def mark_to_row(mark: Mark | Unmarked) -> tuple[str, bytes]:
+    """Return the text of what it says; the versions, which are large, have a column of their own."""
+    return to_json(_mark.as_data(mark)), b"" if isinstance(mark, Unmarked) else mark.reached.versions
 
 
-def mark_from_row(text: str, versions: bytes) -> _model.Mark:
-    return _model.Mark(from_json(text), versions)
+def mark_from_row(text: str, versions: bytes) -> Mark | Unmarked:
+    return _mark.from_data(from_json(text), versions)
 
 
 def is_mark(text: str) -> bool:
-    by = () if is_object(text, "none") else ("way", "again", "open", "outside", "selection")
-    return is_object(text, "circumstances", "read_fully", "time", *by)
+    return _mark.is_mark(json.loads(text))

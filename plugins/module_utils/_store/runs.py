@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 from .. import _model
+from .._mark import Mark, Unmarked
 from .._model import split_path
 from .contract import Row, Store, StoreError
-from .forms import from_json, held_from_text, held_to_text, mark_from_row, mark_to_text, to_json
+from .forms import from_json, held_from_text, held_to_text, mark_from_row, mark_to_row, to_json
 from .references import tree_now
 from .statements import directory_id, first, synchronization_id
 from .work import Work
@@ -44,7 +45,7 @@ def _left(row: Row) -> _model.LastRun:
     return _model.LastRun(server or "", from_json(scope), *held_from_text(held))
 
 
-def mark(store: Store, synchronization: str) -> _model.Mark | None:
+def mark(store: Store, synchronization: str) -> Mark | Unmarked | None:
     """Return up to where the last applied run has read the directory; None where nothing tells."""
     row = first(
         store,
@@ -140,18 +141,18 @@ def bind(store: Store, plan: _model.Plan, run: _model.RunRecord, target: int) ->
     return me, directory, target_before
 
 
-def _write_mark(store: Store, me: int, left: _model.Mark | None) -> None:
+def _write_mark(store: Store, me: int, left: Mark | Unmarked | None) -> None:
     if left is None:
         store.run("DELETE FROM marks WHERE synchronization_id = ?", (me,))
         return
-    said = mark_to_text(left)
+    said, versions = mark_to_row(left)
     if not store.run(
-        "UPDATE marks SET mark = ? WHERE synchronization_id = ? AND versions = ?", (said, me, left.versions)
+        "UPDATE marks SET mark = ? WHERE synchronization_id = ? AND versions = ?", (said, me, versions)
     ):  # which are large, and mostly the same
         store.run(
             "INSERT INTO marks (synchronization_id, mark, versions) VALUES (?, ?, ?)"
             " ON CONFLICT (synchronization_id) DO UPDATE SET mark = excluded.mark, versions = excluded.versions",
-            (me, said, left.versions),
+            (me, said, versions),
         )
 
 

@@ -16,8 +16,6 @@ from ..search import NoSuchEntry, ReadError, search
 from ..values import dn_text, normal_dn
 from ..wire import ENTRY, ProtocolError, ServerLost
 
-SYNCREPL, USN, SWEEP = "syncrepl", "usn", "sweep"
-
 # More changes than this are read faster with everything else, page by page, than looked up key by key.
 MANY = 5000
 

@@ -12,9 +12,10 @@ It tells of entryUUIDs, so that they must be the keys.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..._mark import Synchronized
 from ..search import search
 from ..values import dn_text, is_dn, normal_dn
 from ..wire import (
@@ -57,8 +58,8 @@ def context_csn(session: Any, place: Where) -> tuple[list[str], bool]:
     return [], False
 
 
-def told_from(session: Any, place: Where, csn: list[str]) -> list[str]:
-    """Return the contextCSN from which on the server tells what changes; empty if it does not do so.
+def told_from(session: Any, place: Where, csn: list[str]) -> Synchronized | None:
+    """Return from which contextCSN on the server tells what changes; None if it does not do so.
 
     Nothing may stay newer than the contextCSN, but what somebody is just writing. What does so has a contextCSN of its
     own: see `glued_below`.
@@ -69,9 +70,9 @@ def told_from(session: Any, place: Where, csn: list[str]) -> list[str]:
             csn, _has_version = context_csn(session, place)
         answer = _ask(session, place, csn)
         if answer.problem:
-            return []
+            return None
         if not (answer.named or answer.gone):
-            return csn
+            return Synchronized(tuple(csn))
     raise ReadFully(
         "the server tells of changes that are newer than its contextCSN: its databases may be glued together"
     )
@@ -106,7 +107,8 @@ class _Answer:
         self.problem = ""  # raised at the end: an answer must be read to its end before anything else is asked
 
 
-def changed_since(session: Any, place: Where, before: list[str], now: list[str], known: Any) -> Changes:
+def changed_since(session: Any, place: Where, before: Sequence[str], now: Sequence[str], known: Any) -> Changes:
+    """Return what changed between two contextCSN. ``known.keys()`` are those of all that are stored and in scope."""
     if before == now:
         return Changes({}, set())
     _refuse_going_back(before, now)
@@ -122,7 +124,7 @@ def changed_since(session: Any, place: Where, before: list[str], now: list[str],
     return Changes(answer.changed, set(map(uuid_text, answer.gone - answer.named)))
 
 
-def _ask(session: Any, place: Where, csn: list[str]) -> _Answer:
+def _ask(session: Any, place: Where, csn: Sequence[str]) -> _Answer:
     """Return what the server says to a cookie made of these contextCSN: nothing new, where they are the present."""
     answer = _Answer()
     session.asked.add("hassubordinates")
@@ -175,7 +177,7 @@ def _take_end(answer: _Answer, operation: bytes, controls: dict[str, bytes]) -> 
         answer.present = answer.present or not sync_done(controls[SYNC_DONE])[1]
 
 
-def _refuse_going_back(before: list[str], now: list[str]) -> None:
+def _refuse_going_back(before: Sequence[str], now: Sequence[str]) -> None:
     """A CSN is a time, a count, the number of the server that wrote it, and another count, with '#' between them."""
     then, later = _by_server(before), _by_server(now)
     for server, csn in then.items():

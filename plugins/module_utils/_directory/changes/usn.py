@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._mark import Numbered, Point
 from ..presets import keys_of
 from ..search import finds_any, search
 from ..values import dn_text
 from ..wire import SHOW_DELETED, SHOW_RECYCLED, control
-from .common import MANY, SWEEP, USN, Changes, ReadFully, Where, look_below
+from .common import MANY, Changes, ReadFully, Where, look_below
 
 # In Active Directory entries of these classes have nobody below them.
 _LEAVES = {b"user", b"group", b"contact", b"foreignsecurityprincipal", b"dnsnode", b"msds-groupmanagedserviceaccount"}
 
 
-def position_of(session: Any, place: Where) -> dict[str, Any]:
-    """Microsoft, "Polling for Changes Using USNChanged": a number means something on one controller only, and only
+def position_of(session: Any, place: Where) -> Numbered:
+    """Return where the controller stands.
+
+    Microsoft, "Polling for Changes Using USNChanged": a number means something on one controller only, and only
     until its database is restored, which gives it another invocationId.
     """
     settings = session.root_dse.get("dsservicename")
@@ -31,11 +34,11 @@ def position_of(session: Any, place: Where) -> dict[str, Any]:
     found = list(search(session, dn_text(settings[0]), "base", "(objectClass=*)", ("invocationId",), missing_ok=True))
     if not root or "highestcommittedusn" not in root[0][1] or not found or "invocationid" not in found[0][1]:
         raise ReadFully("the highestCommittedUSN or the invocationId of the domain controller cannot be read")
-    return {
-        "way": USN if _shows_deleted(session, place) else SWEEP,
-        "usn": int(root[0][1]["highestcommittedusn"][0]),
-        "invocation": found[0][1]["invocationid"][0].hex(),
-    }
+    return Numbered(
+        usn=int(root[0][1]["highestcommittedusn"][0]),
+        invocation=found[0][1]["invocationid"][0].hex(),
+        shows_deleted=_shows_deleted(session, place),
+    )
 
 
 def _shows_deleted(session: Any, place: Where) -> bool:
@@ -52,7 +55,16 @@ def _show_deleted(session: Any) -> tuple[bytes, ...]:
     return tuple(control(oid) for oid in (SHOW_RECYCLED, SHOW_DELETED) if oid.encode("ascii") in supported)[:1]
 
 
+def check_same(before: Point, now: Numbered) -> None:
+    """Raise ReadFully unless the numbers of the one go on in the other."""
+    if not isinstance(before, Numbered) or before.invocation != now.invocation:
+        raise ReadFully("another domain controller answers, or it was restored from a backup (invocationId)")
+    if now.usn < before.usn:
+        raise ReadFully("the numbers of the domain controller went backwards (highestCommittedUSN): it was restored")
+
+
 def changed_since(session: Any, place: Where, before: int, now: int) -> Changes:
+    """Return what changed between two numbers of one controller."""
     if before == now:
         return Changes({}, set())
     since_then = "(uSNChanged>=%d)" % (before + 1)

@@ -28,11 +28,12 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from ..._mark import Numbered, Point, Reached, Swept, Synchronized
 from ..presets import Preset
 from ..search import search
 from ..values import dn_text, escape_filter, filter_attributes
 from . import sweep, syncrepl, usn
-from .common import SWEEP, SYNCREPL, USN, Changes, ReadFully, Where, attempt
+from .common import Changes, ReadFully, Where, attempt
 
 # The stable keys, by type of directory, that are sixteen bytes as text.
 _KEYS = {"active_directory": "objectguid", "openldap": "entryuuid", "389ds": "nsuniqueid", "freeipa": "ipauniqueid"}
@@ -116,55 +117,49 @@ def _follow_others(session: Any, preset: Preset) -> set[str]:
     return found
 
 
-def position(session: Any, place: Where, before: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return where the server stands now, as plain data, and by which way changes from here on can be told. To be
-    called before anything else is read.
+def position(session: Any, place: Where, before: Point | None = None) -> Point:
+    """Return where the server stands now, which also says how changes from here on are told. To be called before
+    anything else is read.
 
-    ``before`` is the position that a read of what changed goes on from; None before a read of everything.
+    ``before`` is where it stood when a read began that this one goes on from; None before a read of everything.
     """
     if place.preset.directory_type == "active_directory":
         return usn.position_of(session, place)
     if sweep.version_attributes(session, place)[0] == sweep.TIME:
         if not sweep.shows_times(session, place):
-            raise ReadFully("the account sees of nobody when he was changed (%s)" % sweep.TIME)
-        return {"way": SWEEP}
+            raise ReadFully("the account sees of nobody when it was changed (%s)" % sweep.TIME)
+        return Swept()
     csn, has_version = syncrepl.context_csn(session, place)
     if csn and place.preset.user_key.lower() == syncrepl.KEY:
-        glued = bool(syncrepl.glued_below(session, place.context)) if before is None else before.get("glued", False)
-        if glued:
-            return {"way": SWEEP, "glued": True}
-        found = syncrepl.told_from(session, place, csn)
-        if found:
-            return {"way": SYNCREPL, "csn": found}
+        if _is_glued(session, place, before):
+            return Swept(is_glued=True)
+        told = syncrepl.told_from(session, place, csn)
+        if told is not None:
+            return told
     if has_version:
-        return {"way": SWEEP}
+        return Swept()
     raise ReadFully("the contextCSN and the entryCSN of '%s' cannot be read" % place.context)
 
 
-def since(
-    session: Any,
-    place: Where,
-    before: dict[str, Any],
-    now: dict[str, Any],
-    versions_before: bytes,
-    versions_now: bytes,
-    known: Any,
-) -> Changes:
-    """Return what changed between two positions. Raises ReadFully where that cannot be told.
+def _is_glued(session: Any, place: Where, before: Point | None) -> bool:
+    """Return whether databases lie below that have a contextCSN of their own: it is asked once, by the full read."""
+    if before is None:
+        return bool(syncrepl.glued_below(session, place.context))
+    return isinstance(before, Swept) and before.is_glued
 
-    ``known.keys()`` are the stable keys of all that are stored and in scope.
+
+def since(session: Any, place: Where, before: Reached, now: Point, versions: bytes, known: Any) -> Changes:
+    """Return what changed since the last read. Raises ReadFully where that cannot be told.
+
+    ``versions`` are those of now; ``known.keys()`` are the stable keys of all that are stored and in scope.
     """
-    if before["way"] != now["way"]:
+    then = before.point
+    if then.way != now.way:
         raise ReadFully("the server tells changes in another way than at the last run")
-    if now["way"] == SYNCREPL:
-        return syncrepl.changed_since(session, place, before["csn"], now["csn"], known)
-    if "usn" in now:
-        if before["invocation"] != now["invocation"]:
-            raise ReadFully("another domain controller answers, or it was restored from a backup (invocationId)")
-        if now["usn"] < before["usn"]:
-            raise ReadFully(
-                "the numbers of the domain controller went backwards (highestCommittedUSN): it was restored"
-            )
-    if now["way"] == USN:
-        return usn.changed_since(session, place, before["usn"], now["usn"])
-    return sweep.compared(versions_before, versions_now, place)
+    if isinstance(now, Synchronized) and isinstance(then, Synchronized):
+        return syncrepl.changed_since(session, place, then.csn, now.csn, known)
+    if isinstance(now, Numbered):
+        usn.check_same(then, now)
+        if now.shows_deleted and isinstance(then, Numbered):
+            return usn.changed_since(session, place, then.usn, now.usn)
+    return sweep.compared(before.versions, versions, place)
