@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ._directory.values import parse_dn
+from ._directory.distinguished_names import parse_dn
 from ._errors import SynchronizationError
 
 _AD_FORMS = r"'DOMAIN\USERNAME' or 'USERNAME@FULL.DOMAIN', in capitals"

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 from ._credentials import check_login
 from ._directory.connect.addresses import parse_server, refuse_global_catalog
-from ._directory.presets import check_parameters
-from ._directory.values import check_filter, normal_dn
+from ._directory.distinguished_names import normal_dn
+from ._directory.filter_text import check_filter
+from ._directory.overrides import check_parameters
 from ._errors import SynchronizationError
 from ._limits import KINDS, check_digest, check_limit
 from ._model import join_path, split_path

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from . import _clock, _hold, _limits, _model, _report, _selected
-from ._directory import absence, changed, connection, full, lost, presets, standing, values
+from ._directory import absence, changed, connection, detect, distinguished_names, full, lost, overrides, standing
 from ._directory.changes import clock as clock_there
 from ._directory.changes.common import ReadFully
 from ._directory.changes.ways import why_never
@@ -159,7 +159,7 @@ def _read_and_plan(settings, store, session, last, now, started):
     """Read from one server, plan, and have it prove what the plan would remove or enable. Return what is planned,
     and the plan without what is held.
     """
-    preset = presets.resolve(settings, presets.directory_type(settings, session.root_dse))
+    preset = overrides.resolve(settings, detect.directory_type(settings, session.root_dse))
     context = naming_context(settings, session, preset)
     mark = runs.mark(store, settings.name) or NONE_LEFT
     server = standing.standing(session, context, mark)
@@ -377,8 +377,8 @@ def _scope(settings, preset, snapshot):
     """Return the settings that decide who is in scope, as the next run compares them."""
     return {
         "whole_tree": snapshot.whole_tree,
-        "distinguished_name": sorted(map(values.normal_dn, settings.distinguished_name)),
-        "exclude_distinguished_name": sorted(map(values.normal_dn, settings.exclude_distinguished_name)),
+        "distinguished_name": sorted(map(distinguished_names.normal_dn, settings.distinguished_name)),
+        "exclude_distinguished_name": sorted(map(distinguished_names.normal_dn, settings.exclude_distinguished_name)),
         "outside_members": settings.outside_members,
         "user_filter": preset.user_filter,
         "group_filter": preset.group_filter,
@@ -418,7 +418,7 @@ def _owned(settings, store, preset, snapshot, state, plan):
 def _same_value(value: str) -> str:
     """Return the form in which two values of a member list are compared: DNs have many spellings (RFC 4514)."""
     try:
-        return values.normal_dn(value)
+        return distinguished_names.normal_dn(value)
     except ValueError:
         return _model.name_key(value)
 
@@ -432,7 +432,7 @@ def _about_read(session, context, directory, snapshot, reason, seconds):
         "entries": session.entries,
         "pages": session.pages,
         "seconds": round(seconds, 3),
-        "not_read": lost.not_followed(session.not_read, snapshot.place, values.normal_dn(context)),
+        "not_read": lost.not_followed(session.not_read, snapshot.place, distinguished_names.normal_dn(context)),
     }
 
 

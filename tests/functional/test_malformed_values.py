@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
+from ansible_collections.usersync.directory.plugins.module_utils._directory.uses import HELPS, USES, attributes_by_use
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import tree
 from support.lab import (
@@ -321,9 +322,9 @@ def test_no_preset_is_left_out():
 
 @pytest.mark.parametrize("kind", OF_EACH_PRESET, ids=name_of)
 def test_each_attribute_of_each_preset(company, kind):
-    """By the table in `presets`: what helps ends no read, and nobody is told of it. What decides is held."""
+    """By the table in `uses`: what helps ends no read, and nobody is told of it. What decides is held."""
     preset = presets.PRESETS["active_directory" if kind is AD else name_of(kind)]
-    uses = [(use, name) for use, names in presets.attributes_by_use(preset).items() for name in names]
+    uses = [(use, name) for use, names in attributes_by_use(preset).items() for name in names]
     with company(kind) as directory:
         users = {use: directory.user("u%d" % number) for number, use in enumerate(uses)}
         groups = {use: directory.group("g%d" % number, "bob") for number, use in enumerate(uses)}
@@ -353,7 +354,7 @@ def test_each_attribute_of_each_preset(company, kind):
             assert record(directory.store, "leaver") == []
             told = {entry["dn"] for entry in result["not_stored"]}
             told |= {groups[use] for use in uses if use[0] == "members" and result["unresolved_members"]}
-            helping = {use for use in uses if presets.USES[use[0]].kind == presets.HELPS}
+            helping = {use for use in uses if USES[use[0]].kind == HELPS}
             assert not told & {entries[use] for use in helping for entries in (users, groups)}
             read_of_users = {
                 name.lower() for name in (preset.user_key, preset.user_name, *preset.state, preset.sid or "")

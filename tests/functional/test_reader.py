@@ -18,9 +18,11 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._directory import (
     connection,
+    detect,
     full,
     groups,
     identity,
+    overrides,
     presets,
     search,
 )
@@ -137,7 +139,7 @@ def look(server, digests: _model.Digests = NOTHING, now: int | None = None, **op
     """Read the directory once."""
     asked = settings(server, **options)
     with connection.connect(asked, lambda text: None) as session:
-        preset = presets.resolve(asked, presets.directory_type(asked, session.root_dse))
+        preset = overrides.resolve(asked, detect.directory_type(asked, session.root_dse))
         directory = identity.identify(asked, session, preset)
         now = int(time.time()) if now is None else now
         snapshot = full.read(asked, session, preset, directory, digests, now)

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _options, _settings
-from ansible_collections.usersync.directory.plugins.module_utils._directory import connection, values
+from ansible_collections.usersync.directory.plugins.module_utils._directory import connection
+from ansible_collections.usersync.directory.plugins.module_utils._directory.distinguished_names import normal_dn
+from ansible_collections.usersync.directory.plugins.module_utils._directory.filter_text import escape_filter
 from ansible_collections.usersync.directory.plugins.module_utils._directory.search import finds_any
-from ansible_collections.usersync.directory.plugins.module_utils._directory.values import escape_filter, normal_dn
+from support.escaping import escape_dn_value
 from support.lab import BASE, PEOPLE, ROOT, unit
 from support.slapd import Slapd
 
@@ -50,7 +52,7 @@ def difficult_texts(chance):
 
 
 def dn_of(text):
-    return "ou=%s,%s" % (values.escape_dn_value(text), BASE)
+    return "ou=%s,%s" % (escape_dn_value(text), BASE)
 
 
 def pairs(chance):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import values
 from support.administrators import DAY, Entry, Watch, World
+from support.escaping import escape_dn_value
 from support.lab import BASE, ROOT, Lab, unit
 from support.slapd import Slapd
 
@@ -125,7 +125,7 @@ def do(company: Lab, world: World, action: Callable[[], Any]) -> None:
     for key in world.entries.keys() - before.keys():
         entry = world.entries[key]
         make = person if entry.kind == "user" else group
-        company.modify(make(values.escape_dn_value(entry.name), entry.container))
+        company.modify(make(escape_dn_value(entry.name), entry.container))
     changed = [key for key in before.keys() & world.entries.keys() if _at(before[key]) != _at(world.entries[key])]
     for number, key in enumerate(changed):  # by a name between, so that two may swap
         _rename(company, _at(before[key]), "between%d" % number, before[key].container)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import absence, presets
-from ansible_collections.usersync.directory.plugins.module_utils._directory.values import negated, parse_filter
+from ansible_collections.usersync.directory.plugins.module_utils._directory.filter_text import negated, parse_filter
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _errors
-from ansible_collections.usersync.directory.plugins.module_utils._directory import search, values, wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory import distinguished_names, search, wire
 from support.ber import element, sequence, set_of, string
 from support.prepared import PreparedDirectory, disconnection, done, entry, message, reference
 
@@ -162,8 +162,8 @@ def test_long_referrals_are_cut():
     assert len(str(error.value)) < 1300 and str(error.value).endswith("...): name that server")
     server = PreparedDirectory([reference(url), done(0, "")])
     assert read(server) == [] and server.not_read == [url[:1000] + "..."]
-    assert values.url_dn(server.not_read[0]) is None, "what is cut off may be what matters"
-    assert values.url_dn("ldap://192.0.2.1/ou=x,dc=a") == "ou=x,dc=a"
+    assert distinguished_names.url_dn(server.not_read[0]) is None, "what is cut off may be what matters"
+    assert distinguished_names.url_dn("ldap://192.0.2.1/ou=x,dc=a") == "ou=x,dc=a"
 
 
 def test_of_a_message_that_is_too_long_the_end_is_kept():

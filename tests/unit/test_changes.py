@@ -22,8 +22,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._directory.chan
     sweep,
     ways,
 )
+from ansible_collections.usersync.directory.plugins.module_utils._directory.filter_text import filter_attributes
 from ansible_collections.usersync.directory.plugins.module_utils._directory.search import ReadError
-from ansible_collections.usersync.directory.plugins.module_utils._directory.values import filter_attributes
 from ansible_collections.usersync.directory.plugins.module_utils._mark import Reached, Selection, Synchronized
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,8 +8,18 @@ import types
 from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import filters, presets
-from ansible_collections.usersync.directory.plugins.module_utils._directory.values import check_filter
+from ansible_collections.usersync.directory.plugins.module_utils._directory import (
+    detect,
+    fields,
+    filters,
+    forms,
+    overrides,
+    presets,
+    stable_keys,
+    state,
+    uses,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._directory.filter_text import check_filter
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 
 DAY = 86400
@@ -37,7 +47,7 @@ def test_every_preset_is_whole():
         for text in (preset.is_user, preset.is_group, preset.is_container, preset.user_filter, preset.group_filter):
             check_filter(text)
         assert bool(preset.state) == (name != "lldap") and preset.group_members
-        assert presets.user_state(preset, {}, NOW) == (True, [])
+        assert state.user_state(preset, {}, NOW) == (True, [])
         assert {"display_name", "email", "phone", "title", "department", "office"} <= set(preset.user_fields)
         assert {"description", "email"} <= set(preset.group_fields)
 
@@ -60,7 +70,7 @@ def attributes_for(use):
     """The attributes of all presets, those together that the same presets read."""
     readers = {}
     for name, preset in presets.PRESETS.items():
-        for attribute in presets.attributes_by_use(preset).get(use, ()):
+        for attribute in uses.attributes_by_use(preset).get(use, ()):
             readers.setdefault(attribute, []).append(name)
     together = {}
     for attribute, who in readers.items():
@@ -74,7 +84,7 @@ def table():
         "| it tells | attributes | kind | a value that cannot be understood | no value that can be read |",
         "|---|---|---|---|---|",
     ]
-    for use, described in presets.USES.items():
+    for use, described in uses.USES.items():
         cells = (described.tells, attributes_for(use), described.kind, described.malformed, described.unread)
         lines.append("| %s |" % " | ".join(cells))
     return "\n".join(lines) + "\n"
@@ -89,7 +99,7 @@ def test_each_attribute_that_is_asked_for_has_a_use(name):
     preset = presets.PRESETS[name]
     names = (*filters.user_attributes(preset), *filters.group_attributes(preset))
     asked_for = {attribute.lower() for attribute in names}
-    known = {each.lower() for names in presets.attributes_by_use(preset).values() for each in names}
+    known = {each.lower() for names in uses.attributes_by_use(preset).values() for each in names}
     # The kind of an entry, which its filter has decided; and what is read of containers, whose keys are among these.
     assert asked_for - {"objectclass"} <= known
     assert known - asked_for <= {"objectclass", preset.container_key.lower()}
@@ -117,28 +127,28 @@ DS389 = {"vendorname": [b"389 Project"], "vendorversion": [b"389-Directory/2.4.5
     ({"vendorname": [b"Apache Software Foundation"], "vendorversion": [b"2.0.0.AM26"]}, "apacheds"),
 ])  # fmt: skip
 def test_the_server_says_what_it_is(root_dse, expected):
-    assert presets.detect(root_dse) == expected
+    assert detect.detect(root_dse) == expected
     if expected != "active_directory":
-        assert presets.directory_type(settings(), root_dse) == expected
+        assert detect.directory_type(settings(), root_dse) == expected
 
 
 def test_use_ldap_and_the_server_must_agree():
-    assert presets.directory_type(settings(use_ldap=False), ACTIVE_DIRECTORY) == "active_directory"
-    assert presets.directory_type(settings(ldap_parameters={"preset": "rfc2307"}), OPENLDAP) == "rfc2307"
+    assert detect.directory_type(settings(use_ldap=False), ACTIVE_DIRECTORY) == "active_directory"
+    assert detect.directory_type(settings(ldap_parameters={"preset": "rfc2307"}), OPENLDAP) == "rfc2307"
     for root_dse in ({}, OPENLDAP):
         with pytest.raises(SynchronizationError, match="use_ldap: true"):
-            presets.directory_type(settings(use_ldap=False), root_dse)
+            detect.directory_type(settings(use_ldap=False), root_dse)
     with pytest.raises(SynchronizationError, match="use_ldap: false"):
-        presets.directory_type(settings(), ACTIVE_DIRECTORY)
+        detect.directory_type(settings(), ACTIVE_DIRECTORY)
     with pytest.raises(SynchronizationError, match="ldap_parameters.preset: .*openldap, rfc2307, .*389ds"):
-        presets.directory_type(settings(), {"vendorname": [b"Somebody"]})
+        detect.directory_type(settings(), {"vendorname": [b"Somebody"]})
 
 
 # --- overrides -------------------------------------------------------------------------------------------------------
 
 
 def test_overrides():
-    preset = presets.resolve(
+    preset = overrides.resolve(
         settings(
             ldap_parameters={
                 "user_class": "account",
@@ -166,7 +176,7 @@ def test_overrides():
 
 def test_several_classes():
     parameters = {"user_class": ["account", "account"], "group_class": ["groupOfNames", "groupOfURLs", "groupOfNames"]}
-    preset = presets.resolve(settings(ldap_parameters=parameters, group_filter="(cn=a*)"), "openldap")
+    preset = overrides.resolve(settings(ldap_parameters=parameters, group_filter="(cn=a*)"), "openldap")
     assert preset.is_user == preset.user_filter == "(objectClass=account)"
     assert preset.is_group == "(|(objectClass=groupOfNames)(objectClass=groupOfURLs))"
     assert preset.group_filter == "(&(|(objectClass=groupOfNames)(objectClass=groupOfURLs))(cn=a*))"
@@ -174,12 +184,12 @@ def test_several_classes():
 
 
 def test_members_by_the_user():
-    preset = presets.resolve(settings(ldap_parameters={"user_groups": "memberOf"}), "389ds")
+    preset = overrides.resolve(settings(ldap_parameters={"user_groups": "memberOf"}), "389ds")
     assert (preset.user_groups, preset.user_groups_value, preset.group_members) == ("memberOf", "dn", ())
 
 
 def test_security_groups_only():
-    preset = presets.resolve(settings(use_ldap=False, group_types="security"), "active_directory")
+    preset = overrides.resolve(settings(use_ldap=False, group_types="security"), "active_directory")
     assert preset.group_filter == "(&(objectClass=group)(groupType:1.2.840.113556.1.4.803:=2147483648))"
 
 
@@ -204,12 +214,12 @@ def test_security_groups_only():
 ])  # fmt: skip
 def test_contradictions_are_named(parameters, options, words):
     with pytest.raises(SynchronizationError, match=words):
-        presets.check_parameters(settings(ldap_parameters=parameters, **options))
+        overrides.check_parameters(settings(ldap_parameters=parameters, **options))
 
 
 def test_a_wrong_filter_names_its_option():
     with pytest.raises(SynchronizationError, match="^group_filter: "):
-        presets.resolve(settings(group_filter="(a=b"), "openldap")
+        overrides.resolve(settings(group_filter="(a=b"), "openldap")
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
@@ -250,7 +260,7 @@ def test_a_wrong_filter_names_its_option():
     ("apacheds", "pwdaccountlockedtime", "000001010000Z", False),
 ])  # fmt: skip
 def test_state(preset, attribute, value, enabled):
-    assert presets.user_state(presets.PRESETS[preset], {attribute: [value.encode()]}, NOW) == (enabled, [])
+    assert state.user_state(presets.PRESETS[preset], {attribute: [value.encode()]}, NOW) == (enabled, [])
 
 
 @pytest.mark.parametrize(("preset", "attribute", "value", "expires"), [
@@ -265,9 +275,9 @@ def test_state(preset, attribute, value, enabled):
 ])  # fmt: skip
 def test_when_time_alone_disables(preset, attribute, value, expires):
     entry = {attribute: [value.encode()]}
-    assert presets.state_expires(presets.PRESETS[preset], entry, NOW) == expires
+    assert state.state_expires(presets.PRESETS[preset], entry, NOW) == expires
     lasting = value in ("0", "-1")
-    assert presets.state_is_lasting(presets.PRESETS[preset], entry) == lasting
+    assert state.state_is_lasting(presets.PRESETS[preset], entry) == lasting
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -275,23 +285,23 @@ def test_when_time_alone_disables(preset, attribute, value, expires):
 
 def test_the_value_in_the_dn_is_the_name_else_the_smallest():
     for values in ([b"bob", b"aaa"], [b"aaa", b"bob"]):
-        assert presets.name_reader("uid")({"uid": values}, "uid=bob,dc=x") == ("bob", None)
-        assert presets.name_reader("uid")({"uid": values}, "cn=bob,dc=x") == ("aaa", None)
-        assert presets.name_reader("uid")({"uid": values}, "cn=x+UID=BOB,dc=x") == ("bob", None)
+        assert fields.name_reader("uid")({"uid": values}, "uid=bob,dc=x") == ("bob", None)
+        assert fields.name_reader("uid")({"uid": values}, "cn=bob,dc=x") == ("aaa", None)
+        assert fields.name_reader("uid")({"uid": values}, "cn=x+UID=BOB,dc=x") == ("bob", None)
 
 
 @pytest.mark.parametrize(("entry", "why"), [
     ({}, "has no uid"), ({"uid": [b" "]}, "blank"), ({"uid": [b"\xff"]}, "not UTF-8"),
 ])  # fmt: skip
 def test_a_name_that_cannot_be_used(entry, why):
-    name, reason = presets.name_reader("uid")(entry, "cn=x")
+    name, reason = fields.name_reader("uid")(entry, "cn=x")
     assert name is None and why in reason
 
 
 def test_fields():
-    fields = {"department": ("departmentNumber", "ou"), "email": ("mail",), "title": ("title",)}
+    sources = {"department": ("departmentNumber", "ou"), "email": ("mail",), "title": ("title",)}
     entry = {"ou": [b"b", b"a"], "mail": [b"\xff"], "l": ["Ö".encode(), b"A"], "badge": [b"\xff\xd8"]}
-    found, problems = presets.field_reader(fields, {"towns": "l", "badge": "badge"})(entry, "uid=x")
+    found, problems = fields.field_reader(sources, {"towns": "l", "badge": "badge"})(entry, "uid=x")
     assert found == {"department": "a", "towns": ["A", "Ö"]}
     assert problems == {
         "email": "its mail is not UTF-8: the field 'email' stays as it is",
@@ -300,7 +310,7 @@ def test_fields():
 
 
 def test_fields_of_entries_that_have_other_attributes():
-    read = presets.field_reader({"department": ("departmentNumber", "ou"), "title": ("title",)}, {})
+    read = fields.field_reader({"department": ("departmentNumber", "ou"), "title": ("title",)}, {})
     for _again in range(2):
         assert read({"ou": [b"b"], "title": [b"t"]}, "uid=x") == ({"department": "b", "title": "t"}, {})
         assert read({"ou": [b"b"]}, "uid=x") == ({"department": "b"}, {})
@@ -308,15 +318,15 @@ def test_fields_of_entries_that_have_other_attributes():
         assert read({"ou": [b"b"], "departmentnumber": []}, "uid=x") == ({"department": "b"}, {})
         assert read({"departmentnumber": [], "ou": [b"c"]}, "uid=x") == ({"department": "c"}, {})
         assert read({"uid": [b"x"]}, "uid=x") == ({}, {})
-    for number in range(3 * presets._KINDS_OF_ENTRIES):
+    for number in range(3 * fields._KINDS_OF_ENTRIES):
         assert read({"a%d" % number: [b"x"], "ou": [b"b"]}, "uid=x") == ({"department": "b"}, {})
 
 
 def test_a_guid_is_text_and_is_asked_for_as_bytes():
     raw = bytes(range(16))
-    text = presets.value_text("objectGUID", raw)
+    text = forms.value_text("objectGUID", raw)
     assert text == "03020100-0504-0706-0809-0a0b0c0d0e0f"
-    assert presets.key_value("objectGUID", text) == raw and presets.key_value("entryUUID", text) == text
+    assert stable_keys.key_value("objectGUID", text) == raw and stable_keys.key_value("entryUUID", text) == text
 
 
 @pytest.mark.parametrize(("attribute", "value", "text"), [
@@ -328,11 +338,11 @@ def test_a_guid_is_text_and_is_asked_for_as_bytes():
     ("objectSid", bytes.fromhex("010100000000000512000000"), "S-1-5-18"),
 ])  # fmt: skip
 def test_binary_keys_are_text_by_their_attribute_and_asked_for_as_they_are(attribute, value, text):
-    assert presets.value_text(attribute, value) == text
-    assert presets.key_value(attribute, text) == value
-    assert presets.key_reader(attribute)([value]) == text
-    assert presets.key_reader("GUID")([b"0x" + b"0" * 32]) == ""  # it would be asked for as bytes
-    other = presets.key_value(attribute, "not \u00e4 key")  # of another attribute
+    assert forms.value_text(attribute, value) == text
+    assert stable_keys.key_value(attribute, text) == value
+    assert stable_keys.key_reader(attribute)([value]) == text
+    assert stable_keys.key_reader("GUID")([b"0x" + b"0" * 32]) == ""  # it would be asked for as bytes
+    other = stable_keys.key_value(attribute, "not \u00e4 key")  # of another attribute
     assert other in ("not \u00e4 key", "not \u00e4 key".encode())
 
 
@@ -345,10 +355,10 @@ def test_binary_keys_are_text_by_their_attribute_and_asked_for_as_they_are(attri
     ("logonHours", b"\0" * 3, "AAAA"),
 ])  # fmt: skip
 def test_binary_values_are_fields_and_pictures_are_no_keys(attribute, value, text):
-    assert presets.key_reader(attribute)([value]) == (text if attribute == "GUID" else "")
-    assert presets.key_value(attribute, "text") in ("text", b"text")
-    fields = {"field": (attribute,)}
-    assert presets.field_reader(fields, {"all": attribute})({attribute.lower(): [value]}, "uid=x") == (
+    assert stable_keys.key_reader(attribute)([value]) == (text if attribute == "GUID" else "")
+    assert stable_keys.key_value(attribute, "text") in ("text", b"text")
+    sources = {"field": (attribute,)}
+    assert fields.field_reader(sources, {"all": attribute})({attribute.lower(): [value]}, "uid=x") == (
         {"field": text, "all": [text]},
         {},
     )

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory.presets import resolve
+from ansible_collections.usersync.directory.plugins.module_utils._directory.overrides import resolve
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._limits import KINDS
 from ansible_collections.usersync.directory.plugins.module_utils._options import (

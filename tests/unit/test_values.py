@@ -9,9 +9,14 @@ import unicodedata
 import uuid
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import values
+from ansible_collections.usersync.directory.plugins.module_utils._directory import (
+    distinguished_names,
+    filter_text,
+    values,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.escaping import escape_dn_value
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 TYPE = st.sampled_from(["CN", "cn", "Ou", "dc", "1.2.3", "2.5.4.3", "x-y"])
@@ -161,7 +166,7 @@ def test_what_is_no_time_is_refused(wrong):
     ],
 )
 def test_parse_dn(text, rdns):
-    assert values.parse_dn(text) == rdns
+    assert distinguished_names.parse_dn(text) == rdns
 
 
 @pytest.mark.parametrize(
@@ -197,7 +202,7 @@ def test_parse_dn(text, rdns):
 )
 def test_what_is_no_dn_is_refused_with_the_place(text, why):
     with pytest.raises(ValueError) as error:
-        values.parse_dn(text)
+        distinguished_names.parse_dn(text)
     assert why in str(error.value)
 
 
@@ -214,13 +219,13 @@ def test_what_is_no_dn_is_refused_with_the_place(text, why):
     ],
 )
 def test_several_dns_in_one_string(dn, several):
-    assert values.looks_like_several(values.normal_dn(dn), "dc=ex,dc=org") is several
+    assert distinguished_names.looks_like_several(distinguished_names.normal_dn(dn), "dc=ex,dc=org") is several
 
 
 @given(st.lists(st.lists(st.tuples(TYPE, TEXT), min_size=1, max_size=3), min_size=1, max_size=4))
 def test_an_escaped_dn_comes_back(rdns):
-    text = ",".join("+".join("%s=%s" % (kind, values.escape_dn_value(value)) for kind, value in rdn) for rdn in rdns)
-    assert values.parse_dn(text) == rdns
+    text = ",".join("+".join("%s=%s" % (kind, escape_dn_value(value)) for kind, value in rdn) for rdn in rdns)
+    assert distinguished_names.parse_dn(text) == rdns
 
 
 def in_capitals(text):
@@ -234,10 +239,18 @@ def has_a_capital(letter):
 
 
 def test_letters_that_directories_tell_apart():
-    assert values.normal_dn("cn=Maße,dc=x") != values.normal_dn("cn=Masse,dc=x")
-    assert values.normal_dn("cn=ΟΔΟΣ,dc=x") == values.normal_dn("CN=οδοσ,DC=X") != values.normal_dn("CN=οδος,DC=X")
-    assert len({values.normal_dn("cn=%s" % name) for name in ("isi", "ISI", "\u0131s\u0131", "iſi")}) == 3
-    assert values.normal_dn("cn=a\tb") != values.normal_dn("cn=a b") != values.normal_dn("cn=a\u00a0b")
+    assert distinguished_names.normal_dn("cn=Maße,dc=x") != distinguished_names.normal_dn("cn=Masse,dc=x")
+    assert (
+        distinguished_names.normal_dn("cn=ΟΔΟΣ,dc=x")
+        == distinguished_names.normal_dn("CN=οδοσ,DC=X")
+        != distinguished_names.normal_dn("CN=οδος,DC=X")
+    )
+    assert len({distinguished_names.normal_dn("cn=%s" % name) for name in ("isi", "ISI", "\u0131s\u0131", "iſi")}) == 3
+    assert (
+        distinguished_names.normal_dn("cn=a\tb")
+        != distinguished_names.normal_dn("cn=a b")
+        != distinguished_names.normal_dn("cn=a\u00a0b")
+    )
 
 
 @given(st.lists(st.lists(st.tuples(TYPE, TEXT), min_size=1, max_size=3), min_size=1, max_size=4))
@@ -251,28 +264,28 @@ def test_normal_form_is_stable_and_knows_no_case_or_order(rdns):
     def in_hexadecimal(value):
         return "".join("\\%02X" % octet for octet in value.encode())
 
-    normal = values.normal_dn(written(values.escape_dn_value))
-    assert values.normal_dn(normal) == normal
-    assert values.normal_dn(written(in_hexadecimal)) == normal
-    assert values.normal_dn(written(values.escape_dn_value, in_capitals)) == normal
+    normal = distinguished_names.normal_dn(written(escape_dn_value))
+    assert distinguished_names.normal_dn(normal) == normal
+    assert distinguished_names.normal_dn(written(in_hexadecimal)) == normal
+    assert distinguished_names.normal_dn(written(escape_dn_value, in_capitals)) == normal
     for rdn in rdns:
         rdn.reverse()
-    assert values.normal_dn(written(values.escape_dn_value)) == normal
+    assert distinguished_names.normal_dn(written(escape_dn_value)) == normal
     # A comma is always a separator there.
-    assert [values.normal_dn(part) for part in normal.split(",")] == normal.split(",")
+    assert [distinguished_names.normal_dn(part) for part in normal.split(",")] == normal.split(",")
 
 
 @given(st.text(st.sampled_from('a\u01f0ÀA\u0300\u0338ßİK\u2126 \t\x1c\u00a0\u3000,=+#\\"<;\0c'), max_size=20))
 def test_the_short_way_to_a_normal_form_gives_the_same(value):
     text = "cn=%s,dc=x" % value
     try:
-        rdns = values.parse_dn(text)
+        rdns = distinguished_names.parse_dn(text)
     except ValueError:
         with pytest.raises(ValueError):
-            values.normal_dn(text)
+            distinguished_names.normal_dn(text)
         return
-    whole = ",".join("+".join(sorted(values._normal_pair(*pair) for pair in rdn)) for rdn in rdns)
-    assert values.normal_dn(text) == whole
+    whole = ",".join("+".join(sorted(distinguished_names._normal_pair(*pair) for pair in rdn)) for rdn in rdns)
+    assert distinguished_names.normal_dn(text) == whole
 
 
 @pytest.mark.parametrize(
@@ -286,7 +299,7 @@ def test_the_short_way_to_a_normal_form_gives_the_same(value):
     ],
 )
 def test_spellings_of_one_dn(one, other):
-    assert values.normal_dn(one) == values.normal_dn(other)
+    assert distinguished_names.normal_dn(one) == distinguished_names.normal_dn(other)
 
 
 @pytest.mark.parametrize(
@@ -300,53 +313,53 @@ def test_spellings_of_one_dn(one, other):
     ],
 )
 def test_different_dns(one, other):
-    assert values.normal_dn(one) != values.normal_dn(other)
+    assert distinguished_names.normal_dn(one) != distinguished_names.normal_dn(other)
 
 
 def test_within_and_parents():
-    normal = values.normal_dn
-    assert values.dn_is_within(normal("CN=a,OU=Staff,DC=x"), normal("ou=staff,dc=X"))
-    assert values.dn_is_within(normal("OU=Staff,DC=x"), normal("ou=staff,dc=X"))
-    assert values.dn_is_within(normal("OU=Staff,DC=x"), "")
-    assert not values.dn_is_within(normal("ou=mystaff,dc=x"), normal("ou=staff,dc=x"))
-    assert not values.dn_is_within(normal(r"cn=a\,ou=staff"), normal("ou=staff"))
-    assert not values.dn_is_within(normal("dc=x"), normal("ou=staff,dc=x"))
-    assert values.dn_parent(r"CN=Doe\, J\\,OU=Staff, DC=x") == "OU=Staff, DC=x"
-    assert values.dn_parent("CN=a, OU=Staff") == "OU=Staff"
-    assert values.dn_parent("dc=x") == ""
-    assert values.rdn_value(r"CN=Doe\, J+UID=1,OU=Staff") == "Doe, J"
-    assert values.rdn_value("cn=#0101FF") == "#0101ff"
+    normal = distinguished_names.normal_dn
+    assert distinguished_names.dn_is_within(normal("CN=a,OU=Staff,DC=x"), normal("ou=staff,dc=X"))
+    assert distinguished_names.dn_is_within(normal("OU=Staff,DC=x"), normal("ou=staff,dc=X"))
+    assert distinguished_names.dn_is_within(normal("OU=Staff,DC=x"), "")
+    assert not distinguished_names.dn_is_within(normal("ou=mystaff,dc=x"), normal("ou=staff,dc=x"))
+    assert not distinguished_names.dn_is_within(normal(r"cn=a\,ou=staff"), normal("ou=staff"))
+    assert not distinguished_names.dn_is_within(normal("dc=x"), normal("ou=staff,dc=x"))
+    assert distinguished_names.dn_parent(r"CN=Doe\, J\\,OU=Staff, DC=x") == "OU=Staff, DC=x"
+    assert distinguished_names.dn_parent("CN=a, OU=Staff") == "OU=Staff"
+    assert distinguished_names.dn_parent("dc=x") == ""
+    assert distinguished_names.rdn_value(r"CN=Doe\, J+UID=1,OU=Staff") == "Doe, J"
+    assert distinguished_names.rdn_value("cn=#0101FF") == "#0101ff"
 
 
 @given(st.lists(st.tuples(st.just("cn"), TEXT), min_size=1, max_size=4))
 def test_parent_of_what_a_server_wrote(pairs):
-    parts = ["%s=%s" % (kind, values.escape_dn_value(value)) for kind, value in pairs]
+    parts = ["%s=%s" % (kind, escape_dn_value(value)) for kind, value in pairs]
     text, parent = ",".join(parts), ",".join(parts[1:])
-    assert values.dn_parent(text) == parent
-    assert values.fast_parent(text.encode()) == parent.encode()
-    assert values.rdn_value(text) == pairs[0][1]
+    assert distinguished_names.dn_parent(text) == parent
+    assert distinguished_names.fast_parent(text.encode()) == parent.encode()
+    assert distinguished_names.rdn_value(text) == pairs[0][1]
 
 
 def test_a_dn_that_is_not_utf_8_is_refused():
-    assert values.dn_text("cn=é".encode()) == "cn=é"
+    assert distinguished_names.dn_text("cn=é".encode()) == "cn=é"
     with pytest.raises(ValueError, match=r"not UTF-8: 'cn=\\xe9'"):
-        values.dn_text(b"cn=\xe9")
+        distinguished_names.dn_text(b"cn=\xe9")
 
 
 @given(st.text(max_size=30), st.binary(max_size=20))
 def test_nothing_but_value_error(text, raw):
     for function, argument in [
-        (values.parse_dn, text),
-        (values.normal_dn, "cn=" + text),
-        (values.parse_filter, text),
-        (values.parse_filter, "(cn=%s)" % text),
+        (distinguished_names.parse_dn, text),
+        (distinguished_names.normal_dn, "cn=" + text),
+        (filter_text.parse_filter, text),
+        (filter_text.parse_filter, "(cn=%s)" % text),
         (values.sid_bytes, text),
         (values.guid_bytes, text),
         (values.sid_text, raw),
         (values.guid_text, raw),
         (values.filetime_seconds, raw),
         (values.generalized_time_seconds, raw),
-        (values.dn_text, raw),
+        (distinguished_names.dn_text, raw),
     ]:
         try:
             function(argument)
@@ -391,7 +404,7 @@ def test_nothing_but_value_error(text, raw):
     ],
 )
 def test_parse_filter(text, tree):
-    assert values.parse_filter(text) == tree
+    assert filter_text.parse_filter(text) == tree
 
 
 @pytest.mark.parametrize(
@@ -423,11 +436,11 @@ def test_parse_filter(text, tree):
 )
 def test_what_is_no_filter_is_refused_with_the_place(text, why):
     with pytest.raises(ValueError) as error:
-        values.check_filter(text)
+        filter_text.check_filter(text)
     assert why in str(error.value)
 
 
 @given(TEXT, st.binary(max_size=12))
 def test_an_escaped_value_comes_back(text, raw):
-    assert values.parse_filter("(cn=%s)" % values.escape_filter(text)) == ("=", "cn", text.encode())
-    assert values.parse_filter("(cn=%s)" % values.escape_filter(raw)) == ("=", "cn", raw)
+    assert filter_text.parse_filter("(cn=%s)" % filter_text.escape_filter(text)) == ("=", "cn", text.encode())
+    assert filter_text.parse_filter("(cn=%s)" % filter_text.escape_filter(raw)) == ("=", "cn", raw)

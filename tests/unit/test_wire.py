@@ -12,7 +12,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import values, wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory import filter_text, wire
 from hypothesis import given
 from hypothesis import strategies as st
 from ldap3.operation.search import compile_filter, parse_filter
@@ -334,7 +334,7 @@ FILTERS = [
 def test_a_filter_is_encoded_as_ldap3_encodes_it(text):
     expected = encoder.encode(compile_filter(parse_filter(text, None, False, True, None, False).elements[0]))
     # RFC 4511, 5.1 wants FF for TRUE; pyasn1 writes 01.
-    assert wire.encode_filter(values.parse_filter(text)) == expected.replace(b"\x84\1\1", b"\x84\1\xff")
+    assert wire.encode_filter(filter_text.parse_filter(text)) == expected.replace(b"\x84\1\1", b"\x84\1\xff")
 
 
 # pyasn1 cannot read what it writes for '!', '&' and '|' with ldap3's definitions.

@@ -55,9 +55,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, Protocol
 
 from .._model import OUT_OF_SCOPE, Removal, Snapshot, StoredState
-from .presets import NOT_READ, Entry, Preset, any_of, keys_of, only_with_options
+from .distinguished_names import dn_is_within, dn_text, normal_dn
+from .fields import NOT_READ, only_with_options
+from .filter_text import escape_filter, filter_attributes, negated
+from .presets import Entry, Preset
 from .search import ReadError, attribute_types, batches, finds_any, search
-from .values import dn_is_within, dn_text, escape_filter, filter_attributes, integer, negated, normal_dn
+from .stable_keys import any_of, keys_of
+from .values import integer
 
 USER, GROUP = "user", "user_group"
 

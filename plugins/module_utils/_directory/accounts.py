@@ -21,16 +21,18 @@ from collections.abc import Sequence
 from .._model import Digests, User
 from . import absence
 from .digests import DISABLED, DISABLED_NOW, ENABLED, ENABLED_NOW, HASH
+from .distinguished_names import dn_text, fast_parent, is_dn
 from .known_by import KnownBy
 from .notes import Notes
 from .outcomes import NAMELESS, OUT_OF_SCOPE, Found, Outcome
 from .owners import NO_DN, Owners
-from .presets import Entry, key_reader, state_is_lasting, user_state
+from .presets import Entry
 from .records import Records
 from .scope import AT_TOP, Scope
 from .source import Source
+from .stable_keys import key_reader
+from .state import state_is_lasting, user_state
 from .tokens import Tokens
-from .values import dn_text, fast_parent, is_dn
 from .wire import entry_dn
 
 AS_STORED = None  # in the place of the record of a user of whom the store has all that came

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from .as_stored import OF_ANOTHER, AsStored
 from .by_key import ByKey
 from .changes.common import ReadFully
+from .distinguished_names import dn_text, normal_dn
 from .lookups import LookUps, Pending
 from .members import Seen
 from .outcomes import AMBIGUOUS, NAMELESS, OUT_OF_SCOPE, Found, Outcome
-from .presets import keys_of
 from .scope import Outside
-from .values import dn_text, normal_dn
+from .stable_keys import keys_of
 
 
 def who_moved(dn: bytes) -> ReadFully:

@@ -18,10 +18,14 @@ from typing import Any, NamedTuple
 from .._errors import SynchronizationError
 from .._model import name_key
 from .connection import Session, read_from_first
+from .detect import directory_type
+from .distinguished_names import dn_text, normal_dn, rdn_value
+from .fields import name_reader
+from .filter_text import escape_filter
 from .identity import NO_PEOPLE, if_several, naming_context
-from .presets import Preset, directory_type, name_reader, resolve
+from .overrides import resolve
+from .presets import Preset
 from .search import ReadError, finds_any, search
-from .values import dn_text, escape_filter, normal_dn, rdn_value
 
 # What holds entries besides organizational units, in directories that are no Active Directory: the classes of RFC 4519,
 # 3 and RFC 4524, 3, and the containers of 389 Directory Server. hasSubordinates (X.501) is for all others.

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from .changes.common import ReadFully
+from .distinguished_names import dn_text
 from .filters import all_of
 from .groups import A_PAGE
 from .outcomes import Found
 from .owners import NO_KEY, NOBODY, Owners
-from .presets import any_of
 from .search import batches, search
-from .values import dn_text
+from .stable_keys import any_of
 
 
 class ByKey:

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 
 from .._model import UserGroup
 from .changes.common import ReadFully
+from .distinguished_names import dn_text, normal_dn
 from .outcomes import Found
 from .primary_groups import PrimaryGroups
-from .values import dn_text, normal_dn
 
 
 def check_nesting(primary_groups: PrimaryGroups, user_groups: Mapping[str, UserGroup], came_into_scope: str) -> None:

@@ -9,17 +9,19 @@
 from __future__ import annotations
 
 from .._model import UserGroup, name_key, significant
+from .distinguished_names import dn_is_within, dn_text, normal_dn
+from .fields import name_problem
 from .filters import below_parents
+from .forms import value_text
 from .groups import Group
 from .members import Seen
 from .naming import Naming
 from .notes import Notes
 from .outsiders import add_users_with, anybody
-from .presets import Entry, name_problem, value_text
+from .presets import Entry
 from .records import AS_STORED
 from .scope import AT_TOP, Outside
 from .search import LONGEST_ASKED_FOR, search
-from .values import dn_is_within, dn_text, normal_dn
 
 _BY_NAME = "name:"  # begins the key of a group that is a name and has no entry
 

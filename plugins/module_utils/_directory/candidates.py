@@ -17,16 +17,16 @@ from .._model import Unresolved
 from .as_stored import AsStored
 from .by_key import ByKey
 from .changes.common import MANY, ReadFully
+from .distinguished_names import dn_text, normal_dn
 from .filters import all_of, below_parents, one_of
 from .members import Lists
 from .outcomes import UNKNOWN, Found
 from .owners import BOTH, NOBODY
 from .position import Position
-from .presets import keys_of
 from .scope import Scope
 from .search import search
+from .stable_keys import keys_of
 from .told import ToldLists
-from .values import dn_text, normal_dn
 
 NOT_BY_KEY = "the server does not find '%s' by its key"
 

@@ -34,6 +34,7 @@ from .changes.common import MANY, ReadFully, attempt
 from .checks import check_required
 from .concerned import ConcernedLists
 from .connection import Session
+from .distinguished_names import dn_text, normal_dn
 from .outcomes import Found
 from .presets import Preset
 from .primary_groups import PrimaryGroups
@@ -41,7 +42,6 @@ from .reading import Reading, complete_or_error
 from .source import Source
 from .tokens import Tokens
 from .told import ToldLists
-from .values import dn_text, normal_dn
 
 # Who left is looked up once more, by key, and yet: what would hurt is done by a read that has seen everything.
 MANY_LOST = 200

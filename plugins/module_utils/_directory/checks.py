@@ -13,16 +13,16 @@ import functools
 from collections.abc import Callable, Collection
 
 from .changes.common import ReadFully, attempt
+from .distinguished_names import dn_text
 from .filters import ANYTHING, all_of, one_of
 from .groups import Groups
 from .identity import if_several
 from .notes import Notes
 from .owners import Owners, SharedKeys
-from .presets import any_of, key_reader
 from .scope import Scope
 from .search import ReadError, batches, finds_any, search
 from .selection import Names
-from .values import dn_text
+from .stable_keys import any_of, key_reader
 
 _REQUIRED = "required_entries"
 

@@ -19,13 +19,13 @@ from collections.abc import Mapping
 from .as_stored import AsStored
 from .by_key import ByKey
 from .changes.common import ReadFully
+from .distinguished_names import dn_text, normal_dn
 from .filters import all_of, one_of, tests_of
 from .groups import A_PAGE
 from .outcomes import Found
 from .scope import Scope
 from .search import batches, search
 from .told import ToldLists
-from .values import dn_text, normal_dn
 
 
 class ConcernedLists:

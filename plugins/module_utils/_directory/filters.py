@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from .distinguished_names import dn_parent, normal_parent, parse_dn
+from .filter_text import escape_filter
 from .presets import Preset
 from .search import batches
-from .values import dn_parent, escape_filter, normal_parent, parse_dn
 
 ANYTHING = "(objectClass=*)"
 NO_ATTRIBUTES = ("1.1",)  # RFC 4511, 4.5.1.8

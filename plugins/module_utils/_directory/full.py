@@ -23,6 +23,7 @@ from .by_users import ByUsers
 from .checks import check_required, check_unique, hint_at_parameters
 from .connection import Session
 from .containers import Containers, refuse_hidden
+from .distinguished_names import normal_dn
 from .groups import A_PAGE, lists_that_lead_to_the_same
 from .naming import Naming
 from .outsiders import OutsideSelected
@@ -32,7 +33,6 @@ from .reading import Reading, complete_or_error
 from .search import encoded_entries, search
 from .source import Source
 from .tokens import Tokens
-from .values import normal_dn
 from .wire import decode_entry
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from .._model import Digests, UserGroup
 from .accounts import Accounts
 from .digests import HASH, NO_HASH, ranged_hash
+from .distinguished_names import dn_text, fast_parent, is_dn, normal_dn
 from .outcomes import NAMELESS, OUT_OF_SCOPE, Found, Outcome
 from .owners import NO_DN, Owners
 from .presets import Entry
@@ -29,7 +30,6 @@ from .search import ListChanged, ranged, read_ranges, settled_ranges
 from .sids import sid_of_bytes
 from .source import Source
 from .tokens import Tokens
-from .values import dn_text, fast_parent, is_dn, normal_dn
 from .wire import attribute_header, decode_entry
 
 A_PAGE = 100  # of groups: their member lists make them long

@@ -23,9 +23,11 @@ from .._errors import SynchronizationError
 from .._model import Directory
 from .changes.common import ReadFully, attempt
 from .connection import Session
-from .presets import Preset, keys_of
+from .distinguished_names import dn_is_within, dn_parent, dn_text, looks_like_several, normal_dn, parse_dn
+from .presets import Preset
 from .search import ReadError, search
-from .values import dn_is_within, dn_parent, dn_text, looks_like_several, normal_dn, parse_dn, sid_text
+from .stable_keys import keys_of
+from .values import sid_text
 
 # Naming contexts that hold no people.
 NO_PEOPLE = (

@@ -16,8 +16,9 @@ from .._model import KNOWN_AS, name_key
 from .filters import attributes_that_list
 from .outcomes import AMBIGUOUS, Miss
 from .owners import Owners
-from .presets import Entry, key_reader, key_value
+from .presets import Entry
 from .source import Source
+from .stable_keys import key_reader, key_value
 from .tokens import folded, folded_text
 from .wire import attribute_header, find_values
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from .distinguished_names import dn_text, normal_dn
 from .filters import ANYTHING, NO_ATTRIBUTES, all_of, below_parents, one_of, tests_of
 from .outcomes import Found
-from .presets import any_of, keys_of
 from .search import batches, search
 from .source import Source
+from .stable_keys import any_of, keys_of
 from .tokens import Tokens, folded
-from .values import dn_text, normal_dn
 
 Pending = Mapping[str, "list[bytes]"]  # token -> values as listed, of which nothing is known yet
 Matches = dict[str, "list[Found]"]  # token -> entries

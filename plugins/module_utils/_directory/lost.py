@@ -27,13 +27,14 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple
 
 from .._model import GONE, OUT_OF_SCOPE, Place
+from .distinguished_names import dn_is_within, dn_text, normal_dn, url_dn, url_server
 from .filters import attributes_that_select
 from .owners import Owners
-from .presets import Entry, any_of, keys_of
+from .presets import Entry
 from .scope import Scope
 from .search import MANAGE_DSA_IT, NoSuchEntry, ReadError, batches, search
 from .source import Source
-from .values import dn_is_within, dn_text, normal_dn, url_dn, url_server
+from .stable_keys import any_of, keys_of
 from .wire import control
 
 Found = tuple[bytes, Entry]

@@ -45,6 +45,7 @@ from .._mark import DeadEnd, Listed
 from .._model import Digests, Unresolved, UserGroup
 from .accounts import Accounts
 from .digests import NO_HASH, members_hash
+from .distinguished_names import dn_text, normal_dn, rdn_value
 from .filters import ANYTHING, each_once
 from .groups import Group, Groups
 from .lookups import LookUps, Pending
@@ -64,13 +65,14 @@ from .outcomes import (
     Outcome,
 )
 from .owners import NOBODY, Owners
-from .presets import Entry, any_of, is_trust_account, key_reader, keys_of
+from .presets import Entry
 from .records import AS_STORED
 from .scope import Scope
 from .search import search
 from .sids import sid_of_bytes
+from .stable_keys import any_of, key_reader, keys_of
+from .state import is_trust_account
 from .tokens import BIT_STRING, Tokens
-from .values import dn_text, normal_dn, rdn_value
 
 _ASKED_FOR_EACH = 1000  # DNs that are asked for one by one, each time that values are resolved
 

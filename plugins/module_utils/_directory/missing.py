@@ -18,11 +18,12 @@ from collections.abc import Callable, Container, Iterable
 from .._model import significant
 from . import lost
 from .by_users import key_of_name
+from .distinguished_names import dn_text, normal_dn
+from .forms import value_text
 from .members import Seen, Values
-from .presets import Entry, value_text
+from .presets import Entry
 from .scope import Scope
 from .tokens import folded
-from .values import dn_text, normal_dn
 
 
 class Missing:

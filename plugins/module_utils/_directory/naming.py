@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from .._errors import SynchronizationError
 from .accounts import Accounts
+from .distinguished_names import dn_text, normal_dn
 from .filters import all_of
 from .groups import Groups
 from .outcomes import A_GROUP, NAMELESS, OUT_OF_SCOPE, Found, Outcome
 from .owners import ANOTHERS_KEY, BOTH, NO_KEY, TAKEN_FOR, Owners
-from .presets import Entry, any_of, key_reader, keys_of
+from .presets import Entry
 from .scope import Outside, Scope
 from .search import search
-from .values import dn_text, normal_dn
+from .stable_keys import any_of, key_reader, keys_of
 
 
 class Naming:

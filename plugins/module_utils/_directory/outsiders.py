@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from .distinguished_names import dn_text, fast_parent, normal_dn, normal_parent
 from .filters import all_of, one_of, tests_of
 from .lookups import LookUps, Pending
 from .members import Seen
@@ -18,7 +19,6 @@ from .outcomes import A_GROUP, AMBIGUOUS, OUT_OF_SCOPE, SEVERAL, Outcome
 from .presets import Entry
 from .scope import Outside, Scope
 from .search import LONGEST_ASKED_FOR, batches, search
-from .values import dn_text, fast_parent, normal_dn, normal_parent
 
 
 class OutsideSelected:

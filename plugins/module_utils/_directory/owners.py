@@ -25,11 +25,12 @@ import contextlib
 from collections.abc import Container, Set
 
 from .._model import Digests
+from .distinguished_names import dn_text, normal_dn
 from .notes import Notes
 from .outcomes import NAMELESS, Outcome
-from .presets import Entry, keys_of
+from .presets import Entry
 from .source import Source
-from .values import dn_text, normal_dn
+from .stable_keys import keys_of
 
 NOBODY = ""  # the key of whose entry it is, if it is nobody's who is stored
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 
 from .as_stored import AsStored
 from .by_key import ByKey
+from .distinguished_names import dn_text, normal_dn
 from .filters import all_of, one_of, tests_of
 from .outcomes import Found
 from .outsiders import add_users_with, anybody
 from .reading import Reading
 from .search import batches, search
-from .values import dn_text, normal_dn
 
 _LONGEST = 10  # digits of a primaryGroupID
 

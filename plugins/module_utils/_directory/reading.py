@@ -27,13 +27,13 @@ from .missing import Missing
 from .notes import Notes
 from .owners import Owners
 from .position import Position
-from .presets import state_by
 from .records import Records
 from .scope import Outside
 from .search import ReadError
 from .selection import select
 from .sids import Sids
 from .source import Source
+from .state import state_by
 from .tokens import Tokens
 from .units import Units
 

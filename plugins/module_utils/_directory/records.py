@@ -12,13 +12,16 @@ from collections.abc import Sequence
 
 from .._model import EncodedAttributes, Fields, User, UserGroup
 from .digests import ENABLED_NOW, HASH
+from .distinguished_names import dn_parent, rdn_value
+from .fields import field_reader, name_problem, name_reader
 from .known_by import KnownBy
 from .notes import Notes, field
-from .presets import Entry, field_reader, name_problem, name_reader, state_expires
+from .presets import Entry
 from .sids import Sids
 from .source import Source
+from .state import state_expires
 from .units import Units
-from .values import dn_parent, generalized_time_seconds, integer, rdn_value
+from .values import generalized_time_seconds, integer
 
 AS_STORED = None  # the members of a list that leads to whom it led
 _REPORTED_IN_EVERY_RUN = b""  # the digest of a user of whom something is not stored

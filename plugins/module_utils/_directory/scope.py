@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from .._mark import Selection
 from .._model import Place
+from .distinguished_names import dn_is_within, dn_text, normal_dn, normal_parent
 from .outcomes import Outcome
 from .source import Source
-from .values import dn_is_within, dn_text, normal_dn, normal_parent
 
 AT_TOP = None  # the home of who lies in no container that is a user group
 

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from .._errors import quoted
-from .values import dn_is_within, is_dn, normal_dn
+from .distinguished_names import dn_is_within, is_dn, normal_dn
 from .wire import (
     PAGED_RESULTS,
     Channel,

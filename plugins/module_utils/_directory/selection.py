@@ -18,14 +18,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .._errors import SynchronizationError
+from .distinguished_names import dn_is_within, dn_text, normal_dn
 from .filters import ANYTHING, each_once, key_attributes, one_of
 from .identity import if_cut, if_several
 from .notes import Notes
-from .presets import Entry, any_of, key_reader, keys_of
+from .presets import Entry
 from .scope import Scope
 from .search import search
 from .source import Source
-from .values import dn_is_within, dn_text, normal_dn
+from .stable_keys import any_of, key_reader, keys_of
 
 SELECTED, EXCLUDED = "distinguished_name", "exclude_distinguished_name"
 

@@ -16,11 +16,12 @@ foreign security principal. She is no member of them.
 from __future__ import annotations
 
 from .._model import domain_of
+from .distinguished_names import dn_text, normal_dn
 from .notes import Notes
 from .presets import Entry
 from .search import search
 from .source import Source
-from .values import dn_text, normal_dn, sid_bytes, sid_text
+from .values import sid_bytes, sid_text
 
 NO_SID = None
 

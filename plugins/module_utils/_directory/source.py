@@ -12,11 +12,12 @@ from typing import Any
 
 from .._model import Directory
 from .connection import Session
+from .distinguished_names import normal_dn
 from .filters import group_attributes, members_by, user_attributes
 from .identity import naming_context
-from .presets import Entry, Preset, key_reader
+from .presets import Entry, Preset
 from .search import ReadError
-from .values import normal_dn
+from .stable_keys import key_reader
 
 
 class Source:

@@ -29,8 +29,8 @@ from typing import Any
 from .._mark import NONE_LEFT, Mark, Synchronized, Unmarked
 from .._model import Doubt, LastRun, Standing
 from .changes.syncrepl import glued_below
+from .distinguished_names import dn_text
 from .search import ReadError, search
-from .values import dn_text
 
 _MOST_WRITERS = 100  # that are remembered: a domain has a new invocationId after each restore
 

@@ -19,11 +19,11 @@ from __future__ import annotations
 import re
 
 from .._model import name_key, significant
+from .distinguished_names import dn_is_within, dn_text, normal_dn
+from .forms import value_text
 from .outcomes import EMPTY, OTHER_DOMAIN, TOO_LONG, Outcome, malformed
-from .presets import value_text
 from .search import LONGEST_ASKED_FOR, search
 from .source import Source
-from .values import dn_is_within, dn_text, normal_dn
 
 # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
 BIT_STRING = re.compile(rb"#'[01]*'B$")

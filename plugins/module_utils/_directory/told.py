@@ -23,14 +23,14 @@ from .as_stored import AsStored
 from .by_key import ByKey
 from .changes.common import ReadFully
 from .changes.lists import ListChange
+from .distinguished_names import dn_text, normal_dn
 from .filters import all_of, below_parents, tests_of
 from .groups import Groups
 from .members import Finder, Values
 from .outcomes import Found
 from .position import Position
-from .presets import any_of, keys_of
 from .search import finds_any, search
-from .values import dn_text, normal_dn
+from .stable_keys import any_of, keys_of
 
 _MANY_VALUES = 200  # more than these are not told one by one
 

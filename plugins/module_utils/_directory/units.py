@@ -13,12 +13,12 @@ import functools
 from collections.abc import Mapping
 
 from .changes.common import ReadFully, attempt
+from .distinguished_names import dn_parent, dn_text, normal_dn
 from .filters import ANYTHING, below_parents
-from .presets import keys_of
 from .scope import Scope
 from .search import search
 from .source import Source
-from .values import dn_parent, dn_text, normal_dn
+from .stable_keys import keys_of
 
 _AS_STORED = ""
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .._errors import SynchronizationError, quoted
-from .values import parse_filter
+from .filter_text import parse_filter
 
 Entry = tuple[bytes, dict[str, list[bytes]], bytes]
 

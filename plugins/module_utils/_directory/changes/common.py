@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..presets import Preset, keys_of
+from ..distinguished_names import dn_text, normal_dn
+from ..presets import Preset
 from ..search import NoSuchEntry, ReadError, search
-from ..values import dn_text, normal_dn
+from ..stable_keys import keys_of
 from ..wire import ENTRY, ProtocolError, ServerLost
 
 # More changes than this are read faster with everything else, page by page, than looked up key by key.

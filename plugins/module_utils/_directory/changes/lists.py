@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..presets import Entry, Preset, keys_of
+from ..presets import Entry, Preset
+from ..stable_keys import keys_of
 from ..wire import (
     DIR_SYNC,
     DONE,

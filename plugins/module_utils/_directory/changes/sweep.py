@@ -18,9 +18,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ..presets import Entry, any_of, keys_of
+from ..distinguished_names import dn_text
+from ..presets import Entry
 from ..search import batches, finds_any, search
-from ..values import dn_text, generalized_time_seconds
+from ..stable_keys import any_of, keys_of
+from ..values import generalized_time_seconds
 from .common import MANY, Changes, ReadFully, Where
 from .keys import UUID, identity_of, uuid_bytes, uuid_text
 

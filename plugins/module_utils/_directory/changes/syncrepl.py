@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..._mark import Synchronized
+from ..distinguished_names import dn_text, is_dn, normal_dn
 from ..search import search
-from ..values import dn_text, is_dn, normal_dn
 from ..wire import (
     DONE,
     ENTRY,

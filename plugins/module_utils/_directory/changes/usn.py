@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..._mark import Numbered, Point
-from ..presets import keys_of
+from ..distinguished_names import dn_text
 from ..search import finds_any, search
-from ..values import dn_text
+from ..stable_keys import keys_of
 from ..wire import SHOW_DELETED, SHOW_RECYCLED, control
 from .common import MANY, Changes, ReadFully, Where, look_below
 

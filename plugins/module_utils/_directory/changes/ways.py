@@ -29,9 +29,10 @@ import itertools
 from typing import Any
 
 from ..._mark import Numbered, Point, Reached, Swept, Synchronized
+from ..distinguished_names import dn_text
+from ..filter_text import escape_filter, filter_attributes
 from ..presets import Preset
 from ..search import search
-from ..values import dn_text, escape_filter, filter_attributes
 from . import sweep, syncrepl, usn
 from .common import Changes, ReadFully, Where, attempt
 
