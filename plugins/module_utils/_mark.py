@@ -13,6 +13,7 @@ is made and understood here, and nowhere else: ``as_data`` and ``from_data``.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, NamedTuple, Union
 
 # The ways of telling changes: `_directory/changes/` has a file for each.
@@ -116,9 +117,9 @@ class Mark(NamedTuple):
     read_fully: int  # when everything was last read, seconds since 1970
     time: int  # of the run
 
-    def with_again(self, keys: set[str]) -> Mark:
+    def with_again(self, keys: Set[str]) -> Mark:
         """Return the mark of a run that has found more to look at again."""
-        return self._replace(reached=self.reached._replace(again=sorted(keys.union(self.reached.again))))
+        return self._replace(reached=self.reached._replace(again=sorted({*keys, *self.reached.again})))
 
 
 class Unmarked(NamedTuple):

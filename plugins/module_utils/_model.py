@@ -22,13 +22,7 @@ import json
 import unicodedata
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from enum import Enum
-from typing import (
-    Any,
-    Callable,
-    NamedTuple,
-    TypeVar,
-    Union,
-)
+from typing import Any, Callable, NamedTuple, TypeVar, Union
 
 from ._mark import NONE_LEFT, Mark, Reached, Unmarked
 
@@ -264,6 +258,9 @@ class Place(NamedTuple):
     outside_too: bool  # whether members of groups in scope are in scope, wherever they lie
 
 
+NO_PLACE = Place((), (), frozenset(), "", False)  # nothing was selected, since nothing was read
+
+
 class Snapshot(NamedTuple):
     """What the directory said in one complete read: of everything, or of all that may have changed.
 
@@ -297,7 +294,7 @@ class Snapshot(NamedTuple):
     reached: Reached | Unmarked = NONE_LEFT  # up to where the directory was read
     state_by: str = ""  # by what it is told whether a user is enabled: another text, where by other attributes
     units: dict[str, str] = {}  # User.unit_dn and UserGroup.unit_dn -> stable key of that container
-    place: Place | None = None  # None: nothing was selected, since nothing was read
+    place: Place = NO_PLACE
     # DN of an entry whose own stable key does not tell whose it is -> key of whose it is; empty: nobody's who is stored
     named: dict[bytes, str] = {}
     stateless: dict[str, str] = {}  # user -> attribute that every user has, and that did not come: see absence.py

@@ -23,8 +23,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # The checkout becomes importable as a collection by the first, and the other is imported late: see `engine_seconds`.
 import conftest  # noqa: F401 # pylint: disable=unused-import
 import ldap3  # noqa: F401 # pylint: disable=unused-import
+from ansible_collections.usersync.directory.plugins.module_utils import _read
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize as way
-from ansible_collections.usersync.directory.plugins.module_utils._directory import filters, groups, search
+from ansible_collections.usersync.directory.plugins.module_utils._directory import (
+    connection,
+    filters,
+    full,
+    groups,
+    search,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._directory.detect import directory_type
+from ansible_collections.usersync.directory.plugins.module_utils._directory.identity import identify, naming_context
+from ansible_collections.usersync.directory.plugins.module_utils._directory.overrides import resolve
+from ansible_collections.usersync.directory.plugins.module_utils._directory.source import Source
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
     CONNECTION,
     STORE,
@@ -32,6 +43,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
     module_arguments,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._settings import settings_from
+from ansible_collections.usersync.directory.plugins.module_utils._store import for_reader, sqlite
 
 
 def _warn(text: str) -> None:
@@ -40,23 +52,23 @@ def _warn(text: str) -> None:
 
 def read(settings):
     """What `synchronize` does until it has its snapshot."""
-    with way.sqlite.look(settings.store) as store, way.connection.connect(settings, _warn) as session:
-        preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
-        directory = way.identify(settings, session, preset)
-        digests = way.for_reader.digests(way.for_reader.Known(store, settings.name, way._salt(settings, preset)))
-        return way.full.read(settings, session, preset, directory, digests, int(time.time()))
+    with sqlite.look(settings.store) as store, connection.connect(settings, _warn) as session:
+        preset = resolve(settings, directory_type(settings, session.root_dse))
+        directory = identify(settings, session, preset)
+        digests = for_reader.digests(for_reader.Known(store, settings.name, _read._salt(settings, preset)))
+        return full.read(Source(settings, session, preset, directory, int(time.time())), digests)
 
 
 def decode(settings) -> None:
     """Read what `read` reads as one who has never read it, entry by entry."""
-    with way.connection.connect(settings, _warn) as session:
-        preset = way.presets.resolve(settings, way.presets.directory_type(settings, session.root_dse))
-        context = way.naming_context(settings, session, preset)
+    with connection.connect(settings, _warn) as session:
+        preset = resolve(settings, directory_type(settings, session.root_dse))
+        context = naming_context(settings, session, preset)
         for filter, attributes, page_size in (
             (preset.user_filter, filters.user_attributes(preset), session.page_size),
             (preset.group_filter, filters.group_attributes(preset), min(groups.A_PAGE, session.page_size)),
         ):
-            for _entry in search.search(session, context, "sub", filter, attributes, page_size=page_size):
+            for _entry in search.search(session, context, "sub", filter, attributes, search.How(page_size=page_size)):
                 pass
 
 

@@ -27,6 +27,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._directory impo
     search,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._directory.search import ReadError
+from ansible_collections.usersync.directory.plugins.module_utils._directory.source import Source
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.slapd import Slapd
 
@@ -142,7 +143,7 @@ def look(server, digests: _model.Digests = NOTHING, now: int | None = None, **op
         preset = overrides.resolve(asked, detect.directory_type(asked, session.root_dse))
         directory = identity.identify(asked, session, preset)
         now = int(time.time()) if now is None else now
-        snapshot = full.read(asked, session, preset, directory, digests, now)
+        snapshot = full.read(Source(asked, session, preset, directory, now), digests)
         return Seen(snapshot, session.pages, preset)
 
 

@@ -104,7 +104,10 @@ def test_searches_of_other_scopes(connect):
     assert [dn for dn, _a, _r in search.search(session, SUFFIX, "base", "(objectClass=*)", ("1.1",))] == [
         SUFFIX.encode()
     ]
-    assert len(list(search.search(session, SUFFIX, "one", "(objectClass=groupOfNames)", ("cn",), page_size=1))) == 1
+    assert (
+        len(list(search.search(session, SUFFIX, "one", "(objectClass=groupOfNames)", ("cn",), search.How(page_size=1))))
+        == 1
+    )
     ((_dn, group, _raw),) = search.search(session, "cn=all," + SUFFIX, "base", "(member=*)", ("member",))
     assert len(group["member"]) == USERS
     assert session.not_read == ["ldap://other.example/ou=away??base"]
@@ -125,7 +128,7 @@ def test_a_base_that_does_not_exist(connect):
     session = connect()
     with pytest.raises(search.NoSuchEntry, match="^login: the read is not complete, since 'ou=gone,.*' does not exist"):
         list(search.search(session, "ou=gone," + SUFFIX, "sub", "(cn=*)", ("cn",)))
-    assert list(search.search(session, "ou=gone," + SUFFIX, "sub", "(cn=*)", ("cn",), missing_ok=True)) == []
+    assert list(search.search(session, "ou=gone," + SUFFIX, "sub", "(cn=*)", ("cn",), search.MISSING_OK)) == []
     with pytest.raises(
         wire.ReadError,
         match="^server: the read of 'ou=away,.*' is not complete, .*ldap://other.example/.*: name that server",

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import absence, presets
+from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._directory.filter_text import negated, parse_filter
+from ansible_collections.usersync.directory.plugins.module_utils._directory.proofs.common import always_there
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,6 @@ def test_contraries(text, contrary):
 
 def test_what_every_user_has():
     """By presets: a state that is missing there is hidden."""
-    found = {name: absence.always_there(preset) for name, preset in presets.PRESETS.items()}
+    found = {name: always_there(preset) for name, preset in presets.PRESETS.items()}
     assert found.pop("active_directory") == ("userAccountControl", "accountExpires")
     assert set(found.values()) == {()}

@@ -226,7 +226,7 @@ def leaving(path, name, state):
     options = {option: described.get("default") for option, described in specification["argument_spec"].items()}
     settings = _settings.settings_from({**options, "name": name, "state": state, "store": path}, None)
     with sqlite.open_store(path) as store:
-        planned = _synchronize._plan_leaving(settings, store, 0, 0, None)
+        planned = _synchronize._plan_leaving(_synchronize._Run(settings, store, print, 0, 0.0))
         if not planned.is_nothing:
             apply(store, planned.plan)
 

@@ -19,8 +19,11 @@ from support.prepared import PreparedDirectory, disconnection, done, entry, mess
 read_ranges, ranged, search = search_module.read_ranges, search_module.ranged, search_module.search
 
 
-def read(server, scope="sub", **more):
-    return [dn.decode() for dn, attributes, raw in search(server, "dc=x", scope, "(cn=*)", ("cn",), **more)]
+def read(server, scope="sub", **how):
+    return [
+        dn.decode()
+        for dn, attributes, raw in search(server, "dc=x", scope, "(cn=*)", ("cn",), search_module.How(**how))
+    ]
 
 
 def test_pages_are_read_to_the_empty_cookie():

@@ -19,7 +19,6 @@ import hashlib
 from collections.abc import Sequence
 
 from .._model import Digests, User
-from . import absence
 from .digests import DISABLED, DISABLED_NOW, ENABLED, ENABLED_NOW, HASH
 from .distinguished_names import dn_text, fast_parent, is_dn
 from .known_by import KnownBy
@@ -27,6 +26,7 @@ from .notes import Notes
 from .outcomes import NAMELESS, OUT_OF_SCOPE, Found, Outcome
 from .owners import NO_DN, Owners
 from .presets import Entry
+from .proofs.common import always_there
 from .records import Records
 from .scope import AT_TOP, Scope
 from .source import Source
@@ -57,7 +57,7 @@ class Accounts:
         self.stateless: dict[str, str] = {}  # see Snapshot
         self.nameless: list[Found] = []  # see owners.py
         self.user_key, self.read_key = preset.user_key.lower(), key_reader(preset.user_key)
-        self.always_there = [(attribute.lower(), attribute) for attribute in absence.always_there(preset)]
+        self.always_there = [(attribute.lower(), attribute) for attribute in always_there(preset)]
         self.hashed_with = records.sids.as_bytes()  # what decides beside a user's entry what is stored of it
         # The digests themselves, since a million parts of them would take fifty megabytes.
         self.as_stored = {

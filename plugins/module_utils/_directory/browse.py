@@ -25,7 +25,7 @@ from .filter_text import escape_filter
 from .identity import NO_PEOPLE, if_several, naming_context
 from .overrides import resolve
 from .presets import Preset
-from .search import ReadError, finds_any, search
+from .search import MISSING_OK, ReadError, finds_any, search
 
 # What holds entries besides organizational units, in directories that are no Active Directory: the classes of RFC 4519,
 # 3 and RFC 4524, 3, and the containers of 389 Directory Server. hasSubordinates (X.501) is for all others.
@@ -81,7 +81,7 @@ def _browse(settings: Any, session: Session) -> dict[str, Any]:
         entries, truncated = _below(session, kinds, bases[0], settings.depth, settings.limit)
     else:
         for base in bases:  # finds no entry, and brings the references to other servers
-            list(search(session, base, "sub", "(objectClass=referral)", ("1.1",), missing_ok=True))
+            list(search(session, base, "sub", "(objectClass=referral)", ("1.1",), MISSING_OK))
     return {
         "server": session.server,
         "directory_type": preset.directory_type,
@@ -112,7 +112,7 @@ def _with_people(contexts: list[str]) -> list[str]:
 
 def _check_exists(session: Session, dn: str, contexts: list[str]) -> None:
     referred = len(session.not_read)
-    if list(search(session, dn, "base", "(objectClass=*)", ("1.1",), missing_ok=True)):
+    if list(search(session, dn, "base", "(objectClass=*)", ("1.1",), MISSING_OK)):
         return
     if session.not_read[referred:]:
         raise SynchronizationError(

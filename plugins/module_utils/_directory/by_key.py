@@ -16,7 +16,7 @@ from .filters import all_of
 from .groups import A_PAGE
 from .outcomes import Found
 from .owners import NO_KEY, NOBODY, Owners
-from .search import batches, search
+from .search import How, batches, search
 from .stable_keys import any_of
 
 
@@ -56,7 +56,7 @@ class ByKey:
         source = self.source
         for batch in batches(sorted(keys)):
             tests = all_of(filter, any_of(attribute, batch))
-            for each in search(source.session, source.subtree, "sub", tests, attributes, page_size=size):
+            for each in search(source.session, source.subtree, "sub", tests, attributes, How(page_size=size)):
                 key = self.key_of(attribute, each)
                 if not key:
                     continue

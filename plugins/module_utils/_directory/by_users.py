@@ -21,7 +21,7 @@ from .outsiders import add_users_with, anybody
 from .presets import Entry
 from .records import AS_STORED
 from .scope import AT_TOP, Outside
-from .search import LONGEST_ASKED_FOR, search
+from .search import LONGEST_ASKED_FOR, MISSING_OK, search
 
 _BY_NAME = "name:"  # begins the key of a group that is a name and has no entry
 
@@ -83,7 +83,7 @@ class ByUsers:
         """
         session = self.source.session
         for base, tests in below_parents({normal: next(iter(users_of)) for normal, users_of in missing.items()}):
-            for raw_dn, _entry, _raw in search(session, base, "one", tests, ("objectClass",), missing_ok=True):
+            for raw_dn, _entry, _raw in search(session, base, "one", tests, ("objectClass",), MISSING_OK):
                 missing.pop(normal_dn(dn_text(raw_dn)), None)
         for users_of in missing.values():
             self.dangling.update(users_of)

@@ -24,7 +24,7 @@ from .outcomes import UNKNOWN, Found
 from .owners import BOTH, NOBODY
 from .position import Position
 from .scope import Scope
-from .search import search
+from .search import MISSING_OK, search
 from .stable_keys import keys_of
 from .told import ToldLists
 
@@ -105,9 +105,7 @@ class Candidates:
         dns = {normal_dn(dn): dn for dn in changed.values()}
         dns.pop(self.source.context_normal, None)
         for base, tests in below_parents(dns):
-            for dn, entry, _raw in search(
-                session, base, "one", all_of(either, tests), (preset.user_key,), missing_ok=True
-            ):
+            for dn, entry, _raw in search(session, base, "one", all_of(either, tests), (preset.user_key,), MISSING_OK):
                 is_one = changed.keys() & set(keys_of(entry, preset.user_key))
                 if is_one and not self.scope.is_left_out(normal_dn(dn_text(dn))):
                     raise ReadFully(NOT_BY_KEY % dn_text(dn))
@@ -141,6 +139,6 @@ def keys_at(scope: Scope, dns: dict[str, str]) -> dict[str, str]:
     session, attribute = scope.source.session, scope.source.preset.user_key
     keys: dict[str, str] = {}
     for base, tests in below_parents(dns):
-        for dn, entry, _raw in search(session, base, "one", tests, (attribute,), missing_ok=True):
+        for dn, entry, _raw in search(session, base, "one", tests, (attribute,), MISSING_OK):
             keys.update((normal_dn(dn_text(dn)), key) for key in keys_of(entry, attribute))
     return keys

@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._mark import Mark
-from .._model import GONE, Directory, Snapshot, UserGroup
+from .._model import GONE, Snapshot, UserGroup
 from .anywhere import Anywhere, who_moved
 from .as_stored import AsStored
 from .by_key import ByKey
@@ -33,10 +33,8 @@ from .candidates import NOT_BY_KEY, Candidates
 from .changes.common import MANY, ReadFully, attempt
 from .checks import check_required
 from .concerned import ConcernedLists
-from .connection import Session
 from .distinguished_names import dn_text, normal_dn
 from .outcomes import Found
-from .presets import Preset
 from .primary_groups import PrimaryGroups
 from .reading import Reading, complete_or_error
 from .source import Source
@@ -51,21 +49,18 @@ MANY_LOST = 200
 LASTS = 2 * 86400
 
 
-def read(
-    settings: Any, session: Session, preset: Preset, directory: Directory, known: Any, mark: Mark, now: int
-) -> Snapshot:
-    """Read what changed since the mark, and what that concerns. ``settings`` and ``now`` are those of `Source`.
+def read(source: Source, known: Any, mark: Mark) -> Snapshot:
+    """Read what changed since the mark, and what that concerns.
 
     ``known`` answers who is stored: see `Known` in `_store/sqlite.py`. Raises ReadFully if only a read of everything
     can tell the outcome, or what is wrong.
     """
     as_stored = AsStored(known)
-    source = Source(settings, session, preset, directory, now)
 
     def take() -> Snapshot:
         return _WhatChanged(source, as_stored, mark).read()
 
-    snapshot: Snapshot = attempt(session, lambda: complete_or_error(take))
+    snapshot: Snapshot = attempt(source.session, lambda: complete_or_error(take))
     return snapshot
 
 

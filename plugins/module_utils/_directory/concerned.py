@@ -24,7 +24,7 @@ from .filters import all_of, one_of, tests_of
 from .groups import A_PAGE
 from .outcomes import Found
 from .scope import Scope
-from .search import batches, search
+from .search import How, batches, search
 from .told import ToldLists
 
 
@@ -61,7 +61,7 @@ class ConcernedLists:
         size = min(A_PAGE, source.session.page_size)
         for batch in batches(sorted(dn.encode("utf-8") for dn in dns)):
             tests = all_of(preset.group_filter, one_of(*(tests_of(each, batch) for each in preset.group_members)))
-            found = search(source.session, source.subtree, "sub", tests, source.group_attributes, page_size=size)
+            found = search(source.session, source.subtree, "sub", tests, source.group_attributes, How(page_size=size))
             for one in list(found):
                 key = self.by_key.key_of(preset.group_key, one)
                 if not key or key in no_groups:

@@ -21,7 +21,7 @@ from .connect.attempt import Attempt, ConnectError, NextServer, import_ldap3, sh
 from .connect.dns_srv import look_up
 from .connect.login import check_bind
 from .connect.opening import ask, close, open_connection
-from .search import search
+from .search import MISSING_OK, search
 from .wire import Channel, ProtocolError, ReadError, ServerLost
 
 T = TypeVar("T")
@@ -174,7 +174,7 @@ def _read_root_dse(session: Session, attempt: Attempt) -> dict[str, list[bytes]]
     """What the server says of itself; nothing, if it may be hidden, since the options say what it would tell."""
     session.channel.set_deadline(attempt.deadline.at)
     try:
-        entries = list(search(session, "", "base", "(objectClass=*)", ("*", "+"), missing_ok=True))
+        entries = list(search(session, "", "base", "(objectClass=*)", ("*", "+"), MISSING_OK))
     except ReadError as error:
         if isinstance(error, (ProtocolError, ServerLost)) or not _is_told(attempt.settings):
             raise NextServer(

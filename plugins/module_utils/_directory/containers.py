@@ -19,7 +19,7 @@ from .owners import NO_KEY, Owners
 from .presets import Entry
 from .records import AS_STORED, Records
 from .scope import Scope
-from .search import ReadError, search
+from .search import MISSING_OK, ReadError, search
 
 
 class Containers:
@@ -32,7 +32,7 @@ class Containers:
         found: list[tuple[bytes, Entry, bytes]] = []
         session, attributes = self.source.session, container_attributes(self.source.preset)
         for dn in self.scope.selected_containers.values():
-            found += search(session, dn, "base", ANYTHING, attributes, missing_ok=True)
+            found += search(session, dn, "base", ANYTHING, attributes, MISSING_OK)
         for dn in self.scope.roots.values():
             found += search(session, dn, "sub", self.source.preset.is_container, attributes)
         entries: dict[str, tuple[str, Entry]] = {}

@@ -15,43 +15,31 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Set
-from typing import Any
 
 from .._mark import Reached, Unmarked
-from .._model import OUT_OF_SCOPE, Digests, Directory, Snapshot, UserGroup
+from .._model import OUT_OF_SCOPE, Digests, Snapshot, UserGroup
 from .by_users import ByUsers
 from .checks import check_required, check_unique, hint_at_parameters
-from .connection import Session
 from .containers import Containers, refuse_hidden
 from .distinguished_names import normal_dn
 from .groups import A_PAGE, lists_that_lead_to_the_same
 from .naming import Naming
 from .outsiders import OutsideSelected
 from .owners import NO_DN, SharedKeys
-from .presets import Preset
 from .reading import Reading, complete_or_error
-from .search import encoded_entries, search
+from .search import How, encoded_entries, search
 from .source import Source
 from .tokens import Tokens
 from .wire import decode_entry
 
 
-def read(
-    settings: Any,
-    session: Session,
-    preset: Preset,
-    directory: Directory,
-    stored: Digests,
-    now: int,
-    marking: bool = False,
-) -> Snapshot:
+def read(source: Source, stored: Digests, marking: bool = False) -> Snapshot:
     """Read everything in scope and return it, or raise: ReadError for an incomplete read, SynchronizationError else.
 
-    ``settings`` and ``now`` are those of `Source`; ``marking`` asks for a mark to which the next read may refer.
+    ``marking`` asks for a mark to which the next read may refer.
     """
     shared: Set[str] = frozenset()
     while True:
-        source = Source(settings, session, preset, directory, now)
         try:
             return complete_or_error(functools.partial(_read_once, source, stored, marking, shared))
         except SharedKeys as found:  # each time others, so this ends
@@ -134,7 +122,7 @@ class _Everything:
         size = min(A_PAGE, session.page_size)
         filter, attributes = source.preset.group_filter, source.group_attributes
         for base in self.scope.roots.values():
-            for part in encoded_entries(session, base, "sub", filter, attributes, page_size=size):
+            for part in encoded_entries(session, base, "sub", filter, attributes, How(page_size=size)):
                 for raw in part:
                     self.groups.add(*decode_entry(raw, session.names, self.groups.list_headers))
         for dn in self.scope.selected_groups:

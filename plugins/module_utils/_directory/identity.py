@@ -25,7 +25,7 @@ from .changes.common import ReadFully, attempt
 from .connection import Session
 from .distinguished_names import dn_is_within, dn_parent, dn_text, looks_like_several, normal_dn, parse_dn
 from .presets import Preset
-from .search import ReadError, search
+from .search import MISSING_OK, ReadError, search
 from .stable_keys import keys_of
 from .values import sid_text
 
@@ -113,7 +113,7 @@ def _highest_seen(session: Session, dns: Sequence[str]) -> dict[str, str]:
 
 def _as_the_server_spells(session: Session, dn: str) -> str:
     """Return a DN as the server spells it; empty if there is no such entry."""
-    found = list(search(session, dn, "base", "(objectClass=*)", ("1.1",), missing_ok=True))
+    found = list(search(session, dn, "base", "(objectClass=*)", ("1.1",), MISSING_OK))
     return dn_text(found[0][0]) if found else ""
 
 
@@ -150,7 +150,7 @@ def identify(settings: Any, session: Session, preset: Preset) -> Directory:
     """Return who the directory is: the domain's SID, or the suffix and its stable key where that can be read."""
     context = naming_context(settings, session, preset)
     if preset.directory_type == "active_directory":
-        for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", ("objectSid",), True)):
+        for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", ("objectSid",), MISSING_OK)):
             if "objectsid" in entry:
                 return Directory(sid_text(entry["objectsid"][0]), preset.directory_type)
         raise ReadError(
@@ -161,7 +161,7 @@ def identify(settings: Any, session: Session, preset: Preset) -> Directory:
     attribute = preset.container_key
     # Where the schema is, each entry says as well (RFC 4512, 4.2), and a root DSE that is hidden does not.
     asked_for = (attribute,) if "subschemasubentry" in session.root_dse else (attribute, "subschemaSubentry")
-    for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", asked_for, missing_ok=True)):
+    for _dn, entry, _raw in list(search(session, context, "base", "(objectClass=*)", asked_for, MISSING_OK)):
         session.root_dse.setdefault("subschemasubentry", entry.get("subschemasubentry", []))
         for key in keys_of(entry, attribute)[:1]:
             identity += "#" + key

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from .distinguished_names import dn_text, normal_dn
 from .filters import ANYTHING, NO_ATTRIBUTES, all_of, below_parents, one_of, tests_of
 from .outcomes import Found
-from .search import batches, search
+from .search import MISSING_OK, batches, search
 from .source import Source
 from .stable_keys import any_of, keys_of
 from .tokens import Tokens, folded
@@ -38,7 +38,7 @@ class LookUps:
         session = self.source.session
         for base, scope, tests in self._searches(pending, keys):
             matches: Matches = {}
-            for found in search(session, base, scope, all_of(filter, tests), attributes, missing_ok=True):
+            for found in search(session, base, scope, all_of(filter, tests), attributes, MISSING_OK):
                 asked_for = [token for token in self._tokens_of(found, keys) if token in pending]
                 for token in asked_for:
                     matches.setdefault(token, []).append(found)
@@ -62,8 +62,8 @@ class LookUps:
             for batch in batches([value for values in pending.values() for value in values]):
                 yield self.source.subtree, "sub", one_of(tests_of(self.name, batch))
         else:
-            for batch in batches(list(pending)):
-                yield self.source.subtree, "sub", one_of(*(any_of(attribute, batch) for attribute in keys))
+            for keys_asked_for in batches(list(pending)):
+                yield self.source.subtree, "sub", one_of(*(any_of(attribute, keys_asked_for) for attribute in keys))
 
     def found_by(self, value: bytes, token: str) -> list[bytes]:
         r"""Return what lists have who mean the entries that the server finds by a value, but of which it is no token.
@@ -73,7 +73,7 @@ class LookUps:
         """
         source = self.source
         if source.members_by == "dn":
-            found = search(source.session, Tokens.dn(value), "base", ANYTHING, NO_ATTRIBUTES, missing_ok=True)
+            found = search(source.session, Tokens.dn(value), "base", ANYTHING, NO_ATTRIBUTES, MISSING_OK)
             return [dn for dn, _entry, _raw in list(found) if normal_dn(dn_text(dn)) != token]
         tests = all_of(source.preset.is_user, tests_of(self.name, [value]))
         found = search(source.session, source.subtree, "sub", tests, (self.name,))

@@ -32,7 +32,7 @@ from .filters import attributes_that_select
 from .owners import Owners
 from .presets import Entry
 from .scope import Scope
-from .search import MANAGE_DSA_IT, NoSuchEntry, ReadError, batches, search
+from .search import AS_USUAL, MANAGE_DSA_IT, MISSING_OK, How, NoSuchEntry, ReadError, batches, search
 from .source import Source
 from .stable_keys import any_of, keys_of
 from .wire import control
@@ -99,13 +99,13 @@ class _Search(NamedTuple):
         return {
             key: (dn, entry)
             for key, its_dn in dns.items()
-            for dn, entry in self.at(its_dn, "(objectClass=*)", missing_ok=True)
+            for dn, entry in self.at(its_dn, "(objectClass=*)", MISSING_OK)
             if key in keys_of(entry, *self.keys)
         }
 
-    def at(self, dn: str, filter: str, missing_ok: bool) -> list[Found]:
+    def at(self, dn: str, filter: str, how: How = AS_USUAL) -> list[Found]:
         attributes = attributes_that_select(self.source.preset, self.keys)
-        found = search(self.source.session, dn, "base", filter, attributes, missing_ok=missing_ok)
+        found = search(self.source.session, dn, "base", filter, attributes, how)
         return [(dn, entry) for dn, entry, _raw in found]
 
 
@@ -138,7 +138,7 @@ def _refuse_unseen(
                     raise _not_seen(dn)
     for key, (dn, _entry) in sorted(selected.items()):
         try:
-            matches = search_for.at(dn_text(dn), either, missing_ok=False)
+            matches = search_for.at(dn_text(dn), either)
         except NoSuchEntry:
             raise _not_seen(dn) from None
         if any(key in keys_of(entry, *search_for.keys) for _dn, entry in matches):
@@ -224,8 +224,7 @@ def _elsewhere(source: Source) -> _Elsewhere:
             "sub",
             "(objectClass=referral)",
             ("ref",),
-            missing_ok=True,
-            controls=(control(MANAGE_DSA_IT),),
+            How(missing_ok=True, controls=(control(MANAGE_DSA_IT),)),
         ):
             for value in entry.get("ref", ()):
                 url = value.decode("utf-8", "replace")

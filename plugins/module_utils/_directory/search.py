@@ -24,8 +24,8 @@ and 4.5.2; code 4, sizeLimitExceeded, in A.2). Any other code ends the read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence, Sized
+from typing import NamedTuple, Protocol, TypeVar
 
 from .._errors import quoted
 from .distinguished_names import dn_is_within, is_dn, normal_dn
@@ -48,6 +48,7 @@ _PART = 8 * 1024 * 1024  # bytes of a page before it is handed on in parts: a hu
 _TOO_MANY = 10000  # entries in a page beyond those asked for, or references to other servers
 _MOST_ENTRIES = 10_000_000  # in all pages of a search
 _MOST_EMPTY_PAGES = 1000  # in a row: a server may send some, where it looks through many entries and finds few
+_NO_STOP = "server: it was asked for %d entries and does not stop sending: name another server"
 _NO_END = "server: the read does not come to an end, after %d %s: run again, or name another server"
 
 MANAGE_DSA_IT = "2.16.840.1.113730.3.4.2"  # RFC 3296, 3: show the entries that stand for other servers
@@ -58,7 +59,10 @@ _BATCH = 200
 LONGEST_ASKED_FOR = 50_000
 
 
-def batches(items: Sequence) -> Iterator[Sequence]:
+Item = TypeVar("Item", bound=Sized)
+
+
+def batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """Items, bytes or texts, in lists of as many as one filter may ask for."""
     at = 0
     while at < len(items):
@@ -95,24 +99,26 @@ class Session(Protocol):
     nameless: dict[bytes, dict[str, list[bytes]]]  # DN that is none, as sent -> the entry that came with it
 
 
+class How(NamedTuple):
+    """How a search is asked, other than usual."""
+
+    missing_ok: bool = False  # a base that does not exist on this server, or is no DN to it, gives nothing: no error
+    page_size: int = 0  # entries a page, fewer for entries with many values; 0: as many as the session's
+    controls: tuple[bytes, ...] = ()  # further ones of the request, encoded
+
+
+AS_USUAL = How()
+MISSING_OK = How(missing_ok=True)
+
+
 def search(
-    session: Session,
-    base: str,
-    scope: str,
-    filter: str,
-    attributes: Sequence[str],
-    missing_ok: bool = False,
-    page_size: int | None = None,
-    controls: tuple[bytes, ...] = (),
+    session: Session, base: str, scope: str, filter: str, attributes: Sequence[str], how: How = AS_USUAL
 ) -> Iterator[Entry]:
     """The entries of a search: (DN, values by lower-case attribute name, encoded entry).
 
     :param scope: 'base', 'one' or 'sub'. A search with scope 'base' is not paged.
     An entry whose DN is none is left out: see `session.nameless`.
 
-    :param missing_ok: a base that does not exist on this server, or is no DN to it, gives nothing instead of an error.
-    :param page_size: entries a page, if not the session's: fewer for entries with many values.
-    :param controls: further controls of the request, encoded.
     :raises ReadError: unless the read is complete. References to other servers are never followed; they are
         collected in `session.not_read`. Where the base itself lies on another server, it is noted in
         `session.referred` as well.
@@ -120,8 +126,7 @@ def search(
     Read it to its end before the next search: OpenLDAP keeps the state of one paged search per connection
     (ITS#7698), and the next page is already on its way. Starting another one raises RuntimeError.
     """
-    parts = encoded_entries(session, base, scope, filter, attributes, missing_ok, page_size, controls)
-    return _with_names(session, parts)
+    return _with_names(session, encoded_entries(session, base, scope, filter, attributes, how))
 
 
 def _with_names(session: Session, parts: Iterator[list[bytes]]) -> Iterator[Entry]:
@@ -136,20 +141,13 @@ def _with_names(session: Session, parts: Iterator[list[bytes]]) -> Iterator[Entr
 
 
 def encoded_entries(
-    session: Session,
-    base: str,
-    scope: str,
-    filter: str,
-    attributes: Sequence[str],
-    missing_ok: bool = False,
-    page_size: int | None = None,
-    controls: tuple[bytes, ...] = (),
+    session: Session, base: str, scope: str, filter: str, attributes: Sequence[str], how: How = AS_USUAL
 ) -> Iterator[list[bytes]]:
     """The same as `search`, in lists of entries that are not decoded: for who knows many of them by their bytes."""
     _check_free(session)
     session.asked.update(name.lower().partition(";")[0] for name in attributes)
     operation = search_operation(base, scope, filter, attributes)
-    return _pages(session, base, operation, scope != "base", missing_ok, page_size or session.page_size, controls)
+    return _pages(session, _Request(base, operation, scope == "base", how))
 
 
 def finds_any(session: Session, base: str, scope: str, filter: str, controls: tuple[bytes, ...] = ()) -> bool:
@@ -162,9 +160,12 @@ def finds_any(session: Session, base: str, scope: str, filter: str, controls: tu
     page = session.channel.page(session.channel.ask(operation, *controls))
     session.entries += len(page.entries)
     session.pages += 1
+    result = page.result
+    if result is None:
+        raise ProtocolError(_NO_STOP % 1)
     ends = (0, 4, 10, 32) if page.entries else (0, 10, 32)  # 4: there are more; 10, 32: it lies elsewhere, or is gone
-    if page.result.code not in ends:
-        raise _failure(session.account_option, base, len(page.entries), page.result)
+    if result.code not in ends:
+        raise _failure(session.account_option, base, len(page.entries), result)
     return bool(page.entries)
 
 
@@ -190,100 +191,120 @@ class _NotPaged(Exception):
 _REFUSALS = (2, 11, 12, 53)
 
 
-def _pages(
-    session: Session, base: str, operation: bytes, paged: bool, missing_ok: bool, size: int, others: tuple[bytes, ...]
-) -> Iterator[list[bytes]]:
+class _Request(NamedTuple):
+    base: str
+    operation: bytes  # the search, encoded
+    is_of_one: bool  # it is about the base alone
+    how: How
+
+
+_ALL_AT_ONCE = 0  # for a page size
+
+
+def _pages(session: Session, request: _Request) -> Iterator[list[bytes]]:
     _check_free(session)
     failure = None
-    if paged:
+    if not request.is_of_one:
         listed = session.root_dse.get("supportedcontrol")
         if not session.paged and listed is not None and PAGED_RESULTS.encode("ascii") not in listed:
             session.unpaged = "its root DSE does not list them"
         if not session.unpaged:
             try:
-                yield from _parts(session, base, operation, size, missing_ok, others)
+                yield from _Answer(session, request, request.how.page_size or session.page_size).parts()
                 return
             except _NotPaged as found:
                 session.unusable, failure = "", found.failure
                 if not session.paged:
                     session.unpaged = str(found)
-    most = _MOST_ENTRIES if paged else 1
-    yield from _parts(session, base, operation, None, missing_ok, others, most, failure)
+    yield from _Answer(session, request, _ALL_AT_ONCE, failure).parts()
 
 
-def _parts(
-    session: Session,
-    base: str,
-    operation: bytes,
-    size: int | None,
-    missing_ok: bool,
-    others: tuple[bytes, ...],
-    most: int = 0,
-    failure: ReadError | None = None,
-) -> Iterator[list[bytes]]:
-    """Ask for pages of a size; for all at once if that is None, which are ``most`` entries.
+class _Answer:
+    """The answer to one search, as it comes: in pages of a size, or all at once.
 
-    :param failure: how the same search ended in pages.
-    :raises _NotPaged: if the server turns out not to do pages.
+    ``failure`` is how the same search ended in pages.
     """
-    session.unusable = "another search is not read to its end"
-    channel = session.channel
-    cookie = b""
-    came = before = 0  # entries in all, and in the pages before this one
-    empty = 0  # pages in a row
-    ends: tuple[bytes, ...] = ()  # the first entry of this page and the last one
-    pages: set[int | None] = set()
-    held: list[bytes] = []  # the first part, until it is known that this is a page
-    handed_on = False
-    message_id = channel.ask(operation, *_controls(size, cookie), *others)
-    while True:
-        entries, references, result = channel.page(message_id, _PART)
-        came += len(entries)
-        session.entries += len(entries)
-        _note_references(session, references)
-        if entries:
-            ends = (*ends[:1], entries[0])[:1] + (entries[-1],)
-        if came - before > (most if size is None else size) + _TOO_MANY or result is None and not entries:
-            raise ProtocolError(
-                "server: it was asked for %d entries and does not stop sending: name another server"
-                % (most if size is None else size)
-            )
-        if result is None:
-            if size is None or session.paged or held or handed_on:
-                handed_on = True
-                if held:
-                    yield held
-                    held = []
-                yield entries
-            else:
-                held = entries
-            continue
-        entries, held = held + entries if held else entries, []
-        session.pages += 1
-        empty = empty + 1 if came == before else 0
-        if came > _MOST_ENTRIES or empty > _MOST_EMPTY_PAGES:
-            raise ProtocolError(_NO_END % ((empty, "empty pages in a row") if empty else (came, "entries")))
-        if size is not None and not cookie and not handed_on:
-            result = _first_page(session, base, came, result)
-        if result.code == 0 and size is not None:
-            next_cookie = _next_cookie(result, cookie, ends, pages)
-        else:
-            next_cookie = b""
-        if next_cookie:
-            # Before this page is decoded, so that the server works while we do.
-            message_id = channel.ask(operation, *_controls(size, next_cookie), *others)
-        else:
-            session.unusable = ""
-            if result.code in _NOT_THERE and missing_ok and not (came or cookie):
-                _note_elsewhere(session, base, result)
+
+    def __init__(self, session: Session, request: _Request, size: int, failure: ReadError | None = None) -> None:
+        self.session, self.request, self.size, self.failure = session, request, size, failure
+        self.most = size or (1 if request.is_of_one else _MOST_ENTRIES)  # entries in a page
+        self.cookie = b""
+        self.came = self.before = 0  # entries in all, and in the pages before this one
+        self.empty = 0  # pages in a row
+        self.ends: tuple[bytes, ...] = ()  # the first entry of this page and the last one
+        self.pages: set[int | None] = set()
+        self.held: list[bytes] = []  # the first part, until it is known that this is a page
+        self.handed_on = False
+
+    def parts(self) -> Iterator[list[bytes]]:
+        """Yield the entries in lists. Raises _NotPaged if the server turns out not to do pages."""
+        self.session.unusable = "another search is not read to its end"
+        message_id = self._ask(b"")
+        while True:
+            entries, references, result = self.session.channel.page(message_id, _PART)
+            self._count(entries, references, result is None)
+            if result is None:
+                yield from self._part(entries)
+                continue
+            entries, self.held = self.held + entries if self.held else entries, []
+            result = self._end_of_page(result)
+            cookie = _next_cookie(result, self.cookie, self.ends, self.pages) if self.size and not result.code else b""
+            if cookie:
+                # Before this page is decoded, so that the server works while we do.
+                message_id = self._ask(cookie)
+            elif self._is_nothing(result):
                 return
-            if result.code:
-                raise _unpaged_failure(session, base, came, result, size is None and most > 1, failure)
-        yield entries
-        if not next_cookie:
-            _refuse_other_names(session)
+            yield entries
+            if not cookie:
+                _refuse_other_names(self.session)
+                return
+            self.cookie, self.before, self.ends = cookie, self.came, ()
+
+    def _ask(self, cookie: bytes) -> int:
+        page = (paged_control(self.size, cookie),) if self.size else ()
+        return self.session.channel.ask(self.request.operation, *page, *self.request.how.controls)
+
+    def _count(self, entries: list[bytes], references: Sequence[str], goes_on: bool) -> None:
+        self.came += len(entries)
+        self.session.entries += len(entries)
+        _note_references(self.session, references)
+        if entries:
+            self.ends = (*self.ends[:1], entries[0])[:1] + (entries[-1],)
+        if self.came - self.before > self.most + _TOO_MANY or goes_on and not entries:
+            raise ProtocolError(_NO_STOP % self.most)
+
+    def _part(self, entries: list[bytes]) -> Iterator[list[bytes]]:
+        """Hand a part of a page on, or hold the first one back."""
+        if self.size and not (self.session.paged or self.held or self.handed_on):
+            self.held = entries
             return
-        cookie, before, ends = next_cookie, came, ()
+        self.handed_on = True
+        if self.held:
+            yield self.held
+            self.held = []
+        yield entries
+
+    def _end_of_page(self, result: Result) -> Result:
+        self.session.pages += 1
+        self.empty = self.empty + 1 if self.came == self.before else 0
+        if self.came > _MOST_ENTRIES or self.empty > _MOST_EMPTY_PAGES:
+            what = (self.empty, "empty pages in a row") if self.empty else (self.came, "entries")
+            raise ProtocolError(_NO_END % what)
+        if self.size and not self.cookie and not self.handed_on:
+            return _first_page(self.session, self.request.base, self.came, result)
+        return result
+
+    def _is_nothing(self, result: Result) -> bool:
+        """Return whether the search ended since there is no such base, which may be. Raises ReadError if it failed."""
+        self.session.unusable = ""
+        base, has_come = self.request.base, self.came or self.cookie
+        if result.code in _NOT_THERE and self.request.how.missing_ok and not has_come:
+            _note_elsewhere(self.session, base, result)
+            return True
+        if result.code:
+            unpaged = not self.size and not self.request.is_of_one
+            raise _unpaged_failure(self.session, base, self.came, result, unpaged, self.failure)
+        return False
 
 
 def _first_page(session: Session, base: str, came: int, result: Result) -> Result:
@@ -381,16 +402,12 @@ def attribute_types(session: Session) -> list[set[str]]:
         session.types = []
         for where in session.root_dse.get("subschemasubentry", ())[:1]:
             base = where.decode("utf-8", "replace")
-            for _dn, entry, _raw in search(session, base, "base", "(objectClass=*)", ("attributeTypes",), True):
+            for _dn, entry, _raw in search(session, base, "base", "(objectClass=*)", ("attributeTypes",), MISSING_OK):
                 for described in entry.get("attributetypes", ()):
                     found = _NAMES.search(described)
                     text = (found[1] or found[2]).decode("utf-8", "replace") if found else ""
                     session.types.append({name.strip("'").lower() for name in text.split()})
     return session.types
-
-
-def _controls(size: int | None, cookie: bytes) -> tuple[bytes, ...]:
-    return () if size is None else (paged_control(size, cookie),)
 
 
 def _next_cookie(result: Result, cookie: bytes, ends: tuple[bytes, ...], pages: set[int | None]) -> bytes:

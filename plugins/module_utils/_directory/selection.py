@@ -24,7 +24,7 @@ from .identity import if_cut, if_several
 from .notes import Notes
 from .presets import Entry
 from .scope import Scope
-from .search import search
+from .search import MISSING_OK, search
 from .source import Source
 from .stable_keys import any_of, key_reader, keys_of
 
@@ -77,7 +77,7 @@ class Names:
         """Return the entry at this DN if it exists and matches."""
         preset = self.source.preset
         attributes = each_once(preset.user_key, preset.group_key, preset.container_key)
-        found = list(search(self.source.session, dn, "base", filter, attributes, missing_ok=True))
+        found = list(search(self.source.session, dn, "base", filter, attributes, MISSING_OK))
         return (dn_text(found[0][0]), found[0][1]) if found else None
 
     def keys_of(self, entry: Entry) -> list[str]:

@@ -30,7 +30,7 @@ from .._mark import NONE_LEFT, Mark, Synchronized, Unmarked
 from .._model import Doubt, LastRun, Standing
 from .changes.syncrepl import glued_below
 from .distinguished_names import dn_text
-from .search import ReadError, search
+from .search import MISSING_OK, ReadError, search
 
 _MOST_WRITERS = 100  # that are remembered: a domain has a new invocationId after each restore
 
@@ -87,7 +87,7 @@ def _writer(csn: str) -> str:
 
 def _values(session: Any, dn: str, attribute: str) -> list[bytes]:
     try:
-        found = list(search(session, dn, "base", "(objectClass=*)", (attribute,), missing_ok=True))
+        found = list(search(session, dn, "base", "(objectClass=*)", (attribute,), MISSING_OK))
     except ReadError:
         if session.unusable:
             raise

@@ -22,7 +22,7 @@ from .._model import name_key, significant
 from .distinguished_names import dn_is_within, dn_text, normal_dn
 from .forms import value_text
 from .outcomes import EMPTY, OTHER_DOMAIN, TOO_LONG, Outcome, malformed
-from .search import LONGEST_ASKED_FOR, search
+from .search import LONGEST_ASKED_FOR, MISSING_OK, search
 from .source import Source
 
 # RFC 4517, 3.3.21: a uniqueMember may end in a bit string that tells reused names apart.
@@ -86,9 +86,7 @@ class Tokens:
             configuration = session.root_dse.get("configurationnamingcontext")
             if self.source.is_active_directory and configuration:
                 base = "CN=Partitions," + dn_text(configuration[0])
-                for _dn, entry, _raw in search(
-                    session, base, "one", "(objectClass=crossRef)", ("nCName",), missing_ok=True
-                ):
+                for _dn, entry, _raw in search(session, base, "one", "(objectClass=crossRef)", ("nCName",), MISSING_OK):
                     normal = normal_dn(dn_text(entry.get("ncname", [b""])[0]))
                     if normal != self.source.context_normal and dn_is_within(normal, self.source.context_normal):
                         self._contexts_below.append(normal)

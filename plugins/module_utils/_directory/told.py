@@ -29,7 +29,7 @@ from .groups import Groups
 from .members import Finder, Values
 from .outcomes import Found
 from .position import Position
-from .search import finds_any, search
+from .search import MISSING_OK, finds_any, search
 from .stable_keys import any_of, keys_of
 
 _MANY_VALUES = 200  # more than these are not told one by one
@@ -111,7 +111,7 @@ class ToldLists:
         session, attribute = self.source.session, self.source.preset.user_key
         keys: dict[str, str] = {}
         for base, tests in below_parents(dns):
-            for dn, entry, _raw in search(session, base, "one", tests, (attribute,), missing_ok=True):
+            for dn, entry, _raw in search(session, base, "one", tests, (attribute,), MISSING_OK):
                 keys.update((normal_dn(dn_text(dn)), key) for key in keys_of(entry, attribute))
         return {value: keys[token] for value, token in tokens.items() if isinstance(token, str) and token in keys}
 

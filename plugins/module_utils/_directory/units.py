@@ -16,7 +16,7 @@ from .changes.common import ReadFully, attempt
 from .distinguished_names import dn_parent, dn_text, normal_dn
 from .filters import ANYTHING, below_parents
 from .scope import Scope
-from .search import search
+from .search import MISSING_OK, search
 from .source import Source
 from .stable_keys import keys_of
 
@@ -58,5 +58,5 @@ class Units:
     def _ask(self, keys: dict[str, str], base: str, scope: str, tests: str) -> None:
         """Add to ``keys`` those of these containers: normal DN -> key."""
         attribute = self.source.preset.container_key
-        for dn, entry, _raw in search(self.source.session, base, scope, tests, (attribute,), missing_ok=True):
+        for dn, entry, _raw in search(self.source.session, base, scope, tests, (attribute,), MISSING_OK):
             keys.update((normal_dn(dn_text(dn)), key) for key in keys_of(entry, attribute)[:1])

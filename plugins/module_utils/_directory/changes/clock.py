@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from ..search import search
+from ..search import MISSING_OK, search
 from ..values import generalized_time_seconds
 from .common import ReadFully, attempt
 
@@ -28,7 +28,7 @@ def last_change(session: Any, context: str) -> int | None:
     """Return when anything last changed there, by its own clock (contextCSN of OpenLDAP); None if that is not known."""
     try:
         found = attempt(
-            session, lambda: list(search(session, context, "base", "(objectClass=*)", ("contextCSN",), missing_ok=True))
+            session, lambda: list(search(session, context, "base", "(objectClass=*)", ("contextCSN",), MISSING_OK))
         )
     except ReadFully:
         return None

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..._mark import Synchronized
 from ..distinguished_names import dn_text, is_dn, normal_dn
-from ..search import search
+from ..search import MISSING_OK, search
 from ..wire import (
     DONE,
     ENTRY,
@@ -51,7 +51,7 @@ _SUFFIXES = "(|%s)" % "".join(
 def context_csn(session: Any, place: Where) -> tuple[list[str], bool]:
     """Return the contextCSN of the naming context, and whether its entryCSN can be read."""
     for _dn, entry, _raw in list(
-        search(session, place.context, "base", "(objectClass=*)", ("contextCSN", "entryCSN"), missing_ok=True)
+        search(session, place.context, "base", "(objectClass=*)", ("contextCSN", "entryCSN"), MISSING_OK)
     ):
         csn = sorted(value.decode("ascii", "replace") for value in entry.get("contextcsn", ()))
         return csn, bool(entry.get("entrycsn"))

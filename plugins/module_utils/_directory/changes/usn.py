@@ -12,7 +12,7 @@ from typing import Any
 
 from ..._mark import Numbered, Point
 from ..distinguished_names import dn_text
-from ..search import finds_any, search
+from ..search import MISSING_OK, How, finds_any, search
 from ..stable_keys import keys_of
 from ..wire import SHOW_DELETED, SHOW_RECYCLED, control
 from .common import MANY, Changes, ReadFully, Where, look_below
@@ -31,7 +31,7 @@ def position_of(session: Any, place: Where) -> Numbered:
     if not settings:
         raise ReadFully("the domain controller does not say which it is (dsServiceName)")
     root = list(search(session, "", "base", "(objectClass=*)", ("highestCommittedUSN",)))
-    found = list(search(session, dn_text(settings[0]), "base", "(objectClass=*)", ("invocationId",), missing_ok=True))
+    found = list(search(session, dn_text(settings[0]), "base", "(objectClass=*)", ("invocationId",), MISSING_OK))
     if not root or "highestcommittedusn" not in root[0][1] or not found or "invocationid" not in found[0][1]:
         raise ReadFully("the highestCommittedUSN or the invocationId of the domain controller cannot be read")
     return Numbered(
@@ -85,7 +85,12 @@ def changed_since(session: Any, place: Where, before: int, now: int) -> Changes:
         raise ReadFully(problem or "more than %d entries changed" % MANY)
     gone: set[str] = set()
     for _dn, entry, _raw in search(
-        session, place.context, "sub", "(&(isDeleted=TRUE)%s)" % since_then, (key,), controls=_show_deleted(session)
+        session,
+        place.context,
+        "sub",
+        "(&(isDeleted=TRUE)%s)" % since_then,
+        (key,),
+        How(controls=_show_deleted(session)),
     ):
         keys = keys_of(entry, key)
         if not keys:
