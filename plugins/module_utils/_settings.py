@@ -116,45 +116,12 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
     if options["state"] != "present":
         params = options = _without_directory(options)
     settings = Settings(
-        name=_name(options["name"]),
-        state=options["state"],
-        target=_judged("user_group", split_path, options["user_group"]),
-        create_user_group=options["create_user_group"],
-        user_collision=options["user_collision"],
-        user_extinction=options["user_extinction"],
-        user_extinction_grace_days=_number(
-            "user_extinction_grace_days", options["user_extinction_grace_days"], least=0
-        ),
-        user_group_extinction=options["user_group_extinction"],
-        name_reuse_days=_number("name_reuse_days", options["name_reuse_days"], least=0),
+        **_as_given(options),
+        **_ours(options),
         **_connection(options),
-        distinguished_name=_dns("distinguished_name", params["distinguished_name"], "synchronize the whole tree"),
-        exclude_distinguished_name=_dns(
-            "exclude_distinguished_name", params["exclude_distinguished_name"], "exclude nothing"
-        ),
-        outside_members=options["outside_members"],
-        scope_change=options["scope_change"],
-        user_filter=_filter("user_filter", options["user_filter"]),
-        group_filter=_filter("group_filter", options["group_filter"]),
-        group_structure=options["group_structure"],
-        group_types=options["group_types"],
-        ignore_disabled_users=options["ignore_disabled_users"],
-        user_attributes=_attributes("user_attributes", options["user_attributes"]),
-        group_attributes=_attributes("group_attributes", options["group_attributes"]),
-        removal_limits=_limits_given(options["removal_limits"]),
-        allow_empty=options["allow_empty"],
-        required_entries=_dns("required_entries", params["required_entries"], "require none"),
-        approved_plan=_digest("approved_plan", options["approved_plan"]),
-        approved_removals=_digest("approved_removals", options["approved_removals"]),
-        fail_on=sorted(set(options["fail_on"])),
-        read_mode=options["read_mode"],
-        full_every=_judged("full_every", _seconds, options["full_every"].strip()),
-        store=_store(options["store"]),
-        create_store=options["create_store"],
-        history_days=_number("history_days", options["history_days"], least=0),
-        store_backups=_number("store_backups", options["store_backups"], least=0),
-        store_timeout=_number("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
-        report_limit=_number("report_limit", options["report_limit"]),
+        **_selection(options, params),
+        **_brakes(options),
+        **_store_and_history(options),
     )
     _judge_together(settings)
     if settings.user_extinction_grace_days and settings.user_extinction != "delete":
@@ -288,6 +255,75 @@ def _connection(options: dict[str, Any]) -> dict[str, Any]:
         "page_size": _number("page_size", options["page_size"], _PAGE_SIZE_MAX),
         "use_ldap": options["use_ldap"],
         "ldap_parameters": _ldap_parameters(options["ldap_parameters"] or {}),
+    }
+
+
+_AS_GIVEN = (
+    "state",
+    "create_user_group",
+    "user_collision",
+    "user_extinction",
+    "user_group_extinction",
+    "outside_members",
+    "scope_change",
+    "group_structure",
+    "group_types",
+    "ignore_disabled_users",
+    "allow_empty",
+    "read_mode",
+    "create_store",
+)
+
+
+def _as_given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the argument specification has judged."""
+    return {option: options[option] for option in _AS_GIVEN}
+
+
+def _ours(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said of the synchronization's own records."""
+    grace_days = options["user_extinction_grace_days"]
+    return {
+        "name": _name(options["name"]),
+        "target": _judged("user_group", split_path, options["user_group"]),
+        "user_extinction_grace_days": _number("user_extinction_grace_days", grace_days, least=0),
+        "name_reuse_days": _number("name_reuse_days", options["name_reuse_days"], least=0),
+        "user_attributes": _attributes("user_attributes", options["user_attributes"]),
+        "group_attributes": _attributes("group_attributes", options["group_attributes"]),
+    }
+
+
+def _selection(options: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """Return who is in scope. Of DNs the parameters are judged, since null is none of them: see `_dns`."""
+    return {
+        "distinguished_name": _dns("distinguished_name", params["distinguished_name"], "synchronize the whole tree"),
+        "exclude_distinguished_name": _dns(
+            "exclude_distinguished_name", params["exclude_distinguished_name"], "exclude nothing"
+        ),
+        "required_entries": _dns("required_entries", params["required_entries"], "require none"),
+        "user_filter": _filter("user_filter", options["user_filter"]),
+        "group_filter": _filter("group_filter", options["group_filter"]),
+    }
+
+
+def _brakes(options: dict[str, Any]) -> dict[str, Any]:
+    """Return by what a run is refused, and what was approved."""
+    return {
+        "removal_limits": _limits_given(options["removal_limits"]),
+        "approved_plan": _digest("approved_plan", options["approved_plan"]),
+        "approved_removals": _digest("approved_removals", options["approved_removals"]),
+        "fail_on": sorted(set(options["fail_on"])),
+    }
+
+
+def _store_and_history(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "full_every": _judged("full_every", _seconds, options["full_every"].strip()),
+        "store": _store(options["store"]),
+        "history_days": _number("history_days", options["history_days"], least=0),
+        "store_backups": _number("store_backups", options["store_backups"], least=0),
+        "store_timeout": _number("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
+        "report_limit": _number("report_limit", options["report_limit"]),
     }
 
 

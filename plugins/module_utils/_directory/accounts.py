@@ -27,7 +27,7 @@ from .outcomes import NAMELESS, OUT_OF_SCOPE, Found, Outcome
 from .owners import NO_DN, Owners
 from .presets import Entry
 from .proofs.common import always_there
-from .records import Records
+from .records import Account, Records
 from .scope import AT_TOP, Scope
 from .source import Source
 from .stable_keys import key_reader
@@ -135,9 +135,8 @@ class Accounts:
         else:
             about_state = self._about_state(key, malformed) if malformed or key in self.stateless else ()
             is_ours = key not in self.written_otherwise
-            self.users[key] = self.records.user(
-                key, dn_text(dn), entry, home, enabled, digest, self.known_by, about_key, about_state, is_ours
-            )
+            account = Account(key, dn_text(dn), entry, home, enabled, digest, about_key, about_state, is_ours)
+            self.users[key] = self.records.user(account, self.known_by)
         self.known_by.add(key, dn, entry, home)
         return key
 

@@ -22,10 +22,9 @@ from .accounts import Accounts
 from .digests import HASH, NO_HASH, ranged_hash
 from .distinguished_names import dn_text, fast_parent, is_dn, normal_dn
 from .outcomes import NAMELESS, OUT_OF_SCOPE, Found, Outcome
-from .owners import NO_DN, Owners
+from .owners import NO_DN
 from .presets import Entry
-from .records import Records
-from .scope import AT_TOP, Scope
+from .scope import AT_TOP
 from .search import ListChanged, ranged, read_ranges, settled_ranges
 from .sids import sid_of_bytes
 from .source import Source
@@ -114,18 +113,10 @@ def lists_that_lead_to_the_same(source: Source, stored: Digests, accounts: Accou
 class Groups:
     """``same`` tells which lists need not be gone through; of the groups in ``unread`` the list is not read at all."""
 
-    def __init__(
-        self,
-        source: Source,
-        scope: Scope,
-        stored: Digests,
-        owners: Owners,
-        records: Records,
-        accounts: Accounts,
-        tokens: Tokens,
-    ) -> None:
-        self.source, self.scope, self.stored, self.owners, self.records = source, scope, stored, owners, records
+    def __init__(self, accounts: Accounts, tokens: Tokens) -> None:
         self.accounts, self.tokens = accounts, tokens
+        self.source, self.scope, self.stored = accounts.source, accounts.scope, accounts.stored
+        self.owners, self.records = accounts.owners, accounts.records
         self.same: SameLists | NoList = NoList()
         self.unread: Container[str] = ()
         self.found: dict[str, Group] = {}
@@ -133,7 +124,7 @@ class Groups:
         self.nameless: list[Found] = []  # see owners.py
         self._ranges: list[_Range] = []
         # Most lists are as stored, and are not looked at then: so they are decoded apart from the rest of an entry.
-        self.list_headers = frozenset(map(attribute_header, source.preset.group_members))
+        self.list_headers = frozenset(map(attribute_header, self.source.preset.group_members))
 
     def add(self, raw_dn: bytes, entry: Entry, raw: bytes, key: str = "", about_key: str = "") -> Outcome:
         """Take a group into scope and return its key; or return why not. ``entry`` may be without its members.

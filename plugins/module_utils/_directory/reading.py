@@ -62,7 +62,7 @@ class Reading:
         records = Records(source, self.notes, self.sids, self.units)
         self.accounts = Accounts(source, self.scope, stored, self.notes, self.owners, records)
         self.tokens = Tokens(source)
-        self.groups = Groups(source, self.scope, stored, self.owners, records, self.accounts, self.tokens)
+        self.groups = Groups(self.accounts, self.tokens)
         self.lookups = LookUps(source)
         self.seen = Seen(self.owners, self.accounts, self.groups, self.tokens, is_elsewhere)
         self.values = Values(self.scope, self.accounts, self.groups, self.tokens, self.lookups, self.seen)

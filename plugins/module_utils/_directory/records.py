@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from .._model import EncodedAttributes, Fields, User, UserGroup
+from .._model import EncodedAttributes, User, UserGroup
 from .digests import ENABLED_NOW, HASH
 from .distinguished_names import dn_parent, rdn_value
 from .fields import field_reader, name_problem, name_reader
@@ -27,6 +28,20 @@ AS_STORED = None  # the members of a list that leads to whom it led
 _REPORTED_IN_EVERY_RUN = b""  # the digest of a user of whom something is not stored
 
 
+class Account(NamedTuple):
+    """A user's entry, and what was found out about it."""
+
+    key: str
+    dn: str
+    entry: Entry
+    home: str | None  # see User
+    enabled: bool
+    digest: bytes
+    about_key: str  # why its own key does not tell whose it is; empty: it does
+    about_state: Sequence[str]  # why its state is not stored as it is
+    is_ours: bool  # whether no other synchronization writes the record, and says what is not stored of it
+
+
 class Records:
     def __init__(self, source: Source, notes: Notes, sids: Sids, units: Units) -> None:
         preset = source.preset
@@ -36,23 +51,9 @@ class Records:
         self.read_group_fields = field_reader(preset.group_fields, preset.group_lists)
         self.attribute_of_created = preset.created.lower()
 
-    def user(
-        self,
-        key: str,
-        dn: str,
-        entry: Entry,
-        home: str | None,
-        enabled: bool,
-        digest: bytes,
-        known_by: KnownBy,
-        about_key: str,
-        about_state: Sequence[str],
-        is_ours: bool,
-    ) -> User:
-        """Return a user's record. Runs once per user in a first run: keep it lean.
-
-        ``is_ours`` is false if another synchronization writes it, which says what is not stored of it.
-        """
+    def user(self, account: Account, known_by: KnownBy) -> User:
+        """Return a user's record. Runs once per user in a first run: keep it lean."""
+        key, dn, entry, home, enabled, digest, about_key, about_state, is_ours = account
         name, problem = self.read_user_name(entry, dn)
         fields, problems = self.read_user_fields(entry, dn)
         sid, about_sid = self.sids.of(key, entry)
@@ -89,7 +90,8 @@ class Records:
             self.notes.not_stored_since(dn, said)
             self.notes.look_again.update([key] if said else ())
             self.notes.leave(key, *map(field, problems))
-        return self._user_group(key, dn, entry, name, parent, self._type_of_group(entry), fields)
+        group = self._user_group(key, dn, entry, parent)
+        return group._replace(name=name, type=self._type_of_group(entry), attributes=EncodedAttributes.of(fields))
 
     def container(self, key: str, dn: str, entry: Entry, parent: str | None) -> UserGroup:
         """Return a container's record, without its members."""
@@ -102,20 +104,21 @@ class Records:
             name = None
             self.notes.not_stored_since(dn, [problem])
         unit = b"organizationalunit" in {value.lower() for value in entry.get("objectclass", ())}
-        return self._user_group(key, dn, entry, name, parent, "organizational_unit" if unit else "container", fields)
+        type = "organizational_unit" if unit else "container"
+        group = self._user_group(key, dn, entry, parent)
+        return group._replace(name=name, type=type, attributes=EncodedAttributes.of(fields))
 
-    def _user_group(
-        self, key: str, dn: str, entry: Entry, name: str | None, parent: str | None, type: str, fields: Fields
-    ) -> UserGroup:
+    def _user_group(self, key: str, dn: str, entry: Entry, parent: str | None) -> UserGroup:
+        """Return what records of groups and of containers have in common."""
         return UserGroup(
             key=key,
             dn=dn,
-            name=name,
+            name=None,
             parent=parent,
             created=self.created(entry),
-            type=type,
+            type="",
             container=rdn_value(dn_parent(dn)),
-            attributes=EncodedAttributes.of(fields),
+            attributes={},
             members=AS_STORED,
             user_groups=[],
             kept_values=[],

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .._errors import SynchronizationError, quoted
-from .filter_text import parse_filter
+from .filter_text import Tree, parse_filter
 
 Entry = tuple[bytes, dict[str, list[bytes]], bytes]
 
@@ -119,8 +119,8 @@ _TRUE, _FALSE = b"\x01\x01\xff", b"\x01\x01\x00"
 _ASSERTIONS = {"=": 0xA3, ">=": 0xA5, "<=": 0xA6, "~=": 0xA8}
 
 
-def encode_filter(tree: tuple) -> bytes:
-    """The Filter of RFC 4511, 4.5.1.7 from what `values.parse_filter` gives."""
+def encode_filter(tree: Tree) -> bytes:
+    """The Filter of RFC 4511, 4.5.1.7 from what `parse_filter` gives."""
     kind = tree[0]
     if kind in ("&", "|"):
         return _element(0xA0 if kind == "&" else 0xA1, *[encode_filter(each) for each in tree[1]])
