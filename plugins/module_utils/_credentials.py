@@ -55,14 +55,15 @@ def check_login(
                     "authentication" % (option, authentication)
                 )
         return None
-    _check_pairing(login, password, authentication, keytab)
+    login = _paired(login, password, authentication, keytab)
     _check_characters(login)
     if authentication == "kerberos":
         return _check_principal(login)
     return _check_bind_dn(login) if use_ldap else _check_ad_login(login, normalize_login)
 
 
-def _check_pairing(login: str | None, password: str | None, authentication: str, keytab: str | None) -> None:
+def _paired(login: str | None, password: str | None, authentication: str, keytab: str | None) -> str:
+    """Return the login, if there is one, and what proves that it is ours."""
     if keytab is not None and authentication != "kerberos":
         raise LoginError("keytab: it goes only with authentication: kerberos: choose that, or remove keytab")
     if keytab is not None and password is not None:
@@ -87,6 +88,7 @@ def _check_pairing(login: str | None, password: str | None, authentication: str,
             "%s: it is empty, which a directory would take for an anonymous bind: give it"
             % ("password" if password == "" else "keytab")
         )
+    return login
 
 
 def _check_characters(login: str) -> None:
@@ -154,7 +156,8 @@ def _is_dn(login: str) -> bool:
 
 
 def _check_down_level_name(login: str) -> None:
-    domain, user = re.fullmatch(r"([^\\]*)\\+(.*)", login).groups()
+    domain, dummy, user = login.partition("\\")
+    user = user.lstrip("\\")
     if login.count("\\") > 1:
         if "\\" in user:
             raise LoginError(r"login: '%s' has more than one backslash: write 'DOMAIN\USERNAME'" % login)

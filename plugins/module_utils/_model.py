@@ -58,7 +58,8 @@ class EncodedAttributes(Attributes):
         return cls(_encode(fields))
 
     def fields(self) -> Fields:
-        return _decode(self.text)[0]
+        fields: Fields = _decode(self.text)[0]
+        return fields
 
     def __getitem__(self, field: str) -> str | list[str]:
         return self.fields()[field]
@@ -401,7 +402,9 @@ class StoredState(NamedTuple):
     user_groups: dict[str, UserGroupRecord]  # owned by this synchronization, extinct ones too: by stable key
     nestings: dict[str, Members]  # nested groups of owned groups, all of them: by stable key
     neighbours: dict[tuple[str, str], str]  # (parent reference, name_key) -> path: groups not owned, where ours may lie
-    occupied: dict[str, frozenset]  # owned groups, lost or extinct, that hold what this synchronization does not own:
+    occupied: dict[
+        str, frozenset[str]
+    ]  # owned groups, lost or extinct, that hold what this synchronization does not own:
     # stable key -> references of the users; '' stands for a user group
     users: dict[str, StoredUser]  # by reference
     members: dict[str, Members]  # users in groups whose member lists the snapshot gives, and in lost or extinct groups
@@ -771,10 +774,10 @@ def losses(plan: Plan) -> list[Loss]:
     """Return the values that records lose which stay."""
     found: list[Loss] = []
     for user in plan.users_there:
-        if user.fate in _STAYING and Effect.UPDATED in user.effects:
+        if user.before and user.after and user.fate in _STAYING and Effect.UPDATED in user.effects:
             found += _losses("user", user.reference, user.before.attributes, user.after.attributes)
     for group in plan.user_groups:
-        if group.fate in _STAYING and Effect.UPDATED in group.effects:
+        if group.before and group.after and group.fate in _STAYING and Effect.UPDATED in group.effects:
             found += _losses("user_group", group.key, group.before.attributes, group.after.attributes)
     return found
 

@@ -21,7 +21,7 @@ from typing import Any
 _NOT_SECRET = {"no_log": False}
 
 
-class _OrNull(list):
+class _OrNull(list[str]):
     """The choices of an option that may be left out, which null does as well: Ansible would refuse it."""
 
     def __contains__(self, choice: object) -> bool:

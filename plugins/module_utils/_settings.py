@@ -464,7 +464,8 @@ def _limits_given(value: Any) -> dict[str, str]:
 def _limit(option: str, value: Any) -> str:
     # Ansible gives a number as it was written: as a number, or as a text.
     text = "" if isinstance(value, bool) or not isinstance(value, (int, str)) else str(value).strip()
-    return _judged(option, check_limit, text or printable(value))
+    limit: str = _judged(option, check_limit, text or printable(value))
+    return limit
 
 
 def _digest(option: str, digest: str | None) -> str | None:

@@ -53,12 +53,7 @@ def set_user(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
             _check_place(store, wanted, number)
         changed = before != after
         if changed and not check_mode:
-            if after is None:
-                by_hand.remove_user(store, number)
-            elif before is None:
-                by_hand.make_user(store, wanted.home, wanted.name, after)
-            else:
-                by_hand.change_user(store, number, after)
+            _write(store, wanted, number, after)
             store.commit()
     return {
         "changed": changed,
@@ -167,6 +162,17 @@ def _check_removable(wanted: _Wanted, before: dict[str, Any] | None) -> None:
 
 def _updated(fields: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in {**fields, **wanted}.items() if value is not None}
+
+
+def _write(store: Store, wanted: _Wanted, number: int | None, after: dict[str, Any] | None) -> None:
+    """Write what is to be in the store. ``number`` is the id of the user that is there; None if there is none."""
+    if number is None:
+        if after is not None:
+            by_hand.make_user(store, wanted.home, wanted.name, after)
+    elif after is None:
+        by_hand.remove_user(store, number)
+    else:
+        by_hand.change_user(store, number, after)
 
 
 def _check_place(store: Store, wanted: _Wanted, number: int | None) -> None:

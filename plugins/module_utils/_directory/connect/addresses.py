@@ -108,10 +108,11 @@ def _in_brackets(address: str, whole: str) -> str:
 def _host(host: str, whole: str) -> str:
     if not host:
         raise ValueError("'%s' names no host: write a host, host:port, or a URL" % whole)
-    if not re.fullmatch(r"[\w.-]+", host):
+    wrong = re.search(r"[^\w.-]", host)
+    if wrong:
         raise ValueError(
             "'%s' has a '%s', which no host has: write a host, host:port, or a URL (a DN goes into "
-            "distinguished_name)" % (whole, re.search(r"[^\w.-]", host).group())
+            "distinguished_name)" % (whole, wrong.group())
         )
     if not all(0 < len(part) < 64 for part in host.removesuffix(".").split(".")):  # RFC 1035, 2.3.4
         raise ValueError("'%s' is no name of a host, whose parts have 1 to 63 characters: correct it" % whole)

@@ -65,7 +65,7 @@ def look_up(domain: str, settings: Any, deadline: Deadline, warn: Callable[[str]
     ]
 
 
-def _without_global_catalog(domain: str, records: list) -> list:
+def _without_global_catalog(domain: str, records: list[Any]) -> list[Any]:
     whole = [record for record in records if record.port not in GLOBAL_CATALOG]
     if not whole:
         raise NextServer(
@@ -80,10 +80,13 @@ _TARGETS_SHOWN = 5
 
 
 def _target(record: Any) -> str:
-    return record.target.to_text(omit_final_dot=True)
+    name: str = record.target.to_text(omit_final_dot=True)
+    return name
 
 
-def _refuse_targets(domain: str, refused: list, settings: Any, usable: list, warn: Callable[[str], None]) -> None:
+def _refuse_targets(
+    domain: str, refused: list[Any], settings: Any, usable: list[Any], warn: Callable[[str], None]
+) -> None:
     """Say which names in the answer are not used; an error, if there are no others."""
     names = ", ".join("'%s'" % _target(record) for record in refused[:_TARGETS_SHOWN])
     more = ", ..." if len(refused) > _TARGETS_SHOWN else ""

@@ -136,6 +136,8 @@ def _channel_bindings(gssapi: Any, connection: Any) -> Any:
     except ImportError:
         return None
     certificate = connection.socket.getpeercert(True)
+    if certificate is None:
+        return None
     try:
         algorithm = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
     except exceptions.UnsupportedAlgorithm:

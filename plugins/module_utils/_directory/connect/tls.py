@@ -68,16 +68,22 @@ def _show(context: ssl.SSLContext, client_cert: str, client_key: str | None) -> 
         ) from None
 
 
+def _context(attempt: Attempt) -> ssl.SSLContext:
+    if attempt.context is None:
+        raise RuntimeError("this attempt is without TLS")
+    return attempt.context
+
+
 def wrapping(ldap3: Any, attempt: Attempt) -> Any:
     """Return an ldap3.Tls with our context: its own sends no server name and knows no IP addresses in certificates."""
-    context, name = attempt.context, _expected_name(attempt).rstrip(".")
+    name = _expected_name(attempt).rstrip(".")
 
     class Tls(ldap3.Tls):
         failure: Exception | None = None
 
         def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
             try:
-                connection.socket = context.wrap_socket(
+                connection.socket = _context(attempt).wrap_socket(
                     connection.socket, server_hostname=name, do_handshake_on_connect=False
                 )
                 connection.socket.do_handshake()  # now, when the socket can be found and cut off
