@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from statistics import median
 from typing import NamedTuple
 
 _DAY = 86400
@@ -57,7 +56,13 @@ def is_long(now: int, runs: Sequence[int]) -> bool:
     if not runs:
         return False
     pauses = [newer - older for newer, older in zip(runs, runs[1:])]
-    return now - runs[0] > max(_LONG, 3 * median(pauses) if pauses else 0)
+    return now - runs[0] > max(_LONG, 3 * _median(pauses) if pauses else 0)
+
+
+def _median(numbers: Sequence[int]) -> float:
+    """Return the middle one. The module `statistics` takes longer to load than the rest of a run's arithmetic."""
+    in_order, middle = sorted(numbers), len(numbers) // 2
+    return in_order[middle] if len(numbers) % 2 else (in_order[middle - 1] + in_order[middle]) / 2
 
 
 def _doubt(now: int, runs: Sequence[int], directory_time: int | None, directory_changed: int | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from . import _clock
 from ._clock import Clock
-from ._directory import changed, full, lost
+from ._directory import lost
 from ._directory.changes import clock as clock_there
 from ._directory.changes.common import ReadFully
 from ._directory.changes.ways import why_never
@@ -22,6 +22,7 @@ from ._directory.connection import Session
 from ._directory.detect import directory_type
 from ._directory.identity import identify, naming_context, same_directory
 from ._directory.overrides import resolve
+from ._directory.position import check_mark
 from ._directory.presets import Preset
 from ._directory.source import Source
 from ._directory.standing import standing
@@ -85,12 +86,16 @@ def read_from(session: Session, settings: Settings, store: Store, last: LastRun,
     snapshot: Snapshot | None = None
     try:
         went_on_from = _to_go_on_from(settings, bound, never, mark, under, now)
+        from ._directory import changed  # each script brings rooms that the other does not need
+
         snapshot = changed.read(source, known, went_on_from)
         reason, read_fully = "the last run left a mark", went_on_from.read_fully
     except ReadFully as why:
         reason, read_fully = str(why), now
     if snapshot is None:  # outside of the above, which would keep what was read until then
         marking = settings.read_mode != "full" and not never
+        from ._directory import full
+
         snapshot = full.read(source, for_reader.digests(known), marking)
     reached = snapshot.reached
     left = Mark(reached, under, read_fully, now) if isinstance(reached, Reached) else reached
@@ -129,7 +134,7 @@ def _to_go_on_from(
         raise ReadFully(never)
     if isinstance(mark, Unmarked):
         raise ReadFully(mark.why)
-    changed.check_mark(mark, now)
+    check_mark(mark, now)
     differing = mark.under.differing(under)
     if differing:
         raise ReadFully("another %s than at the last run" % " and ".join(differing))

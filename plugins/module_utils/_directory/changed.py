@@ -30,7 +30,7 @@ from .as_stored import AsStored
 from .by_key import ByKey
 from .by_others import ByOthers, check_nesting
 from .candidates import NOT_BY_KEY, Candidates
-from .changes.common import MANY, ReadFully, attempt
+from .changes.common import ReadFully, attempt
 from .checks import check_required
 from .concerned import ConcernedLists
 from .distinguished_names import dn_text, normal_dn
@@ -43,10 +43,6 @@ from .told import ToldLists
 
 # Who left is looked up once more, by key, and yet: what would hurt is done by a read that has seen everything.
 MANY_LOST = 200
-
-# Seconds that a mark is good for. Directories forget what was deleted: Active Directory after tombstoneLifetime, which
-# is two days at least (MS-ADTS 6.1.1.2.4.1.1).
-LASTS = 2 * 86400
 
 
 def read(source: Source, known: Any, mark: Mark) -> Snapshot:
@@ -62,14 +58,6 @@ def read(source: Source, known: Any, mark: Mark) -> Snapshot:
 
     snapshot: Snapshot = attempt(source.session, lambda: complete_or_error(take))
     return snapshot
-
-
-def check_mark(mark: Mark, now: int) -> None:
-    """Raise ReadFully if nothing can be read since this mark. ``now``: seconds since 1970."""
-    if not 0 <= now - mark.time <= LASTS:
-        raise ReadFully("the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400))
-    if len(mark.reached.again) + len(mark.reached.outside) + len(mark.reached.open) > MANY:
-        raise ReadFully("more than %d entries must be looked at in every run" % MANY)
 
 
 def _refuse(_tokens: Tokens, dn: bytes, _token: str) -> None:

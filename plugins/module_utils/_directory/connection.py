@@ -15,10 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from .connect import kerberos, tls
+from .connect import tls
 from .connect.addresses import parse_server
 from .connect.attempt import Attempt, ConnectError, NextServer, import_ldap3, share
-from .connect.dns_srv import look_up
 from .connect.login import check_bind
 from .connect.opening import ask, close, open_connection
 from .search import MISSING_OK, search
@@ -104,13 +103,19 @@ def _sessions(settings: Any, warn: Callable[[str], None], failures: list[str]) -
         raise ConnectError("server: %s" % error) from None
     warn_about(settings, warn)
     context = None if settings.encryption == "none" else tls.make_context(settings)
-    credentials = kerberos.credentials(settings) if settings.authentication == "kerberos" else None
+    credentials = None
+    if settings.authentication == "kerberos":
+        from .connect import kerberos  # what only some settings need is loaded with them: every run pays for the rest
+
+        credentials = kerberos.credentials(settings)
     until = time.monotonic() + settings.timeout
     while addresses:
         deadline = share(until, len(addresses))
         address = addresses.pop(0)
         try:
             if address.scheme == "srv":
+                from .connect.dns_srv import look_up
+
                 addresses[:0] = look_up(address.host, settings, deadline, warn)
                 continue
             session = _connect_to(Attempt(address, settings, context, deadline), credentials)
@@ -150,6 +155,8 @@ def _connect_to(attempt: Attempt, credentials: Any) -> Session:
     settings, connection = attempt.settings, open_connection(attempt)
     try:
         if credentials is not None:
+            from .connect import kerberos
+
             kerberos.bind(connection, attempt, credentials)
         else:
             ask(connection, attempt, lambda: connection.bind(read_server_info=False))

@@ -15,11 +15,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._mark import NONE_LEFT, SWEEP, Point, Reached, Synchronized, Unmarked
+from .._mark import NONE_LEFT, SWEEP, Mark, Point, Reached, Synchronized, Unmarked
 from .changes import lists, sweep, ways
-from .changes.common import Changes, ReadFully, Where, attempt
+from .changes.common import MANY, Changes, ReadFully, Where, attempt
 from .scope import Scope
 from .source import Source
+
+# Seconds that a mark is good for. Directories forget what was deleted: Active Directory after tombstoneLifetime, which
+# is two days at least (MS-ADTS 6.1.1.2.4.1.1).
+LASTS = 2 * 86400
+
+
+def check_mark(mark: Mark, now: int) -> None:
+    """Raise ReadFully if nothing can be read since this mark. ``now``: seconds since 1970."""
+    if not 0 <= now - mark.time <= LASTS:
+        raise ReadFully("the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400))
+    if len(mark.reached.again) + len(mark.reached.outside) + len(mark.reached.open) > MANY:
+        raise ReadFully("more than %d entries must be looked at in every run" % MANY)
 
 
 class Position:

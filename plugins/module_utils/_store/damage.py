@@ -71,7 +71,7 @@ _COLUMNS = (
     'SELECT m.name, c.name, c.type, c."notnull" FROM sqlite_master m JOIN pragma_table_info(m.name) c'
     " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'"
 )
-_INDEXES_AND_TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"
+_INDEXES_AND_TRIGGERS = "SELECT sql FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"
 
 
 def find(connection: sqlite3.Connection) -> str:
@@ -91,11 +91,11 @@ def find(connection: sqlite3.Connection) -> str:
 
 
 @functools.cache
-def _of_a_sound_store() -> tuple[list[tuple[str, str, str, int]], frozenset[tuple[str, str]]]:
-    """Return the columns of the tables, and the texts of indexes and triggers, as this version makes them."""
+def _columns_of_a_sound_store() -> list[tuple[str, str, str, int]]:
+    """Return the columns of the tables as this version makes them."""
     with contextlib.closing(sqlite3.connect(":memory:")) as sound:
         schema.create(sound)
-        return sound.execute(_COLUMNS).fetchall(), frozenset(sound.execute(_INDEXES_AND_TRIGGERS))
+        return sound.execute(_COLUMNS).fetchall()
 
 
 _NOT_ITS_TABLES = "its tables are not those of a store"
@@ -107,13 +107,16 @@ def in_schema(connection: sqlite3.Connection) -> str:
     What they say is text in the file. Example: one bit makes `user_id!= old.id` of `user_id = old.id` in the trigger
     that ends the memberships of a user who is deleted. Then everybody else's end.
     """
-    _columns, others = _of_a_sound_store()
-    return "" if others <= {*connection.execute(_INDEXES_AND_TRIGGERS)} else _NOT_ITS_TABLES
+    return "" if schema.INDEXES_AND_TRIGGERS <= _indexes_and_triggers(connection) else _NOT_ITS_TABLES
+
+
+def _indexes_and_triggers(connection: sqlite3.Connection) -> set[str]:
+    return {sql for (sql,) in connection.execute(_INDEXES_AND_TRIGGERS)}
 
 
 def _all_that_is_found(connection: sqlite3.Connection) -> Iterator[str]:
-    columns, others = _of_a_sound_store()
-    if not {*columns} <= {*connection.execute(_COLUMNS)} or not others <= {*connection.execute(_INDEXES_AND_TRIGGERS)}:
+    columns = _columns_of_a_sound_store()
+    if not {*columns} <= {*connection.execute(_COLUMNS)} or in_schema(connection):
         yield _NOT_ITS_TABLES
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":

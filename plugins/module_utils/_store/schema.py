@@ -322,6 +322,14 @@ _UPGRADES: dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]] = {
 }
 
 
+# What indexes and triggers say, as SQLite keeps it: the statements that made them.
+INDEXES_AND_TRIGGERS = frozenset(
+    statement
+    for statement in _SCHEMA
+    if statement.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX", "CREATE TRIGGER"))
+)
+
+
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables and the root of the tree in an empty database."""
     for statement in _SCHEMA:
