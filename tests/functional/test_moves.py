@@ -644,3 +644,38 @@ def test_a_user_who_moves_after_he_was_read_with_what_changed_stays_a_member(any
     for _again in range(2):
         lab.once(**INCREMENTAL)
         assert lab.members() == [("nurses", "ann3"), ("nurses", "bob")]
+
+
+# --- the example of docs/architecture.md -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_the_example_of_the_house(tmp_path, mode):
+    """Timeline:
+
+    before  ann bob cyd              nurses [ann bob]   doctors [ann cyd]
+    then    ann -> eve               nurses [eve]       doctors [ann cyd]
+    twice   eve is a nurse and a doctor, and bob is no nurse any more
+    """
+    with Slapd(ldif=ROOT + unit("people"), overlays=("syncprov\nsyncprov-sessionlog 100",)) as server:
+        lab = Lab(server, tmp_path / "users.db")
+        people = "".join(map(person, ("ann", "bob", "cyd")))
+        server.modify(
+            people + group("nurses", dn_of("ann"), dn_of("bob")) + group("doctors", dn_of("ann"), dn_of("cyd"))
+        )
+        lab.run(read_mode="incremental")
+        server.modify(renamed(dn_of("ann"), "uid=eve"))
+        server.modify(modified(NURSES, "replace", "member", dn_of("eve")))
+        dry_runs = [lab.once(True, read_mode=each) for each in ("full", "incremental")]
+        result = lab.once(read_mode=mode)
+        assert [each["read"]["mode"] for each in (*dry_runs, result)] == ["full", "incremental", mode]
+        assert {each["plan_digest"] for each in dry_runs} == {result["plan_digest"]}
+        assert result["users"]["renamed"] == [{"name": "eve", "previous_name": "ann"}]
+        (nurses,) = result["changed_groups"]
+        assert (nurses["members_removed"], nurses["members_added"]) == (["bob"], [])
+        assert [each["value"] for each in result["unresolved_members"]] == [dn_of("ann")]
+        noted = lab.rows("SELECT listed_as FROM memberships WHERE coalesce(listed_as, '') <> ''")
+        assert noted == [(dn_of("ann"),)]
+        for again in range(2):
+            assert lab.members() == [("doctors", "cyd"), ("doctors", "eve"), ("nurses", "eve")]
+            assert not again or not lab.once(read_mode=mode)["changed"]
