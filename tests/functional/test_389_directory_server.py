@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import ldap3
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory import requests, wire
 from ansible_collections.usersync.directory.plugins.module_utils._directory.changes import sweep
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support.dirsrv import DirectoryServer
@@ -446,15 +446,16 @@ def refreshed(server, cookie):
     )
     channel = wire.Channel(connection.socket, 30)
     names, gone, end = [], set(), b""
-    asked = channel.ask(wire.search_operation(BASE, "sub", "(objectClass=*)", ("uid",)), wire.sync_control(cookie))
+    operation = requests.search_operation(BASE, "sub", "(objectClass=*)", ("uid",))
+    asked = channel.ask(operation, requests.sync_control(cookie))
     for tag, operation, controls in channel.answers(asked):
         if tag == wire.ENTRY:
             names.append(wire.decode_entry(operation, {})[1].get("uid", [b""])[0].decode())
         elif tag == wire.INTERMEDIATE:
-            gone.update(wire.sync_info(operation)[2])
+            gone.update(requests.sync_info(operation)[2])
         elif tag == wire.DONE:
             assert wire.decode_done(operation, controls).code == 0
-            end = wire.sync_done(controls[wire.SYNC_DONE])[0]
+            end = requests.sync_done(controls[requests.SYNC_DONE])[0]
     connection.unbind()
     return names, len(gone), end
 

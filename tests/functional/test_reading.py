@@ -12,7 +12,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import connection, search, wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory import ber, connection, requests, search
 from ansible_collections.usersync.directory.tests.support import tree
 from ansible_collections.usersync.directory.tests.support.misbehaving import MisbehavingDirectory
 from ansible_collections.usersync.directory.tests.support.slapd import Slapd
@@ -115,7 +115,7 @@ def test_searches_of_other_scopes(connect):
 
 def test_a_size_limit_ends_the_read_with_advice(connect):
     session = connect(login="uid=u0," + SUFFIX, password="pw")
-    with pytest.raises(wire.ReadError) as error:
+    with pytest.raises(ber.ReadError) as error:
         list(search.search(session, SUFFIX, "sub", "(objectClass=*)", ("cn",)))
     assert (
         "it ended after 500 entries (sizeLimitExceeded (4)): "
@@ -130,7 +130,7 @@ def test_a_base_that_does_not_exist(connect):
         list(search.search(session, "ou=gone," + SUFFIX, "sub", "(cn=*)", ("cn",)))
     assert list(search.search(session, "ou=gone," + SUFFIX, "sub", "(cn=*)", ("cn",), search.MISSING_OK)) == []
     with pytest.raises(
-        wire.ReadError,
+        ber.ReadError,
         match="^server: the read of 'ou=away,.*' is not complete, .*ldap://other.example/.*: name that server",
     ):
         list(search.search(session, "ou=away," + SUFFIX, "sub", "(cn=*)", ("cn",)))
@@ -158,7 +158,7 @@ def test_a_server_that_dies_in_the_middle_of_a_read():
             entries = search.search(session, SUFFIX, "sub", "(objectClass=*)", ("cn",))
             next(entries)
             mortal.stop()
-            with pytest.raises(wire.ReadError):
+            with pytest.raises(ber.ReadError):
                 list(entries)
             with pytest.raises(RuntimeError):
                 search.search(session, SUFFIX, "sub", "(objectClass=*)", ("cn",))
@@ -167,7 +167,7 @@ def test_a_server_that_dies_in_the_middle_of_a_read():
 def test_what_the_server_says_of_itself(server, connect):
     root = connect().root_dse
     assert root["namingcontexts"] == [SUFFIX.encode()]
-    assert wire.PAGED_RESULTS.encode() in root["supportedcontrol"]
+    assert requests.PAGED_RESULTS.encode() in root["supportedcontrol"]
     assert b"OpenLDAProotDSE" in root["objectclass"]
 
 
@@ -413,7 +413,7 @@ def test_external_by_the_local_socket_and_by_certificate(server, connect):
 
 def test_anonymous_may_connect_but_not_read(connect):
     session = connect(authentication="anonymous", login=None, password=None)
-    with pytest.raises(wire.ReadError, match="^authentication: the read of .* is not complete"):
+    with pytest.raises(ber.ReadError, match="^authentication: the read of .* is not complete"):
         list(search.search(session, SUFFIX, "sub", "(objectClass=*)", ("cn",)))
 
 

@@ -11,7 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _errors
-from ansible_collections.usersync.directory.plugins.module_utils._directory import distinguished_names, search, wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory import (
+    ber,
+    distinguished_names,
+    ranges,
+    search,
+    wire,
+)
 from support.ber import element, sequence, set_of, string
 from support.prepared import PreparedDirectory, disconnection, done, entry, message, reference
 
@@ -49,14 +55,14 @@ def test_a_message_of_many_small_parts(monkeypatch, operation, said):
     data = message(100, operation) + message(100, done())
     tracemalloc.start()
     try:
-        with pytest.raises(wire.ProtocolError) as error:
+        with pytest.raises(ber.ProtocolError) as error:
             for raw in channel(data).page(100).entries:
                 wire.decode_entry(raw, {})
         used = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert str(error.value).startswith("server: it sent " + said), error.value
-    assert used < 3 * len(data) + 200 * wire.MOST_PARTS, used
+    assert used < 3 * len(data) + 200 * ber.MOST_PARTS, used
 
 
 def test_a_long_list_costs_little_more_than_its_bytes():
@@ -81,9 +87,9 @@ def test_a_long_list_costs_little_more_than_its_bytes():
 def test_a_value_too_many(monkeypatch):
     monkeypatch.setattr(wire, "MOST_VALUES", 3)
     assert len(wire.decode_entry(entry("cn=a", member=["", "", ""]), {})[1]["member"]) == 3
-    with pytest.raises(wire.ProtocolError, match="with more than 3 values in one message: run again, or name another"):
+    with pytest.raises(ber.ProtocolError, match="with more than 3 values in one message: run again, or name another"):
         wire.decode_entry(entry("cn=a", member=["", "", "", ""]), {})
-    with pytest.raises(wire.ProtocolError):
+    with pytest.raises(ber.ProtocolError):
         wire.decode_entry(element(0x64, string("cn=a"), sequence(sequence(string("a"), set_of(string("x") * 9)))), {})
 
 
@@ -100,7 +106,7 @@ def read(server):
 
 def test_pages_without_end(monkeypatch):
     monkeypatch.setattr(search, "_MOST_ENTRIES", 5)
-    with pytest.raises(wire.ProtocolError) as error:
+    with pytest.raises(ber.ProtocolError) as error:
         read(pages(*([entry("cn=%d" % number)] for number in range(9))))
     assert str(error.value) == (
         "server: the read does not come to an end, after 6 entries: run again, or name another server"
@@ -110,7 +116,7 @@ def test_pages_without_end(monkeypatch):
 def test_empty_pages_without_end(monkeypatch):
     monkeypatch.setattr(search, "_MOST_EMPTY_PAGES", 3)
     server = pages([entry("cn=0")], [], [], [entry("cn=1")], [], [], [], [])
-    with pytest.raises(wire.ProtocolError, match="does not come to an end, after 4 empty pages in a row: run again"):
+    with pytest.raises(ber.ProtocolError, match="does not come to an end, after 4 empty pages in a row: run again"):
         read(server)
     server = pages([entry("cn=0")], [], [], [], [entry("cn=1")], [], [])
     server.answers.append([done(0, "")])
@@ -120,17 +126,17 @@ def test_empty_pages_without_end(monkeypatch):
 def test_references_without_end(monkeypatch):
     monkeypatch.setattr(search, "_TOO_MANY", 3)
     urls = [reference("ldap://host%d/" % number) for number in range(4)]
-    with pytest.raises(wire.ProtocolError, match="^server: it refers to more than 3 other servers: name another"):
+    with pytest.raises(ber.ProtocolError, match="^server: it refers to more than 3 other servers: name another"):
         read(PreparedDirectory([*urls, done(0, "")]))
     server = PreparedDirectory([*urls[:3], *urls[:3], done(0, "")])
     assert read(server) == [] and len(server.not_read) == 3
 
 
 def test_ranges_without_end(monkeypatch):
-    monkeypatch.setattr(search, "_MOST_VALUES", 5)
+    monkeypatch.setattr(ranges, "_MOST_VALUES", 5)
     answers = ([entry("cn=g", **{"member__%d_%d" % (at, at): [str(at)]}), done()] for at in range(1, 9))
-    with pytest.raises(wire.ReadError, match="since it does not stop sending, after 6 of them: run again"):
-        search.read_ranges(PreparedDirectory(*answers), "cn=g", "member", [b"0"], "0-0")
+    with pytest.raises(ber.ReadError, match="since it does not stop sending, after 6 of them: run again"):
+        ranges.read_ranges(PreparedDirectory(*answers), "cn=g", "member", [b"0"], "0-0")
 
 
 # --- what a server says ----------------------------------------------------------------------------------------------
@@ -142,14 +148,14 @@ def test_a_long_diagnostic_message_is_cut():
     result = channel(message(100, done(51, text=LONG))).page(100).result
     assert result.message == LONG[:1000] + "..."
     server = PreparedDirectory([done(51, text=LONG)])
-    with pytest.raises(wire.ReadError) as error:
+    with pytest.raises(ber.ReadError) as error:
         read(server)
     assert len(str(error.value)) < 1300
     assert str(error.value).endswith("...): run again later, or name another server")
 
 
 def test_a_long_goodbye_is_cut():
-    with pytest.raises(wire.ServerLost) as error:
+    with pytest.raises(ber.ServerLost) as error:
         channel(disconnection(52, LONG)).page(100)
     assert len(str(error.value)) < 1200 and str(error.value).endswith("...): run again")
 
@@ -157,7 +163,7 @@ def test_a_long_goodbye_is_cut():
 def test_long_referrals_are_cut():
     url = "ldap://192.0.2.1/ou=%s,dc=a" % ("x" * 5000)
     server = PreparedDirectory([done(10, referral=url)])
-    with pytest.raises(wire.ReadError) as error:
+    with pytest.raises(ber.ReadError) as error:
         read(server)
     assert len(str(error.value)) < 1300 and str(error.value).endswith("...): name that server")
     server = PreparedDirectory([reference(url), done(0, "")])

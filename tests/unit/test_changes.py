@@ -14,7 +14,7 @@ import uuid
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory import requests
 from ansible_collections.usersync.directory.plugins.module_utils._directory.changes import (
     common,
     keys,
@@ -48,12 +48,12 @@ TRUE = boolean(True)
 def said(name, state, **attributes):
     """An entry, and what happened to it."""
     parts = enumerated(state), string(number(name).bytes)
-    return with_control(entry("cn=%s,%s" % (name, BASE), **attributes), wire.SYNC_STATE, sequence(*parts))
+    return with_control(entry("cn=%s,%s" % (name, BASE), **attributes), requests.SYNC_STATE, sequence(*parts))
 
 
 def info(kind, *parts):
     """An intermediate message."""
-    return intermediate(wire.SYNC_INFO, element(kind, *parts))
+    return intermediate(requests.SYNC_INFO, element(kind, *parts))
 
 
 def ids(*names, deleted=False):
@@ -64,7 +64,7 @@ def ids(*names, deleted=False):
 def end(deletes=False, cookie=b"rid=000,csn=later"):
     """The end of a refresh. OpenLDAP leaves the cookie out where nothing changed."""
     parts = *([string(cookie)] if cookie else []), *([TRUE] if deletes else [])
-    return with_control(done(), wire.SYNC_DONE, sequence(*parts))
+    return with_control(done(), requests.SYNC_DONE, sequence(*parts))
 
 
 def reached(csn):
@@ -125,7 +125,7 @@ def test_nothing_is_asked_where_nothing_changed():
         ([entry("cn=ann," + BASE), end()], "without saying what happened to an entry"),
         (
             [
-                with_control(entry("cn=ann," + BASE), wire.SYNC_STATE, sequence(enumerated(ADD), string(b"1"))),
+                with_control(entry("cn=ann," + BASE), requests.SYNC_STATE, sequence(enumerated(ADD), string(b"1"))),
                 end(),
             ],
             "an entryUUID of 1 bytes",
@@ -133,7 +133,7 @@ def test_nothing_is_asked_where_nothing_changed():
         (
             [
                 with_control(
-                    entry("cn=a\\zz," + BASE), wire.SYNC_STATE, sequence(enumerated(ADD), string(number(ANN).bytes))
+                    entry("cn=a\\zz," + BASE), requests.SYNC_STATE, sequence(enumerated(ADD), string(number(ANN).bytes))
                 ),
                 leaf(BOB),
                 end(),
@@ -150,9 +150,9 @@ def test_an_answer_that_tells_nothing_for_sure_asks_for_everything(answer, why):
 @pytest.mark.parametrize(
     "answer",
     [
-        [intermediate(wire.SYNC_INFO, b"\x99\x00"), end()],
+        [intermediate(requests.SYNC_INFO, b"\x99\x00"), end()],
         [
-            with_control(entry("cn=ann," + BASE), wire.SYNC_STATE, b"\x04\x00"),
+            with_control(entry("cn=ann," + BASE), requests.SYNC_STATE, b"\x04\x00"),
             end(),
         ],
         [leaf(ANN)],  # and then it hangs up
@@ -189,7 +189,7 @@ AD = SimpleNamespace(is_group="(objectClass=group)", group_key="entryUUID", grou
 def answer(*entries, more=False, cookie=b"later", code=0):
     """What a server says to a DirSync control."""
     parts = integer(int(more)), integer(0), string(cookie)
-    return [*entries, with_control(done(code), wire.DIR_SYNC, sequence(*parts))]
+    return [*entries, with_control(done(code), requests.DIR_SYNC, sequence(*parts))]
 
 
 def changed_list(name, came=(), went=()):
@@ -205,7 +205,7 @@ def changed_list(name, came=(), went=()):
 
 def lists_told(*answers, cookie=b"before", supported=True):
     server = PreparedDirectory(*answers)
-    server.root_dse = {"supportedcontrol": [wire.DIR_SYNC.encode()] if supported else []}
+    server.root_dse = {"supportedcontrol": [requests.DIR_SYNC.encode()] if supported else []}
     found = lists.lists_since(server, common.Where(AD, BASE, {}, ()), cookie)
     return server, found
 

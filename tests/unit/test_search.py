@@ -12,11 +12,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._directory import ber, ranges, requests
 from ansible_collections.usersync.directory.plugins.module_utils._directory import search as search_module
-from ansible_collections.usersync.directory.plugins.module_utils._directory import wire
 from support.prepared import PreparedDirectory, disconnection, done, entry, message, reference
 
-read_ranges, ranged, search = search_module.read_ranges, search_module.ranged, search_module.search
+read_ranges, ranged, search = ranges.read_ranges, ranges.ranged, search_module.search
 
 
 def read(server, scope="sub", **how):
@@ -48,7 +48,7 @@ def test_the_next_page_is_asked_for_before_this_one_is_given():
 def test_base_searches_are_not_paged():
     server = PreparedDirectory([entry("dc=x"), done()])
     assert read(server, "base") == ["dc=x"]
-    assert wire.PAGED_RESULTS.encode() not in server.requests[0]
+    assert requests.PAGED_RESULTS.encode() not in server.requests[0]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_base_searches_are_not_paged():
     ],
 )
 def test_a_read_that_is_not_complete(answers, message):
-    with pytest.raises(wire.ReadError) as error:
+    with pytest.raises(ber.ReadError) as error:
         read(PreparedDirectory(*answers))
     assert message in str(error.value)
 
@@ -142,7 +142,7 @@ def test_a_read_that_is_not_complete(answers, message):
 def test_an_error_begins_with_the_option_that_can_change_it(code, option, account_option):
     server = PreparedDirectory([done(code)], [done(code)])  # without pages, too
     server.account_option = account_option
-    with pytest.raises(wire.ReadError, match="^%s: the read .*is not complete, " % (option or account_option)):
+    with pytest.raises(ber.ReadError, match="^%s: the read .*is not complete, " % (option or account_option)):
         read(server)
 
 
@@ -150,13 +150,13 @@ def test_a_base_that_does_not_exist():
     with pytest.raises(search_module.NoSuchEntry):
         read(PreparedDirectory([done(32)]))
     assert read(PreparedDirectory([done(32)]), missing_ok=True) == []
-    with pytest.raises(wire.ReadError):  # it did exist a page ago
+    with pytest.raises(ber.ReadError):  # it did exist a page ago
         read(PreparedDirectory([entry("cn=1"), done(0, "a")], [done(32)]), missing_ok=True)
 
 
 # --- servers that do no pages
 
-PAGED = wire.PAGED_RESULTS.encode()
+PAGED = requests.PAGED_RESULTS.encode()
 
 
 def asked_for_pages(server):
@@ -169,7 +169,7 @@ def test_a_server_that_does_not_list_paged_results_is_asked_for_all(controls):
     server = PreparedDirectory([*entries, done()], [done(4)])
     server.root_dse = {"supportedcontrol": controls}
     assert len(read(server)) == 1500
-    with pytest.raises(wire.ReadError) as error:
+    with pytest.raises(ber.ReadError) as error:
         read(server)
     assert str(error.value) == (
         "login: the read of 'dc=x' is not complete, it ended after 0 entries (sizeLimitExceeded (4)), and the server "
@@ -188,7 +188,7 @@ def test_a_server_that_refuses_pages_is_asked_for_all(first):
 
 
 def test_a_refusal_after_entries_is_none():
-    with pytest.raises(wire.ReadError, match="it ended after 1 entries .adminLimitExceeded"):
+    with pytest.raises(ber.ReadError, match="it ended after 1 entries .adminLimitExceeded"):
         read(PreparedDirectory([entry("cn=1"), done(11)], [entry("cn=1"), done()]))
 
 
@@ -198,7 +198,7 @@ def test_an_answer_without_the_control_is_no_page_and_no_proof(root_dse):
     server = PreparedDirectory([entry("cn=1"), done()], [entry("cn=1"), entry("cn=2"), done()], [done(4)])
     server.root_dse = root_dse
     assert read(server) == ["cn=1", "cn=2"] and server.entries == 2
-    with pytest.raises(wire.ReadError, match="since it left the paged results control out of its answer: ask the adm"):
+    with pytest.raises(ber.ReadError, match="since it left the paged results control out of its answer: ask the adm"):
         read(server)
     assert asked_for_pages(server) == [True, False, False]
 
@@ -215,13 +215,13 @@ def test_what_was_handed_on_is_not_asked_for_again(monkeypatch):
     monkeypatch.setattr(search_module, "_PART", 10)
     server = PreparedDirectory([entry("cn=1"), done(0, "")], [entry("cn=2"), done()], [entry("cn=2"), done()])
     assert read(server) == ["cn=1"]
-    with pytest.raises(wire.ProtocolError, match="nothing proves that the read is complete"):
+    with pytest.raises(ber.ProtocolError, match="nothing proves that the read is complete"):
         read(server)
     server = PreparedDirectory([entry("cn=1"), done()], [entry("cn=1"), entry("cn=2"), done()])
     assert read(server) == ["cn=1", "cn=2"]
     three = [entry("cn=1"), entry("cn=2"), entry("cn=3")]
     assert read(PreparedDirectory([*three, done(0, "")])) == ["cn=1", "cn=2", "cn=3"]
-    with pytest.raises(wire.ProtocolError, match="nothing proves that the read is complete"):
+    with pytest.raises(ber.ProtocolError, match="nothing proves that the read is complete"):
         read(PreparedDirectory([*three, done()], [*three, done()]))
 
 
@@ -245,7 +245,7 @@ def test_one_search_at_a_time():
 
 def test_a_search_may_follow_one_that_the_server_ended():
     server = PreparedDirectory([done(32)], [entry("cn=1"), done(0, "")])
-    with pytest.raises(wire.ReadError):
+    with pytest.raises(ber.ReadError):
         read(server)
     assert read(server) == ["cn=1"]
 
@@ -268,7 +268,7 @@ def test_a_base_that_is_missing_has_nothing_below(monkeypatch, code, part, how):
     monkeypatch.setattr(search_module, "_PART", part)
     server = PreparedDirectory([entry("cn=1"), entry("cn=2"), entry("cn=3"), done(code, "")])
     server.paged, server.unpaged = how == "paged", "" if how == "paged" else "its root DSE does not list them"
-    with pytest.raises(wire.ReadError):
+    with pytest.raises(ber.ReadError):
         read(server, missing_ok=True)
 
 
@@ -277,7 +277,7 @@ def test_a_limit_that_no_entry_comes_before_says_nothing_of_entries():
         return search_module.finds_any(PreparedDirectory([*answer]), "dc=x", "sub", "(cn=*)")
 
     assert finds_any(entry("cn=1"), done(4)) and not finds_any(done(0)) and not finds_any(done(32))
-    with pytest.raises(wire.ReadError, match="sizeLimitExceeded"):
+    with pytest.raises(ber.ReadError, match="sizeLimitExceeded"):
         finds_any(done(4))
 
 
@@ -308,12 +308,12 @@ def test_ranges_are_read_to_the_end():
     ],
 )
 def test_ranges_with_a_gap_are_worth_nothing(answer, message):
-    with pytest.raises(wire.ReadError) as error:
+    with pytest.raises(ber.ReadError) as error:
         read_ranges(PreparedDirectory(answer), "cn=g", "member", [b"a", b"b"], "0-1")
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("first", ["1-1", "0-5", "x", "0-", "*-*", "0-1\n"])
 def test_a_first_range_that_is_none(first):
-    with pytest.raises(wire.ReadError, match="values of member of 'cn=g' are not complete"):
+    with pytest.raises(ber.ReadError, match="values of member of 'cn=g' are not complete"):
         read_ranges(SimpleNamespace(), "cn=g", "member", [b"a"], first)

@@ -12,7 +12,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import filter_text, wire
+from ansible_collections.usersync.directory.plugins.module_utils._directory import ber, filter_text, requests, wire
 from hypothesis import given
 from hypothesis import strategies as st
 from ldap3.operation.search import compile_filter, parse_filter
@@ -60,7 +60,7 @@ def message(message_id, operation, cookie=None):
         value["size"], value["cookie"] = 0, cookie
         control = rfc4511.Control()
         control["controlType"], control["criticality"], control["controlValue"] = (
-            wire.PAGED_RESULTS,
+            requests.PAGED_RESULTS,
             False,
             encoder.encode(value),
         )
@@ -160,7 +160,7 @@ def test_an_entry_with_one_wrong_tag_or_length_is_refused(at):
     raw = bytes.fromhex("6417 0404636e3d61 300f 300d 0402636e 3107 040161 04026263")
     assert wire.decode_entry(raw, {}) == (b"cn=a", {"cn": [b"a", b"bc"]}, raw)
     for wrong in (raw[at] - 1, raw[at] + 1):
-        with pytest.raises(wire.ProtocolError):
+        with pytest.raises(ber.ProtocolError):
             wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1 :], {})
 
 
@@ -170,7 +170,7 @@ def test_one_wrong_tag_or_length_is_seen_where_the_attribute_is_known(at):
     names = {}
     assert wire.decode_entry(raw, names) == wire.decode_entry(raw, names) == (b"cn=a", {"cn": [b"bc"]}, raw)
     for wrong in (raw[at] - 1, raw[at] + 1):
-        with pytest.raises(wire.ProtocolError):
+        with pytest.raises(ber.ProtocolError):
             wire.decode_entry(raw[:at] + bytes([wrong]) + raw[at + 1 :], names)
 
 
@@ -184,7 +184,7 @@ def test_a_truncated_entry_is_refused_at_every_byte(dn, attributes, microsoft):
     wire.decode_entry(raw, names)
     for size in range(len(raw)):
         for known in ({}, names):
-            with pytest.raises(wire.ProtocolError):
+            with pytest.raises(ber.ProtocolError):
                 wire.decode_entry(raw[:size], known)
 
 
@@ -200,7 +200,7 @@ def test_a_damaged_entry_is_refused_or_another_entry(dn, attributes, data):
     assert decoded(damaged, names) == decoded(damaged, {})  # whether its attributes are known or not
     try:
         wire.entry_dn(damaged)
-    except wire.ProtocolError:
+    except ber.ProtocolError:
         pass
 
 
@@ -208,7 +208,7 @@ def decoded(raw, names):
     """What becomes of an entry, or None if it is refused."""
     try:
         return wire.decode_entry(raw, names)
-    except wire.ProtocolError:
+    except ber.ProtocolError:
         return None
 
 
@@ -216,17 +216,17 @@ def decoded(raw, names):
 @given(st.binary(max_size=80), st.integers(1, 80))
 def test_arbitrary_bytes_end_in_a_read_error(data, size):
     for start in (b"", b"\x30", b"\x30\x30\x02\x01\x05\x64", b"\x30\x20\x02\x01\x05\x65", b"\x30\x20\x02\x01\x00\x78"):
-        with pytest.raises(wire.ReadError):
+        with pytest.raises(ber.ReadError):
             wire.Channel(Pieces(start + data, size), 1).page(5)
     for function in (
         lambda: wire.decode_entry(data, {}),
-        lambda: wire.paged_cookie(data),
+        lambda: requests.paged_cookie(data),
         lambda: wire.decode_result(data, 0, len(data), {}),
         lambda: wire._decode_controls(data, 0, len(data)),
     ):
         try:
             function()
-        except wire.ProtocolError:
+        except ber.ProtocolError:
             pass
 
 
@@ -256,13 +256,13 @@ def test_a_page_comes_whole_in_pieces_of_any_size(entries, size, cookie, microso
         "well",
         [],
     )
-    assert wire.paged_cookie(page.result.controls[wire.PAGED_RESULTS]) == cookie
+    assert requests.paged_cookie(page.result.controls[requests.PAGED_RESULTS]) == cookie
 
 
 def test_a_page_cut_at_any_byte_is_no_page():
     data = message(5, entry_operation("cn=a", {"cn": [b"a"]})) + message(5, done_operation(), b"")
     for size in range(len(data)):
-        with pytest.raises(wire.ReadError, match="closed the connection before its answer was complete"):
+        with pytest.raises(ber.ReadError, match="closed the connection before its answer was complete"):
             wire.Channel(Pieces(data[:size]), 1).page(5)
 
 
@@ -281,7 +281,7 @@ def test_referrals_of_a_result():
 
 def test_a_notice_of_disconnection_says_why():
     notice = prepared.disconnection(52, "going down")
-    with pytest.raises(wire.ReadError, match=r"server: it ended the connection \(unavailable \(52\): going down"):
+    with pytest.raises(ber.ReadError, match=r"server: it ended the connection \(unavailable \(52\): going down"):
         wire.Channel(Pieces(notice), 1).page(5)
 
 
@@ -300,7 +300,7 @@ def test_a_notice_of_disconnection_says_why():
     ],
 )
 def test_what_is_no_answer(data, why):
-    with pytest.raises(wire.ProtocolError, match=why):
+    with pytest.raises(ber.ProtocolError, match=why):
         wire.Channel(Pieces(data), 1).page(5)
 
 
@@ -334,13 +334,13 @@ FILTERS = [
 def test_a_filter_is_encoded_as_ldap3_encodes_it(text):
     expected = encoder.encode(compile_filter(parse_filter(text, None, False, True, None, False).elements[0]))
     # RFC 4511, 5.1 wants FF for TRUE; pyasn1 writes 01.
-    assert wire.encode_filter(filter_text.parse_filter(text)) == expected.replace(b"\x84\1\1", b"\x84\1\xff")
+    assert requests.encode_filter(filter_text.parse_filter(text)) == expected.replace(b"\x84\1\1", b"\x84\1\xff")
 
 
 # pyasn1 cannot read what it writes for '!', '&' and '|' with ldap3's definitions.
 @given(
     TEXT,
-    st.sampled_from(sorted(wire.SCOPES)),
+    st.sampled_from(sorted(requests.SCOPES)),
     st.sampled_from([text for text in FILTERS if text[1] not in "!&|"]),
     st.lists(NAME, max_size=5),
     st.binary(max_size=300),
@@ -349,12 +349,13 @@ def test_a_filter_is_encoded_as_ldap3_encodes_it(text):
 def test_a_request_is_what_pyasn1_reads(base, scope, text, attributes, cookie, size):
     sent = Pieces(b"")
     channel = wire.Channel(sent, 1)
-    message_id = channel.ask(wire.search_operation(base, scope, text, attributes), wire.paged_control(size, cookie))
+    operation = requests.search_operation(base, scope, text, attributes)
+    message_id = channel.ask(operation, requests.paged_control(size, cookie))
     read, rest = decoder.decode(sent.sent, asn1Spec=rfc4511.LDAPMessage())
     request = read["protocolOp"]["searchRequest"]
     assert rest == b""
     assert int(read["messageID"]) == message_id
-    assert (bytes(request["baseObject"]), int(request["scope"])) == (base.encode(), wire.SCOPES[scope])
+    assert (bytes(request["baseObject"]), int(request["scope"])) == (base.encode(), requests.SCOPES[scope])
     assert (
         int(request["derefAliases"]),
         int(request["sizeLimit"]),
@@ -363,14 +364,14 @@ def test_a_request_is_what_pyasn1_reads(base, scope, text, attributes, cookie, s
     ) == (0, 0, 0, False)
     assert [str(name) for name in request["attributes"]] == attributes
     control = read["controls"][0]
-    assert (bytes(control["controlType"]).decode(), bool(control["criticality"])) == (wire.PAGED_RESULTS, True)
+    assert (bytes(control["controlType"]).decode(), bool(control["criticality"])) == (requests.PAGED_RESULTS, True)
     value = decoder.decode(bytes(control["controlValue"]), asn1Spec=rfc2696.RealSearchControlValue())[0]
     assert (int(value["size"]), bytes(value["cookie"])) == (size, cookie)
 
 
 def test_a_silent_server_ends_the_read():
     ours, theirs = socket.socketpair()
-    with ours, theirs, pytest.raises(wire.ReadError, match="timeout: the server sent nothing for 0.1 s"):
+    with ours, theirs, pytest.raises(ber.ReadError, match="timeout: the server sent nothing for 0.1 s"):
         wire.Channel(ours, 0.1).page(5)
 
 
@@ -413,7 +414,7 @@ def test_a_server_that_trickles_is_given_up(clock, timeout, deadline, said):
     data = message(5, entry_operation("cn=a", {"cn": [b"x" * 500]}))
     channel = wire.Channel(Trickling(clock, [bytes([octet]) for octet in data], 2), timeout)
     channel.set_deadline(deadline)
-    with pytest.raises(wire.ServerLost, match=said):
+    with pytest.raises(ber.ServerLost, match=said):
         channel.page(5)
     assert 30 <= clock.now < 40, "each part of the message may take as long"
 

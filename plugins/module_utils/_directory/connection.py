@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from .ber import ProtocolError, ReadError, ServerLost
 from .connect import tls
 from .connect.addresses import parse_server
 from .connect.attempt import Attempt, ConnectError, NextServer, import_ldap3, share
 from .connect.login import check_bind
 from .connect.opening import ask, close, open_connection
 from .search import MISSING_OK, search
-from .wire import Channel, ProtocolError, ReadError, ServerLost
+from .wire import Channel
 
 T = TypeVar("T")
 

@@ -24,8 +24,8 @@ from .distinguished_names import dn_text, fast_parent, is_dn, normal_dn
 from .outcomes import NAMELESS, OUT_OF_SCOPE, Found, Outcome
 from .owners import NO_DN
 from .presets import Entry
+from .ranges import ListChanged, ranged, read_ranges, settled_ranges
 from .scope import AT_TOP
-from .search import ListChanged, ranged, read_ranges, settled_ranges
 from .sids import sid_of_bytes
 from .source import Source
 from .tokens import Tokens

@@ -31,11 +31,11 @@ from .distinguished_names import dn_is_within, dn_text, normal_dn, url_dn, url_s
 from .filters import attributes_that_select
 from .owners import Owners
 from .presets import Entry
+from .requests import control
 from .scope import Scope
 from .search import AS_USUAL, MANAGE_DSA_IT, MISSING_OK, How, NoSuchEntry, ReadError, batches, search
 from .source import Source
 from .stable_keys import any_of, keys_of
-from .wire import control
 
 Found = tuple[bytes, Entry]
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from ..ber import ProtocolError, ServerLost
 from ..distinguished_names import dn_text, normal_dn
 from ..presets import Preset
 from ..search import NoSuchEntry, ReadError, search
 from ..stable_keys import keys_of
-from ..wire import ENTRY, ProtocolError, ServerLost
+from ..wire import ENTRY
 
 # More changes than this are read faster with everything else, page by page, than looked up key by key.
 MANY = 5000

@@ -10,19 +10,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..ber import ProtocolError
 from ..presets import Entry, Preset
+from ..requests import DIR_SYNC, dir_sync_answer, dir_sync_control, search_operation
 from ..stable_keys import keys_of
-from ..wire import (
-    DIR_SYNC,
-    DONE,
-    ENTRY,
-    ProtocolError,
-    decode_done,
-    decode_entry,
-    dir_sync_answer,
-    dir_sync_control,
-    search_operation,
-)
+from ..wire import DONE, ENTRY, decode_done, decode_entry
 from .common import ENDLESS, NO_END, Where, answers
 
 _NOBODY = "(!(objectClass=*))"

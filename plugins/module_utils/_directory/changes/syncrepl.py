@@ -17,21 +17,9 @@ from typing import Any
 
 from ..._mark import Synchronized
 from ..distinguished_names import dn_text, is_dn, normal_dn
+from ..requests import SYNC_DONE, SYNC_STATE, search_operation, sync_control, sync_done, sync_info, sync_state
 from ..search import MISSING_OK, search
-from ..wire import (
-    DONE,
-    ENTRY,
-    INTERMEDIATE,
-    SYNC_DONE,
-    SYNC_STATE,
-    decode_done,
-    decode_entry,
-    search_operation,
-    sync_control,
-    sync_done,
-    sync_info,
-    sync_state,
-)
+from ..wire import DONE, ENTRY, INTERMEDIATE, decode_done, decode_entry
 from .common import MANY, Changes, ReadFully, Where, answers, look_below
 from .keys import UUID, uuid_bytes, uuid_text
 

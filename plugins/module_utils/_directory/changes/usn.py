@@ -12,9 +12,9 @@ from typing import Any
 
 from ..._mark import Numbered, Point
 from ..distinguished_names import dn_text
+from ..requests import SHOW_DELETED, SHOW_RECYCLED, control
 from ..search import MISSING_OK, How, finds_any, search
 from ..stable_keys import keys_of
-from ..wire import SHOW_DELETED, SHOW_RECYCLED, control
 from .common import MANY, Changes, ReadFully, Where, look_below
 
 # In Active Directory entries of these classes have nobody below them.

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..._errors import quoted
-from ..wire import issuer_name
+from ..ber import issuer_name
 from .attempt import Attempt, ConnectError, NextServer, timed_out
 
 Certificate = tuple[dict[str, Any], bytes]  # as `getpeercert` has it, empty if it is not verified; and in DER
