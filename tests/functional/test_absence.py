@@ -10,7 +10,7 @@ right back, and sees that what really went is gone then.
 from __future__ import annotations
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._directory import absence
+from ansible_collections.usersync.directory.plugins.module_utils._directory.proofs import questions
 from support.lab import BASE, PEOPLE, ROOT, Lab, dn_of, modified, unit
 from support.rights import Rights, entries, settings
 from support.slapd import Slapd
@@ -324,7 +324,7 @@ def test_a_first_run_that_can_tell_of_nobody(place):
 @pytest.mark.parametrize("preset", ["openldap", "rfc2307"])
 def test_a_first_run_that_can_tell_of_some(place, preset, many, monkeypatch):
     """Somebody lies outside what is selected, and is a member of a group there."""
-    monkeypatch.setattr(absence, "_MANY", many)
+    monkeypatch.setattr(questions, "_MANY", many)
     it, options = "ou=it," + PEOPLE, {"ldap_parameters": {"preset": preset}}
     place.modify(
         someone("ann", preset, below=it)
