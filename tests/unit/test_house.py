@@ -242,6 +242,34 @@ def test_the_rooms_are_small():
     assert [(path.name, room.name) for path, room in rooms if len(_attributes(room)) > 20] == []
 
 
+# They run for each value of each entry, so their steps are written out.
+HOT = ("decode_entry", "_decode_attribute")
+
+
+def _lines(function: ast.FunctionDef) -> int:
+    """Without its docstring."""
+    documented = ast.get_docstring(function) is not None
+    return function.end_lineno - (function.body[0].end_lineno if documented else function.lineno)
+
+
+def _parameters(function: ast.FunctionDef) -> int:
+    names = [each.arg for each in (*function.args.args, *function.args.kwonlyargs)]
+    return len(names) - (names[:1] == ["self"])
+
+
+def test_what_is_in_the_rooms_is_small():
+    functions = [
+        (path, node)
+        for path in below("_directory")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef) and node.name not in HOT
+    ]
+    assert len(functions) > 400
+    assert [(path.name, each.name) for path, each in functions if _lines(each) > 45] == []
+    assert [(path.name, each.name) for path, each in functions if _parameters(each) > 6] == []
+    assert [path.name for path in below("_directory") if path.read_text(encoding="utf-8").count("\n") > 500] == []
+
+
 def test_module_utils_are_marked_private():
     unmarked = [str(path) for path in ALL_MODULE_UTILS if "\n# PRIVATE:" not in path.read_text(encoding="utf-8")]
     assert unmarked == []
