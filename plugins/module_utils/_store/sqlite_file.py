@@ -24,10 +24,8 @@ import functools
 import grp
 import os
 import pwd
-import shutil
 import sqlite3
 import stat
-import tempfile
 import time
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
@@ -399,6 +397,9 @@ def _copy_into_memory(path: str, before: os.stat_result) -> sqlite3.Connection |
     The order matters. Frames that a run appends to the WAL after the copy are not in it, and half a frame fails its
     checksum. Pages that are checked in during the copy are in the WAL too, as long as that is still there.
     """
+    import shutil  # with tempfile and what they bring, a twentieth of what a run loads
+    import tempfile
+
     directory = tempfile.mkdtemp()
     try:
         copy = os.path.join(directory, "copy")
@@ -420,7 +421,8 @@ def _copy_into_memory(path: str, before: os.stat_result) -> sqlite3.Connection |
 
 def _copy_file(path: str, copy: str) -> None:
     with _open_to_read(path) as source, open(copy, "xb") as target:
-        shutil.copyfileobj(source, target, _PIECE)
+        while piece := source.read(_PIECE):
+            target.write(piece)
 
 
 def into_memory(source: sqlite3.Connection) -> sqlite3.Connection:
