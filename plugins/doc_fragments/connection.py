@@ -64,9 +64,12 @@ options:
     type: path
   normalize_login:
     description:
-      - Whether to accept an Active Directory login in the wrong case, and capitalize it.
+      - Whether to accept an Active Directory login in the wrong case, and capitalize it. It is never sent in another
+        case than in capitals.
+      - Left out, C(username@full.domain) is capitalized, since many write it in lower case, and C(domain\\username) is
+        refused, with the right form in the message.
+      - V(true) capitalizes both forms, and V(false) refuses both.
     type: bool
-    default: false
   authentication:
     description:
       - How the task proves to the server who it is.

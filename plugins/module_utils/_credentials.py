@@ -43,10 +43,13 @@ def check_login(
     password: str | None,
     authentication: str,
     use_ldap: bool,
-    normalize_login: bool,
+    normalize_login: bool | None,
     keytab: str | None,
 ) -> str | None:
-    """The login to bind with; None when the authentication needs none. Raises LoginError."""
+    """The login to bind with; None when the authentication needs none. Raises LoginError.
+
+    ``normalize_login``: whether a login in the wrong case is capitalized; None: only ``user@full.domain``.
+    """
     if authentication in ("anonymous", "external"):
         for option, value in (("login", login), ("password", password), ("keytab", keytab)):
             if value is not None:
@@ -131,7 +134,7 @@ def _check_bind_dn(login: str) -> str:
     return login
 
 
-def _check_ad_login(login: str, normalize_login: bool) -> str:
+def _check_ad_login(login: str, normalize_login: bool | None) -> str:
     if _is_dn(login):
         raise LoginError(
             "login: '%s' is a DN: for Active Directory write %s (a bind DN goes with use_ldap)" % (login, _AD_FORMS)
@@ -143,7 +146,11 @@ def _check_ad_login(login: str, normalize_login: bool) -> str:
     else:
         raise LoginError("login: '%s' names no domain: write %s" % (login, _AD_FORMS))
     capitals = _in_capitals(login)
-    if login != capitals and not normalize_login:
+    if login == capitals:
+        return login
+    if normalize_login is None:
+        normalize_login = "\\" not in login
+    if not normalize_login:
         raise LoginError("login: '%s' is not in capitals: use '%s', or set normalize_login: true" % (login, capitals))
     return capitals
 

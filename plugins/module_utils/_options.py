@@ -38,7 +38,7 @@ CONNECTION = {
         "login": {"type": "str"},
         "password": {"type": "str", "no_log": True},
         "keytab": {"type": "path", **_NOT_SECRET},
-        "normalize_login": {"type": "bool", "default": False},
+        "normalize_login": {"type": "bool"},
         "authentication": {
             "type": "str",
             "choices": ["simple", "kerberos", "anonymous", "external"],

@@ -27,6 +27,10 @@ _WORDS = {
     "annually": "*-01-01 00:00:00",
 }
 
+# No word of systemd.time(7) but a year, or a date of stars, is a field of crontab(5): times have a colon.
+_FIELD_OF_CRON = r"[0-9*,/]+(-[0-9,/]+)*"
+_MAY_BE_OF_CRON = re.compile(r"(%s|[a-zA-Z]{3}([,-][a-zA-Z]{3})*)" % _FIELD_OF_CRON)
+
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _DAY_NAMES = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -66,6 +70,12 @@ def schedule_for(schedule: str, scheduler: str) -> list[str]:
     if _looks_like_cron(words):
         fields = [_parse_field(schedule, text, field) for text, field in zip(words, _FIELDS)]
         return _calendars(fields) if scheduler == "systemd" else [" ".join(words)]
+    if len(words) > 2 and re.fullmatch(_FIELD_OF_CRON, words[0]) and all(map(_MAY_BE_OF_CRON.fullmatch, words)):
+        raise _error(
+            schedule,
+            "has %d fields" % len(words),
+            "write the five of crontab(5): minute, hour, day of the month, month, day of the week",
+        )
     if scheduler == "systemd":
         return [" ".join(words)]
     return [_cron(schedule)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from types import SimpleNamespace
 import ldap3
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import connection
+from ansible_collections.usersync.directory.plugins.module_utils._directory.connect import attempt
 from ansible_collections.usersync.directory.plugins.module_utils._directory.connect.addresses import (
     ServerAddress,
     parse_server,
@@ -243,9 +245,29 @@ def test_nothing_needs_ldap3_until_a_server_is_asked():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True)
     assert done.stdout == (
-        "server: reading a directory needs the Python library ldap3: "
-        "install it for %s on the node where this task runs\n" % sys.executable
+        "ldap3: reading a directory needs the Python library ldap3: "
+        "install it on the node where this task runs, by '%s'\n" % how_to_install("ldap3")
     )
+
+
+def how_to_install(library):
+    is_debians = sys.prefix == "/usr" and Path("/etc/debian_version").exists()
+    return f"apt-get install python3-{library}" if is_debians else f"{sys.executable} -m pip install {library}"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "is_debian", "command"),
+    [
+        ("/usr", True, "apt-get install python3-ldap3"),
+        ("/usr", False, "/usr/bin/python3 -m pip install ldap3"),
+        ("/opt/venv", True, "/usr/bin/python3 -m pip install ldap3"),
+    ],
+)
+def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch, prefix, is_debian, command):
+    monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    monkeypatch.setattr(os.path, "exists", lambda path: is_debian)
+    assert str(attempt.missing_library("ldap3", "it", "ldap3")).endswith(", by '%s'" % command)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +280,7 @@ def test_nothing_needs_ldap3_until_a_server_is_asked():
 def test_an_optional_library_is_named(monkeypatch, blocked, more, said):
     monkeypatch.setitem(sys.modules, blocked, None)
     assert refusal("srv:corp.example", **more) == (
-        "%s: install it for %s on the node where this task runs" % (said, sys.executable)
+        "%s: install it on the node where this task runs, by '%s'" % (said, how_to_install(said.split()[-1]))
     )
 
 

@@ -115,6 +115,12 @@ def test_what_is_no_active_directory_login(login, message):
         assert str(error.value) == message
 
 
+def test_only_the_form_with_the_full_domain_is_capitalized_if_nothing_else_is_asked_for():
+    assert check("svc-sync@corp.example", normalize_login=None) == "SVC-SYNC@CORP.EXAMPLE"
+    with pytest.raises(LoginError, match="is not in capitals: use 'CORP.SVC-SYNC', or set normalize_login: true"):
+        check("corp\\svc-sync", normalize_login=None)
+
+
 # What YAML makes of "CORP\test" and the like.
 @pytest.mark.parametrize(
     ("login", "number", "letter"),

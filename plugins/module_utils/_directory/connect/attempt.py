@@ -11,6 +11,7 @@ ldap3 is imported late, so that what can be judged without it is judged without 
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 import time
@@ -33,9 +34,12 @@ class TimedOut(NextServer):
 
 
 def missing_library(option: str, purpose: str, library: str) -> ConnectError:
+    command = "%s -m pip install %s" % (sys.executable, library)
+    if os.path.exists("/etc/debian_version") and sys.prefix == "/usr":  # pip refuses to install there (PEP 668)
+        command = "apt-get install python3-%s" % library
     return ConnectError(
-        "%s: %s needs the Python library %s: install it for %s on the node where this task runs"
-        % (option, purpose, library, sys.executable)
+        "%s: %s needs the Python library %s: install it on the node where this task runs, by '%s'"
+        % (option, purpose, library, command)
     )
 
 
@@ -69,7 +73,7 @@ def import_ldap3() -> Any:
         import ldap3
         import ldap3.utils.log
     except ImportError:
-        raise missing_library("server", "reading a directory", "ldap3") from None
+        raise missing_library("ldap3", "reading a directory", "ldap3") from None
     ldap3.utils.log.set_library_log_hide_sensitive_data(True)  # else a connection's repr shows its password
     return ldap3
 
