@@ -138,6 +138,7 @@ SYNCHRONIZATION = {
         "store_backups": {"type": "int", "default": 5},
         "store_timeout": {"type": "int", "default": 60},
         "report_limit": {"type": "int", "default": 1000},
+        "report_bytes": {"type": "int", "default": 300000},
     },
     "required_if": [("state", "present", ("server",))],
 }

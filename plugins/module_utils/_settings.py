@@ -94,6 +94,7 @@ class Settings(NamedTuple):
     store_backups: int
     store_timeout: int  # seconds
     report_limit: int
+    report_bytes: int
 
     def __repr__(self) -> str:
         return _without_password(self)
@@ -338,6 +339,7 @@ _OF_THE_STORE = (
     "store_backups",
     "history_days",
     "report_limit",
+    "report_bytes",
 )
 
 

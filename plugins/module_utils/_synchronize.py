@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
-from . import _doubts, _hold, _limits, _model, _report
+from . import _doubts, _hold, _limits, _model
 from ._clock import Clock
 from ._directory import absence, connection, standing
 from ._directory.distinguished_names import normal_dn
@@ -29,6 +29,11 @@ from ._plan.digests import plan_digest, removals_digest
 from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
 from ._plan.removals import removals
 from ._read import Read, fingerprint, read_from
+from ._report.affected import members_to_load, users_to_load
+from ._report.counts import in_one_line
+from ._report.cut import Bounds
+from ._report.lists import names_to_load
+from ._report.make import Looked, make_report
 from ._settings import Settings, public_settings
 from ._store import counts, for_reader, for_report, history, runs, sqlite
 from ._store.apply import apply
@@ -320,25 +325,23 @@ def _plan_leaving(run: _Run) -> _Planned:
 
 def _result(run: _Run, planned: _Planned, diff_mode: bool) -> dict[str, Any]:
     settings, plan, snapshot, state = run.settings, planned.plan, planned.snapshot, planned.state
-    report = _report.make_report(
+    refused = [refusal._asdict() for refusal in planned.refusals]
+    for refusal in refused:
+        del refusal["why"]
+    report = make_report(
         plan,
         snapshot,
         state,
         _look_up(run, plan, state),
-        settings.report_limit,
-        diff_mode,
+        Bounds(settings.report_limit, settings.report_bytes, diff_mode),
         planned.holds.reasons,
+        refused,
     )
     report["held"].update(everything=planned.holds.everything, plan_digest=planned.holds.plan_digest)
-    refused = [refusal._asdict() for refusal in planned.refusals[: settings.report_limit]]
-    for refusal in refused:
-        del refusal["why"]
-    report["report_truncated"] = report["report_truncated"] or len(refused) < len(planned.refusals)
     return dict(
         report,
         msg=_message(planned, report["summary"]),
         changed=not plan.is_empty and not refused,
-        refused=refused,
         read=planned.about,
         settings=public_settings(settings, planned.read.source.preset if planned.read else None),
         plan_digest=planned.digests[0],
@@ -349,15 +352,15 @@ def _result(run: _Run, planned: _Planned, diff_mode: bool) -> dict[str, Any]:
 def _message(planned: _Planned, summary: dict[str, dict[str, int]]) -> str:
     if planned.refusals:
         return sentence(_limits.message(planned.refusals))
-    return sentence(_report.in_one_line(planned.plan, summary, planned.holds.everything))
+    return sentence(in_one_line(planned.plan, summary, planned.holds.everything))
 
 
-def _look_up(run: _Run, plan: Plan, state: StoredState) -> _report.Looked:
+def _look_up(run: _Run, plan: Plan, state: StoredState) -> Looked:
     store, name = run.store, run.settings.name
-    nested = for_report.direct_members(store, _report.members_to_load(plan, state), name)
-    users = _report.users_to_load(plan, state, nested)
-    names = for_report.names(store, _report.names_to_load(plan, state), name)
-    return _report.Looked(for_report.direct_groups(store, users, name), names)
+    nested = for_report.direct_members(store, members_to_load(plan, state), name)
+    users = users_to_load(plan, state, nested)
+    names = for_report.names(store, names_to_load(plan, state), name)
+    return Looked(for_report.direct_groups(store, users, name), names)
 
 
 def _record(run: _Run, planned: _Planned, result: dict[str, Any]) -> RunRecord:
@@ -366,7 +369,7 @@ def _record(run: _Run, planned: _Planned, result: dict[str, Any]) -> RunRecord:
     lasting = {
         option: value
         for option, value in result["settings"].items()
-        if option not in ("approved_plan", "approved_removals", "report_limit", "store")
+        if option not in ("approved_plan", "approved_removals", "report_bytes", "report_limit", "store")
     }
     return RunRecord(
         time=run.now,

@@ -311,9 +311,18 @@ options:
     description:
       - How many entries each list of the result holds at most. The names of members of all groups together are cut at
         ten times as many, groups with few changes first.
-      - Counts are never cut. RV(report_truncated) tells whether a list was.
+      - Counts are never cut. RV(report_left_out) tells how many entries of which list are left out.
     type: int
     default: 1000
+  report_bytes:
+    description:
+      - How many bytes the lists of the result and the diff have together at most. What is removed is listed first, then
+        what is added. With a diff the lists have half of it, and the diff has the rest.
+      - AWX and the Automation Platform drop the result of an event that is longer than 700,000 characters
+        (C(MAX_EVENT_RES) of ansible-runner). A result has the settings besides, and once more as C(invocation).
+    type: int
+    default: 300000
+    version_added: 0.2.0
 notes:
   - The module runs on the managed node. That node needs ldap3, the certificates of O(ca_path), the store, and the way
     to the directory. Often it is the control node itself, with C(delegate_to=localhost).
@@ -518,6 +527,10 @@ changed_groups:
       description: Paths of the user groups that ceased to be nested in it.
       type: list
       elements: str
+    left_out:
+      description: How many entries are left out of which of these four lists. Empty if all are there.
+      type: dict
+      version_added: 0.2.0
 affected_groups:
   description:
     - Paths of the user groups that did not change themselves, but whose effective members, or the enabled ones among
@@ -844,8 +857,19 @@ settings:
     preset:
       description: The object classes and attributes by which users and groups are read.
       type: dict
+report_left_out:
+  description:
+    - How many entries are left out of which list, since O(report_limit) or O(report_bytes) is reached. Names of lists
+      are written as here, such as C(users.created) and C(changed_groups.members_added), the latter of all groups.
+    - It is empty if everything is listed. Nothing stands for what is left out in the list itself, so a playbook may
+      loop over it.
+  returned: always
+  type: dict
+  sample:
+    users.created: 99000
+  version_added: 0.2.0
 report_truncated:
-  description: Whether a list was cut at O(report_limit).
+  description: Whether anything is in RV(report_left_out).
   returned: always
   type: bool
 diff:

@@ -87,6 +87,7 @@ RESULT_KEYS = {
     "removals_digest",
     "read",
     "settings",
+    "report_left_out",
     "report_truncated",
 }
 

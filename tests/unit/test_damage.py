@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _mark, _model, _report, _user
+from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _mark, _model, _user
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._plan import make
+from ansible_collections.usersync.directory.plugins.module_utils._report.affected import members_to_load, users_to_load
+from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
+from ansible_collections.usersync.directory.plugins.module_utils._report.lists import names_to_load
+from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
 from ansible_collections.usersync.directory.plugins.module_utils._store import (
     damage,
     for_report,
@@ -98,10 +102,10 @@ def run(path: Path, number: int, name: str = "staff", whole: bool = False) -> No
         state = load_state(store, name, ["All", "Company", name], found)
         chosen = policies(name=name, user_extinction="delete" if number else "disable", user_group_extinction="delete")
         plan = make.make_plan(chosen, found, state, str.casefold, 1000 + number)
-        nested = for_report.direct_members(store, _report.members_to_load(plan, state), name)
-        direct = for_report.direct_groups(store, _report.users_to_load(plan, state, nested), name)
-        names = for_report.names(store, _report.names_to_load(plan, state), name)
-        report = _report.make_report(plan, found, state, _report.Looked(direct, names), 100, True)
+        nested = for_report.direct_members(store, members_to_load(plan, state), name)
+        direct = for_report.direct_groups(store, users_to_load(plan, state, nested), name)
+        names = for_report.names(store, names_to_load(plan, state), name)
+        report = make_report(plan, found, state, Looked(direct, names), Bounds(100, 10**6, True))
         json.dumps(report)
         runs.last_run(store, name)
         runs.mark(store, name)

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
+from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._report.affected import members_to_load, users_to_load
+from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
+from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,11 +37,9 @@ from support.snapshots import group, snapshot, user
 
 def affected(store: ModelStore, plan: _model.Plan, state: _model.StoredState) -> list[str]:
     """The affected groups that the report of the plan has; ``store`` is as it was before."""
-    users = _report.users_to_load(
-        plan, state, set().union(*(store.members[key] for key in _report.members_to_load(plan, state)))
-    )
+    users = users_to_load(plan, state, set().union(*(store.members[key] for key in members_to_load(plan, state))))
     direct = {each: sorted(key for key, members in store.members.items() if each in members) for each in users}
-    report = _report.make_report(plan, snapshot(), state, _report.Looked(direct, {}), 1000, False)
+    report = make_report(plan, snapshot(), state, Looked(direct, {}), Bounds(1000, 10**6))
     return report["affected_groups"]
 
 
@@ -234,12 +235,12 @@ def test_a_report_costs_users_plus_edges(ring: bool) -> None:
     )
     people = {"u%04d" % number: user_record("u%04d" % number, "path:All") for number in range(3000)}
     direct = {reference: [keys[number % 150], "g149"] for number, reference in enumerate(people)}
-    looked = _report.Looked({reference: sorted(set(where)) for reference, where in direct.items()}, {})
+    looked = Looked({reference: sorted(set(where)) for reference, where in direct.items()}, {})
     after = {reference: record._replace(enabled=False) for reference, record in people.items()}
     disabled = make_plan(users=user_changes(people, after))
     leaving = make_plan(memberships=[membership_change("g149", removed=sorted(people))])
     for plan in (disabled, leaving):
-        count = steps(lambda plan=plan: _report.make_report(plan, snapshot(), state, looked, 1000, False))
+        count = steps(lambda plan=plan: make_report(plan, snapshot(), state, looked, Bounds(1000, 10**6)))
         assert count < 40 * (len(people) + edges), "users and edges are %d" % (len(people) * edges)
 
 

@@ -184,7 +184,7 @@ def test_a_store_has_no_large_functions_and_classes(path):
             assert len(methods) < 22, node.name
 
 
-@pytest.mark.parametrize("name", ["_limits.py", "_plan", "_report.py", "_selected.py"])
+@pytest.mark.parametrize("name", ["_limits.py", "_plan", "_report", "_selected.py"])
 def test_the_pure_parts_import_only_the_model_and_what_makes_text_printable(name):
     paths = _python_files(MODULE_UTILS / name)
     assert paths
@@ -192,7 +192,7 @@ def test_the_pure_parts_import_only_the_model_and_what_makes_text_printable(name
     def is_forbidden(imported: str) -> bool:
         if is_of_python(imported) or imported == "plugins.module_utils":
             return False
-        allowed = ("_model", "_printable", *(["_plan"] if name == "_plan" else []))
+        allowed = ("_model", "_printable", *([name] if name in ("_plan", "_report") else []))
         return not under(imported, *(f"plugins.module_utils.{each}" for each in allowed))
 
     assert breaking(paths, is_forbidden) == []

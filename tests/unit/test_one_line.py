@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from ansible_collections.usersync.directory.plugins.module_utils._report import in_one_line
+from ansible_collections.usersync.directory.plugins.module_utils._report.counts import in_one_line
 
 SUMMARY = {
     "users": dict.fromkeys(

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
+from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
     BROWSING,
@@ -21,6 +21,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
     USER,
     module_arguments,
 )
+from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
+from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
 
 yaml = pytest.importorskip("yaml", reason="comes with ansible-core")
 
@@ -64,6 +66,7 @@ OWN_OPTIONS = [
     "store_backups",
     "store_timeout",
     "report_limit",
+    "report_bytes",
 ]
 CONNECTION_OPTIONS = [
     "server",
@@ -99,6 +102,7 @@ RESULTS = [
     "removals_digest",
     "read",
     "settings",
+    "report_left_out",
     "report_truncated",
     "diff",
 ]
@@ -251,7 +255,7 @@ def nothing_happened():
     empty = dict.fromkeys(_model.StoredState._fields, {})
     state = _model.StoredState(**{**empty, "target": "All", "target_missing": False, "membership_count": 0})
     plan = _model.Plan(**{**dict.fromkeys(_model.Plan._fields, []), "directory": directory, "ignored": 0})
-    return _report.make_report(plan, snapshot, state, _report.Looked({}, {}), limit=10, with_diff=True)
+    return make_report(plan, snapshot, state, Looked({}, {}), Bounds(10, 1000, with_diff=True))
 
 
 def test_every_result_is_documented():

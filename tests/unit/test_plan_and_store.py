@@ -11,7 +11,6 @@ from ansible_collections.usersync.directory.plugins.module_utils import (
     _limits,
     _model,
     _options,
-    _report,
     _settings,
     _synchronize,
 )
@@ -19,6 +18,10 @@ from ansible_collections.usersync.directory.plugins.module_utils._directory impo
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 from ansible_collections.usersync.directory.plugins.module_utils._plan.removals import removals
+from ansible_collections.usersync.directory.plugins.module_utils._report.affected import members_to_load, users_to_load
+from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
+from ansible_collections.usersync.directory.plugins.module_utils._report.lists import names_to_load
+from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
 from ansible_collections.usersync.directory.plugins.module_utils._store import for_report, sqlite
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
@@ -69,10 +72,10 @@ def plan_in(store, name, users, groups, leave_out, chosen):
 
 
 def report_in(store, name, snapshot, state, plan):
-    nested = for_report.direct_members(store, _report.members_to_load(plan, state), name)
-    direct = for_report.direct_groups(store, _report.users_to_load(plan, state, nested), name)
-    looked = _report.Looked(direct, for_report.names(store, _report.names_to_load(plan, state), name))
-    return _report.make_report(plan, snapshot, state, looked, 1000, with_diff=True)
+    nested = for_report.direct_members(store, members_to_load(plan, state), name)
+    direct = for_report.direct_groups(store, users_to_load(plan, state, nested), name)
+    looked = Looked(direct, for_report.names(store, names_to_load(plan, state), name))
+    return make_report(plan, snapshot, state, looked, Bounds(1000, 10**6, with_diff=True))
 
 
 def apply(store, plan):

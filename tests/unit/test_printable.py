@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.usersync.directory.plugins.filter.printable import FilterModule
-from ansible_collections.usersync.directory.plugins.module_utils import _core_dumps, _errors, _printable, _report
+from ansible_collections.usersync.directory.plugins.module_utils import _core_dumps, _errors, _printable
 from ansible_collections.usersync.directory.plugins.module_utils._printable import printable
+from ansible_collections.usersync.directory.plugins.module_utils._report import diff
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -62,7 +63,7 @@ def test_all_texts_in_data_are_printable_names_of_fields_included():
 
 
 def test_there_is_one_function_for_it():
-    assert _report.printable is _errors.printable is printable
+    assert diff.printable is _errors.printable is printable
     assert str(_errors.SynchronizationError("ann\x9b\u202e\n")) == "ann\\x9b\\u202e\\n"
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model, _report
+from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
+from ansible_collections.usersync.directory.plugins.module_utils._report.affected import users_to_load
+from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
+from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
 from ansible_collections.usersync.directory.plugins.module_utils._store import for_report
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
@@ -62,8 +65,8 @@ class Stores:
 
     def _affected(self, store: Any, name: str, *planned: Any) -> list[str]:
         found, state, plan = planned
-        direct = for_report.direct_groups(store, _report.users_to_load(plan, state, ()), name)
-        return _report.make_report(plan, found, state, _report.Looked(direct, {}), 100, False)["affected_groups"]
+        direct = for_report.direct_groups(store, users_to_load(plan, state, ()), name)
+        return make_report(plan, found, state, Looked(direct, {}), Bounds(100, 10**6))["affected_groups"]
 
     def enabled(self) -> bool:
         return bool(stored.values(self.path, "SELECT enabled FROM users WHERE key = 'u1'")[0])
