@@ -248,7 +248,7 @@ def test_a_thousand_levels_of_units(lab, domain):
     anna = domain.user("anna", below)
     domain.group("Nurses", below, anna)
     started = time.process_time()  # of the processor: what else the machine does is no matter
-    result = lab.thrice(group_structure="both", report_limit=5000)
+    result = lab.thrice(group_structure="both", report_limit=5000, report_bytes=10**8)
     assert time.process_time() - started < 60
     assert result["summary"]["user_groups"]["created"] == count + 2
     assert "All/Staff/Staff" + "/u" * count + "/Nurses" in [entry["path"] for entry in result["changed_groups"]]
@@ -313,6 +313,7 @@ def test_a_group_of_a_hundred_thousand(tmp_path):
         "authentication": "external",
         "login": None,
         "password": None,
+        "report_bytes": 10**7,
     }
     with Slapd(suffix, ldif) as server:
         lab = Lab(server, tmp_path / "users.db")
@@ -331,7 +332,7 @@ def test_a_list_of_a_hundred_thousand_in_ranges(lab, domain):
     users = [domain.user("u%d" % number, STAFF) for number in range(2000)]
     others = ["CN=u%d,DC=other,DC=example" % number for number in range(98000)]
     domain.group("All", STAFF, *others[:50000], *users, *others[50000:])
-    result = lab.run()
+    result = lab.run(report_bytes=10**7)
     assert result["summary"]["memberships"]["added"] == 2000
     assert result["summary"]["memberships"]["unresolved"] == 98000
     assert len(result["unresolved_members"]) == 1000 and result["report_truncated"]
