@@ -11,11 +11,12 @@ version_added: 0.2.0
 author:
   - usersync.directory contributors (@usersync)
 description:
-  - Makes one self-contained page of what happened, or in check mode would happen. The counts, the tree of user groups
-    with what changes in colour, what happened to users, collisions, members that could not be resolved, and limits that
-    were exceeded.
-  - It needs no script and no other file, is readable on a phone, and follows the light or dark colours of the reader.
-  - Everything that came from the directory is escaped.
+  - Makes one self-contained page of what happened, or in check mode would happen. On top it says whether this is a dry
+    run or was done, when, by which server, and the digest to approve. What is removed comes first, then the tree of
+    user groups with what changes in colour, what happened to users, collisions, and members that could not be resolved.
+  - It needs no other file, is readable on a phone, and follows the light or dark colours of the reader. Its one script
+    is for the search; without scripts all else is there.
+  - Everything that came from the directory is escaped, and the page forbids any other script.
 options:
   _input:
     description:
@@ -58,12 +59,12 @@ _value:
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils import summary
+from ..plugin_utils import as_html
 
 
 def summary_html(result):
     try:
-        return summary.html(result)
+        return as_html.html(result)
     except ValueError as error:
         raise AnsibleFilterError("summary_html: %s" % error) from None
 

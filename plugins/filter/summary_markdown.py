@@ -11,8 +11,10 @@ version_added: 0.2.0
 author:
   - usersync.directory contributors (@usersync)
 description:
-  - Makes a page of what happened, or in check mode would happen. The counts, the tree of user groups with who joined
-    and who left, what happened to users, and what needs attention.
+  - Makes a page of what happened, or in check mode would happen. The counts, who is removed, the tree of user groups
+    that change with who left and who joined, what else happened to users, and what needs attention.
+  - It has at most 60,000 bytes, which fit into a comment on a merge request. Long lists are cut, and what is removed
+    comes first. User groups that stay as they are are counted only.
   - For a comment on a merge request, a chat or a mail. Everything that came from the directory stands in code, where
     nothing is markup and nobody is mentioned.
 options:
@@ -57,12 +59,12 @@ _value:
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils import summary
+from ..plugin_utils import as_markdown
 
 
 def summary_markdown(result):
     try:
-        return summary.markdown(result)
+        return as_markdown.markdown(result)
     except ValueError as error:
         raise AnsibleFilterError("summary_markdown: %s" % error) from None
 

@@ -325,6 +325,7 @@ def _store_and_history(options: dict[str, Any]) -> dict[str, Any]:
         "store_backups": _number("store_backups", options["store_backups"], least=0),
         "store_timeout": _number("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
         "report_limit": _number("report_limit", options["report_limit"]),
+        "report_bytes": _number("report_bytes", options["report_bytes"]),
     }
 
 

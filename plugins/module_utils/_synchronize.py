@@ -71,7 +71,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
         if removes and _is_older(runs.last_whole_check(store), _A_DAY, now):
             store.checks.begin(whole=True)
         with store.backing_up(settings.store_backups if applies and removes else 0) as be_ready:
-            result = _result(run, planned, diff_mode)
+            result = dict(_result(run, planned, diff_mode), dry_run=check_mode)
             if planned.refusals:
                 store.checks.end()  # for damage may be why so much is to be removed
                 raise Refused(result)
@@ -342,6 +342,7 @@ def _result(run: _Run, planned: _Planned, diff_mode: bool) -> dict[str, Any]:
         report,
         msg=_message(planned, report["summary"]),
         changed=not plan.is_empty and not refused,
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.now)),
         read=planned.about,
         settings=public_settings(settings, planned.read.source.preset if planned.read else None),
         plan_digest=planned.digests[0],

@@ -484,6 +484,18 @@ msg:
   returned: always
   type: str
   sample: "users: 5 created, 1 extinct; user groups: 1 created; memberships: 12 added, 1 removed"
+dry_run:
+  description: Whether this is what would change, and nothing was written.
+  returned: always
+  type: bool
+  sample: false
+  version_added: 0.2.0
+started:
+  description: When the run began, in UTC, by the clock of the node where it ran.
+  returned: always
+  type: str
+  sample: "2026-11-30T04:00:01Z"
+  version_added: 0.2.0
 changed_groups:
   description:
     - The user groups that changed, or in check mode would change. It is about a group's own record and its own members.

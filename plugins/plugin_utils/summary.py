@@ -4,19 +4,15 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""The result of user_synchronization as a page for people: Markdown and HTML.
+"""What a page for people says of a result of user_synchronization, whatever form it has: see as_html, as_markdown.
 
-What stands in a result came from a directory, where others write: names that look like markup stay names. In Markdown
-they stand in code, where nothing is interpreted; in HTML Jinja escapes them, and the page forbids scripts besides.
+All that comes from the result is made printable here.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
-
-from jinja2 import Environment
 
 from ..module_utils._model import split_path
 from ..module_utils._printable import printable
@@ -42,6 +38,13 @@ VERBS = {
 _SAID = {"members": "with other members"}  # what a count is called, where its key says too little
 
 
+class Members(NamedTuple):
+    """Who joins or leaves a user group."""
+
+    names: list[str]
+    left_out: int  # how many more there are
+
+
 class Node(NamedTuple):
     """A user group in the tree."""
 
@@ -49,9 +52,31 @@ class Node(NamedTuple):
     kind: str  # for the colour: created, ended, moved, changed, affected, unchanged; empty where it only holds others
     notes: list[str]  # what happened to it
     was: str  # its path before, where that is another
-    added: list[str]
-    removed: list[str]
+    added: Members
+    removed: Members
     children: list[Node]
+
+    @property
+    def loses(self) -> bool:
+        """Whether it ends, or loses members."""
+        return self.kind == "ended" or bool(self.removed.names or self.removed.left_out)
+
+
+class Losing(NamedTuple):
+    """A user group that ends, or loses members."""
+
+    path: str
+    kind: str
+    ends: str  # how; empty if it stays
+    members: Members
+
+
+class Listed(NamedTuple):
+    """Users to whom the same happened."""
+
+    verb: str
+    lines: list[str]
+    left_out: int
 
 
 class Section(NamedTuple):
@@ -59,6 +84,7 @@ class Section(NamedTuple):
 
     title: str
     rows: list[tuple[str, ...]]  # the first ones are values of the directory, the last says why
+    left_out: int
 
 
 def check(result: Any) -> None:
@@ -70,19 +96,35 @@ def check(result: Any) -> None:
         )
 
 
-# --- what is to be said ----------------------------------------------------------------------------------------------
+# --- the head --------------------------------------------------------------------------------------------------------
+
+
+def name(result: Any) -> str:
+    """Return the name of the synchronization; empty if the result, of a task that failed early, does not have it."""
+    given = result.get("settings") or (result.get("invocation") or {}).get("module_args") or {}
+    return printable(given.get("name") or "")
 
 
 def title(result: Any) -> str:
-    return "Synchronization %s" % printable(result.get("settings", {}).get("name", ""))
+    return ("Synchronization %s" % name(result)).strip()
+
+
+def mode(result: Any) -> tuple[str, str]:
+    """Return (what it is for the colour, in words): whether this was done, is only a dry run, or did not happen."""
+    if "summary" not in result:
+        return "not", "Failed"
+    if result.get("refused"):
+        return "not", "Refused"
+    return ("dry", "Dry run") if result.get("dry_run") else ("done", "Done")
 
 
 def headline(result: Any) -> str:
-    if result.get("refused"):
-        return "Refused. Nothing was changed."
-    if "summary" not in result:
-        return "Failed. Nothing was changed."
-    return "These changes:" if result.get("changed") else "Nothing to change."
+    kind, _words = mode(result)
+    if kind == "not":
+        return "Nothing was changed."
+    if not result.get("changed"):
+        return "Nothing to change."
+    return "These changes would be made:" if kind == "dry" else "These changes were made:"
 
 
 def complaint(result: Any) -> str:
@@ -104,20 +146,20 @@ def counts(result: Any) -> Iterator[tuple[str, list[tuple[int, str]], int]]:
 
 
 def facts(result: Any) -> list[tuple[str, str]]:
-    """Return (what, value) of what the page is about."""
+    """Return (what, value) of when, where, and by which digest it can be approved."""
     read = result.get("read") or {}
-    found = []
-    if read:
-        found.append(
+    found = [("When", result["started"])] if result.get("started") else []
+    if read.get("server"):
+        found += [
+            ("Server", read["server"]),
             (
                 "Read",
-                "%s entries of %s (%s) in %s s"
-                % (read.get("entries"), read.get("server"), read.get("directory_type"), read.get("seconds")),
-            )
-        )
+                "%s entries (%s) in %s s" % (read.get("entries"), read.get("directory_type"), read.get("seconds")),
+            ),
+        ]
     found += [
-        (name, result[key])
-        for key, name in (("plan_digest", "Digest of the plan"), ("removals_digest", "Digest of its removals"))
+        (what, result[key])
+        for key, what in (("plan_digest", "Digest of the plan"), ("removals_digest", "Digest of its removals"))
         if result.get(key)
     ]
     return [(what, printable(value)) for what, value in found]
@@ -139,28 +181,48 @@ def refusals(result: Any) -> list[str]:
     ]
 
 
-def user_lists(result: Any) -> list[tuple[str, list[str]]]:
-    """Return (verb, users) of what happened to users."""
+def left_out(result: Any, what: str) -> int:
+    """Return how many entries of a list the result leaves out."""
+    return int((result.get("report_left_out") or {}).get(what, 0))
+
+
+# --- users, and what was not done ------------------------------------------------------------------------------------
+
+_REMOVED = ("deleted", "extinct", "disabled")
+
+
+def users_removed(result: Any) -> list[Listed]:
+    return _users(result, _REMOVED)
+
+
+def users_else(result: Any) -> list[Listed]:
+    return _users(result, [verb for verb in result.get("users", ()) if verb not in _REMOVED])
+
+
+def _users(result: Any, verbs: Iterable[str]) -> list[Listed]:
     found = []
-    for verb, entries in result.get("users", {}).items():
-        lines = []
-        for entry in entries:
-            if verb == "renamed":
-                entry = "%s, before %s" % (entry["name"], entry["previous_name"])
-            elif verb == "moved":
-                entry = "%s to %s, before in %s" % (entry["name"], entry["home"], entry["previous_home"])
-            lines.append(printable(entry))
-        if lines:
-            found.append((verb, lines))
+    for verb in verbs:
+        lines = [printable(_user(entry, verb)) for entry in result.get("users", {}).get(verb, ())]
+        if lines or left_out(result, "users." + verb):
+            found.append(Listed(verb, lines, left_out(result, "users." + verb)))
     return found
+
+
+def _user(entry: Any, verb: str) -> Any:
+    if verb == "renamed":
+        return "%s, before %s" % (entry["name"], entry["previous_name"])
+    if verb == "moved":
+        return "%s to %s, before in %s" % (entry["name"], entry["home"], entry["previous_home"])
+    return entry
 
 
 def sections(result: Any) -> list[Section]:
     """Return what was not done, and why; and what was not read."""
     held = result.get("held") or {}
-    found = [
-        Section(
+    found: list[tuple[str, list[str], list[tuple[Any, ...]]]] = [
+        (
             "Held: not done, since nothing proves it",
+            ["held.users", "held.user_groups", "held.memberships"],
             [
                 *([("all of it", "not done", held["everything"])] if held.get("everything") else []),
                 *((each["name"], each["would_be"], each["reason"]) for each in held.get("users", ())),
@@ -168,25 +230,41 @@ def sections(result: Any) -> list[Section]:
                 *((each["member"], each["user_group"], each["reason"]) for each in held.get("memberships", ())),
             ],
         ),
-        Section("Collisions", [(each["name"], each["path"], each["reason"]) for each in result.get("collisions", ())]),
-        Section(
-            "Unresolved members",
+        (
+            "Collisions",
+            ["collisions"],
+            [(each["name"], each["path"], each["reason"]) for each in result.get("collisions", ())],
+        ),
+        (
+            "Unresolved members: listed, and none is found",
+            ["unresolved_members"],
             [(each["value"], each["user_group"], each["reason"]) for each in result.get("unresolved_members", ())],
         ),
-        Section("Not stored", [(each["dn"], each["reason"]) for each in result.get("not_stored", ())]),
-        Section(
+        ("Not stored", ["not_stored"], [(each["dn"], each["reason"]) for each in result.get("not_stored", ())]),
+        (
             "Not read, since it lies on other servers",
+            [],
             [(each, "not followed") for each in (result.get("read") or {}).get("not_read", ())],
         ),
     ]
-    return [Section(name, [tuple(map(printable, row)) for row in rows]) for name, rows in found if rows]
+    counted = [(title, rows, sum(left_out(result, each) for each in lists)) for title, lists, rows in found]
+    return [Section(title, [tuple(map(printable, row)) for row in rows], more) for title, rows, more in counted if rows]
 
 
-def tree(result: Any) -> list[Node]:
-    """Return the user groups as they lie in each other: those that end, too, where they were."""
+# --- user groups -----------------------------------------------------------------------------------------------------
+
+
+_DEEPEST = 50  # levels
+
+
+def tree(found: Iterable[tuple[str, Node]]) -> list[Node]:
+    """Return the user groups, each with its path, as they lie in each other: those that end, too, where they were."""
     roots: list[Node] = []
-    for path, node in sorted(_nodes(result), key=lambda pair: [name.casefold() for name in split_path(pair[0])]):
+    for path, node in sorted(found, key=lambda pair: [name.casefold() for name in split_path(pair[0])]):
         names = split_path(path)
+        if len(names) > _DEEPEST:  # nobody could see it, and who draws it goes down level by level
+            names = [*names[:_DEEPEST], "/".join(names[_DEEPEST:])]
+            node = node._replace(name=printable(names[-1]))
         level = roots
         for name in names[:-1]:
             level = _holder(level, name).children
@@ -202,234 +280,58 @@ def _holder(level: list[Node], name: str) -> Node:
     for node in level:
         if node.name == printable(name):
             return node
-    level.append(Node(printable(name), "", [], "", [], [], []))
+    level.append(Node(printable(name), "", [], "", _NOBODY, _NOBODY, []))
     return level[-1]
 
+
+_NOBODY = Members([], 0)
 
 _KINDS = (("deleted", "ended"), ("extinct", "ended"), ("created", "created"), ("renamed", "moved"), ("moved", "moved"))
 
 
-def _nodes(result: Any) -> Iterator[tuple[str, Node]]:
-    for entry in result.get("changed_groups", ()):
-        changes = list(entry["changes"])
-        yield (
-            entry["path"],
-            Node(
-                name=printable(split_path(entry["path"])[-1]),
-                kind=next((kind for verb, kind in _KINDS if verb in changes), "changed"),
-                notes=changes,
-                was=printable(entry.get("previous_path") or ""),
-                added=[printable(name) for name in entry["members_added"] + entry["user_groups_added"]],
-                removed=[printable(name) for name in entry["members_removed"] + entry["user_groups_removed"]],
-                children=[],
-            ),
-        )
+def nodes(result: Any) -> list[tuple[str, Node]]:
+    """Return the paths of the user groups, and what happened to each."""
+    found = [(entry["path"], _changed(entry)) for entry in result.get("changed_groups", ())]
     for kind in ("affected", "unchanged"):
         for path in result.get(kind + "_groups", ()):
-            yield path, Node(printable(split_path(path)[-1]), kind, [kind], "", [], [], [])
+            found.append((path, Node(printable(split_path(path)[-1]), kind, [kind], "", _NOBODY, _NOBODY, [])))
+    return found
 
 
-# --- Markdown --------------------------------------------------------------------------------------------------------
-
-_MOST_NAMES = 20  # of one list
-
-
-def markdown(result: Any) -> str:
-    """Return the page as Markdown (CommonMark), for a comment on a merge request or a chat."""
-    check(result)
-    lines = ["## Synchronization %s" % _code(result.get("settings", {}).get("name", "")), "", headline(result), ""]
-    if complaint(result):
-        lines += ["> %s" % _code(complaint(result)), ""]
-    lines += ["- **%s**" % _code(refusal) for refusal in refusals(result)]
-    for what, numbers, total in counts(result):
-        said = ", ".join("%d %s" % number for number in numbers)
-        lines.append("- %s: %s%d in total" % (what.capitalize(), said + ", " if said else "", total))
-    lines += ["- %s: %s" % (what, _code(value)) for what, value in facts(result)]
-    drawn = [line for node in tree(result) for line in _draw(node, 0)]
-    if drawn:
-        fence = _fence("\n".join(drawn), 3)
-        lines += ["", fence + "diff", *drawn, fence]
-    for verb, names in user_lists(result):
-        lines += ["", "**Users %s:** %s" % (verb, ", ".join(map(_code, _first(names))))]
-    for section in sections(result):
-        lines += ["", "**%s**" % section.title, ""]
-        lines += [
-            "- %s: %s" % (" in ".join(map(_code, row[:-1])), _code(row[-1])) for row in section.rows[:_MOST_NAMES]
-        ]
-        if len(section.rows) > _MOST_NAMES:
-            lines.append("- and %d more" % (len(section.rows) - _MOST_NAMES))
-    if result.get("report_truncated"):
-        lines += ["", "The lists are cut at report_limit, the counts are not."]
-    return "\n".join(lines) + "\n"
+def _changed(entry: Any) -> Node:
+    changes = list(entry["changes"])
+    return Node(
+        name=printable(split_path(entry["path"])[-1]),
+        kind=next((kind for verb, kind in _KINDS if verb in changes), "changed"),
+        notes=changes,
+        was=printable(entry.get("previous_path") or ""),
+        added=_members(entry, "added"),
+        removed=_members(entry, "removed"),
+        children=[],
+    )
 
 
-def _first(names: list[str]) -> list[str]:
-    """Return the first names, and how many more there are: a comment often may have no more than 65,536 bytes."""
-    more = len(names) - _MOST_NAMES
-    return names if more <= 0 else [*names[:_MOST_NAMES], "and %d more" % more]
+def _members(entry: Any, what: str) -> Members:
+    lists = ("members_" + what, "user_groups_" + what)
+    names = [printable(name) for each in lists for name in entry[each]]
+    return Members(names, sum((entry.get("left_out") or {}).get(each, 0) for each in lists))
 
 
-def _code(text: Any) -> str:
-    """Return the text as a code span (CommonMark 6.1), in which nothing is markup and nobody is mentioned."""
-    text = printable(text)
-    fence = _fence(text, 1)
-    if not text.strip() or text.startswith("`") or text.endswith("`") or text != text.strip():
-        text = " %s " % text
-    return fence + text + fence
+def losing(result: Any) -> list[Losing]:
+    """Return the user groups that end or lose members; those that end are the first ones."""
+    found = [
+        Losing(
+            printable(entry["path"]),
+            _changed(entry).kind,
+            ", ".join(verb for verb in entry["changes"] if verb in ("deleted", "extinct")),
+            _members(entry, "removed"),
+        )
+        for entry in result.get("changed_groups", ())
+    ]
+    kept = [each for each in found if each.ends or each.members.names or each.members.left_out]
+    return sorted(kept, key=lambda each: not each.ends)
 
 
-def _fence(text: str, least: int) -> str:
-    return "`" * max([least] + [len(run) + 1 for run in re.findall("`+", text)])
-
-
-_MARKS = {"created": "+", "ended": "-", "moved": "!", "changed": "!"}  # what a diff has, and colours
-
-
-def _draw(node: Node, depth: int) -> Iterator[str]:
-    said = ", ".join(node.notes) + (", before %s" % node.was if node.was else "")
-    yield "%s %s%s%s" % (_MARKS.get(node.kind, " "), "  " * depth, node.name, " (%s)" % said if said else "")
-    for mark, names in (("+", node.added), ("-", node.removed)):
-        for name in _first(names):
-            yield "%s %s%s" % (mark, "  " * (depth + 1), name)
-    for child in node.children:
-        yield from _draw(child, depth + 1)
-
-
-# --- HTML ------------------------------------------------------------------------------------------------------------
-
-_PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<title>{{ title }}</title>
-<style>
-:root { --ink: #1c2430; --soft: #5b6675; --paper: #fff; --panel: #f4f6f8; --line: #d8dee5; --created: #17692f;
-  --created-paper: #e3f5e8; --ended: #a8201a; --ended-paper: #fce9e8; --moved: #1d4fa3; --moved-paper: #e6eefb;
-  --changed: #7a4b00; --changed-paper: #fdf1d8; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6eaf0; --soft: #9aa5b4; --paper: #14181e; --panel: #1d232b; --line: #343c47; --created: #7fdc98;
-    --created-paper: #12301c; --ended: #ff9d97; --ended-paper: #3a1715; --moved: #9dc1ff; --moved-paper: #16263f;
-    --changed: #f2c46d; --changed-paper: #332508; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 60rem; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink);
-  background: var(--paper); overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .5rem; }
-p { margin: .3rem 0; } code { font-size: .85em; }
-.headline { font-size: 1.15rem; color: var(--soft); margin-bottom: 1rem; }
-.refused { border-left: .35rem solid var(--ended); background: var(--ended-paper); padding: .6rem .9rem;
-  margin: .8rem 0; }
-.refused p { font-weight: 600; } .refused ul { margin: .3rem 0; padding-left: 1.2rem; }
-.counts { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: .7rem; }
-.counts section { background: var(--panel); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .9rem; }
-.counts h2 { margin: 0; font-size: 1rem; } .counts ul { list-style: none; margin: .2rem 0 0; padding: 0; }
-.counts li { display: grid; grid-template-columns: minmax(2.6em, max-content) 1fr; column-gap: .6em; }
-.counts li.none { color: var(--soft); }
-.tree, .tree ul { list-style: none; margin: 0; padding: 0; }
-.tree ul { margin-left: .55rem; padding-left: .8rem; border-left: 1px solid var(--line); }
-.tree li { margin: .25rem 0; }
-.name { border-radius: .3rem; padding: .05rem .4rem; font-weight: 600; }
-.created > .name, .added { color: var(--created); } .created > .name { background: var(--created-paper); }
-.ended > .name, .removed { color: var(--ended); } .ended > .name { background: var(--ended-paper); }
-.ended > .name { text-decoration: line-through; }
-.moved > .name { color: var(--moved); background: var(--moved-paper); }
-.changed > .name { color: var(--changed); background: var(--changed-paper); }
-.affected > .name { border: 1px dashed var(--changed); font-weight: 400; }
-.unchanged > .name, .holder > .name { color: var(--soft); font-weight: 400; }
-.note { color: var(--soft); font-size: .85rem; }
-.members { margin: .1rem 0 .1rem .4rem; }
-summary { cursor: pointer; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .9rem; margin: 1rem 0; }
-dt { color: var(--soft); } dd { margin: 0; }
-.rows { list-style: none; margin: 0; padding: 0; } .rows li { border-top: 1px solid var(--line); padding: .3rem 0; }
-.rows div + div { color: var(--soft); font-size: .9rem; }
-@media (max-width: 34rem) { dl { display: block; } dd { margin-bottom: .4rem; } }
-</style>
-</head>
-<body>
-{%- macro people(names, sign, class) %}
-{%- if names %}
-<div class="members {{ class }}">
-{%- if names | length > 12 %}<details><summary>{{ sign }} {{ names | length }} members</summary>{% endif %}
-{%- for name in names %}{{ sign }}&nbsp;<bdi>{{ name }}</bdi>{{ ", " if not loop.last }}{% endfor %}
-{%- if names | length > 12 %}</details>{% endif %}
-</div>
-{%- endif %}
-{%- endmacro %}
-{%- macro branch(nodes) %}
-{%- for node in nodes %}
-<li class="{{ node.kind or 'holder' }}"><span class="name"><bdi>{{ node.name }}</bdi></span>
-{%- if node.notes %} <span class="note">{{ node.notes | join(", ") }}
-{%- if node.was %}, before <bdi>{{ node.was }}</bdi>{% endif %}</span>{% endif %}
-{{- people(node.added, "+", "added") }}{{ people(node.removed, "\N{MINUS SIGN}", "removed") }}
-{%- if node.children %}<ul>{{ branch(node.children) }}</ul>{% endif %}</li>
-{%- endfor %}
-{%- endmacro %}
-<header>
-<h1><bdi>{{ title }}</bdi></h1>
-<p class="headline">{{ headline }}</p>
-</header>
-<main>
-{%- if message or refusals %}
-<section class="refused" role="alert">
-{%- if message %}<p><bdi>{{ message }}</bdi></p>{% endif %}
-{%- if refusals %}<ul>{% for refusal in refusals %}<li><bdi>{{ refusal }}</bdi></li>{% endfor %}</ul>{% endif %}
-</section>
-{%- endif %}
-{%- if counts %}
-<div class="counts">
-{%- for what, numbers, total in counts %}
-<section><h2>{{ what | capitalize }}</h2><ul>
-{%- for number, verb in numbers %}<li><b>{{ number }}</b> {{ verb }}</li>{% endfor %}
-<li class="none"><b>{{ total }}</b> in total</li></ul></section>
-{%- endfor %}
-</div>
-{%- endif %}
-{%- if tree %}
-<h2>User groups</h2>
-<ul class="tree">{{ branch(tree) }}</ul>
-{%- endif %}
-{%- if users %}
-<h2>Users</h2>
-{%- for verb, names in users %}
-<details{{ " open" if names | length <= 12 }}><summary>{{ names | length }} {{ verb }}</summary>
-{%- for name in names %}<bdi>{{ name }}</bdi>{{ ", " if not loop.last }}{% endfor %}</details>
-{%- endfor %}
-{%- endif %}
-{%- for section in sections %}
-<h2>{{ section.title }}</h2>
-<ul class="rows">{% for row in section.rows %}<li>{% for cell in row %}<div><bdi>{{ cell }}</bdi></div>{% endfor %}</li>
-{% endfor %}</ul>
-{%- endfor %}
-{%- if facts or truncated %}
-<h2>About this page</h2>
-<dl>{% for what, value in facts %}<dt>{{ what }}</dt><dd><code><bdi>{{ value }}</bdi></code></dd>{% endfor %}</dl>
-{%- if truncated %}
-<p class="note">The lists are cut at report_limit, the counts are not.</p>
-{%- endif %}
-{%- endif %}
-</main>
-</body>
-</html>
-"""
-
-
-def html(result: Any) -> str:
-    """Return one page of HTML that needs nothing else: no script, no other file."""
-    check(result)
-    values: dict[str, Any] = {
-        "title": title(result),
-        "headline": headline(result),
-        "message": complaint(result),
-        "refusals": refusals(result),
-        "counts": list(counts(result)),
-        "tree": tree(result),
-        "users": user_lists(result),
-        "sections": sections(result),
-        "facts": facts(result),
-        "truncated": bool(result.get("report_truncated")),
-    }
-    return Environment(autoescape=True).from_string(_PAGE).render(values)
+def groups_left_out(result: Any) -> int:
+    """Return how many user groups are missing in the tree of all."""
+    return sum(left_out(result, what + "_groups") for what in ("changed", "affected", "unchanged"))

@@ -62,10 +62,10 @@ def browser():
 
 @pytest.fixture(scope="module")
 def page(refused, tmp_path_factory):
-    from ansible_collections.usersync.directory.plugins.plugin_utils import summary
+    from ansible_collections.usersync.directory.plugins.plugin_utils import as_html
 
     path = tmp_path_factory.mktemp("page") / "summary.html"
-    path.write_text(summary.html(refused), encoding="utf-8")
+    path.write_text(as_html.html(refused), encoding="utf-8")
     return path
 
 
@@ -98,7 +98,7 @@ def test_the_page_is_readable(browser, page, width, dark, tmp_path):
     browser.open(page, width=width, dark=dark)
     assert browser.run("return document.documentElement.scrollWidth") <= width, "nothing sticks out"
     assert browser.run("return document.title") == "Synchronization staff", "no script of a name has run"
-    assert browser.run("return document.scripts.length") == 0
+    assert browser.run("return document.scripts.length") == 1, "that of the search"
     assert browser.run("return parseFloat(getComputedStyle(document.body).fontSize)") >= 16
     colours = browser.run(COLOURS)
     paper = colours["page"][1]
@@ -133,6 +133,38 @@ def test_the_page_says_what_the_result_says(browser, page, refused):
     assert "p29" not in text, "a long list is folded"
     browser.run("document.querySelectorAll('details').forEach(each => { each.open = true; })")
     assert "p29" in browser.run("return document.body.innerText")
+
+
+SEARCH = """
+    const box = document.getElementById('search'), done = arguments[arguments.length - 1];
+    box.value = %s;
+    box.dispatchEvent(new Event('input'));
+    const began = performance.now();
+    const shown = () => Array.from(document.querySelectorAll('.tree li')).filter(each => each.offsetParent);
+    return new Promise(resolve => setTimeout(() => resolve({
+        found: document.getElementById('found').textContent,
+        shown: shown().map(each => each.querySelector('.name').textContent),
+        box: getComputedStyle(box.closest('.search')).display,
+        milliseconds: performance.now() - began,
+    }), 1000));
+"""
+
+
+def test_five_thousand_user_groups_can_be_searched(browser, refused, tmp_path):
+    from ansible_collections.usersync.directory.plugins.plugin_utils import as_html
+
+    groups = ["All/Staff/Unit %02d/Group %04d" % (number // 100, number) for number in range(5000)]
+    large = tmp_path / "large.html"
+    large.write_text(as_html.html(dict(refused, unchanged_groups=groups)), encoding="utf-8")
+    browser.open(large, width=1200)
+    assert len(browser.run("return document.querySelectorAll('.tree li:not([hidden])')")) > 5000
+    found = browser.run(SEARCH % "'group 4321'")
+    assert found["found"] == "1 found" and found["box"] == "block"
+    assert found["shown"] == ["All", "Staff", "Unit 43", "Group 4321"], "with what it lies in"
+    assert found["milliseconds"] < 3000
+    assert browser.run(SEARCH % "'p29'")["shown"][-1] == "Nurses", "a member who leaves"
+    assert browser.run(SEARCH % "'nobody has this'")["shown"] == []
+    assert len(browser.run(SEARCH % "''")["shown"]) > 5000
 
 
 # --- playbooks that have full names ----------------------------------------------------------------------------------

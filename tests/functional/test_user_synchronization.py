@@ -89,6 +89,8 @@ RESULT_KEYS = {
     "settings",
     "report_left_out",
     "report_truncated",
+    "dry_run",
+    "started",
 }
 
 
@@ -110,8 +112,9 @@ def test_check_look_apply_look_repeat(company, run_playbook, run_module, tmp_pat
     result = real.results[0]
     assert set(result).issuperset(RESULT_KEYS) and "diff" not in result
     assert result["plan_digest"] == dry_result["plan_digest"]
-    for key in RESULT_KEYS - {"read"}:
+    for key in RESULT_KEYS - {"read", "dry_run", "started"}:
         assert result[key] == dry_result[key], key
+    assert dry_result["dry_run"] is True and result["dry_run"] is False
     assert result["changed"] is True
     assert stat.S_IMODE(store.stat().st_mode) == 0o600
     assert stat.S_IMODE(store.parent.stat().st_mode) == 0o700

@@ -88,6 +88,8 @@ CONNECTION_OPTIONS = [
 ]
 RESULTS = [
     "msg",
+    "dry_run",
+    "started",
     "changed_groups",
     "affected_groups",
     "unchanged_groups",

@@ -16,7 +16,7 @@ pytest.importorskip("ansible", reason="comes with ansible-core")
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.usersync.directory.plugins.filter import printable, summary_html, summary_markdown, to_csv
-from ansible_collections.usersync.directory.plugins.plugin_utils import summary
+from ansible_collections.usersync.directory.plugins.plugin_utils import as_html, as_markdown, page, summary
 
 NASTY = [
     "<script>alert(1)</script>",
@@ -91,10 +91,10 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.elements.append(tag)
         self.attributes += attrs
-        self.hidden += tag == "style"
+        self.hidden += tag in ("style", "script")
 
     def handle_endtag(self, tag):
-        self.hidden -= tag == "style"
+        self.hidden -= tag in ("style", "script")
 
     def handle_data(self, data):
         if not self.hidden:
@@ -173,27 +173,28 @@ def everywhere(value):
     )
 
 
-ELEMENTS = set(Page(summary.html(everywhere("harmless"))).elements)
+ELEMENTS = set(Page(as_html.html(everywhere("harmless"))).elements)
 
 
 @pytest.mark.parametrize("value", NASTY, ids=repr)
 def test_names_stay_names(value):
-    page = Page(summary.html(everywhere(value)))
-    assert set(page.elements) <= ELEMENTS and "script" not in page.elements
-    assert not [name for name, _value in page.attributes if name.startswith("on") or name in ("src", "href")]
-    shown = " ".join(summary.printable(value).split())
-    assert page.text.count(shown) >= 8
-    assert "49" not in page.text
+    text = as_html.html(everywhere(value))
+    shown = Page(text)
+    assert set(shown.elements) <= ELEMENTS and shown.elements.count("script") == 1
+    assert f"<script>{page.SCRIPT}</script>" in text and f"script-src '{page.HASH}'\"" in text
+    assert not [name for name, _value in shown.attributes if name.startswith("on") or name in ("src", "href")]
+    assert shown.text.count(" ".join(summary.printable(value).split())) >= 8
+    assert "49" not in shown.text
 
-    markdown = summary.markdown(everywhere(value))
+    markdown = as_markdown.markdown(everywhere(value))
     assert summary.printable(value) in markdown
-    assert set(in_code(markdown)) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:()*#>-_\n")
+    assert set(in_code(markdown)) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:()*#>-_\n…")
     assert "@" not in in_code(markdown) and "**bold" not in in_code(markdown)
 
 
 def test_that_nothing_is_done_is_told_though_there_is_only_some_to_add():
     held = {"everything": "dc2 lags", "users": [], "user_groups": [], "memberships": [], "plan_digest": "x"}
-    assert "dc2 lags" in summary.markdown(result(held=held)) and "dc2 lags" in summary.html(result(held=held))
+    assert "dc2 lags" in as_markdown.markdown(result(held=held)) and "dc2 lags" in as_html.html(result(held=held))
 
 
 def test_the_tree_shows_who_joined_and_left_where_it_happened():
@@ -208,24 +209,24 @@ def test_the_tree_shows_who_joined_and_left_where_it_happened():
         unchanged_groups=["All/Staff/Wards"],
     )
     assert (
-        summary.markdown(told).partition("```diff\n")[2].partition("```")[0]
+        as_markdown.markdown(told).partition("```diff\n")[2].partition("```")[0]
         == """\
   All
     Staff (affected)
 -     a/b (deleted)
 !     Nurses (members)
-+       zoe
 -       kim
++       zoe
 !     Physicians (renamed, before All/Staff/Doctors)
-      Wards (unchanged)
+      Wards
 +       East (created)
 +         All/Staff/Nurses
 """
     )
-    text = Page(summary.html(told)).text
-    assert "Nurses members + zoe \u2212 kim Physicians renamed, before All/Staff/Doctors" in text
+    text = Page(as_html.html(told)).text
+    assert "Nurses members \u2212 kim + zoe Physicians renamed, before All/Staff/Doctors" in text
     for kind in ("created", "ended", "moved", "changed", "affected", "unchanged", "holder"):
-        assert '<li class="%s">' % kind in summary.html(told), kind
+        assert '<li class="%s">' % kind in as_html.html(told), kind
 
 
 def test_counts_digests_refusals_and_what_was_cut():
@@ -237,7 +238,7 @@ def test_counts_digests_refusals_and_what_was_cut():
             {"limit": "memberships", "would_remove": 1, "of": 2, "option": "x", "about": "All/Staff"},
         ],
     )
-    for text in (summary.markdown(told), Page(summary.html(told)).text):
+    for text in (as_markdown.markdown(told), Page(as_html.html(told)).text):
         for expected in (
             "Refused. Nothing was changed.",
             "removal_limits.users: the run would remove 3 of 4 users",
@@ -250,11 +251,11 @@ def test_counts_digests_refusals_and_what_was_cut():
         ):
             assert expected in text, expected
         assert "0 removed" not in text
-    assert "Nothing to change." in summary.markdown(result(changed=False))
+    assert "Nothing to change." in as_markdown.markdown(result(changed=False))
     done = result(msg="memberships: 7 added")
-    assert "> " not in summary.markdown(done) and 'role="alert"' not in summary.html(done), "it is no complaint"
+    assert "> " not in as_markdown.markdown(done) and 'role="alert"' not in as_html.html(done), "it is no complaint"
     failed = {"msg": "login: refused", "failed": True}
-    assert "Failed. Nothing was changed." in summary.markdown(failed) and "login: refused" in summary.html(failed)
+    assert "Failed. Nothing was changed." in as_markdown.markdown(failed) and "login: refused" in as_html.html(failed)
 
 
 def test_long_lists_are_cut_in_a_comment_and_folded_on_a_page():
@@ -262,10 +263,96 @@ def test_long_lists_are_cut_in_a_comment_and_folded_on_a_page():
     told = result(
         changed_groups=[group("All/Staff/Nurses", "members", members_removed=names)], users={"disabled": names}
     )
-    markdown = summary.markdown(told)
+    markdown = as_markdown.markdown(told)
     assert markdown.count("and 280 more") == 2 and "p019" in markdown and "p020" not in markdown
-    page = summary.html(told)
-    assert page.count("<details") == 2 and "p299" in page and "<details open" not in page
+    text = as_html.html(told)
+    assert text.count("<details") == 3 and "p299" in text and "<details open" not in text
+
+
+def test_the_head_says_whether_it_was_done_when_where_and_what_to_approve():
+    for more, words in (
+        ({"dry_run": True}, "Dry run. These changes would be made:"),
+        ({"dry_run": True, "changed": False}, "Dry run. Nothing to change."),
+        ({"dry_run": False}, "Done. These changes were made:"),
+        ({"dry_run": True, "refused": [{"limit": "users"}]}, "Refused. Nothing was changed."),
+    ):
+        told = result(started="2026-11-30T04:00:01Z", **more)
+        for text in (as_markdown.markdown(told), Page(as_html.html(told)).text):
+            head = text[: text.index("in total")]
+            assert words in head, words
+        head = Page(as_html.html(told)).text.partition("in total")[0]
+        for expected in ("When2026-11-30T04:00:01Z", "Serverdc1:636", "Digest of the plan" + "d" * 64):
+            assert expected in head
+
+
+def test_a_failure_before_the_read_has_a_name_if_anybody_knows_it():
+    failed = {"msg": "login: refused", "failed": True}
+    assert as_markdown.markdown(failed).startswith("## Synchronization\n")
+    named = dict(failed, invocation={"module_args": {"name": "staff"}})
+    assert as_markdown.markdown(named).startswith("## Synchronization `staff`\n")
+
+
+def test_what_is_removed_comes_first():
+    told = result(
+        changed_groups=[
+            group("All/Staff/A", "created", members_added=["zoe"]),
+            group("All/Staff/B", "members", members_removed=["kim"]),
+            group("All/Staff/C", "extinct"),
+        ],
+        users={"created": ["zoe"], "deleted": ["lea"], "disabled": ["max"]},
+    )
+    markdown = as_markdown.markdown(told)
+    assert markdown.index("lea") < markdown.index("max") < markdown.index("zoe")
+    text = Page(as_html.html(told)).text
+    at = [text.index(each) for each in ("What is removed", "lea", "max", "All/Staff/C extinct", "All/Staff/B", "zoe")]
+    assert at == sorted(at)
+
+
+def test_every_cut_says_how_much_more_there_is():
+    told = result(
+        changed_groups=[group("All/A", "members", members_removed=["kim"], left_out={"members_removed": 4000})],
+        users={"deleted": ["lea"], "created": []},
+        collisions=[{"kind": "user", "name": "x", "path": "All", "dn": "", "reason": "y"}],
+        report_truncated=True,
+        report_left_out={
+            "changed_groups": 5000,
+            "changed_groups.members_removed": 4000,
+            "users.deleted": 6000,
+            "users.created": 7000,
+            "collisions": 8000,
+        },
+    )
+    for text in (as_markdown.markdown(told), Page(as_html.html(told)).text):
+        for count in ("4,000", "5,000", "6,000", "7,000", "8,000"):
+            assert "… and %s more" % count in text, count
+
+
+THOUSAND = range(1000)
+DEEP = "All" + "/u" * 1000
+LARGE = {
+    "user groups with long paths": {"changed_groups": [group("%s/%d" % (DEEP, at), "extinct") for at in THOUSAND]},
+    "members": {
+        "changed_groups": [group("All/%d" % at, "members", members_added=["\u00fc" * 64] * 10) for at in THOUSAND]
+    },
+    "names": {
+        "users": {verb: ["x" * 256 for _at in THOUSAND] for verb in ("created", "deleted", "extinct", "enabled")}
+    },
+    "odd values": {"unresolved_members": [{"user_group": DEEP, "value": "`" * 999, "reason": "y"} for _at in THOUSAND]},
+    "unchanged groups": {"changed": False, "unchanged_groups": ["All/%d" % at for at in range(5000)]},
+}
+
+
+@pytest.mark.parametrize("more", LARGE.values(), ids=LARGE)
+def test_a_comment_on_a_merge_request_has_room_for_any_result(more):
+    began = time.process_time()
+    markdown = as_markdown.markdown(result(**more, refused=[{"limit": "x" * 5000}] * 1000, msg="y" * 100_000))
+    assert len(markdown.encode()) <= 60_000 and "d" * 64 in markdown
+    assert time.process_time() - began < 5
+
+
+def test_nothing_to_change_is_said_on_a_screen():
+    told = result(changed=False, unchanged_groups=["All/Staff/%d" % number for number in range(1000)])
+    assert len(as_markdown.markdown(told).splitlines()) < 24
 
 
 @pytest.mark.parametrize("filter", [summary_html.summary_html, summary_markdown.summary_markdown])
