@@ -28,6 +28,7 @@ from ._model import Keeping, LastRun, Leaves, Plan, Removal, RunRecord, Snapshot
 from ._plan.digests import plan_digest, removals_digest
 from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
 from ._plan.removals import removals
+from ._progress import PROGRESS
 from ._read import Read, fingerprint, read_from
 from ._report.affected import members_to_load, users_to_load
 from ._report.counts import in_one_line
@@ -77,6 +78,8 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
                 raise Refused(result)
             if applies:
                 plan, record = planned.plan, _record(run, planned, result)
+                changes = len(plan.users) + len(plan.user_groups) + len(plan.memberships)
+                PROGRESS.step("write", lambda: changes)
                 del planned  # what was read makes room for what is written
                 apply(store, plan, record)
             be_ready()  # the copy is there, and the store was looked through
@@ -157,7 +160,9 @@ def _read_and_plan(run: _Run, session: connection.Session, last: LastRun) -> tup
     was read, and the plan without what is held.
     """
     settings, store = run.settings, run.store
+    PROGRESS.step("read", lambda: session.entries)
     read = read_from(session, settings, store, last, run.now)
+    PROGRESS.step("compare", lambda: session.entries)
     about = read.about(time.monotonic() - run.started)
     whole = _is_older(runs.last_whole_check(store), _A_WEEK, run.now)
     if whole or read.snapshot.complete:
@@ -342,7 +347,7 @@ def _result(run: _Run, planned: _Planned, diff_mode: bool) -> dict[str, Any]:
         report,
         msg=_message(planned, report["summary"]),
         changed=not plan.is_empty and not refused,
-        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.now)),
+        began=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.now)),
         read=planned.about,
         settings=public_settings(settings, planned.read.source.preset if planned.read else None),
         plan_digest=planned.digests[0],

@@ -490,7 +490,7 @@ dry_run:
   type: bool
   sample: false
   version_added: 0.2.0
-started:
+began:
   description: When the run began, in UTC, by the clock of the node where it ran.
   returned: always
   type: str
@@ -903,12 +903,15 @@ diff:
       type: str
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from ..module_utils._core_dumps import forbid_core_dumps
 from ..module_utils._errors import Refused, SynchronizationError
 from ..module_utils._options import CONNECTION, STORE, SYNCHRONIZATION, module_arguments
 from ..module_utils._printable import printable
+from ..module_utils._progress import ENVIRONMENT, answering
 from ..module_utils._settings import settings_from
 from ..module_utils._synchronize import synchronize
 
@@ -923,7 +926,8 @@ def main() -> None:
 
     try:
         settings = settings_from(module.params, warn)
-        result = synchronize(settings, module.check_mode, module._diff, warn)
+        with answering(os.environ.get(ENVIRONMENT)):
+            result = synchronize(settings, module.check_mode, module._diff, warn)
     except Refused as refusal:
         module.fail_json(**refusal.result)
     except SynchronizationError as error:

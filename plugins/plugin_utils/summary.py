@@ -121,7 +121,7 @@ def mode(result: Any) -> tuple[str, str]:
 def headline(result: Any) -> str:
     kind, _words = mode(result)
     if kind == "not":
-        return "Nothing was changed."
+        return "Nothing was changed." + (" This is a dry run." if result.get("dry_run") else "")
     if not result.get("changed"):
         return "Nothing to change."
     return "These changes would be made:" if kind == "dry" else "These changes were made:"
@@ -148,7 +148,7 @@ def counts(result: Any) -> Iterator[tuple[str, list[tuple[int, str]], int]]:
 def facts(result: Any) -> list[tuple[str, str]]:
     """Return (what, value) of when, where, and by which digest it can be approved."""
     read = result.get("read") or {}
-    found = [("When", result["started"])] if result.get("started") else []
+    found = [("When", result["began"])] if result.get("began") else []
     if read.get("server"):
         found += [
             ("Server", read["server"]),

@@ -77,7 +77,7 @@ class Lab:
     def thrice(self, **more):
         """A dry run, a real one that says the same, and one that has nothing to do."""
         dry, real = self.run(True, **more), self.run(**more)
-        for key in set(dry) - {"read", "dry_run", "started"}:
+        for key in set(dry) - {"read", "dry_run", "began"}:
             assert dry[key] == real[key], key
         assert not self.run(True, **more)["changed"]
         return real

@@ -11,7 +11,9 @@ What the store holds is looked at with plain SQL, what the directory holds with 
 from __future__ import annotations
 
 import os
+import re
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -90,7 +92,7 @@ RESULT_KEYS = {
     "report_left_out",
     "report_truncated",
     "dry_run",
-    "started",
+    "began",
 }
 
 
@@ -112,7 +114,7 @@ def test_check_look_apply_look_repeat(company, run_playbook, run_module, tmp_pat
     result = real.results[0]
     assert set(result).issuperset(RESULT_KEYS) and "diff" not in result
     assert result["plan_digest"] == dry_result["plan_digest"]
-    for key in RESULT_KEYS - {"read", "dry_run", "started"}:
+    for key in RESULT_KEYS - {"read", "dry_run", "began"}:
         assert result[key] == dry_result[key], key
     assert dry_result["dry_run"] is True and result["dry_run"] is False
     assert result["changed"] is True
@@ -370,6 +372,25 @@ def test_the_report_is_cut_and_the_counts_are_not(lasting_company, synchronize, 
     assert result["report_truncated"] is True
     assert len(result["changed_groups"]) == len(result["users"]["created"]) == 1
     assert result["summary"]["users"]["created"] == 4 and result["summary"]["user_groups"]["created"] == 3
+
+
+@pytest.mark.versions
+def test_a_long_run_shows_how_far_it_is_and_every_run_what_it_did(run_playbook, tmp_path):
+    """The server sleeps while it is asked. In check mode only the outcome is told."""
+    with Slapd(ldif=COMPANY) as server:
+        task = {"usersync.directory.user_synchronization": options(server, tmp_path / "users.db")}
+        server.sleep()
+        alarm = threading.Timer(15, server.wake)
+        alarm.start()
+        run = run_playbook([task])
+        alarm.join()
+        assert run.rc == 0, run.output
+        shown = re.findall("^user_synchronization: (.*)$", run.output, re.MULTILINE)
+        assert "connects to the directory" in shown and shown[-1] == "staff: " + run.results[0]["msg"]
+        assert len(shown) <= 3 and "agnes" not in "".join(shown)
+        dry = run_playbook([task], "--check")
+        shown = re.findall("^user_synchronization: (.*)$", dry.output, re.MULTILINE)
+        assert shown == ["staff: dry run: nothing to do"]
 
 
 @pytest.mark.versions

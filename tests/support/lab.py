@@ -140,7 +140,7 @@ class Lab:
     def run(self, **more):
         """A dry run, a real run and another dry run: the first two say the same, the third nothing. The result."""
         dry, real = self.once(True, **more), self.once(**more)
-        for key in set(dry) - {"read", "dry_run", "started"}:
+        for key in set(dry) - {"read", "dry_run", "began"}:
             assert dry[key] == real[key], key
         again = self.once(True, **more)
         assert not again["changed"], again["diff"]
@@ -157,7 +157,7 @@ class Lab:
                 messages.append(str(refusal))
             else:
                 raise AssertionError(f"not refused: {changed}")
-        for key in set(results[0]) - {"read", "dry_run", "started"}:
+        for key in set(results[0]) - {"read", "dry_run", "began"}:
             assert results[0][key] == results[1][key], key
         assert messages[0] == messages[1]
         assert results[0]["refused"] and not results[0]["changed"]

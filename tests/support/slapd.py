@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable
@@ -105,6 +106,15 @@ class Slapd(ClosedAtExit):
         if self._server:
             self._server.stop()
             self._server = None
+
+    def sleep(self) -> None:
+        """Have it answer nobody until it is to `wake`. It still accepts connections."""
+        assert self._server
+        self._server.process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        assert self._server
+        self._server.process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Stop the server and remove everything."""

@@ -89,7 +89,7 @@ CONNECTION_OPTIONS = [
 RESULTS = [
     "msg",
     "dry_run",
-    "started",
+    "began",
     "changed_groups",
     "affected_groups",
     "unchanged_groups",

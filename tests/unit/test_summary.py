@@ -274,9 +274,9 @@ def test_the_head_says_whether_it_was_done_when_where_and_what_to_approve():
         ({"dry_run": True}, "Dry run. These changes would be made:"),
         ({"dry_run": True, "changed": False}, "Dry run. Nothing to change."),
         ({"dry_run": False}, "Done. These changes were made:"),
-        ({"dry_run": True, "refused": [{"limit": "users"}]}, "Refused. Nothing was changed."),
+        ({"dry_run": True, "refused": [{"limit": "users"}]}, "Refused. Nothing was changed. This is a dry run."),
     ):
-        told = result(started="2026-11-30T04:00:01Z", **more)
+        told = result(began="2026-11-30T04:00:01Z", **more)
         for text in (as_markdown.markdown(told), Page(as_html.html(told)).text):
             head = text[: text.index("in total")]
             assert words in head, words
