@@ -28,7 +28,7 @@ from ..module_utils._printable import printable
 from ..module_utils._progress import ENVIRONMENT, STEPS
 
 _FIRST = 4.0  # seconds before it is asked for the first time
-_PAUSE = 4.0  # seconds between two questions
+_LONGEST = 30.0  # seconds between two questions, at the end: a run of an hour is no hundred lines in a journal
 _ANSWER = 10.0  # seconds to wait for an answer at the end of the run
 _TRANSPORTS = ("local", "ssh", "ansible.builtin.local", "ansible.builtin.ssh")  # can do two things at a time
 
@@ -122,6 +122,6 @@ def _ask_and_show(ask: _Ask, ended: threading.Event) -> None:
         while not ended.wait(pause):
             said = ask()
             if said and said != shown and not ended.is_set():
-                Display().display("user_synchronization: " + said)
+                Display().display("user_synchronization: ... " + said)
                 shown = said
-            pause = _PAUSE
+            pause = min(1.3 * pause, _LONGEST)

@@ -478,6 +478,17 @@ def test_a_line_without_end_fills_no_memory():
     assert len(target.getvalue()) > 900000
 
 
+def test_a_log_tells_of_the_lines_that_say_how_far_the_run_is():
+    log, told = io.StringIO(), []
+    lines = program.Lines(program.Progress(log, told.append))
+    lines.write(b"PLAY [x]\nuser_synchronization: ... 41,000 entries")
+    assert told == []
+    lines.write(b" read\nuser_synchronization: staff: nothing to do\n x user_synchronization: ... no\n")
+    lines.write(b"user_synchronization: ... \x1b[2J\n")
+    assert told == ["41,000 entries read", "\\x1b[2J"]
+    assert log.getvalue().count("\n") == 5
+
+
 class Gone(io.StringIO):
     def flush(self):
         raise BrokenPipeError

@@ -35,7 +35,7 @@ import sys
 import syslog
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--missed", action="store_true", help=argparse.SUPPRESS)
     # How the role calls it: a run under way may have begun with what the job was before.
     running.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)
-    # How root calls it for a person: say the outcome, too.
+    # How root calls it for a person: say how far it is, and the outcome, too.
     running.add_argument("--aloud", action="store_true", help=argparse.SUPPRESS)
     checking = commands.add_parser("check", help="show what a run would change, and change nothing")
     checking.add_argument("job", type=job_name)
@@ -181,7 +181,8 @@ def run_as_root(settings: Settings, options: argparse.Namespace, job: dict[str, 
     if options.scheduled:
         time.sleep(random.uniform(0, job["random_delay"]))
     command = [sys.executable, "-I", __file__, options.command, options.job] + ["--wait"] * options.wait
-    if options.command == "run" and sys.stdout.isatty():
+    aloud = options.command == "run" and not options.scheduled
+    if aloud:
         command.append("--aloud")
     # A run ends itself; this is for the case that it cannot. Who waits for another run waits as long as that may take.
     time_limit = (job["time_limit"] + 60) * (2 if options.wait else 1)
@@ -189,7 +190,7 @@ def run_as_root(settings: Settings, options: argparse.Namespace, job: dict[str, 
         try:
             done = as_user(settings.user, command, runtime, vault_key(settings) if job["secret"] else "", time_limit)
         except Failure as error:
-            tell(f"{options.job}: failed: {error}", failed=True, aloud=sys.stdout.isatty())
+            tell(f"{options.job}: failed: {error}", failed=True, aloud=aloud)
             done = 1
         if done and options.scheduled and (PROGRAMS / "on_failure").exists():
             failed = [str(PROGRAMS / "on_failure"), options.job, str(settings.status_file(options.job))]
@@ -346,7 +347,8 @@ def run(settings: Settings, job: str, time_limit: int, wait: bool, aloud: bool) 
         with open_log(settings.log_file(job)) as log:
             log.write(f"\n=== {_utc(start)} {job}\n")
             log.flush()
-            rc = call_ansible(settings, job, output=log, result_file=result_file, time_limit=time_limit)
+            shown = Progress(log, lambda said: tell(f"{job}: {said}", aloud=aloud))
+            rc = call_ansible(settings, job, output=shown, result_file=result_file, time_limit=time_limit)
         said = _end_of(settings.log_file(job))
         result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
         result_file.unlink(missing_ok=True)
@@ -363,7 +365,7 @@ def call_ansible(
     job: str,
     *,
     dry: bool = False,
-    output: TextIO | None = None,
+    output: TextIO | Progress | None = None,
     result_file: Path | None = None,
     time_limit: float = math.inf,
 ) -> int:
@@ -475,7 +477,7 @@ def told_by(*signals: signal.Signals) -> Iterator[None]:
 class Lines:
     """Writes what a process prints, each line in its printable form."""
 
-    def __init__(self, target: TextIO) -> None:
+    def __init__(self, target: TextIO | Progress) -> None:
         self._target = target
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._rest = ""
@@ -489,6 +491,24 @@ class Lines:
         with contextlib.suppress(OSError):  # if nobody reads it any more, the process is to end nevertheless
             self._target.write("".join(printable(line) + "\n" for line in lines))
             self._target.flush()
+
+
+class Progress:
+    """A log that tells of the lines in which the collection's action plugin says how far the run is."""
+
+    _BEGINNING = "user_synchronization: ... "
+
+    def __init__(self, log: TextIO, say: Callable[[str], None]) -> None:
+        self._log, self._say = log, say
+
+    def write(self, text: str) -> None:
+        self._log.write(text)
+        for line in text.split("\n"):
+            if line.startswith(self._BEGINNING):
+                self._say(line[len(self._BEGINNING) :])
+
+    def flush(self) -> None:
+        self._log.flush()
 
 
 def attend(process: subprocess.Popen, lines: Lines, time_limit: float) -> None:
@@ -713,7 +733,7 @@ def tell(text: str, data: str | None = None, *, failed: bool = False, aloud: boo
     for line in lines:
         syslog.syslog(priority, line)
     if aloud:
-        print(lines[0])
+        print(lines[0], flush=True)
 
 
 def write_atomically(path: Path, text: str) -> None:
