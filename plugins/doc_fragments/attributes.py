@@ -46,6 +46,21 @@ attributes:
     support: full
 """
 
+    # What a module that writes a page supports.
+    REPORT = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode and tell whether the page would be another one, without writing it.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed in diff mode.
+    support: none
+  idempotent:
+    description: Run again with the same options, and with no run in between, it changes nothing.
+    support: full
+"""
+
     # Members of both action groups.
     ACTION_GROUPS = r"""
 options: {}

@@ -143,6 +143,13 @@ SYNCHRONIZATION = {
     "required_if": [("state", "present", ("server",))],
 }
 
+REPORTING = {
+    "argument_spec": {
+        "dest": {"type": "path", "required": True},
+        "runs": {"type": "int", "default": 200},
+    },
+}
+
 BROWSING = {
     "argument_spec": {
         "distinguished_name": {"type": "raw"},

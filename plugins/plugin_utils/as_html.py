@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import page, summary
+from jinja2 import Environment
+from markupsafe import Markup
 
-_PAGE = """\
-{%- extends "frame" %}
+from ..module_utils import _page
+from . import summary
+
+_BODY = """\
 {%- macro more(count) %}{% if count %}<span class="note">… and {{ count | number }} more</span>{% endif %}{% endmacro %}
 {%- macro people(listed, sign, class) %}
 {%- set names, left_out = listed %}
@@ -44,7 +47,6 @@ _PAGE = """\
 {{- more(each.left_out) }}</details>
 {%- endfor %}
 {%- endmacro %}
-{%- block content %}
 <header>
 <h1><bdi>{{ title }}</bdi></h1>
 <p class="headline"><span class="mode {{ kind }}">{{ mode }}.</span> {{ headline }}</p>
@@ -66,7 +68,7 @@ _PAGE = """\
 {%- endfor %}
 </div>
 {%- endif %}
-{% include "search" %}
+{{ search }}
 {%- if removed or losing %}
 <h2>What is removed</h2>
 {{- lists(removed) }}
@@ -95,7 +97,6 @@ _PAGE = """\
 <p class="note">The lists are cut at report_limit and report_bytes, the counts are not.</p>
 {%- endif %}
 </main>
-{%- endblock %}
 """
 
 
@@ -103,9 +104,11 @@ def html(result: Any) -> str:
     """Return one page of HTML that needs nothing else. Raises ValueError for what is no result."""
     summary.check(result)
     kind, mode = summary.mode(result)
-    return page.render(
-        _PAGE,
-        summary.title(result),
+    environment = Environment(autoescape=True)
+    environment.filters["number"] = "{:,}".format
+    body = environment.from_string(_BODY).render(
+        title=summary.title(result),
+        search=Markup(_page.SEARCH),
         kind=kind,
         mode=mode,
         headline=summary.headline(result),
@@ -121,3 +124,4 @@ def html(result: Any) -> str:
         facts=summary.facts(result),
         truncated=bool(result.get("report_truncated")),
     )
+    return _page.frame(summary.title(result), body)

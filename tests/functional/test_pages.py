@@ -239,6 +239,42 @@ def test_dry_run_and_synchronize(play, tmp_path):
     assert real.rc == 0 and digest_in(dry.output) in real.output and store.exists(), real.output
 
 
+FIND = """
+    const box = document.getElementById('search');
+    box.value = 'p07';
+    box.dispatchEvent(new Event('input'));
+    return new Promise(resolve => setTimeout(() => resolve([
+        document.getElementById('found').textContent, document.querySelector('#hits li').innerText]), 1000));
+"""
+
+
+@pytest.mark.versions
+def test_a_page_of_the_store(play, run_module, options, company, browser, tmp_path):
+    """By the playbook, and by its task, usersync.directory.store_report."""
+    page = tmp_path / "page.html"
+    before = play(full_name("report"), report_dest=str(page))
+    assert before.rc != 0 and "store: there is no file" in before.output and not page.exists()
+    run_module("user_synchronization", dict(options, password=company.password))
+    dry = play(full_name("report"), "--check", report_dest=str(page))
+    assert dry.rc == 0 and dry.results[0]["changed"] and not page.exists(), dry.output
+    made = play(full_name("report"), report_dest=str(page))
+    assert made.rc == 0 and made.results[0]["changed"], made.output
+    assert page.stat().st_mode & 0o777 == 0o600 and page.stat().st_size == made.results[0]["size"]
+    again = run_module("store_report", {"store": options["store"], "dest": str(page)})
+    assert not again["changed"], "the same store makes the same page"
+    page.chmod(0o644)
+    assert run_module("store_report", {"store": options["store"], "dest": str(page)})["changed"]
+    assert page.stat().st_mode & 0o777 == 0o600 and [each.name for each in tmp_path.glob(".page*")] == []
+    for dest, said in ((tmp_path, "is a directory"), (tmp_path / "no" / "page", "there is no directory")):
+        failed = run_module.run("store_report", {"store": options["store"], "dest": str(dest)}).result
+        assert failed["failed"] and said in failed["msg"]
+    for width in (390, 1280):
+        browser.open(page, width=width)
+        assert browser.run("return document.documentElement.scrollWidth") <= width, "nothing sticks out"
+    found, first = browser.run(FIND)
+    assert found == "1 users, 0 user groups" and first.startswith("p07") and "All/Staff/Nurses" in first
+
+
 def test_a_playbook_that_is_refused_and_then_approved(play, run_module, options, tmp_path):
     with Slapd(ldif=COMPANY) as company:
         options.update(lab.over_tls(company, tmp_path / "users.db"))

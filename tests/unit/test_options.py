@@ -16,6 +16,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
     BROWSING,
     CONNECTION,
     LOOKING_UP,
+    REPORTING,
     STORE,
     SYNCHRONIZATION,
     USER,
@@ -199,9 +200,10 @@ def documented(options):
         (SYNCHRONIZATION, MODULE),
         (BROWSING, MODULE.with_name("directory_info.py")),
         (LOOKING_UP, MODULE.with_name("user_group_info.py")),
+        (REPORTING, MODULE.with_name("store_report.py")),
         (USER, MODULE.with_name("user.py")),
     ],
-    ids=["connection", "store", "synchronization", "browsing", "looking up", "user"],
+    ids=["connection", "store", "synchronization", "browsing", "looking up", "reporting", "user"],
 )
 def test_a_family_is_documented_as_it_is(family, path):
     options = yaml_in(path, "DOCUMENTATION")["options"]

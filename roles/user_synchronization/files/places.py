@@ -134,7 +134,7 @@ def remove(options: argparse.Namespace) -> bool:
     logs = [options.job + ".log", *(f"{options.job}.log.{number}" for number in range(1, LOGS_KEPT + 1))]
     changed = []
     for path, names in (
-        (os.path.join(options.state, "status"), [options.job + ".json"]),
+        (os.path.join(options.state, "status"), [options.job + ".json", options.job + ".html"]),
         (os.path.join(options.state, "metrics"), [metrics_name(options.job)]),
         (options.log, logs),
     ):

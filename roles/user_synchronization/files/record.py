@@ -1,7 +1,7 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Callback that leaves the result of the run's only task in a file, for the program that started the run."""
+"""Callback that leaves the result of the run's first task in a file, for the program that started the run."""
 
 from __future__ import annotations
 

@@ -6,21 +6,19 @@
 
 """The frame of a self-contained page of HTML: it needs no other file, and is readable on a phone and in the dark.
 
-What stands in a page came from a directory, where others write. Jinja escapes it; and the page allows no script but the
-one below, which it names by its hash (https://www.w3.org/TR/CSP3/#external-hash), and no request to anywhere. Without
-scripts everything is shown, and only the search is not.
+What stands in a page came from a directory, where others write: whoever makes the body escapes it. Besides, the page
+allows no script but those that it names by their hashes (https://www.w3.org/TR/CSP3/#external-hash), and no request to
+anywhere. Without scripts all but the search is there.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any
-
-from jinja2 import DictLoader, Environment
+from html import escape
 
 # Shows those items of lists that have all words, and what they lie in.
-SCRIPT = """
+SEARCH_LISTS = """
 const box = document.getElementById("search"), told = document.getElementById("found");
 const all = Array.from(document.querySelectorAll(".tree li, .rows li, .names li"));
 const folds = Array.from(document.getElementsByTagName("details")).map((each) => [each, each.open]);
@@ -45,8 +43,6 @@ if (all.length > 12) {
   box.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(look, 150); });
 }
 """
-HASH = "sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode("utf-8")).digest()).decode("ascii")
-
 _FRAME = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -54,9 +50,9 @@ _FRAME = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; style-src 'unsafe-inline'; script-src '{{ hash }}'">
+  content="default-src 'none'; style-src 'unsafe-inline'; script-src '%(hash)s'">
 <meta name="color-scheme" content="light dark">
-<title>{{ title }}</title>
+<title>%(title)s</title>
 <style>
 :root { --ink: #1c2430; --soft: #5b6675; --paper: #fff; --panel: #f4f6f8; --line: #d8dee5; --created: #17692f;
   --created-paper: #e3f5e8; --ended: #a8201a; --ended-paper: #fce9e8; --moved: #1d4fa3; --moved-paper: #e6eefb;
@@ -111,22 +107,24 @@ dt { color: var(--soft); } dd { margin: 0; }
 </style>
 </head>
 <body>
-{% block content %}{% endblock %}
-<script>{{ script | safe }}</script>
+%(body)s
+<script>%(script)s</script>
 </body>
 </html>
 """
 
-_SEARCH = """\
+# Where the words to search for are written. The script shows it.
+SEARCH = """\
 <div class="search" role="search" hidden><label>Search <input id="search" type="search" autocomplete="off"></label>
 <output id="found"></output></div>
 """
 
 
-def render(template: str, title: str, **values: Any) -> str:
-    """Return a page. ``template`` is one of Jinja that extends ``frame``; it can include ``search``."""
-    environment = Environment(
-        autoescape=True, loader=DictLoader({"frame": _FRAME, "page": template, "search": _SEARCH})
-    )
-    environment.filters["number"] = "{:,}".format
-    return environment.get_template("page").render(title=title, hash=HASH, script=SCRIPT, **values)
+def hash_of(script: str) -> str:
+    """Return what a content security policy calls a script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+
+
+def frame(title: str, body: str, script: str = SEARCH_LISTS) -> str:
+    """Return a page of this title, which is text, and of this body, which is HTML. Nothing of data is in the script."""
+    return _FRAME % {"title": escape(title), "body": body, "script": script, "hash": hash_of(script)}
