@@ -30,8 +30,22 @@ def main() -> None:
         demonstrate(Path(directory))
     heading("The server is stopped and everything removed. Now your own directory: save this as staff.yml")
     print((HERE / "active_directory.yml").read_text(encoding="utf-8"))
-    heading("and start with a dry run:")
+    heading("Install the collection, and start with a dry run:")
     print("   .venv/bin/ansible-galaxy collection install .\n   .venv/bin/ansible-playbook --check --diff staff.yml")
+    heading("Then for real, and look into the store: as a page, and one user group as data.")
+    print(
+        "   .venv/bin/ansible-playbook staff.yml\n"
+        "   .venv/bin/ansible-playbook usersync.directory.report -e report_store=$PWD/users.db"
+        " -e report_dest=$PWD/users.html\n"
+        "   .venv/bin/ansible localhost -m usersync.directory.user_group_info"
+        ' -a "user_group=All/Staff store=$PWD/users.db"'
+    )
+    heading("What next")
+    print(
+        "   docs/using.md       hand the user groups on to other plays, to Linux accounts, to a CSV file\n"
+        "   docs/dry-runs.md    have somebody approve what a run would change\n"
+        "   docs/scheduling.md  run it every hour, with a role that also keeps the password"
+    )
 
 
 def demonstrate(directory: Path) -> None:
@@ -47,14 +61,21 @@ def demonstrate(directory: Path) -> None:
                 "password": password,
                 "store": str(directory / "users.db"),
                 "ansible_python_interpreter": sys.executable,
+                "user_synchronization_progress": "false",
             },
         )
 
         heading("1. A dry run: what would change? Nothing is written.")
         run_playbook(directory, environment, "--check", "--diff")
 
+        explain(
+            "user group: made of a group of the directory. It has a path, and lies in All/Clinic.",
+            "membership: that a user, or another user group, is in a user group.",
+        )
+
         heading("2. For real.")
         run_playbook(directory, environment)
+        explain("unresolved: listed as a member, and the directory has no such entry. It holds nothing else up.")
 
         heading("3. The same again: nothing is left to do.")
         run_playbook(directory, environment)
@@ -66,10 +87,20 @@ def demonstrate(directory: Path) -> None:
         )
         server.modify((HERE / "changes.ldif").read_text(encoding="utf-8"))
         run_playbook(directory, environment)
+        explain(
+            "affected: nobody joined or left it itself, but a user group nested in it, so others are in it now.",
+            "extinct: no longer in the directory. The record is kept, disabled and in no user group, and whoever comes",
+            "back is the same user.",
+        )
 
 
 def heading(text: str) -> None:
     print(f"\n{BOLD}{text}{PLAIN}", flush=True)
+
+
+def explain(*lines: str) -> None:
+    """Say what the words mean that appeared for the first time."""
+    print("\n".join(["", *("   " + line for line in lines)]), flush=True)
 
 
 def prepare(directory: Path, variables: dict[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action.normal import ActionModule as Normal
 from ansible.plugins.loader import connection_loader
 from ansible.utils.display import Display
@@ -44,7 +45,7 @@ class ActionModule(Normal):
         with _shown(self, task_vars or {}):
             result: dict[str, Any] = super().run(tmp, task_vars)
         with contextlib.suppress(Exception):
-            if not (result.get("failed") or self._task.no_log or self._task.async_val) and "summary" in result:
+            if _is_wanted(self._task, task_vars or {}) and not result.get("failed") and "summary" in result:
                 Display().display("user_synchronization: " + _sentence(result))
         return result
 
@@ -78,12 +79,16 @@ def _shown(action: ActionModule, task_vars: dict[str, Any]) -> Iterator[None]:
                 asking.join(_ANSWER)
 
 
+def _is_wanted(task: Any, task_vars: dict[str, Any]) -> bool:
+    """Tell whether anything is to be shown: the variable user_synchronization_progress turns it off."""
+    wanted = boolean(task_vars.get("user_synchronization_progress", True), strict=False)
+    return wanted and not (task.async_val or task.no_log)
+
+
 def _can_be_asked(action: ActionModule, task_vars: dict[str, Any]) -> bool:
     task = action._task
-    return not (
+    return _is_wanted(task, task_vars) and not (
         task.check_mode
-        or task.async_val
-        or task.no_log
         or task.loop is not None
         or "ansible_loop_var" in task_vars
         or action._connection._load_name not in _TRANSPORTS

@@ -329,6 +329,9 @@ notes:
   - Write C(run_once=true). On C(hosts=all) the task would otherwise log in once for each host, and a wrong password
     locks the account after a few attempts.
   - In check mode nothing is written, and neither file nor directory is made.
+  - In the output of C(ansible-playbook) each run says in one line what it did. A run that takes longer than some
+    seconds also shows how many entries it has read, by C(local) and C(ssh) connections to Linux, but not in check mode,
+    with C(async) or in loops. Set the variable C(user_synchronization_progress=false) to turn both off.
   - Keep passwords in a vault. Without pipelining, Ansible puts the arguments of a module into a temporary file on the
     managed node while the task runs.
   - Text in the result that equals the password is masked by Ansible. Choose a password that is no name of a user.

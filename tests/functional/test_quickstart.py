@@ -60,9 +60,23 @@ def test_the_quickstart_shows_what_happened_and_leaves_nothing(place: Path) -> N
     assert "   created     All/Clinic/Key Holders    + juergen.weiss, All/Clinic/Night Shift\n" in real
     assert again.lstrip("\n").split("\n\n")[0] == "   unchanged   7 user groups, 12 users, 18 memberships"
     assert after.lstrip("\n").startswith(AFTER_THE_CHANGES)
+    for word, part in (("user group", dry), ("unresolved", real), ("affected", after), ("extinct", after)):
+        assert f"\n   {word}: " in part, "it is explained where it appears first"
+    assert "usersync.directory.report -e report_store" in after and "docs/scheduling.md" in after
     assert "server: [dc1.corp.example, dc2.corp.example]" in after
     assert list(place.iterdir()) == []
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if bytes(place) in contents(path)]
+
+
+def test_the_quickstart_says_what_it_is_without_doing_anything(tmp_path: Path) -> None:
+    copy = tmp_path / "quickstart"
+    copy.write_bytes((CHECKOUT / "quickstart").read_bytes())
+    for argument, status in (("--help", 0), ("-h", 0), ("--frobnicate", 2)):
+        done = subprocess.run(
+            ["bash", str(copy), argument], capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
+        )
+        assert done.returncode == status and "Show in a minute what" in done.stdout + done.stderr
+    assert "it takes no '--frobnicate'" in done.stderr and list(tmp_path.iterdir()) == [copy]
 
 
 def test_the_summary_shows_no_name_that_a_terminal_obeys(run_playbook: Callable[..., Any]) -> None:

@@ -119,6 +119,8 @@ def plugin(**task):
         ({"no_log": True}, {}, False),
         ({"loop": [1]}, {}, False),
         ({}, {"ansible_loop_var": "item"}, False),
+        ({}, {"user_synchronization_progress": "false"}, False),
+        ({}, {"user_synchronization_progress": True}, True),
     ],
 )
 def test_when_it_steps_aside(action, task, variables, can):
