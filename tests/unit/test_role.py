@@ -98,7 +98,8 @@ def test_a_task_with_a_secret_hides_it_and_leaves_no_file_with_its_arguments():
     secretive = []
     for path in sorted((ROLE / "tasks").glob("*.yml")):
         for task in tasks_in(read(path)):
-            if "stdin" in task.get("ansible.builtin.command", {}):
+            given = task.get("ansible.builtin.command", {}).get("stdin", "")
+            if given and "'places.py'" not in given and "__user_synchronization_wanted" not in given:
                 secretive.append(task["name"])
                 assert task["no_log"] == "{{ user_synchronization_secure_logging }}", task["name"]
                 assert task["vars"]["ansible_pipelining"] is True, task["name"]
