@@ -59,6 +59,10 @@ attributes:
   idempotent:
     description: Run again with the same options, and with no run in between, it changes nothing.
     support: full
+  platform:
+    description: The systems of managed nodes on which it runs.
+    platforms: posix
+    support: full
 """
 
     # Members of both action groups.

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Callback that leaves the result of the run's first task in a file, for the program that started the run."""
+"""Callback that leaves the result of the run's only task in a file, for the program that started the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def v2_runner_on_ok(self, result):
-        self._leave(result)
+        if not os.path.exists(os.environ.get("USER_SYNCHRONIZATION_RESULT", "")):  # else it is that of the page
+            self._leave(result)
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
         self._leave(result, failed=True)
