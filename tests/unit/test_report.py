@@ -59,11 +59,10 @@ def of_many(joining: int, leaving: int) -> tuple[_model.Plan, _model.StoredState
     return plan, stored(old, {"everybody": everybody})
 
 
-@pytest.mark.parametrize("with_diff", [False, True])
-@pytest.mark.parametrize(("joining", "leaving"), [(100_000, 0), (0, 100_000), (50_000, 50_000)])
+@pytest.mark.parametrize(("joining", "leaving", "with_diff"), [(100_000, 0, True), (50_000, 50_000, False)])
 def test_a_result_of_a_hundred_thousand_users_is_less_than_awx_drops(joining, leaving, with_diff):
     plan, state = of_many(joining, leaving)
-    for entries in (1000, 1_000_000):
+    for entries in (1000, 20_000):
         said = report(plan, state, entries, 300_000, with_diff)
         assert len(json.dumps(said)) < 302_000 and len(str(said)) < AWX_DROPS
         assert said["report_truncated"]
@@ -72,14 +71,14 @@ def test_a_result_of_a_hundred_thousand_users_is_less_than_awx_drops(joining, le
 
 
 def test_bytes_are_counted_in_less_time_than_they_take_to_write():
-    plan, state = of_many(100_000, 0)
+    plan, state = of_many(10_000, 0)
 
     def seconds(size: int) -> float:
         began = time.process_time()
         json.dumps(report(plan, state, 1_000_000, size, True))
         return time.process_time() - began
 
-    assert seconds(300_000) < seconds(1_000_000_000)
+    assert min(seconds(300_000) for _time in range(3)) < min(seconds(1_000_000_000) for _time in range(3))
 
 
 def test_what_is_removed_is_listed_before_what_is_added():
@@ -101,7 +100,7 @@ def test_what_is_removed_is_listed_before_what_is_added():
 
 
 def test_no_list_takes_all_bytes():
-    plan, state = of_many(0, 100_000)
+    plan, state = of_many(0, 30_000)
     said = report(plan, state, 1_000_000, 300_000)
     assert len(said["users"]["deleted"]) > 5000 and len(said["changed_groups"][0]["members_removed"]) > 1000
 
@@ -141,7 +140,7 @@ def test_limits_that_are_exceeded_are_said_first():
     assert said["refused"] == refused[:5] and said["report_left_out"]["refused"] == 4
 
 
-@examples(200)
+@examples(50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
