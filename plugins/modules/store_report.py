@@ -44,7 +44,7 @@ seealso:
 EXAMPLES = r"""
 - name: Make a page of the store
   usersync.directory.store_report:
-    dest: /srv/reports/users.html
+    dest: /srv/export/users.html
   run_once: true
 """
 
@@ -53,7 +53,7 @@ dest:
   description: Path of the page.
   returned: always
   type: str
-  sample: /srv/reports/users.html
+  sample: /srv/export/users.html
 size:
   description: How many bytes it has.
   returned: always
