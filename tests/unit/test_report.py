@@ -50,7 +50,7 @@ def of_many(joining: int, leaving: int) -> tuple[_model.Plan, _model.StoredState
     new = {f"new-{number:06}": plans.user_record(f"NEW.{number:06}") for number in range(joining)}
     old = {f"old-{number:06}": plans.user_record(f"OLD.{number:06}") for number in range(leaving)}
     groups = {f"g{number}": plans.group_record(f"Group {number:05}") for number in range((joining + leaving) // 100)}
-    everybody = plans.group_record("Everybody")
+    everybody = plans.group_record("Whole staff")
     plan = plans.make_plan(
         plans.group_changes({}, groups),
         plans.user_changes(old, new),
@@ -85,8 +85,8 @@ def test_what_is_removed_is_listed_before_what_is_added():
     plan, state = of_many(1000, 1000)
     said = report(plan, state, 1_000_000, 36_000)
     assert len(said["users"]["deleted"]) == 1000 and 0 < len(said["users"]["created"]) < 500
-    everybody = said["changed_groups"][0]
-    assert everybody["path"] == "All/Company/Everybody", "it loses members, and the others are new"
+    everybody = said["changed_groups"][-1]
+    assert everybody["path"] == "All/Company/Whole staff", "it loses members, and the others are new"
     removed, added = len(everybody["members_removed"]), len(everybody["members_added"])
     assert removed > 4 * added > 0
     assert everybody["left_out"] == {"members_removed": 1000 - removed, "members_added": 1000 - added}
@@ -99,10 +99,16 @@ def test_what_is_removed_is_listed_before_what_is_added():
     }
 
 
+def test_a_user_group_that_loses_members_is_listed_before_new_ones():
+    plan, state = of_many(500, 5)
+    said = report(plan, state, 1, 300_000)
+    assert [group["path"] for group in said["changed_groups"]] == ["All/Company/Whole staff"]
+
+
 def test_no_list_takes_all_bytes():
     plan, state = of_many(0, 30_000)
     said = report(plan, state, 1_000_000, 300_000)
-    assert len(said["users"]["deleted"]) > 5000 and len(said["changed_groups"][0]["members_removed"]) > 1000
+    assert len(said["users"]["deleted"]) > 5000 and len(said["changed_groups"][-1]["members_removed"]) > 1000
 
 
 def test_a_diff_says_at_its_cut_how_much_more_there_is():
@@ -126,8 +132,8 @@ def test_all_is_listed_where_there_is_room_and_nothing_is_left_out():
     assert said["report_left_out"] == {} and said["report_truncated"] is False
     assert "…" not in said["diff"]["before"] + said["diff"]["after"]
     assert [group["path"] for group in said["changed_groups"]] == [
-        "All/Company/Everybody",
         *(f"All/Company/Group {number:05}" for number in range(3)),
+        "All/Company/Whole staff",
     ], "in the order of their paths"
 
 
