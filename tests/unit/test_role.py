@@ -106,6 +106,19 @@ def test_a_task_with_a_secret_hides_it_and_leaves_no_file_with_its_arguments():
     assert len(secretive) == 2
 
 
+def test_what_a_task_registers_has_a_name_of_its_own():
+    """What is registered stands before variables of the role, for the rest of the play."""
+    registered = [
+        task["register"]
+        for path in sorted((ROLE / "tasks").glob("*.yml"))
+        for task in tasks_in(read(path))
+        if "register" in task
+    ]
+    given = {name for path in (ROLE / "vars").glob("*.yml") for name in read(path)} | {*OPTIONS}
+    assert registered and [name for name in registered if name in given] == []
+    assert [name for name in registered if not name.startswith("__user_synchronization_")] == []
+
+
 def tasks_in(tasks):
     for task in tasks:
         yield task
