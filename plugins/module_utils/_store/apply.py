@@ -15,6 +15,7 @@ from __future__ import annotations
 from .. import _model
 from . import history, kept_names, runs, write_memberships, write_user_groups, write_users
 from .contract import Store
+from .ends import end_synchronization
 from .references import tree_before, user_ids
 from .statements import has
 from .work import Work, group_ids, user_references
@@ -59,7 +60,7 @@ def _begin(store: Store, plan: _model.Plan, run: _model.RunRecord) -> Work:
 
 def _end_what_is_over(work: Work) -> None:
     if work.plan.leaving:
-        runs.end_synchronization(work)
+        end_synchronization(work.store, work.me)
         if work.plan.leaving == "absent":
             write_user_groups.remove_target(work.store, work.target, [])
     elif work.target_before != work.target:

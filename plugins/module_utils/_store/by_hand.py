@@ -16,6 +16,7 @@ from typing import Any
 from .._model import join_path, name_key
 from . import lookups, write_user_groups
 from .contract import Store
+from .ends import end_users
 from .forms import to_json
 from .references import tree_now
 from .statements import UNKNOWN, first
@@ -58,4 +59,4 @@ def change_user(store: Store, number: int, record: dict[str, Any]) -> None:
 
 def remove_user(store: Store, number: int) -> None:
     """Remove a user that belongs to no directory, and all its memberships."""
-    store.run("DELETE FROM users WHERE id = ?", (number,))
+    end_users(store, [(number,)])

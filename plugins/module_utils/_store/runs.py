@@ -191,15 +191,3 @@ def forget_old(work: Work, days: int) -> None:
         " FROM runs WHERE synchronization_id = :me ORDER BY id DESC LIMIT 1 OFFSET :kept)",
         {"me": work.me, "kept": _IDLE_RUNS_KEPT},
     )
-
-
-def end_synchronization(work: Work) -> None:
-    """End the synchronization. What is left of its records belongs to none."""
-    me = (work.me,)
-    work.store.run(
-        "UPDATE user_groups SET key = NULL, digest = x'', extinct = NULL, extinct_since = NULL"
-        " WHERE synchronization_id = ?",
-        me,
-    )
-    work.store.run("UPDATE users SET digest = x'' WHERE synchronization_id = ?", me)
-    work.store.run("DELETE FROM synchronizations WHERE id = ?", me)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from .. import _model
 from .._model import name_key
 from .contract import Row, Store
+from .ends import end_user_groups
 from .references import tree_now
 from .statements import first, has, next_id, scalar
 from .work import Work, moves
@@ -82,9 +83,8 @@ def _row(work: Work, record: _model.UserGroupRecord) -> Row:
 
 def delete(work: Work) -> None:
     """Delete those that end. Nobody is in them any more by then."""
-    work.store.many(
-        "DELETE FROM user_groups WHERE id = ?",
-        ((work.groups[change.key],) for change in work.plan.user_groups if change.after is None),
+    end_user_groups(
+        work.store, ((work.groups[change.key],) for change in work.plan.user_groups if change.after is None)
     )
 
 
@@ -143,5 +143,5 @@ def remove_target(store: Store, target: int, collisions: Iterable[_model.Collisi
     while group.parent is not None and (tree.path(group.parent), group.name_key) not in wanted:
         if not has(store, _UNUSED, (group.id,)):
             return
-        store.run("DELETE FROM user_groups WHERE id = ?", (group.id,))
+        end_user_groups(store, [(group.id,)])
         group = tree.groups[group.parent]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from .. import _model
 from .._model import name_key
 from .contract import Row
+from .ends import end_claims, end_users
 from .statements import next_id
 from .work import Work, filling, moves
 
@@ -55,7 +56,7 @@ def put_aside(work: Work) -> None:
 def write(work: Work) -> None:
     """Write those that are new and those that change; their ids are in ``Work.users`` from then on."""
     changes = _sort(work, next_id(work.store, "users"))
-    work.store.many("DELETE FROM users WHERE id = ?", changes.ended)
+    end_users(work.store, changes.ended)
     _write_records(work, changes)
     _write_claims(work, changes)
     work.store.many(
@@ -79,7 +80,7 @@ class _Changes(NamedTuple):
     released: list[Row]  # ids
     ended: list[Row]  # ids
     claims: list[Row]  # synchronization, user
-    unclaimed: list[Row]  # likewise
+    unclaimed: list[int]  # ids
     written: dict[int, bytes]  # id -> digest: stored records that this synchronization writes from now on
 
 
@@ -123,7 +124,7 @@ def _sort_one(
     if after.claimed and not before.claimed:
         found.claims.append((work.me, number))
     elif before.claimed and not after.claimed:
-        found.unclaimed.append((work.me, number))
+        found.unclaimed.append(number)
 
 
 def _row(work: Work, record: _model.UserRecord) -> Row:
@@ -205,7 +206,7 @@ def _write_claims(work: Work, changes: _Changes) -> None:
     )
     with filling(work.store, "claims", len(changes.claims) + len(changes.created)):
         work.store.insert("claims", ("synchronization_id", "user_id"), itertools.chain(changes.claims, new))
-    work.store.many("DELETE FROM claims WHERE synchronization_id = ? AND user_id = ?", changes.unclaimed)
+    end_claims(work.store, work.me, changes.unclaimed)
 
 
 def _write_states(work: Work) -> None:
