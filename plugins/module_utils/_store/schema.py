@@ -20,9 +20,10 @@ import unicodedata
 from collections.abc import Callable
 
 from .._model import KNOWN_AS, ROOT, name_key, significant, split_path
+from .views import VIEWS
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
-VERSION = 5
+VERSION = 6
 
 # What a query is about: see `contract.py`. Joined to from there by CROSS JOIN, which keeps the order.
 WANTED = (
@@ -134,6 +135,8 @@ _HISTORY = (
 # A NULL in name_key tells that the record is on its way from one place to another; no transaction ends with one. UNIQUE
 # lets any number of NULLs be. The parent's foreign key waits for the end of the transaction, so that user groups can be
 # written in any order.
+_VIEWS = tuple("CREATE VIEW %s AS %s" % view for view in VIEWS.items())
+
 _SCHEMA = (
     """CREATE TABLE directories (
         id INTEGER PRIMARY KEY,
@@ -214,6 +217,7 @@ _SCHEMA = (
     *_INCREMENTAL,
     *_KEPT_NAMES,
     *_STATES,
+    *_VIEWS,
     "PRAGMA application_id = %d" % APPLICATION_ID,
     "PRAGMA user_version = %d" % VERSION,
 )
@@ -318,6 +322,10 @@ _UPGRADES: dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]] = {
     4: (
         _compare_names_anew,
         "PRAGMA user_version = 5",
+    ),
+    5: (
+        *_VIEWS,
+        "PRAGMA user_version = 6",
     ),
 }
 
