@@ -248,6 +248,14 @@ def commands(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])
+def postgresql(session: nox.Session) -> None:
+    """What is true of any store, with stores in PostgreSQL."""
+    install(session, "functional", f"ansible-core=={OLDEST}.*")
+    with in_memory(session):
+        pytest(session, "tests/unit", "--store=postgresql", "--hypothesis-profile=few", "-m", "any_store")
+
+
+@nox.session(python=PYTHON_OF_CORE[OLDEST])
 def samba(session: nox.Session) -> None:
     """Tests against a Samba domain controller. There is one at a time, so that these tests are apart."""
     install(session, "functional", f"ansible-core=={OLDEST}.*")

@@ -55,11 +55,15 @@ def role_options() -> dict:
     described = {name: _described(arguments[name], documented[name]) for name in dict.fromkeys(order)}
     described["name"].pop("required")
     described["name"]["description"].append("Left out, it is the name of the job.")
-    described["store"]["description"].append(
-        "It must be an absolute path. Left out, it lies in the state directory of the role."
-    )
+    described["store"]["description"] = [
+        line for line in described["store"]["description"] if "URI" not in line and "database server" not in line
+    ] + ["It must be an absolute path. Left out, it lies in the state directory of the role."]
+    described["store"]["type"] = "path"
+    del described["store_password"]  # a job keeps one password only
     described["store"].pop("default")
     for name, variable in options.ENVIRONMENT.items():
+        if name not in described:
+            continue
         described[name]["description"].append(f"The runs of a job do not see E({variable}).")
     return described
 

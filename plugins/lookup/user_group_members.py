@@ -27,9 +27,16 @@ options:
     elements: str
   store:
     description:
-      - Path of the database file that holds user groups, users and memberships, on the control node.
-    type: path
+      - Path of the database file that holds user groups, users and memberships, on the control node; or the URI of a
+        database in PostgreSQL, as in O(usersync.directory.user_group_info#module:store).
+    type: str
     default: /var/lib/user_synchronization/users.db
+  store_password:
+    description:
+      - The password for the database that O(store) names, if it asks for one.
+    type: str
+    env:
+      - name: USERSYNC_STORE_PASSWORD
   effective:
     description:
       - Whether the members of nested user groups are members, too. Those of an extinct user group are not.
@@ -88,7 +95,7 @@ from ..module_utils._look_up import look_up
 class LookupModule(LookupBase):
     def run(self, terms, variables=None, **kwargs):
         self.set_options(var_options=variables, direct=kwargs)
-        names = ("store", "effective", "include_disabled", "include_extinct")
+        names = ("store", "store_password", "effective", "include_disabled", "include_extinct")
         options = {name: self.get_option(name) for name in names}
         if not terms:
             raise AnsibleLookupError("user_group_members: no path of a user group is given: write one, such as 'All'")

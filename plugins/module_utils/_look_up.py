@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from ._errors import SynchronizationError
 from ._model import ROOT, split_path
 from ._options import LOOKING_UP, STORE, module_arguments
-from ._store import history, lookups, sqlite
+from ._store import history, lookups, opening
+from ._store.address import Address, address_of
 from ._store.contract import Store, StoreChanged
 from ._store.references import has_user_group
 
@@ -48,7 +49,8 @@ def look_up(params: dict[str, Any], warn: Callable[[str], None]) -> dict[str, li
             raise SynchronizationError("%s: %d is out of range: write a number from 0" % (option, options[option]))
     if options["history"] and wanted.user_group is None and wanted.user is None:
         raise SynchronizationError("history: it is that of a user or a user group: name one in user or user_group")
-    found, at_home = _looking(options["store"], lambda store: _read(store, wanted, options["runs"], options["history"]))
+    store_at = address_of(options["store"], options["store_password"])
+    found, at_home = _looking(store_at, lambda store: _read(store, wanted, options["runs"], options["history"]))
     if at_home:
         warn(
             "user_group: '%s' has no members. It is the home of users (%d), and a home is no membership: name a user "
@@ -79,16 +81,16 @@ def _path(path: str | None) -> str | None:
     return path
 
 
-def _looking(path: str, read: Callable[[Store], T]) -> T:
+def _looking(store_at: Address, read: Callable[[Store], T]) -> T:
     """Return what ``read`` reads of the store, from one moment: again, where a run changed it meanwhile."""
     for tried in range(_TRIES):
-        if sqlite.is_missing(path):  # to a run it is an empty one
+        if opening.is_missing(store_at):  # to a run it is an empty one
             raise SynchronizationError(
-                "store: there is no file '%s' on the node where this is looked up: correct the "
-                "path, or run a synchronization first" % path
+                "store: there is no %s on the node where this is looked up: correct the "
+                "path, or run a synchronization first" % store_at.noun
             )
         try:
-            with sqlite.look(path) as store:
+            with opening.look(store_at) as store:
                 return read(store)
         except StoreChanged:
             if tried == _TRIES - 1:

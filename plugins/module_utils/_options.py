@@ -29,7 +29,11 @@ class _OrNull(list[str]):
 
 
 # Options that the environment of the module gives, where a task does not: for what hands on secrets in no other way.
-ENVIRONMENT = {"login": "USERSYNC_LOGIN", "password": "USERSYNC_PASSWORD"}
+ENVIRONMENT = {
+    "login": "USERSYNC_LOGIN",
+    "password": "USERSYNC_PASSWORD",
+    "store_password": "USERSYNC_STORE_PASSWORD",
+}
 
 CONNECTION = {
     "argument_spec": {
@@ -88,7 +92,8 @@ CONNECTION = {
 
 STORE = {
     "argument_spec": {
-        "store": {"type": "path", "default": "/var/lib/user_synchronization/users.db"},
+        "store": {"type": "str", "default": "/var/lib/user_synchronization/users.db"},  # a path would spoil a URI
+        "store_password": {"type": "str", "no_log": True},
     },
 }
 
@@ -169,6 +174,14 @@ LOOKING_UP = {
         "include_extinct": {"type": "bool", "default": False},
         "runs": {"type": "int", "default": 10},
         "history": {"type": "int", "default": 0},
+    },
+}
+
+COPYING = {
+    "argument_spec": {
+        "to": {"type": "str", "required": True},
+        "to_password": {"type": "str", "no_log": True},
+        "store_timeout": {"type": "int", "default": 60},
     },
 }
 

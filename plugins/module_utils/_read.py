@@ -51,6 +51,11 @@ class Read(NamedTuple):
     salt: bytes  # fingerprint of the settings under which digests are comparable
     known: for_reader.Known
 
+    def again(self, session: Session, store: Store) -> Read:
+        """Return the same by another connection to the same server, and of a store that was opened since."""
+        source = Source(self.source.settings, session, self.source.preset, self.source.directory, self.clock.later)
+        return self._replace(source=source, known=for_reader.Known(store, self.source.settings.name, self.salt))
+
     def about(self, seconds: float) -> dict[str, Any]:
         """Return `read` of the result."""
         session, snapshot = self.source.session, self.snapshot

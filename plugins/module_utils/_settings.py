@@ -27,6 +27,7 @@ from ._limits import KINDS, check_digest, check_limit
 from ._model import join_path, split_path
 from ._options import BROWSING, CONNECTION, ENVIRONMENT, STORE, SYNCHRONIZATION, module_arguments
 from ._printable import printable
+from ._store.address import Address, File, address_of
 
 _SYNCHRONIZING = (CONNECTION, STORE, SYNCHRONIZATION)
 
@@ -88,7 +89,7 @@ class Settings(NamedTuple):
     fail_on: list[str]
     read_mode: str
     full_every: int  # seconds
-    store: str
+    store: Address
     create_store: bool
     history_days: int
     store_backups: int
@@ -142,6 +143,7 @@ def public_settings(settings: Settings, preset: Any = None) -> dict[str, Any]:
     for name in settings.target[1:]:
         path = join_path(path, name)
     public["user_group"] = path
+    public["store"] = settings.store.shown
     del public["target"]
     public["server"] = list(public.pop("servers"))
     public["full_every"] = _time(settings.full_every)
@@ -320,7 +322,7 @@ def _brakes(options: dict[str, Any]) -> dict[str, Any]:
 def _store_and_history(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "full_every": _judged("full_every", _seconds, options["full_every"].strip()),
-        "store": _store(options["store"]),
+        "store": _store(options["store"], options["store_password"]),
         "history_days": _number("history_days", options["history_days"], least=0),
         "store_backups": _number("store_backups", options["store_backups"], least=0),
         "store_timeout": _number("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
@@ -426,7 +428,14 @@ def _ca_path(path: str | None) -> str | None:
     return path if path and os.path.isdir(path) else _file("ca_path", path)
 
 
-def _store(path: str) -> str:
+def _store(store: str, password: str | None) -> Address:
+    address = address_of(store, password)
+    if isinstance(address, File):
+        _check_file(address.path)
+    return address
+
+
+def _check_file(path: str) -> None:
     if not os.path.isabs(path):
         raise SynchronizationError("store: '%s' is no absolute path: write the path of a file from the root on" % path)
     if path.endswith("/") or os.path.isdir(path):
@@ -434,7 +443,6 @@ def _store(path: str) -> str:
             "store: '%s' is a directory: write the path of a file, such as '%s'"
             % (path, os.path.join(path, "users.db"))
         )
-    return path
 
 
 def _number(option: str, number: int, most: int | None = None, least: int = 1) -> int:

@@ -36,9 +36,9 @@ from ._report.cut import Bounds
 from ._report.lists import names_to_load
 from ._report.make import Looked, make_report
 from ._settings import Settings, public_settings
-from ._store import counts, for_reader, for_report, history, runs, sqlite
+from ._store import counts, for_reader, for_report, history, opening, runs
 from ._store.apply import apply
-from ._store.contract import Store
+from ._store.contract import Store, WrittenMeanwhile
 from ._store.load import load_state
 from ._store.references import has_user_group
 
@@ -51,21 +51,69 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
     Raises SynchronizationError, with a sentence for the reader and the store as it was; Refused, which has the result
     as well, where the run would do more than it may.
     """
+    last_read = _LastRead()
+    with _without_collector():
+        for tries_left in range(_TRIES - 1, -1, -1):
+            said: list[str] = []
+            try:
+                return _try_to_synchronize(settings, check_mode, diff_mode, said.append, last_read)
+            except WrittenMeanwhile:
+                if not tries_left:
+                    raise
+                said.clear()
+            finally:
+                for text in said:
+                    warn(text)
+    raise AssertionError
+
+
+_TRIES = 10  # where others write to the same store all the time
+
+
+class _LastRead:
+    """What was read by a try after which another run had written: worth as much as before, where that run was about
+    another directory. Everything else is looked up and planned anew.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Make room."""
+        self._found: Read | None = None
+        self._of: Any = None
+
+    def or_else(self, of: Any, read: Callable[[], Read]) -> Read:
+        """Return the same as before, if it is ``of`` the same; else what ``read`` returns."""
+        if self._found is None or self._of != of or _lists_others(self._found.snapshot):
+            self._found = read()
+            self._of = of
+        return self._found
+
+
+def _lists_others(snapshot: Snapshot) -> bool:
+    """Tell whether anybody of another directory is a member: he may be gone from the store since."""
+    lists = (group.members for group in snapshot.user_groups.values() if group.members is not None)
+    return any(member[:1] == "@" for members in lists for member in members)
+
+
+def _try_to_synchronize(
+    settings: Settings, check_mode: bool, diff_mode: bool, warn: Callable[[str], None], last_read: _LastRead
+) -> dict[str, Any]:
+    """Do what `synchronize` does. Raises WrittenMeanwhile if another run wrote to the store before this one could."""
     now, started = int(time.time()), time.monotonic()
-    if not settings.create_store and sqlite.is_missing(settings.store):
+    if not settings.create_store and opening.is_missing(settings.store):
         raise SynchronizationError(
-            "create_store: there is no file '%s', and none is to be made: correct store, bring back what lay there, or "
-            "leave create_store out for the first run" % settings.store
+            "create_store: there is no %s, and none is to be made: correct store, bring back what lay there, or "
+            "leave create_store out for the first run" % settings.store.noun
         )
-    if check_mode:
-        sqlite.check_writable(settings.store)
     opened = (
-        sqlite.look(settings.store, for_dry_run=True)
+        opening.look(settings.store, for_dry_run=True)
         if check_mode
-        else sqlite.open_store(settings.store, settings.store_timeout)
+        else opening.open_store(settings.store, settings.store_timeout)
     )
-    with _without_collector(), opened as store:
-        run = _Run(settings, store, warn, now, started)
+    with opened as store:
+        run = _Run(settings, store, warn, now, started, last_read)
         planned = _plan_synchronization(run) if settings.state == "present" else _plan_leaving(run)
         applies = not (check_mode or planned.refusals or planned.is_nothing or planned.holds.everything)
         removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
@@ -78,9 +126,11 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
                 raise Refused(result)
             if applies:
                 plan, record = planned.plan, _record(run, planned, result)
+                store.begin_writing()
                 changes = len(plan.users) + len(plan.user_groups) + len(plan.memberships)
                 PROGRESS.step("write", lambda: changes)
                 del planned  # what was read makes room for what is written
+                last_read.forget()
                 apply(store, plan, record)
             be_ready()  # the copy is there, and the store was looked through
             if applies:
@@ -111,6 +161,7 @@ class _Run(NamedTuple):
     warn: Callable[[str], None]
     now: int  # seconds since 1970
     started: float  # by `time.monotonic`
+    last_read: _LastRead
 
 
 class _Planned(NamedTuple):
@@ -161,9 +212,14 @@ def _read_and_plan(run: _Run, session: connection.Session, last: LastRun) -> tup
     """
     settings, store = run.settings, run.store
     PROGRESS.step("read", lambda: session.entries)
-    read = read_from(session, settings, store, last, run.now)
+    read = run.last_read.or_else(
+        (session.server, runs.of_same_directory(store, settings.name)),
+        lambda: read_from(session, settings, store, last, run.now),
+    )
     PROGRESS.step("compare", lambda: session.entries)
     about = read.about(time.monotonic() - run.started)
+    if read.source.session is not session:
+        read = read.again(session, store)
     whole = _is_older(runs.last_whole_check(store), _A_WEEK, run.now)
     if whole or read.snapshot.complete:
         store.checks.begin(whole)  # it is waited for before anything is committed

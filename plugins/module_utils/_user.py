@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from ._errors import SynchronizationError
 from ._model import join_path, split_path
-from ._store import by_hand, sqlite
+from ._store import by_hand, opening
+from ._store.address import Address, address_of
 from ._store.contract import Store
 from ._store.references import has_user_group
 
@@ -21,7 +22,7 @@ _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # as in the option user_attribute
 
 
 class _Wanted(NamedTuple):
-    store: str
+    store: Address
     state: str
     home: list[str]  # the names in its path
     home_path: str
@@ -41,9 +42,9 @@ def set_user(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     Raises SynchronizationError, with a sentence for the reader and the store as it was.
     """
     wanted = _wanted(params)
-    if check_mode:
-        sqlite.check_writable(wanted.store)
-    with (sqlite.look if check_mode else sqlite.open_store)(wanted.store) as store:
+    with opening.look(wanted.store, True) if check_mode else opening.open_store(wanted.store) as store:
+        if not check_mode:
+            store.begin_writing()
         number, before = by_hand.find_user(store, wanted.home, wanted.name) or (None, None)
         if wanted.state == "absent":
             _check_removable(wanted, before)
@@ -81,7 +82,7 @@ def _wanted(params: dict[str, Any]) -> _Wanted:
     for name in home[1:]:
         path = join_path(path, name)
     return _Wanted(
-        store=params["store"],
+        store=address_of(params["store"], params.get("store_password")),
         state=params["state"],
         home=home,
         home_path=path,

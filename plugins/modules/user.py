@@ -109,15 +109,17 @@ user:
            attributes: {email: agnes@corp.example}, local_attributes: {badge: "1001"}}
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
+from ..module_utils._core_dumps import forbid_core_dumps
 from ..module_utils._errors import SynchronizationError
 from ..module_utils._options import STORE, USER, module_arguments
 from ..module_utils._user import set_user
 
 
 def main() -> None:
-    module = AnsibleModule(supports_check_mode=True, **module_arguments(STORE, USER))
+    forbid_core_dumps()
+    module = AnsibleModule(supports_check_mode=True, **module_arguments(STORE, USER, environment=env_fallback))
     try:
         result = set_user(module.params, module.check_mode)
     except SynchronizationError as error:

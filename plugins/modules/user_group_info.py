@@ -311,15 +311,17 @@ history:
       sample: {name: Ward nurses}
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
+from ..module_utils._core_dumps import forbid_core_dumps
 from ..module_utils._errors import SynchronizationError
 from ..module_utils._look_up import look_up
 from ..module_utils._options import LOOKING_UP, STORE, module_arguments
 
 
 def main() -> None:
-    module = AnsibleModule(supports_check_mode=True, **module_arguments(STORE, LOOKING_UP))
+    forbid_core_dumps()
+    module = AnsibleModule(supports_check_mode=True, **module_arguments(STORE, LOOKING_UP, environment=env_fallback))
     try:
         result = look_up(module.params, module.warn)
     except SynchronizationError as error:

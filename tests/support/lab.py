@@ -8,7 +8,7 @@ from __future__ import annotations
 from ansible_collections.usersync.directory.plugins.module_utils import _options, _settings, _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
 
-from . import stored
+from . import stored, stores
 
 BASE = "dc=example,dc=org"
 PEOPLE = "ou=people,%s" % BASE
@@ -92,7 +92,7 @@ def synchronize(check_mode, warnings, timeout=None, **given):
     """
     specification = _options.module_arguments(_options.CONNECTION, _options.STORE, _options.SYNCHRONIZATION)
     options = {option: described.get("default") for option, described in specification["argument_spec"].items()}
-    options.update(given)
+    options.update(given, store=stores.of(given["store"]))
     settings = _settings.settings_from(options, warnings.append)
     if timeout is not None:
         settings = settings._replace(timeout=timeout)
@@ -179,4 +179,4 @@ class Lab:
 
     def contents(self):
         """Everything in the store as SQL, for comparing; nothing where there is none."""
-        return stored.dump(self.store) if self.store.exists() else []
+        return stored.dump(self.store) if stores.exists(self.store) else []

@@ -18,9 +18,9 @@ from ansible_collections.usersync.directory.plugins.module_utils._store import b
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.contract import Store
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
-from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 
 from . import snapshots
+from .stores import look, open_store
 
 TARGET = "path:All/Company"
 

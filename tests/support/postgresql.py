@@ -7,21 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 from .process import ClosedAtExit, MissingProgram, Server, free_port, run
+from .tls import KeyPair
 
 PACKAGES = "postgresql"
 
 
+# Who is who, on the socket and over TLS; without TLS nobody comes in by the network.
+_HOST_BASED_AUTHENTICATION = """\
+local all all trust
+hostssl all all 127.0.0.1/32 scram-sha-256
+hostnossl all all 127.0.0.1/32 reject
+"""
+
+
 class PostgreSQL(ClosedAtExit):
     """An empty server, as a context manager: ``socket`` and ``port`` are for PGHOST and PGPORT, the user postgres may
-    do everything.
+    do everything. With a ``certificate`` it listens on 127.0.0.1, too, and asks for TLS and a password there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: KeyPair | None = None) -> None:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
         if not found:
             raise MissingProgram(f"postgres is not installed. Install it, as root: apt-get install {PACKAGES}")
@@ -30,6 +40,7 @@ class PostgreSQL(ClosedAtExit):
         self.port = free_port()
         self._as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
         self._server: Server | None = None
+        self._certificate = certificate
 
     def start(self) -> None:
         shutil.chown(self.socket, "postgres", "postgres")
@@ -45,18 +56,32 @@ class PostgreSQL(ClosedAtExit):
                 data,
             ]
         )
+        settings = {
+            "listen_addresses": "127.0.0.1" if self._certificate else "",
+            "unix_socket_directories": self.socket,
+            "fsync": "off",
+            "shared_buffers": "64MB",
+            "autovacuum_naptime": "5s",
+        }
+        if self._certificate:
+            for name, path in (("ssl_cert_file", self._certificate.cert), ("ssl_key_file", self._certificate.key)):
+                settings[name] = shutil.copy(path, self.socket)
+                shutil.chown(settings[name], "postgres", "postgres")
+            settings["ssl"] = "on"
+        Path(data, "postgresql.auto.conf").write_text(
+            "".join(f"{name} = '{value}'\n" for name, value in settings.items()), encoding="utf-8"
+        )
+        Path(data, "pg_hba.conf").write_text(_HOST_BASED_AUTHENTICATION, encoding="utf-8")
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start it, as it was left."""
         self._server = Server(
             [
                 *self._as_postgres,
                 str(self._programs / "postgres"),
                 "-D",
-                data,
-                "-c",
-                "listen_addresses=",
-                "-c",
-                f"unix_socket_directories={self.socket}",
-                "-c",
-                "fsync=off",
+                str(self.socket / "data"),
                 "-p",
                 str(self.port),
             ],
@@ -64,11 +89,28 @@ class PostgreSQL(ClosedAtExit):
         )
         self._server.wait_until(self._answers, 30)
 
+    def crash(self) -> None:
+        """Have it end at once, without a word to anybody (pg_ctl(1), immediate)."""
+        assert self._server
+        self._server.process.send_signal(signal.SIGQUIT)
+        self._server.process.wait()
+
     def close(self) -> None:
         if self._server:
+            self._server.process.send_signal(signal.SIGINT)  # which waits for no client
             self._server.stop()
         shutil.rmtree(self.socket, ignore_errors=True)
         self.socket.with_suffix(".log").unlink(missing_ok=True)
+
+    @property
+    def uri(self) -> str:
+        """The URI of a store in it, for its superuser; ``&schema=`` can follow."""
+        return f"postgresql://postgres@/postgres?host={self.socket}&port={self.port}"
+
+    def run(self, *statements: str) -> None:
+        """Run statements of the superuser, each by itself."""
+        commands = [word for statement in statements for word in ("-c", statement)]
+        run(["psql", "-X", "-q", "-h", str(self.socket), "-p", str(self.port), "-U", "postgres", *commands, "postgres"])
 
     def rows(self, statement: str) -> list[list[str]]:
         """What a statement returns, as text."""

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a store holds, read and changed with plain SQL and nothing of the collection.
 
-This is the one place where tests open a store: `_reading` opens it for looking, `change` for writing. Tests that spoil
-or measure an SQLite file as a file open it themselves.
+This is the one place where tests open a store: `_reading` opens it for looking, `change_many` for writing. Tests that
+spoil or measure an SQLite file as a file open it themselves. A store in PostgreSQL is named by its URI, or by the path
+that it stands for: see `stores.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from ansible_collections.usersync.directory.plugins.module_utils._store import address
+
+from . import stores
 
 Row = tuple[Any, ...]
 
@@ -41,6 +46,11 @@ def change(store: Path | str, statement: str, *values: Any) -> None:
 
 def change_many(store: Path | str, statement: str, many: Iterable[Row]) -> None:
     """Run one statement for each row of values, and commit."""
+    if address.is_database(stores.of(store)):
+        with _in_postgresql(store) as connection:
+            for values in many:
+                connection.execute(statement, values)
+        return
     with closing(sqlite3.connect(store)) as connection:
         connection.executemany(statement, many)
         connection.commit()
@@ -50,6 +60,37 @@ def dump(store: Path | str) -> list[str]:
     """Everything in the store as SQL, for comparing."""
     with _reading(store) as connection:
         return list(connection.iterdump())
+
+
+TABLES = [
+    *("claims", "directories", "kept_names", "marks", "memberships", "nestings", "past_memberships", "past_records"),
+    *("runs", "synchronizations", "user_groups", "users"),
+]
+
+
+class _Postgresql:
+    """What of sqlite3's connection is used here, for a store in PostgreSQL."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Row = ()) -> Any:
+        return self._connection.execute(statement.replace("%", "%%").replace("?", "%s"), values)
+
+    def iterdump(self) -> Iterator[str]:
+        for table in TABLES:
+            yield from sorted(f"{table} {row}" for row in self.execute(f"SELECT * FROM {table}"))
+
+
+@contextmanager
+def _in_postgresql(store: Path | str) -> Iterator[Any]:
+    import psycopg
+
+    database = address.address_of(stores.of(store))
+    assert isinstance(database, address.Database)
+    with closing(psycopg.connect(database.uri, autocommit=True)) as connection:
+        connection.execute(f"SET search_path = {database.schema}")
+        yield _Postgresql(connection)
 
 
 def members(store: Path | str) -> list[tuple[str, str]]:
@@ -118,14 +159,18 @@ def members_by_key(store: Path | str) -> set[tuple[str | None, str | None]]:
 
 def problems(store: Path | str) -> list[Row]:
     """What is wrong with the store itself, whatever was synchronized: nothing, after each run."""
+    of_sqlite = () if address.is_database(stores.of(store)) else ("PRAGMA integrity_check", "PRAGMA foreign_key_check")
+    references = [
+        f"SELECT '{table}.{column}', {column} FROM {table} WHERE {column} IS NOT NULL"
+        f" AND {column} NOT IN (SELECT id FROM {to})"
+        for table, column, to in _REFERENCES
+    ]
     with _reading(store) as connection:
         return [
             row
             for statement in (
-                "PRAGMA integrity_check",
-                "PRAGMA foreign_key_check",
-                # No foreign key says that a member exists.
-                "SELECT 'membership of nobody', * FROM memberships WHERE user_id NOT IN (SELECT id FROM users)",
+                *of_sqlite,
+                *references,
                 "SELECT 'user without name_key', id, name FROM users WHERE name_key IS NULL",
                 "SELECT 'user group without name_key', id, name FROM user_groups WHERE name_key IS NULL",
             )
@@ -134,9 +179,24 @@ def problems(store: Path | str) -> list[Row]:
         ]
 
 
+# Where no foreign key says that what is referred to exists, in one of the stores.
+_REFERENCES = [
+    *((table, "user_id", "users") for table in ("memberships", "claims")),
+    *((table, "user_group_id", "user_groups") for table in ("memberships", "nestings")),
+    *((table, "synchronization_id", "synchronizations") for table in ("claims", "users", "user_groups")),
+    ("nestings", "nested_id", "user_groups"),
+    ("users", "home_id", "user_groups"),
+    ("users", "directory_id", "directories"),
+]
+
+
 @contextmanager
-def _reading(store: Path | str) -> Iterator[sqlite3.Connection]:
+def _reading(store: Path | str) -> Iterator[Any]:
     """Nothing is left beside the file: without a WAL there, it is read as one that nobody changes."""
+    if address.is_database(stores.of(store)):
+        with _in_postgresql(store) as connection:
+            yield connection
+        return
     how = "mode=ro" if Path(f"{store}-wal").exists() else "immutable=1"
     with closing(sqlite3.connect(f"file:{quote(str(store))}?{how}", uri=True)) as connection:
         connection.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")

@@ -15,7 +15,6 @@ from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._report.affected import members_to_load, users_to_load
 from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
 from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
-from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
@@ -31,6 +30,9 @@ from support.plans import (
     user_record,
 )
 from support.snapshots import group, snapshot, user
+from support.stores import look
+
+pytestmark = pytest.mark.any_store
 
 # --- what an extinct user group gives --------------------------------------------------------------------------------
 

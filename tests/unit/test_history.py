@@ -10,10 +10,12 @@ import json
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._store import runs
-from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look
 from support.plans import apply, group_changes, group_record, make_plan, membership_change, user_changes, user_record
 from support.snapshots import OTHER_DIRECTORY
 from support.stored import members_by_key, rows
+from support.stores import look
+
+pytestmark = pytest.mark.any_store
 
 DAY = 86400
 

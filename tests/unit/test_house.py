@@ -117,13 +117,53 @@ def test_directory_and_store_do_not_know_each_other():
 
 
 SQLITE = ("backups", "checks", "damage", "schema", "sqlite", "sqlite_file")  # what only the embedded store needs
-SHARED = [path for path in below("_store") if path.stem not in SQLITE]
+POSTGRESQL = [path for path in below("_store") if path.stem.startswith("postgresql")]
+OF_ANY_STORE = ("address", "opening")  # which know what there is
+SHARED = [path for path in below("_store") if path.stem not in (*SQLITE, *OF_ANY_STORE) and path not in POSTGRESQL]
 
 
 def test_what_all_stores_share_does_not_know_sqlite():
     assert {path.stem for path in SHARED} >= {"apply", "by_hand", "contract", "history", "load", "lookups"}
-    theirs = [f"plugins.module_utils._store.{name}" for name in SQLITE]
-    assert breaking(SHARED, lambda name: under(name, "sqlite3", *theirs)) == []
+    theirs = [f"plugins.module_utils._store.{name}" for name in (*SQLITE, *(path.stem for path in POSTGRESQL))]
+    assert breaking(SHARED, lambda name: under(name, "sqlite3", "psycopg", *theirs)) == []
+
+
+def test_the_stores_do_not_know_each_other():
+    assert len(POSTGRESQL) > 3
+    embedded = [f"plugins.module_utils._store.{name}" for name in SQLITE]
+    assert breaking(POSTGRESQL, lambda name: under(name, "sqlite3", *embedded)) == []
+    assert (
+        breaking([MODULE_UTILS / "_store" / f"{name}.py" for name in SQLITE], lambda name: "postgresql" in name) == []
+    )
+
+
+# What databases that speak PostgreSQL's protocol lack, or do otherwise.
+NOT_PORTABLE = re.compile(
+    r"\bDEFERR|advisory|SERIAL\b|\bAS IDENTITY\b|\bnextval\b|\bSEQUENCE\b|\bTRIGGER\b|\bTEMP(?:ORARY)?\b"
+    r"|\bLOCK TABLE\b|\bLISTEN\b|\bEXTENSION\b|\bplpgsql\b|\bMERGE\b|\bctid\b|\bSKIP LOCKED\b|\bCREATE TYPE\b"
+    r"|\bjsonb?\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("path", SHARED + POSTGRESQL, ids=lambda path: path.stem)
+def test_statements_for_postgresql_are_portable(path):
+    verbs = re.compile(r"\b(?:CREATE|SELECT|INSERT|UPDATE|DELETE|ALTER|COPY)\b")
+    assert [text for text in texts(path) if verbs.search(text) and NOT_PORTABLE.search(text)] == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE a (b bigint REFERENCES c DEFERRABLE INITIALLY DEFERRED)",
+        "SELECT pg_advisory_xact_lock(1)",
+        "CREATE TABLE a (id bigserial PRIMARY KEY, n SERIAL)",
+        "CREATE TEMP TABLE wanted (id bigint)",
+        "SELECT nextval('a')",
+    ],
+)
+def test_what_is_not_portable_is_found(statement):
+    assert NOT_PORTABLE.search(statement)
 
 
 # Written otherwise: INSERT ... ON CONFLICT, a parameter by its name, `column IS NULL OR column <> ?`, `flag = 1`; and a

@@ -15,7 +15,6 @@ from ansible_collections.usersync.directory.plugins.module_utils import _model
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan, plan_absence
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
-from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from hypothesis import given
 from hypothesis import strategies as st
 from support import snapshots
@@ -25,6 +24,9 @@ from support.model_store import ModelStore
 from support.plans import digests, run_record
 from support.snapshots import group, policies, user
 from support.stored import rows
+from support.stores import look, open_store
+
+pytestmark = pytest.mark.any_store
 
 IT, SALES = "OU=it,DC=x", "OU=sales,DC=x"
 DAYS = 30

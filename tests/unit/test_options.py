@@ -213,13 +213,13 @@ def test_a_family_is_documented_as_it_is(family, path):
 
 def test_the_options_have_their_names():
     assert list(CONNECTION["argument_spec"]) == CONNECTION_OPTIONS
-    assert list(STORE["argument_spec"]) == ["store"]
+    assert list(STORE["argument_spec"]) == ["store", "store_password"]
     assert list(SYNCHRONIZATION["argument_spec"]) == OWN_OPTIONS
 
 
 def test_the_families_together():
     arguments = module_arguments(CONNECTION, STORE, SYNCHRONIZATION)
-    assert set(arguments["argument_spec"]) == {*CONNECTION_OPTIONS, "store", *OWN_OPTIONS}
+    assert set(arguments["argument_spec"]) == {*CONNECTION_OPTIONS, "store", "store_password", *OWN_OPTIONS}
     assert arguments["required_if"] == [("state", "present", ("server",))]
 
 
@@ -229,9 +229,9 @@ def all_options(specification):
         yield from all_options(described.get("options", {}))
 
 
-def test_the_password_is_the_only_secret_and_nothing_is_left_to_a_guess():
+def test_the_passwords_are_the_only_secrets_and_nothing_is_left_to_a_guess():
     options = list(all_options(module_arguments(CONNECTION, STORE, SYNCHRONIZATION)["argument_spec"]))
-    assert [option for option, described in options if described.get("no_log")] == ["password"]
+    assert [option for option, described in options if described.get("no_log")] == ["password", "store_password"]
     for option, described in options:
         if re.search("pass|secret|token|key", option):
             assert "no_log" in described, option
@@ -294,7 +294,7 @@ def test_the_examples_log_in_once_and_show_no_password():
         options = task.get("usersync.directory.user_synchronization")
         if options:
             synchronizations += 1
-            assert set(options) <= {*CONNECTION_OPTIONS, "store", *OWN_OPTIONS}
+            assert set(options) <= {*CONNECTION_OPTIONS, "store", "store_password", *OWN_OPTIONS}
             assert options.get("password", "{{ vault_").startswith("{{ vault_")
     assert synchronizations > 6
 

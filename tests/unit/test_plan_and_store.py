@@ -1,12 +1,11 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Planning and the SQLite store together: two synchronizations of one directory and one of another share a store."""
+"""Planning and a store together: two synchronizations of one directory and one of another share a store."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import (
     _limits,
     _model,
@@ -22,7 +21,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._report.affecte
 from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
 from ansible_collections.usersync.directory.plugins.module_utils._report.lists import names_to_load
 from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
-from ansible_collections.usersync.directory.plugins.module_utils._store import for_report, sqlite
+from ansible_collections.usersync.directory.plugins.module_utils._store import for_report
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.by_hand import make_user
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
@@ -34,6 +33,9 @@ from support.folders import scratch_folder
 from support.histories import directories
 from support.plans import digests, run_record
 from support.snapshots import DIRECTORY, group, policies, units_of, user
+from support.stores import exists, look, open_store
+
+pytestmark = pytest.mark.any_store
 
 OTHER_DIRECTORY = _model.Directory("dc=other#1", "openldap")
 
@@ -98,9 +100,9 @@ def effective_members(path):
         members.setdefault(number, set()).add(member)
     for number, child in stored.rows(path, "SELECT user_group_id, nested_id FROM nestings"):
         nested.setdefault(number, set()).add(child)
-    visible = set(stored.values(path, "SELECT id FROM users WHERE enabled AND extinct IS NULL"))
+    visible = set(stored.values(path, "SELECT id FROM users WHERE enabled = 1 AND extinct IS NULL"))
     extinct = set(stored.values(path, "SELECT id FROM user_groups WHERE extinct IS NOT NULL"))
-    found = {}
+    found, expected = {}, set()
     for number in names:
         reached, todo = set(), [number]
         while todo:
@@ -113,7 +115,12 @@ def effective_members(path):
         while node is not None:
             node, name = names[node]
             where.append(name)
-        found["/".join(reversed(where))] = (everybody, everybody & visible)
+        path_of_group = "/".join(reversed(where))
+        found[path_of_group] = (everybody, everybody & visible)
+        if number not in extinct:
+            expected.update((path_of_group, user) for user in everybody & visible)
+    view = "SELECT g.path, m.user_id FROM view_effective_members m JOIN view_user_groups g USING (user_group_id)"
+    assert sorted(stored.rows(path, view)) == sorted(expected)
     return found
 
 
@@ -135,7 +142,7 @@ def test_histories(by_hand, steps):
     with scratch_folder() as folder:
         path = str(folder / "users.db")
         if by_hand:
-            with sqlite.open_store(path) as store:
+            with open_store(path) as store:
                 make_user(
                     store, ["All", "One"], "Bob", {"attributes": {}, "local_attributes": {"shell": "zsh"}, "sid": "S-1"}
                 )
@@ -143,10 +150,10 @@ def test_histories(by_hand, steps):
         before = effective_members(path) if by_hand else {}
         for name, (users, groups), leave_out, chosen in steps:
             claimed = claims(path, name)
-            with sqlite.look(path) as store:
+            with look(path) as store:
                 snapshot, state, dry = plan_in(store, name, users, groups, leave_out, chosen)
                 report = report_in(store, name, snapshot, state, dry)
-            with sqlite.open_store(path) as store:
+            with open_store(path) as store:
                 plan = plan_in(store, name, users, groups, leave_out, chosen)[2]
                 apply(store, plan)
             assert plan_digest(plan) == plan_digest(dry), "the dry run told the truth"
@@ -154,7 +161,7 @@ def test_histories(by_hand, steps):
             check_report(report, before, after)
             before = after
             assert claimed <= claims(path, name) | (set(claimed) - {body.key for body in users}), "who is listed stays"
-            with sqlite.look(path) as store:
+            with look(path) as store:
                 for again in (False, True):
                     nothing = plan_in(store, name, users, groups, again, chosen)[2]
                     assert nothing.is_empty, "the second run changes nothing"
@@ -195,11 +202,11 @@ def test_what_is_counted_is_of_what_it_is_compared_with(steps):
     """So that 100 % lets everything through, whatever is extinct, claimed by others, or made by hand."""
     with scratch_folder() as folder:
         path = str(folder / "users.db")
-        with sqlite.open_store(path) as store:
+        with open_store(path) as store:
             make_user(store, ["All", "One"], "Bob", {"attributes": {}, "local_attributes": {}, "sid": None})
             store.commit()
         for name, (users, groups), leave_out, chosen in steps:
-            with sqlite.open_store(path) as store:
+            with open_store(path) as store:
                 snapshot, state, plan = plan_in(store, name, users, groups, leave_out, chosen)
                 owned = _synchronize._owned(
                     policies(name=name), store, presets.PRESETS["openldap"], snapshot, state, plan
@@ -228,8 +235,10 @@ def leaving(path, name, state):
     specification = _options.module_arguments(_options.CONNECTION, _options.STORE, _options.SYNCHRONIZATION)
     options = {option: described.get("default") for option, described in specification["argument_spec"].items()}
     settings = _settings.settings_from({**options, "name": name, "state": state, "store": path}, None)
-    with sqlite.open_store(path) as store:
-        planned = _synchronize._plan_leaving(_synchronize._Run(settings, store, print, 0, 0.0))
+    with open_store(path) as store:
+        planned = _synchronize._plan_leaving(
+            _synchronize._Run(settings, store, print, 0, 0.0, _synchronize._LastRead())
+        )
         if not planned.is_nothing:
             apply(store, planned.plan)
 
@@ -252,10 +261,10 @@ def test_what_is_held_and_what_others_have_survives(steps):
         path = str(folder / "users.db")
         for name, (users, groups), how, chosen in steps:
             if how in ("released", "absent"):
-                if Path(path).exists():
+                if exists(path):
                     check_leaving(path, name, how)
                 continue
-            with sqlite.open_store(path) as store:
+            with open_store(path) as store:
                 snapshot, state, plan = plan_in(store, name, users, groups, False, chosen)
                 if how == "hold":
                     held = removals(plan, snapshot)
@@ -297,7 +306,7 @@ def test_a_group_stays_as_long_as_somebody_elses_user_sits_in_it(tmp_path):
     ward, ann = group("g0", "Ward"), user("u0", "ann", home="g0")
 
     def run(name, users, groups):
-        with sqlite.open_store(path) as store:
+        with open_store(path) as store:
             plan = plan_in(store, name, users, groups, False, {"user_group_extinction": "delete"})[2]
             apply(store, plan)
         return plan
@@ -316,7 +325,7 @@ def test_whose_claim_was_the_last_goes_on_to_keep_the_extinct_user(tmp_path):
     skip = {"user_extinction": "skip"}
 
     def run(name, users, groups):
-        with sqlite.open_store(path) as store:
+        with open_store(path) as store:
             plan = plan_in(store, name, users, groups, False, skip)[2]
             apply(store, plan)
         return plan
@@ -332,7 +341,7 @@ def test_whose_claim_was_the_last_goes_on_to_keep_the_extinct_user(tmp_path):
 
 def claims(path, name):
     """Stable keys of the users that a synchronization claims, those who are extinct apart."""
-    if not Path(path).exists():
+    if not exists(path):
         return set()
     return set(
         stored.values(

@@ -413,7 +413,7 @@ def test_a_task_with_the_bare_necessities():
     assert (found.encryption, found.validate_certs, found.timeout, found.page_size) == ("ldaps", True, 30, 1000)
     assert found.distinguished_name == [] and found.exclude_distinguished_name == []
     assert (found.user_collision, found.user_extinction, found.user_group_extinction) == ("skip", "disable", "skip")
-    assert found.store == "/var/lib/user_synchronization/users.db"
+    assert found.store.shown == "/var/lib/user_synchronization/users.db"
 
 
 @pytest.mark.parametrize(
@@ -548,7 +548,7 @@ def test_options_that_have_no_effect_are_told():
 
 def test_the_settings_for_the_result_are_the_options_without_the_secret():
     public = public_settings(settings(user_group="All/a\\/b", distinguished_name="DC=corp,DC=example"))
-    assert set(public) == set(SPECIFICATION) - {"password", "normalize_login"} | {"preset"}
+    assert set(public) == set(SPECIFICATION) - {"password", "store_password", "normalize_login"} | {"preset"}
     assert public["user_group"] == "All/a\\/b"
     assert public["server"] == ["dc1.corp.example"]
     assert public["distinguished_name"] == ["DC=corp,DC=example"]

@@ -17,8 +17,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._report.cut imp
 from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
 from ansible_collections.usersync.directory.plugins.module_utils._store import for_report
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
+from ansible_collections.usersync.directory.plugins.module_utils._store.ends import end_claims
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
-from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from hypothesis import given
 from hypothesis import strategies as st
 from support import snapshots, stored
@@ -26,6 +26,9 @@ from support.examples import examples
 from support.folders import scratch_folder
 from support.plans import digests, run_record
 from support.snapshots import group, policies, user
+from support.stores import look, open_store
+
+pytestmark = pytest.mark.any_store
 
 ANN = user("u1", "ann")
 LOCKED = user("u1", "ann", enabled=False)
@@ -140,7 +143,9 @@ def test_what_a_claim_said_ends_with_it(tmp_path: Path, end: str) -> None:
     if end == "lost":
         stores.run("other")
     else:
-        stored.change(stores.path, "DELETE FROM claims WHERE synchronization_id = 2")
+        with open_store(str(stores.path)) as store:
+            end_claims(store, 2, [1])
+            store.commit()
     assert not stores.enabled()
     stores.run("writer", ANN)
     assert stores.enabled()

@@ -22,9 +22,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._store import (
     write_user_groups,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
+from ansible_collections.usersync.directory.plugins.module_utils._store.contract import StoreError
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
-from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
-from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
 from hypothesis import given
 from hypothesis import strategies as st
 from support import snapshots, stored
@@ -51,6 +50,9 @@ from support.plans import (
 )
 from support.snapshots import DIRECTORY, OTHER_DIRECTORY, snapshot
 from support.stored import members_by_key, problems, rows, user_groups_by_path, users_by_path
+from support.stores import look, open_store
+
+pytestmark = pytest.mark.any_store
 
 
 @pytest.fixture
@@ -475,10 +477,10 @@ def test_a_synchronization_keeps_to_its_directory(path):
     with look(str(path)) as store:
         assert runs.directory_of(store, "staff") == DIRECTORY.identity
         assert runs.directories(store) == [DIRECTORY.identity]
-    content = path.read_bytes()
+    content = stored.dump(path)
     with pytest.raises(StoreError, match="^name: .*another directory"):
         apply(path, make_plan(directory=OTHER_DIRECTORY))
-    assert path.read_bytes() == content
+    assert stored.dump(path) == content
 
 
 def test_the_record_of_the_last_run(path):
@@ -858,6 +860,7 @@ def test_as_many_members_are_stored_as_are_listed(tmp_path, count):
     assert [key for (key,) in rows(path, listed % "h")] == ["u000"]
 
 
+@pytest.mark.only_sqlite
 def test_memberships_end_with_their_user_whoever_deletes_it(tmp_path):
     path = tmp_path / "users.db"
     people = {"a": user_record("ann"), "b": user_record("bob")}

@@ -55,6 +55,10 @@ class StoreChanged(StoreError):
     """The store changed while it was looked at: what was read may not fit together."""
 
 
+class WrittenMeanwhile(StoreChanged):
+    """Another run wrote while this one looked up what it goes by: nothing was written, and it can begin again."""
+
+
 class Checks(Protocol):
     """Looking through the store for damage. A database that does that itself has nothing to do here."""
 
@@ -104,7 +108,10 @@ class Store(Protocol):
     # --- a run that writes ---
 
     def begin_writing(self) -> None:
-        """Say that all that is to be looked up before the plan is known, and that it is applied now."""
+        """Say that all that is to be looked up before the plan is known, and that it is applied now.
+
+        Raises WrittenMeanwhile if another run wrote since the first look-up.
+        """
 
     def filling(self, table: str) -> AbstractContextManager[None]:
         """Meanwhile, ``claims`` or ``memberships`` get more rows than they have, and nobody looks them up by user."""
@@ -121,7 +128,7 @@ class Store(Protocol):
     def close(self) -> None:
         """Leave the store, without what was not committed.
 
-        Raises StoreChanged if the store was looked at and a run changed it meanwhile.
+        Raises StoreChanged if it was looked at, by a run that did not write, too, and a run changed it meanwhile.
         """
 
     def __enter__(self) -> Store:

@@ -14,7 +14,7 @@ from .._model import split_path
 from .contract import Row, Store, StoreError
 from .forms import from_json, held_from_text, held_to_text, mark_from_row, mark_to_row, to_json
 from .references import tree_now
-from .statements import directory_id, first, synchronization_id
+from .statements import directory_id, first, one, synchronization_id
 from .work import Work
 
 _IDLE_RUNS_KEPT = 1000
@@ -64,6 +64,19 @@ def last_times(store: Store, synchronization: str) -> list[int]:
         (synchronization,),
     )
     return [time for (time,) in rows]
+
+
+def of_same_directory(store: Store, synchronization: str) -> tuple[int | None, int]:
+    """Return the id of the last run of any synchronization of the same directory, and how many of these there are: what
+    a reader is told of who is stored changes with them only.
+    """
+    last, count = one(
+        store,
+        "SELECT max((SELECT max(r.id) FROM runs r WHERE r.synchronization_id = s.id)), count(*) FROM synchronizations m"
+        " JOIN synchronizations s ON s.directory_id = m.directory_id WHERE m.name = ?",
+        (synchronization,),
+    )
+    return last, count
 
 
 def last_whole_check(store: Store) -> int | None:

@@ -118,6 +118,13 @@ def look(path: str, for_dry_run: bool = False) -> SqliteStore:
         raise
 
 
+def nothing() -> SqliteStore:
+    """Return a store with nothing in it, to look at."""
+    connection = sqlite_file.connect(":memory:", "mode=memory")
+    schema.create(connection)
+    return SqliteStore(connection, _File("", lambda dummy_committed: None, _NOT_HELD))
+
+
 def _check_schema(connection: sqlite3.Connection, path: str) -> None:
     wrong = damage.in_schema(connection)
     if wrong:

@@ -1,0 +1,48 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Opening a store, wherever it is."""
+
+from __future__ import annotations
+
+from . import postgresql, sqlite
+from .address import Address, File
+from .contract import Store
+
+
+def open_store(address: Address, wait: int = 60) -> Store:
+    """Open the store for a run; one that is missing is made. Another run is waited for, for ``wait`` seconds.
+
+    Raises StoreError, with a sentence for the reader.
+    """
+    if isinstance(address, File):
+        return sqlite.open_store(address.path, wait)
+    return postgresql.open_store(address, wait)
+
+
+def look(address: Address, for_dry_run: bool = False) -> Store:
+    """Open the store to look at it, without a trace. One that does not exist is an empty one.
+
+    Leaving it raises StoreChanged if a run changed it meanwhile. ``for_dry_run``: what keeps a run from writing to it
+    is an error here, too.
+
+    Raises StoreError, with a sentence for the reader.
+    """
+    if isinstance(address, File):
+        if for_dry_run:
+            sqlite.check_writable(address.path)
+        return sqlite.look(address.path, for_dry_run)
+    return postgresql.look(address) or sqlite.nothing()
+
+
+def is_missing(address: Address) -> bool:
+    """Tell whether there is no store. What this user may not see is not missing: `look` says so."""
+    if isinstance(address, File):
+        return sqlite.is_missing(address.path)
+    store = postgresql.look(address)
+    if store is not None:
+        store.close()
+    return store is None
