@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support import lab
+from support.postgresql import PostgreSQL
 from support.slapd import Slapd
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -28,7 +29,7 @@ PLUGINS = sorted(
 # Their plays set up hosts. Here it is seen that the role takes what they give it; that it works, its own tests see.
 ABOUT_THE_ROLE = [page for page in PAGES if page.name in ("scheduling.md", "operating.md")]
 
-READER, SERVICE = "Bracken-3-pulley-Kt58", "Thistle-9-quarry-Bd53"
+READER, SERVICE, STORE = "Bracken-3-pulley-Kt58", "Thistle-9-quarry-Bd53", "Sorrel-4-gantry-Wm27"
 
 DIRECTORY = "".join(
     [
@@ -89,8 +90,22 @@ def domain(samba):
     return samba
 
 
+@pytest.fixture(scope="module")
+def postgresql(ca):
+    with PostgreSQL(ca.issue("postgresql")) as server:
+        server.run(f"CREATE ROLE usersync LOGIN PASSWORD '{STORE}'", "CREATE DATABASE directory OWNER usersync")
+        yield server
+
+
 @pytest.fixture
-def stand_in(openldap, domain, tmp_path):
+def database(request, ca, postgresql):
+    """A URI in the place of that of a store in PostgreSQL: of a schema for this test alone."""
+    schema = re.sub(r"\W", "_", request.node.name.lower())[:40]
+    return f"postgresql://usersync@localhost:{postgresql.port}/directory?sslrootcert={ca.cert}&schema={schema}"
+
+
+@pytest.fixture
+def stand_in(request, openldap, domain, tmp_path):
     """Put the test's servers and files in the place of those that a text names."""
     keytab = tmp_path / "svc-sync.keytab"
 
@@ -98,6 +113,9 @@ def stand_in(openldap, domain, tmp_path):
         if "keytab" in text:
             principal = domain.export_keytab("SVC-SYNC", keytab)
             text = text.replace("svc-sync@CORP.EXAMPLE", principal)
+        if "postgresql://usersync@" in text:
+            database = request.getfixturevalue("database")  # and what names another one is in another schema
+            text = re.sub(r"postgresql://usersync@db\.example\.org/(\w+)", lambda named: database + named[1], text)
         for old, new in (
             ("srv:corp.example", "localhost"),
             ("dc1.corp.example", "localhost"),
@@ -109,6 +127,7 @@ def stand_in(openldap, domain, tmp_path):
             ("/etc/ssl/certs/ldap-ca.pem", str(openldap.ca.cert)),
             ("/etc/user_synchronization/svc-sync.keytab", str(keytab)),
             ("/srv/users.db", str(tmp_path / "users.db")),
+            ("/srv/users-again.db", str(tmp_path / "users-again.db")),
             ("/srv/export/", "%s/" % tmp_path),
             ("dest: summary.", "dest: %s/summary." % tmp_path),
         ):
@@ -127,6 +146,7 @@ def play(stand_in, openldap, domain, run_playbook, tmp_path):
             {
                 "vault_ldap_reader_password": READER,
                 "vault_svc_sync_password": SERVICE,
+                "vault_usersync_password": STORE,
                 "approved_digest": "{{ dry_run.plan_digest }}",
             }
         )
@@ -157,7 +177,7 @@ def play(stand_in, openldap, domain, run_playbook, tmp_path):
         playbook.write_text(json.dumps(plays))
         done = run_playbook(str(playbook), "-e", "@%s" % variables, env={"KRB5_CONFIG": str(domain.krb5_config)})
         assert done.rc == 0, done.output
-        assert READER not in done.output and SERVICE not in done.output
+        assert not any(secret in done.output for secret in (READER, SERVICE, STORE))
 
     def trust(task):
         """What a node trusts by itself, as far as an example counts on that."""
@@ -197,7 +217,7 @@ def blocks(page, language):
 )
 def test_what_a_page_shows_runs(page, play, fill):
     texts = blocks(page, "yaml")
-    if page.stem == "using":
+    if page.stem in ("using", "postgresql"):
         fill()
     if "approved_digest" in texts[0]:  # of a dry run that somebody has seen
         dry_run = yaml.safe_load(texts[0])[0]

@@ -299,23 +299,18 @@ class PostgresStore:
 
     def _lock(self) -> None:
         """Begin the transaction, and wait until no other one writes."""
-        deadline = time.monotonic() + self._wait
-        while True:
-            try:
-                self._connection.execute("BEGIN")
-                self._connection.execute("SET LOCAL lock_timeout = %d" % max(1, 1000 * (deadline - time.monotonic())))
-                self._compare("SELECT generation FROM {0}.store FOR UPDATE")
-                self._connection.execute("SET LOCAL lock_timeout = 0")
-                return
-            except StoreError as error:
-                if not postgresql_server.is_lost(self._connection):
-                    self._connection.execute("ROLLBACK")
-                if getattr(error.__cause__, "sqlstate", None) == postgresql_server.LOCKED:
-                    who = postgresql_server.holder(self._connection, self._address)
-                    raise postgresql_server.held(self._address, who) from None
+        try:
+            self._ask("BEGIN")
+            self._ask("SET LOCAL lock_timeout = %d" % max(1, 1000 * self._wait))
+            self._compare("SELECT generation FROM {0}.store FOR UPDATE")
+            self._ask("SET LOCAL lock_timeout = 0")
+        except StoreError as error:
+            if not postgresql_server.is_lost(self._connection):
+                self._ask("ROLLBACK")
+            if getattr(error.__cause__, "sqlstate", None) != postgresql_server.LOCKED:
                 raise
-            except self._errors as error:
-                raise postgresql_server.failed(self._address, error, False) from error
+            who = postgresql_server.holder(self._connection, self._address)
+            raise postgresql_server.held(self._address, who) from None
 
     def _compare(self, statement: str) -> None:
         """Raise WrittenMeanwhile if the generation is another one than was remembered."""

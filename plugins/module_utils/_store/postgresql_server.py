@@ -142,7 +142,7 @@ def holder(connection: Connection, address: Database) -> str:
             " FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s"
             " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND backend_xid IS NOT NULL"
             " ORDER BY xact_start LIMIT 1",
-            ("%s%s %%" % (_PROGRAM.replace("_", r"\_"), address.schema.replace("_", r"\_")),),
+            ("%s%s %%" % (_PROGRAM, address.schema.replace("_", r"\_")),),
         ).fetchone()
     except driver().Error:
         return ""
