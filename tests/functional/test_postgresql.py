@@ -298,7 +298,7 @@ def _run(barrier, queue, number, directory, store, more):
 def reads(monkeypatch):
     """What happens when a directory is read, by each read."""
     happening: list = []
-    read = _synchronize._read
+    read = _synchronize.read_from
 
     def counted(*arguments):
         found = read(*arguments)
@@ -308,7 +308,7 @@ def reads(monkeypatch):
         return found
 
     seen: list = []
-    monkeypatch.setattr(_synchronize, "_read", counted)
+    monkeypatch.setattr(_synchronize, "read_from", counted)
     return happening, seen
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -32,7 +33,8 @@ class PostgreSQL(ClosedAtExit):
     """
 
     def __init__(self, certificate: KeyPair | None = None) -> None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        place = os.environ.get("TEST_POSTGRESQL", "/usr/lib/postgresql")  # another version's, such as that of a wheel
+        found = sorted(Path(place).glob("**/bin/postgres"))
         if not found:
             raise MissingProgram(f"postgres is not installed. Install it, as root: apt-get install {PACKAGES}")
         self._programs = found[-1].parent
