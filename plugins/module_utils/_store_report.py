@@ -30,9 +30,9 @@ _MOST_WITHOUT_SCRIPTS = 500  # users that are listed where the search does not r
 _DEEPEST = 50  # levels of the tree
 
 
-def report(store: str, runs: int) -> str:
-    """Return the page of the store at this path. Raises SynchronizationError, with a sentence for the reader."""
-    everybody = {"store": store, "include_disabled": True, "include_extinct": True}
+def report(store: str, runs: int, password: str | None = None) -> str:
+    """Return the page of the store, a path or a URI. Raises SynchronizationError, with a sentence for the reader."""
+    everybody = {"store": store, "store_password": password, "include_disabled": True, "include_extinct": True}
     found = look_up({**everybody, "runs": runs}, _no_warning)
     disabled = [user for user in found["users"] if not user["enabled"] and not user["extinct"]]
     since = {

@@ -65,18 +65,20 @@ import os
 import stat
 import tempfile
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
+from ..module_utils._core_dumps import forbid_core_dumps
 from ..module_utils._errors import SynchronizationError
 from ..module_utils._options import REPORTING, STORE, module_arguments
 from ..module_utils._store_report import report
 
 
 def main() -> None:
-    module = AnsibleModule(supports_check_mode=True, **module_arguments(STORE, REPORTING))
+    forbid_core_dumps()
+    module = AnsibleModule(supports_check_mode=True, **module_arguments(STORE, REPORTING, environment=env_fallback))
     dest = module.params["dest"]
     try:
-        page = report(module.params["store"], module.params["runs"]).encode("utf-8")
+        page = report(module.params["store"], module.params["runs"], module.params["store_password"]).encode("utf-8")
     except SynchronizationError as error:
         module.fail_json(msg=str(error))
     folder = os.path.dirname(os.path.abspath(dest))
