@@ -12,11 +12,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 CHECKOUT = Path(__file__).resolve().parent.parent
 
-pytest_plugins = ["seeds"]
+pytest_plugins = ["seeds", "place_of_stores"]
 
 parent = None
 for name, path in (
@@ -45,12 +43,6 @@ def pytest_addoption(parser):
         default="all",
         help="which tests to choose: those that ask for a Samba domain, of which there is one, or "
         "the others, so that both can run side by side (default: %(default)s)",
-    )
-    parser.addoption(
-        "--store",
-        choices=["sqlite", "postgresql"],
-        default="sqlite",
-        help="where the stores of tests are that are about any store (default: %(default)s)",
     )
     parser.addoption(
         "--every-fault",
@@ -110,18 +102,3 @@ def _a_third(items, asked_for):
         marked = item.get_closest_marker("a_third") is not None
         if not marked or is_new or number % 3 == 0 or item.name.startswith(named or ("[",)):
             yield item
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _place_of_stores(request):
-    """Have the stores of tests in a server, if that is asked for."""
-    if request.config.getoption("--store") == "sqlite":
-        yield
-        return
-    from support import stores
-    from support.postgresql import PostgreSQL
-
-    with PostgreSQL() as server:
-        stores.use(server)
-        yield
-        stores.leave()

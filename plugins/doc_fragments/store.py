@@ -27,6 +27,6 @@ options:
   store_password:
     description:
       - The password for the database that O(store) names, if it asks for one.
-      - Left out, it is the value of the environment variable E(USERSYNC_STORE_PASSWORD), if there is one.
+      - Left out, it is the value of the environment variable C(USERSYNC_STORE_PASSWORD), if there is one.
     type: str
 """

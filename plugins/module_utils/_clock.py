@@ -79,6 +79,11 @@ def _doubt(now: int, runs: Sequence[int], directory_time: int | None, directory_
     return ""
 
 
+def in_utc(seconds: int) -> str:
+    """Return a time as in ``2026-11-30T04:00:01Z`` (RFC 3339). ``seconds``: since 1970."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _text(seconds: int) -> str:
     try:
         return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

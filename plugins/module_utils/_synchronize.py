@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
-from . import _doubts, _hold, _limits, _model
+from . import _clock, _doubts, _hold, _limits, _model
 from ._clock import Clock
 from ._directory import absence, connection, standing
 from ._directory.distinguished_names import normal_dn
@@ -403,7 +403,7 @@ def _result(run: _Run, planned: _Planned, diff_mode: bool) -> dict[str, Any]:
         report,
         msg=_message(planned, report["summary"]),
         changed=not plan.is_empty and not refused,
-        began=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.now)),
+        began=_clock.in_utc(run.now),
         read=planned.about,
         settings=public_settings(settings, planned.read.source.preset if planned.read else None),
         plan_digest=planned.digests[0],

@@ -32,7 +32,7 @@ def company(tmp_path: Path) -> Iterator[Lab]:
 
 
 def effective(company: Lab) -> list[str]:
-    found = look_up({"store": str(company.store), "user_group": "All/Staff/Parent", "effective": True})
+    found = look_up({"store": str(company.store), "user_group": "All/Staff/Parent", "effective": True}, pytest.fail)
     return found["user_groups"][0]["members"]
 
 

@@ -36,7 +36,8 @@ def lock(company: Lab, locked: bool) -> None:
 
 
 def members(company: Lab, home: str) -> list[str]:
-    return look_up({"store": str(company.store), "user_group": "All/%s/Staff" % home})["user_groups"][0]["members"]
+    options = {"store": str(company.store), "user_group": "All/%s/Staff" % home}
+    return look_up(options, pytest.fail)["user_groups"][0]["members"]
 
 
 @pytest.mark.parametrize("mode", ["full", "incremental"])

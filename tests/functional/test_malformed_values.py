@@ -871,6 +871,7 @@ MAKES_ACCOUNT = (
     "add: uidNumber\nuidNumber: 7\n-\nadd: homeDirectory\nhomeDirectory: /\n%%s\n" % BOTH_DN
 )
 RFC2307 = {"ldap_parameters": {"preset": "rfc2307"}}
+LISTS_ALL = 10**8  # bytes, for values of megabytes
 BY_DN = {"ldap_parameters": {"preset": "openldap", "user_class": "posixAccount"}}
 AS_USER = {"dn": BOTH_DN, "reason": "it is a user, and not a user group as well"}
 AS_GROUP = {"dn": BOTH_DN, "reason": "it is a user group, and not a user as well"}
@@ -987,7 +988,7 @@ def test_a_member_that_is_none(company, kind, attribute, value, mode):
     """It is told of, and everybody else joins and leaves."""
     with company(kind) as directory:
         directory.outsider("ann", "leaver")
-        more = {"distinguished_name": [kind.unit], "read_mode": mode}
+        more = {"distinguished_name": [kind.unit], "read_mode": mode, "report_bytes": LISTS_ALL}
         directory.run(**more)
         out = directory.tree[directory.crew][attribute.lower()][0]
         directory.tree.set(directory.crew, attribute, value, out, kind.members("bob"), kind.members("leaver"))
@@ -1063,7 +1064,7 @@ def test_lists_of_a_real_server(lab, mode):
 def test_names_of_a_real_server(lab):
     values = ["ann", "bob", "x" * 1000000, "*", "ann)(uid=*", " ", "leaver"]
     with lab(posix("ann", 1), posix("bob", 2), posix("leaver", 3), posix_group("crew", 7, "ann", "leaver")) as company:
-        more = {**RFC2307, "removal_limits": NO_LIMITS}
+        more = {**RFC2307, "removal_limits": NO_LIMITS, "report_bytes": LISTS_ALL}
         company.once(**more)
         listed = "".join(base64_of("memberUid", value.encode()) + "\n" for value in values)
         company.modify("dn: cn=crew,%s\nchangetype: modify\nreplace: memberUid\n%s\n" % (PEOPLE, listed))

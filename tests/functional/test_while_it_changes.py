@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._directory import wire
+from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from support import stored, tree
 from support.lab import synchronize
 from support.misbehaving import MisbehavingDirectory
@@ -134,7 +135,8 @@ def test_once_it_is_quiet_the_store_has_what_a_first_read_has(chance, meanwhile,
 
         for _run in range(4):
             meanwhile[:] = [lambda: chance.random() < 0.15 and company.happen()]
-            run("users.db", chance.choice(("incremental", "incremental", "full")))
+            with suppress(SynchronizationError):  # it may say that somebody moved: then it has written nothing
+                run("users.db", chance.choice(("incremental", "incremental", "full")))
             meanwhile.clear()
             company.happen()
         run("users.db", "incremental")

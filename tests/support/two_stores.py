@@ -60,8 +60,12 @@ COUNTS_OF_WHAT_WAS_READ = {
 }
 
 
+# What two runs that say the same may say otherwise.
+OF_THE_RUN = ("read", "settings", "began", "dry_run")
+
+
 def said_by(result):
-    said = json.loads(json.dumps({key: value for key, value in result.items() if key not in ("read", "settings")}))
+    said = json.loads(json.dumps({key: value for key, value in result.items() if key not in OF_THE_RUN}))
     for part, counts in COUNTS_OF_WHAT_WAS_READ.items():
         for count in counts:
             said["summary"][part].pop(count)

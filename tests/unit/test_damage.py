@@ -366,10 +366,10 @@ def test_words_of_sqlite_that_are_no_text(tmp_path, writes):
             getattr(store, writes)("DELETE FROM claims WHERE user_id = ?", (1,) if writes == "run" else [(1,)])
 
 
-def test_indexes_and_triggers_are_kept_as_the_statements_that_made_them(tmp_path):
+def test_indexes_triggers_and_views_are_kept_as_the_statements_that_made_them(tmp_path):
     """So that a run need not make a sound store to compare with."""
     run(tmp_path / "users.db", 0)
     kept = stored.values(
         tmp_path / "users.db", "SELECT sql FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"
     )
-    assert set(kept) == schema.INDEXES_AND_TRIGGERS
+    assert set(kept) == schema.BESIDE_TABLES

@@ -71,7 +71,8 @@ _COLUMNS = (
     'SELECT m.name, c.name, c.type, c."notnull" FROM sqlite_master m JOIN pragma_table_info(m.name) c'
     " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'"
 )
-_INDEXES_AND_TRIGGERS = "SELECT sql FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"
+# Bytes, since what is damaged may be no text.
+_BESIDE_TABLES = "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"
 
 
 def find(connection: sqlite3.Connection) -> str:
@@ -102,16 +103,16 @@ _NOT_ITS_TABLES = "its tables are not those of a store"
 
 
 def in_schema(connection: sqlite3.Connection) -> str:
-    """Return the same of its indexes and triggers, which is quick, and is to be known before anything is written.
+    """Return the same of its indexes, triggers and views: it is quick, and is to be known before anything is written.
 
     What they say is text in the file. Example: one bit makes `user_id!= old.id` of `user_id = old.id` in the trigger
     that ends the memberships of a user who is deleted. Then everybody else's end.
     """
-    return "" if schema.INDEXES_AND_TRIGGERS <= _indexes_and_triggers(connection) else _NOT_ITS_TABLES
+    return "" if schema.BESIDE_TABLES <= _beside_tables(connection) else _NOT_ITS_TABLES
 
 
-def _indexes_and_triggers(connection: sqlite3.Connection) -> set[str]:
-    return {sql for (sql,) in connection.execute(_INDEXES_AND_TRIGGERS)}
+def _beside_tables(connection: sqlite3.Connection) -> set[str]:
+    return {sql.decode("utf-8", "replace") for (sql,) in connection.execute(_BESIDE_TABLES)}
 
 
 def _all_that_is_found(connection: sqlite3.Connection) -> Iterator[str]:

@@ -330,11 +330,11 @@ _UPGRADES: dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]] = {
 }
 
 
-# What indexes and triggers say, as SQLite keeps it: the statements that made them.
-INDEXES_AND_TRIGGERS = frozenset(
+# What indexes, triggers and views say, as SQLite keeps it: the statements that made them.
+BESIDE_TABLES = frozenset(
     statement
     for statement in _SCHEMA
-    if statement.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX", "CREATE TRIGGER"))
+    if statement.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX", "CREATE TRIGGER", "CREATE VIEW"))
 )
 
 

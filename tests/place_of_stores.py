@@ -1,0 +1,34 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A plugin of pytest: where the stores of tests are, in files or in a PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="where the stores of tests are that are about any store (default: %(default)s)",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _place_of_stores(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have the stores of tests in a server, if that is asked for."""
+    if request.config.getoption("--store") == "sqlite":
+        yield
+        return
+    from support import stores
+    from support.postgresql import PostgreSQL
+
+    with PostgreSQL() as server:
+        stores.use(server)
+        yield
+        stores.leave()
