@@ -43,7 +43,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
     module_arguments,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._settings import settings_from
-from ansible_collections.usersync.directory.plugins.module_utils._store import for_reader, sqlite
+from ansible_collections.usersync.directory.plugins.module_utils._store import for_reader, opening
 
 
 def _warn(text: str) -> None:
@@ -52,7 +52,7 @@ def _warn(text: str) -> None:
 
 def read(settings):
     """What `synchronize` does until it has its snapshot."""
-    with sqlite.look(settings.store) as store, connection.connect(settings, _warn) as session:
+    with opening.look(settings.store) as store, connection.connect(settings, _warn) as session:
         preset = resolve(settings, directory_type(settings, session.root_dse))
         directory = identify(settings, session, preset)
         digests = for_reader.digests(for_reader.Known(store, settings.name, _read._salt(settings, preset)))
@@ -75,11 +75,11 @@ def decode(settings) -> None:
 def requests(settings) -> list[dict]:
     """The searches that `read` sends and that find more than one entry, as the others are to send them."""
     found = []
-    searching = way.full.encoded_entries
+    searching = full.encoded_entries
 
-    def recording(session, base, scope, filter, attributes, missing_ok=False, page_size=None, controls=()):
+    def recording(session, base, scope, filter, attributes, how=search.How()):
         entries = 0
-        for part in searching(session, base, scope, filter, attributes, missing_ok, page_size, controls):
+        for part in searching(session, base, scope, filter, attributes, how):
             entries += len(part)
             yield part
         if scope == "sub" and entries > 1:
@@ -88,12 +88,12 @@ def requests(settings) -> list[dict]:
                     "base": base,
                     "filter": filter,
                     "attributes": list(attributes),
-                    "page_size": page_size or session.page_size,
+                    "page_size": how.page_size or session.page_size,
                     "entries": entries,
                 }
             )
 
-    way.full.encoded_entries = search.encoded_entries = recording
+    full.encoded_entries = search.encoded_entries = recording
     read(settings)
     return found
 
