@@ -77,7 +77,7 @@ def requests(settings) -> list[dict]:
     found = []
     searching = full.encoded_entries
 
-    def recording(session, base, scope, filter, attributes, how=search.How()):
+    def recording(session, base, scope, filter, attributes, how=search.AS_USUAL):
         entries = 0
         for part in searching(session, base, scope, filter, attributes, how):
             entries += len(part)
