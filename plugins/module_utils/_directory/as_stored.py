@@ -20,7 +20,7 @@ OF_ANOTHER = ""  # the DN of a user whom another synchronization writes: see `Kn
 
 
 class AsStored:
-    """A `members.Unread`. ``known`` answers who is stored: see `Known` in `_store/sqlite.py`."""
+    """A `members.Unread`. ``known`` answers who is stored: see `Known` in `_store/for_reader.py`."""
 
     def __init__(self, known: Any) -> None:
         self.known = known

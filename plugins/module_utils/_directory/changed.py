@@ -48,8 +48,9 @@ MANY_LOST = 200
 def read(source: Source, known: Any, mark: Mark) -> Snapshot:
     """Read what changed since the mark, and what that concerns.
 
-    ``known`` answers who is stored: see `Known` in `_store/sqlite.py`. Raises ReadFully if only a read of everything
-    can tell the outcome, or what is wrong.
+    ``known`` answers who is stored: see `Known` in `_store/for_reader.py`.
+
+    Raises ReadFully if only a read of everything can tell the outcome, or what is wrong.
     """
     as_stored = AsStored(known)
 

@@ -7,9 +7,9 @@
 
 """What each type of directory calls things: object classes, attributes, stable keys and filters, in one table.
 
-Everything that reads takes a `Preset`: the table's line, with what the options say instead (`overrides.py`). Nothing
-else knows the name of an attribute. A new preset is one more line here. If the server tells what it is, it is found in
-`detect.py`; if an attribute of its own disables users, that is said in `state.py`.
+Everything that reads takes a `Preset`: the table's line, with what the options say instead (`overrides.py`). A new
+preset is one more line here. If the server tells what it is, it is found in `detect.py`; if an attribute of its own
+disables users, that is said in `state.py`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,6 @@ _LDAP_USER_FIELDS: dict[str, tuple[str, ...]] = {
     "description": ("description",),
 }
 _LDAP_GROUP_FIELDS: dict[str, tuple[str, ...]] = {"description": ("description",), "email": ("mail",)}
-# Whose names are `ou`, `o`, `l` and `c` in a DN (RFC 4519, 3).
 
 # What most LDAP servers have in common. A line says what is other.
 _LDAP = Preset(

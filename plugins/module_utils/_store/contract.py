@@ -6,11 +6,11 @@
 
 """What a store must do.
 
-A store is a database with the tables of `schema.py`, and with what their keys and triggers do. It is opened for a run,
-which has it for itself until it commits or ends, or it is only looked at. What is asked of it, and how a plan is
-applied to it, is SQL that all stores share: functions of an open store, each file one subject. So another store is one
-class that does what :class:`Store` says, the statements that make its tables, and two functions that open it, as in
-`sqlite.py`.
+A store is a database with the tables of `schema.py`. What goes with a record that ends is in `ends.py`. It is opened
+for a run, which has it for itself until it commits or ends, or it is only looked at. What is asked of it, and how a
+plan is applied to it, is SQL that all stores share: functions of an open store, each file one subject. So another store
+is one class that does what :class:`Store` says, the statements that make its tables, and what `opening.py` needs to
+open it.
 
 **Statements** are written in what SQLite 3.34 and PostgreSQL understand alike, but for these words, which a store of
 another database puts into its own:

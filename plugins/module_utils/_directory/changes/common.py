@@ -42,7 +42,10 @@ def attempt(session: Any, ask: Callable[[], Any]) -> Any:
 
 
 class Changes(NamedTuple):
-    """What changed. ``changed``: stable key -> DN now; ``gone``: stable keys. Either may say too much."""
+    """What changed. Either may say too much.
+
+    ``changed``: stable key -> DN now, empty if what changed was asked for by the filters. ``gone``: stable keys.
+    """
 
     changed: dict[str, str]
     gone: set[str]

@@ -42,7 +42,7 @@ BESIDE_TIME = ("entryUSN",)
 
 
 def versions(session: Any, place: Where) -> bytes:
-    """Return the versions of all entries in scope, in a fixed order: see `sweep` above."""
+    """Return the versions of all entries in scope, in a fixed order: see `ways.py`."""
     version, *beside = version_attributes(session, place)
     names = [name.lower() for name in (version, *beside)]
     found = []
