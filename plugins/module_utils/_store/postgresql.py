@@ -106,7 +106,7 @@ def _make_ready(connection: Connection, address: Database) -> None:
             _make(connection, address)
         elif version < postgresql_schema.VERSION:
             with connection.transaction():
-                (version,) = _locked(connection, "SELECT version FROM %s.store FOR UPDATE" % _schema(address))
+                (version,) = _row(connection, "SELECT version FROM %s.store FOR UPDATE" % _schema(address))
                 for statement in postgresql_schema.upgrade(address.schema, version):
                     connection.execute(statement)
         else:
@@ -136,7 +136,7 @@ def _make(connection: Connection, address: Database) -> None:
 
 
 def _may_not_make(connection: Connection, address: Database) -> StoreError:
-    (role,) = _locked(connection, "SELECT current_user")
+    (role,) = _row(connection, "SELECT current_user")
     return StoreError(
         "store: the role may not make the tables in %s: have an administrator run CREATE SCHEMA IF NOT EXISTS %s;"
         " GRANT USAGE, CREATE ON SCHEMA %s TO %s; there"
@@ -144,7 +144,7 @@ def _may_not_make(connection: Connection, address: Database) -> StoreError:
     )
 
 
-def _locked(connection: Connection, statement: str) -> Row:
+def _row(connection: Connection, statement: str) -> Row:
     """Return the one row that a statement finds."""
     row: Row = connection.execute(statement).fetchone()
     return row
