@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 from .. import _model
 from .._model import name_key
@@ -34,9 +35,8 @@ def put_aside(work: Work) -> None:
 def write(work: Work) -> None:
     """Write those that are new and those that change; their ids are in ``Work.groups`` from then on."""
     digests = work.plan.notes.group_digests
-    new_id = next_id(work.store, "user_groups")
-    created = [change for change in work.plan.user_groups if change.before is None]
-    work.groups.update((change.key, number) for number, change in enumerate(created, new_id))
+    created = [change.key for change in work.plan.user_groups if change.before is None]
+    work.groups.update(zip(created, count(next_id(work.store, "user_groups"))))
     new, changed = [], []
     for change in work.plan.user_groups:
         if change.after is None:
