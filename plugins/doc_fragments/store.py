@@ -29,4 +29,5 @@ options:
       - The password for the database that O(store) names, if it asks for one.
       - Left out, it is the value of the environment variable C(USERSYNC_STORE_PASSWORD), if there is one.
     type: str
+    version_added: 0.2.0
 """

@@ -28,6 +28,9 @@ options:
     type: str
     choices: [systemd, cron]
     required: true
+seealso:
+  - plugin: usersync.directory.user_synchronization
+    plugin_type: role
 """
 
 EXAMPLES = r"""

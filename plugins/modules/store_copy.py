@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: store_copy
 short_description: Copy a store to another place
-version_added: 0.4.0
+version_added: 0.2.0
 author:
   - usersync.directory contributors (@usersync)
 description:
@@ -71,15 +71,19 @@ counts:
     user_groups:
       description: User groups, extinct ones included.
       type: int
+      sample: 12
     users:
       description: Users, extinct ones included.
       type: int
+      sample: 250
     memberships:
       description: Users in user groups.
       type: int
+      sample: 612
     runs:
       description: Runs that the history has.
       type: int
+      sample: 5
 """
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback

@@ -93,6 +93,7 @@ options:
       - V(0) deletes at once.
     type: int
     default: 0
+    version_added: 0.2.0
   user_group_extinction:
     description:
       - What to do with a user group whose group is no longer in the directory, or no longer selected.
@@ -152,6 +153,7 @@ options:
       - Without it such a run is refused, and the message says what changed. O(approved_plan) allows it, too.
     type: bool
     default: false
+    version_added: 0.2.0
   user_filter:
     description:
       - An LDAP filter (RFC 4515). Only users that match it are synchronized, in addition to what the directory type
@@ -225,29 +227,34 @@ options:
       - O(approved_plan) lets one plan through, whatever the limits say.
     type: raw
     default: {}
+    version_added: 0.2.0
   allow_empty:
     description:
       - Whether a read that finds no user at all, or none with a name, may go on. It is else refused, in the first run,
         too.
     type: bool
     default: false
+    version_added: 0.2.0
   required_entries:
     description:
       - A DN, or a list of DNs, of entries that must be there. A read that did not come across one of them is not
         complete, and the run fails. Name a user, a group or a container that will never go away.
     type: raw
     default: []
+    version_added: 0.2.0
   approved_plan:
     description:
       - The RV(plan_digest) of a dry run that somebody has looked at. The run goes on if its plan is that one, whatever
         O(removal_limits) and O(scope_change) say. Any other plan is refused, unless there is nothing to do.
     type: str
+    version_added: 0.2.0
   approved_removals:
     description:
       - The RV(removals_digest) of a dry run that somebody has looked at. The run may remove just this, whatever
         O(removal_limits) and O(scope_change) say, and add whatever there is to add. A run that removes something else
         is refused.
     type: str
+    version_added: 0.2.0
   fail_on:
     description:
       - What makes a run fail, and change nothing, that would else be reported only.
@@ -257,6 +264,7 @@ options:
     elements: str
     choices: [collisions, unresolved_members]
     default: []
+    version_added: 0.2.0
   read_mode:
     description:
       - Whether a run reads everything, or only what changed since the run before. Both come to the same outcome.
@@ -293,6 +301,7 @@ options:
         which run.
     type: int
     default: 365
+    version_added: 0.2.0
   store_backups:
     description:
       - How many copies of the store to keep beside it. One is made before each run that removes anything, and is
@@ -302,11 +311,13 @@ options:
       - V(0) makes none.
     type: int
     default: 5
+    version_added: 0.2.0
   store_timeout:
     description:
       - How many seconds to wait while another run holds the store.
     type: int
     default: 60
+    version_added: 0.2.0
   report_limit:
     description:
       - How many entries each list of the result holds at most. The names of members of all groups together are cut at
@@ -487,6 +498,7 @@ msg:
   returned: always
   type: str
   sample: "users: 5 created, 1 extinct; user groups: 1 created; memberships: 12 added, 1 removed"
+  version_added: 0.2.0
 dry_run:
   description: Whether this is what would change, and nothing was written.
   returned: always
@@ -515,6 +527,7 @@ changed_groups:
     previous_path:
       description: Its path before, where that is another. Else null.
       type: str
+      sample: All/Staff/Care
     dn:
       description: The DN of its entry in the directory.
       type: str
@@ -524,7 +537,7 @@ changed_groups:
         - What happened to it, among V(created), V(renamed), V(moved), V(updated), V(members), V(extinct), V(deleted).
       type: list
       elements: str
-      sample: [members]
+      sample: [renamed, members]
     members_added:
       description: Names of the users that became members.
       type: list
@@ -534,17 +547,21 @@ changed_groups:
       description: Names of the users that ceased to be members.
       type: list
       elements: str
+      sample: [tom]
     user_groups_added:
       description: Paths of the user groups that became nested in it.
       type: list
       elements: str
+      sample: [All/Staff/Trainees]
     user_groups_removed:
       description: Paths of the user groups that ceased to be nested in it.
       type: list
       elements: str
+      sample: [All/Staff/Students]
     left_out:
       description: How many entries are left out of which of these four lists. Empty if all are there.
       type: dict
+      sample: {members_added: 4000}
       version_added: 0.2.0
 affected_groups:
   description:
@@ -553,11 +570,13 @@ affected_groups:
   returned: always
   type: list
   elements: str
+  sample: [All/Staff/Everybody]
 unchanged_groups:
   description: Paths of all other user groups of this synchronization.
   returned: always
   type: list
   elements: str
+  sample: [All/Staff/Doctors, All/Staff/Office]
 users:
   description: What happened to users, or in check mode would happen.
   returned: always
@@ -567,10 +586,12 @@ users:
       description: Names of new users.
       type: list
       elements: str
+      sample: [zoe]
     updated:
       description: Names of users of whom an attribute changed.
       type: list
       elements: str
+      sample: [ada]
     renamed:
       description: Users with another name.
       type: list
@@ -579,9 +600,11 @@ users:
         name:
           description: The name now.
           type: str
+          sample: ada.berg
         previous_name:
           description: The name before.
           type: str
+          sample: ada
     moved:
       description: Users with another home.
       type: list
@@ -590,28 +613,35 @@ users:
         name:
           description: The name of the user.
           type: str
+          sample: ben
         home:
           description: Path of the home now.
           type: str
+          sample: All/Staff/Hamburg
         previous_home:
           description: Path of the home before.
           type: str
+          sample: All/Staff/Berlin
     disabled:
       description: Names of users that became disabled.
       type: list
       elements: str
+      sample: [tom]
     enabled:
       description: Names of users that became enabled.
       type: list
       elements: str
+      sample: [cora]
     extinct:
       description: Names of users that became extinct and are kept.
       type: list
       elements: str
+      sample: [emil]
     deleted:
       description: Names of users that were removed.
       type: list
       elements: str
+      sample: [finn]
 summary:
   description: Counts. They are never cut.
   returned: always
@@ -622,11 +652,37 @@ summary:
         - How many user groups were C(created), C(renamed), C(moved), C(updated), made C(extinct), C(deleted), how many
           changed in their C(members), and how many are C(changed), C(affected), C(unchanged) and there in C(total).
       type: dict
+      sample:
+        affected: 0
+        changed: 1
+        created: 0
+        deleted: 0
+        extinct: 0
+        members: 1
+        moved: 0
+        renamed: 0
+        total: 12
+        unchanged: 11
+        updated: 0
     users:
       description:
         - How many users were C(created), C(updated), C(renamed), C(moved), C(disabled), C(enabled), made C(extinct),
           C(deleted), C(claimed), C(released) and C(ignored), and how many are C(unchanged) and there in C(total).
       type: dict
+      sample:
+        claimed: 1
+        created: 1
+        deleted: 0
+        disabled: 0
+        enabled: 0
+        extinct: 0
+        ignored: 0
+        moved: 0
+        released: 0
+        renamed: 0
+        total: 250
+        unchanged: 249
+        updated: 0
     memberships:
       description:
         - How many memberships were C(added) and C(removed), and how many are C(unchanged) and there in C(total).
@@ -635,43 +691,16 @@ summary:
         - How many listed members are none in the store, since they are C(computers), C(contacts), C(out_of_scope), or
           C(well_known_identities) such as Authenticated Users.
       type: dict
-  sample:
-    user_groups:
-      affected: 0
-      changed: 1
-      created: 0
-      deleted: 0
-      extinct: 0
-      members: 1
-      moved: 0
-      renamed: 0
-      total: 12
-      unchanged: 11
-      updated: 0
-    users:
-      claimed: 1
-      created: 1
-      deleted: 0
-      disabled: 0
-      enabled: 0
-      extinct: 0
-      ignored: 0
-      moved: 0
-      released: 0
-      renamed: 0
-      total: 250
-      unchanged: 249
-      updated: 0
-    memberships:
-      added: 1
-      computers: 0
-      contacts: 0
-      out_of_scope: 0
-      removed: 0
-      total: 612
-      unchanged: 611
-      unresolved: 0
-      well_known_identities: 0
+      sample:
+        added: 1
+        computers: 0
+        contacts: 0
+        out_of_scope: 0
+        removed: 0
+        total: 612
+        unchanged: 611
+        unresolved: 0
+        well_known_identities: 0
 collisions:
   description: Two with one name in one place, or two users with one SID. What was not done, and why.
   returned: always
@@ -681,18 +710,23 @@ collisions:
     kind:
       description: V(user) or V(user_group).
       type: str
+      sample: user
     name:
       description: The name that is taken.
       type: str
+      sample: ann
     path:
       description: Path of the home, or of the place.
       type: str
+      sample: All/Staff
     dn:
       description: The DN of the entry that lost.
       type: str
+      sample: CN=Ann Ash,OU=Staff,DC=corp,DC=example
     reason:
       description: What was not done, and why.
       type: str
+      sample: the name is taken
 unresolved_members:
   description:
     - Values in member lists that lead to no user and no user group, and members who are left out, by a collision or
@@ -707,12 +741,15 @@ unresolved_members:
     user_group:
       description: Path of the user group that lists the value.
       type: str
+      sample: All/Staff/Nurses
     value:
       description: The value as the directory lists it; of a member who is left out, the DN.
       type: str
+      sample: CN=Gus,OU=Left,DC=corp,DC=example
     reason:
       description: Why it leads nowhere.
       type: str
+      sample: does not exist or cannot be read
 not_stored:
   description: Entries of the directory that cannot be stored, an entry without a name for example.
   returned: always
@@ -722,9 +759,11 @@ not_stored:
     dn:
       description: The DN of the entry.
       type: str
+      sample: CN=Printer,OU=Staff,DC=corp,DC=example
     reason:
       description: Why it cannot be stored.
       type: str
+      sample: its sAMAccountName is blank
 held:
   description:
     - What the directory seems to say and the run did not do, since nothing proves it. A value that is missing may be
@@ -732,12 +771,14 @@ held:
       RV(held.plan_digest).
   returned: always
   type: dict
+  version_added: 0.2.0
   contains:
     everything:
       description:
         - Why the run changed nothing at all, whatever there is to add. The server says that it has not got what the
           last run read, so it does not know yet who was revoked. Empty if that is not so.
       type: str
+      sample: "dc2.corp.example:636 lags, or was restored: the last run read changes that it does not have"
     users:
       description: Users who stay as they are.
       type: list
@@ -746,12 +787,15 @@ held:
         name:
           description: Name of the user.
           type: str
+          sample: tom
         would_be:
           description: What the user would be, V(extinct), V(enabled) or V(without_sid).
           type: str
+          sample: extinct
         reason:
           description: Why it is held.
           type: str
+          sample: its objectClass cannot be read
     user_groups:
       description: User groups that would be extinct.
       type: list
@@ -760,9 +804,11 @@ held:
         path:
           description: Path of the user group.
           type: str
+          sample: All/Staff/Office
         reason:
           description: Why it is held.
           type: str
+          sample: its objectClass cannot be read
     memberships:
       description: Memberships that would end.
       type: list
@@ -771,15 +817,19 @@ held:
         user_group:
           description: Path of the user group.
           type: str
+          sample: All/Staff/Nurses
         member:
           description: Name of the user, or path of the nested user group.
           type: str
+          sample: tom
         reason:
           description: Why it is held.
           type: str
+          sample: its member cannot be read
     plan_digest:
       description: What RV(plan_digest) would be if nothing were held. Empty if nothing is.
       type: str
+      sample: "users+0-1~0,user_groups+0-0~0,memberships+0-2:8e2f5a0c7d1b4e6f9a3c..."
 refused:
   description:
     - Why the run was refused as a whole. Empty when it may go on. A refused task fails, has all keys of the result, and
@@ -795,18 +845,24 @@ refused:
           Else V(scope_change), V(allow_empty), V(collisions), V(unresolved_members), V(held), V(approved_plan) or
           V(approved_removals).
       type: str
+      sample: memberships
     would_remove:
       description: How much it would remove. For O(fail_on), how many there are.
       type: int
+      sample: 24
     of:
       description: Out of how much.
       type: int
+      sample: 40
     option:
       description: The option that sets the limit.
       type: str
+      sample: removal_limits.memberships
     about:
       description: Path of the user group, or name of the field, that exceeds the limit by itself. Else null.
       type: str
+      sample: All/Staff/Nurses
+      version_added: 0.2.0
 plan_digest:
   description:
     - A digest of everything that the run changes, for O(approved_plan). The same in check mode and in the real run that
@@ -845,15 +901,19 @@ read:
       description: Why it was read so.
       type: str
       sample: it is the first run
+      version_added: 0.2.0
     entries:
       description: How many entries it sent.
       type: int
+      sample: 263
     pages:
       description: In how many pages.
       type: int
+      sample: 2
     seconds:
       description: How long reading took, in seconds.
       type: float
+      sample: 0.41
     not_read:
       description:
         - Referrals to other servers that were seen and not followed, each server with each DN once. Only those that may
@@ -862,6 +922,7 @@ read:
           nobody lies there.
       type: list
       elements: str
+      sample: ["ldaps://eu.corp.example: DC=eu,DC=corp,DC=example"]
 settings:
   description:
     - What the task does, for review. The options with their defaults, and in RV(settings.preset) what the directory
@@ -872,6 +933,12 @@ settings:
     preset:
       description: The object classes and attributes by which users and groups are read.
       type: dict
+      sample:
+        group_classes: [group]
+        group_key: objectGUID
+        group_members: [member]
+        user_key: objectGUID
+        user_name: sAMAccountName
 report_left_out:
   description:
     - How many entries are left out of which list, since O(report_limit) or O(report_bytes) is reached. Names of lists
@@ -887,6 +954,7 @@ report_truncated:
   description: Whether anything is in RV(report_left_out).
   returned: always
   type: bool
+  sample: true
 diff:
   description: The parts of the tree that change, before and after, as text.
   returned: in diff mode
@@ -895,15 +963,25 @@ diff:
     before:
       description: Those parts before.
       type: str
+      sample: |
+        user group All/Staff/Nurses
+            member tom
     after:
       description: Those parts after.
       type: str
+      sample: |
+        user group All/Staff/Nurses
+            member zoe
+        user zoe in All/Staff
+            enabled: true
     before_header:
       description: Path of the user group in which they lie.
       type: str
+      sample: All/Staff
     after_header:
       description: Path of the user group in which they lie.
       type: str
+      sample: All/Staff
 """
 
 import os

@@ -29,6 +29,7 @@ yaml = pytest.importorskip("yaml", reason="comes with ansible-core")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODULE = CHECKOUT / "plugins" / "modules" / "user_synchronization.py"
+PLUGINS = [path for kind in ("modules", "lookup", "filter") for path in (CHECKOUT / "plugins" / kind).glob("*.py")]
 FRAGMENTS = CHECKOUT / "plugins" / "doc_fragments"
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 
@@ -272,9 +273,34 @@ def test_every_result_is_documented():
     assert set(report["users"]) == set(results["users"]["contains"])
     assert set(report["diff"]) == set(results["diff"]["contains"])
     for counted, counts in report["summary"].items():
-        assert set(counts) == set(results["summary"]["sample"][counted])
+        assert set(counts) == set(results["summary"]["contains"][counted]["sample"])
         text = " ".join(results["summary"]["contains"][counted]["description"])
         assert set(counts) == set(re.findall(r"C\((\w+)\)", text))
+
+
+TYPES = {"str": str, "bool": bool, "int": int, "float": float, "list": list, "dict": dict}
+
+
+def results_in(described, below):
+    """Each value that a result has, with the names that lead to it."""
+    for name, value in described.items():
+        yield from results_in(value.get("contains", {}), (*below, name))
+        yield (*below, name), value
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS), ids=lambda path: path.stem)
+def test_every_result_has_a_sample_of_its_type(path):
+    for names, value in results_in(yaml_in(path, "RETURN"), ()):
+        if "contains" in value:
+            continue
+        sample = value.get("sample")
+        # What may be anything is not looked at.
+        assert isinstance(sample, TYPES.get(value["type"], object)) and sample not in (None, [], {}, ""), names
+        assert (
+            value["type"] != "list"
+            or value["elements"] not in TYPES
+            or all(isinstance(item, TYPES[value["elements"]]) for item in sample)
+        ), names
 
 
 def tasks_for_readers():
