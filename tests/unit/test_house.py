@@ -333,12 +333,65 @@ def test_every_module_has_a_functional_test():
     assert [path.stem for path in MODULES if f"usersync.directory.{path.stem}" not in tests] == []
 
 
+def _releases() -> list[tuple[int, ...]]:
+    """The releases that the changelog knows."""
+    changelog = (CHECKOUT / "changelogs" / "changelog.yaml").read_text(encoding="utf-8")
+    return sorted(map(_version, re.findall(r"^  (\d+\.\d+\.\d+):$", changelog, re.MULTILINE)))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))
+
+
 def test_the_version_is_that_of_the_newest_release():
     galaxy = (CHECKOUT / "galaxy.yml").read_text(encoding="utf-8")
-    version = re.search(r"^version: (\S+)$", galaxy, re.MULTILINE).group(1)
-    changelog = (CHECKOUT / "changelogs" / "changelog.yaml").read_text(encoding="utf-8")
-    releases = re.findall(r"^  (\d+\.\d+\.\d+\S*):$", changelog, re.MULTILINE)
-    assert version == max(releases, key=lambda each: [int(part) for part in re.findall(r"\d+", each)])
+    assert _version(re.search(r"^version: (\S+)$", galaxy, re.MULTILINE).group(1)) == _releases()[-1]
+
+
+def test_what_was_added_came_with_a_release_or_comes_with_the_next():
+    major, minor, _patch = _releases()[-1]
+    known = {*_releases(), (major, minor + 1, 0), (major + 1, 0, 0)}
+    documented = [*PLUGINS.rglob("*.py"), *CHECKOUT.glob("roles/*/meta/argument_specs.yml")]
+    added = [
+        (path.name, version)
+        for path in documented
+        for version in re.findall(r"^ *version_added: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert len(added) > 20
+    assert [each for each in added if _version(each[1]) not in known] == []
+
+
+DOCUMENTED = sorted(path for kind in ("modules", "lookup", "filter") for path in (PLUGINS / kind).glob("*.py"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTED, ids=lambda path: path.stem)
+def test_every_module_and_plugin_says_what_to_see_beside_it_and_since_when_it_is_there(path):
+    said = section(path, "DOCUMENTATION")
+    assert re.search(r"^version_added: ", said, re.MULTILINE)
+    assert re.search(r"^seealso:\n  - ", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_every_module_says_on_what_platform_it_runs_and_what_modes_it_has(path):
+    fragments = re.findall(
+        r"^  - usersync\.directory\.attributes(?:\.(\w+))?$", section(path, "DOCUMENTATION"), re.MULTILINE
+    )
+    given = next(fragment for fragment in fragments if not fragment.startswith("action_group"))
+    for node in ast.walk(parsed(PLUGINS / "doc_fragments" / "attributes.py")):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == (given.upper() or "DOCUMENTATION"):
+            said = ast.literal_eval(node.value)
+    assert all(f"\n  {attribute}:\n" in said for attribute in ("check_mode", "diff_mode", "idempotent", "platform"))
+
+
+def test_the_page_about_playbooks_has_all_of_them_and_their_variables():
+    page = (CHECKOUT / "docs" / "playbooks.md").read_text(encoding="utf-8")
+    playbooks = sorted((CHECKOUT / "playbooks").glob("*.yml"))
+    assert playbooks
+    for playbook in playbooks:
+        head = playbook.read_text(encoding="utf-8").partition("\n- ")[0]
+        variables = re.findall(r"^#   (\w+)  ", head, re.MULTILINE)
+        assert f"$ ansible-playbook usersync.directory.{playbook.stem} " in page
+        assert variables and [name for name in variables if f"`{name}`" not in page] == []
 
 
 def test_no_sanity_test_is_ignored():
