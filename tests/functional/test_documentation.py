@@ -281,7 +281,7 @@ PREPARED = f"""
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console")], ids=lambda page: page.stem)
 def test_what_a_page_has_people_type_is_there(page):
-    for command in re.findall(r"^\$ (.*)", "\n".join(blocks(page, "console")), re.MULTILINE):
+    for command in re.findall(r"^[$#] (.*)", "\n".join(blocks(page, "console")), re.MULTILINE):
         for path in re.findall(r"(?<![\w/])(?:docs|tests|\./)[\w./-]*", command):
             assert (CHECKOUT / path).exists(), command
         for playbook in re.findall(r"usersync\.directory\.(\w+)", command):

@@ -30,7 +30,12 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 READER, SERVICE, VAULT = "Yarrow-4-bobbin-Lq27", "Clover-8-anvil-Rz61", "Fescue-2-trellis-Np94"
 NAMES = ("ldap.example.org", "dc1.corp.example", "dc2.corp.example")
 # What a file holds that people make with ansible-vault, by the page's name for it.
-SECRETS = f"---\nvault_svc_sync_password: {SERVICE}\nvault_ldap_reader_password: {READER}\n"
+SECRETS = "".join(
+    [
+        f"---\nvault_svc_sync_password: {SERVICE}\n",
+        *(f"vault_{name}_password: {READER}\n" for name in ("ldap_reader", "north", "south")),
+    ]
+)
 # How a person answers what programs ask.
 ANSWERS = {"Vault password": VAULT, "New Vault password": VAULT, "Confirm New Vault password": VAULT}
 
@@ -86,6 +91,8 @@ class World(NamedTuple):
     anna: Person
     """An ordinary user, who has Ansible."""
     superuser: Person
+    ca: CertificateAuthority
+    """Whom programs on the machine trust."""
 
     def write(self, path, text, mode=0o644):
         """Write a file of anna's; `path` is absolute on the machine."""
@@ -95,13 +102,18 @@ class World(NamedTuple):
         file.chmod(mode)
         subprocess.run(["chown", "-R", "1000:1000", str(self.root / "home/anna")], check=True)
 
+    def gives_address(self, names, number):
+        """Have these names lead to an address of the loopback interface that is this process's alone; return it."""
+        address = "127.%d.%d.%d" % (number, *divmod(os.getpid() % 65536, 256))
+        with open(self.root / "etc/hosts", "a", encoding="ascii") as hosts:
+            hosts.write(f"{address} {names}\n")
+        return address
+
 
 @pytest.fixture(scope="module")
 def world():
     ca = CertificateAuthority(tempfile.mkdtemp(prefix="documented-"))
     certificate = ca.issue("server", ("localhost", "127.0.0.1", *NAMES))
-    # The ports are those that pages speak of; the addresses are those of this process alone.
-    addresses = ["127.%d.%d.%d" % (number, *divmod(os.getpid() % 65536, 256)) for number in (101, 102)]
     directory = Path(tempfile.mkdtemp(prefix="commands-", dir="/var/tmp"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, ca.directory)
@@ -109,16 +121,13 @@ def world():
         domain = stack.enter_context(
             MisbehavingDirectory(active_directory(), ca=ca, certificate=certificate, logins={"CORP\\SVC-SYNC": SERVICE})
         )
-        for address, server in zip(addresses, (slapd, domain)):
-            stack.enter_context(answering_at(address, server.tls_port, 636))
         facts = stack.enter_context(booted(directory / "machine"))
         root = directory / "machine" / "root"
-        with open(root / "etc/hosts", "a", encoding="ascii") as hosts:
-            hosts.write("%s ldap.example.org\n%s dc1.corp.example dc2.corp.example\n" % tuple(addresses))
         world = World(
             root,
             Person(facts, "anna", "~/directory", ANSWERS),
             Person(facts, "root", "/home/anna/directory", ANSWERS),
+            ca,
         )
         prepare(world)
         certificates = root / "etc/ssl/certs"
@@ -128,6 +137,9 @@ def world():
         bundle = "/etc/ssl/certs/ca-certificates.crt"
         more = f"cat {bundle} /etc/ssl/certs/ldap-ca.pem > /root/bundle && mount --bind /root/bundle {bundle}"
         world.superuser.types(more, at="/")
+        # The ports are those that pages speak of.
+        for number, names, server in ((101, NAMES[0], slapd), (102, " ".join(NAMES[1:]), domain)):
+            stack.enter_context(answering_at(world.gives_address(names, number), server.tls_port, 636))
         yield world
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -194,6 +206,7 @@ def test_the_readme(readme):
 @pytest.mark.usefixtures("readme")
 def test_getting_started(world):
     printed = do(world, "docs/getting-started.md")
+    assert "CN=Nurses,OU=Groups,DC=corp,DC=example" in printed["ansible-playbook look.yml --ask-vault-pass"][0]
     looked = printed["ansible-playbook synchronize.yml --ask-vault-pass --check --diff"][0]
     first, again = printed["ansible-playbook synchronize.yml --ask-vault-pass"]
     assert "+user ada in All/Clinic" in looked and "changed=1" in first and "changed=0" in again
@@ -211,13 +224,15 @@ def test_dry_runs(world):
     digest = re.search(r"Digest of the plan: `([^`]+)`", dry).group(1)
     assert digest in real and "Users: 3 created" in real
     assert (world.root / "home/anna/directory/artifacts/summary.html").exists()
+    browsed = next(iter(do(world, "docs/playbooks.md").values()))
+    assert "ou=people" in browsed[0]
+    assert (world.root / "home/anna/directory/users.html").exists()
 
 
-# Their servers are not here: test_examples.py has them.
-NEED_OTHERS = {"several_domains", "postgresql_roles"}
 NOT_TYPED = {"pipeline_options", "execution-environment"}
 IN_ANOTHER_PAGE = {"pipeline_dry_run", "pipeline_apply"}
 OF_ROOT = {"linux_accounts"}
+OF_POSTGRES = {"postgresql_roles"}
 
 
 def commands_of(example):
@@ -226,9 +241,47 @@ def commands_of(example):
     return re.findall(r"^#   (ansible-playbook .*)$", re.sub(r"\\\n#\s*", "", head), re.MULTILINE)
 
 
+@pytest.fixture
+def two_domains(world):
+    """The servers of north.example and south.example."""
+    with ExitStack() as stack:
+        for number, name in enumerate(("north", "south"), 103):
+            host, suffix = f"ldap.{name}.example", f"dc={name},dc=example"
+            ldif = OPENLDAP.replace(lab.BASE, suffix).replace("dc: example", f"dc: {name}")
+            slapd = stack.enter_context(Slapd(suffix, ldif, ca=world.ca, certificate=world.ca.issue(name, (host,))))
+            stack.enter_context(answering_at(world.gives_address(host, number), slapd.tls_port, 636))
+        yield
+
+
+@pytest.fixture
+def postgres(world):
+    """The superuser of a PostgreSQL that was installed just now, who has the checkout, too."""
+    # apt on the machine knows of the packages only that were fetched for it. There are no directories for manuals, and
+    # /etc/localtime is the host's.
+    world.superuser.types(
+        "rm -r /var/lib/apt/lists && apt-get -qq update && mkdir -p /usr/share/man/man1 /usr/share/man/man7"
+        " && umount /etc/localtime"
+        " && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql > /dev/null"
+        # The machine shares the host's network, where another server may have the port.
+        " && pg_conftool set listen_addresses '' && pg_conftool set port 5432 && systemctl restart postgresql@15-main",
+        at="/",
+    )
+    home = "/var/lib/postgresql"
+    world.superuser.types(
+        f"cp -a /root/.ssh /root/.profile /home/anna/editor /home/anna/directory {home}"
+        f" && rm -f {home}/directory/*.db {home}/directory/vault.yml"
+        f" && echo 'export EDITOR=$HOME/editor' >> {home}/.profile && chown -R postgres: {home}"
+        " && chmod -R o+rX /home/anna/.ansible",
+        at="/",
+    )
+    person = Person(world.superuser.facts, "postgres", "~/directory", ANSWERS)
+    person.types("ansible-vault create vault.yml")
+    return person
+
+
 @pytest.mark.apart
-@pytest.mark.usefixtures("readme")
-def test_examples(world):
+@pytest.mark.usefixtures("readme", "two_domains")
+def test_examples(world, postgres):
     world.anna.types("test -e vault.yml || ansible-vault create vault.yml")
     examples = sorted((CHECKOUT / "docs" / "examples").glob("*.yml"))
     typed = {example.stem: commands_of(example) for example in examples}
@@ -236,15 +289,45 @@ def test_examples(world):
     credential = f"export USERSYNC_LOGIN=cn=reader,{lab.BASE} USERSYNC_PASSWORD={READER} && "
     typed["awx"] = [credential + command for command in typed["awx"]]
     printed = {}
-    for name in ("two_groups", "awx", "local_attributes", "csv_export", "linux_accounts"):
-        who = world.superuser if name in OF_ROOT else world.anna
-        printed[name] = [who.types(command) for command in typed.pop(name)]
-    assert set(typed) == NEED_OTHERS | NOT_TYPED | IN_ANOTHER_PAGE
+    # One that looks up what another one has stored comes after it.
+    for name in sorted(set(typed) - NOT_TYPED - IN_ANOTHER_PAGE, key=lambda name: (name == "csv_export", name)):
+        who = world.superuser if name in OF_ROOT else postgres if name in OF_POSTGRES else world.anna
+        printed[name] = [who.types(command) for command in typed[name]]
     assert "ann" in (world.root / "home/anna/directory/users.csv").read_text(encoding="utf-8")
     dry, real = printed["linux_accounts"]
     assert "changed=1 " in dry and "Make accounts" in real
     accounts = (world.root / "etc/passwd").read_text(encoding="utf-8")
     assert "\neva.stone:" in accounts
+    assert "All/North, All/South" in printed["several_domains"][0]
+    assert "left out" not in printed["postgresql_roles"][0]
+    assert postgres.types("psql -P pager=off -Atc 'SELECT pg_has_role($$ann$$, $$group_Nurses$$, $$member$$)' postgres") == "t\n"
+
+
+@pytest.mark.apart
+@pytest.mark.usefixtures("readme")
+def test_postgresql(world):
+    do(world, "docs/postgresql.md")
+    assert "psycopg" in world.anna.types("python3 -c 'import psycopg; print(psycopg)'")
+
+
+# What those type who work on the collection: some of it takes an hour, and some of it is what runs this test.
+OF_DEVELOPERS = {"CONTRIBUTING.md", "docs/testing.md", "docs/benchmarks.md", "docs/reliability.md"}
+
+
+def commands_in(page):
+    return {text for what, text in steps(page) if what == "type"}
+
+
+def test_every_page_with_commands_is_typed():
+    pages = [
+        path.relative_to(CHECKOUT).as_posix()
+        for where in ("*.md", "docs/*.md", "roles/*/*.md")
+        for path in CHECKOUT.glob(where)
+    ]
+    here = Path(__file__).read_text(encoding="utf-8")
+    typed = set(re.findall(r'do\(world, "([^"]+)"\)', here))
+    assert typed | OF_DEVELOPERS == {page for page in pages if commands_in(page)}
+    assert commands_in("docs/docsite/index.md") <= set().union(*map(commands_in, typed))
 
 
 SSH = """\
@@ -261,8 +344,8 @@ Host sync.corp.example
 @pytest.mark.usefixtures("readme")
 def test_scheduling_and_operating(world):
     """The host sync.corp.example is the machine itself, which anna reaches as root: sudo has nothing to do."""
-    key = world.anna._facts["key"]
-    world.write("/home/anna/.ssh/config", SSH % world.anna._facts["port"], 0o600)
+    key = world.anna.facts["key"]
+    world.write("/home/anna/.ssh/config", SSH % world.anna.facts["port"], 0o600)
     world.write("/home/anna/.ssh/id_ed25519", Path(key).read_text(encoding="ascii"), 0o600)
     world.write("/home/anna/inventory", "[sync]\nsync.corp.example ansible_user=root\n")
     profile = (world.root / "home/anna/.profile").read_text(encoding="utf-8")

@@ -33,7 +33,7 @@ class Person:
     """
 
     def __init__(self, facts: Mapping[str, Any], user: str, directory: str, answers: Mapping[str, str]) -> None:
-        self._facts, self._user, self._directory, self._answers = facts, user, directory, answers
+        self.facts, self._user, self._directory, self._answers = facts, user, directory, answers
 
     def types(self, command: str, at: str = "") -> str:
         """Have the user's shell run a command, there or in `directory`, and give what it printed.
@@ -44,7 +44,7 @@ class Person:
         # A login shell, as at a terminal: it reads ~/.profile. -tt is that terminal.
         shell = "cd %s && %s" % (at or self._directory, command)
         process = subprocess.Popen(
-            ["ssh", "-tt", "-i", self._facts["key"], "-p", str(self._facts["port"])]
+            ["ssh", "-tt", "-i", self.facts["key"], "-p", str(self.facts["port"])]
             + [word for option in options for word in ("-o", option)]
             + [f"{self._user}@127.0.0.1", "exec bash -lc " + _quoted(shell)],
             stdin=subprocess.PIPE,
