@@ -325,6 +325,8 @@ def build(session: nox.Session) -> None:
     """The artifact: it has everything and nothing else, Galaxy takes it, and it installs."""
     session.install("galaxy-importer")
     work = Path(session.create_tmp()).absolute()
+    for earlier in work.glob("usersync-directory-*.tar.gz"):
+        earlier.unlink()
     with collection(session) as copy:
         session.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(work))
         artifact = next(work.glob("usersync-directory-*.tar.gz"))
@@ -338,15 +340,31 @@ def build(session: nox.Session) -> None:
         session.error("galaxy-importer: " + "\n".join(complaints))
     installed = work / "installed"
     shutil.rmtree(installed, ignore_errors=True)
-    session.run(
-        "ansible-galaxy", "collection", "install", "--offline", "-p", str(installed), str(artifact), silent=True
-    )
-    session.run(
-        "ansible-doc",
-        "usersync.directory.user_synchronization",
-        env={"ANSIBLE_COLLECTIONS_PATH": str(installed)},
-        silent=True,
-    )
+    # The copy that it was made of is found otherwise, and taken for it.
+    session.env["ANSIBLE_COLLECTIONS_PATH"] = str(installed)
+    session.run("ansible-galaxy", "collection", "install", "--offline", str(artifact), silent=True)
+    _check_it_needs_no_more(session, installed)
+
+
+# What users may count on; the rest of an installed collection may be missing.
+_FOR_ANSIBLE = ("meta", "plugins", "roles", "playbooks")
+
+
+def _check_it_needs_no_more(session: nox.Session, installed: Path) -> None:
+    collection = installed / "ansible_collections" / "usersync" / "directory"
+    for path in collection.iterdir():
+        if path.name not in _FOR_ANSIBLE:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for kind, names in (
+        ("module", "plugins/modules/*.py"),
+        ("lookup", "plugins/lookup/*.py"),
+        ("filter", "plugins/filter/*.py"),
+        ("role", "roles/*"),
+    ):
+        documented = (f"usersync.directory.{path.stem}" for path in sorted(collection.glob(names)))
+        session.run("ansible-doc", "--type", kind, *documented, silent=True)
+    for playbook in sorted(collection.glob("playbooks/*.yml")):
+        session.run("ansible-playbook", "--syntax-check", f"usersync.directory.{playbook.stem}", silent=True)
 
 
 # What is not for users is in build_ignore of galaxy.yml; these directories and files are.
