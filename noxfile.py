@@ -40,7 +40,9 @@ def optimized(version: str) -> str:
 # are in the stage "matrix".
 PYTHON_OF_CORE = {
     "2.16": optimized("3.11"),
+    "2.17": optimized("3.12"),
     "2.18": optimized("3.12"),
+    "2.19": optimized("3.12"),
     "2.20": optimized("3.12"),
     "2.21": optimized("3.13"),
 }
