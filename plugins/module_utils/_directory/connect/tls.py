@@ -8,64 +8,26 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
 
+from ... import _tls
 from ..._errors import quoted
 from ..ber import issuer_name
 from .attempt import Attempt, ConnectError, NextServer, timed_out
 
 Certificate = tuple[dict[str, Any], bytes]  # as `getpeercert` has it, empty if it is not verified; and in DER
 
-_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # openssl-rehash(1)
-
 
 def make_context(settings: Any) -> ssl.SSLContext:
-    """Certificates and names verified, TLS 1.2 or later; equally strict with every Python. Raises ConnectError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not settings.validate_certs:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif not settings.ca_path:
-        context.load_default_certs()
-    else:
-        _trust(context, settings.ca_path)
-    if settings.client_cert:
-        _show(context, settings.client_cert, settings.client_key)
-    return context
-
-
-def _trust(context: ssl.SSLContext, ca_path: str) -> None:
-    is_directory = os.path.isdir(ca_path)
+    """Return what `_tls.make_context` does. Raises ConnectError."""
     try:
-        if is_directory and not any(map(_HASHED_NAME.fullmatch, os.listdir(ca_path))):
-            raise ConnectError(
-                "ca_path: the directory '%s' has no certificate by a name that OpenSSL looks for, such as "
-                "4a6481c9.0: run 'openssl rehash %s', or name a file" % (ca_path, ca_path)
-            )
-        context.load_verify_locations(**{"capath" if is_directory else "cafile": ca_path})
-    except OSError as error:
-        raise ConnectError(
-            "ca_path: '%s' cannot be read as certificates in PEM format (%s): correct the path or "
-            "the file" % (ca_path, error.strerror or error)
-        ) from None
-
-
-def _show(context: ssl.SSLContext, client_cert: str, client_key: str | None) -> None:
-    try:
-        # The password is only there so that OpenSSL does not ask for one on the terminal.
-        context.load_cert_chain(client_cert, client_key, password="")
-    except OSError as error:
-        key = " with client_key '%s'" % client_key if client_key else ""
-        raise ConnectError(
-            "client_cert: '%s'%s cannot be read as a certificate with its key in PEM format, not "
-            "encrypted (%s): correct the path or the file" % (client_cert, key, error.strerror or error)
-        ) from None
+        return _tls.make_context(settings)
+    except _tls.UnusableFile as error:
+        raise ConnectError(str(error)) from None
 
 
 def _context(attempt: Attempt) -> ssl.SSLContext:
@@ -100,10 +62,6 @@ def _expected_name(attempt: Attempt) -> str:
 
 # --- what it means if there is no TLS --------------------------------------------------------------------------------
 
-# X509_V_ERR_... of OpenSSL's x509_vfy.h
-_EXPIRED, _NOT_YET_VALID, _HOST_MISMATCH, _ADDRESS_MISMATCH = 10, 9, 62, 64
-_UNKNOWN_ISSUER = (2, 18, 19, 20, 21, 24)
-
 
 def failure(attempt: Attempt, error: Any, ask_for_certificate: Callable[[Attempt], Certificate]) -> NextServer:
     """Return why there is no TLS. ``ask_for_certificate`` is what fetches the certificate, if it has to be named."""
@@ -126,21 +84,21 @@ def _certificate_failure(
     attempt: Attempt, error: ssl.SSLCertVerificationError, ask_for_certificate: Callable[[Attempt], Certificate]
 ) -> NextServer:
     address, code, said = attempt.address, error.verify_code, error.verify_message
-    if code in (_HOST_MISMATCH, _ADDRESS_MISMATCH):
+    if code in _tls.FOR_ANOTHER_NAME:
         names = _names_in(ask_for_certificate(_with_another_context(attempt, verified=True)))
         return NextServer(
             "tls_server_name: the certificate of %s is not for '%s'%s: connect by a name in it, or give "
             "that name in tls_server_name" % (address, _expected_name(attempt), names)
         )
-    if code in _UNKNOWN_ISSUER:
+    if code in _tls.UNKNOWN_ISSUER:
         whose = _whose_to_give(ask_for_certificate(_with_another_context(attempt, verified=False)))
         return NextServer(
             "ca_path: the certificate of %s is not signed by a trusted authority (%s)%s" % (address, said, whose)
         )
-    if code in (_EXPIRED, _NOT_YET_VALID):
+    if code in (_tls.EXPIRED, _tls.NOT_YET_VALID):
         return NextServer(
             "server: the certificate of %s %s: have it renewed there, or correct the clock here"
-            % (address, "has expired" if code == _EXPIRED else "is not valid yet")
+            % (address, "has expired" if code == _tls.EXPIRED else "is not valid yet")
         )
     return NextServer("server: the certificate of %s is not accepted (%s): have it replaced there" % (address, said))
 
