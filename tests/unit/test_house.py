@@ -85,10 +85,11 @@ def is_of_python(name: str) -> bool:
     if top in sys.builtin_module_names:
         return True
     found = importlib.util.find_spec(top)
-    return (
-        found is not None
-        and Path(found.origin or "").is_relative_to(sysconfig.get_path("stdlib"))
-        and ("site-packages" not in found.origin)
+    if found is None:
+        return False
+    origin = found.origin or ""
+    return origin == "frozen" or (
+        Path(origin).is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in origin
     )
 
 
@@ -114,6 +115,22 @@ def test_directory_and_store_do_not_know_each_other():
     assert below("_store")
     assert breaking(below("_directory"), lambda name: under(name, "plugins.module_utils._store", "sqlite3")) == []
     assert breaking(below("_store"), lambda name: under(name, "plugins.module_utils._directory", "ldap3")) == []
+
+
+def test_a_destination_knows_neither_a_store_nor_a_directory():
+    assert below("_destination")
+    others = ("_store", "_directory", "_provisioning", "_plan", "_model.Plan")
+    theirs = [f"plugins.module_utils.{name}" for name in others]
+    assert breaking(below("_destination"), lambda name: under(name, *theirs, "sqlite3", "ldap3")) == []
+    contract = MODULE_UTILS / "_destination" / "contract.py"
+    assert breaking([contract], lambda name: "_destination" in name or under(name, "http", "urllib", "json")) == []
+
+
+def test_what_destinations_need_comes_with_python():
+    def is_forbidden(name: str) -> bool:
+        return not (is_of_python(name) or under(name, "plugins.module_utils"))
+
+    assert breaking([*below("_destination"), MODULE_UTILS / "_tls.py"], is_forbidden) == []
 
 
 SQLITE = ("backups", "checks", "damage", "schema", "sqlite", "sqlite_file")  # what only the embedded store needs

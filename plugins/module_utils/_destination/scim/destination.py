@@ -1,0 +1,267 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""A service that speaks SCIM 2.0, as a destination (see `contract.py`). It is not atomic."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from urllib.parse import quote
+
+from ..contract import (
+    Actual,
+    CannotBeRead,
+    Capabilities,
+    Change,
+    ChangeMembers,
+    Conflict,
+    Create,
+    Delete,
+    DestinationError,
+    Done,
+    Gone,
+    Kind,
+    Later,
+    Linked,
+    Outcome,
+    Read,
+    Record,
+    Rejected,
+    State,
+    Unknown,
+    Update,
+)
+from ..http import Answer, AnswerLost, Client, PutOff
+from . import listing, resources
+from .discovery import discovered
+from .lookups import LookUps
+from .members import members_of
+from .resources import Resource
+from .services import Members, Service
+
+PATHS = {Kind.ACCOUNT: "/Users", Kind.GROUP: "/Groups"}
+
+
+class ScimDestination:
+    """One service. ``attributes`` are those that accounts are written with: no others are read."""
+
+    def __init__(self, client: Client, service: Service, attributes: Collection[str]) -> None:
+        self._client, self._attributes = client, attributes
+        self._about = discovered(client, service)
+
+    def capabilities(self) -> Capabilities:
+        """Return what it can do."""
+        about = self._about
+        return Capabilities(
+            about.service.lists & about.service.kinds,
+            about.service.kinds,
+            shows_members=about.service.members is not Members.NEVER,
+            filters=bool(about.service.filters),
+            deletes=about.service.deletes,
+            nests=about.service.nests,
+            largest_change=about.service.largest_change,
+        )
+
+    def commit(self) -> None:
+        """Keep what was applied: the service has done so."""
+
+    # --- reading ---
+
+    def read(self, linked: Linked) -> Actual:
+        """Return what the service has."""
+        gone: set[str] = set()
+        accounts = self._listed(Kind.ACCOUNT, linked.accounts, gone)
+        groups = self._listed(Kind.GROUP, linked.groups.keys(), gone)
+        look_up = LookUps(self._client, self._about.service, {Kind.ACCOUNT: linked.accounts})
+        unlisted = {
+            kind for kind, there in ((Kind.ACCOUNT, accounts), (Kind.GROUP, groups)) if isinstance(there, CannotBeRead)
+        }
+        found: dict[object, Read[dict[str, Resource]]] = {
+            sought: look_up.found(PATHS[sought.kind], sought) for sought in linked.sought if sought.kind in unlisted
+        }
+        return Actual(
+            self._records(Kind.ACCOUNT, accounts),
+            self._records(Kind.GROUP, groups),
+            self._members(groups, linked.groups, gone),
+            frozenset(gone),
+            {sought: self._records(sought.kind, found[sought]) for sought in linked.sought if sought.kind in unlisted},
+        )
+
+    def _listed(self, kind: Kind, linked: Collection[str], gone: set[str]) -> Read[dict[str, Resource]]:
+        """Return all that there are. Who is linked and not among them is asked for; ``gone`` gets those that are."""
+        about = self._about
+        if kind not in about.service.kinds:
+            return CannotBeRead("the service has no %ss" % kind.value)
+        if kind not in about.service.lists:
+            return CannotBeRead("the service does not list its %ss" % kind.value)
+        found = listing.whole(self._client, PATHS[kind], about.paging, about.page_size)
+        if isinstance(found, CannotBeRead):
+            return found
+        for number in sorted(set(linked) - found.keys()):
+            answer = self._client.send("GET", _path(kind, number))
+            if answer.status == 404:
+                gone.add(number)
+            else:  # it is there, or nobody knows
+                return CannotBeRead(
+                    "the list %s is not believed: '%s' is not in it, and asked for it, the service answers %d"
+                    % (PATHS[kind], number, answer.status)
+                )
+        return found
+
+    def _records(self, kind: Kind, found: Read[dict[str, Resource]]) -> Read[Mapping[str, Record]]:
+        if isinstance(found, CannotBeRead):
+            return found
+        records = {}
+        for number, resource in found.items():
+            record = resources.record_of(kind, resource, self._attributes)
+            if record is None:
+                return CannotBeRead("'%s' in %s has no %s" % (number, PATHS[kind], resources.NAME[kind]))
+            records[number] = record
+        return records
+
+    def _members(
+        self, groups: Read[dict[str, Resource]], linked: Mapping[str, frozenset[str]], gone: Collection[str]
+    ) -> dict[str, Read[frozenset[str]]]:
+        if isinstance(groups, CannotBeRead):
+            return dict.fromkeys(linked, groups)
+        there = {number: groups[number] for number in linked if number in groups and number not in gone}
+        return members_of(there, linked, self._about.service.members, self._one_group)
+
+    def _one_group(self, number: str) -> Resource | None:
+        """Return a group that is asked for by itself; None if there is no answer that can be used."""
+        answer = self._client.send("GET", _path(Kind.GROUP, number))
+        return answer.data if answer.status == 200 and isinstance(answer.data, dict) else None
+
+    # --- changing ---
+
+    def apply(self, change: Change) -> Outcome:
+        """Make a change. Only a creation is never repeated if its answer is lost: all else is the same twice."""
+        try:
+            if isinstance(change, Create):
+                return self._create(change)
+            if isinstance(change, Delete):
+                return self._delete(change)
+            if isinstance(change, Update):
+                return self._update(change)
+            return self._change_members(change)
+        except AnswerLost as error:
+            return Unknown(str(error))
+        except PutOff as error:
+            return Later(error.seconds, str(error))
+
+    def _create(self, change: Create) -> Outcome:
+        kind, record = change
+        answer = self._client.send("POST", PATHS[kind], body=resources.resource_of(kind, record), repeatable=False)
+        if not 200 <= answer.status < 300:
+            return self._not_done(answer, repeatable=False)
+        body = answer.data if isinstance(answer.data, dict) else {}
+        number = body.get("id") or answer.headers.get("location", "").rstrip("/").rpartition("/")[2]
+        if not isinstance(number, str) or not number:
+            return Unknown("the service answers %d and says no id" % answer.status)
+        if resources.NAME[kind] in body and not resources.is_named(kind, body, record.name):
+            return Unknown("the service answers with another name than it was asked to create")
+        if record.state is State.DISABLED and resources.state_of(body) is not State.DISABLED and kind is Kind.ACCOUNT:
+            disabled = self._update(Update(kind, number, record._replace(state=State.ENABLED), record))
+            if not isinstance(disabled, Done):
+                return Unknown("the account was created, and not disabled: %s" % (disabled,))
+        return Done(number, resources.shown(kind, body, record) if body else {})
+
+    def _delete(self, change: Delete) -> Outcome:
+        if not self._about.service.deletes:
+            return Rejected("this service deletes for ever, or not at all (option deletes of service)")
+        answer = self._client.send("DELETE", _path(change.kind, change.id))
+        if answer.status == 404 or 200 <= answer.status < 300:  # the first of two may have done it
+            return Done(change.id)
+        return self._not_done(answer)
+
+    def _update(self, change: Update) -> Outcome:
+        kind, number, before, after = change
+        operations = resources.operations(kind, before, after)
+        if not operations:
+            return Done(number)
+        if self._about.patches:
+            answer = self._client.send("PATCH", _path(kind, number), body=resources.patch(operations))
+        else:
+            there = self._client.send("GET", _path(kind, number))
+            if there.status != 200 or not isinstance(there.data, dict):
+                return self._not_done(there)
+            if kind is Kind.GROUP and not isinstance(there.data.get("members"), list):
+                return Rejected("the service has no PATCH, and does not show the members that a PUT would end")
+            answer = self._put(kind, number, there, resources.merged(kind, there.data, before, after))
+        if not 200 <= answer.status < 300:
+            return self._not_done(answer)
+        return self._checked(change, answer)
+
+    def _checked(self, change: Update, answer: Answer) -> Outcome:
+        """Return what came of an update that the service says it made. That somebody cannot log in is looked at."""
+        kind, number, before, after = change
+        body = answer.data
+        if not isinstance(body, dict) and before.state is not after.state and after.state is State.DISABLED:
+            body = self._client.send("GET", _path(kind, number)).data
+        if not isinstance(body, dict) or resources.NAME[kind] not in body:
+            return Done(number)
+        if before.name != after.name and not resources.is_named(kind, body, after.name):
+            return Rejected("the service answers %d, and the name is as before" % answer.status)
+        state = resources.state_of(body)
+        if kind is Kind.ACCOUNT and before.state is not after.state and state not in (after.state, State.UNTOLD):
+            return Rejected("the service answers %d, and the account is as %s as before" % (answer.status, state.value))
+        return Done(number, resources.shown(kind, body, after))
+
+    def _change_members(self, change: ChangeMembers) -> Outcome:
+        path = _path(Kind.GROUP, change.group)
+        if self._about.patches:
+            by_value = self._about.service.removes_by_value
+            operations = resources.member_operations(change.added, change.removed, by_value)
+            answer = self._client.send("PATCH", path, body=resources.patch(operations))
+        else:
+            there = self._client.send("GET", path)
+            members = there.data.get("members") if isinstance(there.data, dict) else None
+            if there.status != 200:
+                return self._not_done(there)
+            if not isinstance(members, list) or not self._about.service.puts:
+                return Rejected("the service has no PATCH, and does not show the members that a PUT would end")
+            stay = [each for each in members if each.get("value") not in {*change.added, *change.removed}]
+            wanted = [*stay, *({"value": each} for each in change.added)]
+            answer = self._put(Kind.GROUP, change.group, there, {**there.data, "members": wanted})
+        if not 200 <= answer.status < 300:
+            return self._not_done(answer)
+        return _members_checked(change, answer)
+
+    def _put(self, kind: Kind, number: str, there: Answer, body: Resource) -> Answer:
+        """Replace a resource, if it is still as it was read, where the service can tell."""
+        tag = there.headers.get("etag")
+        headers = {"If-Match": tag} if tag and not tag.startswith("W/") else {}
+        return self._client.send("PUT", _path(kind, number), body=body, headers=headers)
+
+    def _not_done(self, answer: Answer, repeatable: bool = True) -> Outcome:
+        said = self._client.said(answer)
+        kind = answer.data.get("scimType") if isinstance(answer.data, dict) else None
+        if answer.status == 409 or answer.status == 400 and kind == "uniqueness":
+            return Conflict(said)
+        if answer.status == 404 and repeatable:
+            return Gone()
+        if answer.status >= 500 and answer.status != 501:
+            return Unknown(said)
+        if answer.status == 403:
+            raise DestinationError("token: the service does not allow it to write (%s): give it the right" % said)
+        return Rejected(said)
+
+
+def _path(kind: Kind, number: str) -> str:
+    return "%s/%s" % (PATHS[kind], quote(number, safe=""))
+
+
+def _members_checked(change: ChangeMembers, answer: Answer) -> Outcome:
+    """Return what came of a change of members, by what the answer shows of them, if it does."""
+    shown = answer.data.get("members") if isinstance(answer.data, dict) else None
+    if isinstance(shown, list):
+        there = {each.get("value") for each in shown if isinstance(each, dict)}
+        kept = there.intersection(change.removed)
+        if kept:
+            return Rejected("the service answers %d, and %d members are still there" % (answer.status, len(kept)))
+        if not there.issuperset(change.added) and len(there) < len(change.added):
+            return Rejected("the service answers %d, and shows %d members only" % (answer.status, len(there)))
+    return Done(change.group)
