@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import _model
 from ._model import Effect, Fate, Plan, Snapshot, StoredState, UserChange, UserGroupChange, path_of
 
 KINDS = ("users", "user_groups", "memberships", "attributes", "renames", "states")
-_NO_REMOVALS = ("renames", "states")  # what approved_removals does not cover
+NO_REMOVALS = ("renames", "states")  # what approved_removals does not cover
 
 # From this size on something is looked at by itself, too: a list that reads empty, the members of one group, the values
 # of one field.
-_EMPTIED_FROM, _ONE_GROUP_FROM, _ONE_FIELD_FROM = 10, 100, 10
+_EMPTIED_FROM, ONE_GROUP_FROM, _ONE_FIELD_FROM = 10, 100, 10
 
 # Settings by which it is decided who is in scope: option -> whether another value may also end memberships, or lose
 # everybody at once, while nobody left.
@@ -83,7 +83,7 @@ def most(limit: str | None, of: int) -> int:
     return of * int(limit[:-1]) // 100 if limit.endswith("%") else int(limit)
 
 
-class _Count(NamedTuple):
+class Count(NamedTuple):
     """How much of a kind the plan does."""
 
     kind: str  # of removal_limits
@@ -104,28 +104,33 @@ def _exceeded(plan: Plan, state: StoredState, owned: Owned, limits: Mapping[str,
         _records_that_are_renamed(there, plan.user_groups, state, owned),
         _users_that_are_switched(there, state, owned),
     )
+    return over(counts, limits)
+
+
+def over(counts: Iterable[Count], limits: Mapping[str, str]) -> list[Refusal]:
+    """Return a refusal for each count that is more than its limit lets through."""
     return [_over(each, limits) for each in counts if each.number > most(limits.get(each.kind), each.of)]
 
 
-def _over(each: _Count, limits: Mapping[str, str]) -> Refusal:
+def _over(each: Count, limits: Mapping[str, str]) -> Refusal:
     option = "removal_limits.%s" % each.kind
     what, allowed = each.what % (each.number, each.of), most(limits.get(each.kind), each.of)
     why = "%s: the run would %s, and at most %d may go" % (option, what, allowed)
     return Refusal(each.kind, each.number, each.of, option, each.about, why)
 
 
-def _users_that_end(there: Sequence[UserChange], state: StoredState, owned: Owned) -> _Count:
+def _users_that_end(there: Sequence[UserChange], state: StoredState, owned: Owned) -> Count:
     ending = [change for change in there if change.removes and not change.was_announced]
     of = owned.users + sum(not _is_written(change.reference, state) for change in ending)
-    return _Count("users", len(ending), of, "remove, disable or overwrite %d of %d users")
+    return Count("users", len(ending), of, "remove, disable or overwrite %d of %d users")
 
 
-def _user_groups_that_end(plan: Plan, state: StoredState, owned: Owned) -> _Count:
+def _user_groups_that_end(plan: Plan, state: StoredState, owned: Owned) -> Count:
     ending = len(_ending_groups(plan, state))
-    return _Count("user_groups", ending, owned.user_groups, "remove or empty %d of %d user groups")
+    return Count("user_groups", ending, owned.user_groups, "remove or empty %d of %d user groups")
 
 
-def _memberships_that_end(plan: Plan, state: StoredState, owned: Owned) -> Iterator[_Count]:
+def _memberships_that_end(plan: Plan, state: StoredState, owned: Owned) -> Iterator[Count]:
     """Yield those of all user groups together, and those of each large one."""
     groups = state.user_groups
     removed = {
@@ -133,16 +138,16 @@ def _memberships_that_end(plan: Plan, state: StoredState, owned: Owned) -> Itera
         for change in plan.memberships
         if not (change.key in groups and groups[change.key].extinct)
     }
-    yield _Count("memberships", sum(removed.values()), owned.memberships, "end %d of %d memberships")
+    yield Count("memberships", sum(removed.values()), owned.memberships, "end %d of %d memberships")
     for key, count in sorted(removed.items()):
         size = max(_size(state, key), count)
-        if size >= _ONE_GROUP_FROM:
+        if size >= ONE_GROUP_FROM:
             path = path_of(key, groups)
             what = "end %%d of %%d memberships in '%s'" % path.replace("%", "%%")
-            yield _Count("memberships", count, size, what, path)
+            yield Count("memberships", count, size, what, path)
 
 
-def _values_that_are_lost(plan: Plan, state: StoredState, owned: Owned) -> Iterator[_Count]:
+def _values_that_are_lost(plan: Plan, state: StoredState, owned: Owned) -> Iterator[Count]:
     """Yield those of all fields together, and those of each field that many records have."""
     is_owned = {"user": _is_written, "user_group": _is_there}
     losses: Counter[tuple[str, str]] = Counter()
@@ -150,29 +155,29 @@ def _values_that_are_lost(plan: Plan, state: StoredState, owned: Owned) -> Itera
     for loss in _model.losses(plan):
         losses[loss.kind, loss.field] += 1
         values[loss.kind, loss.field] += not is_owned[loss.kind](loss.reference, state)
-    yield _Count("attributes", sum(losses.values()), sum(values.values()), "empty %d of %d values")
+    yield Count("attributes", sum(losses.values()), sum(values.values()), "empty %d of %d values")
     for (kind, field), count in sorted(losses.items()):
         of = values[kind, field]
         if of >= _ONE_FIELD_FROM:
             what = "empty the field %s of %%d out of %%d %ss" % (field, kind.replace("_", " "))
-            yield _Count("attributes", count, of, what, field)
+            yield Count("attributes", count, of, what, field)
 
 
 def _records_that_are_renamed(
     there: Sequence[UserChange], user_groups: Sequence[UserGroupChange], state: StoredState, owned: Owned
-) -> _Count:
+) -> Count:
     users = [change.reference for change in there if _is_renamed(change)]
     groups = [change.key for change in user_groups if _is_renamed(change)]
     of = owned.users + owned.user_groups
     of += sum(not _is_written(reference, state) for reference in users)
     of += sum(not _is_there(key, state) for key in groups)
-    return _Count("renames", len(users) + len(groups), of, "rename %d of %d users and user groups")
+    return Count("renames", len(users) + len(groups), of, "rename %d of %d users and user groups")
 
 
-def _users_that_are_switched(there: Sequence[UserChange], state: StoredState, owned: Owned) -> _Count:
+def _users_that_are_switched(there: Sequence[UserChange], state: StoredState, owned: Owned) -> Count:
     switched = [change.reference for change in there if _is_switched(change)]
     of = owned.claimed_users + sum(not _is_claimed(reference, state) for reference in switched)
-    return _Count("states", len(switched), of, "enable or disable %d of %d users, as the directory says")
+    return Count("states", len(switched), of, "enable or disable %d of %d users, as the directory says")
 
 
 def _is_claimed(reference: str, state: StoredState) -> bool:
@@ -335,7 +340,7 @@ def removes_nothing(digest: str) -> bool:
     return not any(map(int, _counts_in(_REMOVALS_DIGEST, digest)))
 
 
-def _not_approved(settings: Any, digests: tuple[str, str]) -> list[Refusal]:
+def not_approved(settings: Any, digests: tuple[str, str]) -> list[Refusal]:
     """Return a refusal for each of the two digests that was approved and is not that of the plan."""
     found = []
     for option, actual in zip(_DIGESTS, digests):
@@ -370,7 +375,7 @@ def refusals(
     found = _empty_read(plan, snapshot, state, settings, owned) + _to_fail_on(plan, settings)
     if plan.is_empty and unheld.is_empty:
         return found
-    wrong = _not_approved(settings, digests)
+    wrong = not_approved(settings, digests)
     if wrong or settings.approved_plan:
         return found + wrong
     removals_approved = bool(settings.approved_removals)
@@ -379,7 +384,7 @@ def refusals(
     return found + [
         refusal
         for refusal in _exceeded(plan, state, owned, settings.removal_limits)
-        if not removals_approved or refusal.limit in _NO_REMOVALS
+        if not removals_approved or refusal.limit in NO_REMOVALS
     ]
 
 
@@ -436,7 +441,7 @@ def message(found: list[Refusal]) -> str:
     advice = [_WHAT_TO_DO[option] for option in options if option in _WHAT_TO_DO]
     others = [option for option in options if option not in _WHAT_TO_DO]
     if others:
-        removals_only = not any(refusal.limit in _NO_REMOVALS for refusal in found)
+        removals_only = not any(refusal.limit in NO_REMOVALS for refusal in found)
         advice.append(
             "look at a dry run, then approve its plan_digest with approved_plan%s, or change %s; until then whoever "
             "left keeps what they had"

@@ -126,6 +126,24 @@ def test_a_destination_knows_neither_a_store_nor_a_directory():
     assert breaking([contract], lambda name: "_destination" in name or under(name, "http", "urllib", "json")) == []
 
 
+def test_a_provisioning_is_planned_by_what_is_pure():
+    """It knows of destinations what the contract says. Only `carry_out.py` asks one, and a ledger."""
+    allowed = ("_destination.contract", "_errors", "_limits", "_model", "_provisioning")
+    theirs = [f"plugins.module_utils.{name}" for name in allowed]
+
+    def is_forbidden(name: str) -> bool:
+        if is_of_python(name) or name in ("plugins.module_utils", "plugins.module_utils._destination"):
+            return under(name, "socket", "http", "time", "random", "sqlite3")
+        return not under(name, *theirs)
+
+    paths = below("_provisioning")
+    assert {path.stem for path in paths} >= {"carry_out", "digests", "ledger", "limits", "plan", "wanted"}
+    assert breaking(paths, is_forbidden) == []
+    pure = [path for path in paths if path.stem not in ("carry_out", "ledger")]
+    asking = [f"plugins.module_utils._provisioning.{name}" for name in ("carry_out", "ledger")]
+    assert breaking(pure, lambda name: under(name, *asking)) == []
+
+
 def test_what_destinations_need_comes_with_python():
     def is_forbidden(name: str) -> bool:
         return not (is_of_python(name) or under(name, "plugins.module_utils"))

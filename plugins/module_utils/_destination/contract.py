@@ -29,6 +29,10 @@ class DestinationError(SynchronizationError):
     """The destination cannot be used: this ends the run. One sentence that begins with the option's name."""
 
 
+class LimitReached(DestinationError):
+    """A limit that the run was given is reached. The destination was not asked any more."""
+
+
 class Kind(str, Enum):
     """What a destination has."""
 

@@ -30,7 +30,7 @@ from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 from .. import _tls
 from .._errors import quoted
-from .contract import DestinationError
+from .contract import DestinationError, LimitReached
 
 LARGEST_ANSWER = 64 * 1024 * 1024  # bytes
 _TRIES = 4  # of a request that may be repeated, and of one that the service puts off
@@ -55,10 +55,6 @@ class PutOff(DestinationError):
     def __init__(self, text: str, seconds: float) -> None:
         super().__init__(text)
         self.seconds = seconds  # how long it asks to wait
-
-
-class BudgetSpent(DestinationError):
-    """`request_limit` or `time_limit` is reached: the request was not sent."""
 
 
 class Settings(NamedTuple):
@@ -147,8 +143,8 @@ class Client:
     ) -> Answer:
         """Send a request, again if need be, and return the answer, whatever its status: but for 401, 407, redirects.
 
-        ``path`` is below `url` and encoded. Raises AnswerLost, PutOff, BudgetSpent, or another DestinationError if the
-        service cannot be used at all.
+        ``path`` is below `url` and encoded. Raises AnswerLost, NotSent, PutOff, LimitReached, or another
+        DestinationError if the service cannot be used at all.
         """
         for attempt in range(1, _TRIES + 1):
             last = attempt == _TRIES
@@ -317,9 +313,9 @@ class Client:
     def _spend(self) -> None:
         limit = self._settings.request_limit
         if limit is not None and self._count >= limit:
-            raise BudgetSpent("request_limit: %d requests were sent: run again to go on" % limit)
+            raise LimitReached("request_limit: %d requests were sent: run again to go on" % limit)
         if not self._has_time_for(0):
-            raise BudgetSpent("time_limit: %g seconds are over: run again to go on" % (self._settings.time_limit or 0))
+            raise LimitReached("time_limit: %g seconds are over: run again to go on" % (self._settings.time_limit or 0))
         self._count += 1
 
     def _has_time_for(self, seconds: float) -> bool:
@@ -354,7 +350,7 @@ class Client:
         # Longer than asked, never shorter: others were told the same.
         seconds *= 1 + 0.25 * self._time.chance()
         if not self._has_time_for(seconds):
-            raise BudgetSpent("time_limit: %g seconds are over: run again to go on" % (self._settings.time_limit or 0))
+            raise LimitReached("time_limit: %g seconds are over: run again to go on" % (self._settings.time_limit or 0))
         self._time.sleep(seconds)
         self._waited += seconds
 

@@ -25,6 +25,7 @@ from ..contract import (
     Gone,
     Kind,
     Later,
+    LimitReached,
     Linked,
     Outcome,
     Read,
@@ -34,7 +35,7 @@ from ..contract import (
     Unknown,
     Update,
 )
-from ..http import Answer, AnswerLost, Client, PutOff
+from ..http import Answer, AnswerLost, Client, NotSent, PutOff
 from . import listing, resources
 from .discovery import discovered
 from .lookups import LookUps
@@ -151,6 +152,8 @@ class ScimDestination:
             return Unknown(str(error))
         except PutOff as error:
             return Later(error.seconds, str(error))
+        except (NotSent, LimitReached) as error:
+            return Later(0, str(error))
 
     def _create(self, change: Create) -> Outcome:
         kind, record = change
@@ -164,9 +167,12 @@ class ScimDestination:
         if resources.NAME[kind] in body and not resources.is_named(kind, body, record.name):
             return Unknown("the service answers with another name than it was asked to create")
         if record.state is State.DISABLED and resources.state_of(body) is not State.DISABLED and kind is Kind.ACCOUNT:
-            disabled = self._update(Update(kind, number, record._replace(state=State.ENABLED), record))
+            try:
+                disabled = self._update(Update(kind, number, record._replace(state=State.ENABLED), record))
+            except DestinationError as error:
+                return Unknown("the account was created, and not disabled: %s" % error)
             if not isinstance(disabled, Done):
-                return Unknown("the account was created, and not disabled: %s" % (disabled,))
+                return Unknown("the account was created, and not disabled")
         return Done(number, resources.shown(kind, body, record) if body else {})
 
     def _delete(self, change: Delete) -> Outcome:

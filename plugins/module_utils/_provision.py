@@ -1,0 +1,65 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""The way of the data from the store to a destination.
+
+::
+
+    store ──> wanted ─┐
+    links ────────────┼──> plan ──> limits ──> carry out ──> what came of it
+    destination ──────┘   (pure)    (pure)   (kept step by step)
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ._destination.contract import Destination
+from ._limits import Refusal
+from ._provisioning import digests, limits
+from ._provisioning.carry_out import CarriedOut, carry_out
+from ._provisioning.ledger import Ledger
+from ._provisioning.model import Plan, Policies, Wanted
+from ._provisioning.plan import make_plan, to_read
+
+
+class Provisioned(NamedTuple):
+    """What a run found, and what it did."""
+
+    plan: Plan
+    plan_digest: str
+    removals_digest: str
+    refused: list[Refusal]
+    carried_out: CarriedOut | None  # None in check mode, and if the run is refused
+
+
+def provision(
+    name: str,
+    identity: str,
+    wanted: Wanted,
+    destination: Destination,
+    ledger: Ledger,
+    policies: Policies,
+    settings: Any,
+    check_mode: bool = False,
+) -> Provisioned:
+    """Make a destination equal to what is wanted of it.
+
+    ``identity`` says which destination it is, for the digests; ``settings`` are those of `limits.refusals`. Raises
+    DestinationError if the destination cannot be used: what was done by then is kept.
+    """
+    links, intents = ledger.links(), ledger.intents()
+    actual = destination.read(to_read(wanted, links, intents))
+    plan = make_plan(wanted, links, intents, actual, policies, destination.capabilities())
+    both = digests.plan_digest(plan, name, identity), digests.removals_digest(plan, name, identity)
+    refused = limits.refusals(plan, links, settings, both, ledger.allowed())
+    if refused or check_mode:
+        return Provisioned(plan, *both, refused, None)
+    ledger.allow(ledger.allowed() | limits.allowed_by(plan, links, both))
+    done = carry_out(plan, destination, ledger)
+    if not done.left:
+        ledger.allow(frozenset())
+    return Provisioned(plan, *both, refused, done)

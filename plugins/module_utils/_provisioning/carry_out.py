@@ -1,0 +1,208 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""A plan, step by step: what is about to be created is kept before, and what came of each step after it.
+
+A run may end anywhere. What it did is linked, what it was creating is an intent, and the next plan is made of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from .._destination import contract
+from .._destination.contract import Conflict, Destination, Done, Gone, Later, Outcome, Rejected
+from .ledger import Ledger
+from .model import (
+    CreateStep,
+    DeleteStep,
+    ForgetStep,
+    LeftOut,
+    Link,
+    MembersStep,
+    Plan,
+    Ref,
+    Step,
+    TakeOverStep,
+    UpdateStep,
+    does_something,
+)
+
+_UNKNOWN_AT_MOST = 3  # one after the other: then the destination is left alone
+
+
+class CarriedOut(NamedTuple):
+    """What came of a plan."""
+
+    done: tuple[Step, ...]
+    failed: tuple[LeftOut, ...]  # what the destination did not do, and why
+    left: int  # steps that were not tried
+    why: str  # they were not; empty if all were
+
+
+class _Ends(Exception):
+    """The run ends before its plan does. Its text says why."""
+
+
+def carry_out(plan: Plan, destination: Destination, ledger: Ledger) -> CarriedOut:
+    """Do what the plan says. Raises DestinationError if the destination cannot be used any more."""
+    work = _Work(destination, ledger)
+    for at, step in enumerate(plan.steps):
+        try:
+            work.do(step)
+        except _Ends as end:
+            return work.carried_out(plan.steps[at:], str(end))
+    return work.carried_out((), "")
+
+
+class _Work:
+    """A plan that is being carried out."""
+
+    def __init__(self, destination: Destination, ledger: Ledger) -> None:
+        can = destination.capabilities()
+        self._destination, self._kept, self._at_once = destination, ledger, can.largest_change
+        self._ledger: Ledger | _Later = _Later(ledger) if can.atomic else ledger
+        self._links = ledger.links()
+        self._done: list[Step] = []
+        self._failed: list[LeftOut] = []
+        self._unknown = 0
+
+    def carried_out(self, left: Sequence[Step], why: str) -> CarriedOut:
+        """Keep what was done, and return it."""
+        self._destination.commit()
+        if isinstance(self._ledger, _Later):
+            self._ledger.keep()
+        return CarriedOut(tuple(self._done), tuple(self._failed), sum(map(does_something, left)), why)
+
+    def do(self, step: Step) -> None:
+        """Do one step. Raises _Ends if nothing more can be done now."""
+        if isinstance(step, CreateStep):
+            self._create(step)
+        elif isinstance(step, MembersStep):
+            self._change_members(step)
+        elif isinstance(step, DeleteStep):
+            if self._tried(step, contract.Delete(step.ref.kind, step.id), step.before.name):
+                self._forget(step.ref)
+        elif isinstance(step, ForgetStep):
+            self._forget(step.ref)
+        else:
+            self._update(step)
+
+    # --- steps ---
+
+    def _create(self, step: CreateStep) -> None:
+        # Before a write of an atomic destination, too: between its commit and ours a run may be killed.
+        self._kept.intend(step.ref, step.record)
+        done = self._tried(step, contract.Create(step.ref.kind, step.record), step.record.name)
+        if done:
+            self._link(step.ref, Link(done.id, step.record, done.shown))
+
+    def _update(self, step: UpdateStep | TakeOverStep) -> None:
+        written, before = step.written, Link(step.id, step.written)
+        if isinstance(step, UpdateStep):
+            before = self._links[step.ref]
+        if step.before == step.after:
+            self._link(step.ref, before._replace(written=written, departed=step.departed))
+            if isinstance(step, TakeOverStep):
+                self._done.append(step)
+            return
+        done = self._tried(step, contract.Update(step.ref.kind, step.id, step.before, step.after), written.name)
+        if done:
+            changed = {
+                name
+                for name in {**step.before.attributes, **step.after.attributes}
+                if step.before.attributes.get(name) != step.after.attributes.get(name)
+            }
+            kept = {name: text for name, text in before.shown.items() if name not in changed}
+            shown = {**kept, **{name: text for name, text in done.shown.items() if name in written.attributes}}
+            self._link(step.ref, before._replace(written=written, shown=shown, departed=step.departed))
+
+    def _change_members(self, step: MembersStep) -> None:
+        """Change members so many at a time. What was done of it is kept after each change."""
+        if step.ref not in self._links:
+            return  # it could not be created
+        missing = [each for each in step.added if each not in self._links]
+        for removed, foreign, added in self._parts(step):
+            link = self._links[step.ref]
+            ids = tuple(self._links[each].id for each in removed if each in self._links) + foreign
+            change = contract.ChangeMembers(link.id, tuple(self._links[each].id for each in added), ids)
+            if not self._tried(step, change, link.written.name):
+                return
+            self._link(step.ref, link._replace(members=(link.members - set(removed)).union(added)))
+        link = self._links[step.ref]
+        members = step.members.difference(missing)
+        if link.members != members:
+            self._link(step.ref, link._replace(members=members))
+
+    def _parts(self, step: MembersStep) -> Iterator[tuple[Sequence[Ref], tuple[str, ...], Sequence[Ref]]]:
+        added = [each for each in step.added if each in self._links]
+        for at in range(0, len(step.removed), self._at_once):
+            yield step.removed[at : at + self._at_once], (), ()
+        for at in range(0, len(step.foreign), self._at_once):
+            yield (), step.foreign[at : at + self._at_once], ()
+        for at in range(0, len(added), self._at_once):
+            yield (), (), added[at : at + self._at_once]
+
+    # --- one change ---
+
+    def _tried(self, step: Step, change: contract.Change, name: str) -> Done | None:
+        """Make a change. Return what came of it if it is made; else note why not. Raises _Ends."""
+        outcome: Outcome = self._destination.apply(change)
+        if isinstance(outcome, Later):
+            if isinstance(step, CreateStep):
+                self._kept.not_created(step.ref)
+            raise _Ends(outcome.why)
+        if isinstance(outcome, Done):
+            self._unknown = 0
+            if not self._done or self._done[-1] is not step:
+                self._done.append(step)
+            return outcome
+        self._failed.append(LeftOut(step.ref, name, _why(outcome)))
+        if isinstance(outcome, contract.Unknown):
+            self._unknown += 1
+            if self._unknown >= _UNKNOWN_AT_MOST:
+                raise _Ends(outcome.why)
+            return None
+        self._unknown = 0
+        # Of a change of members, somebody who is none may be meant. Whether a group is there, its own changes tell.
+        if isinstance(outcome, Gone) and step.ref in self._links and not isinstance(step, MembersStep):
+            self._link(step.ref, self._links[step.ref]._replace(gone=True))
+        elif isinstance(step, CreateStep):
+            self._kept.not_created(step.ref)
+        return None
+
+    def _link(self, ref: Ref, link: Link) -> None:
+        self._links[ref] = link
+        self._ledger.link(ref, link)
+
+    def _forget(self, ref: Ref) -> None:
+        self._links.pop(ref, None)
+        self._ledger.forget(ref)
+
+
+def _why(outcome: Conflict | Gone | Rejected | contract.Unknown) -> str:
+    if isinstance(outcome, Gone):
+        return "it is not there any more"
+    return outcome.why
+
+
+class _Later:
+    """What is to be kept once an atomic destination has kept its part."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._calls: list[Callable[[], None]] = []
+
+    def link(self, ref: Ref, link: Link) -> None:
+        self._calls.append(lambda: self._ledger.link(ref, link))
+
+    def forget(self, ref: Ref) -> None:
+        self._calls.append(lambda: self._ledger.forget(ref))
+
+    def keep(self) -> None:
+        for call in self._calls:
+            call()

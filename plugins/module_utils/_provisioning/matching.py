@@ -1,0 +1,121 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Who is there for somebody who is wanted and not linked: by the external id, then by the name without case. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import NamedTuple, Union
+
+from .._destination.contract import Actual, CannotBeRead, Kind, Read, Record, Sought
+from .._model import name_key
+from .model import Collision, Intents, Links, Ref
+
+
+class Match(NamedTuple):
+    """This one is there, and may be linked."""
+
+    id: str
+    there: Record
+    by_name: bool  # and not by its key, or since we were creating it
+
+
+class Nobody(NamedTuple):
+    """Nobody is there, or the destination itself has to say so."""
+
+
+class Taken(NamedTuple):
+    """Somebody is there who may not be linked."""
+
+    why: str
+
+
+class Undecided(NamedTuple):
+    """It was being created when a run ended, and nobody can tell whether it is there."""
+
+    why: str
+
+
+Matched = Union[Match, Nobody, Taken, Undecided]
+NOBODY = Nobody()
+
+
+class Matching:
+    """What is there and not linked."""
+
+    def __init__(self, actual: Actual, links: Links, intents: Intents, collision: Collision) -> None:
+        self._actual, self._intents, self._collision = actual, intents, collision
+        self._linked = {(ref.kind, link.id) for ref, link in links.items()}
+        self._by_key: dict[tuple[Kind, str], set[str]] = {}
+        self._by_name: dict[tuple[Kind, str], set[str]] = {}
+        for kind in Kind:
+            for number, record in self.unlinked(kind).items():
+                self._by_name.setdefault((kind, name_key(record.name)), set()).add(number)
+                if record.external_id:
+                    self._by_key.setdefault((kind, record.external_id), set()).add(number)
+
+    def records(self, kind: Kind) -> Read[Mapping[str, Record]]:
+        """Return all that there are of a kind."""
+        return self._actual.accounts if kind is Kind.ACCOUNT else self._actual.groups
+
+    def unlinked(self, kind: Kind) -> dict[str, Record]:
+        """Return who is seen and not linked."""
+        records = self.records(kind)
+        if isinstance(records, CannotBeRead):
+            return {}
+        return {number: each for number, each in records.items() if (kind, number) not in self._linked}
+
+    def match(self, ref: Ref, record: Record, taken_over: Set[str] = frozenset()) -> Matched:
+        """Return who is there, but for those who are taken over by others."""
+        intent = self._intents.get(ref)
+        there: dict[str, Record] = {}
+        for each in (record,) if intent is None else (record, intent):
+            found = self._found(ref.kind, each)
+            if isinstance(found, CannotBeRead):
+                # The destination itself refuses a name that is taken; of what may be ours, it would make a second one.
+                return NOBODY if intent is None else Undecided(found.why)
+            there.update((number, each) for number, each in found.items() if number not in taken_over)
+        if intent is not None:
+            ours = [Match(number, each, False) for number, each in there.items() if _is_made_of(intent, each)]
+            if len(ours) == 1:
+                return ours[0]
+        if not there:
+            return NOBODY
+        return self._judged(record, there)
+
+    def _found(self, kind: Kind, record: Record) -> Read[dict[str, Record]]:
+        records = self.records(kind)
+        if isinstance(records, CannotBeRead):
+            unseen = CannotBeRead("nobody was looked up")
+            found = self._actual.found.get(Sought(kind, record.external_id, record.name), unseen)
+            if isinstance(found, CannotBeRead):
+                return found
+            return {number: each for number, each in found.items() if (kind, number) not in self._linked}
+        numbers = self._by_name.get((kind, name_key(record.name)), set())
+        if record.external_id:
+            numbers = numbers | self._by_key.get((kind, record.external_id), set())
+        return {number: records[number] for number in sorted(numbers)}
+
+    def _judged(self, record: Record, there: Mapping[str, Record]) -> Matched:
+        key = record.external_id
+        by_key = {number for number, each in there.items() if key and each.external_id == key}
+        numbers = by_key or there.keys()
+        what = "external id" if by_key else "name"
+        if len(numbers) > 1:
+            return Taken("%d are there with its %s" % (len(numbers), what))
+        (number,) = numbers
+        allowed = (Collision.LINK_BY_NAME, *([Collision.LINK_BY_EXTERNAL_ID] if by_key else []))
+        if self._collision in allowed:
+            return Match(number, there[number], not by_key)
+        return Taken("'%s' has its %s, and is not linked" % (there[number].name, what))
+
+
+def _is_made_of(intent: Record, there: Record) -> bool:
+    """Tell whether it is what we were creating. A destination that does not say the external id says all else."""
+    if there.external_id and intent.external_id:
+        return there.external_id == intent.external_id
+    return name_key(there.name) == name_key(intent.name) and there.attributes == intent.attributes

@@ -1,0 +1,98 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Who is to be put into groups, and who is taken out. Pure.
+
+Who is there and is one of us is compared with who is wanted. Who is there and foreign stays, unless the policy removes
+foreign members. What cannot be read is as it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from typing import NamedTuple
+
+from .._destination.contract import CannotBeRead, Kind, Read
+from .model import Drift, Foreign, Links, MembersStep, Policies, Ref
+
+
+class Known(NamedTuple):
+    """What members are judged by."""
+
+    wanted: Mapping[Ref, frozenset[Ref]]
+    links: Links
+    actual: Mapping[str, Read[frozenset[str]]]
+    available: Set[Ref]  # who is there afterwards: accounts, and the groups that are looked at
+    fresh: Set[Ref]  # who is created by this plan, in place of one that is gone or not
+    taken_over: Mapping[tuple[Kind, str], Ref]
+    names: Mapping[str, str]  # id -> name, of those who are seen
+
+
+class Members(NamedTuple):
+    """What becomes of members."""
+
+    removals: tuple[MembersStep, ...]
+    additions: tuple[MembersStep, ...]
+    drift: tuple[Drift, ...]
+    foreign: tuple[Foreign, ...]
+
+
+class _Group(NamedTuple):
+    """One group: who is in it as far as we know."""
+
+    written: frozenset[Ref]  # who we put into it and may still be in it
+    ours: frozenset[Ref]  # who of us is in it
+    foreign: tuple[str, ...]
+    is_seen: bool
+
+
+def changes_of_members(known: Known, policies: Policies) -> Members:
+    """Return what is to be done to make members as they are wanted."""
+    refs = {(ref.kind, link.id): ref for ref, link in known.links.items()}
+    by_id = {number: ref for (_kind, number), ref in {**refs, **known.taken_over}.items()}
+    removals, additions = [], []
+    drift: list[Drift] = []
+    foreign: list[Foreign] = []
+    for ref in sorted(each for each in known.available if each.kind is Kind.GROUP):
+        group = _group(ref, known, by_id)
+        wanted = known.wanted.get(ref, frozenset()) & known.available
+        added, removed = wanted - group.ours, group.ours - wanted
+        changed = _drift(ref, group, wanted, known) if group.is_seen else []
+        drift += [each for each, _member in changed]
+        if not policies.restores_drift:
+            elsewhere = {member for _drift, member in changed}
+            added, removed = added - elsewhere, removed - elsewhere
+        name = known.links[ref].written.name if ref in known.links else ""
+        foreign += [Foreign(Kind.ACCOUNT, each, known.names.get(each, ""), name) for each in group.foreign]
+        ended = group.foreign if policies.removes_foreign_members else ()
+        stay = group.written - removed
+        before = known.links[ref].members if ref in known.links and ref not in known.fresh else frozenset()
+        if removed or ended or stay != before:
+            removals.append(MembersStep(ref, (), tuple(sorted(removed)), ended, stay))
+        if added or wanted != stay:
+            additions.append(MembersStep(ref, tuple(sorted(added)), (), (), wanted))
+    return Members(tuple(removals), tuple(additions), tuple(drift), tuple(foreign))
+
+
+def _group(ref: Ref, known: Known, by_id: Mapping[str, Ref]) -> _Group:
+    link = known.links.get(ref)
+    if link is None or ref in known.fresh:
+        return _Group(frozenset(), frozenset(), (), False)
+    written = link.members - known.fresh
+    there = known.actual.get(link.id, CannotBeRead("it was not read"))
+    if isinstance(there, CannotBeRead):
+        return _Group(written, written, (), False)
+    ours = frozenset(by_id[number] for number in there if number in by_id)
+    return _Group(written, ours - known.fresh, tuple(sorted(there - by_id.keys())), True)
+
+
+def _drift(ref: Ref, group: _Group, wanted: frozenset[Ref], known: Known) -> Iterator[tuple[Drift, Ref]]:
+    """Yield what somebody changed, and whom it is about: who left though we want him, who came though we do not."""
+    name = known.links[ref].written.name
+    for member in sorted((group.written - group.ours) & wanted):
+        yield Drift(ref, name, "members", member.key, ""), member
+    for member in sorted(group.ours - group.written - wanted):
+        yield Drift(ref, name, "members", "", member.key), member

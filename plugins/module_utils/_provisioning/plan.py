@@ -1,0 +1,293 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""Wanted, links, and what is there -> what is to be done. Pure.
+
+- What cannot be read is as it was written: nothing is created again, and nothing removed, because it was not seen.
+- Who is wanted is who is linked; else who was being created when a run ended; else who is there by the same external id
+  or name, if the policy allows to take over (`matching.py`); else it is created.
+- What differs from what was written was changed by somebody else: drift. Example: the title was written as Nurse, is
+  wanted as Nurse, and is Boss there. It is restored, or only reported (`fields.py`).
+- What is foreign stays: accounts, groups, and members unless the policy removes them (`members.py`).
+
+The order: members are removed; accounts are deleted, then renamed, changed and disabled, then created; the same for
+groups; members are added. A name is free before it is given (`names.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from .._destination.contract import Actual, CannotBeRead, Capabilities, Kind, Linked, Record, Sought, State
+from .._model import name_key
+from . import fields
+from .matching import Match, Matching, Taken, Undecided
+from .members import Known, changes_of_members
+from .model import (
+    CreateStep,
+    DeleteStep,
+    Departure,
+    Drift,
+    Foreign,
+    ForgetStep,
+    Intents,
+    LeftOut,
+    Link,
+    Links,
+    Plan,
+    Policies,
+    Ref,
+    Step,
+    TakeOverStep,
+    UpdateStep,
+    Wanted,
+)
+from .names import Renaming, in_order, settled
+
+
+def to_read(wanted: Wanted, links: Links, intents: Intents) -> Linked:
+    """Return what a destination is to be asked for."""
+    there = {ref: link for ref, link in links.items() if not link.gone}
+    sought = {
+        Sought(ref.kind, record.external_id, record.name): None
+        for records in (wanted.records, intents)
+        for ref, record in sorted(records.items(), key=lambda item: item[0])
+        if ref not in there
+    }
+    return Linked(
+        frozenset(link.id for ref, link in there.items() if ref.kind is Kind.ACCOUNT),
+        {
+            link.id: frozenset(there[each].id for each in link.members if each in there)
+            for ref, link in there.items()
+            if ref.kind is Kind.GROUP
+        },
+        list(sought),
+    )
+
+
+def make_plan(
+    wanted: Wanted, links: Links, intents: Intents, actual: Actual, policies: Policies, can: Capabilities
+) -> Plan:
+    """Return what is to be done."""
+    return _Planning(wanted, links, intents, actual, policies, can).plan()
+
+
+class _Planning:
+    """One plan in the making."""
+
+    def __init__(
+        self, wanted: Wanted, links: Links, intents: Intents, actual: Actual, policies: Policies, can: Capabilities
+    ) -> None:
+        self.wanted, self.links, self.intents, self.actual = wanted, links, intents, actual
+        self.policies, self.can = policies, can
+        self.matching = Matching(actual, links, intents, policies.collision)
+        self.collisions: list[LeftOut] = []
+        self.left_out: list[LeftOut] = list(wanted.left_out)
+        self.drift: list[Drift] = []
+
+    def plan(self) -> Plan:
+        of_kind = {kind: self._steps(kind) if kind in self.can.kinds else self._none(kind) for kind in Kind}
+        steps = [step for each in of_kind.values() for step in each]
+        fresh = frozenset(
+            step.ref
+            for step in steps
+            if isinstance(step, CreateStep) or isinstance(step, TakeOverStep) and step.ref in self.links
+        )
+        taken_over = {(step.ref.kind, step.id): step.ref for step in steps if isinstance(step, TakeOverStep)}
+        ended = {step.ref for step in steps if isinstance(step, (DeleteStep, ForgetStep))}
+        there = {ref for ref, link in self.links.items() if not self._is_gone(link) and ref.kind in self.can.kinds}
+        known = Known(
+            self.wanted.members,
+            self.links,
+            self.actual.members,
+            there.union(fresh, taken_over.values()) - ended,
+            fresh,
+            taken_over,
+            {number: each.name for kind in Kind for number, each in self.matching.unlinked(kind).items()},
+        )
+        members = changes_of_members(known, self.policies)
+        return Plan(
+            (*members.removals, *steps, *members.additions),
+            tuple(self.collisions),
+            tuple(self.left_out),
+            (*self.drift, *members.drift),
+            (*self._foreign(taken_over), *members.foreign),
+        )
+
+    def _foreign(self, taken_over: Mapping[tuple[Kind, str], Ref]) -> Iterator[Foreign]:
+        for kind in Kind:
+            for number, record in sorted(self.matching.unlinked(kind).items()):
+                if (kind, number) not in taken_over:
+                    yield Foreign(kind, number, record.name)
+
+    # --- accounts, or groups ---
+
+    def _none(self, kind: Kind) -> list[Step]:
+        """Return no steps, and note of whom: the destination has nothing of this kind."""
+        for ref, record in sorted(self.wanted.records.items(), key=lambda item: item[0]):
+            if ref.kind is kind:
+                self.left_out.append(LeftOut(ref, record.name, "the destination has no %ss" % kind.value))
+        return []
+
+    def _steps(self, kind: Kind) -> list[Step]:
+        ends: list[Step] = []
+        updates: list[Renaming] = []
+        for step in self._departing(kind):
+            if isinstance(step, (UpdateStep, TakeOverStep)):
+                updates.append(step)
+            else:
+                ends.append(step)
+        creations: list[Step] = []
+        matches = self._matches(kind)
+        for ref, record in self._named(kind, matches, updates, {step.ref for step in ends}).items():
+            if ref in matches:
+                there = matches[ref].there
+                after = record._replace(attributes={**there.attributes, **record.attributes})
+                updates.append(TakeOverStep(ref, matches[ref].id, there, after, record))
+                continue
+            link = self.links.get(ref)
+            if link is None or self._is_gone(link):
+                creations.append(CreateStep(ref, record))
+                continue
+            update = self._update(ref, link, record)
+            updates += [] if update is None else [update]
+        return [*ends, *in_order(updates), *creations]
+
+    def _matches(self, kind: Kind) -> dict[Ref, Match]:
+        """Return who is taken over."""
+        found: dict[Ref, Match] = {}
+        unlinked = [
+            (ref, record)
+            for ref, record in sorted(self.wanted.records.items(), key=lambda item: item[0])
+            if ref.kind is kind and self._is_unlinked(ref)
+        ]
+        for ref, record in unlinked:  # whoever has its key comes before who has its name
+            match = self.matching.match(ref, record)
+            if isinstance(match, Match) and not match.by_name:
+                found[ref] = match
+        taken_over = {match.id for match in found.values()}
+        for ref, record in unlinked:
+            match = found.get(ref) or self.matching.match(ref, record, taken_over)
+            if isinstance(match, Match):
+                found[ref] = match
+                taken_over.add(match.id)
+            elif isinstance(match, Taken):
+                self.collisions.append(LeftOut(ref, record.name, match.why))
+            elif isinstance(match, Undecided):
+                self.left_out.append(LeftOut(ref, record.name, _MAY_BE_THERE % match.why))
+        return found
+
+    def _is_unlinked(self, ref: Ref) -> bool:
+        """Tell whether it is to be linked with somebody who is there, or created."""
+        link = self.links.get(ref)
+        return link is None or self._is_gone(link) and self.policies.restores_drift
+
+    def _named(
+        self, kind: Kind, matches: Mapping[Ref, Match], departing: Sequence[Renaming], ended: set[Ref]
+    ) -> dict[Ref, Record]:
+        """Return those who are to be there as they are wanted, with the names that they can have."""
+        left_out = {each.ref for each in (*self.collisions, *self.left_out)}
+        wanted: dict[Ref, Record] = {}
+        for ref, record in sorted(self.wanted.records.items(), key=lambda item: item[0]):
+            if ref.kind is kind and ref not in left_out and self._is_to_be_there(ref, record):
+                wanted[ref] = record
+        current = {
+            **{ref: self._name(ref, link) for ref, link in self.links.items() if ref.kind is kind},
+            **{ref: match.there.name for ref, match in matches.items()},
+            **{step.ref: step.before.name for step in departing},
+        }
+        current = {
+            ref: name
+            for ref, name in current.items()
+            if ref not in ended and (ref in wanted or ref not in self.links or not self._is_gone(self.links[ref]))
+        }
+        ours = {match.id for match in matches.values()}.union(step.id for step in departing)
+        foreign = {
+            name_key(record.name) for number, record in self.matching.unlinked(kind).items() if number not in ours
+        }
+        desired = {**current, **{ref: record.name for ref, record in wanted.items()}}
+        names = settled(current, desired, foreign)
+        self.collisions += [
+            LeftOut(ref, wanted[ref].name, why) for ref, why in sorted(names.losers.items()) if ref in wanted
+        ]
+        return {ref: record._replace(name=names.names[ref]) for ref, record in wanted.items() if ref in names.names}
+
+    def _is_to_be_there(self, ref: Ref, record: Record) -> bool:
+        """Tell whether it is to be there; note it if it is gone."""
+        link = self.links.get(ref)
+        if link is None or not self._is_gone(link):
+            return True
+        self.drift.append(Drift(ref, record.name, "gone", link.id, ""))
+        return self.policies.restores_drift
+
+    def _update(self, ref: Ref, link: Link, record: Record) -> UpdateStep | None:
+        """Return what makes a linked one as it is wanted; None if it is."""
+        found = fields.compared(record, link, self._there(ref, link), self.policies.restores_drift)
+        self.drift += [Drift(ref, link.written.name, *each) for each in found.drift]
+        if found.before == found.after and link.written == record and not link.departed:
+            return None
+        return UpdateStep(ref, link.id, found.before, found.after, record)
+
+    # --- who is no longer wanted ---
+
+    def _departing(self, kind: Kind) -> Iterator[DeleteStep | ForgetStep | Renaming]:
+        for ref, link in sorted(self.links.items(), key=lambda item: item[0]):
+            if ref.kind is not kind or ref in self.wanted.records:
+                continue
+            if self._is_gone(link):
+                yield ForgetStep(ref, link.written)
+            elif self.policies.departure is Departure.DELETE and self.can.deletes:
+                yield DeleteStep(ref, link.id, link.written)
+            else:
+                after = self._departed(ref, link.written)
+                found = fields.compared(after, link, self._there(ref, link), self.policies.restores_drift)
+                state = found.before.state, found.after.state
+                self.drift += [Drift(ref, link.written.name, *each) for each in found.drift if each[0] == "state"]
+                before = link.written._replace(state=state[0])
+                if state[0] is not state[1] or link.written != after or not link.departed:
+                    yield UpdateStep(ref, link.id, before, before._replace(state=state[1]), after, departed=True)
+        yield from self._half_created(kind)
+
+    def _half_created(self, kind: Kind) -> Iterator[DeleteStep | ForgetStep | TakeOverStep]:
+        """Yield what becomes of those who were being created when a run ended, and are no longer wanted."""
+        for ref, intent in sorted(self.intents.items(), key=lambda item: item[0]):
+            if ref.kind is not kind or ref in self.wanted.records or ref in self.links:
+                continue
+            match = self.matching.match(ref, intent)
+            if isinstance(match, Undecided):
+                self.left_out.append(LeftOut(ref, intent.name, _MAY_BE_THERE % match.why))
+            elif not isinstance(match, Match):
+                yield ForgetStep(ref, intent)
+            elif self.policies.departure is Departure.DELETE and self.can.deletes:
+                yield DeleteStep(ref, match.id, match.there)
+            else:
+                after = self._departed(ref, match.there)
+                yield TakeOverStep(ref, match.id, match.there, after, after, departed=True)
+
+    def _departed(self, ref: Ref, record: Record) -> Record:
+        """Return what becomes of somebody who is no longer wanted and stays."""
+        if ref.kind is Kind.GROUP or self.policies.departure is Departure.KEEP:
+            return record
+        if not self.can.disables:
+            self.left_out.append(LeftOut(ref, record.name, "the destination cannot disable it"))
+            return record
+        return record._replace(state=State.DISABLED)
+
+    # --- who is there ---
+
+    def _is_gone(self, link: Link) -> bool:
+        return link.gone or link.id in self.actual.gone
+
+    def _there(self, ref: Ref, link: Link) -> Record | None:
+        records = self.matching.records(ref.kind)
+        return None if isinstance(records, CannotBeRead) else records.get(link.id)
+
+    def _name(self, ref: Ref, link: Link) -> str:
+        there = self._there(ref, link)
+        return link.written.name if there is None else there.name
+
+
+_MAY_BE_THERE = "it was being created when a run ended, and whether it is there cannot be read: %s"
