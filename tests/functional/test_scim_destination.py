@@ -391,7 +391,7 @@ OUTCOMES = [
     ("412", says(412), EVERY, Rejected),
     ("413", says(413), EVERY, Rejected),
     ("501", says(501), EVERY, Rejected),
-    ("404", says(404), ("change of a user", "members"), Gone),
+    ("404, and it is there", says(404), ("change of a user", "members"), Rejected),
     ("404", says(404), ("deletion",), Done),
     ("404", says(404), ("creation of a user",), Rejected),
     ("403", says(403), EVERY, DestinationError),
@@ -437,6 +437,25 @@ def test_every_fault_at_every_change_has_one_outcome(stage, fault, expected):
         assert len(served.asked(stage)) == 1
 
 
+def test_who_is_not_there_is_gone():
+    served, numbers = company()
+    todo = changes(served, numbers)
+    served.users.clear()
+    served.groups.clear()
+    with destination(served) as made:
+        assert made.apply(todo["change of a user"]) == Gone() and made.apply(todo["members"]) == Gone()
+
+
+def test_a_value_that_is_as_before_was_not_written():
+    served, numbers = company()
+    served.users[numbers[0]]["title"] = "Nurse"
+    served.fault = at("change of a user", lambda request, answer: answer.with_body(title="Nurse"))
+    before, after = (Record("ann", "key-ann", attributes={"title": title}) for title in ("Nurse", "Boss"))
+    with destination(served) as made:
+        outcome = made.apply(Update(Kind.ACCOUNT, numbers[0], before, after))
+    assert outcome == Rejected("the service answers 200, and title is as before")
+
+
 def test_what_a_service_makes_of_a_value_is_told():
     served, _numbers = company()
 
@@ -480,3 +499,12 @@ def test_ids_cannot_lead_elsewhere():
     with destination(served) as made:
         made.apply(Delete(Kind.ACCOUNT, "../Groups/x?y"))
     assert served.requests[-1].path == "/Users/../Groups/x?y" and served.requests[-1].query == {}
+
+
+def test_a_group_that_somebody_emptied_is_told_from_a_service_that_hides_members():
+    served, staff, numbers = with_group(3)
+    night = served.group("night")
+    linked = Linked(numbers, {staff: numbers, night: frozenset({"u000001"})})
+    assert read(served, linked).members == {staff: numbers, night: frozenset()}
+    served.groups[staff]["members"] = []
+    assert all(isinstance(each, CannotBeRead) for each in read(served, linked).members.values())

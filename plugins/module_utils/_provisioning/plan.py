@@ -279,7 +279,10 @@ class _Planning:
     # --- who is there ---
 
     def _is_gone(self, link: Link) -> bool:
-        return link.gone or link.id in self.actual.gone
+        """Tell whether nothing is behind a link: as the destination says now, or said when it was to be changed."""
+        seen = (self.actual.accounts, self.actual.groups)
+        is_there = any(link.id in each for each in seen if not isinstance(each, CannotBeRead))
+        return link.id in self.actual.gone or link.gone and not is_there
 
     def _there(self, ref: Ref, link: Link) -> Record | None:
         records = self.matching.records(ref.kind)

@@ -76,7 +76,8 @@ class ScimDestination:
         gone: set[str] = set()
         accounts = self._listed(Kind.ACCOUNT, linked.accounts, gone)
         groups = self._listed(Kind.GROUP, linked.groups.keys(), gone)
-        look_up = LookUps(self._client, self._about.service, {Kind.ACCOUNT: linked.accounts})
+        known = {Kind.ACCOUNT: linked.accounts, Kind.GROUP: linked.groups.keys()}
+        look_up = LookUps(self._client, self._about.service, known)
         unlisted = {
             kind for kind, there in ((Kind.ACCOUNT, accounts), (Kind.GROUP, groups)) if isinstance(there, CannotBeRead)
         }
@@ -159,7 +160,7 @@ class ScimDestination:
         kind, record = change
         answer = self._client.send("POST", PATHS[kind], body=resources.resource_of(kind, record), repeatable=False)
         if not 200 <= answer.status < 300:
-            return self._not_done(answer, repeatable=False)
+            return self._not_done(answer, kind)
         body = answer.data if isinstance(answer.data, dict) else {}
         number = body.get("id") or answer.headers.get("location", "").rstrip("/").rpartition("/")[2]
         if not isinstance(number, str) or not number:
@@ -181,7 +182,7 @@ class ScimDestination:
         answer = self._client.send("DELETE", _path(change.kind, change.id))
         if answer.status == 404 or 200 <= answer.status < 300:  # the first of two may have done it
             return Done(change.id)
-        return self._not_done(answer)
+        return self._not_done(answer, change.kind, change.id)
 
     def _update(self, change: Update) -> Outcome:
         kind, number, before, after = change
@@ -193,19 +194,24 @@ class ScimDestination:
         else:
             there = self._client.send("GET", _path(kind, number))
             if there.status != 200 or not isinstance(there.data, dict):
-                return self._not_done(there)
+                return self._not_done(there, kind, number)
             if kind is Kind.GROUP and not isinstance(there.data.get("members"), list):
                 return Rejected("the service has no PATCH, and does not show the members that a PUT would end")
             answer = self._put(kind, number, there, resources.merged(kind, there.data, before, after))
         if not 200 <= answer.status < 300:
-            return self._not_done(answer)
+            return self._not_done(answer, kind, number)
         return self._checked(change, answer)
 
     def _checked(self, change: Update, answer: Answer) -> Outcome:
-        """Return what came of an update that the service says it made. That somebody cannot log in is looked at."""
+        """Return what came of an update that the service says it made.
+
+        If the answer does not show it, it is looked at: that somebody cannot log in, and what no list will show.
+        """
         kind, number, before, after = change
         body = answer.data
-        if not isinstance(body, dict) and before.state is not after.state and after.state is State.DISABLED:
+        is_shown = isinstance(body, dict) and resources.NAME[kind] in body
+        ends = before.state is not after.state and after.state is State.DISABLED
+        if not is_shown and (ends or kind not in self._about.service.lists):
             body = self._client.send("GET", _path(kind, number)).data
         if not isinstance(body, dict) or resources.NAME[kind] not in body:
             return Done(number)
@@ -214,7 +220,11 @@ class ScimDestination:
         state = resources.state_of(body)
         if kind is Kind.ACCOUNT and before.state is not after.state and state not in (after.state, State.UNTOLD):
             return Rejected("the service answers %d, and the account is as %s as before" % (answer.status, state.value))
-        return Done(number, resources.shown(kind, body, after))
+        shown = resources.shown(kind, body, after)
+        as_before = sorted(name for name, text in shown.items() if text == before.attributes.get(name, ""))
+        if as_before:
+            return Rejected("the service answers %d, and %s is as before" % (answer.status, ", ".join(as_before)))
+        return Done(number, shown)
 
     def _change_members(self, change: ChangeMembers) -> Outcome:
         path = _path(Kind.GROUP, change.group)
@@ -226,14 +236,14 @@ class ScimDestination:
             there = self._client.send("GET", path)
             members = there.data.get("members") if isinstance(there.data, dict) else None
             if there.status != 200:
-                return self._not_done(there)
+                return self._not_done(there, Kind.GROUP, change.group)
             if not isinstance(members, list) or not self._about.service.puts:
                 return Rejected("the service has no PATCH, and does not show the members that a PUT would end")
             stay = [each for each in members if each.get("value") not in {*change.added, *change.removed}]
             wanted = [*stay, *({"value": each} for each in change.added)]
             answer = self._put(Kind.GROUP, change.group, there, {**there.data, "members": wanted})
         if not 200 <= answer.status < 300:
-            return self._not_done(answer)
+            return self._not_done(answer, Kind.GROUP, change.group)
         return _members_checked(change, answer)
 
     def _put(self, kind: Kind, number: str, there: Answer, body: Resource) -> Answer:
@@ -242,12 +252,12 @@ class ScimDestination:
         headers = {"If-Match": tag} if tag and not tag.startswith("W/") else {}
         return self._client.send("PUT", _path(kind, number), body=body, headers=headers)
 
-    def _not_done(self, answer: Answer, repeatable: bool = True) -> Outcome:
+    def _not_done(self, answer: Answer, of: Kind, number: str = "") -> Outcome:
         said = self._client.said(answer)
         kind = answer.data.get("scimType") if isinstance(answer.data, dict) else None
         if answer.status == 409 or answer.status == 400 and kind == "uniqueness":
             return Conflict(said)
-        if answer.status == 404 and repeatable:
+        if answer.status == 404 and number and self._client.send("GET", _path(of, number)).status == 404:
             return Gone()
         if answer.status >= 500 and answer.status != 501:
             return Unknown(said)

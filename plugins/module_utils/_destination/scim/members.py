@@ -7,8 +7,8 @@
 """Who is in a group, or that this cannot be read.
 
 Services leave members out of lists, or show the first hundred only. So a group that shows fewer than we wrote is asked
-for by itself. If there it shows none at all, or a round number, it is not believed: whoever emptied it, or took some
-out, is not told from a service that hides them.
+for by itself. If there it shows a round number, it is not believed: whoever took some out is not told from a service
+that hides them. That it shows none is believed if another group shows some.
 """
 
 from __future__ import annotations
@@ -31,19 +31,22 @@ def members_of(
     """Return the members of each of the groups. ``written`` are those that we wrote."""
     if where is Members.NEVER:
         return dict.fromkeys(groups, CannotBeRead("the service does not show who is in a group"))
-    found: dict[str, Read[frozenset[str]]] = {}
+    found: dict[str, frozenset[str] | None] = {}
     for number, resource in groups.items():
         shown = _shown(resource) if where is Members.IN_LISTS else None
         if shown is None or not shown >= written[number]:
             alone = one(number)
             shown = None if alone is None else _shown(alone)
-        found[number] = _believed(shown, written[number])
-    return found
+        found[number] = shown
+    shows_some = any(found.values())
+    return {number: _believed(shown, written[number], shows_some) for number, shown in found.items()}
 
 
 def _shown(resource: Resource) -> frozenset[str] | None:
-    """Return the ids that a group shows; None if it shows no members, or none that can be understood."""
+    """Return the ids that a group shows; None if that cannot be understood. What has no value may be left out."""
     members = resource.get("members")
+    if members is None:
+        return frozenset()
     if not isinstance(members, list):
         return None
     numbers = [each.get("value") if isinstance(each, dict) else None for each in members]
@@ -51,10 +54,10 @@ def _shown(resource: Resource) -> frozenset[str] | None:
     return texts if len(texts) == len(numbers) else None
 
 
-def _believed(shown: frozenset[str] | None, written: frozenset[str]) -> Read[frozenset[str]]:
-    if shown is None and not written:  # RFC 7643, 2.5: what has no value may be left out
-        return frozenset()
-    if shown is None or written and not shown:
+def _believed(shown: frozenset[str] | None, written: frozenset[str], shows_some: bool) -> Read[frozenset[str]]:
+    if shown is None:
+        return CannotBeRead("the members that the group shows cannot be understood")
+    if written and not shown and not shows_some:
         return CannotBeRead("the group shows no members")
     if not shown >= written and len(shown) in _ROUND:
         return CannotBeRead("the group shows %d members, which may be where the service cuts" % len(shown))
