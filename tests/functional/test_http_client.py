@@ -12,7 +12,10 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._destination import http
-from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import DestinationError
+from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import (
+    DestinationError,
+    LimitReached,
+)
 from support import scim_service
 from support.scim_service import TOKEN, ScimService, at, says, serving
 from support.tls import usual_authority
@@ -163,6 +166,18 @@ def test_no_redirect_is_followed(service, status, method):
     assert other.requests == []
 
 
+@pytest.mark.parametrize("pair", [None, "TLS"])
+def test_a_service_that_closes_after_each_answer_is_read_to_the_end(service, pair):
+    service.fault = lambda request, answer: answer._replace(headers={"Connection": "close"})
+    for number in range(90):
+        service.user("user%d" % number, title="x" * 500)
+    authority = usual_authority()
+    with client(service, pair=pair and authority.issue("scim"), ca_path=str(authority.cert)) as made:
+        for _number in range(3):
+            assert len(made.send("GET", "/Users").data["Resources"]) == 90
+    assert made.requests == (3, 0, 0.0)
+
+
 def test_a_large_answer_is_not_read_to_its_end(service, monkeypatch):
     monkeypatch.setattr(http, "LARGEST_ANSWER", 2**20)
     service.fault = says(200, b" " * 2**21)
@@ -187,7 +202,7 @@ def test_limits_end_a_run(service):
     with client(service, request_limit=2) as made:
         made.send("GET", "/Users")
         made.send("GET", "/Users")
-        with pytest.raises(http.BudgetSpent, match="^request_limit: 2 requests were sent"):
+        with pytest.raises(LimitReached, match="^request_limit: 2 requests were sent"):
             made.send("GET", "/Users")
     assert len(service.requests) == 2
     service.fault = says(429, Retry_After="20")

@@ -139,6 +139,7 @@ class ChangeMembers(NamedTuple):
     group: str
     added: tuple[str, ...]
     removed: tuple[str, ...]
+    known: int = 0  # members that we know to be in it: one that shows fewer hides some
 
 
 Change = Union[Create, Update, Delete, ChangeMembers]

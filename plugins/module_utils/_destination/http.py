@@ -406,14 +406,19 @@ class _InTime:
 class _Reading(io.RawIOBase):
     def __init__(self, sock: Any, deadline: _Deadline) -> None:
         super().__init__()
-        self._sock, self._deadline = sock, deadline
+        # A file of the socket: http.client closes the socket itself before it reads an answer that ends with it.
+        self._sock, self._file, self._deadline = sock, sock.makefile("rb", buffering=0), deadline
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(self._deadline.left())
-        return int(self._sock.recv_into(buffer))
+        return int(self._file.readinto(buffer))
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _was_closed(connection: http.client.HTTPConnection) -> bool:

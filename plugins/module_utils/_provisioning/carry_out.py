@@ -129,7 +129,8 @@ class _Work:
         for removed, foreign, added in self._parts(step):
             link = self._links[step.ref]
             ids = tuple(self._links[each].id for each in removed if each in self._links) + foreign
-            change = contract.ChangeMembers(link.id, tuple(self._links[each].id for each in added), ids)
+            coming = tuple(self._links[each].id for each in added)
+            change = contract.ChangeMembers(link.id, coming, ids, len(link.members))
             if not self._tried(step, change, link.written.name):
                 return
             self._link(step.ref, link._replace(members=(link.members - set(removed)).union(added)))

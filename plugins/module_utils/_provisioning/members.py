@@ -46,6 +46,7 @@ class _Group(NamedTuple):
     written: frozenset[Ref]  # who we put into it and may still be in it
     ours: frozenset[Ref]  # who of us is in it
     foreign: tuple[str, ...]
+    dangling: tuple[str, ...]  # ids of accounts of ours that are gone, and are still in its list
     is_seen: bool
 
 
@@ -67,7 +68,7 @@ def changes_of_members(known: Known, policies: Policies) -> Members:
             added, removed = added - elsewhere, removed - elsewhere
         name = known.links[ref].written.name if ref in known.links else ""
         foreign += [Foreign(Kind.ACCOUNT, each, known.names.get(each, ""), name) for each in group.foreign]
-        ended = group.foreign if policies.removes_foreign_members else ()
+        ended = group.dangling + (group.foreign if policies.removes_foreign_members else ())
         stay = group.written - removed
         before = known.links[ref].members if ref in known.links and ref not in known.fresh else frozenset()
         if removed or ended or stay != before:
@@ -80,13 +81,14 @@ def changes_of_members(known: Known, policies: Policies) -> Members:
 def _group(ref: Ref, known: Known, by_id: Mapping[str, Ref]) -> _Group:
     link = known.links.get(ref)
     if link is None or ref in known.fresh:
-        return _Group(frozenset(), frozenset(), (), False)
+        return _Group(frozenset(), frozenset(), (), (), False)
     written = link.members - known.fresh
     there = known.actual.get(link.id, CannotBeRead("it was not read"))
     if isinstance(there, CannotBeRead):
-        return _Group(written, written, (), False)
+        return _Group(written, written, (), (), False)
     ours = frozenset(by_id[number] for number in there if number in by_id)
-    return _Group(written, ours - known.fresh, tuple(sorted(there - by_id.keys())), True)
+    dangling = sorted(number for number in there if by_id.get(number) in known.fresh)
+    return _Group(written, ours - known.fresh, tuple(sorted(there - by_id.keys())), tuple(dangling), True)
 
 
 def _drift(ref: Ref, group: _Group, wanted: frozenset[Ref], known: Known) -> Iterator[tuple[Drift, Ref]]:

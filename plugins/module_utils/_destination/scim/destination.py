@@ -234,10 +234,11 @@ class ScimDestination:
             answer = self._client.send("PATCH", path, body=resources.patch(operations))
         else:
             there = self._client.send("GET", path)
-            members = there.data.get("members") if isinstance(there.data, dict) else None
-            if there.status != 200:
+            if there.status != 200 or not isinstance(there.data, dict):
                 return self._not_done(there, Kind.GROUP, change.group)
-            if not isinstance(members, list) or not self._about.service.puts:
+            members = there.data.get("members") or []
+            hides = self._about.service.members is Members.NEVER or not isinstance(members, list)
+            if hides or len(members) < change.known or not self._about.service.puts:
                 return Rejected("the service has no PATCH, and does not show the members that a PUT would end")
             stay = [each for each in members if each.get("value") not in {*change.added, *change.removed}]
             wanted = [*stay, *({"value": each} for each in change.added)]
