@@ -210,7 +210,7 @@ def _patch(resource: Resource, operation: Resource) -> None:
         return
     if op == "add" and isinstance(value, list):
         entries = resource.setdefault(path, [])
-        entries.extend(each for each in value if each["value"] not in {old["value"] for old in entries})
+        entries.extend(each for each in value if each not in entries)
         return
     *above, last = path.split(".")
     for name in above:

@@ -353,6 +353,43 @@ def test_what_we_change_ourselves_is_no_drift():
     assert done.plan.drift == () and record_of(content, ledger, ANN).attributes == {"title": "Boss"}
 
 
+def test_what_somebody_else_made_as_we_want_it_is_no_drift_and_costs_nothing():
+    content, ledger = started(ann(title="Nurse"))
+    number = ledger.links()[ANN].id
+    content.records[Kind.ACCOUNT][number] = ann(title="Boss")[1]
+    done = run(of(ann(title="Boss")), destination(content), ledger)
+    assert done.plan.drift == () and done.plan.is_empty and ledger.links()[ANN].written == ann(title="Boss")[1]
+
+
+def test_whoever_has_the_key_is_taken_over_before_who_has_the_name():
+    content, ledger = Content(), MemoryLedger()
+    by_name, by_key = content.add(Kind.ACCOUNT, Record("bob", "u0")), content.add(Kind.ACCOUNT, Record("cy", "u1"))
+    run(of(bob("ann"), ann("bob")), destination(content), ledger, Policies(collision=Collision.LINK_BY_NAME))
+    assert {ref: link.id for ref, link in ledger.links().items()} == {ANN: by_name, BOB: by_key}
+    content, ledger = Content(), MemoryLedger()
+    number = content.add(Kind.ACCOUNT, Record("ann", "u1"))
+    run(of(ann(), bob()), destination(content), ledger, Policies(collision=Collision.LINK_BY_NAME))
+    assert ledger.links()[BOB].id == number and ledger.links()[ANN].id != number
+    assert sorted(each.name for each in content.records[Kind.ACCOUNT].values()) == ["ann", "bob"]
+
+
+def test_a_group_is_deleted_without_its_members_being_removed_first():
+    content, ledger = started(ann(), staff(), g0=[ANN])
+    made = destination(content)
+    run(of(ann()), made, ledger, Policies(departure=Departure.DELETE))
+    assert [change.__class__.__name__ for change in made.applied] == ["Delete"]
+
+
+def test_who_is_created_again_is_put_into_groups_again_even_where_nothing_is_shown():
+    content, ledger = started(ann(), staff(), g0=[ANN])
+    content.remove(Kind.ACCOUNT, ledger.links()[ANN].id)
+    for title in ("Nurse", "Boss"):  # the first change finds out that he is gone, the second run creates him again
+        wanted = of(ann(title=title), staff(), g0=[ANN])
+        done = run(wanted, destination(content, NOTHING_LISTED, filters=False), ledger)
+        assert not done.carried_out.failed or title == "Nurse"
+    assert content.members[ledger.links()[STAFF].id] == {ledger.links()[ANN].id}
+
+
 @pytest.mark.parametrize("removes", [False, True])
 def test_foreign_members_stay_unless_the_policy_removes_them(removes):
     content, ledger = started(ann(), staff(), g0=[ANN])
