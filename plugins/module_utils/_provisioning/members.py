@@ -88,7 +88,8 @@ def _group(ref: Ref, known: Known, by_id: Mapping[str, Ref]) -> _Group:
         return _Group(written, written, (), (), False)
     ours = frozenset(by_id[number] for number in there if number in by_id)
     dangling = sorted(number for number in there if by_id.get(number) in known.fresh)
-    return _Group(written, ours - known.fresh, tuple(sorted(there - by_id.keys())), tuple(dangling), True)
+    foreign = sorted(number for number in there if number not in by_id)
+    return _Group(written, ours - known.fresh, tuple(foreign), tuple(dangling), True)
 
 
 def _drift(ref: Ref, group: _Group, wanted: frozenset[Ref], known: Known) -> Iterator[tuple[Drift, Ref]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from urllib.parse import quote
 
+from ..client import Answer, AnswerLost, Client, NotSent, PutOff
 from ..contract import (
     Actual,
     CannotBeRead,
@@ -35,7 +36,6 @@ from ..contract import (
     Unknown,
     Update,
 )
-from ..http import Answer, AnswerLost, Client, NotSent, PutOff
 from . import listing, resources
 from .discovery import discovered
 from .lookups import LookUps

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..client import Client
 from ..contract import Kind
-from ..http import Client
 from .resources import GROUP
 from .services import Members, Paging, Service
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..client import Answer, Client
 from ..contract import CannotBeRead, DestinationError, Read
-from ..http import Answer, Client
 from .resources import Resource
 from .services import Paging
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from urllib.parse import quote
 
+from ..client import Client
 from ..contract import CannotBeRead, Kind, Read, Sought
-from ..http import Client
 from .listing import matching
 from .resources import NAME, Resource, equals, is_named
 from .services import Service
