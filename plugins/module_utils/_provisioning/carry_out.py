@@ -153,6 +153,8 @@ class _Work:
     def _tried(self, step: Step, change: contract.Change, name: str) -> Done | None:
         """Make a change. Return what came of it if it is made; else note why not. Raises _Ends."""
         outcome: Outcome = self._destination.apply(change)
+        if isinstance(outcome, Gone) and isinstance(step, DeleteStep):
+            outcome = Done(step.id)  # a run that was killed has deleted it, or somebody else
         if isinstance(outcome, Later):
             if isinstance(step, CreateStep):
                 self._kept.not_created(step.ref)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Union
 
 from .._destination.contract import Actual, CannotBeRead, Kind, Read, Record, Sought
 from .._model import name_key
-from .model import Collision, Intents, Links, Ref
+from .model import Collision, Intents, Links, Ref, Wanted
 
 
 class Match(NamedTuple):
@@ -47,8 +47,9 @@ NOBODY = Nobody()
 class Matching:
     """What is there and not linked."""
 
-    def __init__(self, actual: Actual, links: Links, intents: Intents, collision: Collision) -> None:
+    def __init__(self, actual: Actual, wanted: Wanted, links: Links, intents: Intents, collision: Collision) -> None:
         self._actual, self._intents, self._collision = actual, intents, collision
+        self._keys = {each.external_id for each in wanted.records.values() if each.external_id}
         self._linked = {(ref.kind, link.id) for ref, link in links.items()}
         self._by_key: dict[tuple[Kind, str], set[str]] = {}
         self._by_name: dict[tuple[Kind, str], set[str]] = {}
@@ -108,6 +109,8 @@ class Matching:
         if len(numbers) > 1:
             return Taken("%d are there with its %s" % (len(numbers), what))
         (number,) = numbers
+        if not by_key and there[number].external_id in self._keys:
+            return Taken("'%s' has its name, and the external id of another one" % there[number].name)
         allowed = (Collision.LINK_BY_NAME, *([Collision.LINK_BY_EXTERNAL_ID] if by_key else []))
         if self._collision in allowed:
             return Match(number, there[number], not by_key)

@@ -69,6 +69,10 @@ def changes_of_members(known: Known, policies: Policies) -> Members:
         name = known.links[ref].written.name if ref in known.links else ""
         foreign += [Foreign(Kind.ACCOUNT, each, known.names.get(each, ""), name) for each in group.foreign]
         ended = group.dangling + (group.foreign if policies.removes_foreign_members else ())
+        # Who is taken over by this plan is not linked yet when members are removed.
+        unlinked = {member: number for (_kind, number), member in known.taken_over.items() if member in removed}
+        ended += tuple(sorted(unlinked.values()))
+        removed -= unlinked.keys()
         stay = group.written - removed
         before = known.links[ref].members if ref in known.links and ref not in known.fresh else frozenset()
         if removed or ended or stay != before:

@@ -17,7 +17,7 @@ from collections.abc import Container, Mapping
 from typing import NamedTuple, Union
 
 from .._model import name_key
-from .model import Ref, TakeOverStep, UpdateStep
+from .model import Links, Ref, TakeOverStep, UpdateStep
 
 Renaming = Union[UpdateStep, TakeOverStep]
 
@@ -64,7 +64,7 @@ def _lose(
     return [(ref, "'%s' is the name of %s" % (names[ref], first[0].key)) for ref in coming if ref not in first]
 
 
-def in_order(steps: list[Renaming]) -> list[Renaming]:
+def in_order(steps: list[Renaming], links: Links) -> list[Renaming]:
     """Return the steps so that each name is free before it is given. In a ring one of them gets another name first."""
     holders = {name_key(step.before.name): step for step in steps}
     done: list[Renaming] = []
@@ -75,7 +75,7 @@ def in_order(steps: list[Renaming]) -> list[Renaming]:
         each: Renaming | None = step
         while each is not None and each.ref not in finished:
             if each.ref in inside:  # a ring: whoever closes it goes out of the way
-                aside, rest = _aside(each)
+                aside, rest = _aside(each, links)
                 done.append(aside)
                 chain[chain.index(each)] = rest
                 break
@@ -93,9 +93,17 @@ def _holder(step: Renaming, holders: Mapping[str, Renaming]) -> Renaming | None:
     return None if holder is None or holder.ref == step.ref else holder
 
 
-def _aside(step: Renaming) -> tuple[UpdateStep | TakeOverStep, UpdateStep]:
-    """Return two steps in place of one: out of the way, and then to the name that is wanted."""
+def _aside(step: Renaming, links: Links) -> tuple[Renaming, UpdateStep]:
+    """Return two steps in place of one: out of the way, and then to the name that is wanted.
+
+    A run may end between the two: the link says of all else what was written before.
+    """
     name = "%s-%s" % (hashlib.sha256(step.ref.key.encode("utf-8")).hexdigest()[:8], step.before.name)
     before = step.before._replace(name=name)
-    aside = step._replace(after=before, written=step.written._replace(name=name))
-    return aside, UpdateStep(step.ref, step.id, before, step.after, step.written)
+    if isinstance(step, UpdateStep):
+        written = links[step.ref].written._replace(name=name)
+    else:
+        ours = {key: text for key, text in before.attributes.items() if key in step.written.attributes}
+        written = before._replace(attributes=ours)
+    aside = step._replace(after=before, written=written)
+    return aside, UpdateStep(step.ref, step.id, before, step.after, step.written, step.departed)

@@ -83,7 +83,7 @@ class _Planning:
     ) -> None:
         self.wanted, self.links, self.intents, self.actual = wanted, links, intents, actual
         self.policies, self.can = policies, can
-        self.matching = Matching(actual, links, intents, policies.collision)
+        self.matching = Matching(actual, wanted, links, intents, policies.collision)
         self.collisions: list[LeftOut] = []
         self.left_out: list[LeftOut] = list(wanted.left_out)
         self.drift: list[Drift] = []
@@ -154,7 +154,7 @@ class _Planning:
                 continue
             update = self._update(ref, link, record)
             updates += [] if update is None else [update]
-        return [*ends, *in_order(updates), *creations]
+        return [*ends, *in_order(updates, self.links), *creations]
 
     def _matches(self, kind: Kind) -> dict[Ref, Match]:
         """Return who is taken over."""
@@ -194,15 +194,11 @@ class _Planning:
         for ref, record in sorted(self.wanted.records.items(), key=lambda item: item[0]):
             if ref.kind is kind and ref not in left_out and self._is_to_be_there(ref, record):
                 wanted[ref] = record
+        linked = {ref: link for ref, link in self.links.items() if ref.kind is kind and ref not in ended}
         current = {
-            **{ref: self._name(ref, link) for ref, link in self.links.items() if ref.kind is kind},
+            **{ref: self._name(ref, link) for ref, link in linked.items() if not self._is_gone(link)},
             **{ref: match.there.name for ref, match in matches.items()},
             **{step.ref: step.before.name for step in departing},
-        }
-        current = {
-            ref: name
-            for ref, name in current.items()
-            if ref not in ended and (ref in wanted or ref not in self.links or not self._is_gone(self.links[ref]))
         }
         ours = {match.id for match in matches.values()}.union(step.id for step in departing)
         foreign = {
