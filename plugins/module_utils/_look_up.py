@@ -50,7 +50,7 @@ def look_up(params: dict[str, Any], warn: Callable[[str], None]) -> dict[str, li
     if options["history"] and wanted.user_group is None and wanted.user is None:
         raise SynchronizationError("history: it is that of a user or a user group: name one in user or user_group")
     store_at = address_of(options["store"], options["store_password"])
-    found, at_home = _looking(store_at, lambda store: _read(store, wanted, options["runs"], options["history"]))
+    found, at_home = looking(store_at, lambda store: _read(store, wanted, options["runs"], options["history"]))
     if at_home:
         warn(
             "user_group: '%s' has no members. It is the home of users (%d), and a home is no membership: name a user "
@@ -81,7 +81,7 @@ def _path(path: str | None) -> str | None:
     return path
 
 
-def _looking(store_at: Address, read: Callable[[Store], T]) -> T:
+def looking(store_at: Address, read: Callable[[Store], T]) -> T:
     """Return what ``read`` reads of the store, from one moment: again, where a run changed it meanwhile."""
     for tried in range(_TRIES):
         if opening.is_missing(store_at):  # to a run it is an empty one

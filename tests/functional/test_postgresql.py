@@ -244,12 +244,15 @@ def test_a_store_of_a_newer_version_is_refused_and_of_an_older_one_brought_up(la
     for check_mode in (True, False):
         with pytest.raises(SynchronizationError, match="schema version 99"):
             lab.once(check_mode)
-    lab.change("UPDATE store SET version = 5")
+    tables = "provisionings, links, link_members, intents, allowed, past_links"
+    for statement in ("DROP VIEW view_provisioning_history", f"DROP TABLE {tables}", "UPDATE store SET version = 5"):
+        lab.change(statement)
     monkeypatch.setitem(postgresql_schema.UPGRADES, 5, ("ALTER TABLE {0}.runs ADD COLUMN remark {1}",))
-    with pytest.raises(SynchronizationError, match="the next run brings it to 6"):
+    with pytest.raises(SynchronizationError, match="the next run brings it to 7"):
         lab.once(True)
     assert lab.once()["changed"] is False
-    assert lab.rows("SELECT version FROM store") == [(6,)]
+    assert lab.rows("SELECT version FROM store") == [(7,)]
+    assert lab.rows("SELECT * FROM view_provisioning_history") == []
     assert lab.rows("SELECT remark FROM runs WHERE id = 1") == [(None,)]
 
 

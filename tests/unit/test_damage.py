@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _mark, _model, _user
+from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Kind, Record
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._plan import make
+from ansible_collections.usersync.directory.plugins.module_utils._provisioning.model import Link, Ref
 from ansible_collections.usersync.directory.plugins.module_utils._report.affected import members_to_load, users_to_load
 from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
 from ansible_collections.usersync.directory.plugins.module_utils._report.lists import names_to_load
@@ -25,10 +27,12 @@ from ansible_collections.usersync.directory.plugins.module_utils._report.make im
 from ansible_collections.usersync.directory.plugins.module_utils._store import (
     damage,
     for_report,
+    ledger,
     runs,
     schema,
     sqlite_file,
 )
+from ansible_collections.usersync.directory.plugins.module_utils._store.address import address_of
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
@@ -127,6 +131,18 @@ def set_by_hand(path: Path) -> None:
     _user.set_user({**wanted, "local_attributes": {"shell": "fish"}}, check_mode=False)
 
 
+def provision(path: Path) -> None:
+    """Some of everything that a store keeps of a provisioning."""
+    ann, bob, staff = Ref(Kind.ACCOUNT, "u1"), Ref(Kind.ACCOUNT, "u2"), Ref(Kind.GROUP, "g1")
+    kept = ledger.StoreLedger(address_of(str(path)), 10, "p", "https://scim.example", ledger.NOTHING)
+    kept.link(ann, Link("1", Record("ann", "u1"), {"title": "Nurse"}))
+    kept.link(staff, Link("2", Record("staff", "g1"), members=frozenset({ann})))
+    kept.link(ann, Link("1", Record("ann", "u1"), departed=True))
+    kept.intend(bob, Record("bob", "u2"))
+    kept.allow(frozenset({"something"}))
+    kept.close()
+
+
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a store with some of everything in it."""
@@ -137,6 +153,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     for number in range(3):
         run(path, number)
         run(path, number, "other")
+    provision(path)
     for table in stored.values(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"):
         assert stored.rows(path, "SELECT 1 FROM %s LIMIT 1" % table), "there is something in each table: %s" % table
     return path.read_bytes()

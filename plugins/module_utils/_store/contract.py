@@ -125,6 +125,11 @@ class Store(Protocol):
     def commit(self) -> None:
         """End the transaction, and keep what it wrote."""
 
+    # --- what no synchronization looks at ---
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Write meanwhile what no synchronization looks at, and keep it at the end: none has to begin again for it."""
+
     def close(self) -> None:
         """Leave the store, without what was not committed.
 

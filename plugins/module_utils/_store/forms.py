@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 from .. import _mark, _model
+from .._destination.contract import Kind, Record, State
 from .._mark import Mark, Unmarked
 
 _decode = json.JSONDecoder().raw_decode
@@ -79,3 +80,33 @@ def mark_from_row(text: str, versions: bytes) -> Mark | Unmarked:
 
 def is_mark(text: str) -> bool:
     return _mark.is_mark(json.loads(text))
+
+
+# --- links.written, intents.record: an account or a group of a destination --------------------------------------------
+
+
+def record_to_text(record: Record) -> str:
+    return to_json({**record._asdict(), "state": record.state.value, "attributes": dict(record.attributes)})
+
+
+def record_from_text(text: str) -> Record:
+    said = from_json(text)
+    return Record(said["name"], said["external_id"], State(said["state"]), said["attributes"])
+
+
+def is_record(text: str) -> bool:
+    if not is_object(text, "name", "external_id", "state", "attributes"):
+        return False
+    record = record_from_text(text)
+    return all(isinstance(each, str) for each in (record.name, record.external_id, *record.attributes.values()))
+
+
+def is_kind(text: str) -> bool:
+    return text in {kind.value for kind in Kind}
+
+
+# --- provisionings.holder: the process that writes; empty if none does -----------------------------------------------
+
+
+def is_holder(text: str) -> bool:
+    return not text or is_object(text, "where", "process", "since")

@@ -297,6 +297,21 @@ class PostgresStore:
         self._lock()
         self._is_writing = True
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Lock, as all who write: ids are given under that lock. The generation stays as it is."""
+        self._lock()
+        self._is_writing = True
+        try:
+            yield
+            self._ask("COMMIT")
+        except BaseException:
+            if not postgresql_server.is_lost(self._connection):
+                self._ask("ROLLBACK")
+            raise
+        finally:
+            self._is_writing, self._generation = False, _UNREAD
+
     def _lock(self) -> None:
         """Begin the transaction, and wait until no other one writes."""
         try:

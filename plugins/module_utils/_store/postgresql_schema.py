@@ -20,7 +20,7 @@ from .._model import ROOT, name_key
 from .postgresql_words import BEGINNING, quoted, words
 from .views import VIEWS
 
-VERSION = 6  # that of `schema.py`
+VERSION = 7  # that of `schema.py`
 
 # "C" compares texts by their bytes. {0} is the name of the schema.
 _TEXT = 'text COLLATE "C"'
@@ -39,6 +39,52 @@ def _unique(table: str, text: str, *within: str) -> str:
     columns = ", ".join((*within, BEGINNING % text, "md5(%s)" % text))
     return "CREATE UNIQUE INDEX IF NOT EXISTS %s_%s ON {0}.%s (%s)" % (table, text, table, columns)
 
+
+# What a provisioning keeps: see `schema.py`.
+_PROVISIONINGS = (
+    """CREATE TABLE IF NOT EXISTS {0}.provisionings (
+        id bigint PRIMARY KEY,
+        name {1} NOT NULL,
+        destination {1} NOT NULL,
+        run {1} NOT NULL,
+        holder {1} NOT NULL,
+        seen bigint NOT NULL)""",
+    _unique("provisionings", "name"),
+    """CREATE TABLE IF NOT EXISTS {0}.links (
+        id bigint PRIMARY KEY,
+        provisioning_id bigint NOT NULL,
+        kind {1} NOT NULL,
+        key {1} NOT NULL,
+        destination_id {1} NOT NULL,
+        written {1} NOT NULL,
+        shown {1} NOT NULL,
+        departed bigint NOT NULL,
+        gone bigint NOT NULL)""",
+    _unique("links", "key", "provisioning_id", "kind"),
+    """CREATE TABLE IF NOT EXISTS {0}.link_members (
+        link_id bigint NOT NULL,
+        kind {1} NOT NULL,
+        key {1} NOT NULL)""",
+    _unique("link_members", "key", "link_id", "kind"),
+    """CREATE TABLE IF NOT EXISTS {0}.intents (
+        provisioning_id bigint NOT NULL,
+        kind {1} NOT NULL,
+        key {1} NOT NULL,
+        record {1} NOT NULL)""",
+    _unique("intents", "key", "provisioning_id", "kind"),
+    "CREATE TABLE IF NOT EXISTS {0}.allowed (provisioning_id bigint NOT NULL, removal {1} NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS allowed_provisioning ON {0}.allowed (provisioning_id)",
+    """CREATE TABLE IF NOT EXISTS {0}.past_links (
+        provisioning {1} NOT NULL,
+        time bigint NOT NULL,
+        event {1} NOT NULL,
+        kind {1} NOT NULL,
+        key {1} NOT NULL,
+        name {1} NOT NULL,
+        destination_id {1} NOT NULL,
+        group_name {1} NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS past_links_key ON {0}.past_links (%s)" % (BEGINNING % "key"),
+)
 
 TABLES = (
     """CREATE TABLE IF NOT EXISTS {0}.store (
@@ -178,32 +224,38 @@ TABLES = (
     _unique("kept_names", "name_key", "kind", "user_group_id"),
     "CREATE INDEX IF NOT EXISTS kept_names_user_group ON {0}.kept_names (user_group_id)",
     "CREATE INDEX IF NOT EXISTS kept_names_synchronization ON {0}.kept_names (synchronization_id)",
+    *_PROVISIONINGS,
 )
 
 # The last of all: where this row is, the tables are.
 _READY = "INSERT INTO {0}.store (one, version, generation) VALUES (1, %d, 0) ON CONFLICT DO NOTHING" % VERSION
 
 # From each version to the next; the version is written with them.
-UPGRADES: dict[int, tuple[str, ...]] = {}
+UPGRADES: dict[int, tuple[str, ...]] = {6: _PROVISIONINGS}
 
 
 def creation(schema: str) -> list[tuple[str, tuple[str, ...]]]:
     """Return the statements that make a store, and their parameters: each can be run again."""
     root = "INSERT INTO {0}.user_groups (id, name, name_key) VALUES (1, %s, %s) ON CONFLICT DO NOTHING"
     statements: list[tuple[str, tuple[str, ...]]] = [(_of(schema, each), ()) for each in TABLES]
-    statements += [
-        ("CREATE OR REPLACE VIEW %s.%s AS %s" % (quoted(schema), name, words(select, schema).text), ())
-        for name, select in VIEWS.items()
-    ]
+    statements += [(each, ()) for each in _views(schema)]
     return [*statements, (_of(schema, root), (ROOT, name_key(ROOT))), (_of(schema, _READY), ())]
 
 
 def upgrade(schema: str, version: int) -> list[str]:
     """Return the statements that bring a store of an older version to the present one."""
-    return [
+    statements = [
         _of(schema, statement)
         for number in range(version, VERSION)
         for statement in (*UPGRADES[number], "UPDATE {0}.store SET version = %d" % (number + 1))
+    ]
+    return [*statements, *_views(schema)]
+
+
+def _views(schema: str) -> list[str]:
+    return [
+        "CREATE OR REPLACE VIEW %s.%s AS %s" % (quoted(schema), name, words(select, schema).text)
+        for name, select in VIEWS.items()
     ]
 
 

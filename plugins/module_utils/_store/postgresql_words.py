@@ -25,14 +25,20 @@ from typing import Any, NamedTuple
 from .contract import Parameters, Row
 
 TABLES = (
+    "allowed",
     "claims",
     "directories",
+    "intents",
     "kept_names",
+    "link_members",
+    "links",
     "marks",
     "memberships",
     "nestings",
+    "past_links",
     "past_memberships",
     "past_records",
+    "provisionings",
     "runs",
     "synchronizations",
     "user_groups",
@@ -49,7 +55,7 @@ WANTED: dict[str, tuple[tuple[str, str], ...]] = {
     "leaving": (("user_group_id", "bigint"), ("member_id", "bigint")),
 }
 
-_WITH_IDS = "directories|runs|synchronizations|user_groups|users"
+_WITH_IDS = "directories|links|provisionings|runs|synchronizations|user_groups|users"
 
 _TABLE = re.compile(r"\b(FROM|JOIN|INTO|UPDATE) (%s)\b" % "|".join(TABLES))
 _WANTED = re.compile(r"\b(FROM|JOIN) (%s)\b(?: ([a-z])\b)?" % "|".join(WANTED))

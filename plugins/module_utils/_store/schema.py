@@ -20,10 +20,10 @@ import unicodedata
 from collections.abc import Callable
 
 from .._model import KNOWN_AS, ROOT, name_key, significant, split_path
-from .views import VIEWS
+from .views import PROVISIONINGS, VIEWS
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
-VERSION = 6
+VERSION = 7
 
 # What a query is about: see `contract.py`. Joined to from there by CROSS JOIN, which keeps the order.
 WANTED = (
@@ -132,10 +132,59 @@ _HISTORY = (
     "CREATE INDEX past_records_key ON past_records (key)",
 )
 
+# What a provisioning keeps (see ledger.py): what it is linked to, whom it put into which group, what was being created,
+# and what of a plan may still be done. ``run`` is who writes now, ``holder`` the process while it does. past_links has
+# what ended, with names and keys as they were. Nothing of it refers to users: a link outlives its user.
+_PROVISIONINGS = (
+    """CREATE TABLE provisionings (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        destination TEXT NOT NULL,
+        run TEXT NOT NULL,
+        holder TEXT NOT NULL,
+        seen INTEGER NOT NULL)""",
+    """CREATE TABLE links (
+        id INTEGER PRIMARY KEY,
+        provisioning_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        key TEXT NOT NULL,
+        destination_id TEXT NOT NULL,
+        written TEXT NOT NULL,
+        shown TEXT NOT NULL,
+        departed INTEGER NOT NULL,
+        gone INTEGER NOT NULL,
+        UNIQUE (provisioning_id, kind, key))""",
+    """CREATE TABLE link_members (
+        link_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        key TEXT NOT NULL,
+        PRIMARY KEY (link_id, kind, key)) WITHOUT ROWID""",
+    """CREATE TABLE intents (
+        provisioning_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        key TEXT NOT NULL,
+        record TEXT NOT NULL,
+        PRIMARY KEY (provisioning_id, kind, key)) WITHOUT ROWID""",
+    "CREATE TABLE allowed (provisioning_id INTEGER NOT NULL, removal TEXT NOT NULL)",
+    "CREATE INDEX allowed_provisioning ON allowed (provisioning_id)",
+    """CREATE TABLE past_links (
+        provisioning TEXT NOT NULL,
+        time INTEGER NOT NULL,
+        event TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        key TEXT NOT NULL,
+        name TEXT NOT NULL,
+        destination_id TEXT NOT NULL,
+        group_name TEXT NOT NULL)""",
+    "CREATE INDEX past_links_key ON past_links (key)",
+)
+
 # A NULL in name_key tells that the record is on its way from one place to another; no transaction ends with one. UNIQUE
 # lets any number of NULLs be. The parent's foreign key waits for the end of the transaction, so that user groups can be
 # written in any order.
 _VIEWS = tuple("CREATE VIEW %s AS %s" % view for view in VIEWS.items())
+_VIEW_OF_PROVISIONINGS = "CREATE VIEW %s AS %s" % (PROVISIONINGS, VIEWS[PROVISIONINGS])
+_VIEWS_OF_VERSION_6 = tuple(view for view in _VIEWS if view != _VIEW_OF_PROVISIONINGS)
 
 _SCHEMA = (
     """CREATE TABLE directories (
@@ -217,6 +266,7 @@ _SCHEMA = (
     *_INCREMENTAL,
     *_KEPT_NAMES,
     *_STATES,
+    *_PROVISIONINGS,
     *_VIEWS,
     "PRAGMA application_id = %d" % APPLICATION_ID,
     "PRAGMA user_version = %d" % VERSION,
@@ -324,8 +374,13 @@ _UPGRADES: dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]] = {
         "PRAGMA user_version = 5",
     ),
     5: (
-        *_VIEWS,
+        *_VIEWS_OF_VERSION_6,
         "PRAGMA user_version = 6",
+    ),
+    6: (
+        *_PROVISIONINGS,
+        _VIEW_OF_PROVISIONINGS,
+        "PRAGMA user_version = 7",
     ),
 }
 

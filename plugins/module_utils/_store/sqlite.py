@@ -304,6 +304,13 @@ class SqliteStore:
         self.run("PRAGMA cache_size = -%d" % _CACHE)
 
     @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        if not self._connection.in_transaction:
+            self.run("BEGIN IMMEDIATE")
+        yield
+        self.commit()
+
+    @contextlib.contextmanager
     def filling(self, table: str) -> Iterator[None]:
         """Fill the index at once at the end, which takes half the time of filling it row by row."""
         self.run("DROP INDEX %s_user" % table)

@@ -27,6 +27,8 @@ _DIRECT = (
     " FROM user_groups g JOIN memberships m ON m.user_group_id = g.id" + _MEMBERS + " WHERE g.extinct IS NULL"
 )
 
+PROVISIONINGS = "view_provisioning_history"
+
 # Name -> what it selects. The names of columns are those that docs/postgresql.md says.
 VIEWS = {
     "view_user_groups": _PATHS
@@ -66,4 +68,11 @@ VIEWS = {
     "view_runs": "SELECT r.id AS run_id, r.synchronization AS synchronization, r.time AS time, r.seconds AS seconds,"
     " r.server AS server, r.mode AS mode, r.reason AS reason, r.changed AS changed, r.counts AS counts,"
     " r.plan_digest AS plan_digest FROM runs r",
+    # What is linked, and what ended. No time where it has not ended.
+    PROVISIONINGS: "SELECT p.name AS provisioning, p.destination AS destination, l.kind AS kind, l.key AS key,"
+    " CASE WHEN l.departed = 1 THEN 'departed' ELSE 'linked' END AS event, CAST(NULL AS bigint) AS time,"
+    " l.destination_id AS destination_id, '' AS group_name"
+    " FROM links l JOIN provisionings p ON p.id = l.provisioning_id"
+    " UNION ALL SELECT h.provisioning, coalesce(p.destination, ''), h.kind, h.key, h.event, h.time, h.destination_id,"
+    " h.group_name FROM past_links h LEFT JOIN provisionings p ON p.name = h.provisioning",
 }

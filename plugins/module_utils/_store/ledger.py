@@ -1,0 +1,327 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: for this collection only; may change in any release.
+
+"""What a store keeps of a provisioning: see `Ledger` in `_provisioning/ledger.py`.
+
+It is read at once, from one moment. Each call that writes is a transaction: nothing is held while a service is asked,
+so a synchronization does not wait for a provisioning that takes hours. The first one says who writes from now on: two
+runs of one provisioning do not work side by side. A run that was killed holds nothing: its process is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .._destination.contract import Kind, Record
+from .._provisioning.model import Link, Ref
+from . import opening
+from .address import Address, Database
+from .contract import Store, StoreError
+from .forms import from_json, record_from_text, record_to_text, to_json
+from .statements import first
+
+_SILENT_FOR = 1800  # seconds: who wrote nothing for so long on another host is thought to be gone
+_NOBODY = ""
+
+
+class Kept(NamedTuple):
+    """All that is kept of a provisioning."""
+
+    number: int  # its id in the store; 0 if there is none yet
+    destination: str
+    run: str
+    links: dict[Ref, Link]
+    numbers: dict[Ref, int]  # of links, in the store
+    intents: dict[Ref, Record]
+    allowed: frozenset[str]
+
+
+NOTHING = Kept(0, "", "", {}, {}, {}, frozenset())
+
+
+# --- read ------------------------------------------------------------------------------------------------------------
+
+
+def kept(store: Store, name: str) -> Kept:
+    """Return what the store keeps of the provisioning of this name."""
+    row = first(store, "SELECT id, destination, run FROM provisionings WHERE name = ?", (name,))
+    if row is None:
+        return NOTHING
+    number, destination, run = row
+    members: dict[int, set[Ref]] = {}
+    for link, kind, key in store.rows(
+        "SELECT m.link_id, m.kind, m.key FROM links l CROSS JOIN link_members m"
+        " WHERE l.provisioning_id = ? AND m.link_id = l.id",
+        (number,),
+    ):
+        members.setdefault(link, set()).add(Ref(Kind(kind), key))
+    links, numbers = {}, {}
+    for link, kind, key, there, written, shown, departed, gone in store.rows(
+        "SELECT id, kind, key, destination_id, written, shown, departed, gone FROM links WHERE provisioning_id = ?",
+        (number,),
+    ):
+        ref = Ref(Kind(kind), key)
+        inside = frozenset(members.get(link, ()))
+        links[ref] = Link(there, record_from_text(written), from_json(shown), inside, bool(departed), bool(gone))
+        numbers[ref] = link
+    intents = {
+        Ref(Kind(kind), key): record_from_text(record)
+        for kind, key, record in store.rows(
+            "SELECT kind, key, record FROM intents WHERE provisioning_id = ?", (number,)
+        )
+    }
+    allowed = store.rows("SELECT removal FROM allowed WHERE provisioning_id = ?", (number,))
+    return Kept(number, destination, run, links, numbers, intents, frozenset(text for (text,) in allowed))
+
+
+# --- written ---------------------------------------------------------------------------------------------------------
+
+
+class StoreLedger:
+    """The ledger of one run of a provisioning. Leave it by `close`."""
+
+    def __init__(self, address: Address, wait: int, name: str, destination: str, before: Kept) -> None:
+        """``before`` is what was read; ``wait``: for how many seconds, while a synchronization holds the store."""
+        if before.number and before.destination != destination:
+            raise StoreError(
+                "url: the provisioning '%s' belongs to '%s': give this one another name, or end that one by state: "
+                "released" % (name, before.destination)
+            )
+        self._address, self._wait = address, wait
+        self._name, self._destination = name, destination
+        self._before, self._number = before, before.number
+        self._links, self._intents, self._allowed = dict(before.links), dict(before.intents), before.allowed
+        self._numbers = dict(before.numbers)
+        self._run = uuid.uuid4().hex
+        self._holds = False
+        self._store: Store | None = None
+
+    # --- what is kept ---
+
+    def links(self) -> dict[Ref, Link]:
+        return dict(self._links)
+
+    def intents(self) -> dict[Ref, Record]:
+        return dict(self._intents)
+
+    def allowed(self) -> frozenset[str]:
+        return self._allowed
+
+    # --- calls that write ---
+
+    def intend(self, ref: Ref, record: Record) -> None:
+        with self._writing() as store:
+            self._end_intent(store, ref)
+            store.run(
+                "INSERT INTO intents (provisioning_id, kind, key, record) VALUES (?, ?, ?, ?)",
+                (self._number, ref.kind.value, ref.key, record_to_text(record)),
+            )
+        self._intents[ref] = record
+
+    def not_created(self, ref: Ref) -> None:
+        with self._writing() as store:
+            self._end_intent(store, ref)
+        self._intents.pop(ref, None)
+
+    def link(self, ref: Ref, link: Link) -> None:
+        before = self._links.get(ref)
+        with self._writing() as store:
+            if ref in self._intents:
+                self._end_intent(store, ref)
+            self._write_link(store, ref, link)
+            self._write_members(store, ref, link, before.members if before else frozenset())
+            if before and _is_in(before) and not _is_in(link):
+                self._note(store, "disabled" if link.departed else "gone", ref, before)
+        self._links[ref] = link
+        self._intents.pop(ref, None)
+
+    def forget(self, ref: Ref) -> None:
+        with self._writing() as store:
+            self._end_intent(store, ref)
+            if ref in self._links:
+                self._note(store, "ended", ref, self._links[ref])
+                self._delete_link(store, ref)
+        self._links.pop(ref, None)
+        self._intents.pop(ref, None)
+
+    def allow(self, what: frozenset[str]) -> None:
+        if what == self._allowed:
+            return
+        with self._writing() as store:
+            store.run("DELETE FROM allowed WHERE provisioning_id = ?", (self._number,))
+            store.insert("allowed", ("provisioning_id", "removal"), [(self._number, text) for text in sorted(what)])
+        self._allowed = what
+
+    def release(self) -> None:
+        """Forget all that is kept but what ended: what is there stays there, and nobody is linked to it."""
+        with self._writing() as store:
+            for ref in sorted(self._links):
+                self._note(store, "released", ref, self._links[ref])
+            store.run(
+                "DELETE FROM link_members WHERE link_id IN (SELECT id FROM links WHERE provisioning_id = ?)",
+                (self._number,),
+            )
+            for table in ("links", "intents", "allowed"):
+                store.run("DELETE FROM %s WHERE provisioning_id = ?" % table, (self._number,))
+            store.run("DELETE FROM provisionings WHERE id = ?", (self._number,))
+        self._links, self._numbers, self._intents, self._allowed = {}, {}, {}, frozenset()
+        self._number, self._holds = 0, False
+
+    def close(self) -> None:
+        """Say that this run writes no more."""
+        try:
+            if self._holds:
+                with self._writing() as store:
+                    store.run("UPDATE provisionings SET holder = ? WHERE id = ?", (_NOBODY, self._number))
+                self._holds = False
+        finally:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    # --- one transaction ---
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Store]:
+        with self._opened() as store, store.aside():
+            now = int(time.time())
+            if self._holds:
+                found = store.run(
+                    "UPDATE provisionings SET seen = ? WHERE id = ? AND run = ?", (now, self._number, self._run)
+                )
+                if not found:
+                    raise StoreError(
+                        "name: another run of the provisioning '%s' has begun, or it was ended: this one stops"
+                        % self._name
+                    )
+                yield store
+            else:
+                self._begin(store, now)
+                yield store
+        self._holds = True
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Store]:
+        """A database stays connected; a file is held only while it is written, so that a synchronization gets it."""
+        if not isinstance(self._address, Database):
+            with opening.open_store(self._address, self._wait) as store:
+                yield store
+            return
+        if self._store is None:
+            self._store = opening.open_store(self._address, self._wait)
+        yield self._store
+
+    def _begin(self, store: Store, now: int) -> None:
+        row = first(store, "SELECT id, run, holder, seen FROM provisionings WHERE name = ?", (self._name,))
+        number, run, holder, seen = row or (0, "", _NOBODY, 0)
+        if _is_at_work(holder, seen, now):
+            raise StoreError("name: another run of the provisioning '%s' is at work: wait for its end" % self._name)
+        if (number, run) != (self._before.number, self._before.run):
+            raise StoreError("name: another run of the provisioning '%s' came between: run it again" % self._name)
+        values = (self._run, _this_process(), now)
+        if number:
+            store.run("UPDATE provisionings SET run = ?, holder = ?, seen = ? WHERE id = ?", (*values, number))
+        else:
+            number = store.add(
+                "INSERT INTO provisionings (name, destination, run, holder, seen) VALUES (?, ?, ?, ?, ?)",
+                (self._name, self._destination, *values),
+            )
+        self._number = number
+
+    # --- statements ---
+
+    def _end_intent(self, store: Store, ref: Ref) -> None:
+        store.run(
+            "DELETE FROM intents WHERE provisioning_id = ? AND kind = ? AND key = ?",
+            (self._number, ref.kind.value, ref.key),
+        )
+
+    def _write_link(self, store: Store, ref: Ref, link: Link) -> None:
+        values = (link.id, record_to_text(link.written), to_json(dict(link.shown)), int(link.departed), int(link.gone))
+        if ref in self._numbers:
+            store.run(
+                "UPDATE links SET destination_id = ?, written = ?, shown = ?, departed = ?, gone = ? WHERE id = ?",
+                (*values, self._numbers[ref]),
+            )
+            return
+        self._numbers[ref] = store.add(
+            "INSERT INTO links (provisioning_id, kind, key, destination_id, written, shown, departed, gone)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._number, ref.kind.value, ref.key, *values),
+        )
+
+    def _write_members(self, store: Store, ref: Ref, link: Link, before: frozenset[Ref]) -> None:
+        """Write what differs: a group of 10,000 members costs its changes."""
+        number = self._numbers[ref]
+        removed = sorted(before - link.members)
+        store.many(
+            "DELETE FROM link_members WHERE link_id = ? AND kind = ? AND key = ?",
+            [(number, each.kind.value, each.key) for each in removed],
+        )
+        added = [(number, each.kind.value, each.key) for each in sorted(link.members - before)]
+        if added:
+            store.insert("link_members", ("link_id", "kind", "key"), added)
+        for each in removed:
+            if each in self._links:
+                self._note(store, "member_removed", each, self._links[each], link.written.name)
+
+    def _delete_link(self, store: Store, ref: Ref) -> None:
+        number = self._numbers.pop(ref)
+        store.run("DELETE FROM link_members WHERE link_id = ?", (number,))
+        store.run("DELETE FROM links WHERE id = ?", (number,))
+
+    def _note(self, store: Store, event: str, ref: Ref, link: Link, group: str = "") -> None:
+        store.run(
+            "INSERT INTO past_links (provisioning, time, event, kind, key, name, destination_id, group_name)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._name, int(time.time()), event, ref.kind.value, ref.key, link.written.name, link.id, group),
+        )
+
+
+def _is_in(link: Link) -> bool:
+    """Tell whether somebody is there by it, and may log in as far as we are concerned."""
+    return not link.departed and not link.gone
+
+
+# --- who writes ------------------------------------------------------------------------------------------------------
+
+
+def _this_process() -> str:
+    """Return where this process runs, and which it is: in this form nobody else is called."""
+    return to_json({"where": _where(), "process": os.getpid(), "since": _since(os.getpid())})
+
+
+def _where() -> str:
+    """Return what tells this system, since it was started, and its processes from all others."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
+            return "%s %s" % (boot.read().strip(), os.readlink("/proc/self/ns/pid"))
+    except OSError:
+        return ""
+
+
+def _since(process: int) -> str:
+    """Return when a process was started, by the clock of the system; empty if there is none."""
+    try:
+        with open("/proc/%d/stat" % process, encoding="utf-8", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[19]  # proc(5): starttime
+    except (OSError, IndexError):
+        return ""
+
+
+def _is_at_work(holder: str, seen: int, now: int) -> bool:
+    """Tell whether a run writes. Of a process on another host, only what it wrote tells."""
+    if holder == _NOBODY:
+        return False
+    said = from_json(holder)
+    if said["where"] and said["where"] == _where():
+        return bool(_since(said["process"]) == said["since"])
+    return now - seen < _SILENT_FOR
