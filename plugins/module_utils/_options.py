@@ -185,6 +185,89 @@ COPYING = {
     },
 }
 
+_KINDS = {"type": "list", "elements": "str", "choices": ["accounts", "groups"]}
+
+PROVISIONING = {
+    "argument_spec": {
+        "name": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["present", "released", "absent"], "default": "present"},
+        "user_groups": {"type": "list", "elements": "str"},
+        "allow_empty": {"type": "bool", "default": False},
+        "user_attributes": {"type": "dict"},
+        "group_name": {"type": "str", "choices": ["name", "path"], "default": "name"},
+        "nested_groups": {"type": "str", "choices": ["flatten", "nest"], "default": "flatten"},
+        "collision": {
+            "type": "str",
+            "choices": ["refuse", "link_by_external_id", "link_by_name"],
+            "default": "refuse",
+        },
+        "departure": {"type": "str", "choices": ["disable", "delete", "keep"], "default": "disable"},
+        "foreign_members": {"type": "str", "choices": ["keep", "remove"], "default": "keep"},
+        "drift": {"type": "str", "choices": ["restore", "report"], "default": "restore"},
+        "removal_limits": {"type": "raw", "default": {}},
+        "approved_plan": {"type": "str"},
+        "approved_removals": {"type": "str"},
+        "fail_on": {"type": "list", "elements": "str", "choices": ["collisions"], "default": []},
+        "store_timeout": {"type": "int", "default": 60},
+        "report_limit": {"type": "int", "default": 1000},
+        "report_bytes": {"type": "int", "default": 300000},
+    },
+    "required_if": [("state", "present", ("user_groups",))],
+}
+
+SCIM = {
+    "argument_spec": {
+        "url": {"type": "str"},
+        "token": {"type": "str", "no_log": True},
+        "username": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+        "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"},
+        "client_cert": {"type": "path"},
+        "client_key": {"type": "path", **_NOT_SECRET},
+        "timeout": {"type": "int", "default": 30},
+        "time_limit": {"type": "int"},
+        "request_limit": {"type": "int"},
+        "service": {
+            "type": "str",
+            "choices": [
+                "authentik",
+                "aws_identity_center",
+                "databricks",
+                "entra",
+                "github",
+                "gitlab",
+                "google",
+                "grafana",
+                "keycloak",
+                "rfc",
+                "slack",
+                "snowflake",
+            ],
+            "default": "rfc",
+        },
+        "service_parameters": {
+            "type": "dict",
+            "options": {
+                "kinds": _KINDS,
+                "lists": _KINDS,
+                "paging": {"type": "str", "choices": _OrNull(["index", "cursor", "whole"])},
+                "page_size": {"type": "int"},
+                "members": {"type": "str", "choices": _OrNull(["in_lists", "singly", "never"])},
+                "patches": {"type": "bool"},
+                "puts": {"type": "bool"},
+                "filters": {"type": "list", "elements": "str"},
+                "largest_change": {"type": "int"},
+                "removes_by_value": {"type": "bool"},
+                "nests": {"type": "bool"},
+                "deletes": {"type": "bool"},
+                "later_in_500": {"type": "str"},
+            },
+        },
+    },
+    "required_if": [("state", "present", ("url",)), ("state", "absent", ("url",))],
+}
+
 USER = {
     "argument_spec": {
         "name": {"type": "str", "required": True},

@@ -58,7 +58,8 @@ def provision(
     refused = limits.refusals(plan, links, settings, both, ledger.allowed())
     if refused or check_mode:
         return Provisioned(plan, *both, refused, None)
-    ledger.allow(ledger.allowed() | limits.allowed_by(plan, links, both))
+    if plan.steps:
+        ledger.allow(ledger.allowed() | limits.allowed_by(plan, links, both))
     done = carry_out(plan, destination, ledger)
     if not done.left:
         ledger.allow(frozenset())

@@ -122,7 +122,7 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
         **_ours(options),
         **_connection(options),
         **_selection(options, params),
-        **_brakes(options),
+        **brakes(options),
         **_store_and_history(options),
     )
     _judge_together(settings)
@@ -215,9 +215,9 @@ def browse_settings_from(params: dict[str, Any], warn: Callable[[str], None]) ->
     settings = BrowseSettings(
         **_connection(options),
         distinguished_name=_one_dn(options["distinguished_name"]),
-        depth=_number("depth", options["depth"]),
+        depth=number_of("depth", options["depth"]),
         search=_search(options["search"]),
-        limit=_number("limit", options["limit"]),
+        limit=number_of("limit", options["limit"]),
     )
     _judge_connection(settings)
     _warn_of_no_effect(settings, warn)
@@ -247,15 +247,15 @@ def _connection(options: dict[str, Any]) -> dict[str, Any]:
         "tls_server_name": options["tls_server_name"] or None,
         "login": login,
         "password": password or None,
-        "keytab": _file("keytab", options["keytab"]),
+        "keytab": readable_file("keytab", options["keytab"]),
         "authentication": options["authentication"],
         "encryption": options["encryption"],
         "validate_certs": options["validate_certs"],
-        "ca_path": _ca_path(options["ca_path"]),
-        "client_cert": _file("client_cert", options["client_cert"]),
-        "client_key": _file("client_key", options["client_key"]),
-        "timeout": _number("timeout", options["timeout"], _TIMEOUT_MAX),
-        "page_size": _number("page_size", options["page_size"], _PAGE_SIZE_MAX),
+        "ca_path": ca_file(options["ca_path"]),
+        "client_cert": readable_file("client_cert", options["client_cert"]),
+        "client_key": readable_file("client_key", options["client_key"]),
+        "timeout": number_of("timeout", options["timeout"], _TIMEOUT_MAX),
+        "page_size": number_of("page_size", options["page_size"], _PAGE_SIZE_MAX),
         "use_ldap": options["use_ldap"],
         "ldap_parameters": _ldap_parameters(options["ldap_parameters"] or {}),
     }
@@ -289,8 +289,8 @@ def _ours(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": _name(options["name"]),
         "target": _judged("user_group", split_path, options["user_group"]),
-        "user_extinction_grace_days": _number("user_extinction_grace_days", grace_days, least=0),
-        "name_reuse_days": _number("name_reuse_days", options["name_reuse_days"], least=0),
+        "user_extinction_grace_days": number_of("user_extinction_grace_days", grace_days, least=0),
+        "name_reuse_days": number_of("name_reuse_days", options["name_reuse_days"], least=0),
         "user_attributes": _attributes("user_attributes", options["user_attributes"]),
         "group_attributes": _attributes("group_attributes", options["group_attributes"]),
     }
@@ -309,7 +309,7 @@ def _selection(options: dict[str, Any], params: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _brakes(options: dict[str, Any]) -> dict[str, Any]:
+def brakes(options: dict[str, Any]) -> dict[str, Any]:
     """Return by what a run is refused, and what was approved."""
     return {
         "removal_limits": _limits_given(options["removal_limits"]),
@@ -322,12 +322,12 @@ def _brakes(options: dict[str, Any]) -> dict[str, Any]:
 def _store_and_history(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "full_every": _judged("full_every", _seconds, options["full_every"].strip()),
-        "store": _store(options["store"], options["store_password"]),
-        "history_days": _number("history_days", options["history_days"], least=0),
-        "store_backups": _number("store_backups", options["store_backups"], least=0),
-        "store_timeout": _number("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
-        "report_limit": _number("report_limit", options["report_limit"]),
-        "report_bytes": _number("report_bytes", options["report_bytes"]),
+        "store": store_address(options["store"], options["store_password"]),
+        "history_days": number_of("history_days", options["history_days"], least=0),
+        "store_backups": number_of("store_backups", options["store_backups"], least=0),
+        "store_timeout": number_of("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
+        "report_limit": number_of("report_limit", options["report_limit"]),
+        "report_bytes": number_of("report_bytes", options["report_bytes"]),
     }
 
 
@@ -401,7 +401,7 @@ def _of_task(option: str, value: str | None) -> str | None:
     return None if value == os.environ.get(ENVIRONMENT[option]) else value
 
 
-def _file(option: str, path: str | None) -> str | None:
+def readable_file(option: str, path: str | None) -> str | None:
     if not path:
         return None
     missing = "%s: there is no file '%s' on the node where this task runs: put it there, or correct the path" % (
@@ -423,12 +423,12 @@ def _file(option: str, path: str | None) -> str | None:
     return path
 
 
-def _ca_path(path: str | None) -> str | None:
+def ca_file(path: str | None) -> str | None:
     """Return the path of a file, or of a directory with hashed names (SSL_CTX_load_verify_locations(3))."""
-    return path if path and os.path.isdir(path) else _file("ca_path", path)
+    return path if path and os.path.isdir(path) else readable_file("ca_path", path)
 
 
-def _store(store: str, password: str | None) -> Address:
+def store_address(store: str, password: str | None) -> Address:
     address = address_of(store, password)
     if isinstance(address, File):
         _check_file(address.path)
@@ -445,7 +445,7 @@ def _check_file(path: str) -> None:
         )
 
 
-def _number(option: str, number: int, most: int | None = None, least: int = 1) -> int:
+def number_of(option: str, number: int, most: int | None = None, least: int = 1) -> int:
     if number < least or (most is not None and number > most):
         up_to = "" if most is None else " to %d" % most
         raise SynchronizationError("%s: %d is out of range: write a number from %d%s" % (option, number, least, up_to))

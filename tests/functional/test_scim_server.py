@@ -6,12 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -29,9 +23,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._provisioning.m
     Wanted,
 )
 from support.memory_ledger import MemoryLedger
-from support.process import free_port
+from support.scim2_server import TOKEN, ask, scim2_server
 
-TOKEN = "scim2-s3rver-token"
 ATTRIBUTES = (
     "displayName",
     "emails[work]",
@@ -44,41 +37,6 @@ EVERYTHING = SimpleNamespace(
     removal_limits=dict.fromkeys(_limits.KINDS, "100%"), fail_on=(), approved_plan=None, approved_removals=None
 )
 STAFF, NIGHT = Ref(Kind.GROUP, "g-staff"), Ref(Kind.GROUP, "g-night")
-
-
-@contextlib.contextmanager
-def scim2_server(directory, *arguments):
-    """Yield its address."""
-    program = Path(sys.executable).with_name("scim2-server")
-    if not program.exists():
-        pytest.skip("scim2-server is not installed: tests/requirements-functional.txt")
-    port = free_port()
-    with (
-        open(directory / "log", "wb") as log,
-        subprocess.Popen(
-            [str(program), "--port", str(port), "--bearer-token", TOKEN, *arguments], stdout=log, stderr=log
-        ) as process,
-    ):
-        try:
-            url = "http://127.0.0.1:%d" % port
-            while ask(url, "/ServiceProviderConfig") is None:
-                assert process.poll() is None, (directory / "log").read_text()
-                time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
-
-
-def ask(url, path, method="GET", body=None):
-    """Ask without our client."""
-    headers = {"Authorization": "Bearer " + TOKEN, "Content-Type": "application/scim+json"}
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, data, headers, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"{}")
-    except OSError:
-        return None
 
 
 def seen(url):

@@ -128,7 +128,7 @@ def test_a_destination_knows_neither_a_store_nor_a_directory():
 
 def test_a_provisioning_is_planned_by_what_is_pure():
     """It knows of destinations what the contract says. Only `carry_out.py` asks one, and a ledger."""
-    allowed = ("_destination.contract", "_errors", "_limits", "_model", "_provisioning")
+    allowed = ("_destination.contract", "_errors", "_limits", "_model", "_printable", "_provisioning", "_report.cut")
     theirs = [f"plugins.module_utils.{name}" for name in allowed]
 
     def is_forbidden(name: str) -> bool:

@@ -11,12 +11,20 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.services import (
+    SERVICES,
+    Members,
+    Paging,
+    Service,
+)
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
     BROWSING,
     CONNECTION,
     LOOKING_UP,
+    PROVISIONING,
     REPORTING,
+    SCIM,
     STORE,
     SYNCHRONIZATION,
     USER,
@@ -203,8 +211,9 @@ def documented(options):
         (LOOKING_UP, MODULE.with_name("user_group_info.py")),
         (REPORTING, MODULE.with_name("store_report.py")),
         (USER, MODULE.with_name("user.py")),
+        (module_arguments(PROVISIONING, SCIM), MODULE.with_name("scim_provisioning.py")),
     ],
-    ids=["connection", "store", "synchronization", "browsing", "looking up", "reporting", "user"],
+    ids=["connection", "store", "synchronization", "browsing", "looking up", "reporting", "user", "provisioning"],
 )
 def test_a_family_is_documented_as_it_is(family, path):
     options = yaml_in(path, "DOCUMENTATION")["options"]
@@ -236,6 +245,19 @@ def test_the_passwords_are_the_only_secrets_and_nothing_is_left_to_a_guess():
     for option, described in options:
         if re.search("pass|secret|token|key", option):
             assert "no_log" in described, option
+
+
+def test_the_secrets_of_a_provisioning_are_the_only_ones():
+    options = list(all_options(module_arguments(PROVISIONING, SCIM)["argument_spec"]))
+    assert [option for option, described in options if described.get("no_log")] == ["token", "password"]
+
+
+def test_the_services_that_can_be_chosen_are_those_that_are_known():
+    assert SCIM["argument_spec"]["service"]["choices"] == sorted(SERVICES)
+    parameters = SCIM["argument_spec"]["service_parameters"]["options"]
+    assert parameters.keys() == set(Service._fields) - {"source", "writes_per_minute"}
+    assert parameters["paging"]["choices"] == [each.value for each in Paging]
+    assert parameters["members"]["choices"] == [each.value for each in Members]
 
 
 def test_the_presets_that_can_be_chosen_are_those_that_there_are():

@@ -79,3 +79,9 @@ def test_who_has_no_name_is_left_out_and_said():
     found = want("All/Staff", name_attribute="email")
     assert [(each.ref, each.name) for each in found.left_out] == [(HAND, "hand")]
     assert found.members == {STAFF: {ANN, BOB}} and found.records[ANN].name == "ann@corp"
+
+
+def test_two_who_have_one_key_in_two_directories_are_not_one_account():
+    twice = {**FOUND, "users": [user("ann", "All/Staff"), user("anna", "All/Staff", key="key-ann")]}
+    with pytest.raises(SynchronizationError, match="^user_groups: 'All/ann' and 'All/anna' have one stable key"):
+        wanted(twice, ["All/Staff"], USER_ATTRIBUTES)

@@ -64,6 +64,7 @@ def wanted(
     left_out: list[LeftOut] = []
     records: dict[Ref, Record] = {}
     members: dict[Ref, frozenset[Ref]] = {}
+    places: dict[Ref, str] = {}
     users = {str(user["home"]) + "\0" + str(user["name"]): user for user in found["users"] if not user["extinct"]}
     for path in sorted(concerned):
         group = groups[path]
@@ -76,6 +77,11 @@ def wanted(
         members[ref] = frozenset(refs)
         for place in sorted(inside):
             ref = _ref(users[place])
+            if places.setdefault(ref, place) != place:
+                raise SynchronizationError(
+                    "user_groups: '%s' and '%s' have one stable key in two directories, and would be one account: "
+                    "provision them under two names" % tuple(each.replace("\0", "/") for each in (places[ref], place))
+                )
             record = _record(users[place], ref.key, user_attributes, name_attribute)
             if record.name:
                 records[ref] = record
