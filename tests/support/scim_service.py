@@ -89,7 +89,7 @@ class ScimService:
         self.config = config or {"patch": {"supported": True}, "filter": {"supported": True, "maxResults": 200}}
         if cursors:
             self.config["pagination"] = {"cursor": True, "index": False}
-        self._given = 0
+        self.given = 0  # ids, of users and groups
         self._lock = threading.Lock()
 
     # --- for tests ---
@@ -109,8 +109,8 @@ class ScimService:
     # --- the service ---
 
     def _add(self, kind: dict[str, Resource], resource: Resource) -> str:
-        self._given += 1
-        number = f"{'u' if kind is self.users else 'g'}{self._given:06d}"
+        self.given += 1
+        number = f"{'u' if kind is self.users else 'g'}{self.given:06d}"
         kind[number] = {**resource, "id": number}
         return number
 
