@@ -20,11 +20,13 @@ description:
 options:
   _input:
     description:
-      - A result of M(usersync.directory.user_synchronization), of a dry run, a run or a refused run.
+      - A result of M(usersync.directory.user_synchronization) or M(usersync.directory.scim_provisioning), of a dry run,
+        a run or a refused run.
     type: dict
     required: true
 seealso:
   - module: usersync.directory.user_synchronization
+  - module: usersync.directory.scim_provisioning
 """
 
 EXAMPLES = r"""

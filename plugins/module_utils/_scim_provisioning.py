@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from . import _limits
+from . import _clock, _limits
 from ._destination.client import Client, Requests
 from ._destination.contract import Kind
 from ._destination.scim.destination import ScimDestination
@@ -50,14 +51,17 @@ def provision_to_scim(
     reader. What was done by then is kept.
     """
     stored = looking(settings.store, lambda store: _read(store, settings))
-    identity = settings.client.url.rstrip("/")
+    identity, began = settings.client.url.rstrip("/"), int(time.time())
     if settings.state == "released":
         identity = stored.kept.destination
     journal = StoreLedger(settings.store, settings.store_timeout, settings.name, identity, stored.kept)
-    with contextlib.closing(journal):
-        if settings.state == "present":
-            return _run(settings, stored, journal, identity, check_mode, diff_mode, warn)
-        return _end(settings, stored, journal, identity, check_mode, diff_mode, warn)
+    told = {"began": _clock.in_utc(began), "dry_run": check_mode}
+    try:
+        with contextlib.closing(journal):
+            does = _run if settings.state == "present" else _end
+            return {**does(settings, stored, journal, identity, check_mode, diff_mode, warn), **told}
+    except Refused as refusal:
+        raise Refused({**refusal.result, **told}) from None
 
 
 def _read(store: Store, settings: ProvisioningSettings) -> _Stored:

@@ -408,6 +408,16 @@ msg:
   returned: always
   type: str
   sample: "accounts: 5 created, 1 disabled; groups: 1 created; memberships: 12 added, 1 removed"
+dry_run:
+  description: Whether this is what would change, and nothing was written.
+  returned: success or refusal
+  type: bool
+  sample: false
+began:
+  description: When the run began, in UTC, by the clock of the node where it ran.
+  returned: success or refusal
+  type: str
+  sample: "2026-11-30T04:00:01Z"
 accounts:
   description: What happened to accounts, or in check mode would happen.
   returned: success or refusal

@@ -102,7 +102,7 @@ _BODY = """\
 
 def html(result: Any) -> str:
     """Return one page of HTML that needs nothing else. Raises ValueError for what is no result."""
-    summary.check(result)
+    result = summary.read(result)
     kind, mode = summary.mode(result)
     environment = Environment(autoescape=True)
     environment.filters["number"] = "{:,}".format

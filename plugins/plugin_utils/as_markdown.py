@@ -28,7 +28,7 @@ _LONGEST = 400  # characters of one value, such as a path
 
 def markdown(result: Any) -> str:
     """Return the page as Markdown, of at most MOST_BYTES in UTF-8. Raises ValueError for what is no result."""
-    summary.check(result)
+    result = summary.read(result)
     blocks = [_head(result), *map(_users, summary.users_removed(result))]
     blocks += [_tree(result), *map(_users, summary.users_else(result)), *map(_section, summary.sections(result))]
     end = []
@@ -54,7 +54,7 @@ def _size(lines: Iterable[str]) -> int:
 
 def _head(result: Any) -> list[str]:
     name = summary.name(result)
-    lines = ["## Synchronization%s" % (" " + _code(name) if name else ""), ""]
+    lines = ["## %s%s" % (summary.noun(result), " " + _code(name) if name else ""), ""]
     lines += ["%s. %s" % (summary.mode(result)[1], summary.headline(result)), ""]
     if summary.complaint(result):
         lines += ["> %s" % _code(summary.complaint(result), 10 * _LONGEST), ""]

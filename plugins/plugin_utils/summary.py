@@ -4,7 +4,9 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""What a page for people says of a result of user_synchronization, whatever form it has: see as_html, as_markdown.
+"""What a page for people says of a result, whatever form it has: see as_html, as_markdown.
+
+It is one of user_synchronization, or one of scim_provisioning, which `read` puts into the words of the former.
 
 All that comes from the result is made printable here.
 """
@@ -14,10 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..module_utils._model import split_path
+from ..module_utils._model import ROOT, join_path, split_path
 from ..module_utils._printable import printable
 
+_OF_PROVISIONING = {
+    "accounts": ("created", "linked", "updated", "renamed", "disabled", "enabled", "deleted", "unchanged"),
+    "groups": ("created", "linked", "updated", "renamed", "members", "deleted", "unchanged"),
+}
 VERBS = {
+    **_OF_PROVISIONING,
     "user_groups": ("created", "renamed", "moved", "updated", "members", "extinct", "deleted", "affected", "unchanged"),
     "users": (
         "created",
@@ -87,13 +94,40 @@ class Section(NamedTuple):
     left_out: int
 
 
-def check(result: Any) -> None:
-    """Raise ValueError, with a sentence for the reader, for what is no result of user_synchronization."""
+def read(result: Any) -> Mapping[str, Any]:
+    """Return the result, one of a provisioning in the words of a synchronization.
+
+    Raises ValueError, with a sentence for the reader, for what is a result of neither.
+    """
     if not isinstance(result, Mapping) or not ("summary" in result or "msg" in result):
         raise ValueError(
-            "this is no result of usersync.directory.user_synchronization: register its result, and give "
-            "that to the filter"
+            "this is no result of usersync.directory.user_synchronization or scim_provisioning: register its result, "
+            "and give that to the filter"
         )
+    return _provisioning(result) if "accounts" in result else result
+
+
+def _provisioning(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups of a service lie in no tree: they are shown below the root."""
+    groups = [
+        {**each, "path": _below_root(each["name"]), "previous_path": each["previous_name"]}
+        for each in result["changed_groups"]
+    ]
+    left_out = {
+        name.replace("accounts.", "users."): number for name, number in result.get("report_left_out", {}).items()
+    }
+    return {
+        **result,
+        "users": result["accounts"],
+        "changed_groups": groups,
+        "unchanged_groups": [_below_root(name) for name in result["unchanged_groups"]],
+        "collisions": [{**each, "path": each["kind"]} for each in result["collisions"]],
+        "report_left_out": left_out,
+    }
+
+
+def _below_root(name: str) -> str:
+    return join_path(ROOT, name if name.strip() else "(no name)")
 
 
 # --- the head --------------------------------------------------------------------------------------------------------
@@ -105,8 +139,13 @@ def name(result: Any) -> str:
     return printable(given.get("name") or "")
 
 
+def noun(result: Any) -> str:
+    """Return what the name is that of."""
+    return "Provisioning" if "accounts" in result else "Synchronization"
+
+
 def title(result: Any) -> str:
-    return ("Synchronization %s" % name(result)).strip()
+    return ("%s %s" % (noun(result), name(result))).strip()
 
 
 def mode(result: Any) -> tuple[str, str]:
@@ -239,6 +278,31 @@ def sections(result: Any) -> list[Section]:
             "Unresolved members: listed, and none is found",
             ["unresolved_members"],
             [(each["value"], each["user_group"], each["reason"]) for each in result.get("unresolved_members", ())],
+        ),
+        (
+            "Not provisioned",
+            ["not_provisioned"],
+            [(each["name"], each["kind"], each["reason"]) for each in result.get("not_provisioned", ())],
+        ),
+        (
+            "Drift: somebody else changed it there",
+            ["drift"],
+            [
+                (each["name"], each["what"], "was written as '%s', is '%s'" % (each["written"], each["there"]))
+                for each in result.get("drift", ())
+            ],
+        ),
+        (
+            "Foreign: there, and not linked",
+            ["foreign"],
+            [
+                (
+                    each["name"] or each["id"],
+                    each["kind"],
+                    "in %s" % each["member_of"] if each["member_of"] else "stays",
+                )
+                for each in result.get("foreign", ())
+            ],
         ),
         ("Not stored", ["not_stored"], [(each["dn"], each["reason"]) for each in result.get("not_stored", ())]),
         (

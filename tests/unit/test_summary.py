@@ -462,3 +462,50 @@ def test_a_text_becomes_one_harmless_line():
     )
     assert escape("a\nb\x1b[2J\x9b\u202e\u2028\x00") == r"a\nb\x1b[2J\x9b\u202e\u2028\x00"
     assert escape(None) == "None" and escape(7) == "7"
+
+
+def provisioned(name="Staff", **more):
+    """A result of scim_provisioning in which each list has something, with this name."""
+    changed = {
+        **group(None, "renamed", "members"),
+        "name": name,
+        "previous_name": "Team",
+        "members_removed": [name],
+        "left_out": {},
+    }
+    said = {"kind": "account", "name": name, "reason": "taken"}
+    empty = dict.fromkeys(("created", "linked", "updated", "enabled", "disabled", "deleted"), [])
+    return {
+        "msg": "accounts: 1 created",
+        "changed": True,
+        "dry_run": False,
+        "settings": {"name": "wiki"},
+        "summary": {
+            "accounts": {"created": 7, "total": 9},
+            "groups": {"renamed": 1, "members": 1, "total": 1},
+            "memberships": {"removed": 1, "total": 4},
+        },
+        "accounts": {**empty, "disabled": [name], "renamed": [{"name": name, "previous_name": "eve"}]},
+        "changed_groups": [changed],
+        "unchanged_groups": ["Night"],
+        "collisions": [said],
+        "not_provisioned": [said],
+        "drift": [{"kind": "account", "name": name, "what": "state", "written": "enabled", "there": "disabled"}],
+        "foreign": [{"kind": "account", "id": "1", "name": name, "member_of": None}],
+        "report_left_out": {"accounts.disabled": 3},
+        "report_truncated": True,
+        **more,
+    }
+
+
+def test_a_provisioning_is_shown_too():
+    for text in (as_html.html(provisioned()), as_markdown.markdown(provisioned())):
+        for part in ("Provisioning", "wiki", "Staff", "Team", "Not provisioned", "Drift", "Foreign", "3 more"):
+            assert part in text, part
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_names_in_a_provisioning_stay_names(name):
+    page = as_html.html(provisioned(name))
+    assert "<script>alert" not in page and "<img src" not in page and "<b>&gt;" not in page
+    assert "\u202e" not in page and "\u202e" not in as_markdown.markdown(provisioned(name))

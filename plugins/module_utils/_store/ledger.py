@@ -208,16 +208,13 @@ class StoreLedger:
                 yield store
         self._holds = True
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[Store]:
+    def _opened(self) -> contextlib.AbstractContextManager[Store]:
         """A database stays connected; a file is held only while it is written, so that a synchronization gets it."""
         if not isinstance(self._address, Database):
-            with opening.open_store(self._address, self._wait) as store:
-                yield store
-            return
+            return opening.open_store(self._address, self._wait)
         if self._store is None:
             self._store = opening.open_store(self._address, self._wait)
-        yield self._store
+        return contextlib.nullcontext(self._store)
 
     def _begin(self, store: Store, now: int) -> None:
         row = first(store, "SELECT id, run, holder, seen FROM provisionings WHERE name = ?", (self._name,))
