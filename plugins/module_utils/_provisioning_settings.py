@@ -170,7 +170,7 @@ def _client(options: Mapping[str, Any], service: Service) -> client.Settings:
         for limit in ("time_limit", "request_limit")
     }
     return client.Settings(
-        url=options["url"] or "",
+        url="" if options["state"] == "released" else options["url"] or "",
         token=options["token"] or None,
         username=options["username"] or None,
         password=options["password"] or None,

@@ -227,6 +227,7 @@ options:
   request_limit:
     description:
       - After how many requests the run ends, as with O(time_limit).
+      - Reading counts, too. A run that reaches a limit while it reads has changed nothing, and fails.
     type: int
   service:
     description:

@@ -18,7 +18,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
 )
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning_settings import provisioning_settings
 from ansible_collections.usersync.directory.plugins.module_utils._scim_provisioning import provision_to_scim
-from support import stored
+from support import stored, stores
 from support.company import Company
 from support.scim_service import TOKEN, ScimService, serving
 
@@ -43,7 +43,7 @@ def provision(company, url):
         "user_groups": ["All/Company/Staff", "All/Company/Night"],
         "url": url,
         "token": TOKEN,
-        "store": str(company.store),
+        "store": stores.of(company.store),
         "departure": "delete",
         "removal_limits": "100%",
     }

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support import scim2_server, scim_service, stored
+from support import scim2_server, scim_service, stored, stores
 from support.company import Company
 from support.scim_service import TOKEN, ScimService, at, hangs_up, says, serving
 
@@ -67,7 +67,7 @@ def run(run_module, company, service):
             "user_groups": ["All/Company/Staff", "All/Company/Night"],
             "url": service.url,
             "token": TOKEN,
-            "store": str(company.store),
+            "store": stores.of(company.store),
             **options,
         }
         result = run_module.run("scim_provisioning", given, check_mode=check_mode, diff=diff).result
@@ -189,6 +189,10 @@ def test_rounds_until_nothing_is_left(run, service):
     assert not run()["changed"]
 
 
+def test_a_run_that_cannot_read_all_changes_nothing(run, service):
+    assert run(fails=True, request_limit=2)["msg"].startswith("request_limit: ") and not service.users
+
+
 def test_whose_creation_had_no_answer_is_found_again_and_not_created_twice(run, service):
     service.fault = at("creation of a user", hangs_up, times=1)
     first = run()
@@ -267,7 +271,7 @@ def test_a_playbook_goes_on_until_nothing_is_left(run_playbook, company, tmp_pat
                 "user_groups": ["All/Company/Staff"],
                 "url": url,
                 "token": scim2_server.TOKEN,
-                "store": str(company.store),
+                "store": stores.of(company.store),
                 "request_limit": 8,
             },
             "register": "result",
@@ -302,7 +306,7 @@ def test_the_token_is_nowhere(run_playbook, company, service, tmp_path):
         "user_groups": ["All/Company/Staff"],
         "url": service.url,
         "token": "{{ lookup('file', '%s') }}" % (tmp_path / "secret"),
-        "store": str(company.store),
+        "store": stores.of(company.store),
     }
     (tmp_path / "secret").write_text(TOKEN)
     task = {"usersync.directory.scim_provisioning": options, "ignore_errors": True}
