@@ -417,17 +417,25 @@ def running(program, *, uid, euid=None):
 # No Python, since another user may not be able to read what it is made of; no shell, since that takes the one number of
 # its user for both.
 STUBBORN = ["env", "--ignore-signal=HUP,TERM", "sleep", "600"]
-# Another process all the time, that kills whoever else runs as this user. It goes on for a minute at most, and whatever
-# happens, no more than 20 processes of this user can be there (RLIMIT_NPROC), nor any that is dead and not collected.
+# It waits until its user is barred. From then on it is another process all the time, that kills whoever else runs as
+# this user. It goes on for a minute at most, and whatever happens, no more than 20 processes of this user can be there
+# (RLIMIT_NPROC), nor any that is dead and not collected.
 RESTLESS = """
 import ctypes, os, resource, sys, time
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, prctl(2): orphans are collected here
 end = time.monotonic() + 60
+directory = os.open(sys.argv[2], os.O_RDONLY)
+def accounts():
+    return os.stat("shadow", dir_fd=directory).st_ino, os.stat("shadow", dir_fd=directory).st_mtime_ns
 if os.fork() == 0:
     resource.setrlimit(resource.RLIMIT_NPROC, (20, 20))
     os.setgroups([])
     os.setresgid(65534, 65534, 65534)
     os.setresuid(*[int(sys.argv[1])] * 3)
+    before = accounts()
+    print("ready", flush=True)
+    while accounts() == before and time.monotonic() < end:
+        time.sleep(0.01)
     print("begun", flush=True)
     while time.monotonic() < end:
         try:
@@ -446,12 +454,12 @@ while True:
 
 
 @contextmanager
-def restless(uid):
-    """Gives whether it still goes on."""
-    process = subprocess.Popen([sys.executable, "-c", RESTLESS, str(uid)], stdout=subprocess.PIPE)
+def restless(uid, etc):
+    """Gives the process: it still goes on, or not, and what it says."""
+    process = subprocess.Popen([sys.executable, "-c", RESTLESS, str(uid), str(etc)], stdout=subprocess.PIPE)
     try:
-        assert process.stdout.readline() == b"begun\n"
-        yield lambda: process.poll() is None
+        assert process.stdout.readline() == b"ready\n"
+        yield process
     finally:
         process.wait(90)
         process.stdout.close()
@@ -549,10 +557,10 @@ def test_a_linux_account_of_somebody_who_does_not_hold_still(linux, directory):
     assert linux.play().returncode == 0
     bob = number_of(directory, "bob")
     leave(directory, "Administrators", "bob")
-    with restless(bob) as goes_on:
+    with restless(bob, linux.root / "etc") as process:
         done = linux.play()
         assert done.returncode == 0, done.stdout
-        assert not goes_on()
+        assert process.poll() is not None and process.stdout.read() == b"begun\n"
     assert "bob" not in linux.lines("passwd")
 
 
