@@ -162,8 +162,8 @@ def lint(session: nox.Session) -> None:
 def sanity(session: nox.Session, core: str) -> None:
     """ansible-test's checks of what people get, by the newest release, with imports on all Pythons of managed nodes.
 
-    Tests are looked at by session "lint", and by these checks in the stage "matrix": pylint alone takes as long for them
-    as for all else.
+    Session "lint" looks at tests, and so do these checks in the stage "matrix": pylint alone takes as long for them as
+    for all else.
     """
     ansible_test_sanity(session, core, "--skip-test", "pslint", "--exclude", "tests/")
 

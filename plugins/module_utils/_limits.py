@@ -17,8 +17,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from . import _model
-from ._model import Effect, Fate, Plan, Snapshot, StoredState, UserChange, UserGroupChange, path_of
+from . import _changes, _model
+from ._changes import Effect, Fate, Plan, UserChange, UserGroupChange
+from ._model import Snapshot, StoredState, path_of
 
 KINDS = ("users", "user_groups", "memberships", "attributes", "renames", "states")
 NO_REMOVALS = ("renames", "states")  # what approved_removals does not cover
@@ -152,7 +153,7 @@ def _values_that_are_lost(plan: Plan, state: StoredState, owned: Owned) -> Itera
     is_owned = {"user": _is_written, "user_group": _is_there}
     losses: Counter[tuple[str, str]] = Counter()
     values = Counter(owned.values)
-    for loss in _model.losses(plan):
+    for loss in _changes.losses(plan):
         losses[loss.kind, loss.field] += 1
         values[loss.kind, loss.field] += not is_owned[loss.kind](loss.reference, state)
     yield Count("attributes", sum(losses.values()), sum(values.values()), "empty %d of %d values")
@@ -196,7 +197,7 @@ def _is_there(key: str, state: StoredState) -> bool:
     return key in state.user_groups and not state.user_groups[key].extinct
 
 
-def _removed(change: _model.MembershipChange) -> int:
+def _removed(change: _changes.MembershipChange) -> int:
     return len(change.users_removed) + len(change.user_groups_removed)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ._errors import SynchronizationError
-from ._model import ROOT, split_path
+from ._names import ROOT, split_path
 from ._options import LOOKING_UP, STORE, module_arguments
 from ._store import history, lookups, opening
 from ._store.address import Address, address_of

@@ -17,7 +17,7 @@ from ._destination.contract import Kind
 from ._destination.scim import services
 from ._destination.scim.services import Members, Paging, Service
 from ._errors import SynchronizationError
-from ._model import split_path
+from ._names import split_path
 from ._options import PROVISIONING, SCIM, STORE, module_arguments
 from ._provisioning.model import Collision, Departure, Policies
 from ._provisioning.wanted import USER_ATTRIBUTES

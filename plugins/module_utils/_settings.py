@@ -24,7 +24,7 @@ from ._directory.filter_text import check_filter
 from ._directory.overrides import check_parameters
 from ._errors import SynchronizationError
 from ._limits import KINDS, check_digest, check_limit
-from ._model import join_path, split_path
+from ._names import join_path, split_path
 from ._options import BROWSING, CONNECTION, ENVIRONMENT, STORE, SYNCHRONIZATION, module_arguments
 from ._printable import printable
 from ._store.address import Address, File, address_of

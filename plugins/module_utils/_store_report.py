@@ -19,7 +19,7 @@ from typing import Any
 
 from . import _page
 from ._look_up import look_up
-from ._model import split_path
+from ._names import split_path
 from ._printable import printable
 
 Record = Mapping[str, Any]  # a user, a user group or a run, as look-ups return it

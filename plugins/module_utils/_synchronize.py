@@ -17,14 +17,15 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
-from . import _clock, _doubts, _hold, _limits, _model
+from . import _changes, _clock, _doubts, _hold, _limits, _model, _names
+from ._changes import Plan
 from ._clock import Clock
 from ._directory import absence, connection, standing
 from ._directory.distinguished_names import normal_dn
 from ._directory.presets import Preset
 from ._errors import Refused, SynchronizationError, sentence
 from ._mark import NONE_LEFT, Mark, Unmarked
-from ._model import Keeping, LastRun, Leaves, Plan, Removal, RunRecord, Snapshot, StoredState
+from ._model import Keeping, LastRun, Leaves, Removal, RunRecord, Snapshot, StoredState
 from ._plan.digests import plan_digest, removals_digest
 from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
 from ._plan.removals import removals
@@ -315,7 +316,7 @@ def _owned(
         "user_group": [*preset.group_fields, *preset.group_lists],
     }
     lost: dict[str, set[str]] = {}
-    for loss in _model.losses(plan):
+    for loss in _changes.losses(plan):
         lost.setdefault(loss.kind, set(mapped[loss.kind])).add(loss.field)
     values_owned: dict[tuple[str, str], int] = {}
     for kind, fields in lost.items():
@@ -334,7 +335,7 @@ def _same_value(value: str) -> str:
     try:
         return normal_dn(value)
     except ValueError:
-        return _model.name_key(value)
+        return _names.name_key(value)
 
 
 # --- a run that ends the synchronization -----------------------------------------------------------------------------

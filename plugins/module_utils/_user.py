@@ -12,7 +12,7 @@ import re
 from typing import Any, NamedTuple
 
 from ._errors import SynchronizationError
-from ._model import join_path, split_path
+from ._names import join_path, split_path
 from ._store import by_hand, opening
 from ._store.address import Address, address_of
 from ._store.contract import Store

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..module_utils._model import ROOT, join_path, split_path
+from ..module_utils._names import ROOT, join_path, split_path
 from ..module_utils._printable import printable
 
 _OF_PROVISIONING = {

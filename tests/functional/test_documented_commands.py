@@ -300,7 +300,10 @@ def test_examples(world, postgres):
     assert "\neva.stone:" in accounts
     assert "All/North, All/South" in printed["several_domains"][0]
     assert "left out" not in printed["postgresql_roles"][0]
-    assert postgres.types("psql -P pager=off -Atc 'SELECT pg_has_role($$ann$$, $$group_Nurses$$, $$member$$)' postgres") == "t\n"
+    assert (
+        postgres.types("psql -P pager=off -Atc 'SELECT pg_has_role($$ann$$, $$group_Nurses$$, $$member$$)' postgres")
+        == "t\n"
+    )
 
 
 @pytest.mark.apart

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _model, _names
 from hypothesis import strategies as st
 
 from .snapshots import group, user
@@ -162,7 +162,7 @@ class Watch:
             if key == had.key and not extinct:
                 continue
             if key != had.key and had.key in seen:
-                renamed = _model.name_key(seen[had.key].name) != _model.name_key(had.name)
+                renamed = _names.name_key(seen[had.key].name) != _names.name_key(had.name)
                 had = had._replace(gave_up=had.gave_up or renamed)
             self.had[path] = had._replace(lost=now if had.lost is None else had.lost)
         for path, (key, extinct) in holders.items():

@@ -27,7 +27,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._destination.co
     Sought,
     Update,
 )
-from ansible_collections.usersync.directory.plugins.module_utils._model import name_key
+from ansible_collections.usersync.directory.plugins.module_utils._names import name_key
 
 HIDDEN = CannotBeRead("it does not list")
 

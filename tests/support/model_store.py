@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _changes, _model, _names
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 
 from . import snapshots
@@ -45,7 +45,7 @@ class ModelStore:
 
     # --- what is planned
 
-    def run(self, *entries: Any, **more: Any) -> _model.Plan:
+    def run(self, *entries: Any, **more: Any) -> _changes.Plan:
         """Plan as `plan` does, and apply it."""
         plan = self.plan(*entries, **more)
         self.apply(plan)
@@ -58,7 +58,7 @@ class ModelStore:
         reason: str = _model.GONE,
         leave_out: bool = False,
         **policies: Any,
-    ) -> _model.Plan:
+    ) -> _changes.Plan:
         """The plan that makes this store equal to these entries. Arguments are those of `snapshot` and `policies`."""
         return make_plan(
             snapshots.policies(**policies),
@@ -131,7 +131,7 @@ class ModelStore:
 
     # --- what is applied
 
-    def apply(self, plan: _model.Plan) -> None:
+    def apply(self, plan: _changes.Plan) -> None:
         """Do what the plan says, and check that it speaks of what is there."""
         self._end_adopted(plan.users)
         for change in plan.users:
@@ -148,25 +148,25 @@ class ModelStore:
             assert not self.nestings.pop(key, None)
         self._note(plan.notes)
 
-    def _end_adopted(self, changes: Iterable[_model.UserChange]) -> None:
+    def _end_adopted(self, changes: Iterable[_changes.UserChange]) -> None:
         """Take away the records that others adopt, before any of these is written."""
         for change in changes:
             if change.adopts:
                 assert self.users.pop(change.adopts) == change.before
                 self.adopted.discard(change.adopts)
-                if change.fate is _model.Fate.MERGED:
+                if change.fate is _changes.Fate.MERGED:
                     self.adopted.add(change.reference)
             elif change.before is None:
                 assert change.reference not in self.users
             else:
                 assert self.users[change.reference] == change.before
 
-    def _apply_user(self, change: _model.UserChange) -> None:
-        if change.after is None or change.fate is _model.Fate.RELEASED:
+    def _apply_user(self, change: _changes.UserChange) -> None:
+        if change.after is None or change.fate is _changes.Fate.RELEASED:
             self.adopted.discard(change.reference)
         if change.after is None:
             del self.users[change.reference]
-        elif change.fate is _model.Fate.RELEASED:
+        elif change.fate is _changes.Fate.RELEASED:
             del self.users[change.reference]
             self.users["#" + change.reference] = change.after
         else:
@@ -176,7 +176,7 @@ class ModelStore:
         elif change.before.enabled > change.after.enabled or change.reference not in self.extinct_since:
             self.extinct_since[change.reference] = self.now
 
-    def _apply_user_group(self, change: _model.UserGroupChange) -> None:
+    def _apply_user_group(self, change: _changes.UserGroupChange) -> None:
         assert self.groups.get(change.key) == change.before
         if change.after is None:
             del self.groups[change.key]
@@ -193,11 +193,11 @@ class ModelStore:
         def reference_of(reference: str, record: _model.UserRecord) -> str:
             if not reference.startswith("#"):
                 return reference
-            return "#" + _model.join_path(_model.path_of(record.home, self.groups), record.name)
+            return "#" + _names.join_path(_model.path_of(record.home, self.groups), record.name)
 
         self.users = {reference_of(reference, record): record for reference, record in self.users.items()}
 
-    def _apply_membership(self, change: _model.MembershipChange) -> None:
+    def _apply_membership(self, change: _changes.MembershipChange) -> None:
         members = self.members.setdefault(change.key, set())
         children = self.nestings.setdefault(change.key, set())
         assert members.issuperset(change.users_removed) and members.isdisjoint(change.users_added)
@@ -208,7 +208,7 @@ class ModelStore:
         children -= set(change.user_groups_removed)
         children |= set(change.user_groups_added)
 
-    def _note(self, notes: _model.Notes) -> None:
+    def _note(self, notes: _changes.Notes) -> None:
         self.user_digests.update(notes.user_digests)
         self.group_digests.update(notes.group_digests)
         self.listed_as.update(notes.listed_as)

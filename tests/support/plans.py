@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _changes, _model, _names
 from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change, user_group_change
 from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, for_reader, lookups
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
@@ -42,7 +42,7 @@ def group_record(name: str, parent: str = TARGET, **more: Any) -> _model.UserGro
 
 def user_changes(
     before: Mapping[str, _model.UserRecord | None], after: Mapping[str, _model.UserRecord | None]
-) -> list[_model.UserChange]:
+) -> list[_changes.UserChange]:
     """What makes the users of the second mapping of those of the first; both have references as keys."""
     return [
         user_change(key, before.get(key), after.get(key))
@@ -53,7 +53,7 @@ def user_changes(
 
 def group_changes(
     before: Mapping[str, _model.UserGroupRecord], after: Mapping[str, _model.UserGroupRecord]
-) -> list[_model.UserGroupChange]:
+) -> list[_changes.UserGroupChange]:
     """What makes the user groups of the second mapping of those of the first; both have stable keys as keys."""
     return [
         user_group_change(key, before.get(key), after.get(key))
@@ -68,9 +68,9 @@ def membership_change(
     removed: Iterable[str] = (),
     groups_added: Iterable[str] = (),
     groups_removed: Iterable[str] = (),
-) -> _model.MembershipChange:
+) -> _changes.MembershipChange:
     """Users, and user groups nested in it, that come to a user group and leave it."""
-    return _model.MembershipChange(key, list(added), list(removed), list(groups_added), list(groups_removed))
+    return _changes.MembershipChange(key, list(added), list(removed), list(groups_added), list(groups_removed))
 
 
 def notes(
@@ -79,23 +79,23 @@ def notes(
     group_digests: dict[str, bytes] | None = None,
     group_dns: dict[str, tuple[str, str, str]] | None = None,
     listed_as: dict[tuple[str, str], str] | None = None,
-) -> _model.Notes:
+) -> _changes.Notes:
     """What a run notes without a change that anybody sees."""
-    return _model.Notes(user_digests or {}, user_dns or {}, group_digests or {}, group_dns or {}, listed_as or {})
+    return _changes.Notes(user_digests or {}, user_dns or {}, group_digests or {}, group_dns or {}, listed_as or {})
 
 
 _NOTHING_NOTED = notes()
 
 
 def make_plan(
-    user_groups: Iterable[_model.UserGroupChange] = (),
-    users: Iterable[_model.UserChange] = (),
-    memberships: Iterable[_model.MembershipChange] = (),
-    notes: _model.Notes = _NOTHING_NOTED,
+    user_groups: Iterable[_changes.UserGroupChange] = (),
+    users: Iterable[_changes.UserChange] = (),
+    memberships: Iterable[_changes.MembershipChange] = (),
+    notes: _changes.Notes = _NOTHING_NOTED,
     **more: Any,
-) -> _model.Plan:
+) -> _changes.Plan:
     """A plan of these changes; `more` are other fields of it."""
-    plan = _model.Plan(
+    plan = _changes.Plan(
         directory=snapshots.DIRECTORY,
         synchronization="staff",
         target="All/Company",
@@ -146,7 +146,7 @@ def run_record(**more: Any) -> _model.RunRecord:
 # --- the store
 
 
-def apply(path: Path | str, plan: _model.Plan | None = None, **more: Any) -> None:
+def apply(path: Path | str, plan: _changes.Plan | None = None, **more: Any) -> None:
     """Apply a plan, or one with nothing to do, to the store at this path, and commit. `more` is told of the run."""
     with open_store(str(path)) as store:
         apply_plan(store, plan or make_plan(), run_record(**more))
@@ -161,7 +161,7 @@ def load(
 ) -> _model.StoredState:
     """What the planner is told of the store at this path; without a snapshot, as if nothing had been read."""
     with look(str(path)) as store:
-        return load_state(store, synchronization, _model.split_path(target), snapshot or snapshots.snapshot())
+        return load_state(store, synchronization, _names.split_path(target), snapshot or snapshots.snapshot())
 
 
 def digests(store: Store, synchronization: str = "staff", salt: bytes = b"salt") -> _model.Digests:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _mark, _model, _user
+from ansible_collections.usersync.directory.plugins.module_utils import _attributes, _look_up, _mark, _model, _user
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Kind, Record
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._plan import make
@@ -67,7 +67,7 @@ def entries(number: int) -> tuple[list[_model.User], list[_model.UserGroup]]:
             "name%d" % (each + number),
             enabled=each % 7 != number,
             sid="S-1-5-21-%d" % each,
-            attributes=_model.EncodedAttributes.of({"email": "name%d@example.org" % each, "towns": ["Ä", "b"]}),
+            attributes=_attributes.EncodedAttributes.of({"email": "name%d@example.org" % each, "towns": ["Ä", "b"]}),
         )
         for each in range(number, 25)
     ]
@@ -78,7 +78,7 @@ def entries(number: int) -> tuple[list[_model.User], list[_model.UserGroup]]:
             "Gruppe %d" % each,
             keys[each : each + 8 - number],
             user_groups=["g%d" % (each + 1)] * (each < 4),
-            attributes=_model.EncodedAttributes.of({"description": "x"}),
+            attributes=_attributes.EncodedAttributes.of({"description": "x"}),
         )
         for each in range(number, 6)
     ]

@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _model, _names
 from ansible_collections.usersync.directory.plugins.module_utils._store import damage, runs, schema
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
@@ -158,4 +158,4 @@ def test_two_texts_that_were_two_stay_two(text):
 
 
 def was_one_with_its_key(text):
-    return schema._folded_before(_model.name_key(text)) == schema._folded_before(text)
+    return schema._folded_before(_names.name_key(text)) == schema._folded_before(text)

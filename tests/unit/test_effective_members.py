@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _changes, _graph, _model
 from ansible_collections.usersync.directory.plugins.module_utils._report.affected import members_to_load, users_to_load
 from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
 from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.any_store
 # --- what an extinct user group gives --------------------------------------------------------------------------------
 
 
-def affected(store: ModelStore, plan: _model.Plan, state: _model.StoredState) -> list[str]:
+def affected(store: ModelStore, plan: _changes.Plan, state: _model.StoredState) -> list[str]:
     """The affected groups that the report of the plan has; ``store`` is as it was before."""
     users = users_to_load(plan, state, set().union(*(store.members[key] for key in members_to_load(plan, state))))
     direct = {each: sorted(key for key, members in store.members.items() if each in members) for each in users}
@@ -132,15 +132,15 @@ edges_of_few = st.dictionaries(st.integers(0, 7), st.lists(st.integers(0, 7), ma
 @examples(300)
 @given(edges_of_few, st.sets(st.integers(0, 7)))
 def test_what_each_reaches(edges: dict[int, list[int]], start: set[int]) -> None:
-    found = _model.reach_of_each(start, edges, {node: 1 << node for node in range(8)})
-    assert found.keys() == _model.reach(start, edges)
+    found = _graph.reach_of_each(start, edges, {node: 1 << node for node in range(8)})
+    assert found.keys() == _graph.reach(start, edges)
     for node, mask in found.items():
-        assert set(_model.bits_in(mask)) == _model.reach([node], edges), node
+        assert set(_graph.bits_in(mask)) == _graph.reach([node], edges), node
 
 
 @given(st.sets(st.integers(0, 3000)))
 def test_the_bits_in_a_number(places: set[int]) -> None:
-    assert _model.bits_in(sum(1 << place for place in places)) == sorted(places)
+    assert _graph.bits_in(sum(1 << place for place in places)) == sorted(places)
 
 
 lists_of_few = st.lists(st.sets(st.integers(0, 3)), min_size=6, max_size=6)
@@ -195,7 +195,7 @@ def effective(store: ModelStore) -> dict[str, set[tuple[str, bool]]]:
     return {
         key: {
             (each, store.users[each].enabled)
-            for reached in _model.reach([key], edges)
+            for reached in _graph.reach([key], edges)
             for each in store.members.get(reached, ())
         }
         for key in store.groups

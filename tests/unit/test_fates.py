@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _limits
-from ansible_collections.usersync.directory.plugins.module_utils._model import GONE, Effect, Fate
+from ansible_collections.usersync.directory.plugins.module_utils._changes import Effect, Fate
+from ansible_collections.usersync.directory.plugins.module_utils._model import GONE
 from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change, user_group_change
 from support.plans import group_record, user_record
 

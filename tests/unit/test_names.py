@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _changes, _model, _names
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan, plan_absence
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
@@ -64,7 +64,7 @@ def holders_in(store: ModelStore) -> dict[tuple[str, str], tuple[str, bool]]:
     for kind, records in (("user", store.users), ("user_group", store.groups)):
         for key, record in records.items():
             if key[0] != "#":
-                found[kind, _model.name_key(record.name)] = key, bool(record.extinct)
+                found[kind, _names.name_key(record.name)] = key, bool(record.extinct)
     return found
 
 
@@ -110,10 +110,10 @@ def test_what_is_made_again_in_its_unit_is_there_in_the_next_run(
     namesakes = [
         each
         for each in world.entries.values()
-        if each.kind == entry.kind and _model.name_key(each.name) == _model.name_key(entry.name)
+        if each.kind == entry.kind and _names.name_key(each.name) == _names.name_key(entry.name)
     ]
     as_read = had is not None and had.unit == "key of OU=%s,DC=x" % entry.container
-    if not as_read or _model.name_key(had.name) != _model.name_key(entry.name) or len(namesakes) > 1:
+    if not as_read or _names.name_key(had.name) != _names.name_key(entry.name) or len(namesakes) > 1:
         return
     store.run(*bodies(world.seen_by("staff").values()), **last)
     records = store.users if entry.kind == "user" else store.groups
@@ -127,7 +127,7 @@ class _Stores:
         self.path, self.now = path, 1000
         self.targets = {"staff": ["All", "Staff"], "more": ["All", "Staff" if together else "More"]}
 
-    def run(self, name: str, entries: Iterable[Entry], reason: str, **chosen: Any) -> _model.Plan:
+    def run(self, name: str, entries: Iterable[Entry], reason: str, **chosen: Any) -> _changes.Plan:
         with open_store(str(self.path)) as store:
             plan = self._plan(store, name, entries, reason, chosen)
             apply_plan(store, plan, run_record(time=self.now))
@@ -137,7 +137,7 @@ class _Stores:
             assert again.is_empty, again
         return plan
 
-    def _plan(self, store: Any, name: str, entries: Iterable[Entry], reason: str, chosen: Any) -> _model.Plan:
+    def _plan(self, store: Any, name: str, entries: Iterable[Entry], reason: str, chosen: Any) -> _changes.Plan:
         people, groups = bodies(entries)
         known = digests(store, name)
         found = snapshots.snapshot(people, [each._replace(key=name + each.key) for each in groups])

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _changes, _model
 from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.services import (
     SERVICES,
     Members,
@@ -281,7 +281,7 @@ def nothing_happened():
     snapshot = _model.Snapshot(directory, *[{}] * 4, [], [], {}, {}, [])
     empty = dict.fromkeys(_model.StoredState._fields, {})
     state = _model.StoredState(**{**empty, "target": "All", "target_missing": False, "membership_count": 0})
-    plan = _model.Plan(**{**dict.fromkeys(_model.Plan._fields, []), "directory": directory, "ignored": 0})
+    plan = _changes.Plan(**{**dict.fromkeys(_changes.Plan._fields, []), "directory": directory, "ignored": 0})
     return make_report(plan, snapshot, state, Looked({}, {}), Bounds(10, 1000, with_diff=True))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _attributes, _changes, _model
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest, removals_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 from ansible_collections.usersync.directory.plugins.module_utils._plan.places import (
@@ -413,22 +413,24 @@ def test_the_digests():
 def test_encoded_attributes_make_the_same_plan_and_the_same_digest():
     """An approved plan is approved whatever its attributes are kept as: by a reader, a store, or a test."""
     fields = {"mail": 'é"\\\n\u2028@x', "phone": "1", "towns": ["Ä", "b"]}
-    encoded = _model.EncodedAttributes.of(fields)
-    spelled_otherwise = _model.EncodedAttributes(json.dumps(dict(reversed(fields.items())), indent=1))
+    encoded = _attributes.EncodedAttributes.of(fields)
+    spelled_otherwise = _attributes.EncodedAttributes(json.dumps(dict(reversed(fields.items())), indent=1))
     assert encoded == fields == encoded == spelled_otherwise
-    assert encoded != _model.EncodedAttributes.of({**fields, "phone": "2"}) and encoded != {} and encoded != "x"
-    assert dict(encoded) == fields == _model.fields_of(encoded) and len(encoded) == 3 and encoded.get("phone") == "1"
+    assert encoded != _attributes.EncodedAttributes.of({**fields, "phone": "2"}) and encoded != {} and encoded != "x"
+    assert (
+        dict(encoded) == fields == _attributes.fields_of(encoded) and len(encoded) == 3 and encoded.get("phone") == "1"
+    )
     digests = set()
     for attributes in (fields, encoded, spelled_otherwise):
         store = ModelStore()
         digests.add(plan_digest(store.run([user("u1", attributes=attributes)], [group("g", members=["u1"])])))
         assert store.run([user("u1", attributes=fields)], [group("g", members=["u1"])]).is_empty
         change = store.run(
-            [user("u1", attributes=_model.EncodedAttributes.of({"phone": "1"}))], [group("g", members=["u1"])]
+            [user("u1", attributes=_attributes.EncodedAttributes.of({"phone": "1"}))], [group("g", members=["u1"])]
         )
         digests.add(plan_digest(change))
         digests.add(removals_digest(change))
-        assert [loss.field for loss in _model.losses(change)] == ["mail", "towns"]
+        assert [loss.field for loss in _changes.losses(change)] == ["mail", "towns"]
     assert digests == {
         "users+1-0~0,user_groups+1-0~0,memberships+1-0:b2c0527e02dd2e3d86c1fc400c9914afc45cd44a890f19223a218a3f7d6912c7",
         "users+0-0~1,user_groups+0-0~0,memberships+0-0:a38b4ecb6074794c36148e94158f45cd969126f4e252913ff7f96a4095ebdd13",

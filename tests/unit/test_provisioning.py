@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _limits
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Kind, Record, State
-from ansible_collections.usersync.directory.plugins.module_utils._model import name_key
+from ansible_collections.usersync.directory.plugins.module_utils._names import name_key
 from ansible_collections.usersync.directory.plugins.module_utils._provision import provision
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning.model import (
     Collision,

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _changes, _model
 from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds, size_of
 from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
 from hypothesis import given
@@ -23,7 +23,7 @@ from support.snapshots import DIRECTORY
 AWX_DROPS = 700_000  # characters of str() of a result: MAX_EVENT_RES, ansible-runner's awx_display.py
 
 
-def report(plan: _model.Plan, state: _model.StoredState, *bounds: Any, **more: Any) -> dict[str, Any]:
+def report(plan: _changes.Plan, state: _model.StoredState, *bounds: Any, **more: Any) -> dict[str, Any]:
     snapshot = _model.Snapshot(DIRECTORY, {}, {}, {}, {}, [], [], {}, {}, [])
     return make_report(plan, snapshot, state, Looked({}, {}), Bounds(*bounds), **more)
 
@@ -45,7 +45,7 @@ def stored(users: dict[str, _model.UserRecord], groups: dict[str, _model.UserGro
     )
 
 
-def of_many(joining: int, leaving: int) -> tuple[_model.Plan, _model.StoredState]:
+def of_many(joining: int, leaving: int) -> tuple[_changes.Plan, _model.StoredState]:
     """One group that so many join and so many leave, all of whom come and go, and a group for each hundred of them."""
     new = {f"new-{number:06}": plans.user_record(f"NEW.{number:06}") for number in range(joining)}
     old = {f"old-{number:06}": plans.user_record(f"OLD.{number:06}") for number in range(leaving)}

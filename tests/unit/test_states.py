@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _changes, _model
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 from ansible_collections.usersync.directory.plugins.module_utils._report.affected import users_to_load
@@ -41,7 +41,7 @@ class Stores:
     def __init__(self, path: Path, **states: str) -> None:
         self.path, self.states = path, states
 
-    def run(self, name: str, *people: _model.User, check_mode: bool = False) -> _model.Plan:
+    def run(self, name: str, *people: _model.User, check_mode: bool = False) -> _changes.Plan:
         with (look if check_mode else open_store)(str(self.path)) as store:
             known = digests(store, name)
             found = snapshots.snapshot(people, [STAFF._replace(key="%s of %s" % (STAFF.key, name))])

@@ -9,7 +9,7 @@ It is looked at with plain SQL, never through the store itself.
 from __future__ import annotations
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _model
+from ansible_collections.usersync.directory.plugins.module_utils import _model, _names
 from ansible_collections.usersync.directory.plugins.module_utils._plan import make
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change
@@ -174,8 +174,8 @@ def random_users(draw):
     """Users of whom no two sit in one place."""
     found, taken = {}, set()
     for key, name, home in draw(st.lists(st.tuples(KEYS, NAMES, HOMES), unique_by=lambda row: row[0])):
-        if (home, _model.name_key(name)) not in taken:
-            taken.add((home, _model.name_key(name)))
+        if (home, _names.name_key(name)) not in taken:
+            taken.add((home, _names.name_key(name)))
             found[key] = user_record(name, home)
     return found
 
@@ -186,8 +186,8 @@ def random_trees(draw):
     found, taken = {}, set()
     for key in draw(st.permutations(["g1", "g2", "g3", "g4", "g5"]))[: draw(st.integers(0, 5))]:
         name, parent = draw(NAMES), draw(st.sampled_from([TARGET, *found]))
-        if (parent, _model.name_key(name)) not in taken:
-            taken.add((parent, _model.name_key(name)))
+        if (parent, _names.name_key(name)) not in taken:
+            taken.add((parent, _names.name_key(name)))
             found[key] = group_record(name, parent)
     return found
 

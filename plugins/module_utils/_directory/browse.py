@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from .._errors import SynchronizationError
-from .._model import name_key
+from .._names import name_key
 from .connection import Session, read_from_first
 from .detect import directory_type
 from .distinguished_names import dn_text, normal_dn, rdn_value

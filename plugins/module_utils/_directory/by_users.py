@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from .._model import UserGroup, name_key, significant
+from .._model import UserGroup
+from .._names import name_key, significant
 from .distinguished_names import dn_is_within, dn_text, normal_dn
 from .fields import name_problem
 from .filters import below_parents

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from .._model import UNICODE, composed, without_case
+from .._names import UNICODE, composed, without_case
 from .values import OID, PAIR, SHORT_NAME, always, refuse_surrogates, shown
 
 _TYPE = re.compile(r" *(%s|%s) *= *" % (SHORT_NAME, OID))

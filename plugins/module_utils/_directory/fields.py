@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .._model import Fields, name_key, significant
+from .._attributes import Fields
+from .._names import name_key, significant
 from .distinguished_names import parse_dn
 from .forms import text_of
 from .presets import Entry

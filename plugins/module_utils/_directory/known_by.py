@@ -12,7 +12,8 @@ import itertools
 from collections.abc import Container, Mapping
 from typing import Any
 
-from .._model import KNOWN_AS, name_key
+from .._model import KNOWN_AS
+from .._names import name_key
 from .filters import attributes_that_list
 from .outcomes import AMBIGUOUS, Miss
 from .owners import Owners

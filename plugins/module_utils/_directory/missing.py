@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Container, Iterable
 
-from .._model import significant
+from .._names import significant
 from . import lost
 from .by_users import key_of_name
 from .distinguished_names import dn_text, normal_dn

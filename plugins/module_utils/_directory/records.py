@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .._model import EncodedAttributes, User, UserGroup
+from .._attributes import EncodedAttributes
+from .._model import User, UserGroup
 from .digests import ENABLED_NOW, HASH
 from .distinguished_names import dn_parent, rdn_value
 from .fields import field_reader, name_problem, name_reader

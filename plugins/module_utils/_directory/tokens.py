@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 
-from .._model import name_key, significant
+from .._names import name_key, significant
 from .distinguished_names import dn_is_within, dn_text, normal_dn
 from .forms import value_text
 from .outcomes import EMPTY, OTHER_DOMAIN, TOO_LONG, Outcome, malformed

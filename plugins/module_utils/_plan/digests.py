@@ -16,10 +16,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from .. import _model
-from .._model import Effect, Fate, Plan, UserChange, UserGroupChange, UserGroupRecord, UserRecord
+from .. import _attributes, _changes
+from .._changes import Effect, Fate, Plan, UserChange, UserGroupChange
+from .._model import UserGroupRecord, UserRecord
 
-Change = TypeVar("Change", UserChange, UserGroupChange, _model.MembershipChange)
+Change = TypeVar("Change", UserChange, UserGroupChange, _changes.MembershipChange)
 Said = list[object]  # what a digest covers of one change: plain data, as JSON has it
 
 
@@ -30,7 +31,7 @@ def plan_digest(plan: Plan) -> str:
     """
     return _digest(
         plan,
-        _changes(plan),
+        _written(plan),
         [
             "users+%d-%d~%d" % _counts(plan.users),
             "user_groups+%d-%d~%d" % _counts(plan.user_groups),
@@ -52,7 +53,7 @@ def removals_digest(plan: Plan) -> str:
             "users-%d" % sum(user.removes for user in plan.users_there),
             "user_groups-%d" % sum(map(_ends, plan.user_groups)),
             "memberships-%d" % _memberships_removed(plan),
-            "attributes-%d" % (len(_model.losses(plan)) + len(_sids_lost(plan))),
+            "attributes-%d" % (len(_changes.losses(plan)) + len(_sids_lost(plan))),
         ],
     )
 
@@ -77,7 +78,7 @@ _AT_ONCE = 100  # changes: one by one, the calls would take as long as the work
 
 def _digest(plan: Plan, changes: Iterable[Said], counts: list[str]) -> str:
     digest = hashlib.sha256()
-    encode = json.JSONEncoder(sort_keys=True, default=_model.fields_of).encode
+    encode = json.JSONEncoder(sort_keys=True, default=_attributes.fields_of).encode
     head: Said = [plan.synchronization, plan.directory.identity, plan.target]
     items = itertools.chain([head], changes)
     for several in iter(lambda: list(itertools.islice(items, _AT_ONCE)), []):
@@ -92,7 +93,7 @@ def _in_order(changes: Iterable[Change]) -> list[Change]:
 _POLICIES = {Fate.MERGED: "merge", Fate.OVERWRITTEN: "overwrite"}  # user_collision of who takes over a record
 
 
-def _changes(plan: Plan) -> Iterator[Said]:
+def _written(plan: Plan) -> Iterator[Said]:
     if plan.target_missing:
         yield ["target", plan.target]
     if plan.leaving:
@@ -122,7 +123,7 @@ def _removals(plan: Plan) -> Iterator[Said]:
     for listed in _in_order(plan.memberships):
         if listed.users_removed or listed.user_groups_removed:
             yield ["members", listed.key, listed.users_removed, listed.user_groups_removed]
-    for loss in sorted(_model.losses(plan)):
+    for loss in sorted(_changes.losses(plan)):
         yield ["value", *loss]
     for reference in _sids_lost(plan):
         yield ["sid", reference]

@@ -12,7 +12,8 @@ gone from it: he becomes EXTINCT, and by the policy of `disable` he is DISABLED 
 
 from __future__ import annotations
 
-from .._model import Effect, Fate, UserChange, UserGroupChange, UserGroupRecord, UserRecord
+from .._changes import Effect, Fate, UserChange, UserGroupChange
+from .._model import UserGroupRecord, UserRecord
 
 _NOTHING: frozenset[Effect] = frozenset()
 _SHOWN, _HIDDEN = frozenset({Effect.SHOWN}), frozenset({Effect.HIDDEN})

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .. import _model
-from .._model import Collision, Directory, Fate, Notes, Plan, Removal, Snapshot, StoredState, UserChange, path_of
+from .. import _model, _names
+from .._changes import Collision, Fate, Notes, Plan, UserChange
+from .._model import Directory, Removal, Snapshot, StoredState, path_of
 from .fates import user_change
 from .memberships import MembershipNotes, SameValue, plan_memberships
 from .places import KeptNames, NamesToNote, Wait
@@ -77,7 +78,7 @@ def make_plan(
 
 
 def _check_target(state: StoredState) -> None:
-    names = set(_model.split_path(state.target))
+    names = set(_names.split_path(state.target))
     for key, record in state.user_groups.items():
         if record.name in names and (state.target + "/").startswith(path_of(key, state.user_groups) + "/"):
             raise WrongTarget(

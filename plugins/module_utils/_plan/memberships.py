@@ -17,7 +17,9 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from typing import NamedTuple
 
 from .. import _model
-from .._model import NO_DIGEST, Members, MembershipChange, Unresolved, UserGroup, UserGroupRecord, name_key
+from .._changes import MembershipChange
+from .._model import NO_DIGEST, Members, Unresolved, UserGroup, UserGroupRecord
+from .._names import name_key
 from .reading import Reading
 from .users import Users
 

@@ -12,8 +12,9 @@ import datetime
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple, Optional, Union
 
-from .. import _model
-from .._model import NO_UNIT, KeptName, name_key
+from .. import _model, _names
+from .._model import NO_UNIT, KeptName
+from .._names import name_key
 
 Place = tuple[str, str]  # reference of the user group, name_key: where no two may sit
 Seat = tuple[str, str]  # reference of the user group, name as it is written
@@ -50,7 +51,7 @@ def place_at(seat: Seat) -> Place:
 def extinct_claimant(reference: str, record: Record) -> Claimant:
     """An extinct record stays where it is, but holds no place: it gives its name up to a newcomer."""
     home = record.home if isinstance(record, _model.UserRecord) else record.parent
-    names = _model.extinct_names(record.name, reference)
+    names = _names.extinct_names(record.name, reference)
     return Claimant(reference, [(home, name) for name in names], NOWHERE, (EXTINCT, 0, reference), record.unit)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from typing import NamedTuple, TypeVar, Union
 
-from .. import _model
+from .. import _attributes, _model, _names
 from .._model import NO_DIGEST, NO_UNIT, Removal, Snapshot, StoredState, User, UserGroup, UserGroupRecord, UserRecord
 from .places import Wait
 
@@ -63,7 +63,7 @@ def reading_of(snapshot: Snapshot, state: StoredState, wait: Wait, held: frozens
     bodies = {key: user for key, user in snapshot.users.items() if user is not None}
     lists = {key: group.members for key, group in snapshot.user_groups.items() if group.members is not None}
     staying = _staying(held.union(_unclear_removals(snapshot, state)))
-    return Reading(snapshot, state, _model.path_reference(state.target), wait, bodies, lists, staying)
+    return Reading(snapshot, state, _names.path_reference(state.target), wait, bodies, lists, staying)
 
 
 # --- what is malformed -----------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def _fields_as_clear(body: Body, names: Set[str], record: UserRecord | UserGroup
     if record is None or not fields:
         return body
     kept = {field: value for field, value in record.attributes.items() if field in fields}
-    attributes = _model.EncodedAttributes.of({**_model.fields_of(body.attributes), **kept})
+    attributes = _attributes.EncodedAttributes.of({**_attributes.fields_of(body.attributes), **kept})
     return body._replace(attributes=attributes)
 
 

@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-from .. import _model
-from .._model import Effect
+from .. import _changes, _model
+from .._changes import Effect
 
 
 def removals(
-    plan: _model.Plan, snapshot: _model.Snapshot, state: _model.StoredState | None = None
+    plan: _changes.Plan, snapshot: _model.Snapshot, state: _model.StoredState | None = None
 ) -> frozenset[_model.Removal]:
     """Return what a plan removes or enables because something is not there: who is lost, memberships that end though
     nobody is lost, who is enabled, newcomers too, and who has no SID any more. With ``state`` also of whom this

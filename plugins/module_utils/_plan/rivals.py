@@ -13,7 +13,8 @@ from collections.abc import Iterable, Set
 from typing import NamedTuple
 
 from .. import _model
-from .._model import Directory, StoredState, User, UserRecord, name_key
+from .._model import Directory, StoredState, User, UserRecord
+from .._names import name_key
 from .places import (
     NEWCOMER,
     NOWHERE,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
-from .. import _model
+from .. import _changes, _model
 from .._model import KeptName, UserGroup, UserGroupRecord
 from .fates import user_group_change
 from .places import (
@@ -93,7 +93,7 @@ def _claims_of_read(reading: Reading) -> _Claims:
         claims.claimants.append(
             Claimant(
                 key,
-                [(parent, each) for each in _names(key, group, name, stored)],
+                [(parent, each) for each in _names_of(key, group, name, stored)],
                 place_of(stored) if stored is not None else NOWHERE,
                 (STORED if stored is not None else NEWCOMER, group.created, key),
                 unit,
@@ -126,7 +126,7 @@ def _claims_of_missing(reading: Reading) -> _Claims:
     return claims
 
 
-def _names(key: str, group: UserGroup, name: str, stored: UserGroupRecord | None) -> list[str]:
+def _names_of(key: str, group: UserGroup, name: str, stored: UserGroupRecord | None) -> list[str]:
     """Return the names that a group may have, the best first: its own, or that with a suffix.
 
     A suffix stays until the group's own name changes in the directory: that somebody else has gone does not give it the
@@ -146,7 +146,7 @@ def _name_that_is_left(key: str, record: UserGroupRecord, taken: set[Place]) -> 
 
 
 def _displaced(key: str, stored: UserGroupRecord, own_name: str) -> bool:
-    """Tell whether an extinct record has given its name up: see `_model.extinct_names`."""
+    """Tell whether an extinct record has given its name up: see `_names.extinct_names`."""
     if not stored.extinct:
         return False
     return stored.name != own_name and stored.name.endswith((" (extinct)", " (extinct %s)" % key))
@@ -183,7 +183,7 @@ def deletable(
 
 def user_group_changes(
     reading: Reading, records: dict[str, UserGroupRecord]
-) -> tuple[list[_model.UserGroupChange], dict[str, tuple[str, str, str]]]:
+) -> tuple[list[_changes.UserGroupChange], dict[str, tuple[str, str, str]]]:
     """Return what changes, and what is only to be noted: stable key -> DN, unit, own_name.
 
     ``records``: the user groups that stay.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .. import _model
+from .. import _changes, _names
 from .._model import NO_DIGEST, KeptName, StoredState, StoredUser, User, UserRecord
 from .fates import user_change
 from .places import DAY, NOWHERE, KeptNames, Place, place_of
@@ -155,7 +155,7 @@ def _names_left(reading: Reading, wanting: Wanting, released: set[str]) -> Itera
         if reference in wanting.records:
             name = wanting.records[reference].name
             # Another synchronization gives it another home, and maybe calls it by another attribute.
-            if stored.taken_over or before.name in _model.extinct_names(name, reference)[1:]:
+            if stored.taken_over or before.name in _names.extinct_names(name, reference)[1:]:
                 yield place_of(before), KeptName(reference, before.unit, wait.begins)
         elif now is None or now.extinct or reference in released:
             since = wait.since(stored.extinct_since if before.extinct else None)
@@ -243,7 +243,7 @@ class UserNotes(NamedTuple):
     said_disabled: dict[str, bool]
 
 
-def user_changes(policies: Policies, reading: Reading, users: Users) -> tuple[list[_model.UserChange], UserNotes]:
+def user_changes(policies: Policies, reading: Reading, users: Users) -> tuple[list[_changes.UserChange], UserNotes]:
     changes, notes, state = [], UserNotes({}, {}, {}, _said_disabled(reading)), reading.state
     policy = policies.user_collision
     for reference in sorted(users.after):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from .._destination.contract import Record, State
-from .._model import name_key
+from .._names import name_key
 from .model import Link
 
 _NAME, _EXTERNAL_ID, _STATE = "name", "external_id", "state"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Set
 from typing import NamedTuple, Union
 
 from .._destination.contract import Actual, CannotBeRead, Kind, Read, Record, Sought
-from .._model import name_key
+from .._names import name_key
 from .model import Collision, Intents, Links, Ref, Wanted
 
 

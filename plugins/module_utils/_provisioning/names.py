@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Container, Mapping
 from typing import NamedTuple, Union
 
-from .._model import name_key
+from .._names import name_key
 from .model import Links, Ref, TakeOverStep, UpdateStep
 
 Renaming = Union[UpdateStep, TakeOverStep]

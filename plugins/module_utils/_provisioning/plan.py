@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from .._destination.contract import Actual, CannotBeRead, Capabilities, Kind, Linked, Record, Sought, State
-from .._model import name_key
+from .._names import name_key
 from . import fields
 from .matching import Match, Matching, Taken, Undecided
 from .members import Known, changes_of_members

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .._destination.contract import Kind, Record, State
-from .._model import name_key
+from .._names import name_key
 from .._printable import printable
 from .._report.cut import Bounds, Cut, and_more, size_of
 from .model import (

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .. import _model
+from .. import _graph
 from .._destination.contract import Kind, Record, State
 from .._errors import SynchronizationError
 from .model import LeftOut, Ref, Wanted
@@ -51,9 +51,9 @@ def wanted(
     """
     groups = {str(group["path"]): group for group in found["user_groups"]}
     nested = {path: list(group["user_groups"]) for path, group in groups.items()}
-    passing = _model.passing(nested, {path for path, group in groups.items() if group["extinct"]})
+    passing = _graph.passing(nested, {path for path, group in groups.items() if group["extinct"]})
     listed = _listed(found["users"])
-    concerned = _model.reach(chosen, passing) if nests else chosen
+    concerned = _graph.reach(chosen, passing) if nests else chosen
     for path in chosen:
         _check(path, groups)
         if not allow_empty and not _members(path, passing, listed):
@@ -103,7 +103,7 @@ def _listed(users: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def _members(path: str, passing: Mapping[str, list[str]], listed: Mapping[str, list[str]]) -> set[str]:
-    return {place for group in _model.reach([path], passing) for place in listed.get(group, ())}
+    return {place for group in _graph.reach([path], passing) for place in listed.get(group, ())}
 
 
 def _check(path: str, groups: Mapping[str, Mapping[str, Any]]) -> None:

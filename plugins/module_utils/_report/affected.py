@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from .. import _model
-from .._model import Effect, Fate, Plan, StoredState, UserChange
+from .. import _graph
+from .._changes import Effect, Fate, Plan, UserChange
+from .._model import StoredState
 from .changes import UserGroups, groups_after
 
 
@@ -30,12 +31,12 @@ def _is_shown_or_hidden(change: UserChange) -> bool:
 
 
 def _passing(plan: Plan, state: StoredState) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return which user groups pass their members on to which, before and after: see `_model.passing`."""
+    """Return which user groups pass their members on to which, before and after: see `_graph.passing`."""
     extinct_before = {key for key, record in state.user_groups.items() if record.extinct}
     extinct_after = {key for key, record in groups_after(plan, state).items() if record.extinct}
     return (
-        _model.passing(state.nestings, extinct_before),
-        _model.passing(_nestings_after(plan, state), extinct_after),
+        _graph.passing(state.nestings, extinct_before),
+        _graph.passing(_nestings_after(plan, state), extinct_after),
     )
 
 
@@ -49,7 +50,7 @@ def members_to_load(plan: Plan, state: StoredState) -> set[str]:
     moving = {
         child for key in before.keys() | after.keys() for child in set(before.get(key, ())) ^ set(after.get(key, ()))
     }
-    return (_model.reach(moving, before) | _model.reach(moving, after)) & set(state.user_groups)
+    return (_graph.reach(moving, before) | _graph.reach(moving, after)) & set(state.user_groups)
 
 
 def users_to_load(plan: Plan, state: StoredState, nested: Iterable[str]) -> set[str]:
@@ -80,10 +81,10 @@ def affected_groups(
             direct_after[user].add(change.key)
     switched = {change.reference for change in plan.users if _is_shown_or_hidden(change)}
     before, after = _passing(plan, state)
-    around_before, around_after = _model.turned(before), _model.turned(after)
+    around_before, around_after = _graph.turned(before), _graph.turned(after)
     affected = {
-        *_model.reach({key for user in switched for key in direct_before.get(user, ())}, around_before),
-        *_model.reach({key for user in switched for key in direct_after.get(user, ())}, around_after),
+        *_graph.reach({key for user in switched for key in direct_before.get(user, ())}, around_before),
+        *_graph.reach({key for user in switched for key in direct_after.get(user, ())}, around_after),
     }
     direct = {
         (frozenset(keys), frozenset(direct_after[user])) for user, keys in direct_before.items() if user not in switched
@@ -109,8 +110,8 @@ def _differing(
     edges and pairs, and not their product.
     """
     bits = {key: 1 << number for number, key in enumerate(groups)}
-    reached_before = _model.reach_of_each({key for keys, _after in direct for key in keys}, around_before, bits)
-    reached_after = _model.reach_of_each({key for _before, keys in direct for key in keys}, around_after, bits)
+    reached_before = _graph.reach_of_each({key for keys, _after in direct for key in keys}, around_before, bits)
+    reached_after = _graph.reach_of_each({key for _before, keys in direct for key in keys}, around_after, bits)
     differing = 0
     for keys_before, keys_after in direct:
         mask_before = mask_after = 0
@@ -119,4 +120,4 @@ def _differing(
         for key in keys_after:
             mask_after |= reached_after[key]
         differing |= mask_before ^ mask_after
-    return {groups[number] for number in _model.bits_in(differing)}
+    return {groups[number] for number in _graph.bits_in(differing)}

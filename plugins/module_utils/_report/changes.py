@@ -11,18 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .. import _model
-from .._model import (
-    Effect,
-    Fate,
-    MembershipChange,
-    Plan,
-    StoredState,
-    UserChange,
-    UserGroupRecord,
-    UserRecord,
-    path_of,
-)
+from .. import _changes
+from .._changes import Effect, Fate, MembershipChange, Plan, UserChange
+from .._model import StoredState, UserGroupRecord, UserRecord, path_of
 
 UserGroups = dict[str, UserGroupRecord]  # by reference
 
@@ -42,7 +33,7 @@ _LISTED = (Effect.RENAMED, Effect.MOVED, Effect.UPDATED, Effect.ENABLED, Effect.
 _CREATED = [Fate.CREATED.value]  # most that is reported at once is that, a hundred thousand times
 
 
-def verbs_of(change: UserChange | _model.UserGroupChange) -> list[str]:
+def verbs_of(change: UserChange | _changes.UserGroupChange) -> list[str]:
     """Return what happened to the record, in the words of the result."""
     if change.fate is Fate.CREATED:
         return _CREATED

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import chain
 
-from .._model import Effect, Plan, Snapshot, StoredState
+from .._changes import Effect, Plan
+from .._model import Snapshot, StoredState
 from .changes import ChangedGroup, UserVerbs
 
 # What members of groups can be besides users, user groups and values that lead nowhere: counted.

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from .. import _model
-from .._model import Plan, StoredState, UserChange, UserGroupRecord, UserRecord, path_of
+from .. import _attributes
+from .._changes import Plan, UserChange
+from .._model import StoredState, UserGroupRecord, UserRecord, path_of
 from .._printable import printable
 from .changes import UserGroups, is_removal, record_of
 from .cut import and_more, size_of
@@ -112,7 +113,7 @@ def _write(part: _Part, headings: tuple[str, str], old: Record | None, new: Reco
 
 
 def _fields(record: UserRecord | UserGroupRecord) -> list[str]:
-    lines = ["%s: %s" % (field, value) for field, value in sorted(_model.fields_of(record.attributes).items())]
+    lines = ["%s: %s" % (field, value) for field, value in sorted(_attributes.fields_of(record.attributes).items())]
     if record.extinct:
         lines.append("extinct: %s" % record.extinct)
     if isinstance(record, UserRecord):

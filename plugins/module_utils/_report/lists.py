@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import filterfalse
 from typing import Any, NamedTuple
 
-from .._model import Plan, Removal, Snapshot, StoredState, path_of
+from .._changes import Plan
+from .._model import Removal, Snapshot, StoredState, path_of
 from .changes import ChangedGroup, UserGroups, UserVerbs, record_of
 from .cut import Cut
 

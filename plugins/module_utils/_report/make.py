@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .._model import Plan, Removal, Snapshot, StoredState
+from .._changes import Plan
+from .._model import Removal, Snapshot, StoredState
 from . import lists
 from .affected import affected_groups
 from .changes import changed_groups, groups_after, verbs_of

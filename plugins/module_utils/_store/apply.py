@@ -12,7 +12,7 @@ before it does: so no order of changes meets a name twice, and history costs wha
 
 from __future__ import annotations
 
-from .. import _model
+from .. import _changes, _model, _names
 from . import history, kept_names, runs, write_memberships, write_user_groups, write_users
 from .contract import Store
 from .ends import end_synchronization
@@ -21,7 +21,7 @@ from .statements import has
 from .work import Work, group_ids, user_references
 
 
-def apply(store: Store, plan: _model.Plan, run: _model.RunRecord) -> None:
+def apply(store: Store, plan: _changes.Plan, run: _model.RunRecord) -> None:
     """Write the plan, its history and the record of the run; whoever calls it commits.
 
     Raises StoreError if the synchronization belongs to another directory, or the store cannot be written.
@@ -47,8 +47,8 @@ def apply(store: Store, plan: _model.Plan, run: _model.RunRecord) -> None:
     store.trees.clear()
 
 
-def _begin(store: Store, plan: _model.Plan, run: _model.RunRecord) -> Work:
-    target = write_user_groups.make(store, _model.split_path(plan.target), as_target=True)
+def _begin(store: Store, plan: _changes.Plan, run: _model.RunRecord) -> Work:
+    target = write_user_groups.make(store, _names.split_path(plan.target), as_target=True)
     me, directory, target_before = runs.bind(store, plan, run, target)
     tree = tree_before(store, me)
     number = runs.note(store, me, plan, run)

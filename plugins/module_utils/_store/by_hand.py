@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._model import join_path, name_key
+from .._names import join_path, name_key
 from . import lookups, write_user_groups
 from .contract import Store
 from .ends import end_users

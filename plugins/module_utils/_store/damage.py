@@ -20,7 +20,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .._model import name_key, split_path
+from .._names import name_key, split_path
 from . import forms, schema
 from .references import is_tree
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .. import _mark, _model
+from .. import _attributes, _mark, _model
 from .._destination.contract import Kind, Record, State
 from .._mark import Mark, Unmarked
 
 _decode = json.JSONDecoder().raw_decode
-to_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_model.fields_of).encode
+to_json = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_attributes.fields_of
+).encode
 
 
 def from_json(text: str) -> Any:

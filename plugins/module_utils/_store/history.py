@@ -15,8 +15,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from .. import _model
-from .._model import name_key
+from .. import _changes, _names
+from .._names import name_key
 from .contract import Store
 from .forms import from_json, to_json
 from .lookups import Wanted, by_path, texts, time_text
@@ -30,7 +30,7 @@ Subject = tuple[str, str]  # 'user' or 'user_group', and its reference
 Records = dict[Subject, dict[str, Any]]  # what people see of records
 
 
-def records(plan: _model.Plan, tree: Tree, which: str) -> Records:
+def records(plan: _changes.Plan, tree: Tree, which: str) -> Records:
     """Return the stored records that the plan changes, as people see them: 'before' it, or 'after'."""
     found: Records = {}
     for group in plan.user_groups:
@@ -191,7 +191,7 @@ def events(store: Store, wanted: Wanted, most: int) -> list[dict[str, Any]]:
         if wanted.user_group is not None:
             found = [each for each in found if each.member and by_path(each.path) == by_path(wanted.user_group)]
     else:
-        found = _of_user_group(store, tree, wanted.user_group or _model.ROOT)
+        found = _of_user_group(store, tree, wanted.user_group or _names.ROOT)
     runs_by_id = {
         number: (time, name) for number, time, name in store.rows("SELECT id, time, synchronization FROM runs")
     }
@@ -221,13 +221,13 @@ def _of_users(store: Store, tree: Tree, name: str) -> list[_Event]:
         ids.update(number for (number,) in store.rows("SELECT id FROM users WHERE key = ?", (key,)))
     store.want("wanted_ids", ((number,) for number in ids.union(row[0] for row in stored)))
     events = [
-        _Event(run, "created", _model.join_path(tree.path(home), now))
+        _Event(run, "created", _names.join_path(tree.path(home), now))
         for run, home, now in store.rows(
             "SELECT u.run_id, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u WHERE u.id = w.id"
             " AND u.run_id IS NOT NULL"
         )
     ]
-    events += _changes(store, "user", keys)
+    events += _events_of(store, "user", keys)
     events += [
         _Event(run, "member_added", tree.path(group), name)
         for group, name, run in store.rows(
@@ -241,7 +241,7 @@ def _of_users(store: Store, tree: Tree, name: str) -> list[_Event]:
 
 
 def _of_user_group(store: Store, tree: Tree, path: str) -> list[_Event]:
-    wanted, number = by_path(path), tree.at(_model.split_path(path))
+    wanted, number = by_path(path), tree.at(_names.split_path(path))
     events: list[_Event] = []
     if number is None:
         keys = _past_keys(store, "user_group", lambda past: by_path(past) == wanted)
@@ -249,7 +249,7 @@ def _of_user_group(store: Store, tree: Tree, path: str) -> list[_Event]:
         key = tree.groups[number].key
         keys = set() if key is None else {key}
         events += _of_what_it_has(store, tree, number)
-    events += _changes(store, "user_group", keys)
+    events += _events_of(store, "user_group", keys)
     for key in keys:
         events += _past(store, "user_group_key = ?", key)
     return events
@@ -283,7 +283,7 @@ def _past_keys(store: Store, kind: str, is_meant: Callable[[str], bool]) -> set[
     }
 
 
-def _changes(store: Store, kind: str, keys: Iterable[str]) -> list[_Event]:
+def _events_of(store: Store, kind: str, keys: Iterable[str]) -> list[_Event]:
     events = []
     for key in keys:
         for run, path, before, after in texts(

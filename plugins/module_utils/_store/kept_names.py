@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import _model
+from .. import _model, _names
 from .contract import Parameters
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def of_user_groups(loading: Loading) -> KeptNames:
         " AND k.user_group_id = s.target_id AND k.synchronization_id = s.id",
         here,
     )
-    to = _model.path_reference(loading.path)
+    to = _names.path_reference(loading.path)
     kept.update(((kind, to, name), who) for (kind, _home, name), who in moved.items())
     return kept
 

@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .. import _model
+from .. import _model, _names
 from . import counts, kept_names, load_members, load_users
 from .contract import Store
 from .for_report import groups_of_wanted_ids
@@ -76,7 +76,7 @@ def _begin(store: Store, synchronization: str, target: list[str], snapshot: _mod
     found = tree.find(target)
     path = tree.path(found[-1])
     for name in target[len(found) :]:
-        path = _model.join_path(path, name)
+        path = _names.join_path(path, name)
     target_id = found[-1] if len(found) == len(target) else UNKNOWN
     return Loading(store, me, directory, tree, target_id, path, snapshot)
 

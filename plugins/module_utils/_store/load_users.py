@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import _model
-from .._model import name_key
+from .. import _attributes, _model, _names
+from .._names import name_key
 from . import kept_names
 from .references import of_wanted_ids
 from .statements import has
@@ -84,7 +84,7 @@ def _want_sitters(loading: Loading, nameless: Mapping[str, int]) -> None:
             (key, place, name_key(value))
             for dummy, home, name, key in extinct
             for place in (home, loading.target)
-            for value in _model.extinct_names(name, key)
+            for value in _names.extinct_names(name, key)
         ]
         if not places:
             return
@@ -169,7 +169,7 @@ def wanted_users(loading: Loading) -> tuple[dict[str, _model.StoredUser], dict[s
         seen_out_by = claims.seen_out_by.get(number, [])
         if extinct and writer not in (None, me):
             seen_out_by.append(writer)
-        attributes, is_claimed = _model.EncodedAttributes(text), me in claimed_by
+        attributes, is_claimed = _attributes.EncodedAttributes(text), me in claimed_by
         users[reference] = _model.StoredUser(
             reference,
             _model.UserRecord(

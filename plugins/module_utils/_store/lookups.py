@@ -16,8 +16,8 @@ import functools
 import json
 from typing import Any, NamedTuple
 
-from .. import _model
-from .._model import name_key
+from .. import _graph, _names
+from .._names import name_key
 from .contract import Parameters, Row, Store, StoreError
 from .references import Tree, tree_now
 from .statements import one, scalar, synchronization_id
@@ -61,14 +61,14 @@ def look_up(store: Store, wanted: Wanted) -> dict[str, list[dict[str, Any]]]:
     tree = tree_now(store)
     nested = _nested(store)
     extinct = {number for number, reason in store.rows("SELECT id, extinct FROM user_groups") if reason is not None}
-    passing = _model.passing(nested, extinct) if wanted.effective else {}
+    passing = _graph.passing(nested, extinct) if wanted.effective else {}
     me = _synchronization(store, wanted.synchronization)
     group = None if wanted.user_group is None else _user_group(store, tree, wanted.user_group, wanted.include_extinct)
     visible = tree.groups.keys() if wanted.include_extinct else tree.groups.keys() - extinct
     paths = {number: tree.path(number) for number in visible}
     in_order = sorted(visible, key=lambda number: by_path(paths[number]))
 
-    _want_users(store, wanted, me, None if group is None else _model.reach([group], passing))
+    _want_users(store, wanted, me, None if group is None else _graph.reach([group], passing))
     users = user_records(store)
     groups_of = _groups_of_wanted_users(store, passing, in_order)
     if group is not None:
@@ -92,7 +92,7 @@ def look_up(store: Store, wanted: Wanted) -> dict[str, list[dict[str, Any]]]:
 
 def only_at_home(store: Store, path: str) -> int:
     """Return how many users have their home in the user group, if it has no members, neither users nor user groups."""
-    number = tree_now(store).at(_model.split_path(path))
+    number = tree_now(store).at(_names.split_path(path))
     return scalar(
         store,
         "SELECT count(*) FROM users WHERE home_id = ? AND NOT EXISTS"
@@ -105,7 +105,7 @@ def only_at_home(store: Store, path: str) -> int:
 @functools.lru_cache(maxsize=65536)  # a path is compared once for each of its members
 def by_path(path: str) -> tuple[str, ...]:
     """Return what to sort paths by, so that a user group stands before those below it."""
-    return tuple(name_key(name) for name in _model.split_path(path))
+    return tuple(name_key(name) for name in _names.split_path(path))
 
 
 def _synchronization(store: Store, name: str | None) -> int | None:
@@ -122,7 +122,7 @@ def _synchronization(store: Store, name: str | None) -> int | None:
 
 
 def _user_group(store: Store, tree: Tree, path: str, include_extinct: bool) -> int:
-    number = tree.at(_model.split_path(path))
+    number = tree.at(_names.split_path(path))
     if number is None:
         raise StoreError(
             "user_group: the store has no user group '%s': correct the path, or run the synchronization "
@@ -184,8 +184,8 @@ def _groups_of_wanted_users(store: Store, passing: dict[int, list[int]], in_orde
         "SELECT m.user_id, m.user_group_id FROM wanted_ids w CROSS JOIN memberships m WHERE m.user_id = w.id"
     ):
         direct.setdefault(user, []).append(group)
-    reached = _model.reach_of_each(
-        set().union(*direct.values()), _model.turned(passing), {number: 1 << at for at, number in enumerate(around)}
+    reached = _graph.reach_of_each(
+        set().union(*direct.values()), _graph.turned(passing), {number: 1 << at for at, number in enumerate(around)}
     )
     groups_of: dict[int, list[int]] = {}
     for user, groups in direct.items():
@@ -193,7 +193,7 @@ def _groups_of_wanted_users(store: Store, passing: dict[int, list[int]], in_orde
         for group in groups:
             mask |= reached[group]
         places = {place[group] for group in groups if group in place}
-        places.update(place[around[at]] for at in _model.bits_in(mask))
+        places.update(place[around[at]] for at in _graph.bits_in(mask))
         groups_of[user] = [in_order[at] for at in sorted(places)]
     return groups_of
 
@@ -233,7 +233,7 @@ def user_records(store: Store) -> dict[int, dict[str, Any]]:
 
 def _names_in(store: Store, wanted: Wanted, groups: set[int], passing: dict[int, list[int]]) -> dict[int, list[str]]:
     """Return the names of the members of each group, sorted. It costs as much as what it returns."""
-    store.want("wanted_groups", ((number,) for number in _model.reach(groups, passing)))
+    store.want("wanted_groups", ((number,) for number in _graph.reach(groups, passing)))
     listed: dict[int, list[int]] = {}
     name_of: dict[int, str] = {}
     for group, user, name in store.rows(
@@ -246,7 +246,7 @@ def _names_in(store: Store, wanted: Wanted, groups: set[int], passing: dict[int,
     place = {user: at for at, user in enumerate(in_order)}
     places = {group: [place[user] for user in users] for group, users in listed.items()}
     sources = list(places)
-    reached = _model.reach_of_each(
+    reached = _graph.reach_of_each(
         [group for group in groups if passing.get(group)],
         passing,
         {group: 1 << at for at, group in enumerate(sources)},
@@ -254,7 +254,7 @@ def _names_in(store: Store, wanted: Wanted, groups: set[int], passing: dict[int,
     names = {}
     for group in groups:
         if group in reached:
-            members = set().union(*(places[sources[at]] for at in _model.bits_in(reached[group])))
+            members = set().union(*(places[sources[at]] for at in _graph.bits_in(reached[group])))
         else:
             members = set(places.get(group, ()))
         names[group] = [name_of[in_order[at]] for at in sorted(members)]

@@ -16,7 +16,7 @@ written is written by one program, which removes what refers to a record before 
 
 from __future__ import annotations
 
-from .._model import ROOT, name_key
+from .._names import ROOT, name_key
 from .postgresql_words import BEGINNING, quoted, words
 from .views import VIEWS
 

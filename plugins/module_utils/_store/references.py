@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-from .. import _model
-from .._model import name_key
+from .. import _attributes, _model, _names
+from .._names import name_key
 from .contract import Row, Store
 
 # --- user groups -----------------------------------------------------------------------------------------------------
@@ -84,19 +84,19 @@ class Tree:
             here = self.groups[here].parent
         path = None if here is None else self._paths[here]
         for group in reversed(above):
-            path = self._paths[group.id] = group.name if path is None else _model.join_path(path, group.name)
+            path = self._paths[group.id] = group.name if path is None else _names.join_path(path, group.name)
         return self._paths[number]
 
     def path_in(self, reference: str, name: str) -> str:
         """Return the path of what has this name in the user group that the reference is of."""
-        prefix = _model.path_reference("")
+        prefix = _names.path_reference("")
         home = self.path(self.owned[reference]) if reference in self.owned else reference[len(prefix) :]
-        return _model.join_path(home, name)
+        return _names.join_path(home, name)
 
     def reference(self, number: int) -> str:
         """Return how the synchronization refers to a user group."""
         if number not in self._references:
-            self._references[number] = _model.path_reference(self.path(number))
+            self._references[number] = _names.path_reference(self.path(number))
         return self._references[number]
 
     def owned_groups(self) -> dict[str, Group]:
@@ -110,7 +110,7 @@ class Tree:
                 group.name,
                 self.reference(group.place),
                 group.extinct,
-                _model.EncodedAttributes(group.attributes),
+                _attributes.EncodedAttributes(group.attributes),
                 group.dn,
                 group.unit,
                 group.own_name,
@@ -137,10 +137,10 @@ class Tree:
         """Return the id of the user group; None if there is none."""
         if reference in self.owned:
             return self.owned[reference]
-        prefix = _model.path_reference("")
+        prefix = _names.path_reference("")
         if not reference.startswith(prefix):
             return None
-        return self.at(_model.split_path(reference[len(prefix) :]))
+        return self.at(_names.split_path(reference[len(prefix) :]))
 
 
 def tree_now(store: Store, synchronization: int = 0) -> Tree:
@@ -172,12 +172,12 @@ def has_user_group(store: Store, path: list[str]) -> bool:
 
 def foreign_reference(identity: str, key: str) -> str:
     """Return the reference of a user of another directory."""
-    return "@" + _model.join_path(_model.join_path("", identity)[1:], key)
+    return "@" + _names.join_path(_names.join_path("", identity)[1:], key)
 
 
 def _foreign_parts(reference: str) -> tuple[str, str]:
     """Return the identity of the directory, and the stable key."""
-    _root, identity, key = _model.split_path(_model.ROOT + "/" + reference[1:])
+    _root, identity, key = _names.split_path(_names.ROOT + "/" + reference[1:])
     return identity, key
 
 
@@ -186,7 +186,7 @@ def user_ids(store: Store, references: Iterable[str], directory: int, tree: Tree
     by_key, by_place, foreign = [], [], []
     for reference in references:
         if reference[:1] == "#":
-            names = _model.split_path(reference[1:])
+            names = _names.split_path(reference[1:])
             by_place.append((reference, tree.at(names[:-1]), name_key(names[-1])))
         elif reference[:1] == "@":
             foreign.append(reference)
@@ -224,7 +224,7 @@ def _of_user(
     directory: int, tree: Tree, of_directory: int | None, identity: str, key: str, home: int, name: str
 ) -> str:
     if of_directory is None:
-        return "#" + _model.join_path(tree.path(home), name)
+        return "#" + _names.join_path(tree.path(home), name)
     if of_directory != directory:
         return foreign_reference(identity, key)
     return key

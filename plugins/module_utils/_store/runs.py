@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-from .. import _model
+from .. import _changes, _model
 from .._mark import Mark, Unmarked
-from .._model import split_path
+from .._names import split_path
 from .contract import Row, Store, StoreError
 from .forms import from_json, held_from_text, held_to_text, mark_from_row, mark_to_row, to_json
 from .references import tree_now
@@ -112,7 +112,7 @@ def target_of(store: Store, synchronization: str) -> list[str] | None:
 # --- what a run leaves -----------------------------------------------------------------------------------------------
 
 
-def bind(store: Store, plan: _model.Plan, run: _model.RunRecord, target: int) -> tuple[int, int, int]:
+def bind(store: Store, plan: _changes.Plan, run: _model.RunRecord, target: int) -> tuple[int, int, int]:
     """Write the row of the synchronization, and what its next run goes by. Return its id, that of its directory, and
     that of its user group before; the same as now in its first run.
 
@@ -169,7 +169,7 @@ def _write_mark(store: Store, me: int, left: Mark | Unmarked | None) -> None:
         )
 
 
-def note(store: Store, me: int, plan: _model.Plan, run: _model.RunRecord) -> int:
+def note(store: Store, me: int, plan: _changes.Plan, run: _model.RunRecord) -> int:
     """Write the record of the run. Return its id."""
     return store.add(
         "INSERT INTO runs (synchronization_id, synchronization, time, seconds, server, mode, changed, counts,"

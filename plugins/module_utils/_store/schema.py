@@ -19,7 +19,8 @@ import sqlite3
 import unicodedata
 from collections.abc import Callable
 
-from .._model import KNOWN_AS, ROOT, name_key, significant, split_path
+from .._model import KNOWN_AS
+from .._names import ROOT, name_key, significant, split_path
 from .views import PROVISIONINGS, VIEWS
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .. import _model
+from .. import _changes, _model
 from .contract import Store
 from .references import Tree
 from .statements import scalar
@@ -22,7 +22,7 @@ class Work(NamedTuple):
     """A plan on its way into the store. Who adds records notes their ids in ``groups`` and ``users``."""
 
     store: Store
-    plan: _model.Plan
+    plan: _changes.Plan
     tree: Tree  # before
     me: int  # id of the synchronization
     directory: int  # id of its directory
@@ -66,7 +66,7 @@ def moves(
     return after is None or before.name != after.name or before[1] != after[1]  # home or parent
 
 
-def group_ids(plan: _model.Plan, tree: Tree) -> dict[str, int]:
+def group_ids(plan: _changes.Plan, tree: Tree) -> dict[str, int]:
     """Return {reference: id} of the stored user groups that the plan refers to; all owned ones are among them."""
     references = {record.parent for change in plan.user_groups for record in (change.before, change.after) if record}
     references.update(change.after.home for change in plan.users if change.after)
@@ -82,7 +82,7 @@ def group_ids(plan: _model.Plan, tree: Tree) -> dict[str, int]:
     return ids
 
 
-def user_references(plan: _model.Plan) -> Iterable[str]:
+def user_references(plan: _changes.Plan) -> Iterable[str]:
     """Return the users that the plan refers to."""
     references = {change.reference for change in plan.users}
     references.update(change.adopts for change in plan.users if change.adopts)

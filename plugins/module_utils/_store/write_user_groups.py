@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 
-from .. import _model
-from .._model import name_key
+from .. import _attributes, _changes, _model
+from .._names import name_key
 from .contract import Row, Store
 from .ends import end_user_groups
 from .references import tree_now
@@ -74,7 +74,7 @@ def _row(work: Work, record: _model.UserGroupRecord) -> Row:
         work.groups[record.parent],
         record.extinct,
         work.time if record.extinct else None,
-        _model.text_of(record.attributes),
+        _attributes.text_of(record.attributes),
         record.dn,
         record.unit,
         record.own_name,
@@ -132,7 +132,7 @@ _UNUSED = (
 )
 
 
-def remove_target(store: Store, target: int, collisions: Iterable[_model.Collision]) -> None:
+def remove_target(store: Store, target: int, collisions: Iterable[_changes.Collision]) -> None:
     """Remove the user groups that were made as a target and serve nobody any more, from the lowest upwards.
 
     One whose name a group wanted stays: the group is called otherwise now, and is not to be renamed in every run.

@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
-from .. import _model
-from .._model import name_key
+from .. import _attributes, _changes, _model
+from .._names import name_key
 from .contract import Row
 from .ends import end_claims, end_users
 from .statements import next_id
@@ -74,7 +74,7 @@ class _Changes(NamedTuple):
     """The changes of users, by what is to be done in the store."""
 
     first_id: int  # of those that are created
-    created: list[_model.UserChange]  # not what they say: a first run may have a million
+    created: list[_changes.UserChange]  # not what they say: a first run may have a million
     changed: list[Row]  # see `_write_records`
     adopted: list[Row]
     released: list[Row]  # ids
@@ -103,7 +103,7 @@ def _sort(work: Work, first_id: int) -> _Changes:
 
 
 def _sort_one(
-    work: Work, change: _model.UserChange, before: _model.UserRecord, after: _model.UserRecord, found: _Changes
+    work: Work, change: _changes.UserChange, before: _model.UserRecord, after: _model.UserRecord, found: _Changes
 ) -> None:
     """Sort in the change of a stored user that stays stored."""
     number = work.users[change.adopts or change.reference]
@@ -111,9 +111,9 @@ def _sort_one(
     found.changed.append((*row[:6], row[3], row[6], row[6], *row[7:], number))
     if change.adopts:
         work.users[change.reference] = number
-        is_merged = int(change.fate is _model.Fate.MERGED)
+        is_merged = int(change.fate is _changes.Fate.MERGED)
         found.adopted.append((work.directory, change.reference, is_merged, is_merged, number))
-    if change.fate is _model.Fate.RELEASED:
+    if change.fate is _changes.Fate.RELEASED:
         found.released.append((number,))
     elif change.reference in work.plan.notes.said_disabled:
         pass  # another one writes it
@@ -137,7 +137,7 @@ def _row(work: Work, record: _model.UserRecord) -> Row:
         record.sid,
         record.extinct,
         work.time if record.extinct else None,
-        _model.text_of(record.attributes),
+        _attributes.text_of(record.attributes),
         record.dn,
         record.known_as,
         record.unit,

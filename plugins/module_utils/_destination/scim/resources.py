@@ -17,7 +17,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..._model import name_key
+from ..._names import name_key
 from ..contract import Kind, Record, State
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
