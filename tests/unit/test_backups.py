@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._store import backups, sqlite_file
 from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite as sqlite_store
+from ansible_collections.usersync.directory.plugins.module_utils._store import sqlite_backups, sqlite_file
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite_file import StoreError
@@ -281,7 +281,7 @@ def test_copies_are_told_apart_by_when_they_were_made_though_a_clock_was_set_bac
     later.write_text("a copy")
     made = [run(path, 2) for _number in range(3)]
     assert copies(path) == made[1:] and made == sorted(made)
-    assert all(backups._NAME.fullmatch(each.name, len(path.name)) for each in made)
+    assert all(sqlite_backups._NAME.fullmatch(each.name, len(path.name)) for each in made)
 
 
 def test_a_copy_where_the_system_cannot_send_from_file_to_file(path, monkeypatch):
@@ -304,7 +304,7 @@ def test_a_copy_and_a_check_where_the_system_allows_no_further_thread(path, monk
     before = path.read_bytes()
     copy = run(path, checks=True)
     assert copy.read_bytes() == before
-    monkeypatch.setattr(backups, "_check", lambda *_given: os.stat("/nowhere"))
+    monkeypatch.setattr(sqlite_backups, "_check", lambda *_given: os.stat("/nowhere"))
     with pytest.raises(StoreError, match="^store_backups: "):
         back_up(path)
     assert copies(path) == [copy], "what fails at once is told at the end, too"
@@ -326,7 +326,7 @@ def test_a_copy_is_brought_to_the_disk_by_a_descriptor_that_may_write(path, monk
 
 def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):
     first_run(path)
-    really_copy = backups._copy
+    really_copy = sqlite_backups._copy
 
     def damage(store, copy):
         really_copy(store, copy)
@@ -334,7 +334,7 @@ def test_a_copy_that_is_damaged_is_no_copy(path, monkeypatch):
             file.seek(4096)
             file.write(b"\xff" * 4096)
 
-    monkeypatch.setattr(backups, "_copy", damage)
+    monkeypatch.setattr(sqlite_backups, "_copy", damage)
     with pytest.raises(StoreError, match="^store_backups: .*cannot be copied .*damaged.*: make room, or set store_b"):
         back_up(path)
     assert copies(path) == []
@@ -346,7 +346,7 @@ def test_a_copy_that_fails_keeps_the_run_from_being_committed(path, monkeypatch)
 
     first_run(path)
     before = dump(path)
-    monkeypatch.setattr(backups, "_check", fails)
+    monkeypatch.setattr(sqlite_backups, "_check", fails)
     with pytest.raises(StoreError, match="^store_backups: "), open_store(str(path)) as store:
         with store.backing_up(5):
             apply_plan(store, make_plan(users=user_changes({"u1": ANN}, {})), run_record())
@@ -377,7 +377,7 @@ READ_BY_ANOTHER = r"^store_backups: .* \(another program reads it\): end that pr
 @pytest.fixture
 def few_tries(monkeypatch):
     """A program that holds the store up is not waited for as long as usually."""
-    monkeypatch.setattr(backups, "_TRIES", 2)
+    monkeypatch.setattr(sqlite_backups, "_TRIES", 2)
 
 
 def test_a_store_that_another_program_reads_as_it_was(path, few_tries):

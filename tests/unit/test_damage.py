@@ -25,12 +25,12 @@ from ansible_collections.usersync.directory.plugins.module_utils._report.cut imp
 from ansible_collections.usersync.directory.plugins.module_utils._report.lists import names_to_load
 from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
 from ansible_collections.usersync.directory.plugins.module_utils._store import (
-    damage,
     for_report,
     ledger,
     runs,
-    schema,
+    sqlite_damage,
     sqlite_file,
+    sqlite_schema,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._store.address import address_of
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
@@ -299,11 +299,11 @@ def test_when_the_whole_check_was(path: Path) -> None:
 )
 def test_what_is_found(path: Path, statement: str, found: str) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert damage.find(connection) == ""
+        assert sqlite_damage.find(connection) == ""
         connection.execute(statement)
         connection.commit()
         factory = connection.text_factory
-        assert damage.find(connection) == found
+        assert sqlite_damage.find(connection) == found
         assert connection.text_factory is factory
     with pytest.raises(StoreError, match="is no database or a damaged one"), look(str(path)):
         raise KeyError("whatever fails then")
@@ -389,4 +389,4 @@ def test_indexes_triggers_and_views_are_kept_as_the_statements_that_made_them(tm
     kept = stored.values(
         tmp_path / "users.db", "SELECT sql FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"
     )
-    assert set(kept) == schema.BESIDE_TABLES
+    assert set(kept) == sqlite_schema.BESIDE_TABLES

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _names
-from ansible_collections.usersync.directory.plugins.module_utils._store import damage, runs, schema
+from ansible_collections.usersync.directory.plugins.module_utils._store import runs, sqlite_damage, sqlite_schema
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from hypothesis import given
@@ -55,10 +55,10 @@ def test_an_older_store_is_brought_up_to_date_by_the_next_run(old, tmp_path):
         )
         store.commit()
     assert tables(old) == tables(tmp_path / "new.db")
-    assert rows(old, "PRAGMA user_version") == [(schema.VERSION,)]
+    assert rows(old, "PRAGMA user_version") == [(sqlite_schema.VERSION,)]
     assert problems(old) == []
     with contextlib.closing(sqlite3.connect(old)) as connection:
-        assert damage.find(connection) == ""
+        assert sqlite_damage.find(connection) == ""
     past = "SELECT user_group, user_group_key, kind, member, member_key, joined_by FROM past_memberships"
     assert rows(old, past) == [("All/Staff/Nurses", "g1", "user", "ann", "u1", None)]
     assert rows(old, "SELECT synchronization, time, counts FROM runs")[0] == (
@@ -141,14 +141,14 @@ def test_names_are_compared_anew(with_sharp_s):
         ("user_group", 2, "stra\u00dfe", "name:stra\u00dfe"),
     }
     with contextlib.closing(sqlite3.connect(with_sharp_s)) as connection:
-        assert damage.find(connection) == ""
+        assert sqlite_damage.find(connection) == ""
     assert problems(with_sharp_s) == []
 
 
 def test_two_names_that_were_two_stay_two():
     """So that no two come to one place: whatever is one now, was one."""
     letters = map(chr, [number for number in range(0x30000) if not 0xD800 <= number < 0xE000])
-    difficult = [letter for letter in letters if schema._folded_before(letter) != letter or not letter.isalnum()]
+    difficult = [letter for letter in letters if sqlite_schema._folded_before(letter) != letter or not letter.isalnum()]
     assert [each for each in difficult if not was_one_with_its_key(each)] == []
 
 
@@ -158,4 +158,4 @@ def test_two_texts_that_were_two_stay_two(text):
 
 
 def was_one_with_its_key(text):
-    return schema._folded_before(_names.name_key(text)) == schema._folded_before(text)
+    return sqlite_schema._folded_before(_names.name_key(text)) == sqlite_schema._folded_before(text)

@@ -155,7 +155,8 @@ def test_what_destinations_need_comes_with_python():
     assert breaking([*below("_destination"), MODULE_UTILS / "_tls.py"], is_forbidden) == []
 
 
-SQLITE = ("backups", "checks", "damage", "schema", "sqlite", "sqlite_file")  # what only the embedded store needs
+# What only the embedded store needs.
+SQLITE = tuple(path.stem for path in below("_store") if path.stem.startswith("sqlite"))
 POSTGRESQL = [path for path in below("_store") if path.stem.startswith("postgresql")]
 OF_ANY_STORE = ("address", "opening")  # which know what there is
 SHARED = [path for path in below("_store") if path.stem not in (*SQLITE, *OF_ANY_STORE) and path not in POSTGRESQL]

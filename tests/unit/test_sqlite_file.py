@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._store import runs, schema, sqlite, sqlite_file
+from ansible_collections.usersync.directory.plugins.module_utils._store import runs, sqlite, sqlite_file, sqlite_schema
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.load import load_state
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
@@ -82,8 +82,8 @@ def test_a_new_store_is_private_and_leaves_nothing_beside_it(tmp_path):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
     assert os.listdir(path.parent) == ["users.db"]
-    assert rows(path, "PRAGMA user_version") == [(schema.VERSION,)]
-    assert rows(path, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
+    assert rows(path, "PRAGMA user_version") == [(sqlite_schema.VERSION,)]
+    assert rows(path, "PRAGMA application_id") == [(sqlite_schema.APPLICATION_ID,)]
     assert rows(path, "PRAGMA journal_mode") == [("wal",)] or path.read_bytes()[18:20] == b"\x02\x02"
 
 
@@ -174,7 +174,7 @@ def make_foreign_with_application_id(path):
 def make_newer(path):
     apply(path)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = %d" % (schema.VERSION + 1))
+    connection.execute("PRAGMA user_version = %d" % (sqlite_schema.VERSION + 1))
     connection.commit()
     connection.close()
 

@@ -6,10 +6,10 @@
 
 """What a store must do.
 
-A store is a database with the tables of `schema.py`. What goes with a record that ends is in `ends.py`. It is opened
-for a run, which has it for itself until it commits or ends, or it is only looked at. What is asked of it, and how a
-plan is applied to it, is SQL that all stores share: functions of an open store, each file one subject. So another store
-is one class that does what :class:`Store` says, the statements that make its tables, and two functions for
+A store is a database with the tables of `sqlite_schema.py`. What goes with a record that ends is in `ends.py`. It is
+opened for a run, which has it for itself until it commits or ends, or it is only looked at. What is asked of it, and
+how a plan is applied to it, is SQL that all stores share: functions of an open store, each file one subject. So another
+store is one class that does what :class:`Store` says, the statements that make its tables, and two functions for
 `opening.py`. ``open_store(address, wait)`` gives a store for a run, and makes one that is missing. ``look(address)``
 gives one to look at, or None if there is none, and leaves no trace.
 

@@ -6,9 +6,9 @@
 
 """The tables of a store in PostgreSQL, and how older versions of them become the present one.
 
-They hold what those of `schema.py` hold, under the same version. Beside them, ``store`` has one row: the version, and a
-generation that each transaction which writes counts up. Whoever writes locks that row. ``writes`` says by which token
-the last transactions can be known, for one whose answer to COMMIT was lost.
+They hold what those of `sqlite_schema.py` hold, under the same version. Beside them, ``store`` has one row: the
+version, and a generation that each transaction which writes counts up. Whoever writes locks that row. ``writes`` says
+by which token the last transactions can be known, for one whose answer to COMMIT was lost.
 
 Large tables have no foreign keys: each of hundreds of thousands of rows would take a look at another table. What is
 written is written by one program, which removes what refers to a record before the record itself.
@@ -20,7 +20,7 @@ from .._names import ROOT, name_key
 from .postgresql_words import BEGINNING, quoted, words
 from .views import VIEWS
 
-VERSION = 7  # that of `schema.py`
+VERSION = 7  # that of `sqlite_schema.py`
 
 # "C" compares texts by their bytes. {0} is the name of the schema.
 _TEXT = 'text COLLATE "C"'
@@ -40,7 +40,7 @@ def _unique(table: str, text: str, *within: str) -> str:
     return "CREATE UNIQUE INDEX IF NOT EXISTS %s_%s ON {0}.%s (%s)" % (table, text, table, columns)
 
 
-# What a provisioning keeps: see `schema.py`.
+# What a provisioning keeps: see `sqlite_schema.py`.
 _PROVISIONINGS = (
     """CREATE TABLE IF NOT EXISTS {0}.provisionings (
         id bigint PRIMARY KEY,

@@ -24,10 +24,10 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from .._errors import SynchronizationError
-from . import backups, damage, schema, sqlite_file
-from .checks import Checks
+from . import sqlite_backups, sqlite_damage, sqlite_file, sqlite_schema
 from .contract import Parameters, Row, StoreError
 from .references import Tree
+from .sqlite_checks import Checks
 from .sqlite_file import check_writable
 from .statements import UNKNOWN
 
@@ -102,10 +102,10 @@ def look(path: str, for_dry_run: bool = False) -> SqliteStore:
             if connection is not None:
                 connection.close()
             connection = sqlite_file.connect(":memory:", "mode=memory")
-            schema.create(connection)
-        elif schema.is_old(connection):
+            sqlite_schema.create(connection)
+        elif sqlite_schema.is_old(connection):
             connection = sqlite_file.into_memory(connection)
-            schema.upgrade(connection)
+            sqlite_schema.upgrade(connection)
         if for_dry_run:
             _check_schema(connection, path)
         return SqliteStore(connection, _File(path, leave, _NOT_HELD))
@@ -113,7 +113,7 @@ def look(path: str, for_dry_run: bool = False) -> SqliteStore:
         if connection is not None:
             connection.close()
         leave(False)  # where a run changed it meanwhile, that is why
-        if isinstance(error, damage.SIGNS):
+        if isinstance(error, sqlite_damage.SIGNS):
             raise sqlite_file.not_read(path, error) from error
         raise
 
@@ -121,12 +121,12 @@ def look(path: str, for_dry_run: bool = False) -> SqliteStore:
 def nothing() -> SqliteStore:
     """Return a store with nothing in it, to look at."""
     connection = sqlite_file.connect(":memory:", "mode=memory")
-    schema.create(connection)
+    sqlite_schema.create(connection)
     return SqliteStore(connection, _File("", lambda dummy_committed: None, _NOT_HELD))
 
 
 def _check_schema(connection: sqlite3.Connection, path: str) -> None:
-    wrong = damage.in_schema(connection)
+    wrong = sqlite_damage.in_schema(connection)
     if wrong:
         raise sqlite_file.damaged(path, wrong)
 
@@ -142,21 +142,21 @@ def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection
             connection.execute("PRAGMA cache_spill = OFF")  # so the file changes at the commit only: see `backups`
         connection.execute("BEGIN IMMEDIATE")
         if _is_empty(connection, path):
-            schema.create(connection)
-        schema.upgrade(connection)
+            sqlite_schema.create(connection)
+        sqlite_schema.upgrade(connection)
         _check_schema(connection, path)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             raise sqlite_file.held_by_another(path) from error
-        if isinstance(error, damage.SIGNS):
+        if isinstance(error, sqlite_damage.SIGNS):
             raise _not_written(path, error) from error
         raise
     return connection
 
 
 def _may_be_damage(error: BaseException | None) -> bool:
-    return isinstance(error, damage.SIGNS) and not isinstance(error, sqlite3.OperationalError)  # of the system
+    return isinstance(error, sqlite_damage.SIGNS) and not isinstance(error, sqlite3.OperationalError)  # of the system
 
 
 def _not_written(path: str, error: Exception) -> StoreError:
@@ -178,14 +178,14 @@ def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
         raise sqlite_file.damaged(path, error) from error
     if application == 0 and version == 0 and tables == 0:
         return True
-    if application != schema.APPLICATION_ID:
+    if application != sqlite_schema.APPLICATION_ID:
         raise StoreError("store: '%s' is a database of another program: name another file" % path)
     if version < 1:
         raise sqlite_file.damaged(path, "it has no schema version")
-    if version > schema.VERSION:
+    if version > sqlite_schema.VERSION:
         raise StoreError(
             "store: '%s' has schema version %d and this collection knows versions up to %d: update the "
-            "collection, or name another file" % (path, version, schema.VERSION)
+            "collection, or name another file" % (path, version, sqlite_schema.VERSION)
         )
     return False
 
@@ -203,7 +203,7 @@ class SqliteStore:
         self._committed = False
         self.checks = Checks(connection, file.path, file.is_held)
         self.trees: dict[int, Tree] = {}
-        for statement in schema.WANTED:
+        for statement in sqlite_schema.WANTED:
             self.run(statement)
 
     def __enter__(self) -> SqliteStore:
@@ -227,7 +227,7 @@ class SqliteStore:
         with contextlib.suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._connection.rollback()  # what was written so far is not what is looked at
-        found = damage.find(self._connection)
+        found = sqlite_damage.find(self._connection)
         if found:
             raise sqlite_file.damaged(self._file.path, found) from error
 
@@ -249,7 +249,7 @@ class SqliteStore:
     def rows(self, statement: str, parameters: Parameters = ()) -> list[Row]:
         try:
             return self._connection.execute(statement, parameters).fetchall()
-        except damage.SIGNS as error:
+        except sqlite_damage.SIGNS as error:
             raise sqlite_file.not_read(self._file.path, error) from error
 
     def run(self, statement: str, parameters: Parameters = ()) -> int:
@@ -262,13 +262,13 @@ class SqliteStore:
     def _execute(self, statement: str, parameters: Parameters) -> sqlite3.Cursor:
         try:
             return self._connection.execute(statement, parameters)
-        except damage.SIGNS as error:
+        except sqlite_damage.SIGNS as error:
             raise _not_written(self._file.path, error) from error
 
     def many(self, statement: str, rows: Iterable[Parameters]) -> None:
         try:
             self._connection.executemany(statement, rows)
-        except damage.SIGNS as error:
+        except sqlite_damage.SIGNS as error:
             raise _not_written(self._file.path, error) from error
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -315,11 +315,11 @@ class SqliteStore:
         """Fill the index at once at the end, which takes half the time of filling it row by row."""
         self.run("DROP INDEX %s_user" % table)
         yield
-        self.run(schema.BY_USER[table])
+        self.run(sqlite_schema.BY_USER[table])
 
     def backing_up(self, keep: int) -> contextlib.AbstractContextManager[Callable[[], None]]:
         if not keep:
             return contextlib.nullcontext(self.checks.end)
-        return backups.backing_up(
+        return sqlite_backups.backing_up(
             self._file.descriptor, self._file.path, keep, self.checks.end if self.checks.begun else None
         )

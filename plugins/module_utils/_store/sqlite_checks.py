@@ -6,8 +6,8 @@
 
 """Looking through an SQLite store for damage, while a run does something else.
 
-What SQLite itself finds: pages that are none, and, of the whole store, indexes that lack a row. `damage.py` finds more,
-and takes longer.
+What SQLite itself finds: pages that are none, and, of the whole store, indexes that lack a row. `sqlite_damage.py`
+finds more, and takes longer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import functools
 import sqlite3
 from collections.abc import Callable
 
-from . import backups, sqlite_file
+from . import sqlite_backups, sqlite_file
 
 
 class Checks:
@@ -41,7 +41,7 @@ class Checks:
             return
         self.whole = self.whole or whole
         if self._is_held:
-            self._waiting[whole] = backups.meanwhile(functools.partial(_check_as_committed, self._path, whole))
+            self._waiting[whole] = sqlite_backups.meanwhile(functools.partial(_check_as_committed, self._path, whole))
         else:
             self._waiting[whole] = functools.partial(sqlite_file.check, self._connection, self._path, whole)
 

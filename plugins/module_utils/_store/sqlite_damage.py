@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._names import name_key, split_path
-from . import forms, schema
+from . import forms, sqlite_schema
 from .references import is_tree
 
 # What Python raises if SQLite fails. Its words may quote what is no text, and then Python cannot read them.
@@ -103,7 +103,7 @@ def find(connection: sqlite3.Connection) -> str:
 def _columns_of_a_sound_store() -> list[tuple[str, str, str, int]]:
     """Return the columns of the tables as this version makes them."""
     with contextlib.closing(sqlite3.connect(":memory:")) as sound:
-        schema.create(sound)
+        sqlite_schema.create(sound)
         return sound.execute(_COLUMNS).fetchall()
 
 
@@ -116,7 +116,7 @@ def in_schema(connection: sqlite3.Connection) -> str:
     What they say is text in the file. Example: one bit makes `user_id!= old.id` of `user_id = old.id` in the trigger
     that ends the memberships of a user who is deleted. Then everybody else's end.
     """
-    return "" if schema.BESIDE_TABLES <= _beside_tables(connection) else _NOT_ITS_TABLES
+    return "" if sqlite_schema.BESIDE_TABLES <= _beside_tables(connection) else _NOT_ITS_TABLES
 
 
 def _beside_tables(connection: sqlite3.Connection) -> set[str]:
