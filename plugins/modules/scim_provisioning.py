@@ -50,6 +50,8 @@ options:
       - Paths of the user groups that are to be in the service, each as a group, with its members.
       - Members of nested user groups are members, too. Disabled users are disabled accounts, and extinct users have
         none.
+      - Members are those that the user group lists. Who only has the home in it, or is in one that lies below it in the
+        tree, is no member.
       - If one of them is missing or extinct in the store, the run fails and changes nothing. Nobody is to lose an
         account since a path was misspelled.
     type: list
@@ -333,7 +335,7 @@ EXAMPLES = r"""
   usersync.directory.scim_provisioning:
     name: wiki
     user_groups:
-      - All/Staff
+      - All/Staff/Nurses
     url: https://wiki.example.com/scim/v2
     token: "{{ vault_wiki_scim_token }}"
   check_mode: true
@@ -346,8 +348,8 @@ EXAMPLES = r"""
   usersync.directory.scim_provisioning:
     name: wiki
     user_groups:
-      - All/Staff
-      - All/Editors
+      - All/Staff/Nurses
+      - All/Staff/Doctors
     url: https://wiki.example.com/scim/v2
     token: "{{ vault_wiki_scim_token }}"
     collision: link_by_name
@@ -361,7 +363,7 @@ EXAMPLES = r"""
   usersync.directory.scim_provisioning:
     name: chat
     user_groups:
-      - All/Staff
+      - All/Staff/Nurses
     url: https://api.slack.com/scim/v2
     token: "{{ vault_slack_scim_token }}"
     service: slack
@@ -377,7 +379,7 @@ EXAMPLES = r"""
   usersync.directory.scim_provisioning:
     name: aws
     user_groups:
-      - All/Staff
+      - All/Staff/Nurses
     url: https://scim.eu-central-1.amazonaws.com/a1b2c3/scim/v2
     token: "{{ vault_aws_scim_token }}"
     service: aws_identity_center

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import lab
+from support import lab, scim_service
 from support.postgresql import PostgreSQL
 from support.slapd import Slapd
 
@@ -105,6 +105,13 @@ def database(request, ca, postgresql):
 
 
 @pytest.fixture
+def scim():
+    """The address of a SCIM service."""
+    with scim_service.serving(scim_service.ScimService()) as url:
+        yield url
+
+
+@pytest.fixture
 def stand_in(request, openldap, domain, tmp_path):
     """Put the test's servers and files in the place of those that a text names."""
     keytab = tmp_path / "svc-sync.keytab"
@@ -116,6 +123,7 @@ def stand_in(request, openldap, domain, tmp_path):
         if "postgresql://usersync@" in text:
             database = request.getfixturevalue("database")  # and what names another one is in another schema
             text = re.sub(r"postgresql://usersync@db\.example\.org/(\w+)", lambda named: database + named[1], text)
+        text = re.sub(r"https://\S+/scim/v2", lambda _found: request.getfixturevalue("scim"), text)
         for old, new in (
             ("srv:corp.example", "localhost"),
             ("dc1.corp.example", "localhost"),
@@ -147,6 +155,7 @@ def play(stand_in, openldap, domain, run_playbook, tmp_path):
                 "vault_ldap_reader_password": READER,
                 "vault_svc_sync_password": SERVICE,
                 "vault_usersync_password": STORE,
+                **{"vault_%s_scim_token" % name: scim_service.TOKEN for name in ("aws", "slack", "wiki")},
                 "approved_digest": "{{ dry_run.plan_digest }}",
             }
         )
@@ -175,9 +184,10 @@ def play(stand_in, openldap, domain, run_playbook, tmp_path):
                 trust(task)
         playbook = tmp_path / "page.json"
         playbook.write_text(json.dumps(plays))
-        done = run_playbook(str(playbook), "-e", "@%s" % variables, env={"KRB5_CONFIG": str(domain.krb5_config)})
+        env = {"KRB5_CONFIG": str(domain.krb5_config), "no_proxy": "*"}
+        done = run_playbook(str(playbook), "-e", "@%s" % variables, env=env)
         assert done.rc == 0, done.output
-        assert not any(secret in done.output for secret in (READER, SERVICE, STORE))
+        assert not any(secret in done.output for secret in (READER, SERVICE, STORE, scim_service.TOKEN))
 
     def trust(task):
         """What a node trusts by itself, as far as an example counts on that."""
@@ -217,7 +227,7 @@ def blocks(page, language):
 )
 def test_what_a_page_shows_runs(page, play, fill):
     texts = blocks(page, "yaml")
-    if page.stem in ("using", "postgresql"):
+    if page.stem in ("using", "postgresql", "scim"):
         fill()
     if "approved_digest" in texts[0]:  # of a dry run that somebody has seen
         dry_run = yaml.safe_load(texts[0])[0]

@@ -247,7 +247,7 @@ def test_every_fault_at_every_stage(fault, stage, first, known, undisturbed, beg
 def copied(served, ledger):
     """The same service and the same links, for one more cell."""
     other = ScimService(page_size=served.page_size)
-    other.users, other.groups, other._given = copy.deepcopy((served.users, served.groups, served._given))
+    other.users, other.groups, other.given = copy.deepcopy((served.users, served.groups, served.given))
     return other, copy.deepcopy(ledger)
 
 

@@ -58,8 +58,9 @@ def wanted(
         _check(path, groups)
         if not allow_empty and not _members(path, passing, listed):
             raise SynchronizationError(
-                "user_groups: '%s' has no members, and nobody loses an account by that: take it out of user_groups, or "
-                "set allow_empty: true, if they are to" % path
+                "user_groups: '%s' has no members (a home is no membership), and nobody loses an account by that: name "
+                "the user groups that list them, or take it out of user_groups or set allow_empty: true, if they are to"
+                % path
             )
     left_out: list[LeftOut] = []
     records: dict[Ref, Record] = {}
