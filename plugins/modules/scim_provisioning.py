@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: scim_provisioning
 short_description: Keep the accounts and groups of a SCIM service equal to user groups of the store
-version_added: 0.5.0
+version_added: 0.2.0
 author:
   - usersync.directory contributors (@usersync)
 description:
@@ -430,37 +430,47 @@ accounts:
       description: Names of new accounts.
       type: list
       elements: str
+      sample: [zoe]
     linked:
       description: Names of accounts that were there and are taken over.
       type: list
       elements: str
+      sample: [cyd]
     updated:
       description: Names of accounts of which an attribute changed.
       type: list
       elements: str
+      sample: [ann]
     renamed:
       description: Accounts with another name.
       type: list
       elements: dict
+      sample:
+        - {name: eve, previous_name: ann}
       contains:
         name:
           description: The name now.
           type: str
+          sample: eve
         previous_name:
           description: The name before.
           type: str
+          sample: ann
     disabled:
       description: Names of accounts that became disabled, since their user left or is disabled.
       type: list
       elements: str
+      sample: [bob]
     enabled:
       description: Names of accounts that became enabled.
       type: list
       elements: str
+      sample: [dan]
     deleted:
       description: Names of accounts that were deleted.
       type: list
       elements: str
+      sample: [bob]
   sample:
     created: [zoe]
     deleted: []
@@ -482,6 +492,7 @@ changed_groups:
     previous_name:
       description: Its name before, where that is another. Else null.
       type: str
+      sample: Carers
     path:
       description: Path of the user group. Null if it is no longer in O(user_groups).
       type: str
@@ -496,10 +507,12 @@ changed_groups:
       description: Names of the accounts that ceased to be members.
       type: list
       elements: str
+      sample: [bob]
     user_groups_removed:
       description: Names of the groups that ceased to be members.
       type: list
       elements: str
+      sample: [Trainees]
     members_added:
       description: Names of the accounts that became members.
       type: list
@@ -509,9 +522,11 @@ changed_groups:
       description: Names of the groups that became members.
       type: list
       elements: str
+      sample: [Trainees]
     left_out:
       description: How many entries are left out of which of these four lists. Empty if all are there.
       type: dict
+      sample: {members_added: 4000}
 unchanged_groups:
   description: Names of all other groups of this provisioning.
   returned: success or refusal
@@ -528,14 +543,17 @@ summary:
         - How many accounts were C(created), C(linked), C(updated), C(renamed), C(disabled), C(enabled), C(deleted), and
           how many that are wanted are C(unchanged) and there in C(total).
       type: dict
+      sample: {created: 1, disabled: 1, total: 250, unchanged: 248, updated: 1}
     groups:
       description:
         - How many groups were C(created), C(linked), C(updated), C(renamed), C(deleted), how many changed in their
           C(members), and how many are C(changed), C(unchanged) and there in C(total).
       type: dict
+      sample: {changed: 1, members: 1, total: 12, unchanged: 11}
     memberships:
       description: How many memberships were C(added) and C(removed), and how many are there in C(total).
       type: dict
+      sample: {added: 1, removed: 1, total: 612}
   sample:
     accounts:
       created: 1
@@ -626,6 +644,7 @@ foreign:
     member_of:
       description: The linked group of which it is a member. Null for itself.
       type: str
+      sample: Nurses
 not_provisioned:
   description: Who could not be made as wanted, and why. The next run tries it again.
   returned: success or refusal
@@ -657,18 +676,23 @@ refused:
         - The limit that the run would exceed, a kind of O(removal_limits). Else V(collisions), V(approved_plan) or
           V(approved_removals).
       type: str
+      sample: users
     would_remove:
       description: How much it would take away.
       type: int
+      sample: 60
     of:
       description: Out of how much.
       type: int
+      sample: 250
     option:
       description: The option that sets the limit.
       type: str
+      sample: removal_limits.users
     about:
       description: Name of the group that exceeds the limit by itself. Else null.
       type: str
+      sample: Nurses
 left:
   description:
     - How many steps of the plan were not tried, since a limit was reached or the service wants to be asked later. The
@@ -696,12 +720,15 @@ requests:
     count:
       description: How many requests were sent.
       type: int
+      sample: 12
     retried:
       description: How many of them were sent again, since no answer came or the service put them off.
       type: int
+      sample: 0
     seconds_waited:
       description: How long the run waited, since the service asked for that.
       type: float
+      sample: 0.0
   sample:
     count: 12
     retried: 0
@@ -714,6 +741,7 @@ settings:
     service:
       description: What O(service) and O(service_parameters) come to.
       type: dict
+      sample: {deletes: true, largest_change: 100, members: in_lists, page_size: 100, puts: true}
 report_left_out:
   description: How many entries are left out of which list, since O(report_limit) or O(report_bytes) is reached.
   returned: success or refusal
@@ -733,9 +761,11 @@ diff:
     before:
       description: What changes as it was before.
       type: str
+      sample: "account bob\n    enabled: true\n"
     after:
       description: The same after.
       type: str
+      sample: "account bob\n    enabled: false\n"
 """
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
