@@ -356,45 +356,46 @@ def not_approved(settings: Any, digests: tuple[str, str]) -> list[Refusal]:
 # --- all together ----------------------------------------------------------------------------------------------------
 
 
-def refusals(
-    plan: Plan,
-    unheld: Plan,
-    snapshot: Snapshot,
-    state: StoredState,
-    settings: Any,
-    owned: Owned,
-    scopes: tuple[Scope | None, Scope],
-    digests: tuple[str, str],
-) -> list[Refusal]:
-    """Return why the run may not go on; empty where it may.
+class Judged(NamedTuple):
+    """A run that is to be judged before anything is written."""
 
-    ``unheld`` is the plan without what is held, by which a change of scope is judged: it may not slip through because
-    its removals wait for the next run. ``settings`` has removal_limits, allow_empty, scope_change, fail_on,
-    approved_plan and approved_removals; ``scopes`` are the scope settings of the last applied run (None before the
-    first) and of this one; ``digests`` are those of the plan and of its removals.
+    plan: Plan
+    unheld: Plan  # the same without what is held: by it a change of scope is judged, since removals only wait
+    snapshot: Snapshot
+    state: StoredState
+    owned: Owned
+    last_scope: Scope | None  # scope settings of the last applied run; None before the first
+    scope: Scope  # those of this run
+    digests: tuple[str, str]  # of the plan, and of what it removes
+
+
+def refusals(run: Judged, settings: Any) -> list[Refusal]:
+    """Return why the run may not go on; empty if it may.
+
+    ``settings`` has removal_limits, allow_empty, scope_change, fail_on, approved_plan and approved_removals.
     """
-    found = _empty_read(plan, snapshot, state, settings, owned) + _to_fail_on(plan, settings)
-    if plan.is_empty and unheld.is_empty:
+    found = _empty_read(run, settings) + _to_fail_on(run.plan, settings)
+    if run.plan.is_empty and run.unheld.is_empty:
         return found
-    wrong = not_approved(settings, digests)
+    wrong = not_approved(settings, run.digests)
     if wrong or settings.approved_plan:
         return found + wrong
     removals_approved = bool(settings.approved_removals)
     if not settings.scope_change:
-        found += _scope_refusal(unheld, snapshot, owned, *scopes, removals_approved)
+        found += _scope_refusal(run.unheld, run.snapshot, run.owned, run.last_scope, run.scope, removals_approved)
     return found + [
         refusal
-        for refusal in _exceeded(plan, state, owned, settings.removal_limits)
+        for refusal in _exceeded(run.plan, run.state, run.owned, settings.removal_limits)
         if not removals_approved or refusal.limit in NO_REMOVALS
     ]
 
 
-def _empty_read(plan: Plan, snapshot: Snapshot, state: StoredState, settings: Any, owned: Owned) -> list[Refusal]:
-    why = _why_empty(snapshot, state) if snapshot.complete and not settings.allow_empty else ""
+def _empty_read(run: Judged, settings: Any) -> list[Refusal]:
+    why = _why_empty(run.snapshot, run.state) if run.snapshot.complete and not settings.allow_empty else ""
     if not why:
         return []
-    removed = sum(change.removes for change in plan.users)
-    return [Refusal("allow_empty", removed, owned.users, "allow_empty", None, "allow_empty: " + why)]
+    removed = sum(change.removes for change in run.plan.users)
+    return [Refusal("allow_empty", removed, run.owned.users, "allow_empty", None, "allow_empty: " + why)]
 
 
 def _to_fail_on(plan: Plan, settings: Any) -> list[Refusal]:

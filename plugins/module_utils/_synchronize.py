@@ -201,9 +201,8 @@ def _plan_synchronization(run: _Run) -> _Planned:
     digests = planned.digests
     if planned.holds.everything:  # an approved plan is compared with what the server says, since nothing else could be
         digests = planned.holds.plan_digest, digests[1]
-    refusals = _limits.refusals(
-        planned.plan, unheld, planned.snapshot, planned.state, settings, owned, (last.scope, scope), digests
-    )
+    judged = _limits.Judged(planned.plan, unheld, planned.snapshot, planned.state, owned, last.scope, scope, digests)
+    refusals = _limits.refusals(judged, settings)
     return planned._replace(refusals=refusals + planned.refusals, scope=scope)
 
 

@@ -49,9 +49,8 @@ def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), 
         sum(1 for each in state.users.values() if each.record.claimed and not each.record.extinct),
     )
     digests = plan_digest(plan), removals_digest(plan)
-    refusals = _limits.refusals(
-        plan, unheld, snapshot, state, SimpleNamespace(**options), owned, scopes or (SCOPE, SCOPE), digests
-    )
+    judged = _limits.Judged(plan, unheld, snapshot, state, owned, *(scopes or (SCOPE, SCOPE)), digests)
+    refusals = _limits.refusals(judged, SimpleNamespace(**options))
     return SimpleNamespace(
         plan=plan, refusals=refusals, digests=digests, snapshot=snapshot, limits=[refusal.limit for refusal in refusals]
     )
