@@ -32,6 +32,7 @@ class Taken(NamedTuple):
     """Somebody is there who may not be linked."""
 
     why: str
+    may_be_ours: bool = False  # nothing that is there tells that somebody else made it
 
 
 class Undecided(NamedTuple):
@@ -86,7 +87,10 @@ class Matching:
                 return ours[0]
         if not there:
             return NOBODY
-        return self._judged(record, there)
+        judged = self._judged(record, there)
+        if intent is not None and isinstance(judged, Taken):
+            return judged._replace(may_be_ours=any(not _is_of_others(intent, each) for each in there.values()))
+        return judged
 
     def _found(self, kind: Kind, record: Record) -> Read[dict[str, Record]]:
         records = self.records(kind)
@@ -115,6 +119,11 @@ class Matching:
         if self._collision in allowed:
             return Match(number, there[number], not by_key)
         return Taken("'%s' has its %s, and is not linked" % (there[number].name, what))
+
+
+def _is_of_others(intent: Record, there: Record) -> bool:
+    """Tell whether somebody who is there cannot be what we were creating: it has the key of another one."""
+    return bool(there.external_id and intent.external_id) and there.external_id != intent.external_id
 
 
 def _is_made_of(intent: Record, there: Record) -> bool:

@@ -130,6 +130,11 @@ class _Planning:
         for ref, record in sorted(self.wanted.records.items(), key=lambda item: item[0]):
             if ref.kind is kind:
                 self.left_out.append(LeftOut(ref, record.name, "the destination has no %ss" % kind.value))
+        leaving = {**self.intents, **{ref: link.written for ref, link in self.links.items() if not link.departed}}
+        for ref, record in sorted(leaving.items(), key=lambda item: item[0]):
+            if ref.kind is kind and ref not in self.wanted.records:
+                why = "it is no longer wanted, and stays as it is: the destination says that it has no %ss"
+                self.left_out.append(LeftOut(ref, record.name, why % kind.value))
         return []
 
     def _steps(self, kind: Kind) -> list[Step]:
@@ -234,7 +239,8 @@ class _Planning:
             if ref.kind is not kind or ref in self.wanted.records:
                 continue
             if self._is_gone(link):
-                yield ForgetStep(ref, link.written)
+                if ref not in self.intents:  # else it was being created again
+                    yield ForgetStep(ref, link.written)
             elif self.policies.departure is Departure.DELETE and self.can.deletes:
                 yield DeleteStep(ref, link.id, link.written)
             else:
@@ -250,11 +256,14 @@ class _Planning:
     def _half_created(self, kind: Kind) -> Iterator[DeleteStep | ForgetStep | TakeOverStep]:
         """Yield what becomes of those who were being created when a run ended, and are no longer wanted."""
         for ref, intent in sorted(self.intents.items(), key=lambda item: item[0]):
-            if ref.kind is not kind or ref in self.wanted.records or ref in self.links:
+            link = self.links.get(ref)
+            if ref.kind is not kind or ref in self.wanted.records or link is not None and not self._is_gone(link):
                 continue
             match = self.matching.match(ref, intent)
             if isinstance(match, Undecided):
                 self.left_out.append(LeftOut(ref, intent.name, _MAY_BE_THERE % match.why))
+            elif isinstance(match, Taken) and match.may_be_ours:
+                self.left_out.append(LeftOut(ref, intent.name, _MAY_BE_OURS % match.why))
             elif not isinstance(match, Match):
                 yield ForgetStep(ref, intent)
             elif self.policies.departure is Departure.DELETE and self.can.deletes:
@@ -289,4 +298,5 @@ class _Planning:
         return link.written.name if there is None else there.name
 
 
+_MAY_BE_OURS = "it was being created when a run ended, is no longer wanted, and may be who is there: %s"
 _MAY_BE_THERE = "it was being created when a run ended, and whether it is there cannot be read: %s"

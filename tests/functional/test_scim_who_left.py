@@ -1,0 +1,107 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whoever left loses the account, or is reported, whatever a service says; and what it says is no traceback."""
+
+from __future__ import annotations
+
+import pytest
+from support import scim_service, stores
+from support.company import Company
+from support.scim_service import TOKEN, Answer, ScimService, at, hangs_up, serving
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture
+def company(tmp_path):
+    company = Company(tmp_path / "store" / "users.db")
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
+    return company
+
+
+@pytest.fixture
+def service():
+    service = ScimService()
+    with serving(service) as url:
+        service.url = url
+        yield service
+
+
+@pytest.fixture
+def run(run_module, company, service):
+    def run(check_mode=False, diff=False, **options):
+        given = {
+            "name": "wiki",
+            "user_groups": ["All/Company/Staff", "All/Company/Night"],
+            "url": service.url,
+            "token": TOKEN,
+            "store": stores.of(company.store),
+            "removal_limits": "100%",
+            "timeout": 2,
+            **options,
+        }
+        result = run_module.run("scim_provisioning", given, check_mode=check_mode, diff=diff).result
+        assert "\n" not in result["msg"]
+        return {key: value for key, value in result.items() if key not in ("invocation", "warnings")}
+
+    return run
+
+
+def bob(service):
+    return next(each for each in service.users.values() if each["userName"] == "bob")
+
+
+def is_reported(result, name):
+    return bool(result.get("failed")) or name in [each["name"] for each in result["not_provisioned"]]
+
+
+def leaves(company):
+    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {"bob": {}})
+
+
+def test_who_left_while_being_created_again(run, company, service):
+    run()
+    del service.users[bob(service)["id"]]
+    service.fault = at("creation of a user", hangs_up)
+    run()
+    assert bob(service)["active"]
+    service.fault = scim_service.behave
+    leaves(company)
+    done = run()
+    assert not bob(service)["active"] or is_reported(done, "bob")
+
+
+def test_who_left_while_being_created_where_the_service_writes_in_its_own_way(run, company, service):
+    def own_way(request, answer):
+        for each in service.users.values():
+            each.pop("externalId", None)
+            each["displayName"] = each["displayName"].upper()
+        return hangs_up(request, answer) if request.stage == "creation of a user" else answer
+
+    service.fault = own_way
+    run()
+    service.fault = scim_service.behave
+    leaves(company)
+    done = run()
+    assert not bob(service)["active"] or is_reported(done, "bob")
+
+
+def test_who_left_where_the_service_says_it_has_no_accounts(run, company, service):
+    run()
+    leaves(company)
+
+    def groups_only(request, answer):
+        return Answer(200, {"Resources": [{"name": "Group"}]}) if request.path == "/ResourceTypes" else answer
+
+    service.fault = groups_only
+    done = run()
+    assert not bob(service)["active"] or is_reported(done, "bob")
+    done = run(state="absent")
+    assert not bob(service)["active"] or is_reported(done, "bob")
+    service.fault = scim_service.behave
+    run(state="absent")
+    assert not bob(service)["active"]
