@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from support import scim_service, stores
 from support.company import Company
-from support.scim_service import TOKEN, Answer, ScimService, at, hangs_up, serving
+from support.scim_service import TOKEN, Answer, ScimService, at, hangs_up, says, serving
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +105,41 @@ def test_who_left_where_the_service_says_it_has_no_accounts(run, company, servic
     service.fault = scim_service.behave
     run(state="absent")
     assert not bob(service)["active"]
+
+
+@pytest.mark.parametrize("status", [204, 404])
+def test_who_left_where_the_service_deletes_nobody(run, company, service, status):
+    run()
+    leaves(company)
+    service.fault = at("deletion", says(status))
+    done = run(departure="delete")
+    assert bob(service)["active"] and is_reported(done, "bob")
+
+
+@pytest.mark.parametrize("look", [says(500), says(403), says(200, b"[]"), says(404)], ids=["500", "403", "no object", "404"])
+def test_who_left_where_nobody_can_see_whether_it_is_disabled(run, company, service, look):
+    run()
+    leaves(company)
+
+    def lies(request, answer):
+        if request.stage == "change of a user":
+            return Answer(204, None, {"X-Undone": "1"})
+        return look(request, answer) if request.stage == "one" else answer
+
+    service.fault = lies
+    done = run()
+    assert bob(service)["active"] and is_reported(done, "bob")
+
+
+def test_who_left_where_the_answer_says_nothing_of_the_state(run, company, service):
+    run()
+    leaves(company)
+
+    def lies(request, answer):
+        if request.stage == "change of a user":
+            return Answer(200, {"userName": "bob", "id": "u000002"}, {"X-Undone": "1"})
+        return answer
+
+    service.fault = lies
+    done = run()
+    assert bob(service)["active"] and is_reported(done, "bob")

@@ -180,9 +180,17 @@ class ScimDestination:
         if not self._about.service.deletes:
             return Rejected("this service deletes for ever, or not at all (option deletes of service)")
         answer = self._client.send("DELETE", _path(change.kind, change.id))
-        if answer.status == 404 or 200 <= answer.status < 300:  # the first of two may have done it
+        if answer.status != 404 and not 200 <= answer.status < 300:
+            return self._not_done(answer, change.kind, change.id)
+        # A service that deletes nobody has no such path, either, and answers 404.
+        there = self._client.send("GET", _path(change.kind, change.id))
+        if there.status in (404, 410):
             return Done(change.id)
-        return self._not_done(answer, change.kind, change.id)
+        if there.status != 200 or not isinstance(there.data, dict):
+            return Unknown("whether it is deleted cannot be seen (%s)" % self._client.said(there))
+        if change.kind is Kind.ACCOUNT and resources.state_of(there.data) is State.DISABLED:
+            return Done(change.id)  # some keep it so
+        return Rejected("the service answers %d, and it is there as before" % answer.status)
 
     def _update(self, change: Update) -> Outcome:
         kind, number, before, after = change
@@ -211,7 +219,12 @@ class ScimDestination:
         body = answer.data
         is_shown = isinstance(body, dict) and resources.NAME[kind] in body
         ends = before.state is not after.state and after.state is State.DISABLED
-        if not is_shown and (ends or kind not in self._about.service.lists):
+        if ends and not (is_shown and resources.state_of(body) is not State.UNTOLD):
+            there = self._client.send("GET", _path(kind, number))
+            body = there.data
+            if there.status != 200 or not isinstance(body, dict) or resources.NAME[kind] not in body:
+                return Unknown("whether it is disabled cannot be seen (%s)" % self._client.said(there))
+        elif not is_shown and kind not in self._about.service.lists:
             body = self._client.send("GET", _path(kind, number)).data
         if not isinstance(body, dict) or resources.NAME[kind] not in body:
             return Done(number)
