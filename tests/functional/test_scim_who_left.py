@@ -1,7 +1,7 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whoever left loses the account, or is reported, whatever a service says; and what it says is no traceback."""
+"""Whoever left loses the account, or is reported, whatever a service says."""
 
 from __future__ import annotations
 

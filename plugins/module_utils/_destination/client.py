@@ -196,7 +196,7 @@ class Client:
                 if response.will_close:
                     self.close()
             return answer
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # the last one: a chunk of negative length
             self.close()
             raise AnswerLost(
                 "url: %s gave no answer to %s (%s): check the way to the service, or raise timeout"
@@ -245,10 +245,10 @@ class Client:
     def _usable(self, answer: Answer) -> Answer:
         """Return the answer, unless it says that there is no use in going on."""
         if 300 <= answer.status < 400:
-            where = quoted(answer.headers.get("location", "another address"))
+            where = quoted(self._hidden(answer.headers.get("location", "another address")))
             raise DestinationError(
                 "url: %s answers with a redirect, to %s, which is not followed: give the address itself if that is the "
-                "right one" % (self._host, self._hidden(where))
+                "right one" % (self._host, where)
             )
         if answer.status in (401, 407):
             option = "token" if self._settings.token or not self._settings.username else "password"
@@ -339,7 +339,7 @@ class Client:
 
     def _seconds(self, said: str) -> float:
         """Return what Retry-After says: seconds, or a date. 0 if it is neither."""
-        if said.strip().isdigit():
+        if said.isascii() and said.strip().isdigit():
             return float(said.strip()[:9])
         try:
             return max(parsedate_to_datetime(said).timestamp() - self._time.clock(), 0.0)
@@ -364,7 +364,7 @@ class Client:
         text = "%d %s" % (answer.status, http.client.responses.get(answer.status, ""))
         detail = answer.data.get("detail") if isinstance(answer.data, dict) else None
         if isinstance(detail, str) and detail:
-            text = "%s: %s" % (text.strip(), quoted(detail))
+            text = "%s: %s" % (text.strip(), quoted(self._hidden(detail)))  # what is cut cannot be hidden any more
         return self._hidden(text.strip())
 
     def _hidden(self, text: str) -> str:

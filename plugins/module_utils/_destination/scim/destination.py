@@ -250,7 +250,7 @@ class ScimDestination:
             if there.status != 200 or not isinstance(there.data, dict):
                 return self._not_done(there, Kind.GROUP, change.group)
             members = there.data.get("members") or []
-            hides = self._about.service.members is Members.NEVER or not isinstance(members, list)
+            hides = self._about.service.members is Members.NEVER or not _are_members(members)
             if hides or len(members) < change.known or not self._about.service.puts:
                 return Rejected("the service has no PATCH, and does not show the members that a PUT would end")
             stay = [each for each in members if each.get("value") not in {*change.added, *change.removed}]
@@ -284,11 +284,19 @@ def _path(kind: Kind, number: str) -> str:
     return "%s/%s" % (PATHS[kind], quote(number, safe=""))
 
 
+def _are_members(said: object) -> bool:
+    """Tell whether all that a group shows as its members can be told apart."""
+    return isinstance(said, list) and all(
+        isinstance(each, dict) and isinstance(each.get("value"), str) for each in said
+    )
+
+
 def _members_checked(change: ChangeMembers, answer: Answer) -> Outcome:
     """Return what came of a change of members, by what the answer shows of them, if it does."""
     shown = answer.data.get("members") if isinstance(answer.data, dict) else None
     if isinstance(shown, list):
-        there = {each.get("value") for each in shown if isinstance(each, dict)}
+        values = [each.get("value") for each in shown if isinstance(each, dict)]
+        there = {value for value in values if isinstance(value, str)}
         kept = there.intersection(change.removed)
         if kept:
             return Rejected("the service answers %d, and %d members are still there" % (answer.status, len(kept)))

@@ -66,9 +66,10 @@ def _put(resource: Resource, attribute: str, text: str) -> None:
     """Write a text where its attribute is; with an empty one take it away."""
     schema, name = _split(attribute)
     if schema:
-        if schema not in resource.setdefault("schemas", []):
-            resource["schemas"].append(schema)
-        resource = resource.setdefault(schema, {})
+        said = resource.get("schemas")
+        schemas = said if isinstance(said, list) else []
+        resource["schemas"] = schemas if schema in schemas else [*schemas, schema]
+        resource = _part(resource, schema)
     typed = _TYPED.fullmatch(name)
     if typed:
         others = [each for each in _entries(resource, typed[1]) if each.get("type") != typed[2]]
@@ -76,11 +77,19 @@ def _put(resource: Resource, attribute: str, text: str) -> None:
         return
     *above, last = name.split(".")
     for each in above:
-        resource = resource.setdefault(each, {})
+        resource = _part(resource, each)
     if text:
         resource[last] = text
     else:
         resource.pop(last, None)
+
+
+def _part(resource: Resource, name: str) -> Resource:
+    """Return the part of this name, which is made if there is none, or something else."""
+    if not isinstance(resource.get(name), dict):
+        resource[name] = {}
+    part: Resource = resource[name]
+    return part
 
 
 # --- a resource as a record ------------------------------------------------------------------------------------------

@@ -1,0 +1,119 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a service says that nobody can use is one sentence, or nothing, and never a traceback; and no secret is in it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support import stores
+from support.company import Company
+from support.scim_service import TOKEN, ScimService, at, says, sends, serving
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture
+def company(tmp_path):
+    company = Company(tmp_path / "store" / "users.db")
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
+    return company
+
+
+@pytest.fixture
+def service():
+    service = ScimService()
+    with serving(service) as url:
+        service.url = url
+        yield service
+
+
+@pytest.fixture
+def run(run_module, company, service):
+    def run(check_mode=False, diff=False, **options):
+        given = {
+            "name": "wiki",
+            "user_groups": ["All/Company/Staff", "All/Company/Night"],
+            "url": service.url,
+            "token": TOKEN,
+            "store": stores.of(company.store),
+            "removal_limits": "100%",
+            "timeout": 2,
+            **options,
+        }
+        result = run_module.run("scim_provisioning", given, check_mode=check_mode, diff=diff).result
+        assert "\n" not in result["msg"]
+        return {key: value for key, value in result.items() if key not in ("invocation", "warnings")}
+
+    return run
+
+
+PUT = {"patch": {"supported": False}}
+ATTRIBUTES = {"name.givenName": "given_name", "urn:x:User:department": "department", "emails[work]": "email"}
+ODD = {
+    "schemas": [None, 1, "x", {}],
+    "name": [None, 1, "x", []],
+    "urn:x:User": [None, 1, "x", []],
+    "emails": [None, 1, "x", {}, [None], [[]]],
+}
+
+
+@pytest.mark.parametrize(
+    "field, value", [pytest.param(field, value, id=f"{field} {value}") for field in ODD for value in ODD[field]]
+)
+def test_an_account_of_odd_types_is_changed_by_put(run, company, service, field, value):
+    service.config = PUT
+    run(user_attributes=ATTRIBUTES)
+    people = {"ann": {"attributes": {"given_name": "Ann", "department": "Surgery", "email": "ann@else.example"}}}
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, people)
+    service.users["u000001"][field] = value
+    assert run(user_attributes=ATTRIBUTES)["accounts"]["updated"] == ["ann"]
+    assert service.users["u000001"]["name"]["givenName"] == "Ann"
+    assert service.users["u000001"]["urn:x:User"]["department"] == "Surgery"
+
+
+@pytest.mark.parametrize("config", [None, PUT], ids=["PATCH", "PUT"])
+@pytest.mark.parametrize("members", [[[]], [None], [1], [{"value": []}], [{"value": {}}]], ids=str)
+def test_members_that_are_none_are_no_traceback(run, company, service, members, config):
+    service.config = config or {}
+    run()
+    company.becomes({"Staff": ["ann", "zoe"], "Night": ["bob"]})
+
+    def odd(request, answer):
+        about = request.path.startswith("/Groups/") and request.method != "PUT"
+        return answer._replace(status=200, body={"displayName": "Staff", "members": members}) if about else answer
+
+    service.fault = odd
+    run()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: \xb2\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+    ids=["a chunk of negative length", "a wait of a superscript"],
+)
+def test_an_answer_that_is_none_is_no_traceback(run, service, text):
+    service.fault = at("list of users", sends(text), times=1)
+    run()
+    assert len(service.users) == 2
+
+
+@pytest.mark.parametrize(
+    "stage, fault",
+    [
+        ("creation of a user", says(400, {"detail": "x" * 990 + TOKEN})),
+        ("list of users", says(302, None, Location="x" * 990 + TOKEN)),
+    ],
+    ids=["a reason", "a redirect"],
+)
+def test_a_token_that_is_cut_is_hidden_as_well(run, service, stage, fault):
+    service.fault = at(stage, fault)
+    assert TOKEN[:9] not in json.dumps(run())
