@@ -216,7 +216,7 @@ def test_who_is_not_in_a_complete_list_is_asked_for_before_he_is_gone():
     served, numbers = company()
     del served.users[numbers[2]]
     actual = read(served, Linked(frozenset(numbers)))
-    assert actual.gone == {numbers[2]} and len(actual.accounts) == 7
+    assert actual.gone == {(Kind.ACCOUNT, numbers[2])} and len(actual.accounts) == 7
 
 
 def test_who_moves_while_pages_are_read_is_noticed():

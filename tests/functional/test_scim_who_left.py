@@ -143,3 +143,25 @@ def test_who_left_where_the_answer_says_nothing_of_the_state(run, company, servi
     service.fault = lies
     done = run()
     assert bob(service)["active"] and is_reported(done, "bob")
+
+
+def counts_each_kind(service):
+    """Let it give ids that are told apart by the kind only: user 1 and group 1."""
+
+    def add(there, resource):
+        number = str(len(there) + 1)
+        there[number] = {**resource, "id": number}
+        return number
+
+    service._add = add
+
+
+def test_who_left_where_accounts_and_groups_have_the_same_ids(run, company, service):
+    counts_each_kind(service)
+    run()
+    assert set(service.users) == set(service.groups) == {"1", "2"}
+    assert not run()["changed"]
+    del service.groups["2"]
+    leaves(company)
+    run()
+    assert not bob(service)["active"]

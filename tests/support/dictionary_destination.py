@@ -86,9 +86,9 @@ class DictionaryDestination:
     def read(self, linked: Linked) -> Actual:
         content, lists = self.content, self._capabilities.lists
         there = content.records[Kind.ACCOUNT].keys() | content.records[Kind.GROUP].keys()
-        gone = frozenset((linked.accounts | linked.groups.keys()) - there)
         # Of what it does not list, it is not asked whether it is still there.
-        gone = frozenset(each for each in gone if Kind(each.partition("-")[0]) in lists)
+        asked = {Kind.ACCOUNT: linked.accounts, Kind.GROUP: linked.groups.keys()}
+        gone = frozenset((kind, each) for kind in lists for each in asked[kind] - there)
         return Actual(
             self._listed(Kind.ACCOUNT),
             self._listed(Kind.GROUP),

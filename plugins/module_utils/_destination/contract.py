@@ -88,7 +88,7 @@ class Actual(NamedTuple):
     accounts: Read[Mapping[str, Record]]  # id -> account: all that there are
     groups: Read[Mapping[str, Record]]
     members: Mapping[str, Read[frozenset[str]]]  # id of a linked group -> ids of all its members
-    gone: frozenset[str]  # linked ids of which it was asked, and which are not there
+    gone: frozenset[tuple[Kind, str]]  # linked ids of which it was asked, and which are not there
     found: Mapping[Sought, Read[Mapping[str, Record]]]  # what was sought, where there is no list: by key or by name
 
 

@@ -53,7 +53,9 @@ class _Group(NamedTuple):
 def changes_of_members(known: Known, policies: Policies) -> Members:
     """Return what is to be done to make members as they are wanted."""
     refs = {(ref.kind, link.id): ref for ref, link in known.links.items()}
-    by_id = {number: ref for (_kind, number), ref in {**refs, **known.taken_over}.items()}
+    by_id: dict[str, list[Ref]] = {}
+    for (_kind, number), ref in sorted({**refs, **known.taken_over}.items()):
+        by_id.setdefault(number, []).append(ref)
     removals, additions = [], []
     drift: list[Drift] = []
     foreign: list[Foreign] = []
@@ -82,7 +84,7 @@ def changes_of_members(known: Known, policies: Policies) -> Members:
     return Members(tuple(removals), tuple(additions), tuple(drift), tuple(foreign))
 
 
-def _group(ref: Ref, known: Known, by_id: Mapping[str, Ref]) -> _Group:
+def _group(ref: Ref, known: Known, by_id: Mapping[str, list[Ref]]) -> _Group:
     link = known.links.get(ref)
     if link is None or ref in known.fresh:
         return _Group(frozenset(), frozenset(), (), (), False)
@@ -90,8 +92,15 @@ def _group(ref: Ref, known: Known, by_id: Mapping[str, Ref]) -> _Group:
     there = known.actual.get(link.id, CannotBeRead("it was not read"))
     if isinstance(there, CannotBeRead):
         return _Group(written, written, (), (), False)
-    ours = frozenset(by_id[number] for number in there if number in by_id)
-    dangling = sorted(number for number in there if by_id.get(number) in known.fresh)
+    # Some services count accounts and groups each from one: of two with one id it is who is or was to be in it.
+    likely = written | known.wanted.get(ref, frozenset())
+    found = {
+        number: next((each for each in by_id[number] if each in likely), by_id[number][0])
+        for number in there
+        if number in by_id
+    }
+    ours = frozenset(found.values())
+    dangling = sorted(number for number, each in found.items() if each in known.fresh)
     foreign = sorted(number for number in there if number not in by_id)
     return _Group(written, ours - known.fresh, tuple(foreign), tuple(dangling), True)
 

@@ -98,7 +98,7 @@ class _Planning:
         )
         taken_over = {(step.ref.kind, step.id): step.ref for step in steps if isinstance(step, TakeOverStep)}
         ended = {step.ref for step in steps if isinstance(step, (DeleteStep, ForgetStep))}
-        there = {ref for ref, link in self.links.items() if not self._is_gone(link) and ref.kind in self.can.kinds}
+        there = {ref for ref, link in self.links.items() if not self._is_gone(ref, link) and ref.kind in self.can.kinds}
         known = Known(
             self.wanted.members,
             self.links,
@@ -154,7 +154,7 @@ class _Planning:
                 updates.append(TakeOverStep(ref, matches[ref].id, there, after, record))
                 continue
             link = self.links.get(ref)
-            if link is None or self._is_gone(link):
+            if link is None or self._is_gone(ref, link):
                 creations.append(CreateStep(ref, record))
                 continue
             update = self._update(ref, link, record)
@@ -188,7 +188,7 @@ class _Planning:
     def _is_unlinked(self, ref: Ref) -> bool:
         """Tell whether it is to be linked with somebody who is there, or created."""
         link = self.links.get(ref)
-        return link is None or self._is_gone(link) and self.policies.restores_drift
+        return link is None or self._is_gone(ref, link) and self.policies.restores_drift
 
     def _named(
         self, kind: Kind, matches: Mapping[Ref, Match], departing: Sequence[Renaming], ended: set[Ref]
@@ -201,7 +201,7 @@ class _Planning:
                 wanted[ref] = record
         linked = {ref: link for ref, link in self.links.items() if ref.kind is kind and ref not in ended}
         current = {
-            **{ref: self._name(ref, link) for ref, link in linked.items() if not self._is_gone(link)},
+            **{ref: self._name(ref, link) for ref, link in linked.items() if not self._is_gone(ref, link)},
             **{ref: match.there.name for ref, match in matches.items()},
             **{step.ref: step.before.name for step in departing},
         }
@@ -219,7 +219,7 @@ class _Planning:
     def _is_to_be_there(self, ref: Ref, record: Record) -> bool:
         """Tell whether it is to be there; note it if it is gone."""
         link = self.links.get(ref)
-        if link is None or not self._is_gone(link):
+        if link is None or not self._is_gone(ref, link):
             return True
         self.drift.append(Drift(ref, record.name, "gone", link.id, ""))
         return self.policies.restores_drift
@@ -238,7 +238,7 @@ class _Planning:
         for ref, link in sorted(self.links.items(), key=lambda item: item[0]):
             if ref.kind is not kind or ref in self.wanted.records:
                 continue
-            if self._is_gone(link):
+            if self._is_gone(ref, link):
                 if ref not in self.intents:  # else it was being created again
                     yield ForgetStep(ref, link.written)
             elif self.policies.departure is Departure.DELETE and self.can.deletes:
@@ -257,7 +257,7 @@ class _Planning:
         """Yield what becomes of those who were being created when a run ended, and are no longer wanted."""
         for ref, intent in sorted(self.intents.items(), key=lambda item: item[0]):
             link = self.links.get(ref)
-            if ref.kind is not kind or ref in self.wanted.records or link is not None and not self._is_gone(link):
+            if ref.kind is not kind or ref in self.wanted.records or link is not None and not self._is_gone(ref, link):
                 continue
             match = self.matching.match(ref, intent)
             if isinstance(match, Undecided):
@@ -283,11 +283,9 @@ class _Planning:
 
     # --- who is there ---
 
-    def _is_gone(self, link: Link) -> bool:
+    def _is_gone(self, ref: Ref, link: Link) -> bool:
         """Tell whether nothing is behind a link: as the destination says now, or said when it was to be changed."""
-        seen = (self.actual.accounts, self.actual.groups)
-        is_there = any(link.id in each for each in seen if not isinstance(each, CannotBeRead))
-        return link.id in self.actual.gone or link.gone and not is_there
+        return (ref.kind, link.id) in self.actual.gone or link.gone and self._there(ref, link) is None
 
     def _there(self, ref: Ref, link: Link) -> Record | None:
         records = self.matching.records(ref.kind)

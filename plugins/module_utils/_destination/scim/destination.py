@@ -73,7 +73,7 @@ class ScimDestination:
 
     def read(self, linked: Linked) -> Actual:
         """Return what the service has."""
-        gone: set[str] = set()
+        gone: set[tuple[Kind, str]] = set()
         accounts = self._listed(Kind.ACCOUNT, linked.accounts, gone)
         groups = self._listed(Kind.GROUP, linked.groups.keys(), gone)
         known = {Kind.ACCOUNT: linked.accounts, Kind.GROUP: linked.groups.keys()}
@@ -92,7 +92,9 @@ class ScimDestination:
             {sought: self._records(sought.kind, found[sought]) for sought in linked.sought if sought.kind in unlisted},
         )
 
-    def _listed(self, kind: Kind, linked: Collection[str], gone: set[str]) -> Read[dict[str, Resource]]:
+    def _listed(
+        self, kind: Kind, linked: Collection[str], gone: set[tuple[Kind, str]]
+    ) -> Read[dict[str, Resource]]:
         """Return all that there are. Who is linked and not among them is asked for; ``gone`` gets those that are."""
         about = self._about
         if kind not in about.service.kinds:
@@ -105,7 +107,7 @@ class ScimDestination:
         for number in sorted(set(linked) - found.keys()):
             answer = self._client.send("GET", _path(kind, number))
             if answer.status == 404:
-                gone.add(number)
+                gone.add((kind, number))
             else:  # it is there, or nobody knows
                 return CannotBeRead(
                     "the list %s is not believed: '%s' is not in it, and asked for it, the service answers %d"
@@ -125,11 +127,13 @@ class ScimDestination:
         return records
 
     def _members(
-        self, groups: Read[dict[str, Resource]], linked: Mapping[str, frozenset[str]], gone: Collection[str]
+        self, groups: Read[dict[str, Resource]], linked: Mapping[str, frozenset[str]], gone: Collection[tuple[Kind, str]]
     ) -> dict[str, Read[frozenset[str]]]:
         if isinstance(groups, CannotBeRead):
             return dict.fromkeys(linked, groups)
-        there = {number: groups[number] for number in linked if number in groups and number not in gone}
+        there = {
+            number: groups[number] for number in linked if number in groups and (Kind.GROUP, number) not in gone
+        }
         return members_of(there, linked, self._about.service.members, self._one_group)
 
     def _one_group(self, number: str) -> Resource | None:
