@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
-from support import stores
+from ansible_collections.usersync.directory.plugins.module_utils._destination import client as http
+from support import stored, stores
 from support.company import Company
-from support.scim_service import TOKEN, ScimService, at, says, sends, serving
+from support.scim_service import TOKEN, Answer, ScimService, at, says, sends, serving
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +88,7 @@ def test_members_that_are_none_are_no_traceback(run, company, service, members, 
 
     def odd(request, answer):
         about = request.path.startswith("/Groups/") and request.method != "PUT"
-        return answer._replace(status=200, body={"displayName": "Staff", "members": members}) if about else answer
+        return answer._replace(status=200, body={"displayName": "Staff", "members": members * 3}) if about else answer
 
     service.fault = odd
     run()
@@ -117,3 +119,26 @@ def test_an_answer_that_is_none_is_no_traceback(run, service, text):
 def test_a_token_that_is_cut_is_hidden_as_well(run, service, stage, fault):
     service.fault = at(stage, fault)
     assert TOKEN[:9] not in json.dumps(run())
+
+
+def test_what_is_on_the_loopback_interface_is_not_asked_by_a_proxy(service, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.setblocking(False)
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:%d" % proxy.getsockname()[1])
+        client = http.Client(http.Settings(service.url, token=TOKEN, timeout=1))
+        assert client.send("GET", "/Users").status == 200
+        client.close()
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
+def test_two_are_not_linked_to_one_account(run, company, service):
+    """Whoever of the two leaves would take the account from the other one, or keep it."""
+
+    def same(_request, _answer):
+        return Answer(201, {"id": "u000001"}, {"X-Undone": "1"} if len(service.users) > 1 else {})
+
+    service.fault = at("creation of a user", same)
+    assert [each["name"] for each in run()["not_provisioned"]] == ["bob"]
+    assert stored.rows(company.store, "SELECT count(*) FROM links WHERE kind = 'account'") == [(1,)]

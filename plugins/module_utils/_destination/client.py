@@ -183,8 +183,6 @@ class Client:
         self._spend()
         self._deadline.begin(self._settings.timeout)
         target = self._url.path.rstrip("/") + path + ("?" + urlencode(query) if query else "")
-        if self._proxy is not None and self._url.scheme == "http":
-            target = "http://%s%s" % (self._url.netloc, target)
         data = None if body is None else json.dumps(body, ensure_ascii=True).encode("ascii")
         connection = self._connected()
         try:
@@ -466,7 +464,8 @@ def _without_login(url: str) -> str:
 def _proxy_for(url: SplitResult) -> SplitResult | None:
     """Return the proxy that the environment names for this host (https_proxy, no_proxy)."""
     named = urllib.request.getproxies().get(url.scheme)
-    if not named or urllib.request.proxy_bypass(url.netloc):
+    # http:// is for the loopback interface: over a proxy the secrets would go to another host, and could be read.
+    if not named or url.scheme == "http" or urllib.request.proxy_bypass(url.netloc):
         return None
     proxy = urlsplit(named if "://" in named else "http://" + named)
     if proxy.scheme != "http" or not proxy.hostname:

@@ -67,6 +67,7 @@ class _Work:
         self._destination, self._kept, self._at_once = destination, ledger, can.largest_change
         self._ledger: Ledger | _Later = _Later(ledger) if can.atomic else ledger
         self._links = ledger.links()
+        self._holders = {(ref.kind, link.id): ref for ref, link in self._links.items()}
         self._done: list[Step] = []
         self._failed: list[LeftOut] = []
         self._unknown = 0
@@ -98,7 +99,11 @@ class _Work:
         # Before a write of an atomic destination, too: between its commit and ours a run may be killed.
         self._kept.intend(step.ref, step.record)
         done = self._tried(step, contract.Create(step.ref.kind, step.record), step.record.name)
-        if done:
+        if done and self._holders.get((step.ref.kind, done.id), step.ref) != step.ref:
+            self._done.remove(step)
+            why = "the destination answers with the id '%s', which is that of another one" % done.id
+            self._failed.append(LeftOut(step.ref, step.record.name, why))
+        elif done:
             self._link(step.ref, Link(done.id, step.record, done.shown))
 
     def _update(self, step: UpdateStep | TakeOverStep) -> None:
@@ -180,10 +185,13 @@ class _Work:
 
     def _link(self, ref: Ref, link: Link) -> None:
         self._links[ref] = link
+        self._holders[ref.kind, link.id] = ref
         self._ledger.link(ref, link)
 
     def _forget(self, ref: Ref) -> None:
-        self._links.pop(ref, None)
+        link = self._links.pop(ref, None)
+        if link is not None:
+            self._holders.pop((ref.kind, link.id), None)
         self._ledger.forget(ref)
 
 
