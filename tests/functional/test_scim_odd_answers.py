@@ -142,3 +142,9 @@ def test_two_are_not_linked_to_one_account(run, company, service):
     service.fault = at("creation of a user", same)
     assert [each["name"] for each in run()["not_provisioned"]] == ["bob"]
     assert stored.rows(company.store, "SELECT count(*) FROM links WHERE kind = 'account'") == [(1,)]
+
+
+@pytest.mark.parametrize("field", ["id", "displayName"])
+def test_half_a_surrogate_pair_is_no_traceback(run, service, field):
+    service.fault = at("creation of a user", lambda _request, answer: answer.with_body(**{field: "\ud800"}))
+    assert run()["msg"].startswith("url: ")

@@ -231,7 +231,10 @@ class Client:
         if not text.strip():
             return None
         try:
-            return json.loads(text)
+            data = json.loads(text)
+            # Half of a surrogate pair is no character: no store keeps it, and no path can have it.
+            json.dumps(data, ensure_ascii=False).encode("utf-8")
+            return data
         except (ValueError, RecursionError):
             if 200 <= response.status < 300:
                 raise DestinationError(
