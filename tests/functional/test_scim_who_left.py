@@ -165,3 +165,13 @@ def test_who_left_where_accounts_and_groups_have_the_same_ids(run, company, serv
     leaves(company)
     run()
     assert not bob(service)["active"]
+
+
+def test_who_left_and_was_enabled_there_is_disabled_before_all_is_forgotten(run, company, service):
+    run(drift="report")
+    leaves(company)
+    run(drift="report")
+    bob(service)["active"] = True
+    assert not run(drift="report")["changed"], "it is reported, and stays"
+    run(state="absent", drift="report")
+    assert not bob(service)["active"]

@@ -245,7 +245,9 @@ class _Planning:
                 yield DeleteStep(ref, link.id, link.written)
             else:
                 after = self._departed(ref, link.written)
-                found = fields.compared(after, link, self._there(ref, link), self.policies.restores_drift)
+                # What ends altogether departs as it is to: nobody looks at its drift afterwards.
+                restores = self.policies.restores_drift or not self.wanted.records
+                found = fields.compared(after, link, self._there(ref, link), restores)
                 state = found.before.state, found.after.state
                 self.drift += [Drift(ref, link.written.name, *each) for each in found.drift if each[0] == "state"]
                 before = link.written._replace(state=state[0])
