@@ -1,7 +1,7 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a service says that nobody can use is one sentence, or nothing, and never a traceback; and no secret is in it."""
+"""What a service says that nobody can use is one sentence, or nothing: never a traceback, and no secret is in it."""
 
 from __future__ import annotations
 

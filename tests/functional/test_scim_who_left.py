@@ -116,7 +116,9 @@ def test_who_left_where_the_service_deletes_nobody(run, company, service, status
     assert bob(service)["active"] and is_reported(done, "bob")
 
 
-@pytest.mark.parametrize("look", [says(500), says(403), says(200, b"[]"), says(404)], ids=["500", "403", "no object", "404"])
+@pytest.mark.parametrize(
+    "look", [says(500), says(403), says(200, b"[]"), says(404)], ids=["500", "403", "no object", "404"]
+)
 def test_who_left_where_nobody_can_see_whether_it_is_disabled(run, company, service, look):
     run()
     leaves(company)

@@ -92,9 +92,7 @@ class ScimDestination:
             {sought: self._records(sought.kind, found[sought]) for sought in linked.sought if sought.kind in unlisted},
         )
 
-    def _listed(
-        self, kind: Kind, linked: Collection[str], gone: set[tuple[Kind, str]]
-    ) -> Read[dict[str, Resource]]:
+    def _listed(self, kind: Kind, linked: Collection[str], gone: set[tuple[Kind, str]]) -> Read[dict[str, Resource]]:
         """Return all that there are. Who is linked and not among them is asked for; ``gone`` gets those that are."""
         about = self._about
         if kind not in about.service.kinds:
@@ -127,13 +125,14 @@ class ScimDestination:
         return records
 
     def _members(
-        self, groups: Read[dict[str, Resource]], linked: Mapping[str, frozenset[str]], gone: Collection[tuple[Kind, str]]
+        self,
+        groups: Read[dict[str, Resource]],
+        linked: Mapping[str, frozenset[str]],
+        gone: Collection[tuple[Kind, str]],
     ) -> dict[str, Read[frozenset[str]]]:
         if isinstance(groups, CannotBeRead):
             return dict.fromkeys(linked, groups)
-        there = {
-            number: groups[number] for number in linked if number in groups and (Kind.GROUP, number) not in gone
-        }
+        there = {number: groups[number] for number in linked if number in groups and (Kind.GROUP, number) not in gone}
         return members_of(there, linked, self._about.service.members, self._one_group)
 
     def _one_group(self, number: str) -> Resource | None:
