@@ -85,3 +85,12 @@ def test_two_who_have_one_key_in_two_directories_are_not_one_account():
     twice = {**FOUND, "users": [user("ann", "All/Staff"), user("anna", "All/Staff", key="key-ann")]}
     with pytest.raises(SynchronizationError, match="^user_groups: 'All/ann' and 'All/anna' have one stable key"):
         wanted(twice, ["All/Staff"], USER_ATTRIBUTES)
+
+
+def test_two_user_groups_that_have_one_key_are_not_one_group():
+    found = {
+        "user_groups": [group("All/Here/Staff"), group("All/There/Staff")],
+        "users": [user("ann", "All/Here/Staff"), user("bob", "All/There/Staff")],
+    }
+    with pytest.raises(SynchronizationError, match="^user_groups: 'All/Here/Staff' and 'All/There/Staff' have one"):
+        wanted(found, ["All/Here/Staff", "All/There/Staff"], USER_ATTRIBUTES)

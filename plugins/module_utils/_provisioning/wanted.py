@@ -70,6 +70,12 @@ def wanted(
     for path in sorted(concerned):
         group = groups[path]
         ref = Ref(Kind.GROUP, group["key"] or "path:" + path)
+        if ref in records:
+            first = next(each for each in sorted(concerned) if _group_ref(groups[each]) == ref)
+            raise SynchronizationError(
+                "user_groups: '%s' and '%s' have one stable key in two synchronizations, and would be one group: "
+                "provision them under two names" % (first, path)
+            )
         records[ref] = Record(path if group_name == "path" else group["name"], ref.key)
         inside = set(listed.get(path, ())) if nests else _members(path, passing, listed)
         refs = {_ref(users[place]) for place in inside}
