@@ -215,6 +215,23 @@ PROVISIONING = {
     "required_if": [("state", "present", ("user_groups",))],
 }
 
+CHANGES = {
+    "argument_spec": {
+        "name": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["present", "released"], "default": "present"},
+        "user_groups": {"type": "list", "elements": "str"},
+        "acknowledge": {"type": "str"},
+        "allow_empty": {"type": "bool", "default": False},
+        "user_attributes": {"type": "dict"},
+        "removal_limits": {"type": "raw", "default": {}},
+        "approved_plan": {"type": "str"},
+        "approved_removals": {"type": "str"},
+        "store_timeout": {"type": "int", "default": 60},
+    },
+    "required_if": [("state", "present", ("user_groups", "acknowledge"), True)],
+    "mutually_exclusive": [("user_groups", "acknowledge")],
+}
+
 SCIM = {
     "argument_spec": {
         "url": {"type": "str"},

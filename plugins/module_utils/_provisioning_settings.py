@@ -85,7 +85,7 @@ def provisioning_settings(params: Mapping[str, Any]) -> ProvisioningSettings:
     return ProvisioningSettings(
         name=options["name"],
         state=options["state"],
-        user_groups=_user_groups(options["user_groups"] or (), options["state"]),
+        user_groups=user_group_paths(options["user_groups"] or (), options["state"]),
         allow_empty=options["allow_empty"],
         name_attribute=attributes.pop(_NAME, "name"),
         user_attributes=attributes,
@@ -110,7 +110,8 @@ def provisioning_settings(params: Mapping[str, Any]) -> ProvisioningSettings:
 _ALL = ("users", "user_groups", "memberships", "attributes", "renames", "states")
 
 
-def _user_groups(paths: Sequence[str], state: str) -> tuple[str, ...]:
+def user_group_paths(paths: Sequence[str], state: str) -> tuple[str, ...]:
+    """Return the paths, each once. Raises SynchronizationError if one is none, or there is none where one is needed."""
     if state == "present" and not paths:
         raise SynchronizationError("user_groups: the list is empty: name the user groups, or end it by state: absent")
     for path in paths:

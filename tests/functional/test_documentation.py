@@ -227,7 +227,7 @@ def blocks(page, language):
 )
 def test_what_a_page_shows_runs(page, play, fill):
     texts = blocks(page, "yaml")
-    if page.stem in ("using", "postgresql", "scim"):
+    if page.stem in ("using", "postgresql", "scim", "changes"):
         fill()
     if "approved_digest" in texts[0]:  # of a dry run that somebody has seen
         dry_run = yaml.safe_load(texts[0])[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import http.server
 import json
 import os
 import re
@@ -288,6 +289,91 @@ def test_an_execution_environment(collections_path, tmp_path):
     ).stdout
     for package in ("ldap3>=2.9.1", "gssapi", "krb5-devel"):
         assert package in found, found
+
+
+class _Wiki(http.server.BaseHTTPRequestHandler):
+    """A service with accounts and members. It fails once, at a request that the test chooses."""
+
+    def _answer(self):
+        wiki = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        wiki.requests += 1
+        self.send_response(self._done(wiki, body))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _done(self, wiki, body):
+        if self.headers["Authorization"] != "Bearer " + READER:
+            return 401
+        fails = wiki.requests == wiki.fails_at
+        if fails and not wiki.does_it_anyway:
+            return 500
+        _empty, kind, *names = self.path.split("/")
+        where, what = (wiki.accounts, names[0]) if kind == "accounts" else (wiki.members, (names[0], names[2]))
+        if self.command == "DELETE":
+            return 404 if where.pop(what, None) is None else 204
+        where[what] = json.loads(body) if body else True
+        return 500 if fails else 204
+
+    do_PUT = do_DELETE = _answer
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def wiki():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Wiki) as server:
+        server.accounts, server.members, server.requests, server.fails_at = {}, {}, 0, 0
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_changes_for_a_loop_that_fails(example, directory, wiki):
+    """Wherever it fails: in the end the service is as the store, although that changed meanwhile."""
+
+    def play(fails_at=0, does_it_anyway=False):
+        wiki.requests, wiki.fails_at, wiki.does_it_anyway = 0, fails_at, does_it_anyway
+        return example(
+            "changes.yml",
+            api="http://127.0.0.1:%d" % wiki.server_port,
+            vault_wiki_token=READER,
+            env={"no_proxy": "*"},
+        )
+
+    def is_as_the_directory():
+        names = {key: account["name"] for key, account in wiki.accounts.items()}
+        return sorted((group, names[key]) for group, key in wiki.members)
+
+    def store_is_up_to_date():
+        run = example("two_groups.yml")
+        assert run.rc == 0, run.output
+
+    store_is_up_to_date()
+    assert play(fails_at=4).rc != 0 and len(wiki.members) == 2, "one of three is no member"
+    assert play().rc == 0 and wiki.requests == 6, "all of it comes again"
+    assert is_as_the_directory() == [("Doctors", "bob"), ("Nurses", "ann"), ("Nurses", "cleo")]
+    assert all(each["enabled"] is True for each in wiki.accounts.values())
+    assert play().rc == 0 and wiki.requests == 0
+
+    name = "z{{ 7 * 7 }}"
+    zoe = hire(directory, name, "Nurses", cn="zoe")
+    directory.modify(
+        "dn: uid=bob,ou=People,dc=example,dc=org\nchangetype: modify\nreplace: mail\nmail: b@example.org\n"
+    )
+    store_is_up_to_date()
+    assert play(fails_at=3).rc != 0 and ("Nurses", name) not in is_as_the_directory()
+    assert play(fails_at=3, does_it_anyway=True).rc != 0 and ("Nurses", name) in is_as_the_directory()
+    directory.modify(f"dn: cn=Nurses,ou=Groups,dc=example,dc=org\nchangetype: modify\ndelete: member\nmember: {zoe}\n")
+    store_is_up_to_date()
+    assert play().rc == 0
+    assert is_as_the_directory() == [("Doctors", "bob"), ("Nurses", "ann"), ("Nurses", "cleo")]
+    assert sorted(each["name"] for each in wiki.accounts.values()) == ["ann", "bob", "cleo"]
+    assert {each["name"]: each["email"] for each in wiki.accounts.values()}["bob"] == "b@example.org"
+    assert nothing_changed(play()) and wiki.requests == 0
 
 
 def test_several_domains(directory, example, tmp_path):

@@ -20,6 +20,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._destination.sc
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
     BROWSING,
+    CHANGES,
     CONNECTION,
     LOOKING_UP,
     PROVISIONING,
@@ -212,8 +213,19 @@ def documented(options):
         (REPORTING, MODULE.with_name("store_report.py")),
         (USER, MODULE.with_name("user.py")),
         (module_arguments(PROVISIONING, SCIM), MODULE.with_name("scim_provisioning.py")),
+        (CHANGES, MODULE.with_name("user_group_changes.py")),
     ],
-    ids=["connection", "store", "synchronization", "browsing", "looking up", "reporting", "user", "provisioning"],
+    ids=[
+        "connection",
+        "store",
+        "synchronization",
+        "browsing",
+        "looking up",
+        "reporting",
+        "user",
+        "provisioning",
+        "changes",
+    ],
 )
 def test_a_family_is_documented_as_it_is(family, path):
     options = yaml_in(path, "DOCUMENTATION")["options"]

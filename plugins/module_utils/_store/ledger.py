@@ -103,6 +103,7 @@ class StoreLedger:
         self._run = uuid.uuid4().hex
         self._holds = False
         self._store: Store | None = None
+        self._inside: Store | None = None  # of `at_once`
 
     # --- what is kept ---
 
@@ -175,6 +176,16 @@ class StoreLedger:
         self._links, self._numbers, self._intents, self._allowed = {}, {}, {}, frozenset()
         self._number, self._holds = 0, False
 
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Make one transaction of all calls inside. If it raises, this ledger is of no use any more."""
+        with self._writing() as store:
+            self._inside = store
+            try:
+                yield
+            finally:
+                self._inside = None
+
     def close(self) -> None:
         """Say that this run writes no more."""
         try:
@@ -191,6 +202,9 @@ class StoreLedger:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Store]:
+        if self._inside is not None:
+            yield self._inside
+            return
         with self._opened() as store, store.aside():
             now = int(time.time())
             if self._holds:
