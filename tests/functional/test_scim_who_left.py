@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support import scim_service, stores
 from support.company import Company
@@ -177,3 +179,38 @@ def test_who_left_and_was_enabled_there_is_disabled_before_all_is_forgotten(run,
     assert not run(drift="report")["changed"], "it is reported, and stays"
     run(state="absent", drift="report")
     assert not bob(service)["active"]
+
+
+def test_who_is_disabled_and_has_a_mail_address_that_is_refused(run, company, service):
+    run()
+    company.becomes(
+        {"Staff": ["ann", "bob"], "Night": ["bob"]}, {"bob": {"enabled": False, "attributes": {"email": "bad"}}}
+    )
+
+    def strict(request, answer):
+        if request.stage == "change of a user" and "bad" in json.dumps(request.body):
+            return Answer(400, {"detail": "emails"}, {"X-Undone": "1"})
+        return answer
+
+    service.fault = strict
+    done = run()
+    assert not bob(service)["active"] and is_reported(done, "bob"), done["not_provisioned"]
+    assert done["accounts"]["disabled"] == ["bob"] and done["accounts"]["updated"] == []
+    service.fault = scim_service.behave
+    done = run()
+    assert done["accounts"]["updated"] == ["bob"] and done["not_provisioned"] == [] and not run()["changed"]
+
+
+def test_who_left_where_groups_cannot_be_changed(run, company, service):
+    groups = {"A": ["bob"], "B": ["bob"], "C": ["bob"], "D": ["ann", "bob"]}
+    company.becomes(groups)
+    paths = ["All/Company/" + each for each in groups]
+    run(user_groups=paths, allow_empty=True)
+    company.becomes({**{each: [] for each in "ABC"}, "D": ["ann"]}, {"bob": {}})
+    service.fault = at("members", says(500))
+    done = run(user_groups=paths, allow_empty=True)
+    assert not bob(service)["active"] and done["accounts"]["disabled"] == ["bob"] and done["left"] > 0, done["msg"]
+    service.fault = scim_service.behave
+    done = run(user_groups=paths, allow_empty=True)
+    of = {group["displayName"]: group.get("members", []) for group in service.groups.values()}
+    assert done["left"] == 0 and [name for name, there in of.items() if there] == ["D"], done["msg"]

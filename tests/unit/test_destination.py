@@ -68,7 +68,8 @@ def test_what_is_gone_was_asked_for():
     staff = made(destination, Kind.GROUP, Record("staff"))
     destination.apply(ChangeMembers(staff, (ann,), ()))
     actual = destination.read(Linked(frozenset({ann, "account-9"}), {staff: frozenset({ann})}))
-    assert actual.accounts == {ann: ANN} and actual.members == {staff: {ann}} and actual.gone == {"account-9"}
+    assert actual.accounts == {ann: ANN} and actual.members == {staff: {ann}}
+    assert actual.gone == {(Kind.ACCOUNT, "account-9")}
 
 
 def test_one_that_does_not_list_can_be_asked_for_what_is_sought():

@@ -48,12 +48,18 @@ class _Ends(Exception):
     """The run ends before its plan does. Its text says why."""
 
 
+class _Unanswered(_Ends):
+    """Nobody knows what came of several changes in a row."""
+
+
 def carry_out(plan: Plan, destination: Destination, ledger: Ledger) -> CarriedOut:
     """Do what the plan says. Raises DestinationError if the destination cannot be used any more."""
     work = _Work(destination, ledger)
     for at, step in enumerate(plan.steps):
         try:
             work.do(step)
+        except _Unanswered as end:
+            return work.carried_out([step, *work.end_access(plan.steps[at + 1 :])], str(end))
         except _Ends as end:
             return work.carried_out(plan.steps[at:], str(end))
     return work.carried_out((), "")
@@ -93,6 +99,22 @@ class _Work:
         else:
             self._update(step)
 
+    def end_access(self, steps: Sequence[Step]) -> list[Step]:
+        """Do only what disables or deletes accounts; return what is left.
+
+        Whoever left is not to keep an account because other changes have no answer. Example: bob left, and the service
+        fails where his group is changed. His account is disabled all the same.
+        """
+        self._unknown = 0
+        left = [step for step in steps if not _ends_access(step)]
+        ending = [step for step in steps if _ends_access(step)]
+        for at, step in enumerate(ending):
+            try:
+                self.do(step)
+            except _Ends:
+                return [*left, *ending[at:]]
+        return left
+
     # --- steps ---
 
     def _create(self, step: CreateStep) -> None:
@@ -125,6 +147,18 @@ class _Work:
             kept = {name: text for name, text in before.shown.items() if name not in changed}
             shown = {**kept, **{name: text for name, text in done.shown.items() if name in written.attributes}}
             self._link(step.ref, before._replace(written=written, shown=shown, departed=step.departed))
+        elif isinstance(step, UpdateStep) and _ends_access(step) and not self._links[step.ref].gone:
+            self._only_disable(step, before)
+
+    def _only_disable(self, step: UpdateStep, before: Link) -> None:
+        """Disable an account of which not all could be changed. Example: bob's new mail address is refused."""
+        disabled = step.before._replace(state=step.after.state)
+        if disabled == step.after:
+            return
+        written = before.written._replace(state=step.after.state)
+        part = step._replace(after=disabled, written=written, departed=before.departed)
+        if self._tried(part, contract.Update(step.ref.kind, step.id, step.before, disabled), written.name):
+            self._link(step.ref, before._replace(written=written))
 
     def _change_members(self, step: MembersStep) -> None:
         """Change members so many at a time. What was done of it is kept after each change."""
@@ -173,7 +207,7 @@ class _Work:
         if isinstance(outcome, contract.Unknown):
             self._unknown += 1
             if self._unknown >= _UNKNOWN_AT_MOST:
-                raise _Ends(outcome.why)
+                raise _Unanswered(outcome.why)
             return None
         self._unknown = 0
         # Of a change of members, somebody who is none may be meant. Whether a group is there, its own changes tell.
@@ -193,6 +227,15 @@ class _Work:
         if link is not None:
             self._holders.pop((ref.kind, link.id), None)
         self._ledger.forget(ref)
+
+
+def _ends_access(step: Step) -> bool:
+    """Tell whether somebody cannot use an account any more after this step."""
+    if isinstance(step, DeleteStep):
+        return step.ref.kind is contract.Kind.ACCOUNT
+    if not isinstance(step, (UpdateStep, TakeOverStep)):
+        return False
+    return step.after.state is contract.State.DISABLED is not step.before.state
 
 
 def _why(outcome: Conflict | Gone | Rejected | contract.Unknown) -> str:
