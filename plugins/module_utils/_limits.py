@@ -56,6 +56,11 @@ class Refusal(NamedTuple):
     about: str | None  # path of the user group, or name of the field, where it is about one
     why: str  # for the reader
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What the result has of it. Why is in the message."""
+        return {field: value for field, value in self._asdict().items() if field != "why"}
+
 
 class Owned(NamedTuple):
     """How much the synchronization owns before the run that is not extinct."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ._errors import SynchronizationError
 from ._names import ROOT, split_path
-from ._options import LOOKING_UP, STORE, module_arguments
+from ._options import LOOKING_UP, STORE, with_defaults
 from ._store import history, lookups, opening
 from ._store.address import Address, address_of
 from ._store.contract import Store, StoreChanged
@@ -32,10 +32,7 @@ def look_up(params: dict[str, Any], warn: Callable[[str], None]) -> dict[str, li
 
     Raises SynchronizationError, with a sentence for the reader.
     """
-    options = {
-        option: described.get("default") if params.get(option) is None else params[option]
-        for option, described in module_arguments(STORE, LOOKING_UP)["argument_spec"].items()
-    }
+    options = with_defaults(params, STORE, LOOKING_UP)
     wanted = lookups.Wanted(
         user_group=_path(options["user_group"]),
         synchronization=options["synchronization"],

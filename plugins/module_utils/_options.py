@@ -13,7 +13,7 @@ What a rule cannot say with a remedy (a login without a password, a scheme that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # ansible-test asks for an explicit no_log wherever a name sounds like a secret; a path or the name of an attribute is
@@ -315,3 +315,12 @@ def module_arguments(*families: dict[str, Any], environment: Callable[..., Any] 
         if described:
             arguments["argument_spec"][option] = {**described, "fallback": (environment, [variable])}
     return arguments
+
+
+def with_defaults(params: Mapping[str, Any], *families: dict[str, Any]) -> dict[str, Any]:
+    """Return the families' parameters with the default in the place of None: a null is as good as no option."""
+    specification = module_arguments(*families)["argument_spec"]
+    return {
+        option: described.get("default") if params.get(option) is None else params[option]
+        for option, described in specification.items()
+    }

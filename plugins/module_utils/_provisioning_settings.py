@@ -18,14 +18,13 @@ from ._destination.scim import services
 from ._destination.scim.services import Members, Paging, Service
 from ._errors import SynchronizationError
 from ._names import split_path
-from ._options import PROVISIONING, SCIM, STORE, module_arguments
+from ._options import PROVISIONING, SCIM, STORE, with_defaults
 from ._provisioning.model import Collision, Departure, Policies
 from ._provisioning.wanted import USER_ATTRIBUTES
-from ._settings import brakes, ca_file, number_of, readable_file, store_address
+from ._settings import TIMEOUT_MAX, brakes, ca_file, number_of, readable_file, store_address
 from ._store.address import Address
 
 _KIND = {"accounts": Kind.ACCOUNT, "groups": Kind.GROUP}
-_TIMEOUT_MAX = 86400  # a day, in seconds
 _NAME = "userName"
 
 # A name, one part of it, or the value of a type; with a schema before it.
@@ -62,11 +61,7 @@ class ProvisioningSettings(NamedTuple):
 
 def provisioning_settings(params: Mapping[str, Any]) -> ProvisioningSettings:
     """Return the settings that the module's parameters ask for. Raises SynchronizationError."""
-    described = module_arguments(PROVISIONING, SCIM, STORE)["argument_spec"]
-    options = {
-        option: each.get("default") if params.get(option) is None else params[option]
-        for option, each in described.items()
-    }
+    options = with_defaults(params, PROVISIONING, SCIM, STORE)
     if not options["name"].strip():
         raise SynchronizationError("name: the provisioning has no name: give it one, such as 'wiki'")
     attributes = _attributes(options["user_attributes"])
@@ -98,7 +93,7 @@ def provisioning_settings(params: Mapping[str, Any]) -> ProvisioningSettings:
             options["drift"] == "restore",
         ),
         store=store_address(options["store"], options["store_password"]),
-        store_timeout=number_of("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
+        store_timeout=number_of("store_timeout", options["store_timeout"], TIMEOUT_MAX, least=0),
         report_limit=number_of("report_limit", options["report_limit"]),
         report_bytes=number_of("report_bytes", options["report_bytes"]),
         client=_client(options, service),
@@ -122,6 +117,15 @@ def user_group_paths(paths: Sequence[str], state: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))
 
 
+def check_field(attribute: str, field: object) -> None:
+    """Raise SynchronizationError if what an attribute is given is no name of a field of the store."""
+    if not isinstance(field, str) or not field:
+        raise SynchronizationError(
+            "user_attributes: '%s' is given %r, which is no field of the store: write one such as email"
+            % (attribute, field)
+        )
+
+
 def _attributes(given: Mapping[str, Any] | None) -> dict[str, str]:
     attributes = {_NAME: "name", **USER_ATTRIBUTES} if given is None else {_NAME: "name", **given}
     for attribute, field in attributes.items():
@@ -130,11 +134,7 @@ def _attributes(given: Mapping[str, Any] | None) -> dict[str, str]:
                 "user_attributes: %r is no attribute that can be set: write one such as title, name.givenName or "
                 "emails[work]" % (attribute,)
             )
-        if not isinstance(field, str) or not field:
-            raise SynchronizationError(
-                "user_attributes: '%s' is given %r, which is no field of the store: write one such as email"
-                % (attribute, field)
-            )
+        check_field(attribute, field)
     return attributes
 
 
@@ -179,7 +179,7 @@ def _client(options: Mapping[str, Any], service: Service) -> client.Settings:
         ca_path=ca_file(options["ca_path"]),
         client_cert=readable_file("client_cert", options["client_cert"]),
         client_key=readable_file("client_key", options["client_key"]),
-        timeout=float(number_of("timeout", options["timeout"], _TIMEOUT_MAX)),
+        timeout=float(number_of("timeout", options["timeout"], TIMEOUT_MAX)),
         later_in_500=service.later_in_500,
         **limits,
     )

@@ -30,7 +30,6 @@ from ._store import ledger, lookups
 from ._store.contract import Store
 from ._store.ledger import Kept, StoreLedger
 
-_EVERYTHING = lookups.Wanted(None, None, None, effective=False, include_disabled=True, include_extinct=True)
 _NOTHING = Wanted({}, {})
 
 
@@ -68,7 +67,7 @@ def _read(store: Store, settings: ProvisioningSettings) -> _Stored:
     kept = ledger.kept(store, settings.name)
     if settings.state != "present":
         return _Stored(_NOTHING, {}, kept)
-    found = lookups.look_up(store, _EVERYTHING)
+    found = lookups.look_up(store, lookups.EVERYTHING)
     wants = wanted(
         found,
         settings.user_groups,
@@ -149,7 +148,7 @@ def _result(
     settings: ProvisioningSettings, done: Provisioned, known: Known, diff_mode: bool, requests: Requests
 ) -> dict[str, Any]:
     carried_out = done.carried_out or CarriedOut(tuple(filter(does_something, done.plan.steps)), (), 0, "")
-    refused = [{key: value for key, value in each._asdict().items() if key != "why"} for each in done.refused]
+    refused = [each.entry for each in done.refused]
     bounds = Bounds(settings.report_limit, settings.report_bytes, diff_mode)
     report = make_report(done.plan, carried_out.done, carried_out.failed, known, bounds, refused)
     failed, left, why = len(carried_out.failed), carried_out.left, carried_out.why

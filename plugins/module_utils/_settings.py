@@ -25,7 +25,7 @@ from ._directory.overrides import check_parameters
 from ._errors import SynchronizationError
 from ._limits import KINDS, check_digest, check_limit
 from ._names import join_path, split_path
-from ._options import BROWSING, CONNECTION, ENVIRONMENT, STORE, SYNCHRONIZATION, module_arguments
+from ._options import BROWSING, CONNECTION, ENVIRONMENT, STORE, SYNCHRONIZATION, with_defaults
 from ._printable import printable
 from ._store.address import Address, File, address_of
 
@@ -40,7 +40,7 @@ _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*(;[A-Za-z0-9-]+)*")
 _LINE_BREAK = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]")  # in a value they are written '\\0A'
 
 _PAGE_SIZE_MAX = 2**31 - 1  # RFC 2696: INTEGER (0..maxInt)
-_TIMEOUT_MAX = 86400  # a day, in seconds
+TIMEOUT_MAX = 86400  # a day, in seconds
 
 
 class Settings(NamedTuple):
@@ -114,7 +114,7 @@ def settings_from(params: dict[str, Any], warn: Callable[[str], None]) -> Settin
 
     Raises SynchronizationError.
     """
-    options = _with_defaults(params, *_SYNCHRONIZING)
+    options = with_defaults(params, *_SYNCHRONIZING)  # not so for the DNs: see `_dns`
     if options["state"] != "present":
         params = options = _without_directory(options)
     settings = Settings(
@@ -211,7 +211,7 @@ def browse_settings_from(params: dict[str, Any], warn: Callable[[str], None]) ->
 
     Raises SynchronizationError.
     """
-    options = _with_defaults(params, CONNECTION, BROWSING)
+    options = with_defaults(params, CONNECTION, BROWSING)
     settings = BrowseSettings(
         **_connection(options),
         distinguished_name=_one_dn(options["distinguished_name"]),
@@ -225,18 +225,6 @@ def browse_settings_from(params: dict[str, Any], warn: Callable[[str], None]) ->
 
 
 # --- one option at a time --------------------------------------------------------------------------------------------
-
-
-def _with_defaults(params: dict[str, Any], *families: dict[str, Any]) -> dict[str, Any]:
-    """Return the families' parameters with the default in the place of None.
-
-    An explicit null is as good as leaving an option out. Not so for the DNs: see `_dns`.
-    """
-    specification = module_arguments(*families)["argument_spec"]
-    return {
-        option: described.get("default") if params.get(option) is None else params[option]
-        for option, described in specification.items()
-    }
 
 
 def _connection(options: dict[str, Any]) -> dict[str, Any]:
@@ -254,7 +242,7 @@ def _connection(options: dict[str, Any]) -> dict[str, Any]:
         "ca_path": ca_file(options["ca_path"]),
         "client_cert": readable_file("client_cert", options["client_cert"]),
         "client_key": readable_file("client_key", options["client_key"]),
-        "timeout": number_of("timeout", options["timeout"], _TIMEOUT_MAX),
+        "timeout": number_of("timeout", options["timeout"], TIMEOUT_MAX),
         "page_size": number_of("page_size", options["page_size"], _PAGE_SIZE_MAX),
         "use_ldap": options["use_ldap"],
         "ldap_parameters": _ldap_parameters(options["ldap_parameters"] or {}),
@@ -325,7 +313,7 @@ def _store_and_history(options: dict[str, Any]) -> dict[str, Any]:
         "store": store_address(options["store"], options["store_password"]),
         "history_days": number_of("history_days", options["history_days"], least=0),
         "store_backups": number_of("store_backups", options["store_backups"], least=0),
-        "store_timeout": number_of("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
+        "store_timeout": number_of("store_timeout", options["store_timeout"], TIMEOUT_MAX, least=0),
         "report_limit": number_of("report_limit", options["report_limit"]),
         "report_bytes": number_of("report_bytes", options["report_bytes"]),
     }
@@ -349,7 +337,7 @@ _OF_THE_STORE = (
 def _without_directory(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with the defaults for all that is about the directory: what is not used is not judged."""
     unused = {"authentication": "anonymous"}  # which asks for no login
-    return {**_with_defaults({}, *_SYNCHRONIZING), **unused, **{option: options[option] for option in _OF_THE_STORE}}
+    return {**with_defaults({}, *_SYNCHRONIZING), **unused, **{option: options[option] for option in _OF_THE_STORE}}
 
 
 def _judged(option: str, judge: Callable[..., Any], *arguments: Any) -> Any:

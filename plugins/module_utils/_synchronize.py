@@ -386,9 +386,6 @@ def _plan_leaving(run: _Run) -> _Planned:
 
 def _result(run: _Run, planned: _Planned, diff_mode: bool) -> dict[str, Any]:
     settings, plan, snapshot, state = run.settings, planned.plan, planned.snapshot, planned.state
-    refused = [refusal._asdict() for refusal in planned.refusals]
-    for refusal in refused:
-        del refusal["why"]
     report = make_report(
         plan,
         snapshot,
@@ -396,13 +393,13 @@ def _result(run: _Run, planned: _Planned, diff_mode: bool) -> dict[str, Any]:
         _look_up(run, plan, state),
         Bounds(settings.report_limit, settings.report_bytes, diff_mode),
         planned.holds.reasons,
-        refused,
+        [refusal.entry for refusal in planned.refusals],
     )
     report["held"].update(everything=planned.holds.everything, plan_digest=planned.holds.plan_digest)
     return dict(
         report,
         msg=_message(planned, report["summary"]),
-        changed=not plan.is_empty and not refused,
+        changed=not plan.is_empty and not planned.refusals,
         began=_clock.in_utc(run.now),
         read=planned.about,
         settings=public_settings(settings, planned.read.source.preset if planned.read else None),

@@ -27,7 +27,7 @@ from . import _clock, _limits
 from ._destination.contract import Kind
 from ._errors import Refused, SynchronizationError, sentence
 from ._look_up import looking
-from ._options import CHANGES, STORE, module_arguments
+from ._options import CHANGES, STORE, with_defaults
 from ._provisioning import digests, limits
 from ._provisioning.changes import (
     LISTS,
@@ -45,17 +45,15 @@ from ._provisioning.changes import (
 from ._provisioning.model import Plan, Wanted
 from ._provisioning.report import Known, make_report
 from ._provisioning.wanted import USER_ATTRIBUTES, wanted
-from ._provisioning_settings import user_group_paths
+from ._provisioning_settings import check_field, user_group_paths
 from ._report.cut import Bounds
-from ._settings import brakes, number_of, store_address
+from ._settings import TIMEOUT_MAX, brakes, number_of, store_address
 from ._store import ledger, lookups
 from ._store.address import Address
 from ._store.contract import Store
 from ._store.ledger import Kept, StoreLedger
 
-_EVERYTHING = lookups.Wanted(None, None, None, effective=False, include_disabled=True, include_extinct=True)
 _NO_DESTINATION = "user_group_changes"  # in the place of a service's address
-_TIMEOUT_MAX = 86400  # a day, in seconds
 _BOUNDS = Bounds(1000, 300000)  # of the diff: what happened is never cut
 
 
@@ -78,11 +76,7 @@ class ChangesSettings(NamedTuple):
 
 def changes_settings(params: Mapping[str, Any]) -> ChangesSettings:
     """Return the settings that the module's parameters ask for. Raises SynchronizationError."""
-    described = module_arguments(CHANGES, STORE)["argument_spec"]
-    options = {
-        option: each.get("default") if params.get(option) is None else params[option]
-        for option, each in described.items()
-    }
+    options = with_defaults(params, CHANGES, STORE)
     if not options["name"].strip():
         raise SynchronizationError("name: it is empty: give one, such as 'wiki'")
     if options["acknowledge"] == "":
@@ -96,7 +90,7 @@ def changes_settings(params: Mapping[str, Any]) -> ChangesSettings:
         allow_empty=options["allow_empty"],
         user_attributes=_attributes(options["user_attributes"]),
         store=store_address(options["store"], options["store_password"]),
-        store_timeout=number_of("store_timeout", options["store_timeout"], _TIMEOUT_MAX, least=0),
+        store_timeout=number_of("store_timeout", options["store_timeout"], TIMEOUT_MAX, least=0),
         **brakes({**options, "fail_on": ()}),
     )
 
@@ -105,11 +99,7 @@ def _attributes(given: Mapping[str, Any] | None) -> dict[str, str]:
     if given is None:
         return {field: field for field in USER_ATTRIBUTES.values()}
     for attribute, field in given.items():
-        if not isinstance(field, str) or not field:
-            raise SynchronizationError(
-                "user_attributes: '%s' is given %r, which is no field of the store: write one such as email"
-                % (attribute, field)
-            )
+        check_field(attribute, field)
     return {str(attribute): field for attribute, field in given.items()}
 
 
@@ -141,7 +131,7 @@ def _read(store: Store, settings: ChangesSettings) -> tuple[Wanted, Kept]:
     kept = ledger.kept(store, settings.name)
     if not settings.user_groups:
         return Wanted({}, {}), kept
-    found = lookups.look_up(store, _EVERYTHING)
+    found = lookups.look_up(store, lookups.EVERYTHING)
     return (
         wanted(
             found, settings.user_groups, settings.user_attributes, group_name="path", allow_empty=settings.allow_empty
@@ -167,7 +157,7 @@ def _look(
         (),
         Known(wants, links, paths),
         _BOUNDS._replace(with_diff=diff_mode),
-        [{key: value for key, value in each._asdict().items() if key != "why"} for each in refused],
+        [each.entry for each in refused],
     )
     lists = lists_of(changes, wants)
     result = _result(settings, in_one_line(lists), bool(changes) and not refused, both)

@@ -162,7 +162,7 @@ class Client:
                 if last or seconds > _LONGEST_WAIT or not self._has_time_for(seconds):
                     raise PutOff(
                         "url: %s wants to be asked later (%s): run again in %d seconds"
-                        % (self._host, self._said(answer), seconds + 1),
+                        % (self._host, self.said(answer), seconds + 1),
                         seconds,
                     )
             self._retried += 1
@@ -256,7 +256,7 @@ class Client:
             if answer.status == 407:
                 option = "url: the proxy before"
             raise DestinationError(
-                "%s: %s refuses it (%s): give one that is valid" % (option, self._host, self._said(answer))
+                "%s: %s refuses it (%s): give one that is valid" % (option, self._host, self.said(answer))
             )
         return answer
 
@@ -335,7 +335,7 @@ class Client:
             if repeatable and answer.status != 500:
                 return 0.0
             if answer.status != 500:  # a proxy lost the answer, or never sent the request
-                raise AnswerLost("url: %s gave no answer (%s)" % (self._host, self._said(answer)))
+                raise AnswerLost("url: %s gave no answer (%s)" % (self._host, self.said(answer)))
         return None
 
     def _seconds(self, said: str) -> float:
@@ -359,9 +359,6 @@ class Client:
 
     def said(self, answer: Answer) -> str:
         """Return what the service said of what it did not do, without our secrets: '409 Conflict: taken'."""
-        return self._said(answer)
-
-    def _said(self, answer: Answer) -> str:
         text = "%d %s" % (answer.status, http.client.responses.get(answer.status, ""))
         detail = answer.data.get("detail") if isinstance(answer.data, dict) else None
         if isinstance(detail, str) and detail:

@@ -34,6 +34,9 @@ class Wanted(NamedTuple):
     include_extinct: bool
 
 
+EVERYTHING = Wanted(None, None, None, effective=False, include_disabled=True, include_extinct=True)
+
+
 def time_text(seconds: int | None) -> str | None:
     """Return a clock time as ISO 8601 in UTC."""
     if seconds is None:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from urllib.parse import quote
 
 from ..client import Answer, AnswerLost, Client, NotSent, PutOff
 from ..contract import (
@@ -40,10 +39,8 @@ from . import listing, resources
 from .discovery import discovered
 from .lookups import LookUps
 from .members import members_of
-from .resources import Resource
+from .resources import PATHS, Resource, path_of
 from .services import Members, Service
-
-PATHS = {Kind.ACCOUNT: "/Users", Kind.GROUP: "/Groups"}
 
 
 class ScimDestination:
@@ -82,7 +79,7 @@ class ScimDestination:
             kind for kind, there in ((Kind.ACCOUNT, accounts), (Kind.GROUP, groups)) if isinstance(there, CannotBeRead)
         }
         found: dict[object, Read[dict[str, Resource]]] = {
-            sought: look_up.found(PATHS[sought.kind], sought) for sought in linked.sought if sought.kind in unlisted
+            sought: look_up.found(sought) for sought in linked.sought if sought.kind in unlisted
         }
         return Actual(
             self._records(Kind.ACCOUNT, accounts),
@@ -103,7 +100,7 @@ class ScimDestination:
         if isinstance(found, CannotBeRead):
             return found
         for number in sorted(set(linked) - found.keys()):
-            answer = self._client.send("GET", _path(kind, number))
+            answer = self._client.send("GET", path_of(kind, number))
             if answer.status == 404:
                 gone.add((kind, number))
             else:  # it is there, or nobody knows
@@ -137,7 +134,7 @@ class ScimDestination:
 
     def _one_group(self, number: str) -> Resource | None:
         """Return a group that is asked for by itself; None if there is no answer that can be used."""
-        answer = self._client.send("GET", _path(Kind.GROUP, number))
+        answer = self._client.send("GET", path_of(Kind.GROUP, number))
         return answer.data if answer.status == 200 and isinstance(answer.data, dict) else None
 
     # --- changing ---
@@ -182,11 +179,11 @@ class ScimDestination:
     def _delete(self, change: Delete) -> Outcome:
         if not self._about.service.deletes:
             return Rejected("this service deletes for ever, or not at all (option deletes of service)")
-        answer = self._client.send("DELETE", _path(change.kind, change.id))
+        answer = self._client.send("DELETE", path_of(change.kind, change.id))
         if answer.status != 404 and not 200 <= answer.status < 300:
             return self._not_done(answer, change.kind, change.id)
         # A service that deletes nobody has no such path, either, and answers 404.
-        there = self._client.send("GET", _path(change.kind, change.id))
+        there = self._client.send("GET", path_of(change.kind, change.id))
         if there.status in (404, 410):
             return Done(change.id)
         if there.status != 200 or not isinstance(there.data, dict):
@@ -201,9 +198,9 @@ class ScimDestination:
         if not operations:
             return Done(number)
         if self._about.patches:
-            answer = self._client.send("PATCH", _path(kind, number), body=resources.patch(operations))
+            answer = self._client.send("PATCH", path_of(kind, number), body=resources.patch(operations))
         else:
-            there = self._client.send("GET", _path(kind, number))
+            there = self._client.send("GET", path_of(kind, number))
             if there.status != 200 or not isinstance(there.data, dict):
                 return self._not_done(there, kind, number)
             if kind is Kind.GROUP and not isinstance(there.data.get("members"), list):
@@ -223,12 +220,12 @@ class ScimDestination:
         is_shown = isinstance(body, dict) and resources.NAME[kind] in body
         ends = before.state is not after.state and after.state is State.DISABLED
         if ends and not (is_shown and resources.state_of(body) is not State.UNTOLD):
-            there = self._client.send("GET", _path(kind, number))
+            there = self._client.send("GET", path_of(kind, number))
             body = there.data
             if there.status != 200 or not isinstance(body, dict) or resources.NAME[kind] not in body:
                 return Unknown("whether it is disabled cannot be seen (%s)" % self._client.said(there))
         elif not is_shown and kind not in self._about.service.lists:
-            body = self._client.send("GET", _path(kind, number)).data
+            body = self._client.send("GET", path_of(kind, number)).data
         if not isinstance(body, dict) or resources.NAME[kind] not in body:
             return Done(number)
         if before.name != after.name and not resources.is_named(kind, body, after.name):
@@ -243,7 +240,7 @@ class ScimDestination:
         return Done(number, shown)
 
     def _change_members(self, change: ChangeMembers) -> Outcome:
-        path = _path(Kind.GROUP, change.group)
+        path = path_of(Kind.GROUP, change.group)
         if self._about.patches:
             by_value = self._about.service.removes_by_value
             operations = resources.member_operations(change.added, change.removed, by_value)
@@ -267,24 +264,20 @@ class ScimDestination:
         """Replace a resource, if it is still as it was read, where the service can tell."""
         tag = there.headers.get("etag")
         headers = {"If-Match": tag} if tag and not tag.startswith("W/") else {}
-        return self._client.send("PUT", _path(kind, number), body=body, headers=headers)
+        return self._client.send("PUT", path_of(kind, number), body=body, headers=headers)
 
     def _not_done(self, answer: Answer, of: Kind, number: str = "") -> Outcome:
         said = self._client.said(answer)
         kind = answer.data.get("scimType") if isinstance(answer.data, dict) else None
         if answer.status == 409 or answer.status == 400 and kind == "uniqueness":
             return Conflict(said)
-        if answer.status == 404 and number and self._client.send("GET", _path(of, number)).status == 404:
+        if answer.status == 404 and number and self._client.send("GET", path_of(of, number)).status == 404:
             return Gone()
         if answer.status >= 500 and answer.status != 501:
             return Unknown(said)
         if answer.status == 403:
             raise DestinationError("token: the service does not allow it to write (%s): give it the right" % said)
         return Rejected(said)
-
-
-def _path(kind: Kind, number: str) -> str:
-    return "%s/%s" % (PATHS[kind], quote(number, safe=""))
 
 
 def _are_members(said: object) -> bool:

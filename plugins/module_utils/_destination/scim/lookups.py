@@ -14,12 +14,11 @@ in the other case.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from urllib.parse import quote
 
 from ..client import Client
 from ..contract import CannotBeRead, Kind, Read, Sought
 from .listing import matching
-from .resources import NAME, Resource, equals, is_named
+from .resources import NAME, PATHS, Resource, equals, is_named, path_of
 from .services import Service
 
 
@@ -30,9 +29,9 @@ class LookUps:
         self._client, self._service, self._known = client, service, known
         self._proven: dict[Kind, bool] = {}
 
-    def found(self, path: str, sought: Sought) -> Read[dict[str, Resource]]:
+    def found(self, sought: Sought) -> Read[dict[str, Resource]]:
         """Return who has the key or the name, by id."""
-        name = NAME[sought.kind]
+        name, path = NAME[sought.kind], PATHS[sought.kind]
         found: dict[str, Resource] = {}
         for attribute, value in (("externalId", sought.external_id), (name, sought.name)):
             if attribute not in self._service.filters or not value:
@@ -46,22 +45,22 @@ class LookUps:
                 if not fits or not isinstance(number, str) or not number:
                     return CannotBeRead("the service does not filter by %s: it answers with others" % attribute)
                 found[number] = resource
-        if not found and not self._is_proven(path, sought.kind):
+        if not found and not self._is_proven(sought.kind):
             return CannotBeRead("nothing proves that the service filters by %s, and without case" % name)
         return found
 
-    def _is_proven(self, path: str, kind: Kind) -> bool:
+    def _is_proven(self, kind: Kind) -> bool:
         """Tell whether somebody who is there is found by his name."""
         if kind not in self._proven:
             self._proven[kind] = NAME[kind] in self._service.filters and any(
-                self._finds(path, kind, number) for number in sorted(self._known.get(kind, ()))[:1]
+                self._finds(kind, number) for number in sorted(self._known.get(kind, ()))[:1]
             )
         return self._proven[kind]
 
-    def _finds(self, path: str, kind: Kind, number: str) -> bool:
-        answer = self._client.send("GET", "%s/%s" % (path, quote(number, safe="")))
+    def _finds(self, kind: Kind, number: str) -> bool:
+        answer = self._client.send("GET", path_of(kind, number))
         name = answer.data.get(NAME[kind]) if isinstance(answer.data, dict) else None
         if not isinstance(name, str):
             return False
-        found = matching(self._client, path, equals(NAME[kind], name.swapcase()))
+        found = matching(self._client, PATHS[kind], equals(NAME[kind], name.swapcase()))
         return not isinstance(found, CannotBeRead) and [each.get("id") for each in found] == [number]

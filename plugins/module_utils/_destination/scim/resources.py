@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from ..._names import name_key
 from ..contract import Kind, Record, State
@@ -28,8 +29,14 @@ Resource = dict[str, Any]
 Operation = dict[str, Any]
 
 NAME = {Kind.ACCOUNT: "userName", Kind.GROUP: "displayName"}
+PATHS = {Kind.ACCOUNT: "/Users", Kind.GROUP: "/Groups"}
 _SCHEMA = {Kind.ACCOUNT: USER, Kind.GROUP: GROUP}
 _TYPED = re.compile(r"([A-Za-z][\w$-]*)\[([^\]\"\\]+)\]")
+
+
+def path_of(kind: Kind, number: str) -> str:
+    """Return the path of a resource below the address of the service."""
+    return "%s/%s" % (PATHS[kind], quote(number, safe=""))
 
 
 def equals(attribute: str, value: str) -> str:
