@@ -143,8 +143,7 @@ def _read(store: Store, settings: ChangesSettings) -> tuple[Wanted, Kept]:
 def _look(
     settings: ChangesSettings, wants: Wanted, journal: StoreLedger, check_mode: bool, diff_mode: bool
 ) -> dict[str, Any]:
-    links, allowed = journal.links(), journal.allowed()
-    told = told_in(allowed)
+    links, allowed, told = journal.links(), journal.allowed(), told_in(journal.told())
     changes = changes_since(wants, links, told)
     plan = plan_of(changes)
     both = digest_of(plan, settings.name, told), digests.removals_digest(plan, settings.name, _NO_DESTINATION)
@@ -166,17 +165,16 @@ def _look(
     if refused:
         raise Refused({**result, "msg": sentence(_limits.message(refused))})
     if changes and not check_mode:
-        removals = (each for each in allowed if not each.startswith("{"))
-        journal.allow(
-            frozenset(removals).union(
-                limits.allowed_by(plan, there, both), [told_to_text(told_of(changes, both[0], told))]
-            )
-        )
+        may, says = allowed | limits.allowed_by(plan, there, both), told_to_text(told_of(changes, both[0], told))
+        if (may, says) != (allowed, journal.told()):
+            with journal.at_once():
+                journal.allow(may)
+                journal.tell(says)
     return result
 
 
 def _acknowledge(settings: ChangesSettings, digest: str, journal: StoreLedger, check_mode: bool) -> dict[str, Any]:
-    told = told_in(journal.allowed())
+    told = told_in(journal.told())
     both = digest, ""
     if digest in (told.acknowledged, digests.plan_digest(Plan(()), settings.name, told.acknowledged)):
         return _result(settings, "it is acknowledged", False, both)
@@ -196,7 +194,8 @@ def _acknowledge(settings: ChangesSettings, digest: str, journal: StoreLedger, c
         for ref, link in moved.items():
             if link is None:
                 journal.forget(ref)
-        journal.allow(frozenset([told_to_text(Told(acknowledged=digest))]))
+        journal.allow(frozenset())
+        journal.tell(told_to_text(Told(acknowledged=digest)))
     return _result(settings, "it is acknowledged", True, both)
 
 

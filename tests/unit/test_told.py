@@ -92,7 +92,7 @@ class Play:
         changes = core.changes_since(wanted, self.links, self.told)
         digest = core.digest_of(core.plan_of(changes), "p", self.told)
         if changes:
-            self.told = core.told_in(["other", core.told_to_text(core.told_of(changes, digest, self.told))])
+            self.told = core.told_in(core.told_to_text(core.told_of(changes, digest, self.told)))
         return digest, core.lists_of(changes, wanted)
 
     def acknowledge(self):

@@ -157,7 +157,7 @@ def acknowledged(links: Links, told: Told) -> dict[Ref, Link | None]:
 
 
 def told_to_text(told: Told) -> str:
-    """Return it as JSON, which no other text that a ledger allows begins like."""
+    """Return it as JSON."""
     return json.dumps(
         {
             "acknowledged": told.acknowledged,
@@ -173,22 +173,21 @@ def told_to_text(told: Told) -> str:
     )
 
 
-def told_in(allowed: Iterable[str]) -> Told:
-    """Return what is told, of all that the ledger keeps as allowed."""
-    for text in allowed:
-        if text.startswith("{"):
-            said = json.loads(text)
-            return Told(
-                said["acknowledged"],
-                said["digest"],
-                said["follows"],
-                {Ref(Kind(kind), key): tuple(map(_from_json, each)) for kind, key, each in said["records"]},
-                {
-                    Ref(Kind(kind), key): {Ref(Kind(one), member): is_in for one, member, is_in in each}
-                    for kind, key, each in said["members"]
-                },
-            )
-    return Told()
+def told_in(text: str) -> Told:
+    """Return what a text of `told_to_text` says. An empty one says that nothing was returned."""
+    if not text:
+        return Told()
+    said = json.loads(text)
+    return Told(
+        said["acknowledged"],
+        said["digest"],
+        said["follows"],
+        {Ref(Kind(kind), key): tuple(map(_from_json, each)) for kind, key, each in said["records"]},
+        {
+            Ref(Kind(kind), key): {Ref(Kind(one), member): is_in for one, member, is_in in each}
+            for kind, key, each in said["members"]
+        },
+    )
 
 
 def _to_json(record: Maybe) -> Any:

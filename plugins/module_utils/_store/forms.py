@@ -112,3 +112,10 @@ def is_kind(text: str) -> bool:
 
 def is_holder(text: str) -> bool:
     return not text or is_object(text, "where", "process", "since")
+
+
+# --- provisionings.told: what user_group_changes returned, and nobody acknowledged; empty if nothing ------------------
+
+
+def is_told(text: str) -> bool:
+    return not text or is_object(text)

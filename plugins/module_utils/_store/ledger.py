@@ -42,9 +42,10 @@ class Kept(NamedTuple):
     numbers: dict[Ref, int]  # of links, in the store
     intents: dict[Ref, Record]
     allowed: frozenset[str]
+    told: str  # what user_group_changes returned, as text
 
 
-NOTHING = Kept(0, "", "", {}, {}, {}, frozenset())
+NOTHING = Kept(0, "", "", {}, {}, {}, frozenset(), "")
 
 
 # --- read ------------------------------------------------------------------------------------------------------------
@@ -52,10 +53,10 @@ NOTHING = Kept(0, "", "", {}, {}, {}, frozenset())
 
 def kept(store: Store, name: str) -> Kept:
     """Return what the store keeps of the provisioning of this name."""
-    row = first(store, "SELECT id, destination, run FROM provisionings WHERE name = ?", (name,))
+    row = first(store, "SELECT id, destination, run, told FROM provisionings WHERE name = ?", (name,))
     if row is None:
         return NOTHING
-    number, destination, run = row
+    number, destination, run, told = row
     members: dict[int, set[Ref]] = {}
     for link, kind, key in store.rows(
         "SELECT m.link_id, m.kind, m.key FROM links l CROSS JOIN link_members m"
@@ -79,7 +80,7 @@ def kept(store: Store, name: str) -> Kept:
         )
     }
     allowed = store.rows("SELECT removal FROM allowed WHERE provisioning_id = ?", (number,))
-    return Kept(number, destination, run, links, numbers, intents, frozenset(text for (text,) in allowed))
+    return Kept(number, destination, run, links, numbers, intents, frozenset(text for (text,) in allowed), told)
 
 
 # --- written ---------------------------------------------------------------------------------------------------------
@@ -99,6 +100,7 @@ class StoreLedger:
         self._name, self._destination = name, destination
         self._before, self._number = before, before.number
         self._links, self._intents, self._allowed = dict(before.links), dict(before.intents), before.allowed
+        self._told = before.told
         self._numbers = dict(before.numbers)
         self._run = uuid.uuid4().hex
         self._holds = False
@@ -115,6 +117,9 @@ class StoreLedger:
 
     def allowed(self) -> frozenset[str]:
         return self._allowed
+
+    def told(self) -> str:
+        return self._told
 
     # --- calls that write ---
 
@@ -149,7 +154,9 @@ class StoreLedger:
             self._end_intent(store, ref)
             if ref in self._links:
                 self._note(store, "ended", ref, self._links[ref])
-                self._delete_link(store, ref)
+                number = self._numbers.pop(ref)
+                store.run("DELETE FROM link_members WHERE link_id = ?", (number,))
+                store.run("DELETE FROM links WHERE id = ?", (number,))
         self._links.pop(ref, None)
         self._intents.pop(ref, None)
 
@@ -160,6 +167,14 @@ class StoreLedger:
             store.run("DELETE FROM allowed WHERE provisioning_id = ?", (self._number,))
             store.insert("allowed", ("provisioning_id", "removal"), [(self._number, text) for text in sorted(what)])
         self._allowed = what
+
+    def tell(self, what: str) -> None:
+        """Keep what user_group_changes returns, in place of what there was."""
+        if what == self._told:
+            return
+        with self._writing() as store:
+            store.run("UPDATE provisionings SET told = ? WHERE id = ?", (what, self._number))
+        self._told = what
 
     def release(self) -> None:
         """Forget all that is kept but what ended: what is there stays there, and nobody is linked to it."""
@@ -173,7 +188,7 @@ class StoreLedger:
             for table in ("links", "intents", "allowed"):
                 store.run("DELETE FROM %s WHERE provisioning_id = ?" % table, (self._number,))
             store.run("DELETE FROM provisionings WHERE id = ?", (self._number,))
-        self._links, self._numbers, self._intents, self._allowed = {}, {}, {}, frozenset()
+        self._links, self._numbers, self._intents, self._allowed, self._told = {}, {}, {}, frozenset(), ""
         self._number, self._holds = 0, False
 
     @contextlib.contextmanager
@@ -242,8 +257,8 @@ class StoreLedger:
             store.run("UPDATE provisionings SET run = ?, holder = ?, seen = ? WHERE id = ?", (*values, number))
         else:
             number = store.add(
-                "INSERT INTO provisionings (name, destination, run, holder, seen) VALUES (?, ?, ?, ?, ?)",
-                (self._name, self._destination, *values),
+                "INSERT INTO provisionings (name, destination, run, holder, seen, told) VALUES (?, ?, ?, ?, ?, ?)",
+                (self._name, self._destination, *values, self._told),
             )
         self._number = number
 
@@ -283,11 +298,6 @@ class StoreLedger:
         for each in removed:
             if each in self._links:
                 self._note(store, "member_removed", each, self._links[each], link.written.name)
-
-    def _delete_link(self, store: Store, ref: Ref) -> None:
-        number = self._numbers.pop(ref)
-        store.run("DELETE FROM link_members WHERE link_id = ?", (number,))
-        store.run("DELETE FROM links WHERE id = ?", (number,))
 
     def _note(self, store: Store, event: str, ref: Ref, link: Link, group: str = "") -> None:
         store.run(

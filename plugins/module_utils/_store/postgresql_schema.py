@@ -48,7 +48,8 @@ _PROVISIONINGS = (
         destination {1} NOT NULL,
         run {1} NOT NULL,
         holder {1} NOT NULL,
-        seen bigint NOT NULL)""",
+        seen bigint NOT NULL,
+        told {1} NOT NULL)""",
     _unique("provisionings", "name"),
     """CREATE TABLE IF NOT EXISTS {0}.links (
         id bigint PRIMARY KEY,

@@ -63,6 +63,7 @@ _FORMS: dict[tuple[str, str], Callable[[Any], bool]] = {
     ("past_memberships", "user_group"): _is_path,
     ("past_records", "path"): _is_path,
     ("provisionings", "holder"): forms.is_holder,
+    ("provisionings", "told"): forms.is_told,
     ("links", "kind"): forms.is_kind,
     ("links", "written"): forms.is_record,
     ("links", "shown"): forms.is_object,

@@ -134,8 +134,9 @@ _HISTORY = (
 )
 
 # What a provisioning keeps (see ledger.py): what it is linked to, whom it put into which group, what was being created,
-# and what of a plan may still be done. ``run`` is who writes now, ``holder`` the process while it does. past_links has
-# what ended, with names and keys as they were. Nothing of it refers to users: a link outlives its user.
+# and what of a plan may still be done. ``run`` is who writes now, ``holder`` the process while it does, ``told`` what
+# user_group_changes returned and nobody acknowledged. past_links has what ended, with names and keys as they were.
+# Nothing of it refers to users: a link outlives its user.
 _PROVISIONINGS = (
     """CREATE TABLE provisionings (
         id INTEGER PRIMARY KEY,
@@ -143,7 +144,8 @@ _PROVISIONINGS = (
         destination TEXT NOT NULL,
         run TEXT NOT NULL,
         holder TEXT NOT NULL,
-        seen INTEGER NOT NULL)""",
+        seen INTEGER NOT NULL,
+        told TEXT NOT NULL)""",
     """CREATE TABLE links (
         id INTEGER PRIMARY KEY,
         provisioning_id INTEGER NOT NULL,

@@ -40,7 +40,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "kept_names": (
         *("kind", "user_group_id", "name_key", "directory_id", "key", "unit", "since", "synchronization_id"),
     ),
-    "provisionings": ("id", "name", "destination", "run", "holder", "seen"),
+    "provisionings": ("id", "name", "destination", "run", "holder", "seen", "told"),
     "links": (*("id", "provisioning_id", "kind", "key", "destination_id", "written", "shown", "departed", "gone"),),
     "link_members": ("link_id", "kind", "key"),
     "intents": ("provisioning_id", "kind", "key", "record"),
