@@ -26,6 +26,16 @@ from ._provisioning.model import Plan, Policies, Wanted
 from ._provisioning.plan import make_plan, to_read
 
 
+class Task(NamedTuple):
+    """What is asked of a provisioning."""
+
+    name: str
+    destination: str  # which it is, for the digests
+    wanted: Wanted
+    policies: Policies
+    limits: Any  # settings as `limits.refusals` takes them
+
+
 class Provisioned(NamedTuple):
     """What a run found, and what it did."""
 
@@ -36,26 +46,19 @@ class Provisioned(NamedTuple):
     carried_out: CarriedOut | None  # None in check mode, and if the run is refused
 
 
-def provision(
-    name: str,
-    identity: str,
-    wanted: Wanted,
-    destination: Destination,
-    ledger: Ledger,
-    policies: Policies,
-    settings: Any,
-    check_mode: bool = False,
-) -> Provisioned:
+def provision(task: Task, destination: Destination, ledger: Ledger, check_mode: bool = False) -> Provisioned:
     """Make a destination equal to what is wanted of it.
 
-    ``identity`` says which destination it is, for the digests; ``settings`` are those of `limits.refusals`. Raises
-    DestinationError if the destination cannot be used: what was done by then is kept.
+    Raises DestinationError if the destination cannot be used: what was done by then is kept.
     """
     links, intents = ledger.links(), ledger.intents()
-    actual = destination.read(to_read(wanted, links, intents))
-    plan = make_plan(wanted, links, intents, actual, policies, destination.capabilities())
-    both = digests.plan_digest(plan, name, identity), digests.removals_digest(plan, name, identity)
-    refused = limits.refusals(plan, links, settings, both, ledger.allowed())
+    actual = destination.read(to_read(task.wanted, links, intents))
+    plan = make_plan(task.wanted, links, intents, actual, task.policies, destination.capabilities())
+    both = (
+        digests.plan_digest(plan, task.name, task.destination),
+        digests.removals_digest(plan, task.name, task.destination),
+    )
+    refused = limits.refusals(plan, links, task.limits, both, ledger.allowed())
     if refused or check_mode:
         return Provisioned(plan, *both, refused, None)
     if plan.steps:

@@ -20,7 +20,7 @@ from ._errors import SynchronizationError
 from ._names import split_path
 from ._options import PROVISIONING, SCIM, STORE, with_defaults
 from ._provisioning.model import Collision, Departure, Policies
-from ._provisioning.wanted import USER_ATTRIBUTES
+from ._provisioning.wanted import USER_ATTRIBUTES, Choice
 from ._settings import TIMEOUT_MAX, brakes, ca_file, number_of, readable_file, store_address
 from ._store.address import Address
 
@@ -37,12 +37,7 @@ class ProvisioningSettings(NamedTuple):
 
     name: str
     state: str
-    user_groups: tuple[str, ...]
-    allow_empty: bool
-    user_attributes: dict[str, str]  # attribute of the service -> field of the store, but for the name
-    name_attribute: str  # the field that is the name
-    group_name: str
-    nests: bool
+    choice: Choice
     policies: Policies
     removal_limits: dict[str, str]
     approved_plan: str | None
@@ -80,12 +75,14 @@ def provisioning_settings(params: Mapping[str, Any]) -> ProvisioningSettings:
     return ProvisioningSettings(
         name=options["name"],
         state=options["state"],
-        user_groups=user_group_paths(options["user_groups"] or (), options["state"]),
-        allow_empty=options["allow_empty"],
-        name_attribute=attributes.pop(_NAME, "name"),
-        user_attributes=attributes,
-        group_name=options["group_name"],
-        nests=nests,
+        choice=Choice(
+            user_group_paths(options["user_groups"] or (), options["state"]),
+            {attribute: field for attribute, field in attributes.items() if attribute != _NAME},
+            attributes[_NAME],
+            options["group_name"],
+            nests,
+            options["allow_empty"],
+        ),
         policies=Policies(
             Collision(options["collision"]),
             Departure(options["departure"]),
@@ -187,17 +184,17 @@ def _client(options: Mapping[str, Any], service: Service) -> client.Settings:
 
 def public_settings(settings: ProvisioningSettings) -> dict[str, Any]:
     """Return the effective settings for the result: by option name, no secret among them."""
-    policies, spoken_to = settings.policies, settings.client
+    choice, policies, spoken_to = settings.choice, settings.policies, settings.client
     service = settings.service
     named = {kind: name for name, kind in _KIND.items()}
     return {
         "name": settings.name,
         "state": settings.state,
-        "user_groups": list(settings.user_groups),
-        "allow_empty": settings.allow_empty,
-        "user_attributes": {_NAME: settings.name_attribute, **settings.user_attributes},
-        "group_name": settings.group_name,
-        "nested_groups": "nest" if settings.nests else "flatten",
+        "user_groups": list(choice.user_groups),
+        "allow_empty": choice.allow_empty,
+        "user_attributes": {_NAME: choice.name_attribute, **choice.user_attributes},
+        "group_name": choice.group_name,
+        "nested_groups": "nest" if choice.nests else "flatten",
         "collision": policies.collision.value,
         "departure": policies.departure.value,
         "foreign_members": "remove" if policies.removes_foreign_members else "keep",

@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 
 from . import _clock, _limits
 from ._destination.client import Client, Requests
-from ._destination.contract import Kind
 from ._destination.scim.destination import ScimDestination
 from ._errors import Refused, sentence
 from ._look_up import looking
-from ._provision import Provisioned, provision
+from ._provision import Provisioned, Task, provision
 from ._provisioning.carry_out import CarriedOut
-from ._provisioning.model import Links, Plan, Ref, Wanted, does_something
+from ._provisioning.model import Links, Plan, Wanted, does_something
 from ._provisioning.report import Known, in_one_line, make_report
 from ._provisioning.wanted import wanted
 from ._provisioning_settings import ProvisioningSettings, public_settings
@@ -33,12 +32,17 @@ from ._store.ledger import Kept, StoreLedger
 _NOTHING = Wanted({}, {})
 
 
-class _Stored(NamedTuple):
-    """What the store says, at one moment."""
+class _Run(NamedTuple):
+    """One run: what is asked, and what it goes by."""
 
+    settings: ProvisioningSettings
     wanted: Wanted
-    paths: dict[Ref, str]  # of the user groups that are wanted
     kept: Kept
+    destination: str  # which it is: its address
+    journal: StoreLedger
+    check_mode: bool
+    diff_mode: bool
+    warn: Callable[[str], None]
 
 
 def provision_to_scim(
@@ -49,83 +53,55 @@ def provision_to_scim(
     Raises Refused, with the result, if a limit does not allow it, and SynchronizationError, with a sentence for the
     reader. What was done by then is kept.
     """
-    stored = looking(settings.store, lambda store: _read(store, settings))
-    identity, began = settings.client.url.rstrip("/"), int(time.time())
+    wants, kept = looking(settings.store, lambda store: _read(store, settings))
+    destination, began = settings.client.url.rstrip("/"), int(time.time())
     if settings.state == "released":
-        identity = stored.kept.destination
-    journal = StoreLedger(settings.store, settings.store_timeout, settings.name, identity, stored.kept)
+        destination = kept.destination
+    journal = StoreLedger(settings.store, settings.store_timeout, settings.name, destination, kept)
+    run = _Run(settings, wants, kept, destination, journal, check_mode, diff_mode, warn)
     told = {"began": _clock.in_utc(began), "dry_run": check_mode}
     try:
         with contextlib.closing(journal):
-            does = _run if settings.state == "present" else _end
-            return {**does(settings, stored, journal, identity, check_mode, diff_mode, warn), **told}
+            return {**(_provision if settings.state == "present" else _end)(run), **told}
     except Refused as refusal:
         raise Refused({**refusal.result, **told}) from None
 
 
-def _read(store: Store, settings: ProvisioningSettings) -> _Stored:
+def _read(store: Store, settings: ProvisioningSettings) -> tuple[Wanted, Kept]:
     kept = ledger.kept(store, settings.name)
     if settings.state != "present":
-        return _Stored(_NOTHING, {}, kept)
-    found = lookups.look_up(store, lookups.EVERYTHING)
-    wants = wanted(
-        found,
-        settings.user_groups,
-        settings.user_attributes,
-        settings.name_attribute,
-        settings.group_name,
-        settings.nests,
-        settings.allow_empty,
-    )
-    by_key = {group["key"] or "path:" + group["path"]: group["path"] for group in found["user_groups"]}
-    paths = {ref: by_key[ref.key] for ref in wants.records if ref.kind is Kind.GROUP}
-    return _Stored(wants, paths, kept)
+        return _NOTHING, kept
+    return wanted(lookups.look_up(store, lookups.EVERYTHING), settings.choice), kept
 
 
-def _run(
-    settings: ProvisioningSettings,
-    stored: _Stored,
-    journal: StoreLedger,
-    identity: str,
-    check_mode: bool,
-    diff_mode: bool,
-    warn: Callable[[str], None],
-) -> dict[str, Any]:
-    before = journal.links()
+def _provision(run: _Run) -> dict[str, Any]:
+    settings, before = run.settings, run.journal.links()
+    task = Task(settings.name, run.destination, run.wanted, settings.policies, settings)
     with _client(settings) as client:
         service = ScimDestination(client, settings.service, _attributes(settings, before))
-        done = provision(
-            settings.name, identity, stored.wanted, service, journal, settings.policies, settings, check_mode
-        )
-        result = _result(settings, done, Known(stored.wanted, before, stored.paths), diff_mode, client.requests)
+        done = provision(task, service, run.journal, run.check_mode)
+        result = _result(settings, done, Known(run.wanted, before), run.diff_mode, client.requests)
     if done.refused:
         raise Refused({**result, "msg": sentence(_limits.message(done.refused))})
     if done.carried_out is not None:
-        _warn_of(done.carried_out, warn)
+        _warn_of(done.carried_out, run.warn)
     return result
 
 
-def _end(
-    settings: ProvisioningSettings,
-    stored: _Stored,
-    journal: StoreLedger,
-    identity: str,
-    check_mode: bool,
-    diff_mode: bool,
-    warn: Callable[[str], None],
-) -> dict[str, Any]:
+def _end(run: _Run) -> dict[str, Any]:
     """End the provisioning: all accounts depart before they are released, or stay as they are."""
-    if not stored.kept.number:
+    settings, journal = run.settings, run.journal
+    if not run.kept.number:
         return _nothing(settings, journal, "there is no provisioning of this name")
     if settings.state == "released":
         result = _nothing(settings, journal, "")
         released = "%d accounts and groups are released, and stay as they are" % len(journal.links())
         result.update(changed=True, msg=released)
     else:
-        result = _run(settings, stored, journal, identity, check_mode, diff_mode, warn)
+        result = _provision(run)
         result["changed"] = True
     done_with = not result["left"] and not (settings.state == "absent" and result["not_provisioned"])
-    if done_with and not check_mode:
+    if done_with and not run.check_mode:
         journal.release()
     return result
 
@@ -141,7 +117,7 @@ def _client(settings: ProvisioningSettings) -> Iterator[Client]:
 
 def _attributes(settings: ProvisioningSettings, links: Links) -> set[str]:
     """Return the attributes that are read: those that are written, and those that were."""
-    return set(settings.user_attributes).union(*(link.written.attributes for link in links.values()))
+    return set(settings.choice.user_attributes).union(*(link.written.attributes for link in links.values()))
 
 
 def _result(
@@ -170,7 +146,7 @@ def _requests(requests: Requests) -> dict[str, Any]:
 
 def _nothing(settings: ProvisioningSettings, journal: StoreLedger, msg: str) -> dict[str, Any]:
     """Return the result of a run that asks the service for nothing."""
-    known = Known(_NOTHING, journal.links(), {})
+    known = Known(_NOTHING, journal.links())
     done = Provisioned(Plan(()), "", "", [], None)
     return {**_result(settings, done, known, False, Requests(0, 0, 0.0)), "msg": msg}
 

@@ -24,7 +24,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import _clock, _limits
-from ._destination.contract import Kind
 from ._errors import Refused, SynchronizationError, sentence
 from ._look_up import looking
 from ._options import CHANGES, STORE, with_defaults
@@ -44,7 +43,7 @@ from ._provisioning.changes import (
 )
 from ._provisioning.model import Plan, Wanted
 from ._provisioning.report import Known, make_report
-from ._provisioning.wanted import USER_ATTRIBUTES, wanted
+from ._provisioning.wanted import USER_ATTRIBUTES, Choice, wanted
 from ._provisioning_settings import check_field, user_group_paths
 from ._report.cut import Bounds
 from ._settings import TIMEOUT_MAX, brakes, number_of, store_address
@@ -132,12 +131,8 @@ def _read(store: Store, settings: ChangesSettings) -> tuple[Wanted, Kept]:
     if not settings.user_groups:
         return Wanted({}, {}), kept
     found = lookups.look_up(store, lookups.EVERYTHING)
-    return (
-        wanted(
-            found, settings.user_groups, settings.user_attributes, group_name="path", allow_empty=settings.allow_empty
-        ),
-        kept,
-    )
+    choice = Choice(settings.user_groups, settings.user_attributes, group_name="path", allow_empty=settings.allow_empty)
+    return wanted(found, choice), kept
 
 
 def _look(
@@ -149,12 +144,11 @@ def _look(
     both = digest_of(plan, settings.name, told), digests.removals_digest(plan, settings.name, _NO_DESTINATION)
     there = may_be_there(links, told, plan)
     refused = limits.refusals(plan, there, settings, both, allowed)
-    paths = {ref: record.name for ref, record in wants.records.items() if ref.kind is Kind.GROUP}
     report = make_report(
         plan,
         plan.steps,
         (),
-        Known(wants, links, paths),
+        Known(wants, links),
         _BOUNDS._replace(with_diff=diff_mode),
         [each.entry for each in refused],
     )
@@ -215,7 +209,7 @@ def in_one_line(lists: Mapping[str, list[dict[str, Any]]]) -> str:
 def _result(settings: ChangesSettings, msg: str, changed: bool, both: tuple[str, str]) -> dict[str, Any]:
     """Return a result of nothing that happened."""
     shown = {option: value for option, value in settings._asdict().items() if option != "fail_on"}
-    nothing = make_report(Plan(()), (), (), Known(Wanted({}, {}), {}, {}), _BOUNDS, [])
+    nothing = make_report(Plan(()), (), (), Known(Wanted({}, {}), {}), _BOUNDS, [])
     return {
         "msg": sentence(msg),
         "changed": changed,

@@ -25,7 +25,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._destination.co
 )
 from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.destination import ScimDestination
 from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.services import Members, service
-from ansible_collections.usersync.directory.plugins.module_utils._provision import provision
+from ansible_collections.usersync.directory.plugins.module_utils._provision import Task, provision
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning.model import Policies, Ref, Wanted
 from support import scim_service
 from support.memory_ledger import MemoryLedger
@@ -78,7 +78,9 @@ def run(url, ledger, wanted, known, policies=None, **more):
     client = http.Client(http.Settings(url, token=TOKEN, timeout=0.2, **more), times)
     with contextlib.closing(client):
         destination = ScimDestination(client, known, ("title",))
-        return provision("p", url, wanted, destination, ledger, policies or Policies(), EVERYTHING), client.requests
+        return provision(
+            Task("p", url, wanted, policies or Policies(), EVERYTHING), destination, ledger
+        ), client.requests
 
 
 def seen(served):

@@ -14,7 +14,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._destination im
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Kind, Record, State
 from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.destination import ScimDestination
 from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.services import Paging, service
-from ansible_collections.usersync.directory.plugins.module_utils._provision import provision
+from ansible_collections.usersync.directory.plugins.module_utils._provision import Task, provision
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning.model import (
     Collision,
     Departure,
@@ -65,7 +65,7 @@ def no_proxy(monkeypatch):
 def run(url, ledger, wanted, policies=None, **options):
     with contextlib.closing(http.Client(http.Settings(url, token=TOKEN))) as client:
         destination = ScimDestination(client, service("rfc", **options), ATTRIBUTES)
-        done = provision("p", url, wanted, destination, ledger, policies or Policies(), EVERYTHING)
+        done = provision(Task("p", url, wanted, policies or Policies(), EVERYTHING), destination, ledger)
         assert not done.carried_out.failed and not done.carried_out.left
         return done
 

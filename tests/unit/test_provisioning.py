@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _limits
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Kind, Record, State
 from ansible_collections.usersync.directory.plugins.module_utils._names import name_key
-from ansible_collections.usersync.directory.plugins.module_utils._provision import provision
+from ansible_collections.usersync.directory.plugins.module_utils._provision import Task, provision
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning.model import (
     Collision,
     DeleteStep,
@@ -123,7 +123,7 @@ def destination(content, lists=ALL_LISTED, **more):
 
 
 def run(wanted, made, ledger, policies=None, settings=EVERYTHING, check_mode=False):
-    return provision("p", "d", wanted, made, ledger, policies or Policies(), settings, check_mode)
+    return provision(Task("p", "d", wanted, policies or Policies(), settings), made, ledger, check_mode)
 
 
 def seen(content):

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Optional
 
 from .._destination.contract import Kind, Record, State
 from .digests import plan_digest
-from .model import CreateStep, DeleteStep, Link, Links, MembersStep, Plan, Ref, Step, UpdateStep, Wanted
+from .model import CreateStep, DeleteStep, Link, Links, MembersStep, Plan, Ref, Step, UpdateStep, Wanted, by_ref
 
 Maybe = Optional[Record]  # None where it is not there
 
@@ -165,8 +165,7 @@ def told_to_text(told: Told) -> str:
             "follows": told.follows,
             "records": [[*ref, [_to_json(each) for each in told.records[ref]]] for ref in sorted(told.records)],
             "members": [
-                [*ref, [[*each, is_in] for each, is_in in sorted(said.items())]]
-                for ref, said in sorted(told.members.items(), key=lambda item: item[0])
+                [*ref, [[*each, is_in] for each, is_in in sorted(said.items())]] for ref, said in by_ref(told.members)
             ],
         },
         sort_keys=True,

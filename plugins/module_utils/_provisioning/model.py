@@ -11,11 +11,14 @@ Nothing here knows a store, a destination's protocol, or Ansible.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple, Union
+from typing import NamedTuple, TypeVar, Union
 
 from .._destination.contract import Kind, Record
+
+T = TypeVar("T")
 
 
 class Ref(NamedTuple):
@@ -36,6 +39,11 @@ class Link(NamedTuple):
     gone: bool = False  # the destination said that the id leads to nothing
 
 
+def by_ref(of: Mapping[Ref, T]) -> list[tuple[Ref, T]]:
+    """Return the items in the order of the references: records themselves have none."""
+    return sorted(of.items(), key=operator.itemgetter(0))
+
+
 Links = Mapping[Ref, Link]
 Intents = Mapping[Ref, Record]  # what was being created when a run ended: it may be there
 
@@ -54,6 +62,7 @@ class Wanted(NamedTuple):
     records: Mapping[Ref, Record]
     members: Mapping[Ref, frozenset[Ref]]  # of each group among the records
     left_out: tuple[LeftOut, ...] = ()
+    paths: Mapping[Ref, str] = {}  # of each group among the records, in the store
 
 
 # --- policies --------------------------------------------------------------------------------------------------------

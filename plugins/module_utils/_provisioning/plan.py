@@ -44,6 +44,7 @@ from .model import (
     TakeOverStep,
     UpdateStep,
     Wanted,
+    by_ref,
 )
 from .names import Renaming, in_order, settled
 
@@ -54,7 +55,7 @@ def to_read(wanted: Wanted, links: Links, intents: Intents) -> Linked:
     sought = {
         Sought(ref.kind, record.external_id, record.name): None
         for records in (wanted.records, intents)
-        for ref, record in sorted(records.items(), key=lambda item: item[0])
+        for ref, record in by_ref(records)
         if ref not in there
     }
     return Linked(
@@ -127,11 +128,11 @@ class _Planning:
 
     def _none(self, kind: Kind) -> list[Step]:
         """Return no steps, and note of whom: the destination has nothing of this kind."""
-        for ref, record in sorted(self.wanted.records.items(), key=lambda item: item[0]):
+        for ref, record in by_ref(self.wanted.records):
             if ref.kind is kind:
                 self.left_out.append(LeftOut(ref, record.name, "the destination has no %ss" % kind.value))
         leaving = {**self.intents, **{ref: link.written for ref, link in self.links.items() if not link.departed}}
-        for ref, record in sorted(leaving.items(), key=lambda item: item[0]):
+        for ref, record in by_ref(leaving):
             if ref.kind is kind and ref not in self.wanted.records:
                 why = "it is no longer wanted, and stays as it is: the destination says that it has no %ss"
                 self.left_out.append(LeftOut(ref, record.name, why % kind.value))
@@ -165,9 +166,7 @@ class _Planning:
         """Return who is taken over."""
         found: dict[Ref, Match] = {}
         unlinked = [
-            (ref, record)
-            for ref, record in sorted(self.wanted.records.items(), key=lambda item: item[0])
-            if ref.kind is kind and self._is_unlinked(ref)
+            (ref, record) for ref, record in by_ref(self.wanted.records) if ref.kind is kind and self._is_unlinked(ref)
         ]
         for ref, record in unlinked:  # whoever has its key comes before who has its name
             match = self.matching.match(ref, record)
@@ -196,7 +195,7 @@ class _Planning:
         """Return those who are to be there as they are wanted, with the names that they can have."""
         left_out = {each.ref for each in (*self.collisions, *self.left_out)}
         wanted: dict[Ref, Record] = {}
-        for ref, record in sorted(self.wanted.records.items(), key=lambda item: item[0]):
+        for ref, record in by_ref(self.wanted.records):
             if ref.kind is kind and ref not in left_out and self._is_to_be_there(ref, record):
                 wanted[ref] = record
         linked = {ref: link for ref, link in self.links.items() if ref.kind is kind and ref not in ended}
@@ -235,7 +234,7 @@ class _Planning:
     # --- who is no longer wanted ---
 
     def _departing(self, kind: Kind) -> Iterator[DeleteStep | ForgetStep | Renaming]:
-        for ref, link in sorted(self.links.items(), key=lambda item: item[0]):
+        for ref, link in by_ref(self.links):
             if ref.kind is not kind or ref in self.wanted.records:
                 continue
             if self._is_gone(ref, link):
@@ -257,7 +256,7 @@ class _Planning:
 
     def _half_created(self, kind: Kind) -> Iterator[DeleteStep | ForgetStep | TakeOverStep]:
         """Yield what becomes of those who were being created when a run ended, and are no longer wanted."""
-        for ref, intent in sorted(self.intents.items(), key=lambda item: item[0]):
+        for ref, intent in by_ref(self.intents):
             link = self.links.get(ref)
             if ref.kind is not kind or ref in self.wanted.records or link is not None and not self._is_gone(ref, link):
                 continue

@@ -11,7 +11,7 @@ A dry run tells of the steps of the plan, and a run of those that it did: they a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from .._destination.contract import Kind, Record, State
@@ -44,7 +44,6 @@ class Known(NamedTuple):
 
     wanted: Wanted
     links: Links  # before the run
-    paths: Mapping[Ref, str]  # of the user groups that are wanted, in the store
 
 
 class Changed(NamedTuple):
@@ -269,7 +268,7 @@ def _group(group: ChangedGroup, names: _Names, known: Known) -> Entry:
     return {
         "name": change.name if change else names.of(group.ref),
         "previous_name": change.before.name if change and change.before and is_renamed else None,
-        "path": known.paths.get(group.ref),
+        "path": known.wanted.paths.get(group.ref),
         "changes": list(group.verbs),
     }
 

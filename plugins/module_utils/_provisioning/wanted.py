@@ -14,11 +14,12 @@ destination nests itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from .. import _graph
 from .._destination.contract import Kind, Record, State
 from .._errors import SynchronizationError
+from .._names import path_reference
 from .model import LeftOut, Ref, Wanted
 
 # Attribute of SCIM -> field of the store; the user's name, key and state are always written.
@@ -32,113 +33,127 @@ USER_ATTRIBUTES = {
 }
 
 Found = Mapping[str, Sequence[Mapping[str, Any]]]  # user_groups and users
+Place = tuple[str, str]  # home and name of a user
 
 
-def wanted(
-    found: Found,
-    chosen: Sequence[str],
-    user_attributes: Mapping[str, str],
-    name_attribute: str = "name",
-    group_name: str = "name",
-    nests: bool = False,
-    allow_empty: bool = False,
-) -> Wanted:
-    """Return what the user groups with these paths result in.
+class Choice(NamedTuple):
+    """Which user groups are provisioned, and as what."""
 
-    ``name_attribute`` is the field that becomes the account's name, ``group_name`` is 'name' or 'path'. Raises
-    SynchronizationError if a chosen user group is missing or extinct, or empty without ``allow_empty``: nobody is to
+    user_groups: Sequence[str]  # their paths
+    user_attributes: Mapping[str, str]  # attribute of the destination -> field of the store
+    name_attribute: str = "name"  # the field that becomes the account's name
+    group_name: str = "name"  # 'name' or 'path'
+    nests: bool = False  # user groups that are nested become groups themselves
+    allow_empty: bool = False
+
+
+def wanted(found: Found, choice: Choice) -> Wanted:
+    """Return what the chosen user groups result in.
+
+    Raises SynchronizationError if one of them is missing or extinct, or empty without ``allow_empty``: nobody is to
     lose an account since a path was misspelled, or since a user group was deleted.
     """
-    groups = {str(group["path"]): group for group in found["user_groups"]}
-    nested = {path: list(group["user_groups"]) for path, group in groups.items()}
-    passing = _graph.passing(nested, {path for path, group in groups.items() if group["extinct"]})
-    listed = _listed(found["users"])
-    concerned = _graph.reach(chosen, passing) if nests else chosen
-    for path in chosen:
-        _check(path, groups)
-        if not allow_empty and not _members(path, passing, listed):
-            raise SynchronizationError(
-                "user_groups: '%s' has no members (a home is no membership), and nobody loses an account by that: name "
-                "the user groups that list them, or take it out of user_groups or set allow_empty: true, if they are to"
-                % path
-            )
-    left_out: list[LeftOut] = []
-    records: dict[Ref, Record] = {}
-    members: dict[Ref, frozenset[Ref]] = {}
-    places: dict[Ref, str] = {}
-    users = {str(user["home"]) + "\0" + str(user["name"]): user for user in found["users"] if not user["extinct"]}
-    for path in sorted(concerned):
-        group = groups[path]
-        ref = Ref(Kind.GROUP, group["key"] or "path:" + path)
-        if ref in records:
-            first = next(each for each in sorted(concerned) if _group_ref(groups[each]) == ref)
-            raise SynchronizationError(
-                "user_groups: '%s' and '%s' have one stable key in two synchronizations, and would be one group: "
-                "provision them under two names" % (first, path)
-            )
-        records[ref] = Record(path if group_name == "path" else group["name"], ref.key)
-        inside = set(listed.get(path, ())) if nests else _members(path, passing, listed)
-        refs = {_ref(users[place]) for place in inside}
-        if nests:
-            refs.update(_group_ref(groups[each]) for each in passing.get(path, ()))
-        members[ref] = frozenset(refs)
-        for place in sorted(inside):
-            ref = _ref(users[place])
-            if places.setdefault(ref, place) != place:
-                raise SynchronizationError(
-                    "user_groups: '%s' and '%s' have one stable key in two directories, and would be one account: "
-                    "provision them under two names" % tuple(each.replace("\0", "/") for each in (places[ref], place))
-                )
-            record = _record(users[place], ref.key, user_attributes, name_attribute)
-            if record.name:
-                records[ref] = record
-            elif ref not in {each.ref for each in left_out}:
-                why = "the user has no value in the field %s, which is to be the name of the account" % name_attribute
-                left_out.append(LeftOut(ref, str(users[place]["name"]), why))
+    there = _There(found)
+    for path in choice.user_groups:
+        _check(path, there, choice.allow_empty)
+    paths = sorted(_graph.reach(choice.user_groups, there.passing) if choice.nests else choice.user_groups)
+    inside = {path: sorted(there.listed.get(path, ()) if choice.nests else there.members(path)) for path in paths}
+    groups = _each_once(((_group_ref(there.groups[path]), path) for path in paths), "synchronizations", "group")
+    people = _each_once(
+        ((_ref(there.users[place]), place) for path in paths for place in inside[path]), "directories", "account"
+    )
+    records = {ref: Record(_name_of(there.groups[path], choice), ref.key) for ref, path in groups.items()}
+    left_out = []
+    for ref, place in people.items():
+        record = _record(there.users[place], ref.key, choice)
+        if record.name:
+            records[ref] = record
+        else:
+            why = "the user has no value in the field %s, which is to be the name of the account"
+            left_out.append(LeftOut(ref, place[1], why % choice.name_attribute))
     nameless = {each.ref for each in left_out}
-    return Wanted(records, {ref: inside - nameless for ref, inside in members.items()}, tuple(left_out))
+    members = {
+        ref: frozenset(_ref(there.users[place]) for place in inside[path]) - nameless for ref, path in groups.items()
+    }
+    if choice.nests:
+        for ref, path in groups.items():
+            members[ref] = members[ref].union(_group_ref(there.groups[each]) for each in there.passing.get(path, ()))
+    return Wanted(records, members, tuple(left_out), groups)
 
 
-def _listed(users: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return {path: the places of the users whom the user group lists}."""
-    listed: dict[str, list[str]] = {}
-    for user in users:
-        if not user["extinct"]:
+class _There:
+    """What the store has. Who is extinct is nowhere, and an extinct user group passes nobody on."""
+
+    def __init__(self, found: Found) -> None:
+        self.groups = {str(group["path"]): group for group in found["user_groups"]}
+        nested = {path: list(group["user_groups"]) for path, group in self.groups.items()}
+        self.passing = _graph.passing(nested, {path for path, group in self.groups.items() if group["extinct"]})
+        self.users = {(str(user["home"]), str(user["name"])): user for user in found["users"] if not user["extinct"]}
+        self.listed: dict[str, list[Place]] = {}  # user group -> users whom it lists
+        for place, user in self.users.items():
             for path in user["user_groups"]:
-                listed.setdefault(path, []).append(str(user["home"]) + "\0" + str(user["name"]))
-    return listed
+                self.listed.setdefault(path, []).append(place)
+
+    def members(self, path: str) -> set[Place]:
+        """Return the members, those of nested user groups, too."""
+        return {place for group in _graph.reach([path], self.passing) for place in self.listed.get(group, ())}
 
 
-def _members(path: str, passing: Mapping[str, list[str]], listed: Mapping[str, list[str]]) -> set[str]:
-    return {place for group in _graph.reach([path], passing) for place in listed.get(group, ())}
+Where = TypeVar("Where", str, Place)
 
 
-def _check(path: str, groups: Mapping[str, Mapping[str, Any]]) -> None:
-    if path not in groups:
+def _each_once(found: Iterable[tuple[Ref, Where]], of_two: str, one: str) -> dict[Ref, Where]:
+    """Return where each is. Raises SynchronizationError for two that would be one at the destination."""
+    at: dict[Ref, Where] = {}
+    for ref, where in found:
+        if at.setdefault(ref, where) != where:
+            raise SynchronizationError(
+                "user_groups: '%s' and '%s' have one stable key in two %s, and would be one %s: provision them under "
+                "two names" % (_shown(at[ref]), _shown(where), of_two, one)
+            )
+    return at
+
+
+def _shown(where: str | Place) -> str:
+    return where if isinstance(where, str) else "/".join(where)
+
+
+def _check(path: str, there: _There, allow_empty: bool) -> None:
+    if path not in there.groups:
         raise SynchronizationError(
             "user_groups: the store has no user group '%s': correct the path, or run the synchronization that makes it"
             % path
         )
-    if groups[path]["extinct"]:
+    if there.groups[path]["extinct"]:
         raise SynchronizationError(
             "user_groups: '%s' is extinct (%s), and nobody loses an account by that: take it out of user_groups if "
-            "they are to" % (path, groups[path]["extinct"])
+            "they are to" % (path, there.groups[path]["extinct"])
+        )
+    if not allow_empty and not there.members(path):
+        raise SynchronizationError(
+            "user_groups: '%s' has no members (a home is no membership), and nobody loses an account by that: name "
+            "the user groups that list them, or take it out of user_groups or set allow_empty: true, if they are to"
+            % path
         )
 
 
 def _ref(user: Mapping[str, Any]) -> Ref:
-    return Ref(Kind.ACCOUNT, user["key"] or "path:%s/%s" % (user["home"], user["name"]))
+    return Ref(Kind.ACCOUNT, user["key"] or path_reference("%s/%s" % (user["home"], user["name"])))
 
 
 def _group_ref(group: Mapping[str, Any]) -> Ref:
-    return Ref(Kind.GROUP, group["key"] or "path:%s" % group["path"])
+    return Ref(Kind.GROUP, group["key"] or path_reference(group["path"]))
 
 
-def _record(user: Mapping[str, Any], key: str, attributes: Mapping[str, str], name_attribute: str) -> Record:
+def _name_of(group: Mapping[str, Any], choice: Choice) -> str:
+    return str(group["path"] if choice.group_name == "path" else group["name"])
+
+
+def _record(user: Mapping[str, Any], key: str, choice: Choice) -> Record:
     fields = {**user["attributes"], **user["local_attributes"], "name": user["name"]}
-    texts = {attribute: _text(fields.get(field)) for attribute, field in attributes.items()}
+    texts = {attribute: _text(fields.get(field)) for attribute, field in choice.user_attributes.items()}
     return Record(
-        _text(fields.get(name_attribute)),
+        _text(fields.get(choice.name_attribute)),
         key,
         State.ENABLED if user["enabled"] else State.DISABLED,
         {attribute: text for attribute, text in texts.items() if text},
