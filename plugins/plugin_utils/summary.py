@@ -255,56 +255,27 @@ def _user(entry: Any, verb: str) -> Any:
     return entry
 
 
+Rows = list[tuple[Any, ...]]
+
+
 def sections(result: Any) -> list[Section]:
     """Return what was not done, and why; and what was not read."""
-    held = result.get("held") or {}
-    found: list[tuple[str, list[str], list[tuple[Any, ...]]]] = [
+    found: list[tuple[str, list[str], Rows]] = [
         (
             "Held: not done, since nothing proves it",
             ["held.users", "held.user_groups", "held.memberships"],
-            [
-                *([("all of it", "not done", held["everything"])] if held.get("everything") else []),
-                *((each["name"], each["would_be"], each["reason"]) for each in held.get("users", ())),
-                *((each["path"], "extinct", each["reason"]) for each in held.get("user_groups", ())),
-                *((each["member"], each["user_group"], each["reason"]) for each in held.get("memberships", ())),
-            ],
+            _held(result.get("held") or {}),
         ),
-        (
-            "Collisions",
-            ["collisions"],
-            [(each["name"], each["path"], each["reason"]) for each in result.get("collisions", ())],
-        ),
+        ("Collisions", ["collisions"], _rows(result, "collisions", "name", "path", "reason")),
         (
             "Unresolved members: listed, and none is found",
             ["unresolved_members"],
-            [(each["value"], each["user_group"], each["reason"]) for each in result.get("unresolved_members", ())],
+            _rows(result, "unresolved_members", "value", "user_group", "reason"),
         ),
-        (
-            "Not provisioned",
-            ["not_provisioned"],
-            [(each["name"], each["kind"], each["reason"]) for each in result.get("not_provisioned", ())],
-        ),
-        (
-            "Drift: somebody else changed it there",
-            ["drift"],
-            [
-                (each["name"], each["what"], "was written as '%s', is '%s'" % (each["written"], each["there"]))
-                for each in result.get("drift", ())
-            ],
-        ),
-        (
-            "Foreign: there, and not linked",
-            ["foreign"],
-            [
-                (
-                    each["name"] or each["id"],
-                    each["kind"],
-                    "in %s" % each["member_of"] if each["member_of"] else "stays",
-                )
-                for each in result.get("foreign", ())
-            ],
-        ),
-        ("Not stored", ["not_stored"], [(each["dn"], each["reason"]) for each in result.get("not_stored", ())]),
+        ("Not provisioned", ["not_provisioned"], _rows(result, "not_provisioned", "name", "kind", "reason")),
+        ("Drift: somebody else changed it there", ["drift"], _drift(result)),
+        ("Foreign: there, and not linked", ["foreign"], _foreign(result)),
+        ("Not stored", ["not_stored"], _rows(result, "not_stored", "dn", "reason")),
         (
             "Not read, since it lies on other servers",
             [],
@@ -313,6 +284,33 @@ def sections(result: Any) -> list[Section]:
     ]
     counted = [(title, rows, sum(left_out(result, each) for each in lists)) for title, lists, rows in found]
     return [Section(title, [tuple(map(printable, row)) for row in rows], more) for title, rows, more in counted if rows]
+
+
+def _rows(result: Any, what: str, *fields: str) -> Rows:
+    return [tuple(each[field] for field in fields) for each in result.get(what, ())]
+
+
+def _held(held: Any) -> Rows:
+    return [
+        *([("all of it", "not done", held["everything"])] if held.get("everything") else []),
+        *_rows(held, "users", "name", "would_be", "reason"),
+        *((each["path"], "extinct", each["reason"]) for each in held.get("user_groups", ())),
+        *_rows(held, "memberships", "member", "user_group", "reason"),
+    ]
+
+
+def _drift(result: Any) -> Rows:
+    return [
+        (each["name"], each["what"], "was written as '%s', is '%s'" % (each["written"], each["there"]))
+        for each in result.get("drift", ())
+    ]
+
+
+def _foreign(result: Any) -> Rows:
+    return [
+        (each["name"] or each["id"], each["kind"], "in %s" % each["member_of"] if each["member_of"] else "stays")
+        for each in result.get("foreign", ())
+    ]
 
 
 # --- user groups -----------------------------------------------------------------------------------------------------
