@@ -50,17 +50,24 @@ def provision(company, url):
     return provision_to_scim(provisioning_settings({**DEFAULTS, **given}), False, False, lambda _text: None)
 
 
-def killed_after(company, url, seconds):
-    """Run it in a process of its own, and kill that. Return whether it was killed."""
+def killed_after(company, service, url, requests, seconds):
+    """Run it in a process of its own, and kill that so many seconds after so many requests. Return whether it was."""
+    before = len(service.requests)
     child = os.fork()
     if not child:
         try:
             provision(company, url)
         finally:
             os._exit(0)
+    while len(service.requests) < before + requests and not has_ended(child):
+        time.sleep(0.0005)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def has_ended(child):
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def seen(service):
@@ -78,8 +85,11 @@ def test_killed_at_any_instant(tmp_path, chance, request):
         for groups, people in ((FIRST, {}), (THEN, NAMES)):
             for company in (one, other):
                 company.becomes(groups, people)
+            before = len(undisturbed.requests)
             provision(one, straight)
-            were = sum(killed_after(other, url, chance.uniform(0, 0.3)) for _kill in range(kills))
+            half = (len(undisturbed.requests) - before) // 2  # however fast it is, the first kill finds it at work
+            instants = [(chance.randrange(half), chance.uniform(0, 0.005)) for _kill in range(kills)]
+            were = sum(killed_after(other, disturbed, url, *instant) for instant in instants)
             assert were, "none was killed"
             result = provision(other, url)
             assert not result["left"] and not result["not_provisioned"] and not result["collisions"]
