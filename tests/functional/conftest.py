@@ -90,6 +90,12 @@ def dirsrv() -> Iterator[DirectoryServer]:
         yield server
 
 
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxy the environment names, services on this host are asked without it."""
+    monkeypatch.setenv("no_proxy", "*")
+
+
 @pytest.fixture(scope="session")
 def run_module() -> Iterator[Modules]:
     """``run_module("user", options, check_mode=True)`` runs a module in a process of its own; its result."""

@@ -37,13 +37,10 @@ from ansible_collections.usersync.directory.plugins.module_utils._destination.sc
 from support import scim_service
 from support.scim_service import TOKEN, Answer, ScimService, at, body_is, says, serving
 
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
 NAMES = ("ann", "bob", "carl", "dora", "emil", "finn", "gina", "hans")
 ATTRIBUTES = ("title", "emails[work]")
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
 
 
 @contextlib.contextmanager

@@ -31,15 +31,12 @@ from support import scim_service
 from support.memory_ledger import MemoryLedger
 from support.scim_service import TOKEN, Answer, ScimService, at, says, serving
 
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
 EVERYTHING = SimpleNamespace(
     removal_limits=dict.fromkeys(_limits.KINDS, "100%"), fail_on=(), approved_plan=None, approved_removals=None
 )
 STAFF, NIGHT = Ref(Kind.GROUP, "g-staff"), Ref(Kind.GROUP, "g-night")
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
 
 
 def person(name, **attributes):

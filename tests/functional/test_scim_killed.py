@@ -22,6 +22,8 @@ from support import stored, stores
 from support.company import Company
 from support.scim_service import TOKEN, ScimService, serving
 
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
 DEFAULTS = {
     option: described.get("default")
     for option, described in module_arguments(PROVISIONING, SCIM, STORE)["argument_spec"].items()
@@ -30,11 +32,6 @@ FIRST = {"Staff": [f"p{number:02d}" for number in range(24)], "Night": ["p01", "
 # Some leave, some join, some are called otherwise, two swap their names.
 THEN = {"Staff": [f"p{number:02d}" for number in range(8, 30)], "Night": ["p09", "p29"]}
 NAMES = {"p10": {"name": "p11"}, "p11": {"name": "p10"}, "p12": {"name": "twelve"}}
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
 
 
 def provision(company, url):

@@ -10,14 +10,11 @@ import socket
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._destination import client as http
-from support import stored, stores
+from support import provisioned, stored
 from support.company import Company
-from support.scim_service import TOKEN, Answer, ScimService, at, says, sends, serving
+from support.scim_service import TOKEN, Answer, at, says, sends
 
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 
 @pytest.fixture
@@ -29,30 +26,13 @@ def company(tmp_path):
 
 @pytest.fixture
 def service():
-    service = ScimService()
-    with serving(service) as url:
-        service.url = url
+    with provisioned.served() as service:
         yield service
 
 
 @pytest.fixture
 def run(run_module, company, service):
-    def run(check_mode=False, diff=False, **options):
-        given = {
-            "name": "wiki",
-            "user_groups": ["All/Company/Staff", "All/Company/Night"],
-            "url": service.url,
-            "token": TOKEN,
-            "store": stores.of(company.store),
-            "removal_limits": "100%",
-            "timeout": 2,
-            **options,
-        }
-        result = run_module.run("scim_provisioning", given, check_mode=check_mode, diff=diff).result
-        assert "\n" not in result["msg"]
-        return {key: value for key, value in result.items() if key not in ("invocation", "warnings")}
-
-    return run
+    return provisioned.asking(run_module, company, service, removal_limits="100%", timeout=2)
 
 
 PUT = {"patch": {"supported": False}}

@@ -11,9 +11,11 @@ import os
 from pathlib import Path
 
 import pytest
-from support import scim2_server, scim_service, stored, stores
+from support import provisioned, scim2_server, scim_service, stored, stores
 from support.company import Company
 from support.scim_service import TOKEN, ScimService, at, hangs_up, says, serving
+
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 KEYS = {
     "accounts",
@@ -39,11 +41,6 @@ KEYS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
-
-
 @pytest.fixture
 def company(tmp_path):
     company = Company(tmp_path / "store" / "users.db")
@@ -53,27 +50,18 @@ def company(tmp_path):
 
 @pytest.fixture
 def service():
-    service = ScimService()
-    with serving(service) as url:
-        service.url = url
+    with provisioned.served() as service:
         yield service
 
 
 @pytest.fixture
 def run(run_module, company, service):
+    ask = provisioned.asking(run_module, company, service)
+
     def run(check_mode=False, diff=False, fails=False, **options):
-        given = {
-            "name": "wiki",
-            "user_groups": ["All/Company/Staff", "All/Company/Night"],
-            "url": service.url,
-            "token": TOKEN,
-            "store": stores.of(company.store),
-            **options,
-        }
-        result = run_module.run("scim_provisioning", given, check_mode=check_mode, diff=diff).result
-        assert bool(result.get("failed")) is fails, result["msg"]
-        assert "\n" not in result["msg"]
-        return {key: value for key, value in result.items() if key not in ("invocation", "failed", "warnings")}
+        result = ask(check_mode, diff, **options)
+        assert bool(result.pop("failed", False)) is fails, result["msg"]
+        return result
 
     return run
 

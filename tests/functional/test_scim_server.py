@@ -25,6 +25,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._provisioning.m
 from support.memory_ledger import MemoryLedger
 from support.scim2_server import TOKEN, ask, scim2_server
 
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
 ATTRIBUTES = (
     "displayName",
     "emails[work]",
@@ -55,11 +57,6 @@ def person(name, state=State.ENABLED, **more):
     department = {ATTRIBUTES[-1]: "Surgery"}
     attributes = {"displayName": name.title(), "emails[work]": name + "@corp.example", **department, **more}
     return ref, Record(name, ref.key, state, attributes)
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
 
 
 def run(url, ledger, wanted, policies=None, **options):

@@ -90,6 +90,7 @@ class ScimService:
         if cursors:
             self.config["pagination"] = {"cursor": True, "index": False}
         self.given = 0  # ids, of users and groups
+        self.url = ""  # where it answers
         self._lock = threading.Lock()
 
     # --- for tests ---
