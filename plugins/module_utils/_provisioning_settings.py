@@ -17,11 +17,12 @@ from ._destination.contract import Kind
 from ._destination.scim import services
 from ._destination.scim.services import Members, Paging, Service
 from ._errors import SynchronizationError
+from ._judge import TIMEOUT_MAX, ca_file, number_of, readable_file, store_address
 from ._names import split_path
 from ._options import PROVISIONING, SCIM, STORE, with_defaults
 from ._provisioning.model import Collision, Departure, Policies
 from ._provisioning.wanted import USER_ATTRIBUTES, Choice
-from ._settings import TIMEOUT_MAX, brakes, ca_file, number_of, readable_file, store_address
+from ._settings import brakes
 from ._store.address import Address
 
 _KIND = {"accounts": Kind.ACCOUNT, "groups": Kind.GROUP}

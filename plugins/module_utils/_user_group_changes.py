@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from . import _clock, _limits
 from ._errors import Refused, SynchronizationError, sentence
+from ._judge import TIMEOUT_MAX, number_of, store_address
 from ._look_up import looking
 from ._options import CHANGES, STORE, with_defaults
 from ._provisioning import digests, limits
@@ -46,7 +47,7 @@ from ._provisioning.report import Known, make_report
 from ._provisioning.wanted import USER_ATTRIBUTES, Choice, wanted
 from ._provisioning_settings import check_field, user_group_paths
 from ._report.cut import Bounds
-from ._settings import TIMEOUT_MAX, brakes, number_of, store_address
+from ._settings import brakes
 from ._store import ledger, lookups
 from ._store.address import Address
 from ._store.contract import Store
