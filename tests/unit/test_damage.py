@@ -339,6 +339,12 @@ def test_what_fails_in_a_sound_store_is_what_it_is(path: Path) -> None:
     assert "new" not in stored.values(path, "SELECT name FROM users")
 
 
+def test_what_fails_in_a_first_run_is_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), open_store(str(tmp_path / "new.db")):
+        raise ZeroDivisionError
+    assert not (tmp_path / "new.db").exists()
+
+
 def test_what_was_written_so_far_is_not_what_is_looked_at(path: Path) -> None:
     with pytest.raises(KeyError, match="a fault of ours"), open_store(str(path)) as store:
         store.run("UPDATE users SET attributes = '{'")

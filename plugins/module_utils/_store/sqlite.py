@@ -227,6 +227,8 @@ class SqliteStore:
         with contextlib.suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._connection.rollback()  # what was written so far is not what is looked at
+        if _is_empty(self._connection, self._file.path):
+            return  # a first run, of which nothing is left
         found = sqlite_damage.find(self._connection)
         if found:
             raise sqlite_file.damaged(self._file.path, found) from error
