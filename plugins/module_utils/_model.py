@@ -293,7 +293,7 @@ class Leaves(NamedTuple):
     salt: bytes  # fingerprint of the settings under which its digests are comparable
     selected: dict[str, str]  # see Snapshot
     scope: dict[str, Any] | None  # see LastRun
-    mark: Mark | Unmarked | None  # None: none is kept
+    mark: Mark | Unmarked  # NONE_LEFT is not kept
     held: frozenset[Removal]  # see LastRun
     reasons: Mapping[Removal, str]  # why the run held what it held, for whoever looks
     standing: Standing

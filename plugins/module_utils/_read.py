@@ -27,7 +27,7 @@ from ._directory.presets import Preset
 from ._directory.source import Source
 from ._directory.standing import standing
 from ._errors import SynchronizationError
-from ._mark import NONE_LEFT, Circumstances, Mark, Reached, Unmarked
+from ._mark import Circumstances, Mark, Reached, Unmarked
 from ._model import Directory, LastRun, Snapshot, Standing
 from ._settings import Settings
 from ._store import for_reader, runs
@@ -78,7 +78,7 @@ def read_from(session: Session, settings: Settings, store: Store, last: LastRun,
     """
     preset = resolve(settings, directory_type(settings, session.root_dse))
     context = naming_context(settings, session, preset)
-    mark = runs.mark(store, settings.name) or NONE_LEFT
+    mark = runs.mark(store, settings.name)
     server = standing(session, context, mark)
     clock = _believed(session, runs.last_times(store, settings.name), last.believed, now, context)
     salt = _salt(settings, preset)

@@ -460,11 +460,11 @@ def _record(run: _Run, planned: _Planned, result: dict[str, Any]) -> RunRecord:
     )
 
 
-def _mark(planned: _Planned) -> Mark | Unmarked | None:
-    """Return up to where the directory is read, once the plan is applied; None where no mark is to be left."""
+def _mark(planned: _Planned) -> Mark | Unmarked:
+    """Return up to where the directory is read, once the plan is applied."""
     mark = planned.read.mark if planned.read else NONE_LEFT
-    if mark == NONE_LEFT or planned.holds.doubted:  # which must be seen once more
-        return None
+    if planned.holds.doubted:  # what is in doubt must be seen once more
+        return NONE_LEFT
     if isinstance(mark, Unmarked):
         return mark
     return mark.with_again(planned.plan.again.union(removal[1] for removal in planned.holds.reasons))

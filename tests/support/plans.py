@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.usersync.directory.plugins.module_utils import _changes, _model, _names
+from ansible_collections.usersync.directory.plugins.module_utils._mark import NONE_LEFT
 from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change, user_group_change
 from ansible_collections.usersync.directory.plugins.module_utils._store import by_hand, for_reader, lookups
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
@@ -120,7 +121,7 @@ _RUN = _model.RunRecord(
     plan_digest="d1",
     settings={"name": "staff"},
     settings_digest="s1",
-    leaves=_model.Leaves(b"salt", {}, None, None, frozenset(), {}, _model.Standing(), None),
+    leaves=_model.Leaves(b"salt", {}, None, NONE_LEFT, frozenset(), {}, _model.Standing(), None),
     keeping=_model.Keeping(now=1000, forgets=True, history_days=365, name_reuse_days=0),
 )
 

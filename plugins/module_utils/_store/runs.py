@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from .. import _changes, _model
-from .._mark import Mark, Unmarked
+from .._mark import NONE_LEFT, Mark, Unmarked
 from .._names import split_path
 from .contract import Row, Store, StoreError
 from .forms import from_json, held_from_text, held_to_text, mark_from_row, mark_to_row, to_json
@@ -45,15 +45,15 @@ def _left(row: Row) -> _model.LastRun:
     return _model.LastRun(server or "", from_json(scope), *held_from_text(held))
 
 
-def mark(store: Store, synchronization: str) -> Mark | Unmarked | None:
-    """Return up to where the last applied run has read the directory; None where nothing tells."""
+def mark(store: Store, synchronization: str) -> Mark | Unmarked:
+    """Return up to where the last applied run has read the directory."""
     row = first(
         store,
         "SELECT m.mark, m.versions FROM synchronizations s JOIN marks m ON m.synchronization_id = s.id"
         " WHERE s.name = ?",
         (synchronization,),
     )
-    return mark_from_row(*row) if row else None
+    return mark_from_row(*row) if row else NONE_LEFT
 
 
 def last_times(store: Store, synchronization: str) -> list[int]:
@@ -154,8 +154,8 @@ def bind(store: Store, plan: _changes.Plan, run: _model.RunRecord, target: int) 
     return me, directory, target_before
 
 
-def _write_mark(store: Store, me: int, left: Mark | Unmarked | None) -> None:
-    if left is None:
+def _write_mark(store: Store, me: int, left: Mark | Unmarked) -> None:
+    if left == NONE_LEFT:
         store.run("DELETE FROM marks WHERE synchronization_id = ?", (me,))
         return
     said, versions = mark_to_row(left)
