@@ -43,6 +43,10 @@ class Doubts(NamedTuple):
     by_each: Mapping[int, Doubt | None]  # what that of each synchronization of the directory read
     seen_out_by: Mapping[str, Collection[int]]  # who saw these users, by their stable keys, leave, as the history says
 
+    @property
+    def are_any(self) -> bool:
+        return self.by_this is not None or any(doubt is not None for doubt in self.by_each.values())
+
 
 class Holds(NamedTuple):
     """What a run holds, and what the next one must know of that."""
@@ -65,7 +69,7 @@ def decide(settings: Any, unheld: Unheld, doubts: Doubts, last: LastRun, state: 
     doubt = doubts.by_this
     if doubt is not None and not doubt.passes and not unheld.is_empty and not plan_is_approved:
         return _everything(unheld, doubt.why)
-    about = {removal: _doubts_about(removal, doubts, state) for removal in unheld.removals}
+    about = {removal: _doubts_about(removal, doubts, state) for removal in unheld.removals} if doubts.are_any else {}
     passing = {removal for removal, found in about.items() if all(each.passes for each in found)}
     by_server = {
         removal: min(found, key=_passes).why

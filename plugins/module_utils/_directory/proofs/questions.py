@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from ..stable_keys import any_of, keys_of
 from .common import GROUP, USER, Dns, Found, normal_stored
 
 _MANY = 1000  # entries, of which all are searched at once if they are a large part of the directory
+_AT_ONCE = 1000  # entries that came, in memory: all of them may be a million
 _SINGLY = 1000  # searches for one entry each: who is left then is asked for in the next run
 
 
@@ -67,20 +69,21 @@ class Questions:
         """Yield (stable key, DN, entry) of what came: not of whom the read has told by the DN, nor of an entry with the
         key of somebody whom the read has seen elsewhere. Who lies where nothing is read may write any key into his.
         """
-        entries = [
+        bodies: Mapping[str, Any] = self.snapshot.users if kind == USER else self.snapshot.user_groups
+        entries = (
             (key, dn_text(dn), entry)
             for dn, entry, _raw in came
             if dn not in self.named
             for key in keys_of(entry, *self.keys[kind])
-        ]
-        bodies: Mapping[str, Any] = self.snapshot.users if kind == USER else self.snapshot.user_groups
-        as_stored = {key for key, _dn, _entry in entries if key in bodies and bodies[key] is None}
-        dns = self.dns_of_stored(as_stored) if as_stored else {}
-        for key, dn, entry in entries:
-            body = bodies.get(key)
-            its_dn = body.dn if body is not None else dns.get(key, "")
-            if its_dn in ("", dn) or normal_stored(its_dn) == normal_dn(dn):
-                yield key, dn, entry
+        )
+        for several in iter(lambda: list(itertools.islice(entries, _AT_ONCE)), []):
+            as_stored = {key for key, _dn, _entry in several if key in bodies and bodies[key] is None}
+            dns = self.dns_of_stored(as_stored) if as_stored else {}
+            for key, dn, entry in several:
+                body = bodies.get(key)
+                its_dn = body.dn if body is not None else dns.get(key, "")
+                if its_dn in ("", dn) or normal_stored(its_dn) == normal_dn(dn):
+                    yield key, dn, entry
 
     def keys_among(self, kind: str, keys: Collection[str], tests: str) -> set[str]:
         """Return the keys of those of these entries for which the tests are True. If many are asked for, all that the
