@@ -4,11 +4,15 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""Opening a store, wherever it is."""
+"""Opening a store, wherever it is.
+
+What is about PostgreSQL is imported only for a store that is there: most runs have a file, and each import counts in a
+run with nothing to do.
+"""
 
 from __future__ import annotations
 
-from . import postgresql, sqlite
+from . import sqlite
 from .address import Address, File
 from .contract import Store
 
@@ -20,6 +24,8 @@ def open_store(address: Address, wait: int = 60) -> Store:
     """
     if isinstance(address, File):
         return sqlite.open_store(address.path, wait)
+    from . import postgresql
+
     return postgresql.open_store(address, wait)
 
 
@@ -35,6 +41,8 @@ def look(address: Address, for_dry_run: bool = False) -> Store:
         if for_dry_run:
             sqlite.check_writable(address.path)
         return sqlite.look(address.path, for_dry_run)
+    from . import postgresql
+
     return postgresql.look(address) or sqlite.nothing()
 
 
@@ -42,6 +50,8 @@ def is_missing(address: Address) -> bool:
     """Tell whether there is no store. What this user may not see is not missing: `look` says so."""
     if isinstance(address, File):
         return sqlite.is_missing(address.path)
+    from . import postgresql
+
     store = postgresql.look(address)
     if store is not None:
         store.close()
