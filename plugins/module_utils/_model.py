@@ -31,6 +31,10 @@ OUT_OF_SCOPE = "out_of_scope"  # in the directory, but no longer selected
 NO_DIGEST = b""  # of what is to be compared in the next run in any case
 NO_UNIT = ""  # the unit of a record is not known
 
+# The store has it, as it is: in the place of a record, or of a member list, that need not be written out.
+AS_STORED = None
+UNIT_AS_STORED = ""  # the same in the place of `unit_dn`
+
 
 # --- what the directory said -----------------------------------------------------------------------------------------
 
@@ -56,7 +60,7 @@ class User(NamedTuple):
     digest: bytes  # of the entry as read, of enabled and of home; empty: compare in the next run in any case
     known_as: str = ""  # names by which member lists may know it besides its DN, name and key: joined by KNOWN_AS
     expires: int | None = None  # seconds since 1970, when time alone will disable it; None: never, or it has
-    unit_dn: str = ""  # DN of the container in which the entry lies; empty: as stored
+    unit_dn: str = ""  # DN of the container in which the entry lies; empty: UNIT_AS_STORED
 
 
 KNOWN_AS = "\x1f"  # joins several values that a member list may have for one user
@@ -80,7 +84,7 @@ class UserGroup(NamedTuple):
     type: str  # 'security', 'distribution', 'container', ... : for the suffix of a loser
     container: str  # name of the container it lies in: for the suffix of a loser
     attributes: Attributes
-    members: list[str] | None  # references of users, no one twice; None: they are as stored
+    members: list[str] | None  # references of users, no one twice; None: AS_STORED
     user_groups: list[str]  # stable keys of the groups nested in it, no one twice
     kept_values: list[str]  # values still listed that lead to no one in scope: their stored memberships stay
     members_digest: bytes
@@ -107,7 +111,7 @@ class Snapshot(NamedTuple):
     """
 
     directory: Directory
-    users: dict[str, User | None]  # by stable key; None: it is as stored
+    users: dict[str, User | None]  # by stable key; None: AS_STORED
     user_groups: dict[str, UserGroup]  # by stable key
     lost_users: dict[str, str]  # stored and not extinct, but not in scope now: stable key -> GONE or OUT_OF_SCOPE
     lost_user_groups: dict[str, str]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from .._model import Digests, User
+from .._model import AS_STORED, Digests, User
 from .digests import DISABLED, DISABLED_NOW, ENABLED, ENABLED_NOW, HASH
 from .distinguished_names import dn_text, fast_parent, is_dn
 from .known_by import KnownBy
@@ -34,8 +34,6 @@ from .stable_keys import key_reader
 from .state import state_is_lasting, user_state
 from .tokens import Tokens
 from .wire import entry_dn
-
-AS_STORED = None  # in the place of the record of a user of whom the store has all that came
 
 _NOT_TOLD = ("", "", True, False)  # of a user whom no other synchronization writes: see Digests.others
 _Place = tuple[bytes, Entry, "str | None"]  # DN, what `KnownBy.add` looks at, and home

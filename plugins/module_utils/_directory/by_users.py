@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from .._model import UserGroup
+from .._model import AS_STORED, UserGroup
 from .._names import name_key, significant
 from .distinguished_names import dn_is_within, dn_text, normal_dn
 from .fields import name_problem
@@ -20,7 +20,6 @@ from .naming import Naming
 from .notes import Notes
 from .outsiders import add_users_with, anybody
 from .presets import Entry
-from .records import AS_STORED
 from .scope import AT_TOP, Outside
 from .search import LONGEST_ASKED_FOR, MISSING_OK, search
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from .._model import OUT_OF_SCOPE, Digests, UserGroup
+from .._model import AS_STORED, OUT_OF_SCOPE, Digests, UserGroup
 from .digests import members_hash
 from .distinguished_names import dn_is_within, dn_text, normal_dn, normal_parent
 from .filters import ANYTHING, container_attributes
 from .owners import NO_KEY, Owners
 from .presets import Entry
-from .records import AS_STORED, Records
+from .records import Records
 from .scope import Scope
 from .search import MISSING_OK, ReadError, search
 

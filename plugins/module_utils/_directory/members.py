@@ -42,7 +42,7 @@ from collections.abc import Callable, Container, Iterable
 from typing import Protocol
 
 from .._mark import DeadEnd, Listed
-from .._model import Digests, Unresolved, UserGroup
+from .._model import AS_STORED, Digests, Unresolved, UserGroup
 from .accounts import Accounts
 from .digests import NO_HASH, members_hash
 from .distinguished_names import dn_text, normal_dn, rdn_value
@@ -66,7 +66,6 @@ from .outcomes import (
 )
 from .owners import NOBODY, Owners
 from .presets import Entry
-from .records import AS_STORED
 from .scope import Scope
 from .search import search
 from .sids import sid_of_bytes

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .._attributes import EncodedAttributes
-from .._model import User, UserGroup
+from .._model import AS_STORED, User, UserGroup
 from .digests import ENABLED_NOW, HASH
 from .distinguished_names import dn_parent, rdn_value
 from .fields import field_reader, name_problem, name_reader
@@ -25,7 +25,6 @@ from .state import state_expires
 from .units import Units
 from .values import generalized_time_seconds, integer
 
-AS_STORED = None  # the members of a list that leads to whom it led
 _REPORTED_IN_EVERY_RUN = b""  # the digest of a user of whom something is not stored
 
 

@@ -12,6 +12,7 @@ import contextlib
 import functools
 from collections.abc import Mapping
 
+from .._model import UNIT_AS_STORED
 from .changes.common import ReadFully, attempt
 from .distinguished_names import dn_parent, dn_text, normal_dn
 from .filters import ANYTHING, below_parents
@@ -19,8 +20,6 @@ from .scope import Scope
 from .search import MISSING_OK, search
 from .source import Source
 from .stable_keys import keys_of
-
-_AS_STORED = ""
 
 
 class Units:
@@ -37,7 +36,7 @@ class Units:
 
     def dn_above_group(self, key: str, dn: str) -> str:
         """Leave it out if the group is where it was: all groups are read, and most are as stored."""
-        return _AS_STORED if self.stored.get(key) == dn else self.dn_above(dn)
+        return UNIT_AS_STORED if self.stored.get(key) == dn else self.dn_above(dn)
 
     def keys(self) -> dict[str, str]:
         """Return {DN of a container: its stable key}; its DN in normal form if that cannot be read.

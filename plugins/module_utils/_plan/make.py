@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from .. import _model, _names
 from .._changes import Collision, Fate, Notes, Plan, UserChange
 from .._model import Directory, Removal, Snapshot, StoredState, path_of
+from .basis import Basis, basis_of
 from .fates import user_change
 from .memberships import MembershipNotes, SameValue, plan_memberships
 from .places import KeptNames, NamesToNote, Wait
 from .policies import Policies, PoliciesOfAnEnd
-from .reading import Reading, reading_of
 from .user_groups import UserGroups, deletable, plan_user_groups, user_group_changes
 from .users import UserNotes, Users, plan_users, user_changes
 
@@ -52,14 +52,14 @@ def make_plan(
     """
     _check_target(state)
     wait = Wait(now, now if begins is None else begins, policies.name_reuse_days)
-    reading = reading_of(snapshot, state, wait, held)
-    user_groups = plan_user_groups(reading)
-    users = plan_users(policies, reading)
-    groups = _that_stay(policies, reading, user_groups, users)
-    memberships = plan_memberships(reading, groups, users, same_value)
-    group_changes, group_dns = user_group_changes(reading, groups)
-    changes, user_notes = user_changes(policies, reading, users)
-    kept_names = _kept_names(reading, user_groups.kept, groups, users)
+    basis = basis_of(snapshot, state, wait, held)
+    user_groups = plan_user_groups(basis)
+    users = plan_users(policies, basis)
+    groups = _that_stay(policies, basis, user_groups, users)
+    memberships = plan_memberships(basis, groups, users, same_value)
+    group_changes, group_dns = user_group_changes(basis, groups)
+    changes, user_notes = user_changes(policies, basis, users)
+    kept_names = _kept_names(basis, user_groups.kept, groups, users)
     return Plan(
         directory=snapshot.directory,
         synchronization=policies.name,
@@ -68,7 +68,7 @@ def make_plan(
         user_groups=group_changes,
         users=changes,
         memberships=memberships.changes,
-        collisions=sorted(_collisions(reading, user_groups, groups, users)),
+        collisions=sorted(_collisions(basis, user_groups, groups, users)),
         notes=_notes(user_notes, group_dns, memberships.notes, kept_names, snapshot.state_by),
         ignored=users.ignored,
         held=held,
@@ -87,19 +87,19 @@ def _check_target(state: StoredState) -> None:
             )
 
 
-def _that_stay(policies: Policies, reading: Reading, user_groups: UserGroups, users: Users) -> Records:
+def _that_stay(policies: Policies, basis: Basis, user_groups: UserGroups, users: Users) -> Records:
     if policies.user_group_extinction != "delete":
         return user_groups.records
-    ending = deletable(reading, user_groups.records, users.after, set(users.adopts.values()))
+    ending = deletable(basis, user_groups.records, users.after, set(users.adopts.values()))
     return {key: record for key, record in user_groups.records.items() if key not in ending}
 
 
-def _collisions(reading: Reading, user_groups: UserGroups, groups: Records, users: Users) -> Iterator[Collision]:
+def _collisions(basis: Basis, user_groups: UserGroups, groups: Records, users: Users) -> Iterator[Collision]:
     """Yield what was not done and why, by paths as they are after the run. ``groups``: those that stay."""
     for key, reason in users.losers.items():
-        user = reading.bodies[key]
-        name = user.name or reading.state.users[key].record.name
-        yield Collision("user", name, path_of(reading.node(user.home), user_groups.records), user.dn, reason)
+        user = basis.bodies[key]
+        name = user.name or basis.state.users[key].record.name
+        yield Collision("user", name, path_of(basis.node(user.home), user_groups.records), user.dn, reason)
     for collision in user_groups.collisions:
         if collision.key in groups:
             record = collision.wanted
@@ -128,9 +128,9 @@ def _notes(
     )
 
 
-def _kept_names(reading: Reading, kept_groups: KeptNames, groups: Records, users: Users) -> NamesToNote:
+def _kept_names(basis: Basis, kept_groups: KeptNames, groups: Records, users: Users) -> NamesToNote:
     """Return what the store is to note of names that are kept: see `KeptNames.to_note`."""
-    stored_users = reading.state.users
+    stored_users = basis.state.users
     people = {reference: stored.record for reference, stored in stored_users.items() if reference[:1] not in "@#"}
     there = {**people, **users.after}
     there = {reference: record for reference, record in there.items() if reference not in users.released}

@@ -20,7 +20,7 @@ from .. import _model
 from .._changes import MembershipChange
 from .._model import NO_DIGEST, Members, Unresolved, UserGroup, UserGroupRecord
 from .._names import name_key
-from .reading import Reading
+from .basis import Basis
 from .users import Users
 
 # The digest of a list whose stored members changed though it was not read: what it says when it is read next is
@@ -50,7 +50,7 @@ class Memberships(NamedTuple):
 class _Known(NamedTuple):
     """What is known of all lists together."""
 
-    reading: Reading
+    basis: Basis
     groups: dict[str, UserGroupRecord]  # that stay
     users: Users
     same_value: SameValue
@@ -60,21 +60,21 @@ class _Known(NamedTuple):
     unrecorded: dict[str, list[str]]  # user whom another synchronization writes -> values that its record lacks
 
     def members(self, key: str) -> Members:
-        return self.reading.state.members.get(key, _NO_MEMBERS)
+        return self.basis.state.members.get(key, _NO_MEMBERS)
 
     def nested(self, key: str) -> Members:
-        return self.reading.state.nestings.get(key, _NO_MEMBERS)
+        return self.basis.state.nestings.get(key, _NO_MEMBERS)
 
     def present(self, key: str) -> list[str]:
         """Return who of a list that was read is stored after the run."""
-        listed = self.reading.lists[key]
+        listed = self.basis.lists[key]
         return [member for member in listed if member not in self.absent] if self.absent else listed
 
     def is_as_stored(self, key: str) -> bool:
         """Tell whether nothing can become of the list of a user group: nearly all, in nearly all runs."""
-        snapshot = self.reading.snapshot
+        snapshot = self.basis.snapshot
         group = snapshot.user_groups.get(key)
-        if key not in self.groups or key in self.reading.lists or (group is not None and group.user_groups):
+        if key not in self.groups or key in self.basis.lists or (group is not None and group.user_groups):
             return False
         return not (self.nested(key) or key in self.ended_in or key in snapshot.joined or key in snapshot.left)
 
@@ -86,15 +86,15 @@ class _Comparison(NamedTuple):
 
 
 def plan_memberships(
-    reading: Reading, groups: dict[str, UserGroupRecord], users: Users, same_value: SameValue
+    basis: Basis, groups: dict[str, UserGroupRecord], users: Users, same_value: SameValue
 ) -> Memberships:
     """Return what changes in the lists of all user groups that stay (``groups``) or end."""
-    known = _known(reading, groups, users, same_value)
+    known = _known(basis, groups, users, same_value)
     changes, notes = [], MembershipNotes({}, {}, {})
-    for key in sorted(groups.keys() | reading.state.user_groups.keys()):
+    for key in sorted(groups.keys() | basis.state.user_groups.keys()):
         if known.is_as_stored(key):
             continue
-        group = reading.snapshot.user_groups.get(key)
+        group = basis.snapshot.user_groups.get(key)
         people, nested = _users_of(known, key, group), _user_groups_of(known, key, group)
         notes.group_digests.update(_digest_of(known, key, group, people, nested))
         notes.listed_as.update(_listed_as(key, people, known.members(key)))
@@ -103,7 +103,7 @@ def plan_memberships(
         change = MembershipChange(key, people.added, people.removed, nested.added, nested.removed)
         if any(change[1:]):
             changes.append(change)
-    for member, values in reading.snapshot.listed_as.items():
+    for member, values in basis.snapshot.listed_as.items():
         notes.also_listed_as.setdefault(member, []).extend(values)
     for key in _lists_that_say_less(known):
         notes.group_digests.setdefault(key, NO_DIGEST)
@@ -113,8 +113,8 @@ def plan_memberships(
 # --- what is known of all lists together -----------------------------------------------------------------------------
 
 
-def _known(reading: Reading, groups: dict[str, UserGroupRecord], users: Users, same_value: SameValue) -> _Known:
-    state = reading.state
+def _known(basis: Basis, groups: dict[str, UserGroupRecord], users: Users, same_value: SameValue) -> _Known:
+    state = basis.state
     extinct = {
         reference
         for reference, stored in state.users.items()
@@ -125,21 +125,21 @@ def _known(reading: Reading, groups: dict[str, UserGroupRecord], users: Users, s
         for key in state.memberships.get(reference, ()):
             ended_in.setdefault(key, set()).add(reference)
     return _Known(
-        reading,
+        basis,
         groups,
         users,
         same_value,
         ended_in=ended_in,
-        absent={key for key in reading.bodies if users.after.get(key) is None},
-        kept=(extinct - users.ended).union(reading.staying.users),
-        unrecorded=dict(_unrecorded_values(reading)),
+        absent={key for key in basis.bodies if users.after.get(key) is None},
+        kept=(extinct - users.ended).union(basis.staying.users),
+        unrecorded=dict(_unrecorded_values(basis)),
     )
 
 
-def _unrecorded_values(reading: Reading) -> Iterator[tuple[str, list[str]]]:
+def _unrecorded_values(basis: Basis) -> Iterator[tuple[str, list[str]]]:
     """Yield the users whom another synchronization writes, with what lists may know them by that their records lack."""
-    for reference, stored in reading.state.users.items():
-        user = reading.bodies.get(reference)
+    for reference, stored in basis.state.users.items():
+        user = basis.bodies.get(reference)
         if user is not None and not stored.given:
             record = stored.record
             known = {"", record.dn, name_key(record.name), *record.known_as.split(_model.KNOWN_AS)}
@@ -150,8 +150,8 @@ def _unrecorded_values(reading: Reading) -> Iterator[tuple[str, list[str]]]:
 
 def _lists_that_say_less(known: _Known) -> Iterator[str]:
     """Yield the user groups that were not read and have somebody lost who stays a member, by the policy."""
-    memberships = known.reading.state.memberships
-    for reference in known.kept.intersection(known.reading.snapshot.lost_users, memberships):
+    memberships = known.basis.state.memberships
+    for reference in known.kept.intersection(known.basis.snapshot.lost_users, memberships):
         yield from (key for key in memberships[reference] if key in known.groups)
 
 
@@ -163,10 +163,10 @@ def _users_of(known: _Known, key: str, group: UserGroup | None) -> _Comparison:
     stored = known.members(key)
     if key not in known.groups:  # deleted, and all its memberships with it
         return _Comparison([], sorted(stored), {})
-    if group is None or key not in known.reading.lists:
+    if group is None or key not in known.basis.lists:
         return _compare_changes(known, key)
-    still = _still_listing(known, known.reading.state.user_groups.get(key), stored)
-    staying = known.kept.union(known.reading.staying.members.get(key, ()))
+    still = _still_listing(known, known.basis.state.user_groups.get(key), stored)
+    staying = known.kept.union(known.basis.staying.members.get(key, ()))
     return _compare_lists(
         known.present(key), stored, group.kept_values, known.same_value, known.users.ended, staying, still
     )
@@ -180,7 +180,7 @@ def _user_groups_of(known: _Known, key: str, group: UserGroup | None) -> _Compar
     ended = {child for child in stored if child not in groups}
     if group is None:
         return _Comparison([], sorted(ended), {})
-    staying = known.reading.staying
+    staying = known.basis.staying
     return _compare_lists(
         [child for child in group.user_groups if child in groups and not groups[child].extinct],
         stored,
@@ -225,9 +225,9 @@ def _compare_lists(
 
 def _compare_changes(known: _Known, key: str) -> _Comparison:
     """Compare a list that was not read, or is as stored, by what is known to have come to it and to have left it."""
-    stored, snapshot = known.members(key), known.reading.snapshot
+    stored, snapshot = known.members(key), known.basis.snapshot
     joined = set(snapshot.joined.get(key, ())).difference(known.absent, stored)
-    held = known.reading.staying.members.get(key, ())
+    held = known.basis.staying.members.get(key, ())
     left = set(snapshot.left.get(key, ())).intersection(stored).difference(known.kept, held)
     return _Comparison(sorted(joined), sorted(left.union(known.ended_in.get(key, ()))), {})
 
@@ -235,7 +235,7 @@ def _compare_changes(known: _Known, key: str) -> _Comparison:
 def _still_listing(known: _Known, group: UserGroupRecord | None, stored: Members) -> dict[str, str]:
     """Return {user: value} of those who list a group that does not exist, and mean this one by it."""
     still: dict[str, str] = {}
-    for value, users in known.reading.snapshot.dangling.items():
+    for value, users in known.basis.snapshot.dangling.items():
         meant = known.same_value(value)
         its_name = group is not None and meant == known.same_value(group.dn)
         still.update(
@@ -258,9 +258,9 @@ def _digest_of(
     """
     if key not in known.groups:
         return {}
-    if group is not None and key in known.reading.lists:
+    if group is not None and key in known.basis.lists:
         listed, stored = known.present(key), known.members(key)
-        exact = len(known.reading.lists[key]) == len(listed) == len(stored) + len(people.added) - len(people.removed)
+        exact = len(known.basis.lists[key]) == len(listed) == len(stored) + len(people.added) - len(people.removed)
         return {key: group.members_digest if exact else NO_DIGEST}
     if group is not None and not _says_all(known, key, people):
         return {key: NO_DIGEST}
@@ -270,7 +270,7 @@ def _digest_of(
 
 def _says_all(known: _Known, key: str, people: _Comparison) -> bool:
     """Return whether after these changes the store has who came to a list that was not read, and nobody who left."""
-    stored, snapshot = known.members(key), known.reading.snapshot
+    stored, snapshot = known.members(key), known.basis.snapshot
     return set(people.added).issuperset(set(snapshot.joined.get(key, ())).difference(stored)) and set(
         people.removed
     ).issuperset(set(snapshot.left.get(key, ())).intersection(stored))
@@ -287,7 +287,7 @@ def _listed_as(key: str, compared: _Comparison, stored: Members) -> dict[tuple[s
 
 def _also_listed_as(known: _Known, key: str) -> dict[tuple[str, str], list[str]]:
     """Return what a list may know its members by that their records lack."""
-    if not known.unrecorded or key not in known.reading.lists or key not in known.groups:
+    if not known.unrecorded or key not in known.basis.lists or key not in known.groups:
         return {}
     return {(key, member): [*known.unrecorded[member]] for member in known.present(key) if member in known.unrecorded}
 
@@ -299,21 +299,21 @@ def _left_out(known: _Known) -> list[tuple[str, Unresolved]]:
     """Return the members who are left out though lists lead to them: by a collision, or without a name. Whom
     ignore_disabled_users leaves out is not among them: that is a policy.
     """
-    reading, groups = known.reading, known.groups
+    basis, groups = known.basis, known.groups
     why = {key: "is left out: " + known.users.losers[key] for key in known.absent & known.users.losers.keys()}
-    why.update((key, _NAMELESS) for key in known.absent if not reading.bodies[key].name)
-    read = reading.snapshot.user_groups
+    why.update((key, _NAMELESS) for key in known.absent if not basis.bodies[key].name)
+    read = basis.snapshot.user_groups
     nameless = {key for key, group in read.items() if key not in groups and not group.name}
     if not (why or nameless):
         return []
-    found = {(key, reading.bodies[member].dn, why[member]) for key, member in _listed(reading) if member in why}
+    found = {(key, basis.bodies[member].dn, why[member]) for key, member in _listed(basis) if member in why}
     found.update(
         (key, read[child].dn, _NAMELESS) for key in read for child in read[key].user_groups if child in nameless
     )
     return [(key, Unresolved(dn, reason)) for key, dn, reason in sorted(found) if key in groups]
 
 
-def _listed(reading: Reading) -> Iterator[tuple[str, str]]:
+def _listed(basis: Basis) -> Iterator[tuple[str, str]]:
     """Yield each user group with each of the users whom it was read to have."""
-    for key, members in (*reading.lists.items(), *reading.snapshot.joined.items()):
+    for key, members in (*basis.lists.items(), *basis.snapshot.joined.items()):
         yield from ((key, member) for member in members)

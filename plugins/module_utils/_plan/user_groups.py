@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .. import _changes, _model
 from .._model import KeptName, UserGroup, UserGroupRecord
+from .basis import Basis
 from .fates import user_group_change
 from .places import (
     NEWCOMER,
@@ -26,7 +27,6 @@ from .places import (
     place_at,
     place_of,
 )
-from .reading import Reading
 
 
 class GroupCollision(NamedTuple):
@@ -54,11 +54,11 @@ class _Claims(NamedTuple):
     left: list[tuple[Place, KeptName]]  # names that are kept from this run on
 
 
-def plan_user_groups(reading: Reading) -> UserGroups:
+def plan_user_groups(basis: Basis) -> UserGroups:
     """Return what becomes of the user groups; which extinct ones are deleted is for `deletable` to say."""
-    state, read, missing = reading.state, _claims_of_read(reading), _claims_of_missing(reading)
+    state, read, missing = basis.state, _claims_of_read(basis), _claims_of_missing(basis)
     records = {**read.records, **missing.records}
-    kept = KeptNames("user_group", state, reading.wait, read.left + missing.left)
+    kept = KeptNames("user_group", state, basis.wait, read.left + missing.left)
     given = assign_places(
         read.claimants + missing.claimants,
         lambda claimant, place: (
@@ -79,16 +79,16 @@ def plan_user_groups(reading: Reading) -> UserGroups:
     return UserGroups(records, collisions, kept)
 
 
-def _claims_of_read(reading: Reading) -> _Claims:
-    claims, state = _Claims({}, [], set(), []), reading.state
-    for key, group in reading.snapshot.user_groups.items():
+def _claims_of_read(basis: Basis) -> _Claims:
+    claims, state = _Claims({}, [], set(), []), basis.state
+    for key, group in basis.snapshot.user_groups.items():
         stored = state.user_groups.get(key)
         name = group.name or (stored.own_name or stored.name if stored is not None else None)
         if not name:
             continue  # in snapshot.not_stored already
-        parent, unit = reading.node(group.parent), reading.unit(group, stored)
+        parent, unit = basis.node(group.parent), basis.unit(group, stored)
         if stored is not None and _displaced(key, stored, name):  # it leaves a name that is not its own
-            claims.left.append((place_of(stored), KeptName(key, stored.unit, reading.wait.begins)))
+            claims.left.append((place_of(stored), KeptName(key, stored.unit, basis.wait.begins)))
         claims.records[key] = UserGroupRecord(name, parent, None, group.attributes, group.dn, unit, name)
         claims.claimants.append(
             Claimant(
@@ -102,8 +102,8 @@ def _claims_of_read(reading: Reading) -> _Claims:
     return claims
 
 
-def _claims_of_missing(reading: Reading) -> _Claims:
-    claims, snapshot, state, target = _Claims({}, [], set(), []), reading.snapshot, reading.state, reading.target
+def _claims_of_missing(basis: Basis) -> _Claims:
+    claims, snapshot, state, target = _Claims({}, [], set(), []), basis.snapshot, basis.state, basis.target
     for key, stored in state.user_groups.items():
         if key in snapshot.user_groups:
             continue
@@ -114,14 +114,14 @@ def _claims_of_missing(reading: Reading) -> _Claims:
             continue
         if stored.parent not in state.user_groups:  # the target may be another now
             stored = stored._replace(parent=target)
-        if as_stored or key in reading.staying.user_groups:
+        if as_stored or key in basis.staying.user_groups:
             claims.records[key] = stored
             seats = [(stored.parent, stored.name)]
             claims.claimants.append(Claimant(key, seats, place_of(state.user_groups[key]), (STORED, 0, key)))
         else:
             claims.records[key] = stored._replace(extinct=stored.extinct or snapshot.lost_user_groups[key])
             claims.claimants.append(extinct_claimant(key, stored))
-            since = reading.wait.since(state.groups_extinct_since.get(key))
+            since = basis.wait.since(state.groups_extinct_since.get(key))
             claims.left.append((place_of(stored), KeptName(key, stored.unit, since)))
     return claims
 
@@ -156,7 +156,7 @@ def _displaced(key: str, stored: UserGroupRecord, own_name: str) -> bool:
 
 
 def deletable(
-    reading: Reading,
+    basis: Basis,
     records: dict[str, UserGroupRecord],
     users: dict[str, _model.UserRecord | None],
     adopted: set[str],
@@ -166,7 +166,7 @@ def deletable(
     ``users``: the records of those that are not as stored, None if they end; ``adopted``: records made by hand that are
     others' from now on. A group with something in it stays, and all groups above it.
     """
-    state = reading.state
+    state = basis.state
     staying = {**{reference: stored.record for reference, stored in state.users.items()}, **users}
     homes = {record.home for reference, record in staying.items() if record is not None and reference not in adopted}
     homes.update(
@@ -182,13 +182,13 @@ def deletable(
 
 
 def user_group_changes(
-    reading: Reading, records: dict[str, UserGroupRecord]
+    basis: Basis, records: dict[str, UserGroupRecord]
 ) -> tuple[list[_changes.UserGroupChange], dict[str, tuple[str, str, str]]]:
     """Return what changes, and what is only to be noted: stable key -> DN, unit, own_name.
 
     ``records``: the user groups that stay.
     """
-    changes, notes, state = [], {}, reading.state
+    changes, notes, state = [], {}, basis.state
     for key in sorted(records.keys() | state.user_groups.keys()):
         before, after = state.user_groups.get(key), records.get(key)
         if before is after:

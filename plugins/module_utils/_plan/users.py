@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from .. import _changes, _names
 from .._model import NO_DIGEST, KeptName, StoredState, StoredUser, User, UserRecord
+from .basis import Basis
 from .fates import user_change
 from .places import DAY, NOWHERE, KeptNames, Place, place_of
 from .policies import Policies
-from .reading import Reading
 from .rivals import Places, Sids, Wanting, settle_places, settle_sids
 
 
@@ -32,12 +32,12 @@ class Users(NamedTuple):
     kept: KeptNames
 
 
-def plan_users(policies: Policies, reading: Reading) -> Users:
-    state, lost, read = reading.state, _lost(policies, reading), _read(policies, reading)
-    wanting = Wanting(state, reading.bodies, read.records, {**lost.after, **read.of_others})
-    kept = KeptNames("user", state, reading.wait, _names_left(reading, wanting, lost.released))
+def plan_users(policies: Policies, basis: Basis) -> Users:
+    state, lost, read = basis.state, _lost(policies, basis), _read(policies, basis)
+    wanting = Wanting(state, basis.bodies, read.records, {**lost.after, **read.of_others})
+    kept = KeptNames("user", state, basis.wait, _names_left(basis, wanting, lost.released))
     can_adopt = _can_adopt(policies, state, lost.released)
-    sids = settle_sids(wanting, reading.snapshot.directory, can_adopt, kept)
+    sids = settle_sids(wanting, basis.snapshot.directory, can_adopt, kept)
     wanting, places, adopts, losers = _settle(wanting, sids, can_adopt, kept)
     seated = _seated(wanting, places, adopts, kept)
     handed_over = lost.released.intersection(seated.adopts.values())  # to a newcomer, on its way out
@@ -60,9 +60,9 @@ class _Lost(NamedTuple):
     ended: set[str]
 
 
-def _lost(policies: Policies, reading: Reading) -> _Lost:
+def _lost(policies: Policies, basis: Basis) -> _Lost:
     """Return what becomes of users that the snapshot lacks: by the policy, when the last claim ends."""
-    snapshot, state, target = reading.snapshot, reading.state, reading.target
+    snapshot, state, target = basis.snapshot, basis.state, basis.target
     policy, lost = policies.user_extinction, _Lost({}, set(), set())
     for key, stored in state.users.items():
         record = stored.record
@@ -80,7 +80,7 @@ def _lost(policies: Policies, reading: Reading) -> _Lost:
             lost.after[key] = record._replace(claimed=False, extinct=None)
             lost.released.add(key)
             lost.ended.add(key)
-        elif policy == "delete" and _grace_is_over(policies.user_extinction_grace_days, stored, reading.wait.now):
+        elif policy == "delete" and _grace_is_over(policies.user_extinction_grace_days, stored, basis.wait.now):
             lost.after[key] = None
             lost.ended.add(key)
         elif policy in ("disable", "delete"):
@@ -108,27 +108,27 @@ class _Read(NamedTuple):
     ignored: int  # see Users
 
 
-def _read(policies: Policies, reading: Reading) -> _Read:
+def _read(policies: Policies, basis: Basis) -> _Read:
     records: dict[str, UserRecord] = {}
     of_others: dict[str, UserRecord] = {}
     ignored = 0
-    for key, user in reading.bodies.items():
-        stored = reading.state.users.get(key)
+    for key, user in basis.bodies.items():
+        stored = basis.state.users.get(key)
         if stored is not None and not stored.given:  # whoever sees it may disable, and only who writes may enable
             of_others[key] = stored.record._replace(claimed=True, enabled=stored.record.enabled and user.enabled)
         elif stored is None and policies.ignore_disabled_users and not user.enabled:
             ignored += 1
         elif user.name or stored is not None:
-            records[key] = _as_read(user, stored, reading)
+            records[key] = _as_read(user, stored, basis)
     return _Read(records, of_others, ignored)
 
 
-def _as_read(user: User, stored: StoredUser | None, reading: Reading) -> UserRecord:
+def _as_read(user: User, stored: StoredUser | None, basis: Basis) -> UserRecord:
     """Return the record that a user wants. ``stored``: the one that it has, if any."""
     before = stored.record if stored is not None else None
     return UserRecord(
         user.name or (before.name if before is not None else ""),
-        reading.node(user.home),
+        basis.node(user.home),
         user.enabled and not (stored is not None and stored.disabled_by_others),
         user.sid,
         None,
@@ -136,16 +136,16 @@ def _as_read(user: User, stored: StoredUser | None, reading: Reading) -> UserRec
         user.dn,
         True,
         user.known_as,
-        reading.unit(user, before),
+        basis.unit(user, before),
     )
 
 
 # --- names, and records made by hand ---------------------------------------------------------------------------------
 
 
-def _names_left(reading: Reading, wanting: Wanting, released: set[str]) -> Iterator[tuple[Place, KeptName]]:
+def _names_left(basis: Basis, wanting: Wanting, released: set[str]) -> Iterator[tuple[Place, KeptName]]:
     """Yield the names of users who are extinct, who end, and who leave a place though they were given no other name."""
-    state, target, wait = reading.state, reading.target, reading.wait
+    state, target, wait = basis.state, basis.target, basis.wait
     for reference, stored in state.users.items():
         before, now = stored.record, wanting.after.get(reference, stored.record)
         if reference[:1] in "@#":
@@ -243,8 +243,8 @@ class UserNotes(NamedTuple):
     said_disabled: dict[str, bool]
 
 
-def user_changes(policies: Policies, reading: Reading, users: Users) -> tuple[list[_changes.UserChange], UserNotes]:
-    changes, notes, state = [], UserNotes({}, {}, {}, _said_disabled(reading)), reading.state
+def user_changes(policies: Policies, basis: Basis, users: Users) -> tuple[list[_changes.UserChange], UserNotes]:
+    changes, notes, state = [], UserNotes({}, {}, {}, _said_disabled(basis)), basis.state
     policy = policies.user_collision
     for reference in sorted(users.after):
         stored, after = state.users.get(reference), users.after[reference]
@@ -256,7 +256,7 @@ def user_changes(policies: Policies, reading: Reading, users: Users) -> tuple[li
             changes.append(user_change(reference, before, after, adopts, policy, is_released))
         elif before != after:
             notes.user_dns[reference] = (after.dn, after.known_as, after.unit)
-        body = reading.bodies.get(reference)
+        body = basis.bodies.get(reference)
         if body is not None and (stored is None or stored.given):
             notes.user_digests[reference] = NO_DIGEST if reference in users.losers else body.digest
             if stored is not None or body.expires is not None:
@@ -264,10 +264,10 @@ def user_changes(policies: Policies, reading: Reading, users: Users) -> tuple[li
     return changes, notes
 
 
-def _said_disabled(reading: Reading) -> dict[str, bool]:
+def _said_disabled(basis: Basis) -> dict[str, bool]:
     """Return the users whom another synchronization writes, and whether this one sees that each is disabled."""
     return {
-        key: not reading.bodies[key].enabled
-        for key, stored in reading.state.users.items()
-        if not stored.given and key in reading.bodies and "enabled" not in reading.snapshot.unclear.get(key, ())
+        key: not basis.bodies[key].enabled
+        for key, stored in basis.state.users.items()
+        if not stored.given and key in basis.bodies and "enabled" not in basis.snapshot.unclear.get(key, ())
     }

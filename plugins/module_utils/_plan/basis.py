@@ -32,7 +32,7 @@ class Staying(NamedTuple):
     nested: dict[str, set[str]]  # user group -> user groups in it
 
 
-class Reading(NamedTuple):
+class Basis(NamedTuple):
     """What the planner goes by. Nobody writes into it."""
 
     snapshot: Snapshot
@@ -57,13 +57,13 @@ class Reading(NamedTuple):
         return stored.unit if stored is not None and not entry.unit_dn else NO_UNIT
 
 
-def reading_of(snapshot: Snapshot, state: StoredState, wait: Wait, held: frozenset[Removal]) -> Reading:
+def basis_of(snapshot: Snapshot, state: StoredState, wait: Wait, held: frozenset[Removal]) -> Basis:
     """Return what to go by. ``held``: removals to leave out, and users not to enable."""
     snapshot = _with_what_is_held(_with_what_is_clear(snapshot, state), state, held)
     bodies = {key: user for key, user in snapshot.users.items() if user is not None}
     lists = {key: group.members for key, group in snapshot.user_groups.items() if group.members is not None}
     staying = _staying(held.union(_unclear_removals(snapshot, state)))
-    return Reading(snapshot, state, _names.path_reference(state.target), wait, bodies, lists, staying)
+    return Basis(snapshot, state, _names.path_reference(state.target), wait, bodies, lists, staying)
 
 
 # --- what is malformed -----------------------------------------------------------------------------------------------
