@@ -115,7 +115,7 @@ def _is_taken_back(removal: Removal, state: StoredState) -> bool:
     """Return whether it is only taken back that a user of another synchronization is disabled: no digest covers that,
     so nobody can have approved it.
     """
-    return removal[0] == "enabled" and removal[1] in state.users and not state.users[removal[1]].given
+    return removal[0] == "enabled" and removal[1] in state.users and not state.users[removal[1]].is_written_here
 
 
 def warning(holds: Holds) -> list[str]:

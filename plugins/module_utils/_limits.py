@@ -194,7 +194,7 @@ def _is_claimed(reference: str, state: StoredState) -> bool:
 
 def _is_written(reference: str, state: StoredState) -> bool:
     """Tell whether a user is among `Owned.users`."""
-    return _is_claimed(reference, state) and state.users[reference].given
+    return _is_claimed(reference, state) and state.users[reference].is_written_here
 
 
 def _is_there(key: str, state: StoredState) -> bool:

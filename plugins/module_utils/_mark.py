@@ -92,7 +92,7 @@ class Reached(NamedTuple):
     lists: bytes  # cookie for what came to lists and left them; empty: the server does not tell
     selection: Selection
     again: list[str]  # stable keys that the next read must look at whatever changed
-    open: dict[str, DeadEnd]  # by the form in which values are looked up
+    dead_ends: dict[str, DeadEnd]  # by the form in which values are looked up
     outside: list[str]  # stable keys of who is in scope and lies outside the selected containers
     versions: bytes = b""
 
@@ -144,7 +144,7 @@ def as_data(mark: Mark | Unmarked) -> dict[str, Any]:
         "lists": reached.lists.hex(),
         "selection": reached.selection._asdict(),
         "again": reached.again,
-        "open": reached.open,
+        "open": reached.dead_ends,
         "outside": reached.outside,
         "circumstances": mark.under._asdict(),
         "read_fully": mark.read_fully,
@@ -172,7 +172,7 @@ def from_data(data: Any, versions: bytes = b"") -> Mark | Unmarked:
         lists=bytes.fromhex(data.get("lists", "")),
         selection=Selection(**{field: data["selection"].get(field) for field in Selection._fields}),
         again=data["again"],
-        open={
+        dead_ends={
             token: DeadEnd(who, {key: Listed(*listed) for key, listed in lists.items()})
             for token, (who, lists) in data["open"].items()
         },

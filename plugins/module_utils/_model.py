@@ -192,7 +192,7 @@ class UserRecord(NamedTuple):
 class StoredUser(NamedTuple):
     reference: str  # see above: stable key, '@...' or '#...'
     record: UserRecord
-    given: bool  # this synchronization writes the record: it gave it, or the giver's claim has ended
+    is_written_here: bool  # this synchronization writes the record: it gave it, or the giver's claim has ended
     other_claims: int  # of other synchronizations
     adopted: bool  # made by hand once, then merged: released on extinction, not deleted
     extinct_since: int | None = None  # seconds since 1970; where extinction disabled the record, since when that is so

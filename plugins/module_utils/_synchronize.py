@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
-from . import _changes, _clock, _doubts, _hold, _limits, _model, _names
+from . import _changes, _clock, _hold, _limits, _model, _names, _warnings
 from ._changes import Plan
 from ._clock import Clock
 from ._directory import absence, connection, standing
@@ -194,7 +194,7 @@ def _plan_synchronization(run: _Run) -> _Planned:
     planned, read, unheld = connection.read_from_first(
         settings, run.warn, lambda session: _read_and_plan(run, session, last)
     )
-    for warning in _doubts.warnings(settings, store, read, planned.holds, last, run.now):
+    for warning in _warnings.warnings(settings, store, read, planned.holds, last, run.now):
         run.warn(warning)
     scope = _scope(settings, read.source.preset, planned.snapshot)
     owned = _owned(settings, store, read.source.preset, planned.snapshot, planned.state, unheld)
@@ -445,7 +445,7 @@ def _record(run: _Run, planned: _Planned, result: dict[str, Any]) -> RunRecord:
             salt=read.salt if read else b"",
             selected=planned.snapshot.selected,
             scope=planned.scope,
-            mark=_mark(planned),
+            mark=_mark_to_leave(planned),
             held=planned.holds.for_one_run,
             reasons=planned.holds.reasons,
             standing=planned.holds.standing,
@@ -460,7 +460,7 @@ def _record(run: _Run, planned: _Planned, result: dict[str, Any]) -> RunRecord:
     )
 
 
-def _mark(planned: _Planned) -> Mark | Unmarked:
+def _mark_to_leave(planned: _Planned) -> Mark | Unmarked:
     """Return up to where the directory is read, once the plan is applied."""
     mark = planned.read.mark if planned.read else NONE_LEFT
     if planned.holds.doubted:  # what is in doubt must be seen once more

@@ -50,7 +50,7 @@ MARK = _mark.Mark(
         lists=b"",
         selection=_mark.Selection([], [], {}, [], []),
         again=["u1"],
-        open={"cn=x": _mark.DeadEnd("", {"g1": _mark.Listed("cn=x", True)})},
+        dead_ends={"cn=x": _mark.DeadEnd("", {"g1": _mark.Listed("cn=x", True)})},
         outside=["u2"],
     ),
     _mark.Circumstances("d", "ldap://localhost", "", "", ""),

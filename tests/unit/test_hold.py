@@ -18,7 +18,9 @@ DIGESTS = ("the plan", "its removals")
 
 def decide(unproven=(), doubt=None, seen=(), given=True, is_empty=False, by_each=None, seen_out_by=None, **approved):
     settings = SimpleNamespace(**{"approved_plan": None, "approved_removals": None, **approved})
-    state = SimpleNamespace(users=dict.fromkeys(("u1", "u2", "u3"), SimpleNamespace(given=given, seen_out_by=())))
+    state = SimpleNamespace(
+        users=dict.fromkeys(("u1", "u2", "u3"), SimpleNamespace(is_written_here=given, seen_out_by=()))
+    )
     last = LastRun("ldap1", None, frozenset(seen))
     unproven = dict.fromkeys(unproven, "nothing proves it")
     unheld = _hold.Unheld(ALL, unproven, *DIGESTS, is_empty)

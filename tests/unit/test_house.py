@@ -278,6 +278,15 @@ def test_the_pure_parts_import_only_plain_data_and_what_makes_text_printable(nam
     assert breaking(paths, is_forbidden) == []
 
 
+def test_what_is_held_is_decided_by_plain_data():
+    allowed = [f"plugins.module_utils.{name}" for name in (*PLAIN_DATA, "_limits")]
+
+    def is_forbidden(name: str) -> bool:
+        return not (is_of_python(name) or name == "plugins.module_utils" or under(name, *allowed))
+
+    assert breaking([MODULE_UTILS / "_hold.py"], is_forbidden) == []
+
+
 def test_module_utils_do_not_know_ansible_module():
     assert breaking(ALL_MODULE_UTILS, lambda name: under(name, "ansible.module_utils.basic")) == []
 

@@ -352,7 +352,7 @@ def test_what_is_taken_back_of_anothers_user_is_held():
     store = ModelStore()
     store.run([user("u1")])
     state, snapshot = store.state(), store.snapshot([user("u1")], [])
-    state.users["u1"] = state.users["u1"]._replace(given=False, said_disabled=True)
+    state.users["u1"] = state.users["u1"]._replace(is_written_here=False, said_disabled=True)
     for held, said in ((frozenset(), {"u1": False}), (frozenset({("enabled", "u1")}), {})):
         plan = make_plan(policies(), snapshot, state, str.casefold, held=held)
         assert plan.notes.said_disabled == said

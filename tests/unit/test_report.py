@@ -37,7 +37,7 @@ def stored(users: dict[str, _model.UserRecord], groups: dict[str, _model.UserGro
         neighbours={},
         occupied={},
         users={
-            key: _model.StoredUser(key, record, given=True, other_claims=0, adopted=False)
+            key: _model.StoredUser(key, record, is_written_here=True, other_claims=0, adopted=False)
             for key, record in users.items()
         },
         members={},

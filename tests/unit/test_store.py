@@ -311,7 +311,7 @@ def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_
     apply(path, make_plan(users=user_changes({}, {"u1": ann}), notes=notes({"u1": b"one"})))
 
     stored = load(path, everybody("u1"), "other", "All/Other").users["u1"]
-    assert (stored.record.claimed, stored.given, stored.other_claims) == (False, False, 1)
+    assert (stored.record.claimed, stored.is_written_here, stored.other_claims) == (False, False, 1)
     claim = make_plan(
         users=[user_change("u1", ann._replace(claimed=False), ann)], synchronization="other", target="All/Other"
     )
@@ -322,19 +322,19 @@ def test_another_synchronization_claims_a_user_and_takes_it_over_when_the_giver_
         assert digests(store, "other", b"pepper").users == {"u1": None}
         assert digests(store, "staff", b"pepper").users == {"u1": b""}
     stored = load(path, everybody("u1")).users["u1"]
-    assert (stored.record.claimed, stored.given, stored.other_claims) == (True, True, 1)
+    assert (stored.record.claimed, stored.is_written_here, stored.other_claims) == (True, True, 1)
 
     apply(path, make_plan(users=[user_change("u1", ann, ann._replace(claimed=False))]))
     with look(str(path)) as store:
         assert digests(store, "staff").users == {}
         assert digests(store, "other").users == {"u1": b""}, "no digest of another's settings is compared"
     stored = load(path, snapshot(lost_users={"u1": _model.GONE}), "other", "All/Other").users["u1"]
-    assert (stored.record.claimed, stored.given, stored.other_claims) == (True, True, 0)
+    assert (stored.record.claimed, stored.is_written_here, stored.other_claims) == (True, True, 0)
 
     apply(path, make_plan(synchronization="other", target="All/Other", notes=notes({"u1": b"two"})))
     with look(str(path)) as store:
         assert digests(store, "other").users == {"u1": b"two"}
-    assert load(path, everybody("u1")).users["u1"].given is False
+    assert load(path, everybody("u1")).users["u1"].is_written_here is False
 
 
 def test_an_extinct_user_belongs_to_its_giver_until_somebody_claims_it(path):
@@ -346,8 +346,8 @@ def test_an_extinct_user_belongs_to_its_giver_until_somebody_claims_it(path):
     assert load(path).users["u1"] == _model.StoredUser("u1", gone, True, 0, False, 2000)
     assert load(path, synchronization="other").users == {}
     sits_there = load(path, snapshot([snapshots.user("u9", "ANN")]), "other").users["u1"]
-    assert sits_there.given is False
-    assert load(path, everybody("u1"), "other").users["u1"].given is True
+    assert sits_there.is_written_here is False
+    assert load(path, everybody("u1"), "other").users["u1"].is_written_here is True
 
     apply(
         path, make_plan(users=user_changes({"u1": gone}, {"u1": gone._replace(extinct=_model.OUT_OF_SCOPE)})), time=3000
@@ -355,7 +355,7 @@ def test_an_extinct_user_belongs_to_its_giver_until_somebody_claims_it(path):
     assert rows(path, "SELECT extinct, extinct_since FROM users") == [("out_of_scope", 2000)]
     apply(path, make_plan(users=user_changes({"u1": gone}, {"u1": ann}), synchronization="other"), time=4000)
     assert rows(path, "SELECT extinct, extinct_since FROM users") == [(None, None)]
-    assert load(path, everybody("u1")).users["u1"].given is False
+    assert load(path, everybody("u1")).users["u1"].is_written_here is False
 
 
 def test_a_user_record_made_by_hand_is_adopted_and_released(path):
@@ -468,7 +468,7 @@ def test_users_of_another_directory_are_known_by_sid_and_listed(path):
     assert members_by_key(path) == {("g1", "k/1")}
     state = load(path, snapshot([snapshots.user("u1", "x", sid="S-1-9")], [snapshots.group("g1", "staff")]))
     assert state.members == {"g1": {reference: ()}}
-    assert state.users[reference].given is False
+    assert state.users[reference].is_written_here is False
     assert state.users[reference].record.home == "path:All/Far"
 
 

@@ -117,16 +117,16 @@ class Candidates:
 
         If that one's entry changed so that it is a user or a group now, it has come: see `concerned.py`.
         """
-        before = self.last.open
+        before = self.last.dead_ends
         there = keys_at(self.scope, {token: next(iter(end.lists.values())).value for token, end in before.items()})
         return {group for token, end in before.items() if there.get(token, NOBODY) != end.who for group in end.lists}
 
     def _with_dead_ends(self) -> set[str]:
-        return {group for end in self.last.open.values() for group in end.lists}
+        return {group for end in self.last.dead_ends.values() for group in end.lists}
 
     def keep_dead_ends(self, lists: Lists) -> None:
         """Keep the dead ends of lists that were not read."""
-        for token, end in self.last.open.items():
+        for token, end in self.last.dead_ends.items():
             for group, listed in end.lists.items():
                 if group in self.as_stored.groups and self.as_stored.is_unread_list(group):
                     lists.dead_ends.setdefault(token, DeadEnd(end.who, {})).lists[group] = listed

@@ -13,7 +13,7 @@ An entry that did not change can still come to mean something else, and only by 
 - The store knows who was in a list. Who leaves one and lies outside the selected containers is in scope only as long as
   another list, or a primary group, has it: `by_others.py`.
 - Who has to wait for a name is looked at again in every read, and so is what a listed value led to that led to no one
-  (`again` and `open` in the mark): `candidates.py`.
+  (`again` and `dead_ends` in the mark): `candidates.py`.
 
 Nobody is lost because a list of changes says so: who is missing is looked up by key, in the whole directory, as after a
 full read. If a change reaches further, ReadFully says so.

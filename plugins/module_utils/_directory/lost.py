@@ -37,7 +37,7 @@ from .search import AS_USUAL, MANAGE_DSA_IT, MISSING_OK, How, NoSuchEntry, ReadE
 from .source import Source
 from .stable_keys import any_of, keys_of
 
-Found = tuple[bytes, Entry]
+There = tuple[bytes, Entry]  # DN, values
 
 NOT_READ = ""  # in place of a filter: entries of that kind were not read
 
@@ -79,8 +79,8 @@ class _Search(NamedTuple):
     owners: Owners
     keys: list[str]
 
-    def by_key(self, lost: Sequence[str]) -> dict[str, Found]:
-        found: dict[str, Found] = {}
+    def by_key(self, lost: Sequence[str]) -> dict[str, There]:
+        found: dict[str, There] = {}
         for batch in batches(lost):
             tests = "(|%s)" % "".join(any_of(attribute, batch) for attribute in self.keys)
             for dn, entry, _raw in search(
@@ -95,7 +95,7 @@ class _Search(NamedTuple):
                         found[key] = dn, entry
         return found
 
-    def by_dn(self, dns: dict[str, str]) -> dict[str, Found]:
+    def by_dn(self, dns: dict[str, str]) -> dict[str, There]:
         return {
             key: (dn, entry)
             for key, its_dn in dns.items()
@@ -103,7 +103,7 @@ class _Search(NamedTuple):
             if key in keys_of(entry, *self.keys)
         }
 
-    def at(self, dn: str, filter: str, how: How = AS_USUAL) -> list[Found]:
+    def at(self, dn: str, filter: str, how: How = AS_USUAL) -> list[There]:
         attributes = attributes_that_select(self.source.preset, self.keys)
         found = search(self.source.session, dn, "base", filter, attributes, how)
         return [(dn, entry) for dn, entry, _raw in found]
@@ -114,7 +114,7 @@ class _Search(NamedTuple):
 
 def _refuse_unseen(
     search_for: _Search,
-    selected: dict[str, Found],
+    selected: dict[str, There],
     filters: Sequence[str],
     is_selected: Callable[[str, bytes, Entry], bool],
 ) -> None:

@@ -30,7 +30,7 @@ def check_mark(mark: Mark, now: int) -> None:
     """Raise ReadFully if nothing can be read since this mark. ``now``: seconds since 1970."""
     if not 0 <= now - mark.time <= LASTS:
         raise ReadFully("the last run is more than %d days ago, or the clock was set back since" % (LASTS // 86400))
-    if len(mark.reached.again) + len(mark.reached.outside) + len(mark.reached.open) > MANY:
+    if len(mark.reached.again) + len(mark.reached.outside) + len(mark.reached.dead_ends) > MANY:
         raise ReadFully("more than %d entries must be looked at in every run" % MANY)
 
 

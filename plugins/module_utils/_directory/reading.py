@@ -93,7 +93,7 @@ class Reading:
             lists=position.lists,
             selection=self.scope.as_selection(),
             again=sorted(self.notes.look_again),
-            open=self.lists.dead_ends,
+            dead_ends=self.lists.dead_ends,
             outside=sorted(self.outside.keys),
             versions=position.versions,
         )

@@ -129,7 +129,7 @@ def _with_what_is_held(snapshot: Snapshot, state: StoredState, held: frozenset[R
     for kind, key, *_member in held:
         stored, user = state.users.get(key), users.get(key)
         # What this synchronization last said of a user whom another one writes stays said.
-        if kind == "user" or kind == "enabled" and stored is not None and not stored.given:
+        if kind == "user" or kind == "enabled" and stored is not None and not stored.is_written_here:
             users[key] = None
         elif kind == "enabled" and user is not None:
             users[key] = user._replace(enabled=False, digest=NO_DIGEST)

@@ -165,7 +165,7 @@ def plan_release(name: str, directory: Directory, state: StoredState) -> Plan:
     """
     changes = []
     for key, stored in sorted(state.users.items()):
-        last = stored.given and not stored.other_claims
+        last = stored.is_written_here and not stored.other_claims
         if key[:1] not in "@#" and (last or stored.record.claimed):
             after = stored.record._replace(claimed=False, extinct=None if last else stored.record.extinct)
             changes.append(user_change(key, stored.record, after, is_released=last))

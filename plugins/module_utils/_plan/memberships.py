@@ -140,7 +140,7 @@ def _unrecorded_values(basis: Basis) -> Iterator[tuple[str, list[str]]]:
     """Yield the users whom another synchronization writes, with what lists may know them by that their records lack."""
     for reference, stored in basis.state.users.items():
         user = basis.bodies.get(reference)
-        if user is not None and not stored.given:
+        if user is not None and not stored.is_written_here:
             record = stored.record
             known = {"", record.dn, name_key(record.name), *record.known_as.split(_model.KNOWN_AS)}
             values = [value for value in (user.dn, *user.known_as.split(_model.KNOWN_AS)) if value not in known]

@@ -69,7 +69,7 @@ def _lost(policies: Policies, basis: Basis) -> _Lost:
         reason = snapshot.lost_users.get(key) or (record.extinct if key not in snapshot.users else None)
         if not reason or key[:1] in "@#":
             continue
-        last = stored.given and not stored.other_claims
+        last = stored.is_written_here and not stored.other_claims
         if last and record.home not in state.user_groups:  # the target may be another now
             record = record._replace(home=target)
         if not last:
@@ -114,7 +114,8 @@ def _read(policies: Policies, basis: Basis) -> _Read:
     ignored = 0
     for key, user in basis.bodies.items():
         stored = basis.state.users.get(key)
-        if stored is not None and not stored.given:  # whoever sees it may disable, and only who writes may enable
+        # Whoever sees it may disable, and only who writes may enable.
+        if stored is not None and not stored.is_written_here:
             of_others[key] = stored.record._replace(claimed=True, enabled=stored.record.enabled and user.enabled)
         elif stored is None and policies.ignore_disabled_users and not user.enabled:
             ignored += 1
@@ -257,7 +258,7 @@ def user_changes(policies: Policies, basis: Basis, users: Users) -> tuple[list[_
         elif before != after:
             notes.user_dns[reference] = (after.dn, after.known_as, after.unit)
         body = basis.bodies.get(reference)
-        if body is not None and (stored is None or stored.given):
+        if body is not None and (stored is None or stored.is_written_here):
             notes.user_digests[reference] = NO_DIGEST if reference in users.losers else body.digest
             if stored is not None or body.expires is not None:
                 notes.user_expires[reference] = body.expires
@@ -269,5 +270,5 @@ def _said_disabled(basis: Basis) -> dict[str, bool]:
     return {
         key: not basis.bodies[key].enabled
         for key, stored in basis.state.users.items()
-        if not stored.given and key in basis.bodies and "enabled" not in basis.snapshot.unclear.get(key, ())
+        if not stored.is_written_here and key in basis.bodies and "enabled" not in basis.snapshot.unclear.get(key, ())
     }

@@ -6,12 +6,12 @@
 
 """What a store must do.
 
-A store is a database with the tables of `sqlite_schema.py`. What goes with a record that ends is in `ends.py`. It is
-opened for a run, which has it for itself until it commits or ends, or it is only looked at. What is asked of it, and
-how a plan is applied to it, is SQL that all stores share: functions of an open store, each file one subject. So another
-store is one class that does what :class:`Store` says, the statements that make its tables, and two functions for
-`opening.py`. ``open_store(address, wait)`` gives a store for a run, and makes one that is missing. ``look(address)``
-gives one to look at, or None if there is none, and leaves no trace.
+A store is a database with the tables that `transfer.py` names, whose columns are in `sqlite_schema.py`. What goes with
+a record that ends is in `ends.py`. It is opened for a run, which has it for itself until it commits or ends, or it is
+only looked at. What is asked of it, and how a plan is applied to it, is SQL that all stores share: functions of an open
+store, each file one subject. So another store is one class that does what :class:`Store` says, the statements that make
+its tables, and two functions for `opening.py`. ``open_store(address, wait)`` gives a store for a run, and makes one
+that is missing. ``look(address)`` gives one to look at, or None if there is none, and leaves no trace.
 
 **Statements** are written in what SQLite 3.34 and PostgreSQL understand alike, but for these words, which a store of
 another database puts into its own:
@@ -22,7 +22,7 @@ another database puts into its own:
 - ``group_concat(number)`` joins numbers by commas.
 
 They use ``||``, ``coalesce``, ``ON CONFLICT``, ``UNION ALL`` and ``WITH RECURSIVE``, which both have. A
-database without one of these cannot be a store.
+store of a database that lacks one of these has to rewrite it, too.
 
 A flag is 0 or 1, and compared with that. Texts are compared and sorted by their bytes. Tables are joined from left to
 right where CROSS JOIN stands: first what is few. tests/unit/test_house.py finds what only SQLite would understand.

@@ -49,7 +49,7 @@ def count_values(store: Store, synchronization: str, kind: str, fields: Iterable
     """Return how many records that the synchronization writes, and that are not extinct, have a value in each of the
     fields: (kind of record, field) -> count. ``kind`` is 'user' or 'user_group'.
 
-    It writes a user, too, whom another one wrote that claims him no more: see `_model.StoredUser.given`.
+    It writes a user, too, whom another one wrote that claims him no more: see `_model.StoredUser.is_written_here`.
     """
     fields, me = sorted(fields), synchronization_id(store, synchronization)
     counts = "".join(", sum(CASE WHEN instr(r.attributes, ?) > 0 THEN 1 ELSE 0 END)" for _field in fields)

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from .load import Loading
     from .work import Work
 
-KeptNames = dict[tuple[str, str, str], _model.KeptName]  # see StoredState.kept_names
+Kept = dict[tuple[str, str, str], _model.KeptName]  # see StoredState.kept_names
 
 
 # --- for the planner -------------------------------------------------------------------------------------------------
 
 
-def of_user_groups(loading: Loading) -> KeptNames:
+def of_user_groups(loading: Loading) -> Kept:
     """Return the names of user groups that are kept below the target and in owned groups. If the target is another
     now, the names that were kept below the old one go there, those of users, too.
     """
@@ -45,7 +45,7 @@ def of_user_groups(loading: Loading) -> KeptNames:
     return kept
 
 
-def of_users_in_wanted_places(loading: Loading) -> KeptNames:
+def of_users_in_wanted_places(loading: Loading) -> Kept:
     """Return the names of users that are kept there."""
     return _kept(
         loading,
@@ -55,9 +55,9 @@ def of_users_in_wanted_places(loading: Loading) -> KeptNames:
     )
 
 
-def _kept(loading: Loading, which: str, parameters: Parameters) -> KeptNames:
+def _kept(loading: Loading, which: str, parameters: Parameters) -> Kept:
     """Return the names in the rows ``k`` that the text says."""
-    kept: KeptNames = {}
+    kept: Kept = {}
     for kind, group, name, of_directory, key, unit, since in loading.store.rows(
         "SELECT DISTINCT k.kind, k.user_group_id, k.name_key, k.directory_id, k.key, k.unit, k.since FROM " + which,
         parameters,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # --- who may be concerned --------------------------------------------------------------------------------------------
 
 
-def want_users(loading: Loading) -> kept_names.KeptNames:
+def want_users(loading: Loading) -> kept_names.Kept:
     """Put into wanted_ids who may be concerned: by stable key, by place, by SID; and who is extinct. Return the names
     that are kept where somebody wants them.
     """
@@ -176,7 +176,7 @@ def wanted_users(loading: Loading) -> tuple[dict[str, _model.StoredUser], dict[s
                 name, tree.reference(home), bool(enabled), sid, extinct, attributes, dn, is_claimed, known_as, unit
             ),
             # A record whose giver has no claim on it belongs to the next who claims it: now, or by this snapshot.
-            given=writer == me or (is_claimed or reference in snapshot.users) and writer not in claimed_by,
+            is_written_here=writer == me or (is_claimed or reference in snapshot.users) and writer not in claimed_by,
             other_claims=len(claimed_by - {me}),
             adopted=bool(adopted),
             extinct_since=since,

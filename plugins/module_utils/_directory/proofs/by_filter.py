@@ -15,7 +15,7 @@ from ..fields import NOT_READ, only_with_options
 from ..filter_text import escape_filter, negated
 from ..presets import Entry
 from ..search import attribute_types, batches
-from .common import GROUP, HIDDEN, NOT_FOUND, TOO_MANY, USER, Found, Pair
+from .common import GROUP, HIDDEN, NOT_FOUND, TOO_MANY, USER, ByKey, Pair
 from .questions import Questions
 
 _TESTS = 200  # in one filter
@@ -194,7 +194,7 @@ class ByFilter:
                 hidden.setdefault(key, []).append(attribute)
         return {key: " and ".join(names) for key, names in hidden.items()}
 
-    def _by_primary_group(self, pairs: set[Pair], users: Found, dns: dict[str, str]) -> dict[Pair, str]:
+    def _by_primary_group(self, pairs: set[Pair], users: ByKey, dns: dict[str, str]) -> dict[Pair, str]:
         """Return who may be in a user group still since it is his primary one."""
         reasons: dict[Pair, str] = {}
         if not pairs or not self.preset.primary_group:

@@ -36,7 +36,7 @@ TOO_MANY = "too much had to be asked for one by one: the next run goes on"
 HIDDEN = "its %s cannot be read"
 
 Pair = Removal  # ('member' or 'nested', key of the user group, reference of the member)
-Found = dict[str, tuple[str, Entry]]  # stable key -> DN, entry
+ByKey = dict[str, tuple[str, Entry]]  # stable key -> DN, entry
 Dns = Callable[[Iterable[str]], Mapping[str, str]]  # stable keys of users -> DNs
 
 

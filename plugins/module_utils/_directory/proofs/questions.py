@@ -20,7 +20,7 @@ from ..presets import Entry
 from ..search import MISSING_OK, batches, finds_any, search
 from ..source import Source
 from ..stable_keys import any_of, keys_of
-from .common import GROUP, USER, Dns, Found, normal_stored
+from .common import GROUP, USER, ByKey, Dns, normal_stored
 
 _MANY = 1000  # entries, of which all are searched at once if they are a large part of the directory
 _AT_ONCE = 1000  # entries that came, in memory: all of them may be a million
@@ -50,11 +50,11 @@ class Questions:
         self.filters = {USER: self.preset.user_filter, GROUP: filters[0] if len(filters) == 1 else one_of(*filters)}
         self.left = _SINGLY
 
-    def found(self, kind: str, keys: Iterable[str], tests: str, attributes: Sequence[str] = ()) -> Found:
+    def found(self, kind: str, keys: Iterable[str], tests: str, attributes: Sequence[str] = ()) -> ByKey:
         """Return the entries with these keys for which the tests are True, wherever they lie."""
         asked = {key for key in keys if key[:1] not in "@#"}
         wanted = (*self.keys[kind], *attributes)
-        found: Found = {}
+        found: ByKey = {}
         for batch in batches(sorted(asked - self.at.keys())):
             filter = "(&%s%s)" % (self.by_key(kind, batch), tests)
             came = search(self.session, self.context, "sub", filter, wanted)
