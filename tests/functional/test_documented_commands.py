@@ -25,6 +25,7 @@ from support.misbehaving import MisbehavingDirectory
 from support.person import Person, answering_at, booted
 from support.slapd import Slapd
 from support.tls import CertificateAuthority
+from support.wiki import serving
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 READER, SERVICE, VAULT = "Yarrow-4-bobbin-Lq27", "Clover-8-anvil-Rz61", "Fescue-2-trellis-Np94"
@@ -34,6 +35,7 @@ SECRETS = "".join(
     [
         f"---\nvault_svc_sync_password: {SERVICE}\n",
         *(f"vault_{name}_password: {READER}\n" for name in ("ldap_reader", "north", "south")),
+        f"vault_wiki_token: {READER}\n",
     ]
 )
 # How a person answers what programs ask.
@@ -231,6 +233,7 @@ def test_dry_runs(world):
 
 NOT_TYPED = {"pipeline_options", "execution-environment"}
 IN_ANOTHER_PAGE = {"pipeline_dry_run", "pipeline_apply"}
+AFTER_OTHERS = {"changes", "csv_export"}  # which look up what these have stored
 OF_ROOT = {"linux_accounts"}
 OF_POSTGRES = {"postgresql_roles"}
 
@@ -251,6 +254,15 @@ def two_domains(world):
             slapd = stack.enter_context(Slapd(suffix, ldif, ca=world.ca, certificate=world.ca.issue(name, (host,))))
             stack.enter_context(answering_at(world.gives_address(host, number), slapd.tls_port, 636))
         yield
+
+
+@pytest.fixture
+def wiki(world):
+    """The service at wiki.example.com."""
+    name = "wiki.example.com"
+    certificate = world.ca.issue("wiki", (name,))
+    with serving(READER, certificate) as wiki, answering_at(world.gives_address(name, 105), wiki.server_port, 443):
+        yield wiki
 
 
 @pytest.fixture
@@ -281,16 +293,16 @@ def postgres(world):
 
 @pytest.mark.apart
 @pytest.mark.usefixtures("readme", "two_domains")
-def test_examples(world, postgres):
+def test_examples(world, postgres, wiki):
     world.anna.types("test -e vault.yml || ansible-vault create vault.yml")
     examples = sorted((CHECKOUT / "docs" / "examples").glob("*.yml"))
     typed = {example.stem: commands_of(example) for example in examples}
     assert {name for name, commands in typed.items() if not commands} == NOT_TYPED
     credential = f"export USERSYNC_LOGIN=cn=reader,{lab.BASE} USERSYNC_PASSWORD={READER} && "
     typed["awx"] = [credential + command for command in typed["awx"]]
+    typed["changes"] = ["export no_proxy='*' && " + command for command in typed["changes"]]
     printed = {}
-    # One that looks up what another one has stored comes after it.
-    for name in sorted(set(typed) - NOT_TYPED - IN_ANOTHER_PAGE, key=lambda name: (name == "csv_export", name)):
+    for name in sorted(set(typed) - NOT_TYPED - IN_ANOTHER_PAGE, key=lambda name: (name in AFTER_OTHERS, name)):
         who = world.superuser if name in OF_ROOT else postgres if name in OF_POSTGRES else world.anna
         printed[name] = [who.types(command) for command in typed[name]]
     assert "ann" in (world.root / "home/anna/directory/users.csv").read_text(encoding="utf-8")
@@ -300,6 +312,8 @@ def test_examples(world, postgres):
     assert "\neva.stone:" in accounts
     assert "All/North, All/South" in printed["several_domains"][0]
     assert "left out" not in printed["postgresql_roles"][0]
+    assert sorted(account["name"] for account in wiki.accounts.values()) == ["ann", "bob"]
+    assert sorted(group for group, _key in wiki.members) == ["Doctors", "Nurses"]
     assert (
         postgres.types("psql -P pager=off -Atc 'SELECT pg_has_role($$ann$$, $$group_Nurses$$, $$member$$)' postgres")
         == "t\n"

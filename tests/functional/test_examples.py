@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import http.server
 import json
 import os
 import re
@@ -26,6 +25,7 @@ import pytest
 from support.postgresql import PostgreSQL
 from support.slapd import Slapd
 from support.stored import rows
+from support.wiki import serving
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "docs" / "examples"
@@ -291,45 +291,10 @@ def test_an_execution_environment(collections_path, tmp_path):
         assert package in found, found
 
 
-class _Wiki(http.server.BaseHTTPRequestHandler):
-    """A service with accounts and members. It fails once, at a request that the test chooses."""
-
-    def _answer(self):
-        wiki = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        wiki.requests += 1
-        self.send_response(self._done(wiki, body))
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def _done(self, wiki, body):
-        if self.headers["Authorization"] != "Bearer " + READER:
-            return 401
-        fails = wiki.requests == wiki.fails_at
-        if fails and not wiki.does_it_anyway:
-            return 500
-        _empty, kind, *names = self.path.split("/")
-        where, what = (wiki.accounts, names[0]) if kind == "accounts" else (wiki.members, (names[0], names[2]))
-        if self.command == "DELETE":
-            return 404 if where.pop(what, None) is None else 204
-        where[what] = json.loads(body) if body else True
-        return 500 if fails else 204
-
-    do_PUT = do_DELETE = _answer
-
-    def log_message(self, *_arguments):
-        pass
-
-
 @pytest.fixture
 def wiki():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Wiki) as server:
-        server.accounts, server.members, server.requests, server.fails_at = {}, {}, 0, 0
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with serving(READER) as wiki:
+        yield wiki
 
 
 def test_changes_for_a_loop_that_fails(example, directory, wiki):
