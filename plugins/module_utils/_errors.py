@@ -40,9 +40,13 @@ class SynchronizationError(Exception):
         super().__init__(sentence(text))
 
 
-class Refused(SynchronizationError):
-    """The run would do what a limit, or an approval, does not allow. ``result`` says what, as a dry run does."""
+class Failed(SynchronizationError):
+    """The run has a result, and is no success. ``result`` is as in a success, and ``msg`` in it says why."""
 
     def __init__(self, result: dict[str, Any]) -> None:
         super().__init__(result["msg"])
         self.result = result
+
+
+class Refused(Failed):
+    """The run would do what a limit, or an approval, does not allow. ``result`` says what, as a dry run does."""

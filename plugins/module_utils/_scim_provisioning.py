@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from . import _clock, _limits
 from ._destination.client import Client, Requests
 from ._destination.scim.destination import ScimDestination
-from ._errors import Refused, sentence
+from ._errors import Failed, Refused, sentence
 from ._look_up import looking
 from ._provision import Provisioned, Task, provision
 from ._provisioning.carry_out import CarriedOut
 from ._provisioning.model import Links, Plan, Wanted, does_something
-from ._provisioning.report import Known, in_one_line, make_report
+from ._provisioning.report import Known, in_one_line, make_report, not_made
 from ._provisioning.wanted import wanted
 from ._provisioning_settings import ProvisioningSettings, public_settings
 from ._report.cut import Bounds
@@ -50,8 +50,8 @@ def provision_to_scim(
 ) -> dict[str, Any]:
     """Make a SCIM service equal to what the store says, or in check mode say what that would change.
 
-    Raises Refused, with the result, if a limit does not allow it, and SynchronizationError, with a sentence for the
-    reader. What was done by then is kept.
+    Raises Refused, with the result, if a limit does not allow it, Failed, with the result, if the service did not make
+    all changes, and SynchronizationError, with a sentence for the reader. What was done by then is kept.
     """
     wants, kept = looking(settings.store, lambda store: _read(store, settings))
     destination, began = settings.client.url.rstrip("/"), int(time.time())
@@ -63,8 +63,9 @@ def provision_to_scim(
     try:
         with contextlib.closing(journal):
             return {**(_provision if settings.state == "present" else _end)(run), **told}
-    except Refused as refusal:
-        raise Refused({**refusal.result, **told}) from None
+    except Failed as failure:
+        failure.result.update(told)
+        raise
 
 
 def _read(store: Store, settings: ProvisioningSettings) -> tuple[Wanted, Kept]:
@@ -85,6 +86,8 @@ def _provision(run: _Run) -> dict[str, Any]:
         raise Refused({**result, "msg": sentence(_limits.message(done.refused))})
     if done.carried_out is not None:
         _warn_of(done.carried_out, run.warn)
+        if done.carried_out.failed:
+            raise Failed({**result, "msg": sentence(not_made(done.carried_out.failed, result["msg"]))})
     return result
 
 
@@ -126,11 +129,11 @@ def _result(
     carried_out = done.carried_out or CarriedOut(tuple(filter(does_something, done.plan.steps)), (), 0, "")
     refused = [each.entry for each in done.refused]
     bounds = Bounds(settings.report_limit, settings.report_bytes, diff_mode)
-    report = make_report(done.plan, carried_out.done, carried_out.failed, known, bounds, refused)
-    failed, left, why = len(carried_out.failed), carried_out.left, carried_out.why
+    failed, left, why = (*carried_out.failed, *carried_out.unanswered), carried_out.left, carried_out.why
+    report = make_report(done.plan, carried_out.done, failed, known, bounds, refused)
     return {
         **report,
-        "msg": sentence(in_one_line(done.plan, report["summary"], failed, left, why)),
+        "msg": sentence(in_one_line(done.plan, report["summary"], len(failed), left, why)),
         "changed": bool(carried_out.done) and not refused,
         "left": left,
         "plan_digest": done.plan_digest,
@@ -152,10 +155,10 @@ def _nothing(settings: ProvisioningSettings, journal: StoreLedger, msg: str) -> 
 
 
 def _warn_of(done: CarriedOut, warn: Callable[[str], None]) -> None:
-    if done.failed:
+    if done.unanswered:
         warn(
-            "the service did not make %d changes, of which not_provisioned says why: the next run tries them again"
-            % len(done.failed)
+            "the service gave no answer to %d creations that not_provisioned names: the next run looks for them"
+            % len(done.unanswered)
         )
     if done.left:
         warn("the run ended with %d steps left (%s): run it again to go on" % (done.left, done.why))

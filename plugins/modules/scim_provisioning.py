@@ -646,7 +646,11 @@ foreign:
       type: str
       sample: Nurses
 not_provisioned:
-  description: Who could not be made as wanted, and why. The next run tries it again.
+  description:
+    - Who could not be made as wanted, and why. The next run tries it again.
+    - If the service refuses a change, such as that of a protected account, the run goes on with all others. At its end
+      the task fails, has all keys of the result, and names whom it is about.
+    - A creation without an answer is no failure, since the next run looks for it.
   returned: success or refusal
   type: list
   elements: dict
@@ -771,7 +775,7 @@ diff:
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from ..module_utils._core_dumps import forbid_core_dumps
-from ..module_utils._errors import Refused, SynchronizationError
+from ..module_utils._errors import Failed, SynchronizationError
 from ..module_utils._options import PROVISIONING, SCIM, STORE, module_arguments
 from ..module_utils._printable import printable
 from ..module_utils._provisioning_settings import provisioning_settings
@@ -791,8 +795,8 @@ def main() -> None:
     try:
         settings = provisioning_settings(module.params)
         result = provision_to_scim(settings, module.check_mode, module._diff, warn)
-    except Refused as refusal:
-        module.fail_json(**refusal.result)
+    except Failed as failure:
+        module.fail_json(**failure.result)
     except SynchronizationError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

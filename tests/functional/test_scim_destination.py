@@ -127,7 +127,7 @@ LIES = {
     "no JSON object": lambda _request, _answer: Answer(200, "ann"),
     "an empty answer": lambda _request, _answer: Answer(200),
     "it does not list": says(501, {"detail": "no"}),
-    "it must not list": says(403, {"detail": "no"}),
+    "it does not list so": says(405, {"detail": "no"}),
 }
 
 
@@ -137,6 +137,14 @@ def test_a_list_that_is_not_complete_cannot_be_read(lie):
     served.fault = at("list of users", lie)
     actual = read(served, Linked(frozenset(numbers)))
     assert isinstance(actual.accounts, CannotBeRead) and actual.gone == frozenset()
+
+
+@pytest.mark.parametrize("stage", ["list of users", "list of groups"])
+def test_a_token_that_may_not_list_is_an_error(stage):
+    served, _numbers = company()
+    served.fault = at(stage, says(403, {"detail": "no"}))
+    with pytest.raises(DestinationError, match="token: it may not read"):
+        read(served, Linked())
 
 
 # Of these nothing tells but that somebody who is linked is not in the list.
@@ -412,9 +420,9 @@ OUTCOMES = [
     ("204, and it is there as before", says(204), ("deletion",), Rejected),
     ("404, and it is deleted", says(404, done=True), ("deletion",), Done),
     ("404", says(404), ("creation of a user",), Rejected),
-    ("403", says(403), EVERY, DestinationError),
+    ("403", says(403), EVERY, Rejected),
     ("401", says(401), EVERY, DestinationError),
-    ("a redirect", says(307, Location="http://127.0.0.1:9/"), EVERY, DestinationError),
+    ("a redirect", says(307, Location="http://127.0.0.1:9/"), EVERY, Unknown),
     ("429", says(429), EVERY, Later),
     ("503, later", says(503, Retry_After="9999"), EVERY, Later),
     ("500", says(500), EVERY, Unknown),
@@ -428,7 +436,7 @@ OUTCOMES = [
     ("201 of another one", says(201, {"id": "x", "userName": "bob"}), ("creation of a user",), Unknown),
     ("200 and nothing done", undone, ("change of a user", "members"), Rejected),
     ("204 and nothing done", says(204), ("change of a user",), Rejected),
-    ("200 and HTML", says(200, b"<html>", done=True), EVERY, DestinationError),
+    ("200 and HTML", says(200, b"<html>", done=True), EVERY, Unknown),
 ]
 
 

@@ -194,3 +194,85 @@ def test_who_left_where_groups_cannot_be_changed(run, company, service):
     done = run(user_groups=paths, allow_empty=True)
     of = {group["displayName"]: group.get("members", []) for group in service.groups.values()}
     assert done["left"] == 0 and [name for name, there in of.items() if there] == ["D"], done["msg"]
+
+
+def one(name, fault):
+    """Whatever is asked about this account, by its id there, is answered so."""
+
+    def choose(request, answer):
+        return fault(request, answer) if request.stage == "change of a user" and request.path.endswith(name) else answer
+
+    return choose
+
+
+REFUSALS = {
+    "403": says(403, {"detail": "the owner"}),
+    "400": says(400, {"detail": "protected"}),
+    "404": says(404),
+    "409": says(409, {"detail": "in use"}),
+    "HTML": says(200, b"<html>"),
+    "a redirect": says(302, None, Location="/login"),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSALS.values(), ids=REFUSALS)
+def test_one_protected_account_keeps_nobody_elses(run, company, service, fault):
+    company.becomes({"Staff": ["ann", "bob", "zoe"], "Night": ["zoe"]})
+    run()
+    company.becomes({"Staff": ["zoe"], "Night": ["zoe"]}, {"ann": {}, "bob": {}})
+    service.fault = one("u000001", fault)
+    for _number in range(2):
+        done = run()
+        assert done["failed"] and done["accounts"]["disabled"] == (["bob"] if not _number else [])
+        assert "account 'ann'" in done["msg"] and [each["name"] for each in done["not_provisioned"]] == ["ann"]
+        assert not bob(service)["active"] and done["left"] == 0 and done["plan_digest"]
+    service.fault = scim_service.behave
+    assert run()["accounts"]["disabled"] == ["ann"] and not run()["changed"]
+
+
+def test_one_member_who_cannot_be_removed_keeps_nobody_else_in_a_group(run, company, service):
+    people = ["p%02d" % number for number in range(20)]
+    company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})
+    run()
+    staff = next(number for number, each in service.groups.items() if each["displayName"] == "Staff")
+    owner = next(number for number, each in service.users.items() if each["userName"] == "p07")
+
+    def owned(request, answer):
+        if request.stage == "members" and owner in json.dumps(request.body):
+            return Answer(403, {"detail": "the owner"}, {"X-Undone": "1"})
+        return answer
+
+    service.fault = owned
+    service.requests.clear()
+    company.becomes({"Staff": ["ann", "zoe"], "Night": ["ann"]}, {each: {} for each in people})
+    done = run(departure="keep")
+    assert done["failed"] and "'p07': not removed: 403" in json.dumps(done["not_provisioned"])
+    (changed,) = done["changed_groups"]
+    assert changed["members_removed"] == [each for each in people if each != "p07"] and changed["members_added"] == [
+        "zoe"
+    ]
+    assert {service.users[each]["userName"] for each in service.members(staff)} == {"ann", "p07", "zoe"}
+    assert len(service.asked("members")) < 15
+    service.fault = at("list of groups", says(501))  # what is linked tells it, too
+    run(departure="keep")
+    assert {service.users[each]["userName"] for each in service.members(staff)} == {"ann", "zoe"}
+
+
+def test_a_group_that_cannot_be_changed_costs_few_requests(run, company, service):
+    people = ["p%02d" % number for number in range(100)]
+    company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})
+    run()
+    service.fault = at("members", says(403))
+    service.requests.clear()
+    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {each: {} for each in people})
+    done = run()
+    assert done["failed"] and len(done["accounts"]["disabled"]) == 100
+    assert len(service.asked("members")) < 25
+
+
+def test_who_could_not_be_created_joins_with_the_next_run(run, company, service):
+    service.fault = at("creation of a user", says(403), first=2)
+    done = run()
+    assert done["failed"] and done["accounts"]["created"] == ["ann"]
+    service.fault = scim_service.behave
+    assert [each["members_added"] for each in run()["changed_groups"]] == [["bob"], ["bob"]]

@@ -45,6 +45,10 @@ class AnswerLost(DestinationError):
     """The request was sent, or a part of it, and no answer came: it may have been carried out or not."""
 
 
+class NoAnswer(DestinationError):
+    """What came is none that can be used: no JSON, too much, a redirect. The request may have been carried out."""
+
+
 class NotSent(DestinationError):
     """The service cannot be reached: the request was not sent."""
 
@@ -143,7 +147,7 @@ class Client:
     ) -> Answer:
         """Send a request, again if need be, and return the answer, whatever its status: but for 401, 407, redirects.
 
-        ``path`` is below `url` and encoded. Raises AnswerLost, NotSent, PutOff, LimitReached, or another
+        ``path`` is below `url` and encoded. Raises AnswerLost, NoAnswer, NotSent, PutOff, LimitReached, or another
         DestinationError if the service cannot be used at all.
         """
         for attempt in range(1, _TRIES + 1):
@@ -222,7 +226,7 @@ class Client:
     def _read(self, response: http.client.HTTPResponse) -> Json:
         text = response.read(LARGEST_ANSWER + 1)
         if len(text) > LARGEST_ANSWER:
-            raise DestinationError(
+            raise NoAnswer(
                 "url: an answer of %s has more than %d MiB: that is no service that can be used"
                 % (self._host, LARGEST_ANSWER // 2**20)
             )
@@ -237,7 +241,7 @@ class Client:
             return data
         except (ValueError, RecursionError):
             if 200 <= response.status < 300:
-                raise DestinationError(
+                raise NoAnswer(
                     "url: %s answers with something else than JSON: check that url is that of its SCIM service"
                     % self._host
                 ) from None
@@ -247,7 +251,7 @@ class Client:
         """Return the answer, unless it says that there is no use in going on."""
         if 300 <= answer.status < 400:
             where = quoted(self._hidden(answer.headers.get("location", "another address")))
-            raise DestinationError(
+            raise NoAnswer(
                 "url: %s answers with a redirect, to %s, which is not followed: give the address itself if that is the "
                 "right one" % (self._host, where)
             )

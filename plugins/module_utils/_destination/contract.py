@@ -182,6 +182,7 @@ class Unknown(NamedTuple):
     """No answer came, or none that can be understood: it may be done or not."""
 
     why: str
+    is_lost: bool = False  # no answer came at all
 
 
 Outcome = Union[Done, Conflict, Gone, Later, Rejected, Unknown]

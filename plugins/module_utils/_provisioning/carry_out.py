@@ -11,8 +11,9 @@ A run may end anywhere. What it did is linked, what it was creating is an intent
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 from .._destination import contract
 from .._destination.contract import Conflict, Destination, Done, Gone, Later, Outcome, Rejected
@@ -33,6 +34,10 @@ from .model import (
 )
 
 _UNKNOWN_AT_MOST = 3  # one after the other: then the destination is left alone
+_REFUSED_AT_MOST = 5  # members of one change, one after the other: then it is not about single ones
+_NAMED_AT_MOST = 3
+
+NotDone = Union[Conflict, Gone, Rejected, contract.Unknown]
 
 
 class CarriedOut(NamedTuple):
@@ -42,6 +47,28 @@ class CarriedOut(NamedTuple):
     failed: tuple[LeftOut, ...]  # what the destination did not do, and why
     left: int  # steps that were not tried
     why: str  # they were not; empty if all were
+    unanswered: tuple[LeftOut, ...] = ()  # creations whose answers were lost: the next run looks for them
+
+
+class _Part(NamedTuple):
+    """One change of members; one of the three has some."""
+
+    removed: tuple[Ref, ...] = ()
+    foreign: tuple[str, ...] = ()
+    added: tuple[Ref, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many members it is about."""
+        return sum(map(len, self))
+
+    def halves(self) -> list[_Part]:
+        """Return two changes that make the same, the later one first."""
+        middle = self.size // 2
+        return [self._between(middle, self.size), self._between(0, middle)]
+
+    def _between(self, first: int, last: int) -> _Part:
+        return _Part(self.removed[first:last], self.foreign[first:last], self.added[first:last])
 
 
 class _Ends(Exception):
@@ -76,6 +103,8 @@ class _Work:
         self._holders = {(ref.kind, link.id): ref for ref, link in self._links.items()}
         self._done: list[Step] = []
         self._failed: list[LeftOut] = []
+        self._unanswered: list[LeftOut] = []
+        self._not_removed: dict[Ref, set[Ref]] = {}  # of a group: who is still in it, against the plan
         self._unknown = 0
 
     def carried_out(self, left: Sequence[Step], why: str) -> CarriedOut:
@@ -83,7 +112,8 @@ class _Work:
         self._destination.commit()
         if isinstance(self._ledger, _Later):
             self._ledger.keep()
-        return CarriedOut(tuple(self._done), tuple(self._failed), sum(map(does_something, left)), why)
+        left_over = sum(map(does_something, left))
+        return CarriedOut(tuple(self._done), tuple(self._failed), left_over, why, tuple(self._unanswered))
 
     def do(self, step: Step) -> None:
         """Do one step. Raises _Ends if nothing more can be done now."""
@@ -161,36 +191,75 @@ class _Work:
             self._link(step.ref, before._replace(written=written))
 
     def _change_members(self, step: MembersStep) -> None:
-        """Change members so many at a time. What was done of it is kept after each change."""
+        """Change members so many at a time. What was done of it is kept after each change, and told."""
         if step.ref not in self._links:
             return  # it could not be created
-        missing = [each for each in step.added if each not in self._links]
-        for removed, foreign, added in self._parts(step):
-            link = self._links[step.ref]
-            ids = tuple(self._links[each].id for each in removed if each in self._links) + foreign
-            coming = tuple(self._links[each].id for each in added)
-            change = contract.ChangeMembers(link.id, coming, ids, len(link.members))
-            if not self._tried(step, change, link.written.name):
-                return
-            self._link(step.ref, link._replace(members=(link.members - set(removed)).union(added)))
-        link = self._links[step.ref]
-        members = step.members.difference(missing)
-        if link.members != members:
+        failed, done = len(self._failed), list[_Part]()
+        try:
+            for part in self._parts(step):
+                self._change_part(step, part, done)
+        finally:
+            if done:
+                removed, foreign, added = (tuple(itertools.chain(*each)) for each in zip(*done))
+                self._done.append(step._replace(removed=removed, foreign=foreign, added=added))
+        link, missing = self._links[step.ref], [each for each in step.added if each not in self._links]
+        members = step.members.difference(missing) | self._not_removed.get(step.ref, set())
+        if link.members != members and len(self._failed) == failed:
             self._link(step.ref, link._replace(members=members))
 
-    def _parts(self, step: MembersStep) -> Iterator[tuple[Sequence[Ref], tuple[str, ...], Sequence[Ref]]]:
-        added = [each for each in step.added if each in self._links]
+    def _parts(self, step: MembersStep) -> Iterator[_Part]:
+        added = tuple(each for each in step.added if each in self._links)
         for at in range(0, len(step.removed), self._at_once):
-            yield step.removed[at : at + self._at_once], (), ()
+            yield _Part(removed=step.removed[at : at + self._at_once])
         for at in range(0, len(step.foreign), self._at_once):
-            yield (), step.foreign[at : at + self._at_once], ()
+            yield _Part(foreign=step.foreign[at : at + self._at_once])
         for at in range(0, len(added), self._at_once):
-            yield (), (), added[at : at + self._at_once]
+            yield _Part(added=added[at : at + self._at_once])
+
+    def _change_part(self, step: MembersStep, part: _Part, done: list[_Part]) -> None:
+        """Make one change of members. If it is refused, make each half of it: one member may be in the way of all."""
+        waiting, refused = [part], 0
+        while waiting:
+            part = waiting.pop()
+            link = self._links[step.ref]
+            outcome = self._asked(step, self._change_of(part, link))
+            if isinstance(outcome, Done):
+                refused = 0
+                done.append(part)
+                self._link(step.ref, link._replace(members=(link.members - set(part.removed)).union(part.added)))
+            elif isinstance(outcome, (Conflict, Rejected)) and part.size > 1 and refused < _REFUSED_AT_MOST:
+                waiting += part.halves()
+            else:
+                refused += 1
+                self._not_removed.setdefault(step.ref, set()).update(part.removed)
+                self._note(step, link.written.name, outcome, self._about(part))
+
+    def _change_of(self, part: _Part, link: Link) -> contract.ChangeMembers:
+        going = [self._links[each].id for each in part.removed if each in self._links]
+        coming = [self._links[each].id for each in part.added]
+        return contract.ChangeMembers(link.id, tuple(coming), (*going, *part.foreign), len(link.members))
+
+    def _about(self, part: _Part) -> str:
+        """Return what a refused change of members was to do, as a beginning of a sentence."""
+        names = [self._links[each].written.name for each in (*part.removed, *part.added) if each in self._links]
+        who = ", ".join("'%s'" % each for each in [*names, *part.foreign][:_NAMED_AT_MOST])
+        if part.size > _NAMED_AT_MOST:
+            who += " and %d more" % (part.size - _NAMED_AT_MOST)
+        return "%s: not %s: " % (who, "added" if part.added else "removed")
 
     # --- one change ---
 
     def _tried(self, step: Step, change: contract.Change, name: str) -> Done | None:
         """Make a change. Return what came of it if it is made; else note why not. Raises _Ends."""
+        outcome = self._asked(step, change)
+        if isinstance(outcome, Done):
+            self._done.append(step)
+            return outcome
+        self._note(step, name, outcome)
+        return None
+
+    def _asked(self, step: Step, change: contract.Change) -> Done | NotDone:
+        """Make a change, and return what came of it. Raises _Ends if it is not the time for it."""
         outcome: Outcome = self._destination.apply(change)
         if isinstance(outcome, Gone) and isinstance(step, DeleteStep):
             outcome = Done(step.id)  # a run that was killed has deleted it, or somebody else
@@ -198,24 +267,23 @@ class _Work:
             if isinstance(step, CreateStep):
                 self._kept.not_created(step.ref)
             raise _Ends(outcome.why)
-        if isinstance(outcome, Done):
+        if not isinstance(outcome, contract.Unknown):
             self._unknown = 0
-            if not self._done or self._done[-1] is not step:
-                self._done.append(step)
-            return outcome
-        self._failed.append(LeftOut(step.ref, name, _why(outcome)))
+        return outcome
+
+    def _note(self, step: Step, name: str, outcome: NotDone, about: str = "") -> None:
+        """Keep that a change was not made, and why. Raises _Unanswered if that is so of several in a row."""
+        is_lost = isinstance(step, CreateStep) and isinstance(outcome, contract.Unknown) and outcome.is_lost
+        (self._unanswered if is_lost else self._failed).append(LeftOut(step.ref, name, about + _why(outcome)))
         if isinstance(outcome, contract.Unknown):
             self._unknown += 1
             if self._unknown >= _UNKNOWN_AT_MOST:
                 raise _Unanswered(outcome.why)
-            return None
-        self._unknown = 0
         # Of a change of members, somebody who is none may be meant. Whether a group is there, its own changes tell.
-        if isinstance(outcome, Gone) and step.ref in self._links and not isinstance(step, MembersStep):
+        elif isinstance(outcome, Gone) and step.ref in self._links and not isinstance(step, MembersStep):
             self._link(step.ref, self._links[step.ref]._replace(gone=True))
         elif isinstance(step, CreateStep):
             self._kept.not_created(step.ref)
-        return None
 
     def _link(self, ref: Ref, link: Link) -> None:
         self._links[ref] = link
@@ -238,7 +306,7 @@ def _ends_access(step: Step) -> bool:
     return step.after.state is contract.State.DISABLED is not step.before.state
 
 
-def _why(outcome: Conflict | Gone | Rejected | contract.Unknown) -> str:
+def _why(outcome: NotDone) -> str:
     if isinstance(outcome, Gone):
         return "it is not there any more"
     return outcome.why

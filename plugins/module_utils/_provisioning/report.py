@@ -34,6 +34,7 @@ from .model import (
 
 OF_ACCOUNTS = ("created", "linked", "updated", "renamed", "disabled", "enabled", "deleted")
 OF_GROUPS = ("created", "linked", "updated", "renamed", "members", "deleted")
+_TOLD = 3  # names in a sentence
 _REMOVALS_FIRST = ("deleted", "disabled", "renamed", "updated", "enabled", "linked", "created")
 
 Entry = dict[str, Any]
@@ -143,6 +144,23 @@ def in_one_line(plan: Plan, summary: Entry, failed: int, left: int, why: str) ->
     if left:
         parts.append("left: %d, since %s" % (left, why))
     return "; ".join(parts)
+
+
+def not_made(failed: Sequence[LeftOut], line: str) -> str:
+    """Return one sentence that says what the destination did not do, and what to do. ``line``: what was done."""
+    who = list(
+        dict.fromkeys("%s '%s'" % (each.ref.kind.value, each.name) for each in sorted(failed, key=_accounts_first))
+    )
+    named = ", ".join(who[:_TOLD]) + (" and %d more" % (len(who) - _TOLD) if len(who) > _TOLD else "")
+    first = min(failed, key=_accounts_first)
+    return (
+        "url: the service did not change %s as asked (%s): not_provisioned says why: give token the right to it, or "
+        "correct there or in the directory what is in the way, and run again; the rest: %s" % (named, first.why, line)
+    )
+
+
+def _accounts_first(each: LeftOut) -> bool:
+    return each.ref.kind is not Kind.ACCOUNT
 
 
 # --- what became of whom ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ..client import Answer, AnswerLost, Client, NotSent, PutOff
+from ..client import Answer, AnswerLost, Client, NoAnswer, NotSent, PutOff
 from ..contract import (
     Actual,
     CannotBeRead,
@@ -140,7 +140,10 @@ class ScimDestination:
     # --- changing ---
 
     def apply(self, change: Change) -> Outcome:
-        """Make a change. Only a creation is never repeated if its answer is lost: all else is the same twice."""
+        """Make a change. Only a creation is never repeated if its answer is lost: all else is the same twice.
+
+        What a service says of one account ends no run: others may have left, and are to lose theirs.
+        """
         try:
             if isinstance(change, Create):
                 return self._create(change)
@@ -150,6 +153,8 @@ class ScimDestination:
                 return self._update(change)
             return self._change_members(change)
         except AnswerLost as error:
+            return Unknown(str(error), is_lost=True)
+        except NoAnswer as error:
             return Unknown(str(error))
         except PutOff as error:
             return Later(error.seconds, str(error))
@@ -275,8 +280,6 @@ class ScimDestination:
             return Gone()
         if answer.status >= 500 and answer.status != 501:
             return Unknown(said)
-        if answer.status == 403:
-            raise DestinationError("token: the service does not allow it to write (%s): give it the right" % said)
         return Rejected(said)
 
 

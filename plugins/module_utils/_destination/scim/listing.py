@@ -21,7 +21,7 @@ from ..contract import CannotBeRead, DestinationError, Read
 from .resources import Resource
 from .services import Paging
 
-_NO_LIST = (400, 403, 405, 501)  # how services answer that do not list
+_NO_LIST = (400, 405, 501)  # how services answer that do not list
 _EMPTY_PAGES = 3  # with a cursor, one after the other
 
 
@@ -129,6 +129,10 @@ def _parts(client: Client, answer: Answer) -> tuple[list[Resource], Resource]:
     if answer.status in _NO_LIST:
         raise _Doubt(client.said(answer))
     data: Any = answer.data
+    if answer.status == 403:
+        raise DestinationError(
+            "token: it may not read what the service has (%s): give it the right" % client.said(answer)
+        )
     if answer.status != 200:
         raise DestinationError("url: the service does not list what it has (%s)" % client.said(answer))
     resources = data.get("Resources", []) if isinstance(data, dict) else None
