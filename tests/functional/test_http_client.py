@@ -259,8 +259,9 @@ class _Proxy(BaseHTTPRequestHandler):
     seen: list[tuple[str, str, str]] = []
 
     def do_CONNECT(self):
-        self.seen.append((self.path, self.headers.get("Proxy-Authorization"), self.headers.get("Authorization")))
-        self.send_response(502)
+        login = self.headers.get("Proxy-Authorization")
+        self.seen.append((self.path, login, self.headers.get("Authorization")))
+        self.send_response(502, "refused %s pr0xy/pass pr0xy%%2Fpass" % login.partition(" ")[2])
         self.end_headers()
 
     def log_message(self, *_arguments):
@@ -272,13 +273,93 @@ def test_a_proxy_of_the_environment_is_asked_and_gets_no_token(service, monkeypa
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        monkeypatch.setenv("https_proxy", "http://ann:pr0xy@127.0.0.1:%d" % server.server_port)
+        monkeypatch.setenv("https_proxy", "http://ann:pr0xy%%2Fpass@127.0.0.1:%d" % server.server_port)
         made = http.Client(http.Settings("https://scim.example/v2", token=TOKEN, timeout=5))
         with pytest.raises(DestinationError, match="^url: 'scim.example' cannot be reached") as error:
             made.send("GET", "/Users")
-        assert "pr0xy" not in str(error.value) and TOKEN not in str(error.value)
-        assert _Proxy.seen == [("scim.example:443", "Basic YW5uOnByMHh5", None)]
+        assert TOKEN not in str(error.value)
+        assert _Proxy.seen == [("scim.example:443", "Basic YW5uOnByMHh5L3Bhc3M=", None)]
+        # It says again what it was given.
+        assert "refused ******** ******** ********" in str(error.value), error.value
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.mark.parametrize(
+    "named", ["http://ann:pr0xy/pass@127.0.0.1:1", "http://ann:pr0xy@[pass", "socks5://ann:pr0xy@x"]
+)
+def test_a_proxy_that_cannot_be_used_is_an_error_without_its_password(monkeypatch, named):
+    monkeypatch.setenv("https_proxy", named)
+    with pytest.raises(DestinationError, match="^url: the proxy that https_proxy names") as error:
+        http.Client(http.Settings("https://scim.example/v2", token=TOKEN))
+    assert "pr0xy" not in str(error.value) and "pass" not in str(error.value)
+
+
+def chunked(*parts):
+    return sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(parts))
+
+
+CHUNKS = {
+    "two": (b'5\r\n{"a":\r\n', b"2;x=y\r\n1}\r\n0\r\n\r\n"),
+    "a trailer": (b'7\r\n{"a":1}\r\n', b"0\r\nX: y\r\n\r\n"),
+    "capital letters": (b"A\r\n" + b'   {"a":1}' + b"\r\n", b"000\r\n\r\n"),
+}
+NO_CHUNKS = {
+    "-1": (b'-1\r\n{"a":1}\r\n0\r\n\r\n',),
+    "+7": (b'+7\r\n{"a":1}\r\n0\r\n\r\n',),
+    "0x7": (b'0x7\r\n{"a":1}\r\n0\r\n\r\n',),
+    "no number": (b'x\r\n{"a":1}\r\n0\r\n\r\n',),
+    "blank": (b'\r\n{"a":1}\r\n0\r\n\r\n',),
+    "longer than said": (b'3\r\n{"a":1}\r\n0\r\n\r\n',),
+    "shorter than said": (b'F\r\n{"a":1}\r\n',),
+    "no end": (b'7\r\n{"a":1}\r\n',),
+    "trailers without end": (b"0\r\n", b"X: y\r\n" * 200),
+}
+
+
+@pytest.mark.parametrize("parts", CHUNKS.values(), ids=CHUNKS)
+def test_chunks_are_put_together(service, parts):
+    service.fault = chunked(*parts)
+    with client(service) as made:
+        assert made.send("GET", "/Users").data == {"a": 1}
+
+
+@pytest.mark.parametrize("parts", NO_CHUNKS.values(), ids=NO_CHUNKS)
+def test_chunks_that_are_none_are_no_answer(service, parts):
+    service.fault = chunked(*parts)
+    failing(service, "GET", "/Users")
+    assert len(service.requests) == 4
+
+
+@pytest.mark.parametrize(
+    "size, sent",
+    [(b"FFFFFFFF", b"x" * 200), (b"64", b"x" * 100), (b"-1", b"x" * 200)],
+    ids=["huge", "many", "negative"],
+)
+def test_chunks_are_read_up_to_a_bound(service, monkeypatch, size, sent):
+    monkeypatch.setattr(http, "LARGEST_ANSWER", 150)
+    service.fault = chunked(*[size + b"\r\n" + sent + b"\r\n"] * 3, b"0\r\n\r\n")
+    failing(service, "GET", "/Users")
+
+
+@pytest.mark.parametrize(
+    "body, headers",
+    [({"id": "x%sy" % TOKEN}, {}), ({"a": [{"b": {TOKEN: 1}}]}, {}), ({}, {"Location": "http://x/Users/" + TOKEN})],
+    ids=["a value", "a name", "an address"],
+)
+def test_an_answer_with_the_token_is_none(service, body, headers):
+    service.fault = says(201, body, True, **headers)
+    assert "nothing of that answer is kept" in str(failing(service, "GET", "/Users").value)
+
+
+def test_an_answer_with_a_password_is_none_however_json_writes_it(service):
+    password = 'p"a\\ss\u00e4-w0rd'
+    service.fault = says(200, {"userName": password}, True)
+    with serving(service) as url:
+        made = http.Client(http.Settings(url, username="ann", password=password))
+        service.answer = lambda _request: scim_service.Answer(200, {"userName": password})
+        with contextlib.closing(made), pytest.raises(DestinationError, match="nothing of that answer is kept") as error:
+            made.send("GET", "/Users")
+        assert password not in str(error.value)

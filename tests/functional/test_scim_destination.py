@@ -28,6 +28,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._destination.co
     Unknown,
     Update,
 )
+from ansible_collections.usersync.directory.plugins.module_utils._destination.scim import listing, resources
 from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.destination import ScimDestination
 from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.services import (
     Members,
@@ -526,6 +527,26 @@ def test_ids_cannot_lead_elsewhere():
     with destination(served) as made:
         made.apply(Delete(Kind.ACCOUNT, "../Groups/x?y"))
     assert served.requests[-1].path == "/Users/../Groups/x?y" and served.requests[-1].query == {}
+
+
+@pytest.mark.parametrize("number", [".", ".."])
+def test_an_id_of_dots_stays_in_its_place(number):
+    assert resources.path_of(Kind.ACCOUNT, number) == "/Users/" + "%2E" * len(number)
+
+
+def test_a_list_without_end_is_not_believed(monkeypatch):
+    monkeypatch.setattr(listing, "LARGEST_LIST", 50)
+    served, _numbers = company(cursors=True)
+
+    def goes_on(request, _answer):
+        at_number = int(request.query["cursor"] or 0)
+        page = [{"id": "x%d" % (at_number + each), "userName": "x"} for each in range(10)]
+        return Answer(200, {"Resources": page, "nextCursor": str(at_number + 10)})
+
+    served.fault = at("list of users", goes_on)
+    actual = read(served, Linked())
+    assert isinstance(actual.accounts, CannotBeRead) and "more than 50" in actual.accounts.why
+    assert len(served.asked("list of users")) == 6
 
 
 def test_a_group_that_somebody_emptied_is_told_from_a_service_that_hides_members():

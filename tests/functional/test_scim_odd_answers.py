@@ -10,7 +10,7 @@ import socket
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._destination import client as http
-from support import provisioned, stored
+from support import provisioned, scim_service, stored
 from support.company import Company
 from support.scim_service import TOKEN, Answer, at, says, sends
 
@@ -128,3 +128,18 @@ def test_two_are_not_linked_to_one_account(run, company, service):
 def test_half_a_surrogate_pair_is_no_traceback(run, service, field):
     service.fault = at("creation of a user", lambda _request, answer: answer.with_body(**{field: "\ud800"}))
     assert run()["msg"].startswith("url: ")
+
+
+@pytest.mark.parametrize("field", ["id", "displayName", "userName"])
+def test_a_service_that_gives_the_token_as_an_id_or_a_name(run, company, service, tmp_path, field):
+    service.fault = at("creation of a user", lambda _request, answer: answer.with_body(**{field: "x-%s-y" % TOKEN}))
+    done = run()
+    assert done["failed"] and TOKEN not in json.dumps(done)
+    service.fault = at(
+        "list of users", scim_service.body_is(Resources=[{"id": "1", "userName": TOKEN}], totalResults=1)
+    )
+    done = run()
+    assert done["msg"].startswith("url: ") and TOKEN not in json.dumps(done)
+    assert not any(TOKEN.encode() in each.read_bytes() for each in tmp_path.rglob("*") if each.is_file())
+    service.fault = scim_service.behave
+    assert run()["accounts"]["linked"] == ["ann", "bob"]

@@ -30,6 +30,7 @@ from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 from .. import _tls
 from .._errors import quoted
+from . import chunks
 from .contract import DestinationError, LimitReached
 
 LARGEST_ANSWER = 64 * 1024 * 1024  # bytes
@@ -37,6 +38,7 @@ _TRIES = 4  # of a request that may be repeated, and of one that the service put
 _LONGEST_WAIT = 300.0  # seconds: who is put off for longer ends
 _FIRST_WAIT = 1.0  # seconds, where the service does not say how long; twice as long each time
 _HIDDEN = "********"
+_SHORTEST_TOLD = 8  # characters: a secret that is shorter is found in anything
 
 Json = Any  # what json.loads makes of an answer
 
@@ -116,7 +118,7 @@ class Client:
             self._context = _tls.make_context(settings) if self._url.scheme == "https" else None
         except _tls.UnusableFile as error:
             raise DestinationError(str(error)) from None
-        self._secrets = _secrets(settings)
+        self._secrets = _secrets(settings, self._proxy)
         self._connection: http.client.HTTPConnection | None = None
         self._deadline = _Deadline(self._time.now)
         self._began = self._time.now()
@@ -195,10 +197,12 @@ class Client:
             connection.request(method, target, data, {**self._headers(data is not None), **headers})
             with connection.getresponse() as response:
                 answer = Answer(response.status, _lower(response.headers), self._read(response))
+                if 200 <= answer.status < 300:  # an id may be in it
+                    self._check_tells_no_secret(unquote(answer.headers.get("location", "")))
                 if response.will_close:
                     self.close()
             return answer
-        except (OSError, http.client.HTTPException, ValueError) as error:  # the last one: a chunk of negative length
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise AnswerLost(
                 "url: %s gave no answer to %s (%s): check the way to the service, or raise timeout"
@@ -224,7 +228,8 @@ class Client:
         return headers
 
     def _read(self, response: http.client.HTTPResponse) -> Json:
-        text = response.read(LARGEST_ANSWER + 1)
+        is_chunked = response.chunked and response.length != 0
+        text = chunks.read(response.fp, LARGEST_ANSWER) if is_chunked else response.read(LARGEST_ANSWER + 1)
         if len(text) > LARGEST_ANSWER:
             raise NoAnswer(
                 "url: an answer of %s has more than %d MiB: that is no service that can be used"
@@ -237,8 +242,8 @@ class Client:
         try:
             data = json.loads(text)
             # Half of a surrogate pair is no character: no store keeps it, and no path can have it.
-            json.dumps(data, ensure_ascii=False).encode("utf-8")
-            return data
+            plain = json.dumps(data, ensure_ascii=False)
+            plain.encode("utf-8")
         except (ValueError, RecursionError):
             if 200 <= response.status < 300:
                 raise NoAnswer(
@@ -246,6 +251,19 @@ class Client:
                     % self._host
                 ) from None
             return None
+        if 200 <= response.status < 300:
+            self._check_tells_no_secret(plain)
+        return data
+
+    def _check_tells_no_secret(self, said: str) -> None:
+        """Raise NoAnswer if a secret is in what a service says: ids and names are kept and shown."""
+        if any(
+            len(each) >= _SHORTEST_TOLD and json.dumps(each, ensure_ascii=False)[1:-1] in said for each in self._secrets
+        ):
+            raise NoAnswer(
+                "url: %s answers with the token or the password that it was given, and nothing of that answer is kept: "
+                "have that ended there, and give another one" % self._host
+            )
 
     def _usable(self, answer: Answer) -> Answer:
         """Return the answer, unless it says that there is no use in going on."""
@@ -471,12 +489,16 @@ def _proxy_for(url: SplitResult) -> SplitResult | None:
     # http:// is for the loopback interface: over a proxy the secrets would go to another host, and could be read.
     if not named or url.scheme == "http" or urllib.request.proxy_bypass(url.netloc):
         return None
-    proxy = urlsplit(named if "://" in named else "http://" + named)
-    if proxy.scheme != "http" or not proxy.hostname:
-        raise DestinationError(
-            "url: the proxy that %s_proxy names in the environment cannot be used: write http://HOST:PORT" % url.scheme
-        )
-    return proxy
+    try:
+        proxy = urlsplit(named if "://" in named else "http://" + named)
+        _port = proxy.port
+        if proxy.scheme == "http" and proxy.hostname:
+            return proxy
+    except ValueError:  # whose text has a part of what is written, perhaps of a password
+        pass
+    raise DestinationError(
+        "url: the proxy that %s_proxy names in the environment cannot be used: write http://HOST:PORT" % url.scheme
+    )
 
 
 def _proxy_login(proxy: SplitResult) -> dict[str, str]:
@@ -489,9 +511,12 @@ def _basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(("%s:%s" % (username, password)).encode("utf-8")).decode("ascii")
 
 
-def _secrets(settings: Settings) -> list[str]:
+def _secrets(settings: Settings, proxy: SplitResult | None) -> list[str]:
     """Return what may never be told, the longest first."""
     found = {each for each in (settings.token, settings.password) if each}
+    if proxy is not None and proxy.password:
+        found |= {proxy.password, unquote(proxy.password)}
+        found |= {login.partition(" ")[2] for login in _proxy_login(proxy).values()}
     if settings.username and settings.password:
         found.add(_basic(settings.username, settings.password).partition(" ")[2])
     return sorted(found, key=len, reverse=True)

@@ -23,6 +23,7 @@ from .services import Paging
 
 _NO_LIST = (400, 405, 501)  # how services answer that do not list
 _EMPTY_PAGES = 3  # with a cursor, one after the other
+LARGEST_LIST = 1000000  # resources: a list that has more is taken to have no end
 
 
 class _Doubt(Exception):
@@ -38,6 +39,8 @@ def whole(client: Client, path: str, paging: Paging, page_size: int) -> Read[dic
             number = resource.get("id")
             if not isinstance(number, str) or not number:
                 raise _Doubt("a resource in it has no id")
+            if len(found) >= LARGEST_LIST:
+                raise _Doubt("it has more than %d" % LARGEST_LIST)
             if number in found:
                 raise _Doubt("'%s' is in it twice" % number)
             found[number] = resource

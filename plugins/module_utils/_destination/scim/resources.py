@@ -36,7 +36,9 @@ _TYPED = re.compile(r"([A-Za-z][\w$-]*)\[([^\]\"\\]+)\]")
 
 def path_of(kind: Kind, number: str) -> str:
     """Return the path of a resource below the address of the service."""
-    return "%s/%s" % (PATHS[kind], quote(number, safe=""))
+    # A part "." or ".." is taken out of a path on the way (RFC 3986, 5.2.4).
+    part = number.replace(".", "%2E") if number in (".", "..") else quote(number, safe="")
+    return "%s/%s" % (PATHS[kind], part)
 
 
 def equals(attribute: str, value: str) -> str:
