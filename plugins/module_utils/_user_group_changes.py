@@ -129,6 +129,7 @@ def user_group_changes(settings: ChangesSettings, check_mode: bool, diff_mode: b
 
 def _read(store: Store, settings: ChangesSettings) -> tuple[Wanted, Kept]:
     kept = ledger.kept(store, settings.name)
+    told_in(kept.told)  # where it fails, the store is looked through for damage
     if not settings.user_groups:
         return Wanted({}, {}), kept
     found = lookups.look_up(store, lookups.EVERYTHING)

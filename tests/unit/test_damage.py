@@ -19,6 +19,11 @@ from ansible_collections.usersync.directory.plugins.module_utils import _attribu
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Kind, Record
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._plan import make
+from ansible_collections.usersync.directory.plugins.module_utils._provisioning.changes import (
+    Told,
+    told_in,
+    told_to_text,
+)
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning.model import Link, Ref
 from ansible_collections.usersync.directory.plugins.module_utils._report.affected import members_to_load, users_to_load
 from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
@@ -139,6 +144,7 @@ def provision(path: Path) -> None:
     kept.link(staff, Link("2", Record("staff", "g1"), members=frozenset({ann})))
     kept.link(ann, Link("1", Record("ann", "u1"), departed=True))
     kept.intend(bob, Record("bob", "u2"))
+    kept.tell(told_to_text(Told("a", "b", "c", {ann: (None, Record("ann", "u1"))}, {staff: {ann: True}})))
     kept.allow(frozenset({"something"}))
     kept.close()
 
@@ -309,6 +315,26 @@ def test_what_is_found(path: Path, statement: str, found: str) -> None:
         raise KeyError("whatever fails then")
     with pytest.raises(StoreError, match="store_timeout"), look(str(path)):
         raise sqlite_file.held_by_another(str(path))
+
+
+@pytest.mark.parametrize("column", ["links.shown", "links.written", "intents.record", "provisionings.told"])
+@pytest.mark.parametrize("value", ["[]", "{}", "1", "null", "x", '{"a":1}', "[[1]]", '"x"'])
+def test_a_provisioning_of_which_a_column_is_damaged(path: Path, column: str, value: str) -> None:
+    if (column, value) == ("links.shown", "{}"):
+        value = '{"a":{}}'
+    table, name = column.split(".")
+    stored.change(path, "UPDATE %s SET %s = ?" % (table, name), value)
+    with pytest.raises(StoreError, match="%s has a value that it cannot have" % column):
+        _look_up.looking(address_of(str(path)), lambda store: told_in(ledger.kept(store, "p").told))
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "1", "null", '{"where":"HERE","process":"a","since":"1"}', "x"])
+def test_a_holder_of_a_provisioning_that_is_none(path: Path, value: str) -> None:
+    stored.change(path, "UPDATE provisionings SET holder = ?", value.replace("HERE", ledger._where()))
+    kept = _look_up.looking(address_of(str(path)), lambda store: ledger.kept(store, "p"))
+    journal = ledger.StoreLedger(address_of(str(path)), 10, "p", "https://scim.example", kept)
+    with pytest.raises(StoreError, match=r"provisionings\.holder has a value that it cannot have"):
+        journal.forget(Ref(Kind.ACCOUNT, "u1"))
 
 
 def test_a_ring_of_user_groups_ends_nobody_s_patience(path: Path) -> None:

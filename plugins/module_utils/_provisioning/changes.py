@@ -173,7 +173,10 @@ def told_to_text(told: Told) -> str:
 
 
 def told_in(text: str) -> Told:
-    """Return what a text of `told_to_text` says. An empty one says that nothing was returned."""
+    """Return what a text of `told_to_text` says. An empty one says that nothing was returned.
+
+    Raises ValueError, LookupError, TypeError or AttributeError if it is no such text.
+    """
     if not text:
         return Told()
     said = json.loads(text)

@@ -14,6 +14,7 @@ from typing import Any
 from .. import _attributes, _mark, _model
 from .._destination.contract import Kind, Record, State
 from .._mark import Mark, Unmarked
+from .._provisioning.changes import Told, told_in
 
 _decode = json.JSONDecoder().raw_decode
 to_json = json.JSONEncoder(
@@ -92,15 +93,34 @@ def record_to_text(record: Record) -> str:
 
 
 def record_from_text(text: str) -> Record:
+    """Return the record. Raises ValueError if it is none."""
     said = from_json(text)
-    return Record(said["name"], said["external_id"], State(said["state"]), said["attributes"])
+    texts = said["name"], said["external_id"]
+    if not all(isinstance(each, str) for each in texts):
+        raise ValueError("a name is no text")
+    return Record(*texts, State(said["state"]), _texts(said["attributes"]))
 
 
 def is_record(text: str) -> bool:
-    if not is_object(text, "name", "external_id", "state", "attributes"):
-        return False
-    record = record_from_text(text)
-    return all(isinstance(each, str) for each in (record.name, record.external_id, *record.attributes.values()))
+    return is_object(text, "name", "external_id", "state", "attributes") and bool(record_from_text(text))
+
+
+# --- links.shown: what a destination made of attributes --------------------------------------------------------------
+
+
+def shown_from_text(text: str) -> dict[str, str]:
+    """Return it. Raises ValueError if it is no such."""
+    return _texts(from_json(text))
+
+
+def is_shown(text: str) -> bool:
+    return shown_from_text(text) is not None
+
+
+def _texts(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise ValueError("it is no object of texts")
+    return value
 
 
 def is_kind(text: str) -> bool:
@@ -111,11 +131,14 @@ def is_kind(text: str) -> bool:
 
 
 def is_holder(text: str) -> bool:
-    return not text or is_object(text, "where", "process", "since")
+    if not text:
+        return True
+    said = from_json(text)
+    return isinstance(said["process"], int) and all(isinstance(said[each], str) for each in ("where", "since"))
 
 
 # --- provisionings.told: what user_group_changes returned, and nobody acknowledged; empty if nothing ------------------
 
 
 def is_told(text: str) -> bool:
-    return not text or is_object(text)
+    return isinstance(told_in(text), Told)

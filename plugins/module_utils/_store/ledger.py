@@ -25,7 +25,7 @@ from .._provisioning.model import Link, Ref
 from . import opening
 from .address import Address, Database
 from .contract import Store, StoreError
-from .forms import from_json, record_from_text, record_to_text, to_json
+from .forms import from_json, record_from_text, record_to_text, shown_from_text, to_json
 from .statements import first
 
 _SILENT_FOR = 1800  # seconds: who wrote nothing for so long on another host is thought to be gone
@@ -71,7 +71,7 @@ def kept(store: Store, name: str) -> Kept:
     ):
         ref = Ref(Kind(kind), key)
         inside = frozenset(members.get(link, ()))
-        links[ref] = Link(there, record_from_text(written), from_json(shown), inside, bool(departed), bool(gone))
+        links[ref] = Link(there, record_from_text(written), shown_from_text(shown), inside, bool(departed), bool(gone))
         numbers[ref] = link
     intents = {
         Ref(Kind(kind), key): record_from_text(record)

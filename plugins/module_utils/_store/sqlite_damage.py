@@ -45,7 +45,7 @@ def _is_record(text: Any) -> bool:
     return forms.is_object(text, "path") and _is_path(json.loads(text)["path"])
 
 
-# What a value must be besides, where it is not NULL; ValueError says that it is not.
+# What a value must be besides, where it is not NULL; an error says that it is not.
 _FORMS: dict[tuple[str, str], Callable[[Any], bool]] = {
     ("synchronizations", "selected"): forms.is_object,
     ("synchronizations", "settings"): forms.is_object,
@@ -66,7 +66,7 @@ _FORMS: dict[tuple[str, str], Callable[[Any], bool]] = {
     ("provisionings", "told"): forms.is_told,
     ("links", "kind"): forms.is_kind,
     ("links", "written"): forms.is_record,
-    ("links", "shown"): forms.is_object,
+    ("links", "shown"): forms.is_shown,
     ("link_members", "kind"): forms.is_kind,
     ("intents", "kind"): forms.is_kind,
     ("intents", "record"): forms.is_record,
@@ -167,5 +167,5 @@ def _is_right(table: str, name: str, kind: str, value: Any) -> bool:
         return False
     try:
         return (table, name) not in _FORMS or _FORMS[table, name](value)
-    except (ValueError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return False
