@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support import provisioned, scim_service
+from support import provisioned, scim_service, stored
 from support.company import Company
 from support.scim_service import Answer, at, hangs_up, says
 
@@ -276,3 +276,19 @@ def test_who_could_not_be_created_joins_with_the_next_run(run, company, service)
     assert done["failed"] and done["accounts"]["created"] == ["ann"]
     service.fault = scim_service.behave
     assert [each["members_added"] for each in run()["changed_groups"]] == [["bob"], ["bob"]]
+
+
+@pytest.mark.parametrize("departure", ["disable", "delete"])
+def test_who_left_and_is_gone_there_is_told(run, company, service, departure):
+    run()
+    del service.users[bob(service)["id"]]
+    leaves(company)
+    for check_mode in (True, False):
+        done = run(check_mode, departure=departure)
+        told = [(each["kind"], each["name"], each["what"]) for each in done["drift"]]
+        assert told == [("account", "bob", "gone")] and "drift: 1" in done["msg"]
+    events = (
+        "SELECT event FROM view_provisioning_history WHERE key = 'key-bob' AND event <> 'member_removed' ORDER BY 1"
+    )
+    assert stored.values(company.store, events) == ["ended", "gone"]
+    assert run(departure=departure)["drift"] == []

@@ -125,6 +125,8 @@ class _Work:
             if self._tried(step, contract.Delete(step.ref.kind, step.id), step.before.name):
                 self._forget(step.ref)
         elif isinstance(step, ForgetStep):
+            if step.ref in self._links:  # the history is to have that it was gone, and did not end by us
+                self._link(step.ref, self._links[step.ref]._replace(gone=True))
             self._forget(step.ref)
         else:
             self._update(step)

@@ -239,6 +239,7 @@ class _Planning:
                 continue
             if self._is_gone(ref, link):
                 if ref not in self.intents:  # else it was being created again
+                    self.drift.append(Drift(ref, link.written.name, "gone", link.id, ""))
                     yield ForgetStep(ref, link.written)
             elif self.policies.departure is Departure.DELETE and self.can.deletes:
                 yield DeleteStep(ref, link.id, link.written)
