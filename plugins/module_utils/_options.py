@@ -279,6 +279,7 @@ SCIM = {
                 "nests": {"type": "bool"},
                 "deletes": {"type": "bool"},
                 "later_in_500": {"type": "str"},
+                "writes_per_minute": {"type": "int"},
             },
         },
     },

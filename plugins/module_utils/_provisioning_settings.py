@@ -138,7 +138,7 @@ def _attributes(given: Mapping[str, Any] | None) -> dict[str, str]:
 
 def _service(name: str, parameters: Mapping[str, Any]) -> Service:
     given = {parameter: value for parameter, value in parameters.items() if value not in (None, "")}
-    for number in ("page_size", "largest_change"):
+    for number in ("page_size", "largest_change", "writes_per_minute"):
         if number in given:
             number_of("service_parameters: " + number, given[number])
     for parameter, made in (("paging", Paging), ("members", Members)):
@@ -178,6 +178,7 @@ def _client(options: Mapping[str, Any], service: Service) -> client.Settings:
         client_cert=readable_file("client_cert", options["client_cert"]),
         client_key=readable_file("client_key", options["client_key"]),
         timeout=float(number_of("timeout", options["timeout"], TIMEOUT_MAX)),
+        writes_per_minute=service.writes_per_minute,
         later_in_500=service.later_in_500,
         **limits,
     )
@@ -220,6 +221,7 @@ def public_settings(settings: ProvisioningSettings) -> dict[str, Any]:
         "service": {
             **{field: getattr(service, field) for field in ("page_size", "patches", "puts", "largest_change")},
             **{field: getattr(service, field) for field in ("removes_by_value", "nests", "deletes", "later_in_500")},
+            "writes_per_minute": service.writes_per_minute,
             "kinds": sorted(named[kind] for kind in service.kinds),
             "lists": sorted(named[kind] for kind in service.lists),
             "filters": sorted(service.filters),

@@ -315,6 +315,11 @@ options:
         description:
           - A text in an answer with status 500 that means that it is to be asked later.
         type: str
+      writes_per_minute:
+        description:
+          - How many creations, changes and deletions it lets through in a minute. A run that has sent so many waits,
+            and RV(requests) says for how long. Without it, a run waits where the service asks for it.
+        type: int
 attributes:
   check_mode:
     support: full
@@ -745,7 +750,7 @@ settings:
     service:
       description: What O(service) and O(service_parameters) come to.
       type: dict
-      sample: {deletes: true, largest_change: 100, members: in_lists, page_size: 100, puts: true}
+      sample: {deletes: true, largest_change: 100, members: in_lists, page_size: 100, writes_per_minute: 180}
 report_left_out:
   description: How many entries are left out of which list, since O(report_limit) or O(report_bytes) is reached.
   returned: success or refusal

@@ -101,6 +101,38 @@ def test_who_waits_waits_longer_and_not_shorter(service):
     assert slept == [10.0]
 
 
+class Clock:
+    """Time that passes only where the client sleeps, or by ``now``."""
+
+    def __init__(self):
+        self.now, self.slept = 0.0, []
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def time(self):
+        return http.Time(lambda: self.now, sleep=self.sleep, chance=lambda: 0.0)
+
+
+def test_no_more_is_written_in_a_minute_than_is_let_through(service):
+    clock = Clock()
+    with client(service, clock, writes_per_minute=3) as made:
+        for number in range(7):
+            made.send("POST", "/Users", body={"userName": "p%d" % number}, repeatable=False)
+            made.send("GET", "/Users")
+            clock.now += 10
+    assert clock.slept == [30.0, 30.0] and made.requests.waited == 60.0
+
+
+def test_who_has_no_time_to_keep_to_the_rate_ends(service):
+    with client(service, Clock(), writes_per_minute=1, time_limit=50) as made:
+        made.send("POST", "/Users", body={"userName": "ann"})
+        with pytest.raises(LimitReached, match="^time_limit: "):
+            made.send("POST", "/Users", body={"userName": "bob"})
+    assert len(service.users) == 1
+
+
 @pytest.mark.parametrize("said", ["", "100000"])
 def test_who_is_put_off_for_too_long_ends(service, said):
     slept = Slept()

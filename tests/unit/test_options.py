@@ -267,7 +267,7 @@ def test_the_secrets_of_a_provisioning_are_the_only_ones():
 def test_the_services_that_can_be_chosen_are_those_that_are_known():
     assert SCIM["argument_spec"]["service"]["choices"] == sorted(SERVICES)
     parameters = SCIM["argument_spec"]["service_parameters"]["options"]
-    assert parameters.keys() == set(Service._fields) - {"source", "writes_per_minute"}
+    assert parameters.keys() == set(Service._fields) - {"source"}
     assert parameters["paging"]["choices"] == [each.value for each in Paging]
     assert parameters["members"]["choices"] == [each.value for each in Members]
 

@@ -23,6 +23,7 @@ import socket
 import ssl
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -37,6 +38,7 @@ LARGEST_ANSWER = 64 * 1024 * 1024  # bytes
 _TRIES = 4  # of a request that may be repeated, and of one that the service puts off
 _LONGEST_WAIT = 300.0  # seconds: who is put off for longer ends
 _FIRST_WAIT = 1.0  # seconds, where the service does not say how long; twice as long each time
+_MINUTE = 60.0  # seconds
 _HIDDEN = "********"
 _SHORTEST_TOLD = 8  # characters: a secret that is shorter is found in anything
 
@@ -78,6 +80,7 @@ class Settings(NamedTuple):
     request_limit: int | None = None
     time_limit: float | None = None  # seconds
     user_agent: str = "usersync.directory"  # GitHub demands one
+    writes_per_minute: int | None = None  # None: as many as come
     # What a service says in an answer of 500 if it wants to be asked later; empty: it does not.
     later_in_500: str = ""
 
@@ -124,6 +127,7 @@ class Client:
         self._began = self._time.now()
         self._was_connected = False
         self._count = self._retried = 0
+        self._writes: deque[float] = deque(maxlen=settings.writes_per_minute)  # when the last ones were sent
         self._waited = 0.0
 
     @property
@@ -186,6 +190,8 @@ class Client:
         headers: Mapping[str, str],
         repeatable: bool,
     ) -> Answer:
+        if method != "GET":
+            self._keep_pace()
         self._spend()
         self._deadline.begin(self._settings.timeout)
         target = self._url.path.rstrip("/") + path + ("?" + urlencode(query) if query else "")
@@ -340,6 +346,16 @@ class Client:
         if not self._has_time_for(0):
             raise LimitReached("time_limit: %g seconds are over: run again to go on" % (self._settings.time_limit or 0))
         self._count += 1
+
+    def _keep_pace(self) -> None:
+        """Wait until fewer writes than the service lets through were sent within the last minute."""
+        if self._settings.writes_per_minute is None:
+            return
+        if len(self._writes) == self._writes.maxlen:
+            seconds = self._writes[0] + _MINUTE - self._time.now()
+            if seconds > 0:
+                self._wait(seconds)
+        self._writes.append(self._time.now())
 
     def _has_time_for(self, seconds: float) -> bool:
         limit = self._settings.time_limit

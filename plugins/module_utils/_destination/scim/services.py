@@ -51,7 +51,7 @@ class Service(NamedTuple):
     nests: bool = False
     deletes: bool = True
     later_in_500: str = ""  # said in an answer of 500 that means 429
-    writes_per_minute: int | None = None  # for whoever sets a rate
+    writes_per_minute: int | None = None  # that are let through; None: it asks to wait
 
 
 _ACCOUNTS = frozenset({Kind.ACCOUNT})
