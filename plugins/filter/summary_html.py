@@ -20,13 +20,14 @@ description:
 options:
   _input:
     description:
-      - A result of M(usersync.directory.user_synchronization) or M(usersync.directory.scim_provisioning), of a dry run,
-        a run or a refused run.
+      - A result of M(usersync.directory.user_synchronization), M(usersync.directory.scim_provisioning) or
+        M(usersync.directory.user_group_changes), of a dry run, a run or a refused run.
     type: dict
     required: true
 seealso:
   - module: usersync.directory.user_synchronization
   - module: usersync.directory.scim_provisioning
+  - module: usersync.directory.user_group_changes
 """
 
 EXAMPLES = r"""

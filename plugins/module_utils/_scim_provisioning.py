@@ -17,12 +17,13 @@ from . import _clock, _limits
 from ._destination.client import Client, Requests
 from ._destination.scim.destination import ScimDestination
 from ._errors import Failed, Refused, sentence
+from ._limits import Refusal
 from ._look_up import looking
 from ._provision import Provisioned, Task, provision
 from ._provisioning.carry_out import CarriedOut
 from ._provisioning.model import Links, Plan, Wanted, does_something
 from ._provisioning.report import Known, in_one_line, make_report, not_made
-from ._provisioning.wanted import wanted
+from ._provisioning.wanted import NoSuchUserGroup, wanted
 from ._provisioning_settings import ProvisioningSettings, public_settings
 from ._report.cut import Bounds
 from ._store import ledger, lookups
@@ -57,9 +58,11 @@ def provision_to_scim(
     destination, began = settings.client.url.rstrip("/"), int(time.time())
     if settings.state == "released":
         destination = kept.destination
-    journal = StoreLedger(settings.store, settings.store_timeout, settings.name, destination, kept)
-    run = _Run(settings, wants, kept, destination, journal, check_mode, diff_mode, warn)
     told = {"began": _clock.in_utc(began), "dry_run": check_mode}
+    journal = StoreLedger(settings.store, settings.store_timeout, settings.name, destination, kept)
+    if isinstance(wants, Refusal):
+        raise Refused({**_nothing(settings, journal, wants.why), "refused": [wants.entry], **told})
+    run = _Run(settings, wants, kept, destination, journal, check_mode, diff_mode, warn)
     try:
         with contextlib.closing(journal):
             return {**(_provision if settings.state == "present" else _end)(run), **told}
@@ -68,11 +71,14 @@ def provision_to_scim(
         raise
 
 
-def _read(store: Store, settings: ProvisioningSettings) -> tuple[Wanted, Kept]:
+def _read(store: Store, settings: ProvisioningSettings) -> tuple[Wanted | Refusal, Kept]:
     kept = ledger.kept(store, settings.name)
     if settings.state != "present":
         return _NOTHING, kept
-    return wanted(lookups.look_up(store, lookups.EVERYTHING), settings.choice), kept
+    try:
+        return wanted(lookups.look_up(store, lookups.EVERYTHING), settings.choice), kept
+    except NoSuchUserGroup as error:
+        return error.refusal, kept
 
 
 def _provision(run: _Run) -> dict[str, Any]:

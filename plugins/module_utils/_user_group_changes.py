@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from . import _clock, _limits
 from ._errors import Refused, SynchronizationError, sentence
 from ._judge import TIMEOUT_MAX, number_of, store_address
+from ._limits import Refusal
 from ._look_up import looking
 from ._options import CHANGES, STORE, with_defaults
 from ._provisioning import digests, limits
@@ -44,7 +45,7 @@ from ._provisioning.changes import (
 )
 from ._provisioning.model import Plan, Wanted
 from ._provisioning.report import Known, make_report
-from ._provisioning.wanted import USER_ATTRIBUTES, Choice, wanted
+from ._provisioning.wanted import USER_ATTRIBUTES, Choice, NoSuchUserGroup, wanted
 from ._provisioning_settings import check_field, user_group_paths
 from ._report.cut import Bounds
 from ._settings import brakes
@@ -115,6 +116,8 @@ def user_group_changes(settings: ChangesSettings, check_mode: bool, diff_mode: b
             "name: '%s' is the name of a provisioning to '%s': take another one" % (settings.name, kept.destination)
         )
     told = {"began": _clock.in_utc(int(time.time())), "dry_run": check_mode}
+    if isinstance(wants, Refusal):
+        raise Refused({**_result(settings, wants.why, False, ("", "")), "refused": [wants.entry], **told})
     journal = StoreLedger(settings.store, settings.store_timeout, settings.name, _NO_DESTINATION, kept)
     try:
         with contextlib.closing(journal):
@@ -127,14 +130,17 @@ def user_group_changes(settings: ChangesSettings, check_mode: bool, diff_mode: b
         raise Refused({**refusal.result, **told}) from None
 
 
-def _read(store: Store, settings: ChangesSettings) -> tuple[Wanted, Kept]:
+def _read(store: Store, settings: ChangesSettings) -> tuple[Wanted | Refusal, Kept]:
     kept = ledger.kept(store, settings.name)
     told_in(kept.told)  # where it fails, the store is looked through for damage
     if not settings.user_groups:
         return Wanted({}, {}), kept
     found = lookups.look_up(store, lookups.EVERYTHING)
     choice = Choice(settings.user_groups, settings.user_attributes, group_name="path", allow_empty=settings.allow_empty)
-    return wanted(found, choice), kept
+    try:
+        return wanted(found, choice), kept
+    except NoSuchUserGroup as error:
+        return error.refusal, kept
 
 
 def _look(

@@ -682,8 +682,8 @@ refused:
   contains:
     limit:
       description:
-        - The limit that the run would exceed, a kind of O(removal_limits). Else V(collisions), V(approved_plan) or
-          V(approved_removals).
+        - The limit that the run would exceed, a kind of O(removal_limits). Else V(collisions), V(approved_plan),
+          V(approved_removals), or V(user_groups) where a user group is missing, extinct or empty.
       type: str
       sample: users
     would_remove:
@@ -699,7 +699,7 @@ refused:
       type: str
       sample: removal_limits.users
     about:
-      description: Name of the group that exceeds the limit by itself. Else null.
+      description: Name of the group that exceeds the limit by itself, or path of the user group. Else null.
       type: str
       sample: Nurses
 left:

@@ -352,7 +352,9 @@ refused:
   elements: dict
   contains:
     limit:
-      description: The kind of O(removal_limits). Else V(approved_plan) or V(approved_removals).
+      description:
+        - The kind of O(removal_limits). Else V(approved_plan), V(approved_removals), or V(user_groups) where a user
+          group is missing, extinct or empty.
       type: str
       sample: users
     would_remove:

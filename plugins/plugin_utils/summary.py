@@ -6,7 +6,8 @@
 
 """What a page for people says of a result, whatever form it has: see as_html, as_markdown.
 
-It is one of user_synchronization, or one of scim_provisioning, which `read` puts into the words of the former.
+It is one of user_synchronization, or one of scim_provisioning or user_group_changes, which `read` puts into the words
+of the former.
 
 All that comes from the result is made printable here.
 """
@@ -95,15 +96,17 @@ class Section(NamedTuple):
 
 
 def read(result: Any) -> Mapping[str, Any]:
-    """Return the result, one of a provisioning in the words of a synchronization.
+    """Return the result, that of another module in the words of a synchronization.
 
-    Raises ValueError, with a sentence for the reader, for what is a result of neither.
+    Raises ValueError, with a sentence for the reader, for what is a result of none of them.
     """
     if not isinstance(result, Mapping) or not ("summary" in result or "msg" in result):
         raise ValueError(
-            "this is no result of usersync.directory.user_synchronization or scim_provisioning: register its result, "
-            "and give that to the filter"
+            "this is no result of usersync.directory.user_synchronization, scim_provisioning or user_group_changes: "
+            "register its result, and give that to the filter"
         )
+    if "joined" in result:
+        return _changes(result)
     return _provisioning(result) if "accounts" in result else result
 
 
@@ -126,6 +129,31 @@ def _provisioning(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _changes(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Who joined or left one user group after the other is shown with each of them."""
+
+    def members(of: str, path: str) -> list[str]:
+        return [each["name"] for each in result[of] if each["user_group"] == path]
+
+    def users(of: str, which: str = "") -> list[str]:
+        return sorted({each["name"] for each in result[of] if not which or each[which]})
+
+    groups = [
+        {
+            **each,
+            "previous_path": next(iter(each["previous_paths"]), None),
+            "members_added": members("joined", each["path"]),
+            "members_removed": members("left", each["path"]),
+            "user_groups_added": [],
+            "user_groups_removed": [],
+        }
+        for each in result["changed_groups"]
+    ]
+    listed: dict[str, list[Any]] = {"created": users("joined", "is_new"), "deleted": users("left", "is_last")}
+    listed.update((verb, users(verb)) for verb in ("disabled", "enabled", "updated"))
+    return {**result, "users": {**listed, "renamed": result["renamed"]}, "changed_groups": groups}
+
+
 def _below_root(name: str) -> str:
     return join_path(ROOT, name if name.strip() else "(no name)")
 
@@ -141,6 +169,8 @@ def name(result: Any) -> str:
 
 def noun(result: Any) -> str:
     """Return what the name is that of."""
+    if "joined" in result:
+        return "Changes of user groups for"
     return "Provisioning" if "accounts" in result else "Synchronization"
 
 
@@ -154,6 +184,8 @@ def mode(result: Any) -> tuple[str, str]:
         return "not", "Failed"
     if result.get("refused"):
         return "not", "Refused"
+    if result.get("failed"):
+        return "done", "Done in part"
     return ("dry", "Dry run") if result.get("dry_run") else ("done", "Done")
 
 
@@ -162,13 +194,15 @@ def headline(result: Any) -> str:
     if kind == "not":
         return "Nothing was changed." + (" This is a dry run." if result.get("dry_run") else "")
     if not result.get("changed"):
-        return "Nothing to change."
+        return "Nothing was changed." if result.get("failed") else "Nothing to change."
+    if "joined" in result:
+        return "This happened:"
     return "These changes would be made:" if kind == "dry" else "These changes were made:"
 
 
 def complaint(result: Any) -> str:
-    """Return why nothing was done; empty if it was: then ``msg`` has counts, which the page has anyway."""
-    was_done = "summary" in result and not result.get("refused")
+    """Return why not all was done; empty if it was: then ``msg`` has counts, which the page has anyway."""
+    was_done = "summary" in result and not result.get("refused") and not result.get("failed")
     return "" if was_done else printable(result.get("msg") or "")
 
 

@@ -55,3 +55,19 @@ def test_it_returns_refuses_and_acknowledges(run, company):
 def test_it_is_told_what_to_do(run, options):
     result = run(**options)
     assert result["failed"] and "user_groups" in result["msg"] and "acknowledge" in result["msg"]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(
+    "path, option",
+    [("All/Company/Else", "user_groups"), ("All/Company/Nobody", "allow_empty")],
+    ids=["missing", "empty"],
+)
+def test_a_user_group_that_is_missing_or_empty_is_refused_with_all_keys(run, company, path, option, check_mode):
+    company.becomes({"Staff": ["ann"], "Nobody": []})
+    known = run(user_groups=STAFF, check_mode=check_mode)
+    done = run(user_groups=[*STAFF, path], check_mode=check_mode)
+    assert done["failed"] and done["msg"].startswith("user_groups: ") and path in done["msg"]
+    refused = {"limit": "user_groups", "would_remove": 0, "of": 0, "option": option, "about": path}
+    assert done["refused"] == [refused] and done["joined"] == [] and not done["changed"]
+    assert known.keys() <= done.keys() and done["dry_run"] is check_mode

@@ -303,3 +303,22 @@ def test_the_token_is_nowhere(run_playbook, company, service, tmp_path):
     assert TOKEN not in played.output and TOKEN not in json.dumps(played.results) and not found
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "secret"]
     assert [path for path in left if TOKEN.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(
+    "path, option",
+    [("All/Company/Else", "user_groups"), ("All/Company/Nobody", "allow_empty")],
+    ids=["missing", "empty"],
+)
+def test_a_user_group_that_is_missing_or_empty_is_refused_with_all_keys(
+    run, company, service, path, option, check_mode
+):
+    company.becomes({"Staff": ["ann"], "Night": ["ann"], "Nobody": []})
+    known = run(check_mode=True)
+    asked = len(service.requests)
+    done = run(fails=True, user_groups=["All/Company/Staff", path], check_mode=check_mode)
+    assert done["msg"].startswith("user_groups: ") and path in done["msg"] and len(service.requests) == asked
+    refused = {"limit": "user_groups", "would_remove": 0, "of": 0, "option": option, "about": path}
+    assert done["refused"] == [refused] and not done["changed"] and done["plan_digest"] == ""
+    assert known.keys() <= done.keys() and done["dry_run"] is check_mode

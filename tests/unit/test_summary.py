@@ -509,3 +509,54 @@ def test_names_in_a_provisioning_stay_names(name):
     page = as_html.html(provisioned(name))
     assert "<script>alert" not in page and "<img src" not in page and "<b>&gt;" not in page
     assert "\u202e" not in page and "\u202e" not in as_markdown.markdown(provisioned(name))
+
+
+def happened(name="Staff", **more):
+    """A result of user_group_changes in which each list has something, with this name."""
+    entry = {"key": "k", "name": name, "previous_names": ["eve"], "enabled": True, "attributes": {}}
+    inside = {**entry, "user_group": "All/Staff/Night"}
+    return {
+        "msg": "joined: 1",
+        "changed": True,
+        "dry_run": False,
+        "settings": {"name": "wiki"},
+        "summary": provisioned()["summary"],
+        "joined": [{**inside, "is_new": True}],
+        "left": [{**inside, "is_last": True}, {**inside, "name": "zed", "is_last": False}],
+        "renamed": [{**entry, "previous_name": "eve"}],
+        "enabled": [entry],
+        "disabled": [{**entry, "name": "dan"}],
+        "updated": [{**entry, "changed_attributes": ["email"]}],
+        "changed_groups": [
+            {
+                "key": "g",
+                "path": "All/Staff/Night",
+                "previous_paths": ["All/Staff/Late"],
+                "changes": ["renamed", "members"],
+            }
+        ],
+        "refused": [],
+        "plan_digest": "users+1-1:abc",
+        **more,
+    }
+
+
+def test_changes_for_loops_are_shown_too():
+    shown = summary.read(happened())
+    assert shown["users"]["created"] == ["Staff"] and shown["users"]["deleted"] == ["Staff"]
+    for text in (as_html.html(happened()), as_markdown.markdown(happened())):
+        for part in ("Changes of user groups for", "This happened", "Night", "Late", "zed", "dan", "before eve"):
+            assert part in text, part
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_names_in_changes_for_loops_stay_names(name):
+    page = as_html.html(happened(name))
+    assert "<script>alert" not in page and "<img src" not in page and "<b>&gt;" not in page
+    assert "\u202e" not in page and "\u202e" not in as_markdown.markdown(happened(name))
+
+
+def test_a_provisioning_of_which_a_part_was_refused_says_so():
+    result = provisioned(failed=True, msg="url: the service did not change account 'ann' as asked")
+    for text in (as_html.html(result), as_markdown.markdown(result)):
+        assert "Done in part" in text and "did not change account" in text and "These changes were made" in text

@@ -38,6 +38,7 @@ LARGEST_ANSWER = 64 * 1024 * 1024  # bytes
 _TRIES = 4  # of a request that may be repeated, and of one that the service puts off
 _LONGEST_WAIT = 300.0  # seconds: who is put off for longer ends
 _FIRST_WAIT = 1.0  # seconds, where the service does not say how long; twice as long each time
+OURS = "(a secret of ours)"  # in place of what a service has from us
 _MINUTE = 60.0  # seconds
 _HIDDEN = "********"
 _SHORTEST_TOLD = 8  # characters: a secret that is shorter is found in anything
@@ -202,9 +203,11 @@ class Client:
                 connection.sock.settimeout(self._settings.timeout)
             connection.request(method, target, data, {**self._headers(data is not None), **headers})
             with connection.getresponse() as response:
-                answer = Answer(response.status, _lower(response.headers), self._read(response))
-                if 200 <= answer.status < 300:  # an id may be in it
-                    self._check_tells_no_secret(unquote(answer.headers.get("location", "")))
+                said = {
+                    name.lower(): self._without_secrets(text, response.status)
+                    for name, text in response.headers.items()
+                }
+                answer = Answer(response.status, said, self._read(response))
                 if response.will_close:
                     self.close()
             return answer
@@ -257,19 +260,18 @@ class Client:
                     % self._host
                 ) from None
             return None
-        if 200 <= response.status < 300:
-            self._check_tells_no_secret(plain)
-        return data
+        hidden = self._without_secrets(plain, response.status)
+        return data if hidden == plain else json.loads(hidden)
 
-    def _check_tells_no_secret(self, said: str) -> None:
-        """Raise NoAnswer if a secret is in what a service says: ids and names are kept and shown."""
-        if any(
-            len(each) >= _SHORTEST_TOLD and json.dumps(each, ensure_ascii=False)[1:-1] in said for each in self._secrets
-        ):
-            raise NoAnswer(
-                "url: %s answers with the token or the password that it was given, and nothing of that answer is kept: "
-                "have that ended there, and give another one" % self._host
-            )
+    def _without_secrets(self, text: str, status: int) -> str:
+        """Return what a service says, as JSON has texts, without our secrets: ids and names are kept and shown.
+
+        Of what is no success, only what `said` returns is told.
+        """
+        for secret in self._secrets if 200 <= status < 300 else ():
+            if len(secret) >= _SHORTEST_TOLD:
+                text = text.replace(json.dumps(secret, ensure_ascii=False)[1:-1], OURS)
+        return text
 
     def _usable(self, answer: Answer) -> Answer:
         """Return the answer, unless it says that there is no use in going on."""
@@ -539,10 +541,6 @@ def _secrets(settings: Settings, proxy: SplitResult | None) -> list[str]:
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
-
-
-def _lower(headers: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def _why(error: Exception, timeout: float) -> str:

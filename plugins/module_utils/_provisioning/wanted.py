@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from .. import _graph
 from .._destination.contract import Kind, Record, State
 from .._errors import SynchronizationError
+from .._limits import Refusal
 from .._names import path_reference
 from .model import LeftOut, Ref, Wanted
 
@@ -36,6 +37,15 @@ Found = Mapping[str, Sequence[Mapping[str, Any]]]  # user_groups and users
 Place = tuple[str, str]  # home and name of a user
 
 
+class NoSuchUserGroup(SynchronizationError):
+    """A chosen user group is missing, extinct or empty: the run is refused."""
+
+    def __init__(self, option: str, path: str, why: str) -> None:
+        """``option``: the one that could allow it."""
+        super().__init__("user_groups: " + why)
+        self.refusal = Refusal("user_groups", 0, 0, option, path, str(self))
+
+
 class Choice(NamedTuple):
     """Which user groups are provisioned, and as what."""
 
@@ -50,8 +60,9 @@ class Choice(NamedTuple):
 def wanted(found: Found, choice: Choice) -> Wanted:
     """Return what the chosen user groups result in.
 
-    Raises SynchronizationError if one of them is missing or extinct, or empty without ``allow_empty``: nobody is to
-    lose an account since a path was misspelled, or since a user group was deleted.
+    Raises NoSuchUserGroup if one of them is missing or extinct, or empty without ``allow_empty``: nobody is to lose an
+    account since a path was misspelled, or since a user group was deleted. Raises another SynchronizationError for two
+    that would be one at the destination.
     """
     there = _There(found)
     for path in choice.user_groups:
@@ -120,21 +131,20 @@ def _shown(where: str | Place) -> str:
 
 def _check(path: str, there: _There, allow_empty: bool) -> None:
     if path not in there.groups:
-        raise SynchronizationError(
-            "user_groups: the store has no user group '%s': correct the path, or run the synchronization that makes it"
-            % path
-        )
+        why = "the store has no user group '%s': correct the path, or run the synchronization that makes it" % path
+        raise NoSuchUserGroup("user_groups", path, why)
     if there.groups[path]["extinct"]:
-        raise SynchronizationError(
-            "user_groups: '%s' is extinct (%s), and nobody loses an account by that: take it out of user_groups if "
-            "they are to" % (path, there.groups[path]["extinct"])
+        why = "'%s' is extinct (%s), and nobody loses an account by that: take it out of user_groups if they are to" % (
+            path,
+            there.groups[path]["extinct"],
         )
+        raise NoSuchUserGroup("user_groups", path, why)
     if not allow_empty and not there.members(path):
-        raise SynchronizationError(
-            "user_groups: '%s' has no members (a home is no membership), and nobody loses an account by that: name "
-            "the user groups that list them, or take it out of user_groups or set allow_empty: true, if they are to"
-            % path
+        why = (
+            "'%s' has no members (a home is no membership), and nobody loses an account by that: name the user groups "
+            "that list them, or take it out of user_groups or set allow_empty: true, if they are to" % path
         )
+        raise NoSuchUserGroup("allow_empty", path, why)
 
 
 def _ref(user: Mapping[str, Any]) -> Ref:

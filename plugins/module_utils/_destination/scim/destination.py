@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 
-from ..client import Answer, AnswerLost, Client, NoAnswer, NotSent, PutOff
+from ..client import OURS, Answer, AnswerLost, Client, NoAnswer, NotSent, PutOff
 from ..contract import (
     Actual,
     CannotBeRead,
@@ -167,8 +168,9 @@ class ScimDestination:
         if not 200 <= answer.status < 300:
             return self._not_done(answer, kind)
         body = answer.data if isinstance(answer.data, dict) else {}
-        number = body.get("id") or answer.headers.get("location", "").rstrip("/").rpartition("/")[2]
-        if not isinstance(number, str) or not number:
+        where = answer.headers.get("location", "").rstrip("/").rpartition("/")[2]
+        number = resources.id_of({"id": body.get("id") or where})
+        if number is None:
             return Unknown("the service answers %d and says no id" % answer.status)
         if resources.NAME[kind] in body and not resources.is_named(kind, body, record.name):
             return Unknown("the service answers with another name than it was asked to create")
@@ -267,6 +269,8 @@ class ScimDestination:
 
     def _put(self, kind: Kind, number: str, there: Answer, body: Resource) -> Answer:
         """Replace a resource, if it is still as it was read, where the service can tell."""
+        if OURS in json.dumps(body):  # it would be written there
+            raise NoAnswer("url: the service shows a secret of ours in what it has, which a PUT would replace")
         tag = there.headers.get("etag")
         headers = {"If-Match": tag} if tag and not tag.startswith("W/") else {}
         return self._client.send("PUT", path_of(kind, number), body=body, headers=headers)

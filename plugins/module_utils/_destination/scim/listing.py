@@ -18,7 +18,7 @@ from typing import Any
 
 from ..client import Answer, Client
 from ..contract import CannotBeRead, DestinationError, Read
-from .resources import Resource
+from .resources import Resource, id_of
 from .services import Paging
 
 _NO_LIST = (400, 405, 501)  # how services answer that do not list
@@ -36,8 +36,8 @@ def whole(client: Client, path: str, paging: Paging, page_size: int) -> Read[dic
     pages = {Paging.INDEX: _by_index, Paging.CURSOR: _by_cursor, Paging.WHOLE: _at_once}[paging]
     try:
         for resource in pages(client, path, page_size):
-            number = resource.get("id")
-            if not isinstance(number, str) or not number:
+            number = id_of(resource)
+            if number is None:
                 raise _Doubt("a resource in it has no id")
             if len(found) >= LARGEST_LIST:
                 raise _Doubt("it has more than %d" % LARGEST_LIST)

@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping
 from ..client import Client
 from ..contract import CannotBeRead, Kind, Read, Sought
 from .listing import matching
-from .resources import NAME, PATHS, Resource, equals, is_named, path_of
+from .resources import NAME, PATHS, Resource, equals, id_of, is_named, path_of
 from .services import Service
 
 
@@ -41,8 +41,8 @@ class LookUps:
                 return resources
             for resource in resources:
                 fits = is_named(sought.kind, resource, value) if attribute == name else resource.get(attribute) == value
-                number = resource.get("id")
-                if not fits or not isinstance(number, str) or not number:
+                number = id_of(resource)
+                if not fits or number is None:
                     return CannotBeRead("the service does not filter by %s: it answers with others" % attribute)
                 found[number] = resource
         if not found and not self._is_proven(sought.kind):

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..._names import name_key
+from ..client import OURS
 from ..contract import Kind, Record, State
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -39,6 +40,12 @@ def path_of(kind: Kind, number: str) -> str:
     # A part "." or ".." is taken out of a path on the way (RFC 3986, 5.2.4).
     part = number.replace(".", "%2E") if number in (".", "..") else quote(number, safe="")
     return "%s/%s" % (PATHS[kind], part)
+
+
+def id_of(resource: Resource) -> str | None:
+    """Return the id; None if there is none that can be kept: a secret of ours is no id."""
+    number = resource.get("id")
+    return number if isinstance(number, str) and number and OURS not in number else None
 
 
 def equals(attribute: str, value: str) -> str:
