@@ -140,6 +140,22 @@ def test_a_list_that_is_not_complete_cannot_be_read(lie):
     assert isinstance(actual.accounts, CannotBeRead) and actual.gone == frozenset()
 
 
+@pytest.mark.parametrize("of_users", [8, 6, 1])
+def test_a_service_that_pages_and_begins_again_behind_its_end_is_believed(of_users):
+    """scimmy-routers does so."""
+    served, numbers = company()
+    for number in numbers[of_users:]:
+        del served.users[number]
+
+    def begins_again(request, answer):
+        if int(request.query["startIndex"]) > of_users:
+            return answer.with_body(Resources=[served.users[numbers[0]]])
+        return answer
+
+    served.fault = at("list of users", begins_again)
+    assert read(served).accounts.keys() == set(numbers[:of_users])
+
+
 @pytest.mark.parametrize("stage", ["list of users", "list of groups"])
 def test_a_token_that_may_not_list_is_an_error(stage):
     served, _numbers = company()
@@ -471,6 +487,14 @@ def test_who_is_not_there_is_gone():
     served.groups.clear()
     with destination(served) as made:
         assert made.apply(todo["change of a user"]) == Gone() and made.apply(todo["members"]) == Gone()
+
+
+def test_an_answer_that_shows_no_members_at_all_tells_nothing_of_them():
+    """saml-jackson answers so, whoever is in the group."""
+    served, numbers = company()
+    served.fault = at("members", lambda request, answer: Answer(200, {"displayName": "staff", "members": []}))
+    with destination(served) as made:
+        assert isinstance(made.apply(changes(served, numbers)["members"]), Done)
 
 
 def test_a_value_that_is_as_before_was_not_written():

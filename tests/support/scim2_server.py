@@ -45,9 +45,9 @@ def scim2_server(directory: Path, *arguments: str) -> Iterator[str]:
             process.terminate()
 
 
-def ask(url: str, path: str, method: str = "GET", body: Any = None) -> Any:
-    """Ask without our client."""
-    headers = {"Authorization": "Bearer " + TOKEN, "Content-Type": "application/scim+json"}
+def ask(url: str, path: str, method: str = "GET", body: Any = None, token: str = TOKEN) -> Any:
+    """Ask without our client. None if there is no answer, or it is an error."""
+    headers = {"Authorization": "Bearer " + token, "Content-Type": "application/scim+json"}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url + path, data, headers, method=method)
     try:

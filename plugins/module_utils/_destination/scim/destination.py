@@ -295,9 +295,12 @@ def _are_members(said: object) -> bool:
 
 
 def _members_checked(change: ChangeMembers, answer: Answer) -> Outcome:
-    """Return what came of a change of members, by what the answer shows of them, if it does."""
+    """Return what came of a change of members, by what the answer shows of them, if it does.
+
+    That it shows none tells nothing: services that hide members answer so, whoever is in the group.
+    """
     shown = answer.data.get("members") if isinstance(answer.data, dict) else None
-    if isinstance(shown, list):
+    if isinstance(shown, list) and shown:
         values = [each.get("value") for each in shown if isinstance(each, dict)]
         there = {value for value in values if isinstance(value, str)}
         kept = there.intersection(change.removed)

@@ -8,7 +8,8 @@
 
 What a service says of a list is compared with itself: no id comes twice, no page is empty before the end, all pages
 tell one total, and that many resources come. Behind the end it is asked once more: a service that says that 50 users
-are all, and has more, or gives the same 50 again, is not believed.
+are all, and has more, or gives the same 50 whatever it is asked for, is not believed. One that begins again behind its
+end, as scimmy-routers does, is believed if it gives the last one alone where it is asked for that.
 """
 
 from __future__ import annotations
@@ -62,8 +63,10 @@ def matching(client: Client, path: str, filter_text: str) -> Read[list[Resource]
 
 
 def _by_index(client: Client, path: str, page_size: int) -> Iterator[Resource]:
-    count, total = 0, -1
-    while total < 0 or count < total:
+    numbers: list[str | None] = []
+    total = -1
+    while total < 0 or len(numbers) < total:
+        count = len(numbers)
         resources, data = _page(client, path, {"startIndex": str(count + 1), "count": str(page_size)})
         said = _total(data)
         if said is None:
@@ -76,22 +79,30 @@ def _by_index(client: Client, path: str, page_size: int) -> Iterator[Resource]:
         total = said
         if not resources and count < total:
             raise _Doubt("it ends after %d of %d" % (count, total))
-        count += len(resources)
+        numbers += map(id_of, resources)
         yield from resources
-    if count > total:
-        raise _Doubt("it has %d, and says %d" % (count, total))
-    _look_behind_the_end(client, path, count)
+    if len(numbers) > total:
+        raise _Doubt("it has %d, and says %d" % (len(numbers), total))
+    _look_behind_the_end(client, path, numbers)
 
 
-def _look_behind_the_end(client: Client, path: str, count: int) -> None:
+def _look_behind_the_end(client: Client, path: str, numbers: list[str | None]) -> None:
+    """Raise _Doubt if there is more than these."""
+    count = len(numbers)
     answer = client.send("GET", path, {"startIndex": str(count + 1), "count": "1"})
     if answer.status in (400, 404):  # there is nothing
         return
     resources, data = _parts(client, answer)
-    if resources:
+    if resources and not (numbers[:1] == [id_of(each) for each in resources] and _gives_one(client, path, numbers)):
         raise _Doubt("more comes behind its end")
     if _total(data) not in (None, count):
         raise _Doubt("totalResults was %d and is %s" % (count, _total(data)))
+
+
+def _gives_one(client: Client, path: str, numbers: list[str | None]) -> bool:
+    """Tell whether a service heeds which page it is asked for: the last one, alone."""
+    resources, _data = _page(client, path, {"startIndex": str(len(numbers)), "count": "1"})
+    return [id_of(each) for each in resources] == numbers[-1:]
 
 
 def _by_cursor(client: Client, path: str, page_size: int) -> Iterator[Resource]:
