@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._destination.contract import Destination
+from ._destination.contract import CannotBeRead, Destination, Kind
 from ._limits import Refusal
 from ._provisioning import digests, limits
 from ._provisioning.carry_out import CarriedOut, carry_out
@@ -63,7 +63,9 @@ def provision(task: Task, destination: Destination, ledger: Ledger, check_mode: 
         return Provisioned(plan, *both, refused, None)
     if plan.steps:
         ledger.allow(ledger.allowed() | limits.allowed_by(plan, links, both))
-    done = carry_out(plan, destination, ledger)
+    lists = {Kind.ACCOUNT: actual.accounts, Kind.GROUP: actual.groups}
+    read = {kind for kind, there in lists.items() if not isinstance(there, CannotBeRead)}
+    done = carry_out(plan, destination, ledger, read)
     if not done.left:
         ledger.allow(frozenset())
     return Provisioned(plan, *both, refused, done)

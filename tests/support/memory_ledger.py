@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Record
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning.model import Link, Ref
 
@@ -14,6 +17,17 @@ class MemoryLedger:
         self._links: dict[Ref, Link] = {}
         self._intents: dict[Ref, Record] = {}
         self._allowed: frozenset[str] = frozenset()
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """All of the calls inside count, or none does."""
+        before = self._links, self._intents
+        self._links, self._intents = dict(self._links), dict(self._intents)
+        try:
+            yield
+        except BaseException:
+            self._links, self._intents = before
+            raise
 
     def links(self) -> dict[Ref, Link]:
         return dict(self._links)

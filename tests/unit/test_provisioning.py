@@ -15,7 +15,15 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _limits
-from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Kind, Record, State
+from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import (
+    DestinationError,
+    Kind,
+    Later,
+    Record,
+    Rejected,
+    State,
+    Unknown,
+)
 from ansible_collections.usersync.directory.plugins.module_utils._names import name_key
 from ansible_collections.usersync.directory.plugins.module_utils._provision import Task, provision
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning.model import (
@@ -543,3 +551,78 @@ def test_digests_say_what_and_not_in_which_order():
     one, other = (run(each, destination(Content()), MemoryLedger(), check_mode=True) for each in (wanted, turned))
     assert one[1:3] == other[1:3]
     assert one.plan_digest.startswith("users+3-0~0,user_groups+1-0~0,memberships+0-0:")
+
+
+# --- several creations at once ---------------------------------------------------------------------------------------
+
+
+class Counting(MemoryLedger):
+    """It counts what is kept, and the most that was being created at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept, self.most, self._inside = 0, 0, False
+
+    @contextlib.contextmanager
+    def at_once(self):
+        self.kept, self._inside = self.kept + 1, True
+        with super().at_once():
+            yield
+        self._inside = False
+
+    def intend(self, ref, record):
+        super().intend(ref, record)
+        self.most = max(self.most, len(self._intents))
+
+    def link(self, ref, link):
+        super().link(ref, link)
+        self.kept += not self._inside
+
+
+def test_several_creations_are_kept_at_once():
+    content, ledger = Content(), Counting()
+    run(of(*people(50)), destination(content), ledger)
+    assert len(ledger.links()) == 50 and (ledger.kept, ledger.most) == (6, 20)
+
+
+def test_where_nothing_can_be_read_each_creation_is_kept_by_itself():
+    """If the run is killed, nobody can tell of more than one whether it is there."""
+    content, ledger = Content(), Counting()
+    run(of(*people(50)), destination(content, NOTHING_LISTED), ledger)
+    assert len(ledger.links()) == 50 and (ledger.kept, ledger.most) == (100, 1)
+
+
+@pytest.mark.parametrize(
+    "outcome", [Later(0, "later"), DestinationError("token: no"), Unknown("lost", True), Rejected("no")]
+)
+def test_a_run_that_ends_among_several_creations_has_those_that_were_made(outcome):
+    content, ledger = Content(), Counting()
+    made = destination(content)
+    apply = made.apply
+
+    def ends(change):
+        if len(made.applied) < 3:
+            return apply(change)
+        if isinstance(outcome, DestinationError):
+            raise outcome
+        return outcome
+
+    made.apply = ends
+    with contextlib.suppress(DestinationError):
+        run(of(*people(10)), made, ledger)
+    assert len(ledger.links()) == 3
+    may_be_there = {Unknown: 3, DestinationError: 1}  # three in a row end a run
+    assert len(ledger.intents()) == may_be_there.get(type(outcome), 0)
+    run(of(*people(10)), destination(content), ledger)
+    assert len(created(content)) == len(set(created(content))) == 10 and ledger.intents() == {}
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("at", range(0, 25, 3))
+def test_a_run_that_is_killed_among_several_creations_is_continued(at, before):
+    content, ledger = Content(), Counting()
+    with contextlib.suppress(Killed):
+        run(of(*people(25)), destination(content, **killing(at, before)), ledger)
+    assert len(ledger.links()) in (0, 20), "what came of them is kept at once"
+    run(of(*people(25)), destination(content), ledger)
+    assert len(created(content)) == len(set(created(content))) == 25 and ledger.intents() == {}

@@ -7,12 +7,17 @@
 """A plan, step by step: what is about to be created is kept before, and what came of each step after it.
 
 A run may end anywhere. What it did is linked, what it was creating is an intent, and the next plan is made of both.
+
+To keep something takes a disk longer than a creation takes a service. So several creations are intended at once, and
+what came of them is kept at once, if the destination was read: then the next run sees which of them are there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple, Union
 
 from .._destination import contract
@@ -33,6 +38,7 @@ from .model import (
     does_something,
 )
 
+_CREATED_AT_ONCE = 20  # of what was read; all else one by one
 _UNKNOWN_AT_MOST = 3  # one after the other: then the destination is left alone
 _REFUSED_AT_MOST = 5  # members of one change, one after the other: then it is not about single ones
 _NAMED_AT_MOST = 3
@@ -79,17 +85,42 @@ class _Unanswered(_Ends):
     """Nobody knows what came of several changes in a row."""
 
 
-def carry_out(plan: Plan, destination: Destination, ledger: Ledger) -> CarriedOut:
-    """Do what the plan says. Raises DestinationError if the destination cannot be used any more."""
+def carry_out(
+    plan: Plan, destination: Destination, ledger: Ledger, read: Container[contract.Kind] = frozenset()
+) -> CarriedOut:
+    """Do what the plan says. ``read``: of which kinds the destination said all that there are.
+
+    Raises DestinationError if the destination cannot be used any more.
+    """
     work = _Work(destination, ledger)
-    for at, step in enumerate(plan.steps):
+    done = 0
+    for steps in _together(plan.steps, read):
+        waiting = deque(steps)
         try:
-            work.do(step)
-        except _Unanswered as end:
-            return work.carried_out([step, *work.end_access(plan.steps[at + 1 :])], str(end))
+            work.do_all(waiting)
         except _Ends as end:
-            return work.carried_out(plan.steps[at:], str(end))
+            left = [*waiting, *plan.steps[done + len(steps) :]]
+            if isinstance(end, _Unanswered):
+                left = [left[0], *work.end_access(left[1:])]
+            return work.carried_out(left, str(end))
+        done += len(steps)
     return work.carried_out((), "")
+
+
+def _together(steps: Sequence[Step], read: Container[contract.Kind]) -> Iterator[list[Step]]:
+    """Yield the steps: what is created and would be found again, several at a time."""
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, CreateStep) and step.ref.kind in read and len(found) < _CREATED_AT_ONCE:
+            found.append(step)
+            continue
+        if found:
+            yield found
+        found = [step] if isinstance(step, CreateStep) and step.ref.kind in read else []
+        if not found:
+            yield [step]
+    if found:
+        yield found
 
 
 class _Work:
@@ -115,8 +146,44 @@ class _Work:
         left_over = sum(map(does_something, left))
         return CarriedOut(tuple(self._done), tuple(self._failed), left_over, why, tuple(self._unanswered))
 
+    def do_all(self, steps: deque[Step]) -> None:
+        """Do these steps, and take out those that were done. Raises _Ends if nothing more can be done now."""
+        new = [step for step in steps if isinstance(step, CreateStep)]
+        # Before a write of an atomic destination, too: between its commit and ours a run may be killed.
+        with self._kept.at_once() if new else contextlib.nullcontext():
+            for step in new:
+                self._kept.intend(step.ref, step.record)
+        later = _Later(self._kept) if len(new) > 1 and self._ledger is self._kept else None
+        try:
+            with self._keeping(later):
+                while steps:
+                    self.do(steps[0])
+                    steps.popleft()
+        except (_Ends, contract.DestinationError):
+            with self._kept.at_once() if len(steps) > 1 else contextlib.nullcontext():
+                for unsent in list(steps)[1:]:
+                    self._kept.not_created(unsent.ref)
+            raise
+
+    @contextlib.contextmanager
+    def _keeping(self, later: _Later | None) -> Iterator[None]:
+        """Keep what came of the steps inside at once, if ``later`` is given."""
+        if later is None:
+            yield
+            return
+        self._ledger = later
+        try:
+            yield
+        except (_Ends, contract.DestinationError):
+            later.keep()
+            raise
+        else:
+            later.keep()
+        finally:
+            self._ledger = self._kept
+
     def do(self, step: Step) -> None:
-        """Do one step. Raises _Ends if nothing more can be done now."""
+        """Do one step, which is intended if it is a creation. Raises _Ends if nothing more can be done now."""
         if isinstance(step, CreateStep):
             self._create(step)
         elif isinstance(step, MembersStep):
@@ -150,8 +217,6 @@ class _Work:
     # --- steps ---
 
     def _create(self, step: CreateStep) -> None:
-        # Before a write of an atomic destination, too: between its commit and ours a run may be killed.
-        self._kept.intend(step.ref, step.record)
         done = self._tried(step, contract.Create(step.ref.kind, step.record), step.record.name)
         if done and self._holders.get((step.ref.kind, done.id), step.ref) != step.ref:
             self._done.remove(step)
@@ -315,7 +380,7 @@ def _why(outcome: NotDone) -> str:
 
 
 class _Later:
-    """What is to be kept once an atomic destination has kept its part."""
+    """What is to be kept at once: what came of several creations, and what an atomic destination has done by then."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -328,5 +393,6 @@ class _Later:
         self._calls.append(lambda: self._ledger.forget(ref))
 
     def keep(self) -> None:
-        for call in self._calls:
-            call()
+        with self._ledger.at_once() if self._calls else contextlib.nullcontext():
+            for call in self._calls:
+                call()

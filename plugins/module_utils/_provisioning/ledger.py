@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from .._destination.contract import Record
@@ -19,6 +20,9 @@ class Ledger(Protocol):
 
     Only a creation needs a journal. All else is the same if it is done twice, and the link tells that it was not done.
     """
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Make one of all calls inside: they are kept when it is left, all or none."""
 
     def links(self) -> dict[Ref, Link]:
         """Return what we are linked to."""
