@@ -225,7 +225,10 @@ class _Planning:
 
     def _update(self, ref: Ref, link: Link, record: Record) -> UpdateStep | None:
         """Return what makes a linked one as it is wanted; None if it is."""
-        found = fields.compared(record, link, self._there(ref, link), self.policies.restores_drift)
+        there = self._there(ref, link)
+        if record == link.written and there in (None, record) and not link.departed:
+            return None  # so it is with nearly all of them, and this is known sooner
+        found = fields.compared(record, link, there, self.policies.restores_drift)
         self.drift += [Drift(ref, link.written.name, *each) for each in found.drift]
         if found.before == found.after and link.written == record and not link.departed:
             return None

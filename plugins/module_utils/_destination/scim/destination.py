@@ -72,22 +72,21 @@ class ScimDestination:
     def read(self, linked: Linked) -> Actual:
         """Return what the service has."""
         gone: set[tuple[Kind, str]] = set()
-        accounts = self._listed(Kind.ACCOUNT, linked.accounts, gone)
+        # At once, so that what came of many accounts is not kept in memory until the groups are there.
+        accounts = self._records(Kind.ACCOUNT, self._listed(Kind.ACCOUNT, linked.accounts, gone))
         groups = self._listed(Kind.GROUP, linked.groups.keys(), gone)
         known = {Kind.ACCOUNT: linked.accounts, Kind.GROUP: linked.groups.keys()}
         look_up = LookUps(self._client, self._about.service, known)
-        unlisted = {
-            kind for kind, there in ((Kind.ACCOUNT, accounts), (Kind.GROUP, groups)) if isinstance(there, CannotBeRead)
-        }
+        unread = {Kind.ACCOUNT: isinstance(accounts, CannotBeRead), Kind.GROUP: isinstance(groups, CannotBeRead)}
         found: dict[object, Read[dict[str, Resource]]] = {
-            sought: look_up.found(sought) for sought in linked.sought if sought.kind in unlisted
+            sought: look_up.found(sought) for sought in linked.sought if unread[sought.kind]
         }
         return Actual(
-            self._records(Kind.ACCOUNT, accounts),
+            accounts,
             self._records(Kind.GROUP, groups),
             self._members(groups, linked.groups, gone),
             frozenset(gone),
-            {sought: self._records(sought.kind, found[sought]) for sought in linked.sought if sought.kind in unlisted},
+            {sought: self._records(sought.kind, found[sought]) for sought in linked.sought if unread[sought.kind]},
         )
 
     def _listed(self, kind: Kind, linked: Collection[str], gone: set[tuple[Kind, str]]) -> Read[dict[str, Resource]]:
