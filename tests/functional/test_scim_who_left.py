@@ -30,7 +30,7 @@ def service():
 
 @pytest.fixture
 def run(run_module, company, service):
-    return provisioned.asking(run_module, company, service, removal_limits="100%", timeout=2)
+    return provisioned.asking(run_module, company, service, removal_limits="100%", timeout=60)
 
 
 def bob(service):
