@@ -165,7 +165,7 @@ LOST = {
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 def test_a_creation_whose_answer_is_lost_is_not_repeated(service, fault):
     service.fault = at("creation of a user", fault)
-    with client(service, timeout=0.3) as made:
+    with client(service, timeout=scim_service.patience(fault)) as made:
         with pytest.raises(http.AnswerLost):
             made.send("POST", "/Users", body={"userName": "ann"}, repeatable=False)
         assert len(service.requests) == 1
@@ -175,7 +175,7 @@ def test_a_creation_whose_answer_is_lost_is_not_repeated(service, fault):
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 def test_what_may_be_done_twice_is(service, fault):
     service.fault = at("list of users", fault, times=1)
-    with client(service, timeout=0.3) as made:
+    with client(service, timeout=scim_service.patience(fault)) as made:
         assert made.send("GET", "/Users").status == 200
 
 

@@ -45,10 +45,10 @@ ATTRIBUTES = ("title", "emails[work]")
 
 
 @contextlib.contextmanager
-def destination(served, name="rfc", **options):
+def destination(served, name="rfc", *, timeout=60.0, **options):
     with serving(served) as url:
         times = http.Time(sleep=lambda seconds: None)
-        client = http.Client(http.Settings(url, token=TOKEN, timeout=0.2), times)
+        client = http.Client(http.Settings(url, token=TOKEN, timeout=timeout), times)
         with contextlib.closing(client):
             yield ScimDestination(client, service(name, **options), ATTRIBUTES)
 
@@ -205,7 +205,7 @@ def test_a_service_that_fails_ends_the_run(fault, first):
     served, numbers = company()
     served.fault = at("list of users", fault, first=first)
     with pytest.raises(DestinationError) as error:
-        read(served, Linked(frozenset(numbers)))
+        read(served, Linked(frozenset(numbers)), timeout=scim_service.patience(fault))
     assert TOKEN not in str(error.value)
 
 
@@ -468,7 +468,7 @@ OUTCOMES = [
 def test_every_fault_at_every_change_has_one_outcome(stage, fault, expected):
     served, numbers = company()
     change = changes(served, numbers)[stage]
-    with destination(served) as made:
+    with destination(served, timeout=scim_service.patience(fault)) as made:
         served.fault = at(stage, fault)
         if expected is DestinationError:
             with pytest.raises(DestinationError):

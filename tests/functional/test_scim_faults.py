@@ -70,9 +70,9 @@ def after():
     )
 
 
-def run(url, ledger, wanted, known, policies=None, **more):
+def run(url, ledger, wanted, known, policies=None, timeout=60.0, **more):
     times = http.Time(sleep=lambda seconds: None)
-    client = http.Client(http.Settings(url, token=TOKEN, timeout=0.2, **more), times)
+    client = http.Client(http.Settings(url, token=TOKEN, timeout=timeout, **more), times)
     with contextlib.closing(client):
         destination = ScimDestination(client, known, ("title",))
         return provision(
@@ -145,8 +145,6 @@ def no_object(_request, _answer):
 
 # A change of members that is answered and not made is noticed only where they are shown.
 LYING = (nothing_done, no_object)
-# What has no end of its own takes as long as `timeout`.
-SLOW = (scim_service.stalls, scim_service.trickles)
 
 FAULTS = {
     "hangs up, and it is done": (scim_service.hangs_up, STAGES),
@@ -180,7 +178,7 @@ CELLS = [
     for kind, known in KINDS_OF_SERVICES.items()
     if (kind == "all is read" or stage not in READING)
     and not (kind == "members are not shown" and first == 2)
-    and not (fault in SLOW and (first, kind) != (1, "all is read"))
+    and not (fault in scim_service.SLOW and (first, kind) != (1, "all is read"))
     and not (fault in LYING and stage == "members" and kind != "all is read")
 ]
 
@@ -228,7 +226,7 @@ def test_every_fault_at_every_stage(fault, stage, first, known, undisturbed, beg
         served.fault = at(stage, fault, first=first)
         told = ""
         try:
-            run(url, ledger, after(), known)
+            run(url, ledger, after(), known, timeout=scim_service.patience(fault))
         except DestinationError as error:
             told = str(error)
         assert TOKEN not in told

@@ -360,5 +360,14 @@ def trickles(_request: Request, _answer: Answer) -> Wire:
     return Wire(does)
 
 
+# What has no end of its own takes as long as `timeout`.
+SLOW = (stalls, trickles)
+
+
+def patience(fault: Fault) -> float:
+    """The `timeout` for a test with this fault: long, for a machine with much to do, but where it is waited for."""
+    return 0.3 if fault in SLOW else 60.0
+
+
 def sends(text: bytes) -> Fault:
     return lambda _request, _answer: Wire(lambda connection: connection.sendall(text))
