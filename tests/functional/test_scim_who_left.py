@@ -230,6 +230,23 @@ def test_one_protected_account_keeps_nobody_elses(run, company, service, fault):
     assert run()["accounts"]["disabled"] == ["ann"] and not run()["changed"]
 
 
+def test_many_accounts_that_fail_keep_nobody_elses(run, company, service):
+    """A service that answers, though by an error, is asked for each of those who left."""
+    people = ["p%02d" % number for number in range(12)]
+    company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})
+    run()
+    company.becomes({"Staff": ["ann", "zoe"], "Night": ["ann"]}, {each: {} for each in people})
+    broken = {number for number, each in service.users.items() if each["userName"] in people[:10]}
+
+    def fails(request, answer):
+        about_them = request.stage == "change of a user" and request.path.rpartition("/")[2] in broken
+        return Answer(500, None, {"X-Undone": "1"}) if about_them else answer
+
+    service.fault = fails
+    done = run()
+    assert done["failed"] and done["accounts"]["disabled"] == ["p10", "p11"] and done["left"] > 0, done["msg"]
+
+
 def test_one_member_who_cannot_be_removed_keeps_nobody_else_in_a_group(run, company, service):
     people = ["p%02d" % number for number in range(20)]
     company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})

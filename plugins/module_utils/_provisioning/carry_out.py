@@ -136,7 +136,7 @@ class _Work:
         self._failed: list[LeftOut] = []
         self._unanswered: list[LeftOut] = []
         self._not_removed: dict[Ref, set[Ref]] = {}  # of a group: who is still in it, against the plan
-        self._unknown = 0
+        self._unknown, self._only_ends_access = 0, False
 
     def carried_out(self, left: Sequence[Step], why: str) -> CarriedOut:
         """Keep what was done, and return it."""
@@ -203,8 +203,10 @@ class _Work:
 
         Whoever left is not to keep an account because other changes have no answer. Example: bob left, and the service
         fails where his group is changed. His account is disabled all the same.
+
+        A service that answers, though by an error, is asked of each of them.
         """
-        self._unknown = 0
+        self._unknown, self._only_ends_access = 0, True
         left = [step for step in steps if not _ends_access(step)]
         ending = [step for step in steps if _ends_access(step)]
         for at, step in enumerate(ending):
@@ -343,7 +345,7 @@ class _Work:
         is_lost = isinstance(step, CreateStep) and isinstance(outcome, contract.Unknown) and outcome.is_lost
         (self._unanswered if is_lost else self._failed).append(LeftOut(step.ref, name, about + _why(outcome)))
         if isinstance(outcome, contract.Unknown):
-            self._unknown += 1
+            self._unknown += outcome.is_lost or not self._only_ends_access
             if self._unknown >= _UNKNOWN_AT_MOST:
                 raise _Unanswered(outcome.why)
         # Of a change of members, somebody who is none may be meant. Whether a group is there, its own changes tell.

@@ -139,7 +139,7 @@ def in_one_line(plan: Plan, summary: Entry, failed: int, left: int, why: str) ->
         if told:
             parts.append("%s: %s" % (kind, ", ".join(told)))
     if not parts:
-        parts.append("nothing to do" if not left else "nothing is done")
+        parts.append("nothing is done" if left or failed else "nothing to do")
     parts += ["%s: %d" % each for each in noted.items() if each[1]]
     if left:
         parts.append("left: %d, since %s" % (left, why))
@@ -148,14 +148,13 @@ def in_one_line(plan: Plan, summary: Entry, failed: int, left: int, why: str) ->
 
 def not_made(failed: Sequence[LeftOut], line: str) -> str:
     """Return one sentence that says what the destination did not do, and what to do. ``line``: what was done."""
-    who = list(
-        dict.fromkeys("%s '%s'" % (each.ref.kind.value, each.name) for each in sorted(failed, key=_accounts_first))
-    )
+    those = sorted(failed, key=_accounts_first)
+    who = list(dict.fromkeys("%s '%s'" % (each.ref.kind.value, each.name) for each in those))
     named = ", ".join(who[:_TOLD]) + (" and %d more" % (len(who) - _TOLD) if len(who) > _TOLD else "")
-    first = min(failed, key=_accounts_first)
     return (
-        "url: the service did not change %s as asked (%s): not_provisioned says why: give token the right to it, or "
-        "correct there or in the directory what is in the way, and run again; the rest: %s" % (named, first.why, line)
+        "url: the service did not change %s as asked (%s), see not_provisioned: give the token the right to it, or "
+        "correct what is in the way, there or in the directory, and run it again; what was done: %s"
+        % (named, those[0].why, line)
     )
 
 
