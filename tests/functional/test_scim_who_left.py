@@ -309,3 +309,21 @@ def test_who_left_and_is_gone_there_is_told(run, company, service, departure):
     )
     assert stored.values(company.store, events) == ["ended", "gone"]
     assert run(departure=departure)["drift"] == []
+
+
+def test_who_is_gone_and_was_a_member_where_members_are_not_shown(run, company, service):
+    """The service refuses to remove somebody who is not there. The next run has no id of him, and sends nothing."""
+    known = {"service_parameters": {"members": "never"}}
+    run(**known)
+    number = bob(service)["id"]
+    del service.users[number]
+    leaves(company)
+    refuses = says(400, {"detail": "no such member"})
+    service.fault = lambda request, answer: (
+        refuses(request, answer) if request.stage == "members" and number in json.dumps(request.body) else answer
+    )
+    assert run(**known)["failed"]
+    done = run(**known)
+    assert not done.get("failed") and not run(**known)["changed"]
+    assert stored.rows(company.store, "SELECT key FROM link_members WHERE key = 'key-bob'") == []
+    assert all(each.body["Operations"] for each in service.requests if each.method == "PATCH")

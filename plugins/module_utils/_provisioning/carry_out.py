@@ -291,7 +291,9 @@ class _Work:
         while waiting:
             part = waiting.pop()
             link = self._links[step.ref]
-            outcome = self._asked(step, self._change_of(part, link))
+            change = self._change_of(part, link)
+            # Who is no longer linked has no id: the group only forgets that he was a member.
+            outcome = self._asked(step, change) if change.added or change.removed else Done(link.id)
             if isinstance(outcome, Done):
                 refused = 0
                 done.append(part)
