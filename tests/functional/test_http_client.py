@@ -393,3 +393,12 @@ def test_what_a_service_says_again_of_a_secret_is_hidden(service):
                 assert answer.headers["location"] == "/Users/" + ASIDE and answer.data["id"] == "x%sy" % SECRET
             else:
                 assert answer.data == {"id": ASIDE, "a": [{"b": {"(a secret of ours)": 1}}]}
+
+
+def test_a_password_that_is_a_number_as_well_spoils_no_answer(service):
+    service.answer = lambda _request: scim_service.Answer(200, {"totalResults": 1234567890, "id": "1234567890"})
+    with (
+        serving(service) as url,
+        contextlib.closing(http.Client(http.Settings(url, username="ann", password="1234567890"))) as made,
+    ):
+        assert made.send("GET", "/Users").data == {"totalResults": 1234567890, "id": "(a secret of ours)"}

@@ -123,6 +123,7 @@ class Client:
         except _tls.UnusableFile as error:
             raise DestinationError(str(error)) from None
         self._secrets = _secrets(settings, self._proxy)
+        self._told = [secret for secret in self._secrets if len(secret) >= _SHORTEST_TOLD]
         self._connection: http.client.HTTPConnection | None = None
         self._deadline = _Deadline(self._time.now)
         self._began = self._time.now()
@@ -203,10 +204,7 @@ class Client:
                 connection.sock.settimeout(self._settings.timeout)
             connection.request(method, target, data, {**self._headers(data is not None), **headers})
             with connection.getresponse() as response:
-                said = {
-                    name.lower(): self._without_secrets(text, response.status)
-                    for name, text in response.headers.items()
-                }
+                said = {name.lower(): self._without_secrets(text) for name, text in response.headers.items()}
                 answer = Answer(response.status, said, self._read(response))
                 if response.will_close:
                     self.close()
@@ -253,6 +251,10 @@ class Client:
             # Half of a surrogate pair is no character: no store keeps it, and no path can have it.
             plain = json.dumps(data, ensure_ascii=False)
             plain.encode("utf-8")
+            # Ids and names are kept and shown. Of what is no success, only what `said` returns is told.
+            if 200 <= response.status < 300 and any(_in_json(secret) in plain for secret in self._told):
+                return self._without_secrets(data)
+            return data
         except (ValueError, RecursionError):
             if 200 <= response.status < 300:
                 raise NoAnswer(
@@ -260,18 +262,16 @@ class Client:
                     % self._host
                 ) from None
             return None
-        hidden = self._without_secrets(plain, response.status)
-        return data if hidden == plain else json.loads(hidden)
 
-    def _without_secrets(self, text: str, status: int) -> str:
-        """Return what a service says, as JSON has texts, without our secrets: ids and names are kept and shown.
-
-        Of what is no success, only what `said` returns is told.
-        """
-        for secret in self._secrets if 200 <= status < 300 else ():
-            if len(secret) >= _SHORTEST_TOLD:
-                text = text.replace(json.dumps(secret, ensure_ascii=False)[1:-1], OURS)
-        return text
+    def _without_secrets(self, said: Json) -> Json:
+        """Return what a service says without what it has from us."""
+        if isinstance(said, str):
+            for secret in self._told:
+                said = said.replace(secret, OURS)
+            return said
+        if isinstance(said, dict):
+            return {self._without_secrets(name): self._without_secrets(value) for name, value in said.items()}
+        return [self._without_secrets(each) for each in said] if isinstance(said, list) else said
 
     def _usable(self, answer: Answer) -> Answer:
         """Return the answer, unless it says that there is no use in going on."""
@@ -527,6 +527,10 @@ def _proxy_login(proxy: SplitResult) -> dict[str, str]:
 
 def _basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(("%s:%s" % (username, password)).encode("utf-8")).decode("ascii")
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _secrets(settings: Settings, proxy: SplitResult | None) -> list[str]:

@@ -145,7 +145,8 @@ def _parts(client: Client, answer: Answer) -> tuple[list[Resource], Resource]:
     data: Any = answer.data
     if answer.status == 403:
         raise DestinationError(
-            "token: it may not read what the service has (%s): give it the right" % client.said(answer)
+            "token: it may not read what the service has (%s): give it the right, or say by lists in "
+            "service_parameters that there is no such list" % client.said(answer)
         )
     if answer.status != 200:
         raise DestinationError("url: the service does not list what it has (%s)" % client.said(answer))
