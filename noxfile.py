@@ -421,3 +421,5 @@ def benchmark(session: nox.Session) -> None:
     result = str(Path(session.create_tmp()).absolute() / "benchmarks.json")
     session.run("python", "tests/benchmark/measure.py", "--output", result, *arguments)
     session.run("python", "tests/benchmark/report.py", result, str(folder))
+    if not session.posargs:
+        session.run("python", "tests/benchmark/provisioning.py", "--users", "200", "--groups", "10")

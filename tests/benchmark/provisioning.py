@@ -186,21 +186,22 @@ def main() -> None:
         company.becomes(groups)
         paths = ["All/Company/" + each for each in groups]
 
-        def show(what: str, **more: Any) -> None:
+        def show(what: str, comes_to: str, **more: Any) -> None:
             took = measured(lambda: provision(company.store, url, paths, **more), service)
             print(
                 "%-34s %7d requests %8.1f s %8.1f s of a core, %6.1f of the service's, %5.0f MB  %s"
                 % (what, *(took[each] for each in ("requests", "seconds", "cpu", "service", "memory", "msg"))),
                 flush=True,
             )
+            assert took["msg"].startswith(comes_to), took["msg"]
 
-        show("the first run")
-        show("nothing to do")
-        show("nothing to do, and no lists", service_parameters={"lists": [], "members": "never"})
+        show("the first run", "accounts: %d created" % arguments.users)
+        show("nothing to do", "nothing to do")
+        show("nothing to do, and no lists", "nothing to do", service_parameters={"lists": [], "members": "never"})
         left = groups["g00000"][:1]
         groups["g00000"] = groups["g00000"][1:]
         company.becomes(groups, {left[0]: {}})
-        show("one of %d leaves a group" % (len(groups["g00000"]) + 1))
+        show("one of %d leaves a group" % (len(groups["g00000"]) + 1), "memberships: 1 removed")
 
 
 if __name__ == "__main__":
