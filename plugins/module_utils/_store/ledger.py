@@ -25,7 +25,8 @@ from .._provisioning.model import Link, Ref
 from . import opening
 from .address import Address, Database
 from .contract import Store, StoreError
-from .forms import from_json, record_from_text, record_to_text, shown_from_text, to_json
+from .forms import from_json, to_json
+from .ledger_forms import record_from_text, record_to_text, shown_from_text
 from .statements import first
 
 _SILENT_FOR = 1800  # seconds: who wrote nothing for so long on another host is thought to be gone

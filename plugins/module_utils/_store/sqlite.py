@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from .._errors import SynchronizationError
-from . import sqlite_backups, sqlite_damage, sqlite_file, sqlite_schema
+from . import sqlite_backups, sqlite_file, sqlite_schema
 from .contract import Parameters, Row, StoreError
 from .references import Tree
 from .sqlite_checks import Checks
@@ -113,7 +113,7 @@ def look(path: str, for_dry_run: bool = False) -> SqliteStore:
         if connection is not None:
             connection.close()
         leave(False)  # where a run changed it meanwhile, that is why
-        if isinstance(error, sqlite_damage.SIGNS):
+        if isinstance(error, sqlite_file.SIGNS_OF_DAMAGE):
             raise sqlite_file.not_read(path, error) from error
         raise
 
@@ -126,9 +126,8 @@ def nothing() -> SqliteStore:
 
 
 def _check_schema(connection: sqlite3.Connection, path: str) -> None:
-    wrong = sqlite_damage.in_schema(connection)
-    if wrong:
-        raise sqlite_file.damaged(path, wrong)
+    if sqlite_schema.is_damaged(connection):
+        raise sqlite_file.damaged(path, sqlite_schema.NOT_ITS_TABLES)
 
 
 def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection:
@@ -149,14 +148,16 @@ def _begin(path: str, wait: float, held: sqlite_file.Lock) -> sqlite3.Connection
         connection.close()
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             raise sqlite_file.held_by_another(path) from error
-        if isinstance(error, sqlite_damage.SIGNS):
+        if isinstance(error, sqlite_file.SIGNS_OF_DAMAGE):
             raise _not_written(path, error) from error
         raise
     return connection
 
 
 def _may_be_damage(error: BaseException | None) -> bool:
-    return isinstance(error, sqlite_damage.SIGNS) and not isinstance(error, sqlite3.OperationalError)  # of the system
+    return isinstance(error, sqlite_file.SIGNS_OF_DAMAGE) and not isinstance(
+        error, sqlite3.OperationalError
+    )  # of the system
 
 
 def _not_written(path: str, error: Exception) -> StoreError:
@@ -229,6 +230,8 @@ class SqliteStore:
                 self._connection.rollback()  # what was written so far is not what is looked at
         if _is_empty(self._connection, self._file.path):
             return  # a first run, of which nothing is left
+        from . import sqlite_damage  # which few runs need
+
         found = sqlite_damage.find(self._connection)
         if found:
             raise sqlite_file.damaged(self._file.path, found) from error
@@ -251,7 +254,7 @@ class SqliteStore:
     def rows(self, statement: str, parameters: Parameters = ()) -> list[Row]:
         try:
             return self._connection.execute(statement, parameters).fetchall()
-        except sqlite_damage.SIGNS as error:
+        except sqlite_file.SIGNS_OF_DAMAGE as error:
             raise sqlite_file.not_read(self._file.path, error) from error
 
     def run(self, statement: str, parameters: Parameters = ()) -> int:
@@ -264,13 +267,13 @@ class SqliteStore:
     def _execute(self, statement: str, parameters: Parameters) -> sqlite3.Cursor:
         try:
             return self._connection.execute(statement, parameters)
-        except sqlite_damage.SIGNS as error:
+        except sqlite_file.SIGNS_OF_DAMAGE as error:
             raise _not_written(self._file.path, error) from error
 
     def many(self, statement: str, rows: Iterable[Parameters]) -> None:
         try:
             self._connection.executemany(statement, rows)
-        except sqlite_damage.SIGNS as error:
+        except sqlite_file.SIGNS_OF_DAMAGE as error:
             raise _not_written(self._file.path, error) from error
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -21,11 +21,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._names import name_key, split_path
-from . import forms, sqlite_schema
+from . import forms, ledger_forms, sqlite_schema
 from .references import is_tree
-
-# What Python raises if SQLite fails. Its words may quote what is no text, and then Python cannot read them.
-SIGNS = (sqlite3.Error, UnicodeDecodeError)
+from .sqlite_file import SIGNS_OF_DAMAGE
 
 # What a column of a declared type may hold: SQLite takes anything (https://www.sqlite.org/datatype3.html).
 _TYPES: dict[str, Any] = {"INTEGER": int, "REAL": (float, int), "TEXT": str, "BLOB": bytes}
@@ -62,14 +60,14 @@ _FORMS: dict[tuple[str, str], Callable[[Any], bool]] = {
     ("runs", "counts"): forms.is_object,
     ("past_memberships", "user_group"): _is_path,
     ("past_records", "path"): _is_path,
-    ("provisionings", "holder"): forms.is_holder,
-    ("provisionings", "told"): forms.is_told,
-    ("links", "kind"): forms.is_kind,
-    ("links", "written"): forms.is_record,
-    ("links", "shown"): forms.is_shown,
-    ("link_members", "kind"): forms.is_kind,
-    ("intents", "kind"): forms.is_kind,
-    ("intents", "record"): forms.is_record,
+    ("provisionings", "holder"): ledger_forms.is_holder,
+    ("provisionings", "told"): ledger_forms.is_told,
+    ("links", "kind"): ledger_forms.is_kind,
+    ("links", "written"): ledger_forms.is_record,
+    ("links", "shown"): ledger_forms.is_shown,
+    ("link_members", "kind"): ledger_forms.is_kind,
+    ("intents", "kind"): ledger_forms.is_kind,
+    ("intents", "record"): ledger_forms.is_record,
     ("past_links", "time"): _is_time,
     ("past_records", "before"): _is_record,
     ("past_records", "after"): _is_record,
@@ -80,8 +78,6 @@ _COLUMNS = (
     'SELECT m.name, c.name, c.type, c."notnull" FROM sqlite_master m JOIN pragma_table_info(m.name) c'
     " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'"
 )
-# Bytes, since what is damaged may be no text.
-_BESIDE_TABLES = "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"
 
 
 def find(connection: sqlite3.Connection) -> str:
@@ -94,7 +90,7 @@ def find(connection: sqlite3.Connection) -> str:
         return next(_all_that_is_found(connection), "")
     except sqlite3.OperationalError:  # of the system rather than of the file
         return ""
-    except SIGNS as error:
+    except SIGNS_OF_DAMAGE as error:
         return str(error)
     finally:
         connection.text_factory = factory
@@ -108,26 +104,10 @@ def _columns_of_a_sound_store() -> list[tuple[str, str, str, int]]:
         return sound.execute(_COLUMNS).fetchall()
 
 
-_NOT_ITS_TABLES = "its tables are not those of a store"
-
-
-def in_schema(connection: sqlite3.Connection) -> str:
-    """Return the same of its indexes, triggers and views: it is quick, and is to be known before anything is written.
-
-    What they say is text in the file. Example: one bit makes `user_id!= old.id` of `user_id = old.id` in the trigger
-    that ends the memberships of a user who is deleted. Then everybody else's end.
-    """
-    return "" if sqlite_schema.BESIDE_TABLES <= _beside_tables(connection) else _NOT_ITS_TABLES
-
-
-def _beside_tables(connection: sqlite3.Connection) -> set[str]:
-    return {sql.decode("utf-8", "replace") for (sql,) in connection.execute(_BESIDE_TABLES)}
-
-
 def _all_that_is_found(connection: sqlite3.Connection) -> Iterator[str]:
     columns = _columns_of_a_sound_store()
-    if not {*columns} <= {*connection.execute(_COLUMNS)} or in_schema(connection):
-        yield _NOT_ITS_TABLES
+    if not {*columns} <= {*connection.execute(_COLUMNS)} or sqlite_schema.is_damaged(connection):
+        yield sqlite_schema.NOT_ITS_TABLES
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         yield found

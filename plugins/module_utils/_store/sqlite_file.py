@@ -33,6 +33,9 @@ from urllib.parse import quote
 
 from .contract import StoreChanged, StoreError
 
+# What Python raises if SQLite fails. Its words may quote what is no text, and then Python cannot read them.
+SIGNS_OF_DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+
 _MOMENT = 60.0  # seconds in which anything ends that SQLite itself does between two runs
 _PIECE = 1024 * 1024  # bytes that are copied at once
 MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html, 1.3.1

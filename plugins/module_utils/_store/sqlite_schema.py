@@ -388,12 +388,25 @@ _UPGRADES: dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]] = {
 }
 
 
+NOT_ITS_TABLES = "its tables are not those of a store"  # what is wrong with a store that is damaged so
+
 # What indexes, triggers and views say, as SQLite keeps it: the statements that made them.
 BESIDE_TABLES = frozenset(
     statement
     for statement in _SCHEMA
     if statement.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX", "CREATE TRIGGER", "CREATE VIEW"))
 )
+
+
+def is_damaged(connection: sqlite3.Connection) -> bool:
+    """Tell whether an index, a trigger or a view is damaged: to be known before anything is written.
+
+    What they say is text in the file. Example: one bit makes `user_id!= old.id` of `user_id = old.id` in the trigger
+    that ends the memberships of a user who is deleted. Then everybody else's end.
+    """
+    # As bytes, since what is damaged may be no text.
+    found = connection.execute("SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL")
+    return not BESIDE_TABLES <= {sql.decode("utf-8", "replace") for (sql,) in found}
 
 
 def create(connection: sqlite3.Connection) -> None:
