@@ -22,7 +22,7 @@ from ._look_up import looking
 from ._provision import Provisioned, Task, provision
 from ._provisioning.carry_out import CarriedOut
 from ._provisioning.model import Links, Plan, Wanted, does_something
-from ._provisioning.report import Known, in_one_line, make_report, not_made
+from ._provisioning.report import Looked, in_one_line, make_report, not_made
 from ._provisioning.wanted import NoSuchUserGroup, wanted
 from ._provisioning_settings import ProvisioningSettings, public_settings
 from ._report.cut import Bounds
@@ -87,7 +87,7 @@ def _provision(run: _Run) -> dict[str, Any]:
     with _client(settings) as client:
         service = ScimDestination(client, settings.service, _attributes(settings, before))
         done = provision(task, service, run.journal, run.check_mode)
-        result = _result(settings, done, Known(run.wanted, before), run.diff_mode, client.requests)
+        result = _result(settings, done, Looked(run.wanted, before), run.diff_mode, client.requests)
     if done.refused:
         raise Refused({**result, "msg": sentence(_limits.message(done.refused))})
     if done.carried_out is not None:
@@ -130,13 +130,13 @@ def _attributes(settings: ProvisioningSettings, links: Links) -> set[str]:
 
 
 def _result(
-    settings: ProvisioningSettings, done: Provisioned, known: Known, diff_mode: bool, requests: Requests
+    settings: ProvisioningSettings, done: Provisioned, looked: Looked, diff_mode: bool, requests: Requests
 ) -> dict[str, Any]:
     carried_out = done.carried_out or CarriedOut(tuple(filter(does_something, done.plan.steps)), (), 0, "")
     refused = [each.entry for each in done.refused]
     bounds = Bounds(settings.report_limit, settings.report_bytes, diff_mode)
     failed, left, why = (*carried_out.failed, *carried_out.unanswered), carried_out.left, carried_out.why
-    report = make_report(done.plan, carried_out.done, failed, known, bounds, refused)
+    report = make_report(done.plan, carried_out.done, failed, looked, bounds, refused)
     return {
         **report,
         "msg": sentence(in_one_line(done.plan, report["summary"], len(failed), left, why)),
@@ -155,9 +155,9 @@ def _requests(requests: Requests) -> dict[str, Any]:
 
 def _nothing(settings: ProvisioningSettings, journal: StoreLedger, msg: str) -> dict[str, Any]:
     """Return the result of a run that asks the service for nothing."""
-    known = Known(_NOTHING, journal.links())
+    looked = Looked(_NOTHING, journal.links())
     done = Provisioned(Plan(()), "", "", [], None)
-    return {**_result(settings, done, known, False, Requests(0, 0, 0.0)), "msg": msg}
+    return {**_result(settings, done, looked, False, Requests(0, 0, 0.0)), "msg": msg}
 
 
 def _warn_of(done: CarriedOut, warn: Callable[[str], None]) -> None:

@@ -44,7 +44,7 @@ from ._provisioning.changes import (
     told_to_text,
 )
 from ._provisioning.model import Plan, Wanted
-from ._provisioning.report import Known, make_report
+from ._provisioning.report import Looked, make_report
 from ._provisioning.wanted import USER_ATTRIBUTES, Choice, NoSuchUserGroup, wanted
 from ._provisioning_settings import check_field, user_group_paths
 from ._report.cut import Bounds
@@ -156,7 +156,7 @@ def _look(
         plan,
         plan.steps,
         (),
-        Known(wants, links),
+        Looked(wants, links),
         _BOUNDS._replace(with_diff=diff_mode),
         [each.entry for each in refused],
     )
@@ -217,7 +217,7 @@ def in_one_line(lists: Mapping[str, list[dict[str, Any]]]) -> str:
 def _result(settings: ChangesSettings, msg: str, changed: bool, both: tuple[str, str]) -> dict[str, Any]:
     """Return a result of nothing that happened."""
     shown = {option: value for option, value in settings._asdict().items() if option != "fail_on"}
-    nothing = make_report(Plan(()), (), (), Known(Wanted({}, {}), {}), _BOUNDS, [])
+    nothing = make_report(Plan(()), (), (), Looked(Wanted({}, {}), {}), _BOUNDS, [])
     return {
         "msg": sentence(msg),
         "changed": changed,

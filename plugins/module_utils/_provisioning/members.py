@@ -19,8 +19,8 @@ from .._destination.contract import CannotBeRead, Kind, Read
 from .model import Drift, Foreign, Links, MembersStep, Policies, Ref
 
 
-class Known(NamedTuple):
-    """What members are judged by."""
+class Compared(NamedTuple):
+    """What is compared to find who is to be put in and taken out."""
 
     wanted: Mapping[Ref, frozenset[Ref]]
     links: Links
@@ -50,33 +50,33 @@ class _Group(NamedTuple):
     is_seen: bool
 
 
-def changes_of_members(known: Known, policies: Policies) -> Members:
+def changes_of_members(compared: Compared, policies: Policies) -> Members:
     """Return what is to be done to make members as they are wanted."""
-    refs = {(ref.kind, link.id): ref for ref, link in known.links.items()}
+    refs = {(ref.kind, link.id): ref for ref, link in compared.links.items()}
     by_id: dict[str, list[Ref]] = {}
-    for (_kind, number), ref in sorted({**refs, **known.taken_over}.items()):
+    for (_kind, number), ref in sorted({**refs, **compared.taken_over}.items()):
         by_id.setdefault(number, []).append(ref)
     removals, additions = [], []
     drift: list[Drift] = []
     foreign: list[Foreign] = []
-    for ref in sorted(each for each in known.available if each.kind is Kind.GROUP):
-        group = _group(ref, known, by_id)
-        wanted = known.wanted.get(ref, frozenset()) & known.available
+    for ref in sorted(each for each in compared.available if each.kind is Kind.GROUP):
+        group = _group(ref, compared, by_id)
+        wanted = compared.wanted.get(ref, frozenset()) & compared.available
         added, removed = wanted - group.ours, group.ours - wanted
-        changed = _drift(ref, group, wanted, known) if group.is_seen else []
+        changed = _drift(ref, group, wanted, compared) if group.is_seen else []
         drift += [each for each, _member in changed]
         if not policies.restores_drift:
             elsewhere = {member for _drift, member in changed}
             added, removed = added - elsewhere, removed - elsewhere
-        name = known.links[ref].written.name if ref in known.links else ""
-        foreign += [Foreign(Kind.ACCOUNT, each, known.names.get(each, ""), name) for each in group.foreign]
+        name = compared.links[ref].written.name if ref in compared.links else ""
+        foreign += [Foreign(Kind.ACCOUNT, each, compared.names.get(each, ""), name) for each in group.foreign]
         ended = group.dangling + (group.foreign if policies.removes_foreign_members else ())
         # Who is taken over by this plan is not linked yet when members are removed.
-        unlinked = {member: number for (_kind, number), member in known.taken_over.items() if member in removed}
+        unlinked = {member: number for (_kind, number), member in compared.taken_over.items() if member in removed}
         ended += tuple(sorted(unlinked.values()))
         removed -= unlinked.keys()
         stay = group.written - removed
-        before = known.links[ref].members if ref in known.links and ref not in known.fresh else frozenset()
+        before = compared.links[ref].members if ref in compared.links and ref not in compared.fresh else frozenset()
         if removed or ended or stay != before:
             removals.append(MembersStep(ref, (), tuple(sorted(removed)), ended, stay))
         if added or wanted != stay:
@@ -84,30 +84,30 @@ def changes_of_members(known: Known, policies: Policies) -> Members:
     return Members(tuple(removals), tuple(additions), tuple(drift), tuple(foreign))
 
 
-def _group(ref: Ref, known: Known, by_id: Mapping[str, list[Ref]]) -> _Group:
-    link = known.links.get(ref)
-    if link is None or ref in known.fresh:
+def _group(ref: Ref, compared: Compared, by_id: Mapping[str, list[Ref]]) -> _Group:
+    link = compared.links.get(ref)
+    if link is None or ref in compared.fresh:
         return _Group(frozenset(), frozenset(), (), (), False)
-    written = link.members - known.fresh
-    there = known.actual.get(link.id, CannotBeRead("it was not read"))
+    written = link.members - compared.fresh
+    there = compared.actual.get(link.id, CannotBeRead("it was not read"))
     if isinstance(there, CannotBeRead):
         return _Group(written, written, (), (), False)
     # Some services count accounts and groups each from one: of two with one id it is who is or was to be in it.
-    likely = written | known.wanted.get(ref, frozenset())
+    likely = written | compared.wanted.get(ref, frozenset())
     found = {
         number: next((each for each in by_id[number] if each in likely), by_id[number][0])
         for number in there
         if number in by_id
     }
     ours = frozenset(found.values())
-    dangling = sorted(number for number, each in found.items() if each in known.fresh)
+    dangling = sorted(number for number, each in found.items() if each in compared.fresh)
     foreign = sorted(number for number in there if number not in by_id)
-    return _Group(written, ours - known.fresh, tuple(foreign), tuple(dangling), True)
+    return _Group(written, ours - compared.fresh, tuple(foreign), tuple(dangling), True)
 
 
-def _drift(ref: Ref, group: _Group, wanted: frozenset[Ref], known: Known) -> Iterator[tuple[Drift, Ref]]:
+def _drift(ref: Ref, group: _Group, wanted: frozenset[Ref], compared: Compared) -> Iterator[tuple[Drift, Ref]]:
     """Yield what somebody changed, and whom it is about: who left though we want him, who came though we do not."""
-    name = known.links[ref].written.name
+    name = compared.links[ref].written.name
     for member in sorted((group.written - group.ours) & wanted):
         yield Drift(ref, name, "members", member.key, ""), member
     for member in sorted(group.ours - group.written - wanted):

@@ -25,7 +25,7 @@ from .._destination.contract import Actual, CannotBeRead, Capabilities, Kind, Li
 from .._names import name_key
 from . import fields
 from .matching import Match, Matching, Taken, Undecided
-from .members import Known, changes_of_members
+from .members import Compared, changes_of_members
 from .model import (
     CreateStep,
     DeleteStep,
@@ -100,7 +100,7 @@ class _Planning:
         taken_over = {(step.ref.kind, step.id): step.ref for step in steps if isinstance(step, TakeOverStep)}
         ended = {step.ref for step in steps if isinstance(step, (DeleteStep, ForgetStep))}
         there = {ref for ref, link in self.links.items() if not self._is_gone(ref, link) and ref.kind in self.can.kinds}
-        known = Known(
+        compared = Compared(
             self.wanted.members,
             self.links,
             self.actual.members,
@@ -109,7 +109,7 @@ class _Planning:
             taken_over,
             {number: each.name for kind in Kind for number, each in self.matching.unlinked(kind).items()},
         )
-        members = changes_of_members(known, self.policies)
+        members = changes_of_members(compared, self.policies)
         return Plan(
             (*members.removals, *steps, *members.additions),
             tuple(self.collisions),

@@ -40,8 +40,8 @@ _REMOVALS_FIRST = ("deleted", "disabled", "renamed", "updated", "enabled", "link
 Entry = dict[str, Any]
 
 
-class Known(NamedTuple):
-    """What a report needs beside the steps."""
+class Looked(NamedTuple):
+    """What a report needs beside the steps: what was looked up."""
 
     wanted: Wanted
     links: Links  # before the run
@@ -79,7 +79,7 @@ class ChangedGroup(NamedTuple):
 
 
 def make_report(
-    plan: Plan, steps: Sequence[Step], failed: Sequence[LeftOut], known: Known, bounds: Bounds, refused: list[Entry]
+    plan: Plan, steps: Sequence[Step], failed: Sequence[LeftOut], looked: Looked, bounds: Bounds, refused: list[Entry]
 ) -> Entry:
     """Return the part of the result that speaks of the plan, with ``diff`` if the bounds have room for it.
 
@@ -88,12 +88,12 @@ def make_report(
     changes = _changes(steps)
     accounts = [each for each in changes if each.ref.kind is Kind.ACCOUNT]
     groups = _changed_groups(changes, steps)
-    names = _Names(plan, known)
+    names = _Names(plan, looked)
     cut = Cut(bounds)  # who asks first is told of first
-    report: Entry = {"summary": _summary(accounts, groups, known), "refused": cut.items("refused", refused)}
+    report: Entry = {"summary": _summary(accounts, groups, looked), "refused": cut.items("refused", refused)}
     listed = {verb: _accounts(verb, accounts, cut) for verb in _REMOVALS_FIRST}
     report["accounts"] = {verb: listed[verb] for verb in OF_ACCOUNTS}
-    entries = [(each, _group(each, names, known)) for each in sorted(groups, key=_removals_first)]
+    entries = [(each, _group(each, names, looked)) for each in sorted(groups, key=_removals_first)]
     report["changed_groups"] = cut.entries("changed_groups", entries, lambda pair: _with_members(*pair, names, cut))
     report["collisions"] = cut.items("collisions", [_left_out(each) for each in plan.collisions])
     report["drift"] = cut.items(
@@ -118,7 +118,7 @@ def make_report(
         ],
     )
     touched = {each.ref for each in groups}
-    unchanged = [ref for ref in _linked_after(known, changes) if ref.kind is Kind.GROUP and ref not in touched]
+    unchanged = [ref for ref in _linked_after(looked, changes) if ref.kind is Kind.GROUP and ref not in touched]
     report["unchanged_groups"] = cut.items("unchanged_groups", sorted(map(names.of, unchanged), key=name_key))
     report["report_left_out"] = cut.left_out
     report["report_truncated"] = bool(cut.left_out)
@@ -210,21 +210,21 @@ def _changed_groups(changes: Sequence[Changed], steps: Sequence[Step]) -> list[C
     ]
 
 
-def _linked_after(known: Known, changes: Sequence[Changed]) -> set[Ref]:
+def _linked_after(looked: Looked, changes: Sequence[Changed]) -> set[Ref]:
     """Return who is there and wanted after the run."""
-    linked = {ref for ref, link in known.links.items() if not link.gone and ref in known.wanted.records}
-    linked.update(each.ref for each in changes if each.after is not None and each.ref in known.wanted.records)
+    linked = {ref for ref, link in looked.links.items() if not link.gone and ref in looked.wanted.records}
+    linked.update(each.ref for each in changes if each.after is not None and each.ref in looked.wanted.records)
     return linked
 
 
-def _summary(accounts: Sequence[Changed], groups: Sequence[ChangedGroup], known: Known) -> Entry:
+def _summary(accounts: Sequence[Changed], groups: Sequence[ChangedGroup], looked: Looked) -> Entry:
     added, removed = (
         sum(len(each.added) for each in groups),
         sum(len(each.removed) + len(each.foreign) for each in groups),
     )
     changes = [*accounts, *(each.change for each in groups if each.change)]
-    linked = _linked_after(known, changes)
-    memberships = sum(len(link.members) for link in known.links.values())
+    linked = _linked_after(looked, changes)
+    memberships = sum(len(link.members) for link in looked.links.values())
     total = sum(ref.kind is Kind.ACCOUNT for ref in linked)
     touched = {*(each.ref for each in accounts), *(each.ref for each in groups)} & linked
     touched_accounts = sum(ref.kind is Kind.ACCOUNT for ref in touched)
@@ -247,19 +247,19 @@ def _summary(accounts: Sequence[Changed], groups: Sequence[ChangedGroup], known:
 class _Names:
     """How somebody is called, for people."""
 
-    def __init__(self, plan: Plan, known: Known) -> None:
-        self._known = known
+    def __init__(self, plan: Plan, looked: Looked) -> None:
+        self._looked = looked
         self._foreign = {each.id: each.name for each in plan.foreign if each.name}
 
     def of(self, ref: Ref) -> str:
         """Return the name of somebody who is wanted or linked."""
-        record = self._known.wanted.records.get(ref)
-        if record is None and ref in self._known.links:
-            record = self._known.links[ref].written
+        record = self._looked.wanted.records.get(ref)
+        if record is None and ref in self._looked.links:
+            record = self._looked.links[ref].written
         return ref.key if record is None else record.name
 
     def of_foreign(self, number: str) -> str:
-        """Return the name of somebody who is neither; the id if it is not known."""
+        """Return the name of somebody who is neither; the id if it is not looked."""
         return self._foreign.get(number, number)
 
 
@@ -279,13 +279,13 @@ def _left_out(each: LeftOut) -> Entry:
     return {"kind": each.ref.kind.value, "name": each.name, "reason": each.why}
 
 
-def _group(group: ChangedGroup, names: _Names, known: Known) -> Entry:
+def _group(group: ChangedGroup, names: _Names, looked: Looked) -> Entry:
     change = group.change
     is_renamed = change is not None and "renamed" in change.verbs
     return {
         "name": change.name if change else names.of(group.ref),
         "previous_name": change.before.name if change and change.before and is_renamed else None,
-        "path": known.wanted.paths.get(group.ref),
+        "path": looked.wanted.paths.get(group.ref),
         "changes": list(group.verbs),
     }
 
