@@ -8,6 +8,7 @@ What a booted system does is in extensions/molecule.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
@@ -15,8 +16,10 @@ import re
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from support import provisioned, scim_service
 from support.role_programs import FILES, SHARED, load
 
@@ -28,6 +31,8 @@ KEY = "Fen-2-wicket-Rd38"
 TOKENS = {"wiki": "Sedge-{{ 3 }}-wicket-Rd38", "chat": "Rush-6-wicket-Rd38"}
 BASE = "ou=role-jobs,dc=example,dc=org"
 NURSES = f"cn=nurses,ou=groups,{BASE}"
+SECRETS = {"password", "store_password", "token"}
+GIVEN = b"user_synchronization_environment=north"
 PEOPLE = [f"joiner{number:02d}" for number in range(30)]
 
 
@@ -50,8 +55,9 @@ class Host:
         (directory / "credentials/vault-key").write_text(KEY, encoding="ascii")
         self._collections = str(collections_path)
 
-    def _play(self, tasks, jobs):
+    def _play(self, tasks, jobs, **more):
         given = {
+            **more,
             "role_path": str(ROLE),
             "user_synchronization_jobs": jobs,
             "user_synchronization_scheduler": "none",
@@ -70,7 +76,7 @@ class Host:
     def _each(self, jobs, tasks):
         return [{**task, "vars": {"__user_synchronization_name": job["name"]}} for job in jobs for task in tasks]
 
-    def set_up(self, *jobs):
+    def set_up(self, *jobs, **more):
         """Judge the jobs and write their files, as the role does; return their secrets, by job."""
         judge = {"ansible.builtin.include_tasks": str(ROLE / "tasks/preflight_job.yml")}
         template = {
@@ -83,7 +89,7 @@ class Host:
         secrets = {"ansible.builtin.set_fact": {"secrets": "{{ __user_synchronization_secrets | to_json }}"}}
         for job in jobs:
             (self.directory / "config/jobs" / job["name"]).mkdir(parents=True, exist_ok=True)
-        done = self._play(self._each(jobs, [judge, template, secrets]), jobs)
+        done = self._play(self._each(jobs, [judge, template, secrets]), jobs, **more)
         assert done.rc == 0, done.output
         found = [
             json.loads(each["ansible_facts"]["secrets"])
@@ -165,6 +171,20 @@ def in_a_play(text):
     return text.replace("{{", "{{ '{{' }}")
 
 
+def looks_at_processes(seen, secrets):
+    """At the first request of a provisioning: what each process was started with."""
+
+    def fault(_request, answer):
+        for process in () if seen else filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):  # it has ended
+                text = b"".join(Path("/proc", process, name).read_bytes() for name in ("cmdline", "environ"))
+                secret = any(each.encode() in text for each in secrets)
+                seen.append(text if secret else b"what is given" if GIVEN in text else b"nothing")
+        return answer
+
+    return fault
+
+
 def text_of(directory):
     """Everything in the files below the directory, but for the programs."""
     files = [path for name in ("config", "state", "log") for path in (directory / name).rglob("*") if path.is_file()]
@@ -209,7 +229,10 @@ def test_from_the_directory_to_two_services(host, program, keep, people, capfd):
         }
         assert keep("staff", secrets) is True
         settings = program.Settings(
-            "nobody", *(str(host.directory / each) for each in ("config", "state", "log")), sys.prefix
+            "nobody",
+            *(str(host.directory / each) for each in ("config", "state", "log")),
+            sys.prefix,
+            dict([GIVEN.decode().split("=")]),
         )
         given = json.loads(host.job_file("staff", "job.json"))
 
@@ -225,7 +248,11 @@ def test_from_the_directory_to_two_services(host, program, keep, people, capfd):
         assert program.call_ansible(settings, "staff", dry=True) == 0, capfd.readouterr().out
         assert accounts(wiki) == accounts(chat) == {}
 
+        seen = []
+        wiki.fault = looks_at_processes(seen, list(TOKENS.values()))
         record, outcomes = run()
+        wiki.fault = scim_service.behave
+        assert set(seen) == {b"nothing", b"what is given"}
         assert outcomes == ["succeeded", "succeeded"]
         assert re.fullmatch(
             "users: .*; memberships: 2 added. wiki: accounts: 2 created; .* chat: accounts: 2 created; .*",
@@ -258,6 +285,42 @@ def test_from_the_directory_to_two_services(host, program, keep, people, capfd):
         ] == []
 
 
+def test_secrets_in_a_vault_file_are_named_by_their_variables(host, tmp_path):
+    from ansible.parsing.vault import VaultLib, VaultSecret
+
+    held = dict.fromkeys(("reader", "database", "token", "basic"), "Moss-4")
+    secret = VaultSecret(KEY.encode())
+    vault_file = tmp_path / "vault.yml"
+    vault_file.write_bytes(VaultLib([("x", secret)]).encrypt(json.dumps(held), secret, vault_id="x"))
+    given = {
+        **job(store="postgresql://usersync@db.example.org/directory"),
+        "vault_file": str(vault_file),
+        "vault_variable": "reader",
+        "vault_store_variable": "database",
+        "provisioning": [
+            {"name": "wiki", "vault_variable": "token"},
+            {"name": "chat", "username": "ann", "vault_variable": "basic"},
+            {"name": "shop", "client_cert": "/etc/shop.pem"},
+        ],
+    }
+    assert host.set_up(given, user_synchronization_report=True) == {"staff": {}}
+    tasks = yaml.safe_load(host.job_file("staff", "playbook.yml"))[0]["tasks"]
+    said = [next(value for name, value in task.items() if name.startswith("usersync.")) for task in tasks[:-1]]
+    store = {"store_password": "{{ database | string }}"}
+    expected = [{"password": "{{ reader | string }}", **store}, store]
+    expected += [{"token": "{{ token | string }}", **store}, {"password": "{{ basic | string }}", **store}, store]
+    assert [{name: each[name] for name in sorted(SECRETS & set(each))} for each in said] == expected
+    options, provisioning = re.findall(
+        r"^  ([\[{].*?)^  [\]}]$", host.job_file("staff", "variables.yml"), re.DOTALL | re.MULTILINE
+    )
+    assert '"vault_variable"' not in options + provisioning
+    assert provisioning.count('"store": "postgresql://usersync@db.example.org/directory"') == 3
+
+    given["provisioning"][0]["vault_variable"] = "tolken"
+    said, _output = host.refusal(given)
+    assert "vault_file: user_synchronization_vault_password does not open" in said and "tolken" in said
+
+
 # --- Jobs that the role does not take
 
 
@@ -265,7 +328,12 @@ def job(**options):
     return {"name": "staff", "options": {"server": "ldap.example.org", "login": "x", **options}}
 
 
-def test_a_password_in_the_uri_of_a_store_is_refused_and_not_printed(host):
+def test_a_login_in_an_address_is_refused_and_not_printed(host):
+    said, output = host.refusal(
+        {**job(), "provisioning": [{"name": "wiki", "url": "https://ann:Moss-4@wiki.example.org"}]}
+    )
+    assert said.startswith("provisioning: a url of job staff has a login in it: take it out")
+    assert "Moss-4" not in output
     for uri in ("postgresql://ann:Moss-4@db.example.org/x", "postgres://ann@db/x?sslmode=require&p%61ssword=Moss-4"):
         said, output = host.refusal(job(store=uri))
         assert said.startswith("options.store: the URI of job staff has a password in it: take it out")

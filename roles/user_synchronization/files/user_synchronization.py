@@ -73,6 +73,7 @@ class Settings(NamedTuple):
     state_directory: str
     log_directory: str
     venv: str
+    environment: dict[str, str] = {}  # what runs get beside what they need, such as the way to a proxy
 
     def job_directory(self, job: str) -> Path:
         return Path(self.config_directory, "jobs", job)
@@ -387,6 +388,7 @@ def call_ansible(
     """Run the job's playbook; return the exit status of ansible-playbook, or TIME_IS_UP, or TOLD_TO_END."""
     directory, runtime = settings.job_directory(job), _runtime()
     environment = {
+        **settings.environment,
         **_environment(runtime),
         "PATH": f"{settings.venv}/bin:/usr/local/bin:/usr/bin:/bin",
         "ANSIBLE_CONFIG": f"{settings.config_directory}/ansible.cfg",
