@@ -16,6 +16,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ class Host:
         shutil.copy(FILES / "record.py", self.programs / "callback")
         for name in ("_core_dumps.py", "_printable.py"):
             shutil.copy(SHARED / name, self.programs)
-        for name in ("config", "state/status", "state/metrics", "log", "runtime", "credentials"):
+        for name in ("config", "state/status", "state/metrics", "log", "credentials"):
             (directory / name).mkdir(parents=True)
         (directory / "credentials/vault-key").write_text(KEY, encoding="ascii")
         self._collections = str(collections_path)
@@ -123,10 +124,12 @@ def program(host, monkeypatch):
     """The program as the user of the runs calls it. What a run leaves to signals is put back."""
     program = load("user_synchronization")
     monkeypatch.setattr(program, "PROGRAMS", host.programs)
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(host.directory / "runtime"))
+    runtime = tempfile.TemporaryDirectory(prefix="role-")  # the directory of a test may be too long for a socket
+    monkeypatch.setenv("RUNTIME_DIRECTORY", runtime.name)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(host.directory / "credentials"))
     told_to_end = signal.getsignal(signal.SIGTERM)
-    yield program
+    with runtime:
+        yield program
     signal.signal(signal.SIGTERM, told_to_end)
 
 

@@ -237,5 +237,15 @@ def test_no_task_of_root_works_where_the_service_user_writes():
             ), task
 
 
+def test_a_job_of_any_name_has_room_for_the_sockets_of_ansible():
+    """Python's multiprocessing makes them in TMPDIR: unix(7) has 107 characters for a path."""
+    core = pytest.importorskip("ansible.plugins.filter.core", reason="comes with ansible-core")
+    environment = pytest.importorskip("jinja2").Environment()
+    environment.filters["hash"] = core.get_hash
+    name = environment.from_string(read("vars/main.yml")["__user_synchronization_runtime"])
+    directory = "/run/" + name.render(__user_synchronization_name="s" * 64)
+    assert len(directory + "/pymp-12345678/listener-12345678") <= 107
+
+
 def test_a_service_leaves_no_core_dump():
     assert "\nLimitCORE=0\n" in (ROLE / "templates" / "job.service.j2").read_text(encoding="utf-8")
