@@ -1,18 +1,20 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A whole Debian system, booted by systemd-nspawn and reached by SSH on loopback, with a slapd beside it. Needs root.
+"""A whole Debian system, booted by systemd-nspawn and reached by SSH on loopback, with servers beside it. Needs root.
 
     python -m support.machine root               make the system's files, unless they are there
     python -m support.machine start DIRECTORY    boot a copy; DIRECTORY/facts.json says how to reach it
     python -m support.machine stop DIRECTORY     shut it down and remove everything
 
-The machine shares the network with the host, and what the host knows about reaching package registries. Shut down from
-within, it stays off as long as DIRECTORY/off exists, and boots again when that is gone.
+Beside it are a slapd, and, if USERSYNC_MACHINE_HAS in the environment is ``services``, a PostgreSQL server and a SCIM
+service. The machine shares the network with the host, and what the host knows about reaching package registries. Shut
+down from within, it stays off as long as DIRECTORY/off exists, and boots again when that is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import inspect
@@ -26,10 +28,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from .postgresql import PostgreSQL
 from .process import Server, find_program, free_port, run
+from .scim_service import ScimService, serving
 from .slapd import Slapd
+from .tls import CertificateAuthority
 
 PACKAGES = "mmdebstrap debian-archive-keyring systemd-container openssh-client"
 SUITE = "bookworm"
@@ -53,6 +59,7 @@ LIFETIME = 3600
 CACHE = Path(os.environ.get("USERSYNC_TEST_CACHE") or Path.home() / ".cache" / "usersync-tests")
 
 READER = ("cn=reader,dc=example,dc=org", "Sedge-3-lantern-Wy58")
+STORE_PASSWORD, SERVICE_TOKEN = "Loam-8-lantern-Wy58", "Teal-5-lantern-Wy58"
 COMPANY = (
     f"""\
 dn: dc=example,dc=org
@@ -191,7 +198,7 @@ def pip_settings() -> tuple[str, list[Path]]:
 
 
 def keep(directory: Path) -> None:
-    """Run the machine and the server of the directory until told to end."""
+    """Run the machine and the servers beside it until told to end."""
     signal.signal(signal.SIGTERM, lambda *dummy: sys.exit())
     signal.signal(signal.SIGALRM, lambda *dummy: sys.exit("nobody stopped this machine"))
     signal.alarm(LIFETIME)
@@ -199,7 +206,7 @@ def keep(directory: Path) -> None:
     run(["cp", "-a", "--reflink=auto", str(make_root()), str(root)])
     port = free_port()
     key = _prepare(root, directory, port)
-    with Slapd(ldif=COMPANY, anonymous_read=True) as slapd:
+    with Slapd(ldif=COMPANY, anonymous_read=True) as slapd, _services(slapd.ca) as services:
         (root / "etc/ssl/directory-ca.pem").write_bytes(slapd.ca.cert.read_bytes())
         client = slapd.ca.issue("synchronizer", client=True)
         machine = _boot(root, directory, port)
@@ -221,6 +228,7 @@ def keep(directory: Path) -> None:
                         "client_key": str(client.key),
                         "spare_ports": [free_port(), free_port()],
                         "off": str(directory / "off"),
+                        **services,
                     }
                 ),
             )
@@ -231,6 +239,30 @@ def keep(directory: Path) -> None:
                 time.sleep(0.2)
         finally:
             machine.stop()
+
+
+@contextlib.contextmanager
+def _services(ca: CertificateAuthority) -> Iterator[dict[str, str]]:
+    """Yield what is known of a database for a store and of a SCIM service, if the machine is to have them."""
+    if os.environ.get("USERSYNC_MACHINE_HAS") != "services":
+        yield {}
+        return
+    service = ScimService()
+    service.token = SERVICE_TOKEN
+    with PostgreSQL(ca.issue("database")) as database, serving(service, ca.issue("service")) as url:
+        database.run(
+            f"CREATE ROLE usersync LOGIN PASSWORD '{STORE_PASSWORD}'",
+            "CREATE SCHEMA usersync AUTHORIZATION usersync",
+        )
+        yield {
+            "service_url": url,
+            "service_token": SERVICE_TOKEN,
+            "ca": str(ca.cert),
+            "store": f"postgresql://usersync@127.0.0.1:{database.port}/postgres?sslrootcert=/etc/ssl/directory-ca.pem",
+            "store_password": STORE_PASSWORD,
+            "database_socket": str(database.socket),
+            "database_port": str(database.port),
+        }
 
 
 def _prepare(root: Path, directory: Path, port: int) -> Path:

@@ -91,6 +91,7 @@ class ScimService:
             self.config["pagination"] = {"cursor": True, "index": False}
         self.given = 0  # ids, of users and groups
         self.url = ""  # where it answers
+        self.token = TOKEN
         self._lock = threading.Lock()
 
     # --- for tests ---
@@ -118,7 +119,7 @@ class ScimService:
     def answer(self, request: Request) -> Answer | Wire:
         with self._lock:
             self.requests.append(request)
-            if request.headers.get("authorization") != "Bearer " + TOKEN:
+            if request.headers.get("authorization") != "Bearer " + self.token:
                 return _error(401, "no such token")
             before = copy.deepcopy((self.users, self.groups))
             answered = self.fault(request, self._right(request))

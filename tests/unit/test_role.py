@@ -39,11 +39,19 @@ def test_an_option_that_the_module_gets_would_be_noticed(monkeypatch):
     assert "brand_new:" in generator.up_to_date(text)
 
 
-def test_every_option_of_the_module_is_there_and_the_password_is_its_only_secret():
-    """But for the password of a database: a job keeps one password, and its store is a file."""
+def test_every_option_of_the_module_is_there_and_its_secrets_are_those_that_the_vault_keeps():
     options = JOB["options"]["options"]
     assert {"server", "password", "distinguished_name", "store", "ldap_parameters"} <= set(options)
-    assert [name for name, described in options.items() if described.get("no_log")] == ["password"]
+    secret = [name for name, described in options.items() if described.get("no_log")]
+    assert secret == read("vars/main.yml")["__user_synchronization_secret_options"]["synchronization"]
+
+
+def test_every_option_of_a_provisioning_is_there_but_the_store_which_is_that_of_the_job():
+    options = JOB["provisioning"]["options"]
+    assert {"name", "url", "user_groups", "removal_limits", "service_parameters", "vault_variable"} <= set(options)
+    assert not {"store", "store_password"} & set(options)
+    secret = [name for name, described in options.items() if described.get("no_log")]
+    assert secret == read("vars/main.yml")["__user_synchronization_secret_options"]["provisioning"]
 
 
 def test_the_defaults_are_those_of_the_specification():
@@ -67,13 +75,14 @@ def test_secrets_are_marked():
 def test_the_python_packages_are_those_of_the_collection():
     text = (CHECKOUT / "requirements.txt").read_text(encoding="utf-8")
     always = re.findall(r"^([a-z0-9]+>=.*)$", text, re.MULTILINE)
-    sometimes = re.findall(r"^# ([a-z0-9]+>=.*)$", text, re.MULTILINE)
+    sometimes = re.findall(r"^# ([a-z0-9\[\]]+>=.*)$", text, re.MULTILINE)
     constants = read("vars/main.yml")
     requires = yaml.safe_load((CHECKOUT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["requires_ansible"]
     assert read("defaults/main.yml")["user_synchronization_python_packages"] == ["ansible-core" + requires, *always]
     assert sometimes == [
         *constants["__user_synchronization_kerberos_python_packages"],
         *constants["__user_synchronization_dns_python_packages"],
+        *constants["__user_synchronization_postgresql_python_packages"],
     ]
 
 
@@ -150,6 +159,7 @@ GOOD_NAMES = {
     "user": ["user_synchronization", "_sync", "Sync.2"],
     "directory": ["/srv", "/srv/données/x/", "/var/lib/user_synchronization", "/a.b/c..d/~e@f+g:h,i=j"],
     "file": ["/srv/users.db", "/srv/..users.db"],
+    "database": ["postgresql://", "postgres://sync@db.example.org:5432/directory?schema=staff", "POSTGRESQL:///x"],
     "variable": ["vault_password", "_x2"],
     "version": ["0.2.0", "1.0.0-rc.1"],
     "word": ["controller", "0.2.0", "https://example.org/x.tar.gz", "git+https://example.org/x,main"],
@@ -172,6 +182,7 @@ BAD_NAMES = {
         "//srv",
     ],
     "file": ["", "/", "/srv/", "/srv/../users.db", "users.db", "/srv/users.db\\"],
+    "database": ["", "postgresql:/x", "/srv/postgresql://x", "mysql://x", "postgresql://x/a b", "postgresql://x/ä"],
     "variable": ["", "a-b", "2a", "a b", "a }}{{ b"],
     "version": ["0.2", "v0.2.0", "0.2.0 x", "0.2.0/x"],
     "word": ["", "--force", "a b"],
@@ -224,6 +235,16 @@ def test_no_task_of_root_works_where_the_service_user_writes():
             assert not named or (
                 "ansible.builtin.user" in task and task["ansible.builtin.user"]["create_home"] is False
             ), task
+
+
+def test_a_job_of_any_name_has_room_for_the_sockets_of_ansible():
+    """Python's multiprocessing makes them in TMPDIR: unix(7) has 107 characters for a path."""
+    core = pytest.importorskip("ansible.plugins.filter.core", reason="comes with ansible-core")
+    environment = pytest.importorskip("jinja2").Environment()
+    environment.filters["hash"] = core.get_hash
+    name = environment.from_string(read("vars/main.yml")["__user_synchronization_runtime"])
+    directory = "/run/" + name.render(__user_synchronization_name="s" * 64)
+    assert len(directory + "/pymp-12345678/listener-12345678") <= 107
 
 
 def test_a_service_leaves_no_core_dump():

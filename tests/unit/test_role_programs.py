@@ -59,9 +59,34 @@ REFUSED = {
 }
 
 
-def record(rc=0, result=None, said="", before=None):
+PROVISIONED = {
+    "msg": "accounts: 5 created, 1 disabled",
+    "changed": True,
+    "summary": {"accounts": {"created": 5, "disabled": 1, "total": 9}, "memberships": {"added": 7}},
+    "accounts": {"created": ["zoe"], "disabled": ["zoe"]},
+    "collisions": [{"kind": "account", "name": "zoe"}],
+    "drift": [],
+    "foreign": [{"name": "zoe"}, {"name": "zoe"}],
+    "not_provisioned": [],
+    "refused": [],
+    "left": 0,
+    "plan_digest": "cc",
+    "removals_digest": "dd",
+    "requests": {"count": 12, "retried": 0, "seconds_waited": 0.0},
+}
+NOT_PROVISIONED = {
+    **PROVISIONED,
+    "failed": True,
+    "changed": False,
+    "refused": REFUSED["refused"],
+    "msg": "users: too many.",
+}
+UNREACHABLE = {"failed": True, "msg": "url: nobody\nanswers: see to the service."}
+
+
+def record(rc=0, result=None, said="", before=None, provisioned=()):
     result = RESULT if result is None else result
-    return program.make_record("staff", rc, result, said, 1000.0, 1002.5, 60, before or {})
+    return program.make_record("staff", rc, result, said, 1000.0, 1002.5, 60, before or {}, provisioned)
 
 
 # --- What is told of a run
@@ -109,6 +134,8 @@ def test_a_run_that_does_not_get_as_far_as_the_module():
     said = f"=== x\n\nPLAY [Run job staff]\n[ERROR]: {reason}\n"
     assert record(rc=4, result={}, said=said)["message"] == reason
     assert record(rc=4, result={}, said="Killed")["message"] == "ansible-playbook ended with 4"
+    assert record(rc=4, result={"failed": True})["message"] == "ansible-playbook ended with 4"
+    assert provisioned({"failed": True}, rc=2)["message"] == "wiki: ansible-playbook ended with 2"
 
 
 def test_a_run_that_took_too_long():
@@ -122,9 +149,85 @@ def test_a_run_that_was_told_to_end():
     assert record(rc=-1, result={})["message"] == "ansible-playbook ended with -1"
 
 
+def provisioned(*results, rc=0, **more):
+    return record(rc, provisioned=list(zip(("wiki", "chat"), results)), **more)
+
+
+def test_a_run_with_provisionings_tells_of_each():
+    told = provisioned(
+        PROVISIONED, {**PROVISIONED, "msg": "nothing to do", "changed": False}, result={"msg": "nothing to do"}
+    )
+    assert program.sentence(told) == (
+        "staff: succeeded in 2.5 s: nothing to do. wiki: accounts: 5 created, 1 disabled. chat: nothing to do"
+    )
+    assert (told["outcome"], told["changed"]) == ("succeeded", True)
+    wiki, chat = told["provisioning"]
+    assert (wiki["name"], wiki["outcome"], wiki["message"]) == ("wiki", "succeeded", PROVISIONED["msg"])
+    assert [wiki[each] for each in ("collisions", "drift", "foreign", "not_provisioned", "left", "requests")] == [
+        *(1, 0, 2, 0, 0, 12)
+    ]
+    assert (wiki["plan_digest"], wiki["removals_digest"]) == ("cc", "dd")
+    assert wiki["last_success"] == chat["last_success"] == told["finished"]
+    assert chat["changed"] is False
+
+
+def test_a_provisioning_that_fails_makes_the_job_fail_with_its_sentence():
+    before = provisioned(PROVISIONED, PROVISIONED)
+    told = provisioned(UNREACHABLE, PROVISIONED, rc=2, before={**before, "provisioning": before["provisioning"][:1]})
+    assert program.sentence(told) == "staff: failed: wiki: url: nobody answers: see to the service."
+    assert [each["outcome"] for each in told["provisioning"]] == ["failed", "succeeded"]
+    assert told["changed"] is True, "the synchronization did"
+    assert told["provisioning"][0]["last_success"] == before["finished"]
+    assert told["last_success"] == before["finished"]
+
+
+def test_a_provisioning_that_a_limit_refuses_makes_a_refused_job():
+    told = provisioned(NOT_PROVISIONED, PROVISIONED, rc=2)
+    assert program.sentence(told) == "staff: refused: wiki: users: too many."
+    assert told["provisioning"][0]["refused"][0]["would_remove"] == 300
+    assert told["refused"] == [], "that is for the synchronization"
+    both = provisioned(NOT_PROVISIONED, UNREACHABLE, rc=2)
+    assert program.sentence(both) == (
+        "staff: failed: wiki: users: too many. chat: url: nobody answers: see to the service."
+    )
+
+
+def test_a_provisioning_with_work_left_has_succeeded_and_says_so():
+    told = provisioned(
+        {**PROVISIONED, "left": 3, "msg": "accounts: 1 created; left: 3, since request_limit is reached"}
+    )
+    assert told["outcome"] == "succeeded"
+    assert "wiki: accounts: 1 created; left: 3" in program.sentence(told)
+    assert 'user_synchronization_provisioning_left{name="staff",provisioning="wiki"} 3' in program.metrics(told)
+
+
+def test_a_provisioning_waits_for_a_synchronization_that_succeeds():
+    told = provisioned({}, {}, rc=2, result=REFUSED, before=provisioned(PROVISIONED, PROVISIONED))
+    assert told["outcome"] == "refused" and told["message"].startswith("removal_limits: 300 of 900")
+    assert {each["outcome"] for each in told["provisioning"]} == {"not_done"}
+    assert all(each["last_success"] for each in told["provisioning"])
+
+
+def test_a_run_that_ends_within_a_provisioning_says_which_ones_are_not_done():
+    told = provisioned(PROVISIONED, {}, rc=program.TIME_IS_UP)
+    assert told["message"].startswith("time_limit:")
+    assert [each["outcome"] for each in told["provisioning"]] == ["succeeded", "not_done"]
+    assert told["summary"] == RESULT["summary"]
+
+
+def test_results_are_told_apart_by_their_order(tmp_path):
+    path = tmp_path / "result.json"
+    assert program.read_results(path, ["wiki"]) == ({}, [("wiki", {})])
+    path.write_text('{"msg": "a"}\n{"msg": "b"}\n', encoding="utf-8")
+    assert program.read_results(path, ["wiki", "chat"]) == ({"msg": "a"}, [("wiki", {"msg": "b"}), ("chat", {})])
+    assert program.read_results(path, []) == ({"msg": "a"}, [])
+
+
 @pytest.mark.parametrize("result", [RESULT, REFUSED])
 def test_nobody_is_named(result):
-    told = record(rc=2 if result.get("failed") else 0, result=result)
+    told = record(
+        2 if result.get("failed") else 0, result, provisioned=[("wiki", PROVISIONED), ("chat", NOT_PROVISIONED)]
+    )
     assert "zoe" not in json.dumps(told) + program.sentence(told) + program.metrics(told)
 
 
@@ -136,7 +239,7 @@ def test_runs_are_counted_by_how_they_ended():
 
 
 def test_metrics_are_in_the_format_of_prometheus():
-    lines = program.metrics(record(rc=2, result=REFUSED, before=record())).splitlines()
+    lines = program.metrics(provisioned(PROVISIONED, rc=2, result=REFUSED, before=record())).splitlines()
     samples = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     for line in samples:
         assert re.fullmatch(r'[a-z_]+\{name="staff"(,[a-z]+="[a-z_]+")*\}', line)
@@ -148,6 +251,16 @@ def test_metrics_are_in_the_format_of_prometheus():
     assert samples['user_synchronization_last_success_timestamp_seconds{name="staff"}'] == "1002"
     assert samples['user_synchronization_runs_total{name="staff",outcome="refused"}'] == "1"
     assert samples['user_synchronization_last_run_objects{name="staff",kind="memberships",count="removed"}'] == "2"
+    of_wiki = '{name="staff",provisioning="wiki"'
+    assert samples["user_synchronization_provisioning_last_run_success" + of_wiki + "}"] == "1"
+    assert samples["user_synchronization_provisioning_last_success_timestamp_seconds" + of_wiki + "}"] == "1002"
+    disabled = "user_synchronization_provisioning_last_run_objects" + of_wiki + ',kind="accounts",count="disabled"}'
+    assert samples[disabled] == "1"
+
+
+def test_the_name_of_a_provisioning_ends_no_label():
+    told = record(provisioned=[('a"b\\c', PROVISIONED)])
+    assert '{name="staff",provisioning="a\\"b\\\\c"} 1' in program.metrics(told)
 
 
 def test_what_is_told_is_one_line_whatever_it_holds():
@@ -280,14 +393,14 @@ def test_a_key_is_made_once_and_only_root_can_read_it(vault, tmp_path):
 def test_a_password_is_kept_and_stays_as_it_is(vault, tmp_path):
     vault.keep_key(tmp_path, "Fen-2-wicket", renew=False, check=False)
     path = tmp_path / "jobs" / "staff" / "vault.yml"
-    assert vault.keep_password(tmp_path, "staff", "Sedge-3-wicket", GROUP, check=True) is True
+    assert vault.keep_secrets(tmp_path, "staff", {"password": "Sedge-3-wicket"}, GROUP, check=True) is True
     assert not path.exists()
-    assert vault.keep_password(tmp_path, "staff", "Sedge-3-wicket", GROUP, check=False) is True
+    assert vault.keep_secrets(tmp_path, "staff", {"password": "Sedge-3-wicket"}, GROUP, check=False) is True
     before = path.read_bytes()
     assert before.startswith(b"$ANSIBLE_VAULT;1.2;AES256;user_synchronization\n")
-    assert vault.keep_password(tmp_path, "staff", "Sedge-3-wicket", GROUP, check=False) is False
+    assert vault.keep_secrets(tmp_path, "staff", {"password": "Sedge-3-wicket"}, GROUP, check=False) is False
     assert path.read_bytes() == before
-    assert vault.keep_password(tmp_path, "staff", "Rush-6-wicket", GROUP, check=False) is True
+    assert vault.keep_secrets(tmp_path, "staff", {"password": "Rush-6-wicket"}, GROUP, check=False) is True
     assert [each.name for each in path.parent.iterdir()] == ["vault.yml"]
     assert path.stat().st_mode & 0o777 == 0o640
     assert "Sedge" not in str(passwords(vault, tmp_path, "Fen-2-wicket"))
@@ -302,23 +415,42 @@ def test_a_password_is_kept_and_stays_as_it_is(vault, tmp_path):
         "ä€𝄞\u2028\x85\t",
         "back\\slash: #no comment",
         " yes ",
+        "010",
+        "null",
+        "2027-03-10",
+        "<<",
     ],
 )
 def test_a_password_arrives_as_it_was_given(vault, tmp_path, password):
     from ansible.parsing.dataloader import DataLoader
 
     vault.keep_key(tmp_path, "Fen-2-wicket", renew=False, check=False)
-    vault.keep_password(tmp_path, "staff", password, GROUP, check=False)
+    vault.keep_secrets(tmp_path, "staff", {"password": password}, GROUP, check=False)
     text = passwords(vault, tmp_path, "Fen-2-wicket")["staff"]
-    assert DataLoader().load(text) == {"user_synchronization_password": password}
+    (held,) = DataLoader().load(text).values()
+    assert json.loads(held) == {"password": password}
     assert "!unsafe" in text
+
+
+def test_a_vault_has_the_secrets_that_it_is_given_and_no_others(vault, tmp_path):
+    from ansible.parsing.dataloader import DataLoader
+
+    vault.keep_key(tmp_path, "Fen-2-wicket", renew=False, check=False)
+    for given in (
+        {"password": "Sedge-3-wicket\n", "store": "12"},
+        {"token": "Rush-6-wicket", "password": "Sedge-3-wicket"},
+    ):
+        assert vault.keep_secrets(tmp_path, "staff", given, GROUP, check=False) is True
+        assert vault.keep_secrets(tmp_path, "staff", given, GROUP, check=False) is False
+        (held,) = DataLoader().load(passwords(vault, tmp_path, "Fen-2-wicket")["staff"]).values()
+        assert json.loads(held) == {name: secret.strip() for name, secret in given.items()}
 
 
 @pytest.mark.parametrize("given, renew", [("Bog-9-wicket", False), ("", True)])
 def test_after_a_rotation_the_old_key_opens_nothing(vault, tmp_path, given, renew):
     vault.keep_key(tmp_path, "Fen-2-wicket", renew=False, check=False)
     for job in ("staff", "clinic"):
-        vault.keep_password(tmp_path, job, "Sedge-3-" + job, GROUP, check=False)
+        vault.keep_secrets(tmp_path, job, {"password": "Sedge-3-" + job}, GROUP, check=False)
     assert vault.keep_key(tmp_path, given, renew, check=True) is True
     assert set(passwords(vault, tmp_path, "Fen-2-wicket")) == {"staff", "clinic"}
     assert vault.keep_key(tmp_path, given, renew, check=False) is True
@@ -331,7 +463,7 @@ def test_after_a_rotation_the_old_key_opens_nothing(vault, tmp_path, given, rene
     files = sorted(each.name for each in tmp_path.rglob("*") if each.is_file())
     assert files == ["vault-key", "vault.yml", "vault.yml"]
     # The same password is no change now.
-    assert vault.keep_password(tmp_path, "staff", "Sedge-3-staff", GROUP, check=False) is False
+    assert vault.keep_secrets(tmp_path, "staff", {"password": "Sedge-3-staff"}, GROUP, check=False) is False
 
 
 def test_a_vault_of_somebody_else_is_left_alone(vault, tmp_path):
@@ -346,10 +478,10 @@ def test_a_vault_of_somebody_else_is_left_alone(vault, tmp_path):
 def test_a_key_that_cannot_be_opened_is_replaced_and_so_is_what_it_protected(vault, tmp_path):
     """A host that was copied, or whose TPM was cleared: nothing can be read, everything is given anew."""
     vault.keep_key(tmp_path, "", renew=False, check=False)
-    vault.keep_password(tmp_path, "staff", "Sedge-3-wicket", GROUP, check=False)
+    vault.keep_secrets(tmp_path, "staff", {"password": "Sedge-3-wicket"}, GROUP, check=False)
     (tmp_path / "vault-key").unlink()
     assert vault.keep_key(tmp_path, "", renew=False, check=False) is True
-    assert vault.keep_password(tmp_path, "staff", "Sedge-3-wicket", GROUP, check=False) is True
+    assert vault.keep_secrets(tmp_path, "staff", {"password": "Sedge-3-wicket"}, GROUP, check=False) is True
     assert "Sedge-3-wicket" in passwords(vault, tmp_path, vault.read_key(tmp_path))["staff"]
 
 

@@ -21,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import syslog
 import tempfile
 import termios
 import time
@@ -139,6 +140,11 @@ def test_what_is_no_file_of_a_run_is_not_read(settings, capsys, tmp_path, put):
                 ("summary", {"users": {"created": "\x1b[2J"}}),
                 ("summary", {"users": ["created"]}),
                 ("last_success", "today"),
+                ("provisioning", 1),
+                ("provisioning", [[]]),
+                ("provisioning", [{"name": "wiki"}]),
+                ("provisioning", [{"name": ["wiki"], "last_success": None}]),
+                ("provisioning", [{"name": "wiki", "last_success": "today"}]),
             ]
         ),
     ],
@@ -178,7 +184,7 @@ def test_a_status_is_shown_in_printable_form(settings, capsys):
 
 def test_what_is_told_is_printable(monkeypatch, capsys):
     monkeypatch.setenv("JOURNAL_STREAM", "1:2")
-    program.tell(HOSTILE, HOSTILE, failed=True)
+    program.tell(HOSTILE, HOSTILE, priority=syslog.LOG_ERR)
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 2
     assert all(line.startswith("<3>ann\\x1b") and line.isprintable() for line in said)

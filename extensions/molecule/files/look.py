@@ -8,6 +8,8 @@ look.py STATE-DIRECTORY STORE [JOB OUTCOME COUNT]    first wait until so many ru
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 DEADLINE = 300  # seconds
@@ -23,9 +26,9 @@ DEADLINE = 300  # seconds
 def main(state: Path, store: Path, job: str = "", outcome: str = "", count: str = "0") -> None:
     if job:
         wait_until(lambda: runs(state, job).get(outcome, 0) >= int(count), f"{count} runs of {job}: {outcome}")
-    told = sum(sum(runs(state, each).values()) for each in results(state))
+    ended = {each: sum(runs(state, each).values()) for each in results(state)}
     # A run leaves its result before it tells of it, and the journal is written by a process of its own.
-    wait_until(lambda: sum(line.startswith("{") for line in journal()) >= told, f"the journal of {told} runs")
+    wait_until(lambda: not collections.Counter(ended) - told(), f"the journal of {ended} runs")
     print(json.dumps({"results": results(state), "journal": journal(), **stored(store)}))
 
 
@@ -50,10 +53,39 @@ def journal() -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
+def told() -> collections.Counter[str]:
+    """How many runs of each job have told the journal how they ended."""
+    return collections.Counter(json.loads(line)["job"] for line in journal() if line.startswith("{"))
+
+
 def stored(path: Path) -> dict[str, list[str]]:
     """Names in the store, and memberships as PARENT/GROUP/USER. A copy is read: sqlite3 would write beside a store."""
+    found: list[dict[str, list[str]]] = []
+
+    def read_whole() -> bool:
+        before = files_of(path)
+        try:
+            found[:] = [read(path, before)]
+        except (OSError, sqlite3.DatabaseError):  # a run has just removed one, or copies do not fit together
+            return False
+        return files_of(path) == before
+
+    wait_until(read_whole, "the store between two runs")
+    return found[0]
+
+
+def files_of(path: Path) -> dict[Path, tuple[int, int]]:
+    """The files of the store, each with what a write changes."""
+    found = {}
+    for each in path.parent.glob(path.name + "*"):
+        with contextlib.suppress(FileNotFoundError):
+            found[each] = (each.stat().st_mtime_ns, each.stat().st_size)
+    return found
+
+
+def read(path: Path, files: Iterable[Path]) -> dict[str, list[str]]:
     with tempfile.TemporaryDirectory() as copy:
-        for each in path.parent.glob(path.name + "*"):
+        for each in files:
             shutil.copy(each, copy)
         store = sqlite3.connect(Path(copy, path.name))
         if not store.execute("SELECT 1 FROM sqlite_master WHERE name = 'users'").fetchone():

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, do, needed, possible in (
         ("judge", judge, ["programs", "config", "state", "log"], []),
         ("make", make, ["user", "state", "log"], []),
-        ("make-for-job", make_for_job, ["user", "state", "job", "store"], ["metrics"]),
+        ("make-for-job", make_for_job, ["user", "state", "job"], ["store", "metrics"]),
         ("remove", remove, ["user", "state", "log", "job"], ["metrics"]),
     ):
         command = commands.add_parser(name)
@@ -110,9 +110,11 @@ def make(options: argparse.Namespace) -> bool:
 
 
 def make_for_job(options: argparse.Namespace) -> bool:
-    """Make the directory of the job's store unless there is one, and show the job's metrics to Prometheus."""
-    with walk(options.store) as store:
-        changed = bool(store.missing)
+    """Make the directory of the job's store, if that is a file, and show the job's metrics to Prometheus."""
+    changed = False
+    if options.store:
+        with walk(options.store) as store:
+            changed = bool(store.missing)
     if changed:
         give_directory(options.store, options.user, 0o750, options.check)
     if not options.metrics:

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Callback that leaves the result of the run's only task in a file, for the program that started the run."""
+"""Callback that leaves the results of a run in a file, for the program that started the run.
+
+They are that of the synchronization and those of the provisionings, a line of JSON each, in the order of the tasks.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import json
 import os
 
 from ansible.plugins.callback import CallbackBase
+
+ACTIONS = ("usersync.directory.user_synchronization", "usersync.directory.scim_provisioning")
 
 
 class CallbackModule(CallbackBase):
@@ -18,8 +23,7 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def v2_runner_on_ok(self, result):
-        if not os.path.exists(os.environ.get("USER_SYNCHRONIZATION_RESULT", "")):  # else it is that of the page
-            self._leave(result)
+        self._leave(result)
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
         self._leave(result, failed=True)
@@ -29,7 +33,8 @@ class CallbackModule(CallbackBase):
 
     def _leave(self, result, failed=False):
         path = os.environ.get("USER_SYNCHRONIZATION_RESULT")
-        if path:
-            values = result.result if hasattr(result, "result") else result._result  # before ansible-core 2.19
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump({**values, "failed": failed}, file, default=str)
+        is_new = hasattr(result, "result")  # before ansible-core 2.19 there are only the private names
+        task, values = (result.task, result.result) if is_new else (result._task, result._result)
+        if path and task.action in ACTIONS:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({**values, "failed": failed}, default=str) + "\n")

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run a job: what systemd, cron and people call.
 
-A run is one call of ansible-playbook on the job's playbook, as the unprivileged user, with the job's lock held. What
-comes of it: a line to read and a line of JSON in the journal, the last result in a file, metrics, and the whole output
-in a log. Started as root (by cron or by a person), it fetches the vault key and has everything else done by a process
-without root's rights.
+A run is one call of ansible-playbook on the job's playbook, as the unprivileged user, with the job's lock held: a
+synchronization, and the provisionings that follow it. What comes of it: a line to read and a line of JSON in the
+journal, the last result in a file, metrics, and the whole output in a log. Started as root (by cron or by a person), it
+fetches the vault key and has everything else done by a process without root's rights.
 
 The user of the runs is trusted with the runs and nothing else. In a directory that this user writes, root follows no
 link and opens nothing but regular files of this user. What comes from there is shown in a printable form only.
@@ -35,7 +35,7 @@ import sys
 import syslog
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -60,6 +60,9 @@ TIME_IS_UP = 256
 TOLD_TO_END = 257
 
 OUTCOMES = ("succeeded", "failed", "refused")
+NOT_DONE = "not_done"  # of a provisioning that did not come to an end, or was not begun
+
+Result = dict[str, Any]  # of a module; empty if it did not get so far
 
 
 class Settings(NamedTuple):
@@ -70,6 +73,7 @@ class Settings(NamedTuple):
     state_directory: str
     log_directory: str
     venv: str
+    environment: dict[str, str] = {}  # what runs get beside what they need, such as the way to a proxy
 
     def job_directory(self, job: str) -> Path:
         return Path(self.config_directory, "jobs", job)
@@ -113,7 +117,7 @@ def main(arguments: list[str]) -> int:
             return run_as_root(settings, options, job)
         if options.command == "check":
             return call_ansible(settings, options.job, dry=True)
-        return run(settings, options.job, job["time_limit"], options.wait, options.aloud)
+        return run(settings, options.job, job, options.wait, options.aloud)
     except PermissionError as error:
         print(f"{IDENTIFIER}: {printable(error.filename)}: not allowed: run it as root", file=sys.stderr)
     except Failure as error:
@@ -190,7 +194,7 @@ def run_as_root(settings: Settings, options: argparse.Namespace, job: dict[str, 
         try:
             done = as_user(settings.user, command, runtime, vault_key(settings) if job["secret"] else "", time_limit)
         except Failure as error:
-            tell(f"{options.job}: failed: {error}", failed=True, aloud=aloud)
+            tell(f"{options.job}: failed: {error}", priority=syslog.LOG_ERR, aloud=aloud)
             done = 1
         if done and options.scheduled and (PROGRAMS / "on_failure").exists():
             failed = [str(PROGRAMS / "on_failure"), options.job, str(settings.status_file(options.job))]
@@ -334,8 +338,12 @@ def _numbers(text: str, limits: tuple[int, int, str]) -> set[int]:
 # --- As the unprivileged user: one run
 
 
-def run(settings: Settings, job: str, time_limit: int, wait: bool, aloud: bool) -> int:
-    """Run the job and tell of it; return 0 when it succeeded, or when another run is under way and not waited for."""
+def run(settings: Settings, job: str, given: dict[str, Any], wait: bool, aloud: bool) -> int:
+    """Run the job and tell of it; return 0 when it succeeded, or when another run is under way and not waited for.
+
+    ``given``: what the role says of the job, in its ``job.json``.
+    """
+    time_limit: int = given["time_limit"]
     with lock(settings.job_directory(job), wait) as held:
         if not held:
             tell(f"{job}: not started, since a run of it is under way", aloud=aloud)
@@ -350,14 +358,22 @@ def run(settings: Settings, job: str, time_limit: int, wait: bool, aloud: bool) 
             shown = Progress(log, lambda said: tell(f"{job}: {said}", aloud=aloud))
             rc = call_ansible(settings, job, output=shown, result_file=result_file, time_limit=time_limit)
         said = _end_of(settings.log_file(job))
-        result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
+        result, provisioned = read_results(result_file, given.get("provisioning", []))
         result_file.unlink(missing_ok=True)
-        record = make_record(job, rc, result, said, start, time.time(), time_limit, before)
+        record = make_record(job, rc, result, said, start, time.time(), time_limit, before, provisioned)
         write_atomically(settings.status_file(job), json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n")
         write_atomically(settings.metrics_file(job), metrics(record))
-    failed = record["outcome"] != "succeeded"
-    tell(sentence(record), json.dumps(record, ensure_ascii=False, sort_keys=True), failed=failed, aloud=aloud)
+    failed, left = record["outcome"] != "succeeded", any(each["left"] for each in record["provisioning"])
+    priority = syslog.LOG_ERR if failed else syslog.LOG_WARNING if left else syslog.LOG_INFO
+    tell(sentence(record), json.dumps(record, ensure_ascii=False, sort_keys=True), priority=priority, aloud=aloud)
     return int(failed)
+
+
+def read_results(path: Path, names: Sequence[str]) -> tuple[Result, list[tuple[str, Result]]]:
+    """Return what the callback left: the result of the synchronization, and that of each provisioning by its name."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    first, *others = [json.loads(line) for line in lines] or [{}]
+    return first, list(zip(names, [*others, *({} for dummy in names)]))
 
 
 def call_ansible(
@@ -372,6 +388,7 @@ def call_ansible(
     """Run the job's playbook; return the exit status of ansible-playbook, or TIME_IS_UP, or TOLD_TO_END."""
     directory, runtime = settings.job_directory(job), _runtime()
     environment = {
+        **settings.environment,
         **_environment(runtime),
         "PATH": f"{settings.venv}/bin:/usr/local/bin:/usr/bin:/bin",
         "ANSIBLE_CONFIG": f"{settings.config_directory}/ansible.cfg",
@@ -551,28 +568,21 @@ def _pass_on(process: subprocess.Popen, lines: Lines) -> bool:
 def make_record(
     job: str,
     rc: int,
-    result: dict[str, Any],
+    result: Result,
     said: str,
     start: float,
     end: float,
     time_limit: int,
     before: dict[str, Any],
+    provisioned: Sequence[tuple[str, Result]] = (),
 ) -> dict[str, Any]:
     """Return what is known of a run, in plain data: counts and reasons, no names of users.
 
-    ``result`` is the module's, empty when the run did not get so far; ``said`` is the end of what was printed.
-    ``before`` is the record of the run before: the counters go on from it.
+    ``result`` is that of the synchronization; ``said`` is the end of what was printed. ``before`` is the record of the
+    run before: the counters go on from it.
     """
-    shown = ("limit", "about", "would_remove", "of", "option")
-    refused = [{key: each.get(key) for key in shown} for each in result.get("refused") or []]
-    outcome, message = "succeeded", result.get("msg")
-    if rc == TIME_IS_UP:
-        outcome, message = "failed", f"time_limit: the run was ended after {time_limit} seconds: raise it"
-    elif rc == TOLD_TO_END:
-        outcome, message = "failed", "the run was told to end before it was done: run it again"
-    elif rc or result.get("failed"):
-        outcome = "refused" if refused else "failed"
-        message = " ".join(str(result.get("msg") or _error_in(said) or f"ansible-playbook ended with {rc}").split())
+    provisionings = [_of_provisioning(name, each, end, before) for name, each in provisioned]
+    outcome, message = _ending(rc, result, provisionings, said, time_limit)
     record = {
         "job": job,
         "outcome": outcome,
@@ -581,20 +591,80 @@ def make_record(
         "finished": _utc(end),
         "seconds": round(end - start, 3),
         "last_success": _utc(end) if outcome == "succeeded" else before.get("last_success"),
-        "changed": bool(result.get("changed")) if outcome == "succeeded" else False,
+        "changed": any([bool(result.get("changed")), *(each["changed"] for each in provisionings)]),
         "summary": result.get("summary") or {},
-        "refused": refused,
-        "warnings": [str(each) for each in result.get("warnings") or []],
+        "refused": _refused(result),
+        "warnings": _warnings(result),
         "collisions": len(result.get("collisions") or []),
         "unresolved_members": len(result.get("unresolved_members") or []),
         "held": _held(result.get("held") or {}),
         "plan_digest": result.get("plan_digest"),
         "removals_digest": result.get("removals_digest"),
         "server": (result.get("read") or {}).get("server"),
+        "provisioning": provisionings,
     }
     counted = before.get("runs") or {}
     record["runs"] = {each: counted.get(each, 0) + (each == outcome) for each in OUTCOMES}
     return printable_data(record)
+
+
+def _ending(
+    rc: int, result: Result, provisionings: Sequence[dict[str, Any]], said: str, time_limit: int
+) -> tuple[str, str | None]:
+    """Return how a run ended, and why, or what it did."""
+    if rc == TIME_IS_UP:
+        return "failed", f"time_limit: the run was ended after {time_limit} seconds: raise it"
+    if rc == TOLD_TO_END:
+        return "failed", "the run was told to end before it was done: run it again"
+    why = _error_in(said) or f"ansible-playbook ended with {rc}"
+    if result.get("failed"):
+        return "refused" if result.get("refused") else "failed", _sentences(("", result.get("msg") or why))
+    bad = [each for each in provisionings if each["outcome"] in ("failed", "refused")]
+    if bad:
+        outcome = "failed" if any(each["outcome"] == "failed" for each in bad) else "refused"
+        return outcome, _sentences(*((each["name"], each["message"] or why) for each in bad))
+    if rc:
+        return "failed", _sentences(("", why))
+    return "succeeded", _sentences(
+        ("", result.get("msg")), *((each["name"], each["message"]) for each in provisionings)
+    )
+
+
+def _of_provisioning(name: str, result: Result, end: float, before: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of a provisioning, likewise. Nobody knows how far one came that has no result."""
+    refused = _refused(result)
+    outcome = "refused" if refused else "failed" if result.get("failed") else "succeeded" if result else NOT_DONE
+    known = [each["last_success"] for each in before.get("provisioning", ()) if each["name"] == name]
+    return {
+        "name": name,
+        "outcome": outcome,
+        "message": _sentences(("", result.get("msg"))),
+        "last_success": _utc(end) if outcome == "succeeded" else next(iter(known), None),
+        "changed": bool(result.get("changed")),
+        "summary": result.get("summary") or {},
+        "refused": refused,
+        "warnings": _warnings(result),
+        "left": result.get("left") or 0,
+        **{each: len(result.get(each) or []) for each in ("collisions", "drift", "foreign", "not_provisioned")},
+        "plan_digest": result.get("plan_digest"),
+        "removals_digest": result.get("removals_digest"),
+        "requests": (result.get("requests") or {}).get("count"),
+    }
+
+
+def _refused(result: Result) -> list[dict[str, Any]]:
+    shown = ("limit", "about", "would_remove", "of", "option")
+    return [{key: each.get(key) for key in shown} for each in result.get("refused") or []]
+
+
+def _warnings(result: Result) -> list[str]:
+    return [str(each) for each in result.get("warnings") or []]
+
+
+def _sentences(*parts: tuple[str, str | None]) -> str | None:
+    """Return what is told, in one line, each with the name of the provisioning that it is about; None if nothing is."""
+    told = [(f"{name}: " if name else "") + " ".join(str(text).split()) for name, text in parts if text]
+    return ". ".join([*(each.rstrip(".") for each in told[:-1]), *told[-1:]]) or None
 
 
 def _held(held: dict[str, Any]) -> int:
@@ -647,7 +717,44 @@ def metrics(record: dict[str, Any]) -> str:
         "Runs, by how they ended; a limit that was exceeded makes a refused run.",
         [(f',outcome="{outcome}"', record["runs"][outcome]) for outcome in OUTCOMES],
     )
+    provisionings = [(f',provisioning="{_label(each["name"])}"', each) for each in record["provisioning"]]
+    if not provisionings:
+        return "\n".join(lines) + "\n"
+    family(
+        "provisioning_last_success_timestamp_seconds",
+        "gauge",
+        "When the last run ended in which the provisioning succeeded.",
+        [(label, _epoch(each["last_success"])) for label, each in provisionings if each["last_success"]],
+    )
+    family(
+        "provisioning_last_run_success",
+        "gauge",
+        "Whether the provisioning succeeded in the last run.",
+        [(label, int(each["outcome"] == "succeeded")) for label, each in provisionings],
+    )
+    family(
+        "provisioning_left",
+        "gauge",
+        "How many steps the last run has left to the next one.",
+        [(label, each["left"]) for label, each in provisionings],
+    )
+    family(
+        "provisioning_last_run_objects",
+        "gauge",
+        "What the last run counted in the service, by kind and by what became of it.",
+        [
+            (f'{label},kind="{kind}",count="{count}"', number)
+            for label, each in provisionings
+            for kind, counts in sorted(each["summary"].items())
+            for count, number in sorted(counts.items())
+        ],
+    )
     return "\n".join(lines) + "\n"
+
+
+def _label(text: str) -> str:
+    """Return the text as the value of a label, in the text-based format of Prometheus."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def last_record(settings: Settings, job: str) -> dict[str, Any]:
@@ -709,9 +816,14 @@ def _is_record(value: Any) -> bool:
             and 0 <= value["seconds"] < 10**9
             and all(isinstance(value["runs"][each], int) for each in OUTCOMES)
             and all(isinstance(number, int) for counts in value["summary"].values() for number in counts.values())
+            and all(map(_is_of_provisioning, value.get("provisioning", [])))  # an earlier version wrote none
         )
     except (AttributeError, KeyError, TypeError):
         return False
+
+
+def _is_of_provisioning(value: Any) -> bool:
+    return isinstance(value["name"], str) and (value["last_success"] is None or _is_moment(value["last_success"]))
 
 
 def _is_moment(text: Any) -> bool:
@@ -721,10 +833,9 @@ def _is_moment(text: Any) -> bool:
         return False
 
 
-def tell(text: str, data: str | None = None, *, failed: bool = False, aloud: bool = False) -> None:
+def tell(text: str, data: str | None = None, *, priority: int = syslog.LOG_INFO, aloud: bool = False) -> None:
     """Say lines where they are found: in the journal, or in the system's log and, if ``aloud``, on standard output."""
     lines = [printable(line) for line in ([text] + ([data] if data else []))]
-    priority = syslog.LOG_ERR if failed else syslog.LOG_INFO
     if "JOURNAL_STREAM" in os.environ:
         # systemd takes the priority off again (sd-daemon(3)).
         print("\n".join(f"<{priority}>{line}" for line in lines), flush=True)

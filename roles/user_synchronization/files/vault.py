@@ -1,13 +1,13 @@
 # Copyright (c) 2026 usersync.directory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep the vault key of this host, and passwords encrypted with it. For the role, as root.
+"""Keep the vault key of this host, and secrets of jobs encrypted with it. For the role, as root.
 
 A secret comes on standard input and goes nowhere but into an encrypted file (the key: into a systemd credential, or
 where systemd has none into a file that only root can read). It prints what it did, as JSON.
 
     vault.py CONFIG-DIRECTORY key [--check] [--renew]     the key, empty: keep the one there is, or make one
-    vault.py CONFIG-DIRECTORY password JOB [--check]      the password of a job
+    vault.py CONFIG-DIRECTORY secrets JOB [--check]       the secrets of a job, as JSON: {name: secret}
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
 
@@ -33,7 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("key", "password"):
+    for name in ("key", "secrets"):
         command = commands.add_parser(name)
         command.add_argument("--check", action="store_true")
         if name == "key":
@@ -42,11 +43,11 @@ def main() -> int:
             command.add_argument("job")
             command.add_argument("--group", required=True)
     options = parser.parse_args()
-    given = sys.stdin.read().rstrip("\r\n")
+    given = sys.stdin.read()
     if options.command == "key":
-        changed = keep_key(options.config, given, options.renew, options.check)
+        changed = keep_key(options.config, given.rstrip("\r\n"), options.renew, options.check)
     else:
-        changed = keep_password(options.config, options.job, given, options.group, options.check)
+        changed = keep_secrets(options.config, options.job, json.loads(given), options.group, options.check)
     print(json.dumps({"changed": changed}))
     return 0
 
@@ -119,19 +120,23 @@ def _write_key(config: Path, key: str) -> None:
     os.replace(name, key_file(config))
 
 
-# --- Passwords
+# --- Secrets of jobs
 
 
-def keep_password(config: Path, job: str, password: str, group: str, check: bool) -> bool:
-    """See to it that the job's vault holds the password; return whether that changes anything."""
+def keep_secrets(config: Path, job: str, secret: dict[str, Any], group: str, check: bool) -> bool:
+    """See to it that the job's vault holds these and no others, by their names; return whether that changes anything.
+
+    They are one text in JSON: Ansible takes what looks like a number or a date for one, even in quotes.
+    """
     path = config / "jobs" / job / "vault.yml"
-    text = f"---\n{LABEL}_password: !unsafe {_quoted(password)}\n"
+    content = {name: str(value).rstrip("\r\n") for name, value in secret.items()}
+    text = f"---\n{LABEL}_secrets: !unsafe {_quoted(json.dumps(content, sort_keys=True))}\n"
     key = read_key(config)
     if key and path.exists() and decrypt(key, path) == text:
         return False
     if not check:
         if not key:
-            sys.exit("There is no vault key to encrypt the password with")
+            sys.exit("There is no vault key to encrypt the secrets with")
         mode = os.stat(path.parent)
         temporary, path = _stage(path, encrypt(key, text), mode)
         os.chown(temporary, 0, grp.getgrnam(group).gr_gid)
