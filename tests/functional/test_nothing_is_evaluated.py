@@ -218,7 +218,8 @@ def test_in_a_job_of_the_role(run_playbook, tmp_path):
     }
     password = '["%s", "\u2028"]' % template
     (tmp_path / "given").write_text(json.dumps(given))
-    (tmp_path / "vault.yml").write_text("user_synchronization_password: !unsafe %s\n" % json.dumps(password))
+    secrets = json.dumps({"password": password})
+    (tmp_path / "vault.yml").write_text("user_synchronization_secrets: !unsafe %s\n" % json.dumps(secrets))
     made = run_playbook(
         [
             {
@@ -236,6 +237,8 @@ def test_in_a_job_of_the_role(run_playbook, tmp_path):
             "__user_synchronization_name": "staff",
             "__user_synchronization_secret": True,
             "__user_synchronization_job": {},
+            "__user_synchronization_expressions": {"password": "(user_synchronization_secrets | from_json).password"},
+            "__user_synchronization_provisioning": [],
         },
     )
     assert made.rc == 0, made.output
