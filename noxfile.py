@@ -255,10 +255,23 @@ def commands(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])
 def postgresql(session: nox.Session) -> None:
-    """What is true of any store, with stores in PostgreSQL."""
+    """What is true of any store, with stores in PostgreSQL; and a failover."""
     install(session, "functional", f"ansible-core=={OLDEST}.*")
     with in_memory(session):
         pytest(session, "tests/unit", "--store=postgresql", "--hypothesis-profile=few", "-m", "any_store")
+        if not session.posargs:
+            pytest(session, _FAILOVER)
+
+
+_FAILOVER = "tests/functional/test_postgresql_failover.py"
+
+
+@nox.session(python=PYTHON_OF_CORE[OLDEST], default=False)
+def failovers(session: nox.Session) -> None:
+    """Fifty failovers of a cluster of PostgreSQL servers, in the middle of runs."""
+    install(session, "functional", f"ansible-core=={OLDEST}.*")
+    with in_memory(session):
+        pytest(session, _FAILOVER, "--failovers=50", "-rP")
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])

@@ -33,6 +33,13 @@ for name, path in (
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=25, help="how many runs test_crashes.py kills (default: %(default)s)")
     parser.addoption(
+        "--failovers",
+        type=int,
+        default=1,
+        help="how often test_postgresql_failover.py has a server of a cluster take"
+        " the place of the other one (default: %(default)s)",
+    )
+    parser.addoption(
         "--changes",
         type=int,
         help="how many times things change in each random history; without it, a few times in a few",

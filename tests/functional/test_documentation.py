@@ -122,7 +122,7 @@ def stand_in(request, openldap, domain, tmp_path):
             text = text.replace("svc-sync@CORP.EXAMPLE", principal)
         if "postgresql://usersync@" in text:
             database = request.getfixturevalue("database")  # and what names another one is in another schema
-            text = re.sub(r"postgresql://usersync@db\.example\.org/(\w+)", lambda named: database + named[1], text)
+            text = re.sub(r"postgresql://usersync@db[\w.,]+/(\w+)", lambda named: database + named[1], text)
         text = re.sub(r"https://\S+/scim/v2", lambda _found: request.getfixturevalue("scim"), text)
         for old, new in (
             ("srv:corp.example", "localhost"),

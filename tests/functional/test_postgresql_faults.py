@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._store import address, opening
@@ -178,6 +179,36 @@ def _run_in_child(uri):
     except BaseException:
         traceback.print_exc(file=sys.__stderr__)
         os._exit(2)
+
+
+def test_what_only_a_lost_server_has_is_not_taken_for_written(server, uri, outcomes):
+    """COMMIT waits for a standby, and the server crashes: it alone has what was written then. A standby that took its
+    place would not. So the run is not done before a standby has it.
+    """
+    before, after, _pieces = outcomes
+    as_it_was(server, uri)
+    assert contents(uri) == before
+    waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    with ThreadPoolExecutor(1) as pool:
+        server.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+        try:
+            ended = pool.submit(run, uri, SECOND)
+            wait_until(lambda: ended.done() or server.rows(waits))
+            server.crash()
+            server.start_again()
+            wait_until(lambda: ended.done() or server.rows(waits))
+            assert not ended.done()
+        finally:
+            server.run("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+        ended.result(60)
+    assert contents(uri) == after
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])

@@ -378,7 +378,8 @@ class PostgresStore:
     def _find_out(self, token: str, lost: Exception) -> None:
         """Return if the transaction with this token was committed, and raise StoreError if it was not.
 
-        Whoever has the lock of the row knows: the old connection's transaction has ended by then.
+        Whoever has the lock of the row knows: the old connection's transaction has ended by then. Its own COMMIT waits
+        until standbys have what it has seen, where replication is synchronous.
         """
         deadline = time.monotonic() + max(self._wait, 60)
         while True:
@@ -390,6 +391,7 @@ class PostgresStore:
                     found = connection.execute(
                         "SELECT 1 FROM %s.writes WHERE token = %%s" % _schema(self._address), (token,)
                     ).fetchone()
+                    connection.execute("COMMIT")
                 if found:
                     return
                 raise postgresql_server.failed(self._address, lost, True) from lost

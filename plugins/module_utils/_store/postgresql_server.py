@@ -110,7 +110,9 @@ def _not_connected(address: Database, error: Exception) -> StoreError:
 
 
 def _said(error: Exception) -> str:
-    return "; ".join(filter(None, (line.strip() for line in str(error).splitlines()))) or type(error).__name__
+    """Return what the error says, in one line. Of several hosts, psycopg says what each has said."""
+    of_all = str(error).rpartition("All failures were:")[2]
+    return "; ".join(filter(None, (line.strip("- \t") for line in of_all.splitlines()))) or type(error).__name__
 
 
 def failed(address: Database, error: Exception, writing: bool) -> StoreError:
