@@ -24,9 +24,7 @@ def copy_store(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """
     here = address_of(params["store"], params["store_password"])
     there = address_of(params["to"], params["to_password"])
-    if opening.is_missing(here):
-        raise SynchronizationError("store: there is no %s on the node where this runs: correct it" % here.noun)
-    with opening.look(here) as source:
+    with opening.look(here, must_exist=True) as source:
         counts = {table: transfer.count(source, table) for table in _COUNTED}
         with opening.look(there, for_dry_run=True) as target:
             if not opening.is_missing(there) and transfer.is_equal(source, target):

@@ -17,7 +17,7 @@ from ._names import ROOT, split_path
 from ._options import LOOKING_UP, STORE, with_defaults
 from ._store import history, lookups, opening
 from ._store.address import Address, address_of
-from ._store.contract import Store, StoreChanged
+from ._store.contract import NoStore, Store, StoreChanged
 from ._store.references import has_user_group
 
 _TRIES = 10  # a run that ends while the store is looked at takes an instant; another one right behind it is rare
@@ -81,14 +81,14 @@ def _path(path: str | None) -> str | None:
 def looking(store_at: Address, read: Callable[[Store], T]) -> T:
     """Return what ``read`` reads of the store, from one moment: again, where a run changed it meanwhile."""
     for tried in range(_TRIES):
-        if opening.is_missing(store_at):  # to a run it is an empty one
+        try:
+            with opening.look(store_at, must_exist=True) as store:  # to a run it is an empty one
+                return read(store)
+        except NoStore:
             raise SynchronizationError(
                 "store: there is no %s on the node where this is looked up: correct the "
                 "path, or run a synchronization first" % store_at.noun
-            )
-        try:
-            with opening.look(store_at) as store:
-                return read(store)
+            ) from None
         except StoreChanged:
             if tried == _TRIES - 1:
                 raise

@@ -39,7 +39,7 @@ from ._report.make import Looked, make_report
 from ._settings import Settings, public_settings
 from ._store import counts, for_reader, for_report, history, opening, runs
 from ._store.apply import apply
-from ._store.contract import Store, WrittenMeanwhile
+from ._store.contract import NoStore, Store, WrittenMeanwhile
 from ._store.load import load_state
 from ._store.references import has_user_group
 
@@ -103,17 +103,7 @@ def _try_to_synchronize(
 ) -> dict[str, Any]:
     """Do what `synchronize` does. Raises WrittenMeanwhile if another run wrote to the store before this one could."""
     now, started = int(time.time()), time.monotonic()
-    if not settings.create_store and opening.is_missing(settings.store):
-        raise SynchronizationError(
-            "create_store: there is no %s, and none is to be made: correct store, bring back what lay there, or "
-            "leave create_store out for the first run" % settings.store.noun
-        )
-    opened = (
-        opening.look(settings.store, for_dry_run=True)
-        if check_mode
-        else opening.open_store(settings.store, settings.store_timeout)
-    )
-    with opened as store:
+    with _open_store(settings, check_mode) as store:
         run = _Run(settings, store, warn, now, started, last_read)
         planned = _plan_synchronization(run) if settings.state == "present" else _plan_leaving(run)
         applies = not (check_mode or planned.refusals or planned.is_nothing or planned.holds.everything)
@@ -137,6 +127,19 @@ def _try_to_synchronize(
             if applies:
                 store.commit()
     return result
+
+
+def _open_store(settings: Settings, check_mode: bool) -> Store:
+    must_exist = not settings.create_store
+    try:
+        if check_mode:
+            return opening.look(settings.store, for_dry_run=True, must_exist=must_exist)
+        return opening.open_store(settings.store, settings.store_timeout, must_exist)
+    except NoStore:
+        raise SynchronizationError(
+            "create_store: there is no %s, and none is to be made: correct store, bring back what lay there, or "
+            "leave create_store out for the first run" % settings.store.noun
+        ) from None
 
 
 @contextlib.contextmanager

@@ -13,17 +13,19 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
+from ansible_collections.usersync.directory.plugins.module_utils import _look_up, _synchronize
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused, SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._store import (
     address,
     opening,
     postgresql_schema,
+    postgresql_server,
     transfer,
 )
 from support import plans, stored
 from support.lab import PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, person, unit
 from support.postgresql import PostgreSQL
+from support.process import free_port, run
 from support.slapd import Slapd
 from support.tls import CertificateAuthority
 
@@ -185,6 +187,101 @@ def test_a_certificate_for_another_host_is_refused(ca, directory, run_module):
         assert "does not match host name" in run_module.fails("user_synchronization", given)["msg"]
 
 
+@pytest.fixture
+def home(tmp_path):
+    """A home of nobody: what libpq looks for there is missing, unless the test puts it there."""
+    return {"HOME": str(tmp_path)}
+
+
+def comes_in(run_module, directory, store, env):
+    """Whether a run comes to write, and the next one to look, without a password of ours."""
+    given = options(directory, store)
+    return (
+        run_module("user_synchronization", given, env=env)["changed"]
+        and not run_module("user_synchronization", given, env=env, check_mode=True)["changed"]
+    )
+
+
+@pytest.mark.parametrize("named_by", ["the environment", "the URI"])
+def test_a_password_file(server, ca, directory, schema, run_module, tmp_path, home, named_by):
+    file = tmp_path / ".pgpass"
+    file.touch(0o600)
+    file.write_text(f"localhost:{server.port}:people:writer:{PASSWORD}\n")
+    store = f"postgresql://writer@localhost:{server.port}/people?sslrootcert={ca.cert}&schema={schema}"
+    if named_by == "the URI":
+        file = file.rename(tmp_path / "elsewhere")
+        store += f"&passfile={file}"
+    assert comes_in(run_module, directory, store, home)
+
+
+def test_a_service(server, ca, directory, schema, run_module, tmp_path, home):
+    """All is in its file, and what the URI says goes before it."""
+    lines = [
+        "[people]",
+        "host=localhost",
+        f"port={server.port}",
+        "dbname=people",
+        "user=nobody",
+        f"password={PASSWORD}",
+    ]
+    (tmp_path / ".pg_service.conf").write_text("\n".join([*lines, f"sslrootcert={ca.cert}", ""]))
+    store = f"postgresql://writer@/?service=people&schema={schema}"
+    assert comes_in(run_module, directory, store, home)
+    given = options(directory, store.replace("=people", "=nowhere"))
+    message = run_module.fails("user_synchronization", given, env=home)["msg"]
+    assert "?service=nowhere" in message and 'service "nowhere" not found' in message
+    (tmp_path / ".pg_service.conf").write_text("\n".join([*lines, "sslmode=disable", ""]))
+    assert "rejects connection" in run_module.fails("user_synchronization", options(directory, store), env=home)["msg"]
+
+
+def test_a_certificate_of_the_client(server, ca, directory, schema, run_module, home):
+    server.run("CREATE ROLE certified LOGIN", "GRANT CREATE ON DATABASE people TO certified")
+    server.admit("hostssl all certified 127.0.0.1/32 cert", "ssl_ca_file", ca.cert)
+    store = f"postgresql://certified@localhost:{server.port}/people?sslrootcert={ca.cert}&schema={schema}"
+    mine, other = (ca.issue(name, client=True) for name in ("certified", "somebody"))
+    assert comes_in(run_module, directory, f"{store}&sslcert={mine.cert}&sslkey={mine.key}", home)
+    for parameters, why in (
+        (f"&sslcert={other.cert}&sslkey={other.key}", "certificate authentication failed"),
+        ("", "requires a valid client certificate"),
+    ):
+        message = run_module.fails("user_synchronization", options(directory, store + parameters), env=home)["msg"]
+        assert why in message
+
+
+def test_several_hosts(server, ca, directory, schema, run_module, home):
+    """One is down, and one can only be read: a run finds the one that it can write to."""
+    with PostgreSQL(ca.issue("postgresql")) as follower:
+        follower.run(
+            f"CREATE ROLE writer LOGIN PASSWORD '{PASSWORD}'",
+            "CREATE DATABASE people",
+            "ALTER ROLE writer SET default_transaction_read_only = on",
+        )
+        hosts = f"localhost:{free_port()},localhost:{follower.port},localhost:{server.port}"
+        store = f"postgresql://writer@{hosts}/people?sslrootcert={ca.cert}&schema={schema}"
+        given = options(directory, store, store_password=PASSWORD)
+        assert run_module("user_synchronization", given, env=home)["changed"]
+
+
+def test_kerberos(samba, server, ca, directory, schema, run_module, tmp_path, home):
+    """The domain's tickets, for a service that libpq calls postgres."""
+    for name in ("postgres-service", "kerberized"):
+        samba.create_user(name, "Tiger-31-velvet-Mq52")
+    samba.samba_tool("spn", "add", "postgres/localhost", "postgres-service")
+    samba.export_keytab("postgres/localhost", tmp_path / "service.keytab")
+    principal = samba.export_keytab("kerberized", tmp_path / "keytab")
+    server.run("CREATE ROLE kerberized LOGIN", "GRANT CREATE ON DATABASE people TO kerberized")
+    server.admit(
+        "host all kerberized 127.0.0.1/32 gss include_realm=0", "krb_server_keyfile", tmp_path / "service.keytab"
+    )
+    tickets = {"KRB5_CONFIG": str(samba.krb5_config), "KRB5CCNAME": f"FILE:{tmp_path}/tickets"}
+    store = f"postgresql://kerberized@localhost:{server.port}/people?sslrootcert={ca.cert}&schema={schema}"
+    message = run_module.fails("user_synchronization", options(directory, store), env={**home, **tickets})["msg"]
+    assert message.startswith("store: ")
+    run(["kinit", "-k", "-t", str(tmp_path / "keytab"), principal], env={**os.environ, **tickets})
+    assert comes_in(run_module, directory, store, {**home, **tickets})
+    assert comes_in(run_module, directory, store + "k&gssencmode=disable", {**home, **tickets}), "over TLS"
+
+
 def test_without_psycopg_the_message_says_how_to_get_it(lab, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(SynchronizationError, match=r"^store: .*python3 -m pip install 'psycopg\[binary\]"):
@@ -195,6 +292,29 @@ def test_without_psycopg_the_message_says_how_to_get_it(lab, monkeypatch):
 def test_a_server_that_is_not_there(directory, check_mode):
     with pytest.raises(SynchronizationError, match="^store: .* cannot be reached"):
         Lab(directory, "postgresql://ann@/people?host=/nowhere").once(check_mode)
+
+
+def test_a_store_that_must_be_there_is_opened_by_one_connection(lab, monkeypatch):
+    connections = []
+    connect = postgresql_server.connect
+
+    def noting(*given, **more):
+        connections.append(connect(*given, **more))
+        return connections[-1]
+
+    monkeypatch.setattr(postgresql_server, "connect", noting)
+    for check_mode in (True, False):
+        with pytest.raises(SynchronizationError, match="^create_store: there is no store in postgresql://"):
+            lab.once(check_mode, create_store=False)
+        with pytest.raises(SynchronizationError, match="^store: there is no store in postgresql://"):
+            _look_up.looking(address.address_of(lab.store), plans.look_up)
+    assert opening.is_missing(address.address_of(lab.store))
+    lab.once()
+    connections.clear()
+    for check_mode in (True, False):
+        lab.once(check_mode, create_store=False)
+    assert _look_up.looking(address.address_of(lab.store), plans.look_up)["users"]
+    assert len(connections) == 3 and all(connection.closed for connection in connections)
 
 
 # --- who may do what -------------------------------------------------------------------------------------------------

@@ -104,6 +104,17 @@ class PostgreSQL(ClosedAtExit):
         shutil.rmtree(self.socket, ignore_errors=True)
         self.socket.with_suffix(".log").unlink(missing_ok=True)
 
+    def admit(self, line: str, setting: str, file: Path) -> None:
+        """Let people in as a line of pg_hba.conf says, before all others; the setting is a file that tells of them."""
+        copy = shutil.copy(file, self.socket)
+        shutil.chown(copy, "postgres", "postgres")
+        rules = self.socket / "data" / "pg_hba.conf"
+        rules.write_text(f"{line}\n{rules.read_text(encoding='utf-8')}", encoding="utf-8")
+        before = self.rows("SELECT pg_conf_load_time()")
+        self.run(f"ALTER SYSTEM SET {setting} = '{copy}'", "SELECT pg_reload_conf()")
+        assert self._server
+        self._server.wait_until(lambda: self.rows("SELECT pg_conf_load_time()") != before, 60)
+
     @property
     def uri(self) -> str:
         """The URI of a store in it, for its superuser; ``&schema=`` can follow."""

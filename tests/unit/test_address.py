@@ -38,13 +38,13 @@ def test_a_path_is_a_file(monkeypatch):
             "staff",
             "postgresql://ann@db/users?schema=staff",
         ),
-        ("postgresql:///?service=users", "postgresql:///?service=users", "usersync", "postgresql:///"),
+        ("postgresql:///?service=users", "postgresql:///?service=users", "usersync", "postgresql:///?service=users"),
         ("postgresql://[2001:db8::1]/u", "postgresql://[2001:db8::1]/u", "usersync", "postgresql://[2001:db8::1]/u"),
         (
             "postgresql://a%40b@/u?host=%2Frun%2Fpg",
             "postgresql://a%40b@/u?host=%2Frun%2Fpg",
             "usersync",
-            "postgresql://a%40b@/u",
+            "postgresql://a%40b@/u?host=%2Frun%2Fpg",
         ),
     ],
 )

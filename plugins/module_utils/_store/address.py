@@ -21,6 +21,7 @@ SCHEMA = "usersync"  # unless the URI names another one
 _SCHEME = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
 _NAME_OF_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _SECRETS = ("password", "sslpassword")
+_SHOWN = ("host", "service")  # where else than in the URI's authority a server is named
 _PASSWORD = "take it out, and give it in store_password"
 
 
@@ -85,7 +86,8 @@ def address_of(store: str, password: str | None = None) -> Address:
         )
     parameters, schema = _parameters(query)
     uri = "postgresql://%s%s%s%s%s" % (user, at, hosts, slash, database)
-    shown = uri + ("" if schema == SCHEMA else "?schema=%s" % schema)
+    seen = [item for item in parameters if item[0] in _SHOWN] + ([("schema", schema)] if schema != SCHEMA else [])
+    shown = uri + ("?" + urlencode(seen, quote_via=quote) if seen else "")
     if parameters:
         uri += "?" + urlencode(parameters, quote_via=quote)
     return Database(uri, schema, password or None, shown)

@@ -55,6 +55,10 @@ class StoreError(SynchronizationError):
     """The store cannot be opened, read or written."""
 
 
+class NoStore(StoreError):
+    """There is no store, and none was to be made."""
+
+
 class StoreChanged(StoreError):
     """The store changed while it was looked at: what was read may not fit together."""
 

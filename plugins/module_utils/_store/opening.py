@@ -14,36 +14,50 @@ from __future__ import annotations
 
 from . import sqlite
 from .address import Address, File
-from .contract import Store
+from .contract import NoStore, Store
 
 
-def open_store(address: Address, wait: int = 60) -> Store:
+def open_store(address: Address, wait: int = 60, must_exist: bool = False) -> Store:
     """Open the store for a run; one that is missing is made. Another run is waited for, for ``wait`` seconds.
 
-    Raises StoreError, with a sentence for the reader.
+    Raises StoreError, with a sentence for the reader; NoStore if it is missing and ``must_exist``.
     """
     if isinstance(address, File):
+        if must_exist and sqlite.is_missing(address.path):
+            raise _missing(address)
         return sqlite.open_store(address.path, wait)
     from . import postgresql
 
-    return postgresql.open_store(address, wait)
+    store = postgresql.open_store(address, wait, not must_exist)
+    if store is None:
+        raise _missing(address)
+    return store
 
 
-def look(address: Address, for_dry_run: bool = False) -> Store:
+def look(address: Address, for_dry_run: bool = False, must_exist: bool = False) -> Store:
     """Open the store to look at it, without a trace. One that does not exist is an empty one.
 
     Leaving it raises StoreChanged if a run changed it meanwhile. ``for_dry_run``: what keeps a run from writing to it
     is an error here, too.
 
-    Raises StoreError, with a sentence for the reader.
+    Raises StoreError, with a sentence for the reader; NoStore if it does not exist and ``must_exist``.
     """
     if isinstance(address, File):
+        if must_exist and sqlite.is_missing(address.path):
+            raise _missing(address)
         if for_dry_run:
             sqlite.check_writable(address.path)
         return sqlite.look(address.path, for_dry_run)
     from . import postgresql
 
-    return postgresql.look(address) or sqlite.nothing()
+    store = postgresql.look(address)
+    if store is None and must_exist:
+        raise _missing(address)
+    return store or sqlite.nothing()
+
+
+def _missing(address: Address) -> NoStore:
+    return NoStore("store: there is no %s on the node where this runs: correct it" % address.noun)
 
 
 def is_missing(address: Address) -> bool:

@@ -32,8 +32,9 @@ _WRITES_KEPT = 1000
 _LARGE = 1000  # rows that come into a table at once: what is known of it is another then
 
 
-def open_store(address: Database, wait: int = 60) -> PostgresStore:
-    """Open the store for a run. Its tables are made where they are missing, if the role may.
+def open_store(address: Database, wait: int = 60, may_make: bool = True) -> PostgresStore | None:
+    """Open the store for a run. Its tables are made where they are missing, if the role may, and ``may_make``; else
+    there is no store: None.
 
     Whoever writes is waited for when this one begins to write: for ``wait`` seconds (`store_timeout`).
 
@@ -41,11 +42,15 @@ def open_store(address: Database, wait: int = 60) -> PostgresStore:
     """
     connection = postgresql_server.connect(address, reads_only=False)
     try:
-        _make_ready(connection, address)
-        return PostgresStore(connection, address, wait)
+        version = _version(connection, address)
+        if version != _NO_TABLES or may_make:
+            _make_ready(connection, address, version)
+            return PostgresStore(connection, address, wait)
     except BaseException:
         connection.close()
         raise
+    connection.close()
+    return None
 
 
 def look(address: Database) -> PostgresStore | None:
@@ -98,9 +103,9 @@ def _check_version(version: int, address: Database) -> None:
         )
 
 
-def _make_ready(connection: Connection, address: Database) -> None:
+def _make_ready(connection: Connection, address: Database, version: int) -> None:
     """Make the tables, or bring those of an older version to the present one."""
-    version, psycopg = _version(connection, address), postgresql_server.driver()
+    psycopg = postgresql_server.driver()
     try:
         if version == _NO_TABLES:
             _make(connection, address)

@@ -60,7 +60,8 @@ def connect(address: Database, reads_only: bool, within: int = _CONNECT_WITHIN) 
     Raises StoreError.
     """
     psycopg = driver()
-    wanted = {"PGSSLMODE": "verify-full", "PGCONNECT_TIMEOUT": str(within)}
+    # The last is libpq's own default: psycopg warns of counting on that where there is a Kerberos ticket.
+    wanted = {"PGSSLMODE": "verify-full", "PGCONNECT_TIMEOUT": str(within), "PGGSSENCMODE": "prefer"}
     if not reads_only:
         wanted["PGTARGETSESSIONATTRS"] = "read-write"
     missing = {name: value for name, value in wanted.items() if not os.environ.get(name)}
