@@ -234,6 +234,18 @@ def test_another_run_that_writes_meanwhile_is_noticed(uri):
         run(uri, make_plan())
 
 
+def test_a_server_that_has_lost_runs_and_counts_them_anew_is_noticed(server, uri):
+    """As after a failover without synchronous replication: the generation is the same, and another run came to it."""
+    another = "UPDATE %s.writes SET token = token || 'another'" % uri.rpartition("=")[2]
+    where = address.address_of(uri)
+    for opened in (opening.open_store, opening.look):
+        with pytest.raises(WrittenMeanwhile), opened(where) as store:
+            load_state(store, "staff", ["All", "Company"], snapshots.snapshot())
+            server.run(another)
+            if opened is opening.open_store:
+                store.begin_writing()
+
+
 def test_who_holds_the_store_is_waited_for_and_said(uri):
     where = address.address_of(uri)
     with opening.open_store(where) as holder:

@@ -7,9 +7,11 @@
 """The store for many hosts: a database in PostgreSQL.
 
 No transaction is open while a run reads a directory. Until it writes, each look-up is a transaction of its own, and the
-store's generation is remembered from the first. Who writes locks the row with the generation, and compares it: where it
-is another one, another run wrote meanwhile, and all that was concluded is worth nothing (`WrittenMeanwhile`). So all
-look-ups of a run are of one moment, or the run begins again.
+first remembers which run wrote last: the store's generation, and the token of the transaction that came to it. Who
+writes locks the row with the generation, and compares both: where they are others, another run wrote meanwhile, and all
+that was concluded is worth nothing (`WrittenMeanwhile`). So all look-ups of a run are of one moment, or the run begins
+again. A generation alone would not tell: a server that takes another one's place may have lost some, and count them
+anew.
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ from .contract import Parameters, Row, StoreError, WrittenMeanwhile
 from .postgresql_server import Connection
 from .references import Tree
 
-_UNREAD = -1  # in place of a generation: nothing was looked up
+_UNREAD = (-1, "")  # in place of the last write: nothing was looked up
+# A lock that was waited for comes with the new generation and without its token: it is another one all the same.
+_LAST_WRITE = (
+    "SELECT s.generation, (SELECT w.token FROM {0}.writes w WHERE w.generation = s.generation) FROM {0}.store s"
+)
 _WRITES_KEPT = 1000
 _LARGE = 1000  # rows that come into a table at once: what is known of it is another then
 
@@ -181,7 +187,7 @@ class PostgresStore:
         self._connection = connection
         self._address = address
         self._wait = wait
-        self._generation = _UNREAD
+        self._last_write: Row = _UNREAD
         self._is_writing = False
         self._is_open = True
         self._errors = postgresql_server.driver().Error
@@ -211,16 +217,16 @@ class PostgresStore:
             return
         self._is_open = False
         try:
-            if not self._is_writing and self._generation != _UNREAD:
-                self._compare("SELECT generation FROM {0}.store")
+            if not self._is_writing and self._last_write != _UNREAD:
+                self._compare(_LAST_WRITE)
         finally:
             self._connection.close()  # rolls back
 
     # --- statements ---
 
     def rows(self, statement: str, parameters: Parameters = ()) -> list[Row]:
-        if self._generation == _UNREAD:
-            (self._generation,) = self._ask("SELECT generation FROM {0}.store")
+        if self._last_write == _UNREAD:
+            self._last_write = self._ask(_LAST_WRITE)
         found: list[Row] = self._execute(statement, parameters).fetchall()
         return found
 
@@ -315,14 +321,14 @@ class PostgresStore:
                 self._ask("ROLLBACK")
             raise
         finally:
-            self._is_writing, self._generation = False, _UNREAD
+            self._is_writing, self._last_write = False, _UNREAD
 
     def _lock(self) -> None:
         """Begin the transaction, and wait until no other one writes."""
         try:
             self._ask("BEGIN")
             self._ask("SET LOCAL lock_timeout = %d" % max(1, 1000 * self._wait))
-            self._compare("SELECT generation FROM {0}.store FOR UPDATE")
+            self._compare(_LAST_WRITE + " FOR UPDATE")
             self._ask("SET LOCAL lock_timeout = 0")
         except StoreError as error:
             if not postgresql_server.is_lost(self._connection):
@@ -333,11 +339,11 @@ class PostgresStore:
             raise postgresql_server.held(self._address, who) from None
 
     def _compare(self, statement: str) -> None:
-        """Raise WrittenMeanwhile if the generation is another one than was remembered."""
-        (now,) = self._ask(statement)
-        if self._generation not in (_UNREAD, now):
+        """Raise WrittenMeanwhile if another run wrote last than was remembered."""
+        now = self._ask(statement)
+        if self._last_write not in (_UNREAD, now):
             raise WrittenMeanwhile("store: %s changed, by another run: run it again" % self._address.shown)
-        self._generation = now
+        self._last_write = now
 
     @contextlib.contextmanager
     def filling(self, table: str) -> Iterator[None]:
@@ -360,7 +366,7 @@ class PostgresStore:
     def commit(self) -> None:
         """End the transaction. Where the answer is lost, ask the server, until it is known what came of it."""
         self.begin_writing()
-        token, now = uuid.uuid4().hex, self._generation + 1
+        token, now = uuid.uuid4().hex, self._last_write[0] + 1
         self._ask("UPDATE {0}.store SET generation = %s", (now,))
         self._ask("INSERT INTO {0}.writes (generation, token) VALUES (%s, %s)", (now, token))
         self._ask("DELETE FROM {0}.writes WHERE generation <= %s", (now - _WRITES_KEPT,))
@@ -370,7 +376,7 @@ class PostgresStore:
             if not postgresql_server.is_lost(self._connection):
                 raise postgresql_server.failed(self._address, error, True) from error
             self._find_out(token, error)
-        self._is_writing, self._generation = False, _UNREAD
+        self._is_writing, self._last_write = False, _UNREAD
         self._learn()
 
     def _learn(self) -> None:

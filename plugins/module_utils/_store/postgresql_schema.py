@@ -8,7 +8,7 @@
 
 They hold what those of `sqlite_schema.py` hold, under the same version. Beside them, ``store`` has one row: the
 version, and a generation that each transaction which writes counts up. Whoever writes locks that row. ``writes`` says
-by which token the last transactions can be known, for one whose answer to COMMIT was lost.
+by which token the last transactions can be known: by one whose answer to COMMIT was lost, and by who compares.
 
 Large tables have no foreign keys: each of hundreds of thousands of rows would take a look at another table. What is
 written is written by one program, which removes what refers to a record before the record itself.
