@@ -7,7 +7,8 @@
     python collection.py decode OPTIONS     reads and decodes these entries, and keeps nothing
     python collection.py read OPTIONS       reads: a snapshot, by the digests of the store that the options name
     python collection.py run OPTIONS        synchronizes, and prints the result as the module would, with the seconds
-                                            that it took once everything was imported (engine_seconds)
+                                            that it took once everything was imported (engine_seconds), how often it
+                                            began (tries), and the seconds that it waited for others (waited_seconds)
 
 OPTIONS is a JSON file with the options of user_synchronization.
 """
@@ -43,7 +44,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
     module_arguments,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._settings import settings_from
-from ansible_collections.usersync.directory.plugins.module_utils._store import for_reader, opening
+from ansible_collections.usersync.directory.plugins.module_utils._store import for_reader, opening, postgresql
+from ansible_collections.usersync.directory.plugins.module_utils._store.address import File
 
 
 def _warn(text: str) -> None:
@@ -109,9 +111,29 @@ def main(what: str, options: str) -> None:
     elif what == "read":
         read(settings)
     else:
+        if not isinstance(settings.store, File):
+            import psycopg  # noqa: F401 # pylint: disable=unused-import
+        took = {"try": [], "lock": []}
+        way._try_to_synchronize = _timed(way._try_to_synchronize, took["try"])
+        postgresql.PostgresStore._lock = _timed(postgresql.PostgresStore._lock, took["lock"])
         started = time.perf_counter()
         result = way.synchronize(settings, False, False, _warn)
-        print(json.dumps({**result, "engine_seconds": time.perf_counter() - started}))
+        seconds = time.perf_counter() - started
+        more = {"engine_seconds": seconds, "tries": len(took["try"]), "waited_seconds": sum(took["lock"])}
+        print(json.dumps({**result, **more}))
+
+
+def _timed(function, seconds):
+    """The same function, which notes how long each call takes."""
+
+    def timed(*arguments):
+        started = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            seconds.append(time.perf_counter() - started)
+
+    return timed
 
 
 if __name__ == "__main__":

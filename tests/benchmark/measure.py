@@ -415,7 +415,7 @@ def machine() -> dict[str, Any]:
             "-c",
             """if True:
         import importlib.metadata as metadata, json, sqlite3, sys
-        names = ("ansible-core", "ldap3", "python-ldap")
+        names = ("ansible-core", "ldap3", "python-ldap", "psycopg")
         versions = {name: metadata.version(name) for name in names}
         print(json.dumps({**versions, "sqlite": sqlite3.sqlite_version}))""",
         ]

@@ -149,7 +149,88 @@ def tables(result: dict[str, Any]) -> str:
     if result["active_directory"]:
         series = result["active_directory"]
         parts += [f"### Active Directory (Samba): {series['users']:,} users", heading(series) + ".", table(series)]
+    parts += of_stores(result)
     return "\n\n".join(parts)
+
+
+# --- stores in PostgreSQL -------------------------------------------------------------------------------------------
+
+# row -> what is compared, at most what: a ratio of the whole time, or more seconds once all is imported.
+_STORES = {
+    "first_run": ("seconds", "× the file's", 1.3),
+    "nothing_to_do": ("seconds", "× the file's", 1.2),
+    "incremental_nothing": ("engine_seconds", "s more than the file's, once all is imported", 0.05),
+    "incremental_few": ("engine_seconds", "s more than the file's, once all is imported", 0.05),
+}
+
+
+def stores_table(rows: dict[str, Any]) -> str:
+    lines = [
+        "| | seconds in a file | in PostgreSQL | of a processor: file | PostgreSQL | and its server | peak memory |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name in _STORES:
+        file, database = rows[name]["sqlite"], rows[name]["postgresql"]
+        seconds = f"{file['seconds']:.2f} | {database['seconds']:.2f}"
+        cpu = f"{file['cpu_seconds']:.2f} | {database['cpu_seconds']:.2f} | {database['server_cpu_seconds']:.2f}"
+        memory = f"{file['peak_mb']:.0f} and {database['peak_mb']:.0f} MB"
+        lines.append(f"| {LABELS[name].partition(': ')[2]} | {seconds} | {cpu} | {memory} |")
+    return "\n".join(lines)
+
+
+def stores_targets(stores: dict[str, Any]) -> str:
+    lines = ["| a store in PostgreSQL | at most | measured | |", "|---|--:|--:|---|"]
+    for name, (what, noun, limit) in _STORES.items():
+        file, database = (stores["rows"][name][place][what] for place in ("sqlite", "postgresql"))
+        lines.append(
+            _target(LABELS[name].partition(": ")[2], noun, limit, database / file if limit > 1 else database - file)
+        )
+    for place, noun in (("postgresql", "in PostgreSQL"), ("sqlite", "in a file")):
+        seconds = stores["rows"]["effective_members"][place]["seconds"]
+        lines.append(_target(f"all effective members, {stores['effective']:,} pairs, {noun}", "s", 1.0, seconds))
+    return "\n".join(lines)
+
+
+def _target(what: str, noun: str, limit: float, measured: float) -> str:
+    return f"| {what}, {noun} | {limit:g} | {measured:.2f} | {'met' if measured <= limit else '**missed**'} |"
+
+
+def fleet_table(fleet: dict[str, Any]) -> str:
+    lines = [
+        "| | all, seconds | a run, seconds | slowest | longest wait for others | tries, at most | peak memory |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, phase in fleet["phases"].items():
+        lines.append(
+            "| {} | {:.1f} | {:.1f} | {:.1f} | {:.1f} | {} | {:.0f} MB |".format(
+                LABELS[name].partition(": ")[2],
+                phase["seconds"],
+                phase["runs"]["seconds"],
+                phase["slowest"],
+                phase["longest_wait"],
+                phase["tries"],
+                phase["peak_mb"],
+            )
+        )
+    return "\n".join(lines)
+
+
+def of_stores(result: dict[str, Any]) -> Iterator[str]:
+    """The part of the page that `stores.py` measures."""
+    if "stores" in result:
+        stores = result["stores"]
+        yield f"### A store in PostgreSQL: {stores['users']:,} users"
+        yield f"{heading(stores)}. PostgreSQL {stores['postgresql']}, psycopg {result['machine_of_stores']['psycopg']}."
+        yield stores_targets(stores)
+        yield stores_table(stores["rows"])
+    if "fleet" in result:
+        fleet = result["fleet"]
+        yield "### One store for {directories} directories".format(**fleet)
+        yield (
+            "{directories} directories of {users_each:,} users each: {users:,} users and {memberships:,} memberships "
+            "in all, {database_mb:,} MB in the database. {writers} processes at once, each one directory after another."
+        ).format(**fleet)
+        yield fleet_table(fleet)
 
 
 # --- the plot --------------------------------------------------------------------------------------------------------

@@ -231,7 +231,7 @@ def test_dry_runs(world):
     assert (world.root / "home/anna/directory/users.html").exists()
 
 
-NOT_TYPED = {"pipeline_options", "execution-environment"}
+NOT_TYPED = {"pipeline_options", "execution-environment", "fleet", "fleet_inventory"}
 IN_ANOTHER_PAGE = {"pipeline_dry_run", "pipeline_apply"}
 AFTER_OTHERS = {"changes", "csv_export"}  # which look up what these have stored
 OF_ROOT = {"linux_accounts"}

@@ -30,6 +30,7 @@ from support.wiki import serving
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "docs" / "examples"
 READER = "Teasel-6-gantry-Hw92"
+STORE = "Sorrel-8-cornice-Lb37"
 
 
 def company(suffix="dc=example,dc=org", mark=""):
@@ -365,6 +366,30 @@ def test_several_domains(directory, example, tmp_path):
         assert nothing_changed(example("several_domains.yml", domains=domains))
         domains[1]["login"] = "cn=nobody,dc=south,dc=example"
         assert example("several_domains.yml", domains=domains).rc != 0, "and shows no password"
+
+
+def test_fleet(directory, example, ca, tmp_path):
+    """With the inventory as it is, but for the servers and the people's suffixes."""
+    inventory = (EXAMPLES / "fleet_inventory.yml").read_text(encoding="utf-8")
+    with ExitStack() as stack:
+        south = stack.enter_context(Slapd("dc=south,dc=example", company("dc=south,dc=example", "-s"), ca=directory.ca))
+        database = stack.enter_context(PostgreSQL(ca.issue("postgresql")))
+        database.run(f"CREATE ROLE usersync SUPERUSER LOGIN PASSWORD '{STORE}'")
+        for name, server in (("berlin", directory), ("lisbon", south)):
+            inventory = inventory.replace(f"ldap.{name}.example.org", server.ldaps_url)
+            inventory = inventory.replace(f"dc={name},dc=example,dc=org", server.suffix)
+        (tmp_path / "inventory.yml").write_text(inventory.replace("/etc/ssl/certs/ca-certificates.crt", str(ca.cert)))
+        more = {
+            "store": f"postgresql://usersync@localhost:{database.port}/postgres?sslrootcert={ca.cert}",
+            "vault_usersync_password": STORE,
+            "vault_reader_passwords": {"berlin": READER, "lisbon": READER},
+        }
+        done = example("fleet.yml", "-i", str(tmp_path / "inventory.yml"), **more)
+        assert done.rc == 0 and STORE not in done.output, done.output
+        homes = database.rows("SELECT home, count(*) FROM usersync.view_users GROUP BY home ORDER BY home")
+        assert homes == [["All/Berlin", "4"], ["All/Lisbon", "4"]]
+        again = example("fleet.yml", "-i", str(tmp_path / "inventory.yml"), "-l", "lisbon", **more)
+        assert nothing_changed(again) and "berlin" not in again.output
 
 
 # --- Linux accounts --------------------------------------------------------------------------------------------------

@@ -30,9 +30,10 @@ hostnossl all all 127.0.0.1/32 reject
 class PostgreSQL(ClosedAtExit):
     """An empty server, as a context manager: ``socket`` and ``port`` are for PGHOST and PGPORT, the user postgres may
     do everything. With a ``certificate`` it listens on 127.0.0.1, too, and asks for TLS and a password there.
+    ``settings`` go before those of tests.
     """
 
-    def __init__(self, certificate: KeyPair | None = None) -> None:
+    def __init__(self, certificate: KeyPair | None = None, settings: dict[str, str] | None = None) -> None:
         place = os.environ.get("TEST_POSTGRESQL", "/usr/lib/postgresql")  # another version's, such as that of a wheel
         found = sorted(Path(place).glob("**/bin/postgres"))
         if not found:
@@ -42,7 +43,7 @@ class PostgreSQL(ClosedAtExit):
         self.port = free_port()
         self._as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
         self._server: Server | None = None
-        self._certificate = certificate
+        self._certificate, self._settings = certificate, settings or {}
 
     def start(self) -> None:
         shutil.chown(self.socket, "postgres", "postgres")
@@ -64,6 +65,7 @@ class PostgreSQL(ClosedAtExit):
             "fsync": "off",
             "shared_buffers": "64MB",
             "autovacuum_naptime": "5s",
+            **self._settings,
         }
         if self._certificate:
             for name, path in (("ssl_cert_file", self._certificate.cert), ("ssl_key_file", self._certificate.key)):
