@@ -44,7 +44,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
     module_arguments,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._settings import settings_from
-from ansible_collections.usersync.directory.plugins.module_utils._store import for_reader, opening, postgresql
+from ansible_collections.usersync.directory.plugins.module_utils._store import for_reader, opening
 from ansible_collections.usersync.directory.plugins.module_utils._store.address import File
 
 
@@ -111,11 +111,13 @@ def main(what: str, options: str) -> None:
     elif what == "read":
         read(settings)
     else:
-        if not isinstance(settings.store, File):
-            import psycopg  # noqa: F401 # pylint: disable=unused-import
         took = {"try": [], "lock": []}
         way._try_to_synchronize = _timed(way._try_to_synchronize, took["try"])
-        postgresql.PostgresStore._lock = _timed(postgresql.PostgresStore._lock, took["lock"])
+        if not isinstance(settings.store, File):
+            import psycopg  # noqa: F401 # pylint: disable=unused-import
+            from ansible_collections.usersync.directory.plugins.module_utils._store.postgresql import PostgresStore
+
+            PostgresStore._lock = _timed(PostgresStore._lock, took["lock"])
         started = time.perf_counter()
         result = way.synchronize(settings, False, False, _warn)
         seconds = time.perf_counter() - started

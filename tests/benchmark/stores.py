@@ -22,7 +22,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import conftest  # noqa: F401 # pylint: disable=unused-import
 import measure
+from support import stored
 from support.postgresql import PostgreSQL
 from support.slapd import Slapd
 
@@ -130,19 +132,14 @@ def _turn(
 
 def _effective(server: Server, file: Path) -> dict[str, float]:
     """Seconds in which all effective members are counted, by the view."""
-    import psycopg
+    stores = {"sqlite": str(file), "postgresql": f"{server.uri}&schema=kept"}
+    return {place: _counted(store) for place, store in stores.items()}
 
-    with psycopg.connect(server.uri, autocommit=True) as connection:
-        started = time.perf_counter()
-        connection.execute(f"SELECT count(*) FROM kept.{_MEMBERS}").fetchall()
-        in_database = time.perf_counter() - started
-    import sqlite3
 
-    with sqlite3.connect(file) as connection:
-        started = time.perf_counter()
-        connection.execute(f"SELECT count(*) FROM {_MEMBERS}").fetchall()
-        in_file = time.perf_counter() - started
-    return {"sqlite": round(in_file, 4), "postgresql": round(in_database, 4)}
+def _counted(store: str) -> float:
+    started = time.perf_counter()
+    stored.values(store, f"SELECT count(*) FROM {_MEMBERS}")
+    return round(time.perf_counter() - started, 4)
 
 
 # --- many directories, one store -------------------------------------------------------------------------------------
