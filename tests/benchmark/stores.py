@@ -26,10 +26,10 @@ import measure
 
 sys.path.insert(0, str(measure.HERE.parent))
 # The checkout becomes importable as a collection by it.
-import conftest  # noqa: E402, F401 # pylint: disable=unused-import
-from support import stored  # noqa: E402
-from support.postgresql import PostgreSQL  # noqa: E402
-from support.slapd import Slapd  # noqa: E402
+import conftest  # noqa: F401 # pylint: disable=unused-import
+from support import stored
+from support.postgresql import PostgreSQL
+from support.slapd import Slapd
 
 _OVERLAYS = ("syncprov\nsyncprov-sessionlog 10000",)
 # As a server of somebody who wants to keep what is written. What is not here is as PostgreSQL has it by itself.
