@@ -442,16 +442,17 @@ def benchmark(session: nox.Session) -> None:
     folder = CHECKOUT / "docs" if "--publish" in session.posargs else OUTPUT / "benchmark"
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [word for word in session.posargs if word not in ("--publish", "--stores")]
-    of_stores = arguments if "--stores" in session.posargs else []
+    of_readers = of_stores = arguments
     if not session.posargs:
-        arguments = ["--users", "100", "200", "--rounds", "2", "--samba", "20"]
+        of_readers = ["--users", "100", "200", "--rounds", "2", "--samba", "20"]
         of_stores = ["--users", "100", "--rounds", "1", "--fleet", "2", "50", "2"]
     result = Path(session.create_tmp()).absolute() / "benchmarks.json"
     if "--stores" not in session.posargs:
-        session.run("python", "tests/benchmark/measure.py", "--output", str(result), *arguments)
+        session.run("python", "tests/benchmark/measure.py", "--output", str(result), *of_readers)
     elif (folder / "benchmarks.json").exists():
         shutil.copyfile(folder / "benchmarks.json", result)
-    session.run("python", "tests/benchmark/stores.py", "--into", str(result), *of_stores)
+    if "--stores" in session.posargs or not arguments:
+        session.run("python", "tests/benchmark/stores.py", "--into", str(result), *of_stores)
     session.run("python", "tests/benchmark/report.py", str(result), str(folder))
     if not session.posargs:
         session.run("python", "tests/benchmark/provisioning.py", "--users", "200", "--groups", "10")
