@@ -69,6 +69,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
 
 
 _TRIES = 10  # where others write to the same store all the time
+_OVERTAKEN = 3  # tries with the same read, after which nobody else writes while it is planned from once more
 
 
 class _LastRead:
@@ -83,12 +84,24 @@ class _LastRead:
         """Make room."""
         self._found: Read | None = None
         self._of: Any = None
+        self._tries = 0
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether it was planned from often enough, and others have written each time."""
+        return self._tries >= _OVERTAKEN
 
     def or_else(self, of: Any, read: Callable[[], Read]) -> Read:
-        """Return the same as before, if it is ``of`` the same; else what ``read`` returns."""
+        """Return the same as before, if it is ``of`` the same; else what ``read`` returns.
+
+        Raises WrittenMeanwhile where the store is held, and the directory would be read: others would wait for that.
+        """
         if self._found is None or self._of != of or _lists_others(self._found.snapshot):
-            self._found = read()
-            self._of = of
+            if self.is_overtaken:
+                self.forget()
+                raise WrittenMeanwhile("store: it changed, by another run of the same directory: run it again")
+            self._found, self._of, self._tries = read(), of, 0
+        self._tries += 1
         return self._found
 
 
@@ -104,6 +117,8 @@ def _try_to_synchronize(
     """Do what `synchronize` does. Raises WrittenMeanwhile if another run wrote to the store before this one could."""
     now, started = int(time.time()), time.monotonic()
     with _open_store(settings, check_mode) as store:
+        if last_read.is_overtaken and not check_mode:
+            store.begin_writing()
         run = _Run(settings, store, warn, now, started, last_read)
         planned = _plan_synchronization(run) if settings.state == "present" else _plan_leaving(run)
         applies = not (check_mode or planned.refusals or planned.is_nothing or planned.holds.everything)

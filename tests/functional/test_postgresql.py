@@ -458,6 +458,29 @@ def test_who_wrote_meanwhile_about_the_same_directory_does(lab, reads):
     assert len(seen) == 3, "and one of the other"
 
 
+def test_who_is_overtaken_again_and_again_plans_while_nobody_writes(lab, reads, monkeypatch):
+    with Slapd(ldif=COMPANY) as another:
+        other = Lab(another, lab.store)
+        _happening, seen = reads
+        came_to: list = []
+        load = _synchronize.load_state
+
+        def overtaken(store, name, *more):
+            if name == "staff":
+                try:
+                    came_to.append(other.once(name="other", user_group="All/Other", read_mode="full", store_timeout=1))
+                except SynchronizationError as error:
+                    came_to.append(error)
+            return load(store, name, *more)
+
+        monkeypatch.setattr(_synchronize, "load_state", overtaken)
+        assert lab.once()["changed"]
+    *written, kept_out = came_to
+    assert len(written) == 3 and "held by another run" in str(kept_out)
+    assert len(seen) == 5, "four reads of the other one, and one of this one"
+    assert stored.problems(lab.store) == []
+
+
 def test_limits_are_judged_again(lab, directory, reads):
     """The other run has made a limit of what is removed: this one is refused, by what it has planned last."""
     happening, _seen = reads
