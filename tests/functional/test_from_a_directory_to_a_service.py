@@ -30,7 +30,7 @@ def both(run_module, service, tmp_path):
         below = synchronization["user_group"]
         options = {
             "name": "wiki",
-            "user_groups": [below + "/Staff", below + "/" + night],
+            "user_groups": [below + "/S-Staff", below + "/" + night],
             "url": service,
             "token": TOKEN,
             "store": synchronization["store"],
@@ -60,68 +60,72 @@ def others_act(service):
     """Somebody else makes an account, puts it into a group, and disables ann."""
     schema, patch = "urn:ietf:params:scim:schemas:core:2.0:User", "urn:ietf:params:scim:api:messages:2.0:PatchOp"
     foreign = ask(service, "/Users", "POST", {"schemas": [schema], "userName": "foreign"})["id"]
-    staff = next(each["id"] for each in ask(service, "/Groups")["Resources"] if each["displayName"] == "Staff")
+    staff = next(each["id"] for each in ask(service, "/Groups")["Resources"] if each["displayName"] == "S-Staff")
     for path, operation in (
         ("/Groups/" + staff, {"op": "add", "path": "members", "value": [{"value": foreign}]}),
-        ("/Users/" + accounts(service)["ann"]["id"], {"op": "replace", "path": "active", "value": False}),
+        ("/Users/" + accounts(service)["s-ann"]["id"], {"op": "replace", "path": "active", "value": False}),
     ):
         ask(service, path, "PATCH", {"schemas": [patch], "Operations": [operation]})
 
 
 def test_from_openldap(slapd, both, service, tmp_path):
     base = "ou=Wards,dc=example,dc=org"
-    night = "cn=Night," + base
+    night = "cn=S-Night," + base
     slapd.modify(unit("Wards", "dc=example,dc=org") + "".join(person(name, below=base) for name in NAMES))
-    slapd.modify(group("Night", dn_of("carl", base), below=base))
-    slapd.modify(group("Staff", *(dn_of(name, base) for name in ("ann", "bob")), night, below=base))
+    slapd.modify(group("S-Night", dn_of("s-carl", base), below=base))
+    slapd.modify(group("S-Staff", *(dn_of(name, base) for name in ("s-ann", "s-bob")), night, below=base))
     synchronization = over_tls(slapd, tmp_path / "users.db", distinguished_name=base, removal_limits="100%")
 
-    first = both(synchronization, "Night")
-    assert groups(service) == {"Staff": ["ann", "bob", "carl"], "Night": ["carl"]}
-    assert first["accounts"]["created"] == ["ann", "bob", "carl"], "dora is in none"
+    first = both(synchronization, "S-Night")
+    assert groups(service) == {"S-Staff": ["s-ann", "s-bob", "s-carl"], "S-Night": ["s-carl"]}
+    assert first["accounts"]["created"] == ["s-ann", "s-bob", "s-carl"], "dora is in none"
     others_act(service)
 
-    staff = "cn=Staff," + base
-    slapd.modify(modified(night, "add", "member", dn_of("dora", base)) + renamed(night, "cn=Late"))
-    slapd.modify(modified(dn_of("ann", base), "replace", "mail", "eve@corp.example"))
-    slapd.modify(renamed(dn_of("ann", base), "uid=eve") + deleted(dn_of("bob", base)))
-    listed = (dn_of("eve", base), "cn=Late," + base)
+    staff = "cn=S-Staff," + base
+    slapd.modify(modified(night, "add", "member", dn_of("s-dora", base)) + renamed(night, "cn=S-Late"))
+    slapd.modify(modified(dn_of("s-ann", base), "replace", "mail", "eve@corp.example"))
+    slapd.modify(renamed(dn_of("s-ann", base), "uid=s-eve") + deleted(dn_of("s-bob", base)))
+    listed = (dn_of("s-eve", base), "cn=S-Late," + base)
     slapd.modify(modified(staff, "replace", "member", *listed))
-    then = both(synchronization, "Late")
-    assert groups(service) == {"Staff": ["carl", "dora", "eve", "foreign"], "Late": ["carl", "dora"]}
+    then = both(synchronization, "S-Late")
+    assert groups(service) == {"S-Staff": ["foreign", "s-carl", "s-dora", "s-eve"], "S-Late": ["s-carl", "s-dora"]}
     assert {name: each.get("active", True) for name, each in accounts(service).items()} == {
-        "eve": True,
-        "bob": False,
-        "carl": True,
-        "dora": True,
+        "s-eve": True,
+        "s-bob": False,
+        "s-carl": True,
+        "s-dora": True,
         "foreign": True,
     }
-    assert accounts(service)["eve"]["emails"][0]["value"] == "eve@corp.example"
-    assert then["accounts"]["renamed"] == [{"name": "eve", "previous_name": "ann"}]
-    assert [(each["name"], each["what"]) for each in then["drift"]] == [("ann", "state")]
-    assert {(each["kind"], each["member_of"]) for each in then["foreign"]} == {("account", None), ("account", "Staff")}
+    assert accounts(service)["s-eve"]["emails"][0]["value"] == "eve@corp.example"
+    assert then["accounts"]["renamed"] == [{"name": "s-eve", "previous_name": "s-ann"}]
+    assert [(each["name"], each["what"]) for each in then["drift"]] == [("s-ann", "state")]
+    assert {(each["kind"], each["member_of"]) for each in then["foreign"]} == {
+        ("account", None),
+        ("account", "S-Staff"),
+    }
 
 
-NAMES = ("ann", "bob", "carl", "dora")
+# No other test of the domain may have these: its names are those of all of it.
+NAMES = ("s-ann", "s-bob", "s-carl", "s-dora")
 
 
 def test_from_active_directory(samba, both, service, tmp_path):
     base = "OU=Service,%s" % samba.base_dn
-    night, staff = "CN=Night," + base, "CN=Staff," + base
+    night, staff = "CN=S-Night," + base, "CN=S-Staff," + base
     samba.modify("dn: %s\nobjectClass: organizationalUnit\n" % base)
     samba.create_user("SVC-SCIM", PASSWORD)
     samba.create_users(list(NAMES), base)
     samba.modify(f"""\
 dn: {night}
 objectClass: group
-sAMAccountName: Night
-member: CN=carl,{base}
+sAMAccountName: S-Night
+member: CN=s-carl,{base}
 
 dn: {staff}
 objectClass: group
-sAMAccountName: Staff
-member: CN=ann,{base}
-member: CN=bob,{base}
+sAMAccountName: S-Staff
+member: CN=s-ann,{base}
+member: CN=s-bob,{base}
 member: {night}
 """)
     synchronization = {
@@ -135,27 +139,27 @@ member: {night}
         "store": str(tmp_path / "users.db"),
         "removal_limits": "100%",
     }
-    both(synchronization, "Night")
-    assert groups(service) == {"Staff": ["ann", "bob", "carl"], "Night": ["carl"]}
+    both(synchronization, "S-Night")
+    assert groups(service) == {"S-Staff": ["s-ann", "s-bob", "s-carl"], "S-Night": ["s-carl"]}
     others_act(service)
 
     # Carl is disabled, and the server itself follows a rename.
     samba.modify(
-        modified("CN=ann," + base, "replace", "sAMAccountName", "eve")
-        + modified("CN=carl," + base, "replace", "userAccountControl", 514)
-        + modified(night, "add", "member", "CN=dora," + base)
-        + modified(night, "replace", "sAMAccountName", "Late")
-        + deleted("CN=bob," + base)
+        modified("CN=s-ann," + base, "replace", "sAMAccountName", "s-eve")
+        + modified("CN=s-carl," + base, "replace", "userAccountControl", 514)
+        + modified(night, "add", "member", "CN=s-dora," + base)
+        + modified(night, "replace", "sAMAccountName", "S-Late")
+        + deleted("CN=s-bob," + base)
     )
-    then = both(synchronization, "Late")
-    assert groups(service) == {"Staff": ["carl", "dora", "eve", "foreign"], "Late": ["carl", "dora"]}
+    then = both(synchronization, "S-Late")
+    assert groups(service) == {"S-Staff": ["foreign", "s-carl", "s-dora", "s-eve"], "S-Late": ["s-carl", "s-dora"]}
     assert {name: each.get("active", True) for name, each in accounts(service).items()} == {
-        "eve": True,
-        "bob": False,
-        "carl": False,
-        "dora": True,
+        "s-eve": True,
+        "s-bob": False,
+        "s-carl": False,
+        "s-dora": True,
         "foreign": True,
     }
-    assert then["accounts"]["renamed"] == [{"name": "eve", "previous_name": "ann"}]
-    assert then["accounts"]["disabled"] == ["bob", "carl"]
-    assert [(each["name"], each["what"]) for each in then["drift"]] == [("ann", "state")]
+    assert then["accounts"]["renamed"] == [{"name": "s-eve", "previous_name": "s-ann"}]
+    assert then["accounts"]["disabled"] == ["s-bob", "s-carl"]
+    assert [(each["name"], each["what"]) for each in then["drift"]] == [("s-ann", "state")]
