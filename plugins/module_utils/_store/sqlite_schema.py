@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from .._model import KNOWN_AS
 from .._names import ROOT, name_key, significant, split_path
-from .views import PROVISIONINGS, VIEWS
+from .views import VIEWS
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
 VERSION = 7
@@ -186,8 +186,6 @@ _PROVISIONINGS = (
 # lets any number of NULLs be. The parent's foreign key waits for the end of the transaction, so that user groups can be
 # written in any order.
 _VIEWS = tuple("CREATE VIEW %s AS %s" % view for view in VIEWS.items())
-_VIEW_OF_PROVISIONINGS = "CREATE VIEW %s AS %s" % (PROVISIONINGS, VIEWS[PROVISIONINGS])
-_VIEWS_OF_VERSION_6 = tuple(view for view in _VIEWS if view != _VIEW_OF_PROVISIONINGS)
 
 _SCHEMA = (
     """CREATE TABLE directories (
@@ -376,13 +374,14 @@ _UPGRADES: dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]] = {
         _compare_names_anew,
         "PRAGMA user_version = 5",
     ),
-    5: (
-        *_VIEWS_OF_VERSION_6,
+    5: (  # its views are made with those of version 7
         "PRAGMA user_version = 6",
     ),
     6: (
         *_PROVISIONINGS,
-        _VIEW_OF_PROVISIONINGS,
+        # One that says something else is a new view: who opens a store takes it for damaged if it is not as here.
+        *("DROP VIEW IF EXISTS %s" % name for name in VIEWS),
+        *_VIEWS,
         "PRAGMA user_version = 7",
     ),
 }
