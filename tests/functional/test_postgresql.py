@@ -26,7 +26,7 @@ from support import plans, stored
 from support.lab import PEOPLE, ROOT, Lab, deleted, dn_of, group, modified, person, unit
 from support.plans import group_changes, group_record, membership_change, user_changes, user_record
 from support.postgresql import PostgreSQL
-from support.process import free_port, run
+from support.process import free_port
 from support.slapd import Slapd
 from support.tls import CertificateAuthority
 
@@ -261,26 +261,6 @@ def test_several_hosts(server, ca, directory, schema, run_module, home):
         store = f"postgresql://writer@{hosts}/people?sslrootcert={ca.cert}&schema={schema}"
         given = options(directory, store, store_password=PASSWORD)
         assert run_module("user_synchronization", given, env=home)["changed"]
-
-
-def test_kerberos(samba, server, ca, directory, schema, run_module, tmp_path, home):
-    """The domain's tickets, for a service that libpq calls postgres."""
-    for name in ("postgres-service", "kerberized"):
-        samba.create_user(name, "Tiger-31-velvet-Mq52")
-    samba.samba_tool("spn", "add", "postgres/localhost", "postgres-service")
-    samba.export_keytab("postgres/localhost", tmp_path / "service.keytab")
-    principal = samba.export_keytab("kerberized", tmp_path / "keytab")
-    server.run("CREATE ROLE kerberized LOGIN", "GRANT CREATE ON DATABASE people TO kerberized")
-    server.admit(
-        "host all kerberized 127.0.0.1/32 gss include_realm=0", "krb_server_keyfile", tmp_path / "service.keytab"
-    )
-    tickets = {"KRB5_CONFIG": str(samba.krb5_config), "KRB5CCNAME": f"FILE:{tmp_path}/tickets"}
-    store = f"postgresql://kerberized@localhost:{server.port}/people?sslrootcert={ca.cert}&schema={schema}"
-    message = run_module.fails("user_synchronization", options(directory, store), env={**home, **tickets})["msg"]
-    assert message.startswith("store: ")
-    run(["kinit", "-k", "-t", str(tmp_path / "keytab"), principal], env={**os.environ, **tickets})
-    assert comes_in(run_module, directory, store, {**home, **tickets})
-    assert comes_in(run_module, directory, store + "k&gssencmode=disable", {**home, **tickets}), "over TLS"
 
 
 def test_without_psycopg_the_message_says_how_to_get_it(lab, monkeypatch):

@@ -224,13 +224,9 @@ def test_from_the_directory_to_two_services(host, program, keep, people, capfd):
                 {**always, "name": "chat", "url": chat.url, "token": TOKENS["chat"], "request_limit": 25},
             ],
         }
-        secrets = host.set_up(job)["staff"]
-        assert secrets == {
-            "password": people.password,
-            "provisioning_1_token": TOKENS["wiki"],
-            "provisioning_2_token": TOKENS["chat"],
-        }
-        assert keep("staff", secrets) is True
+        kept = host.set_up(job)["staff"]
+        assert list(kept.values()) == [people.password, TOKENS["wiki"], TOKENS["chat"]]
+        assert keep("staff", kept) is True
         settings = program.Settings(
             "nobody",
             *(str(host.directory / each) for each in ("config", "state", "log")),
@@ -301,9 +297,9 @@ def test_secrets_in_a_vault_file_are_named_by_their_variables(host, tmp_path):
         "vault_variable": "reader",
         "vault_store_variable": "database",
         "provisioning": [
+            {"name": "shop", "client_cert": "/etc/shop.pem"},
             {"name": "wiki", "vault_variable": "token"},
             {"name": "chat", "username": "ann", "vault_variable": "basic"},
-            {"name": "shop", "client_cert": "/etc/shop.pem"},
         ],
     }
     assert host.set_up(given, user_synchronization_report=True) == {"staff": {}}
@@ -311,7 +307,7 @@ def test_secrets_in_a_vault_file_are_named_by_their_variables(host, tmp_path):
     said = [next(value for name, value in task.items() if name.startswith("usersync.")) for task in tasks[:-1]]
     store = {"store_password": "{{ database | string }}"}
     expected = [{"password": "{{ reader | string }}", **store}, store]
-    expected += [{"token": "{{ token | string }}", **store}, {"password": "{{ basic | string }}", **store}, store]
+    expected += [store, {"token": "{{ token | string }}", **store}, {"password": "{{ basic | string }}", **store}]
     assert [{name: each[name] for name in sorted(SECRETS & set(each))} for each in said] == expected
     options, provisioning = re.findall(
         r"^  ([\[{].*?)^  [\]}]$", host.job_file("staff", "variables.yml"), re.DOTALL | re.MULTILINE
@@ -319,9 +315,21 @@ def test_secrets_in_a_vault_file_are_named_by_their_variables(host, tmp_path):
     assert '"vault_variable"' not in options + provisioning
     assert provisioning.count('"store": "postgresql://usersync@db.example.org/directory"') == 3
 
-    given["provisioning"][0]["vault_variable"] = "tolken"
+    given["provisioning"][1]["vault_variable"] = "tolken"
     said, _output = host.refusal(given)
     assert "vault_file: user_synchronization_vault_password does not open" in said and "tolken" in said
+
+
+def test_a_secret_has_the_name_of_its_service_wherever_that_stands(host):
+    """A run between two tasks of a play, with the new list and the old vault, sends no token to another service."""
+    wiki, chat = (
+        {"name": name, "url": f"https://{name}.example.org", "token": in_a_play(TOKENS[name])} for name in TOKENS
+    )
+    before = host.set_up({**job(), "provisioning": [wiki]})["staff"]
+    after = host.set_up({**job(), "provisioning": [chat, wiki]})["staff"]
+    assert before.items() < after.items()
+    moved = host.set_up({**job(), "provisioning": [{**wiki, "url": "https://other.example.org"}]})["staff"]
+    assert moved.keys().isdisjoint(before), "an address of somebody else is another service"
 
 
 # --- Jobs that the role does not take
@@ -332,12 +340,11 @@ def job(**options):
 
 
 def test_a_login_in_an_address_is_refused_and_not_printed(host):
-    said, output = host.refusal(
-        {**job(), "provisioning": [{"name": "wiki", "url": "https://ann:Moss-4@wiki.example.org"}]}
-    )
-    assert said.startswith("provisioning: a url of job staff has a login in it: take it out")
-    assert "Moss-4" not in output
-    for uri in ("postgresql://ann:Moss-4@db.example.org/x", "postgres://ann@db/x?sslmode=require&p%61ssword=Moss-4"):
+    for url in ("https://ann:Moss-4@wiki.example.org", "ann:Moss-4?@wiki.example.org"):
+        said, output = host.refusal({**job(), "provisioning": [{"name": "wiki", "url": url}]})
+        assert said.startswith("provisioning: a url of job staff has a login in it: take it out")
+        assert "Moss-4" not in output
+    for uri in ("postgresql://ann:?Moss-4@db.example.org/x", "postgres://ann@db/x?sslmode=require&p%61ssword=Moss-4"):
         said, output = host.refusal(job(store=uri))
         assert said.startswith("options.store: the URI of job staff has a password in it: take it out")
         assert "Moss-4" not in output
@@ -353,8 +360,16 @@ def test_a_login_in_an_address_is_refused_and_not_printed(host):
             {**job(), "vault_file": "x.yml", "provisioning": [{"name": "wiki", "token": "Moss-4"}]},
             "vault_file: job staff has a password or a token in its options, too",
         ),
+        (
+            {**job(), "vault_file": "x.yml", "vault_variable": "user_synchronization_secrets"},
+            "vault_variable: 'user_synchronization_secrets' will not do in job staff",
+        ),
+        (
+            {**job(), "provisioning": [{"name": "wiki", "vault_variable": "token"}]},
+            "vault_file: job staff names a variable of a vault file, and no file",
+        ),
     ],
-    ids=["no store", "one name", "no variable", "a token beside a vault file"],
+    ids=["no store", "one name", "no variable", "a token beside a vault file", "a name that is taken", "no vault file"],
 )
 def test_what_the_role_refuses(host, given, because):
     assert host.refusal(given)[0].startswith(because)

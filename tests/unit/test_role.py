@@ -183,7 +183,7 @@ BAD_NAMES = {
     ],
     "file": ["", "/", "/srv/", "/srv/../users.db", "users.db", "/srv/users.db\\"],
     "database": ["", "postgresql:/x", "/srv/postgresql://x", "mysql://x", "postgresql://x/a b", "postgresql://x/ä"],
-    "variable": ["", "a-b", "2a", "a b", "a }}{{ b"],
+    "variable": ["", "a-b", "2a", "a b", "a }}{{ b", "none", "ansible_host", "user_synchronization_secrets"],
     "version": ["0.2", "v0.2.0", "0.2.0 x", "0.2.0/x"],
     "word": ["", "--force", "a b"],
 }

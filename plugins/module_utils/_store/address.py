@@ -20,7 +20,10 @@ SCHEMA = "usersync"  # unless the URI names another one
 # RFC 3986, 3; libpq knows both (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS).
 _SCHEME = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
 _NAME_OF_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_SECRETS = ("password", "sslpassword")
+# PostgreSQL 18 has more of them than 15.
+_SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+# As libpq reads it: a user, and then a password up to the first @ or slash, whatever is in it.
+_WITH_PASSWORD = re.compile(r"[^/@]*:[^/@]*@")
 _SHOWN = ("host", "service")  # where else than in the URI's authority a server is named
 _PASSWORD = "take it out, and give it in store_password"
 
@@ -74,11 +77,11 @@ def address_of(store: str, password: str | None = None) -> Address:
     if not is_database(store):
         return File(os.path.expanduser(os.path.expandvars(store)))
     rest = _SCHEME.sub("", store, count=1)
+    if _WITH_PASSWORD.match(rest):
+        raise StoreError("store: the URI has a password in it: %s" % _PASSWORD)
     rest, _mark, query = rest.partition("?")
     authority, slash, database = rest.partition("/")
     user, at, hosts = authority.rpartition("@")
-    if ":" in user:
-        raise StoreError("store: the URI has a password in it: %s" % _PASSWORD)
     if "#" in store or "/" in database or at and not user:
         raise StoreError(
             "store: it is no URI of a database: write postgresql://user@host/database, and %23 for a # and %2F for a"

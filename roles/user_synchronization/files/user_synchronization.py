@@ -371,7 +371,7 @@ def run(settings: Settings, job: str, given: dict[str, Any], wait: bool, aloud: 
 
 def read_results(path: Path, names: Sequence[str]) -> tuple[Result, list[tuple[str, Result]]]:
     """Return what the callback left: the result of the synchronization, and that of each provisioning by its name."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []  # one without an end was cut off
     first, *others = [json.loads(line) for line in lines] or [{}]
     return first, list(zip(names, [*others, *({} for dummy in names)]))
 
@@ -634,7 +634,7 @@ def _of_provisioning(name: str, result: Result, end: float, before: dict[str, An
     """Return what is known of a provisioning, likewise. Nobody knows how far one came that has no result."""
     refused = _refused(result)
     outcome = "refused" if refused else "failed" if result.get("failed") else "succeeded" if result else NOT_DONE
-    known = [each["last_success"] for each in before.get("provisioning", ()) if each["name"] == name]
+    known = [each["last_success"] for each in before.get("provisioning", ()) if each["name"] == printable(name)]
     return {
         "name": name,
         "outcome": outcome,
