@@ -50,6 +50,7 @@ class ScimDestination:
     def __init__(self, client: Client, service: Service, attributes: Collection[str]) -> None:
         self._client, self._attributes = client, attributes
         self._about = discovered(client, service)
+        self._shows_active = False  # of anybody
 
     def capabilities(self) -> Capabilities:
         """Return what it can do."""
@@ -99,6 +100,8 @@ class ScimDestination:
         found = listing.whole(self._client, PATHS[kind], about.paging, about.page_size)
         if isinstance(found, CannotBeRead):
             return found
+        if any(map(resources.shows_active, found.values())):
+            self._shows_active = True
         for number in sorted(set(linked) - found.keys()):
             answer = self._client.send("GET", path_of(kind, number))
             if answer.status == 404:
@@ -219,7 +222,8 @@ class ScimDestination:
     def _checked(self, change: Update, answer: Answer) -> Outcome:
         """Return what came of an update that the service says it made.
 
-        If the answer does not show it, it is looked at: that somebody cannot log in, and what no list will show.
+        If the answer does not show it, it is looked at: that somebody cannot log in, and what no list will show. Where
+        nobody's state is ever shown, the answer alone has to do.
         """
         kind, number, before, after = change
         body = answer.data
@@ -230,6 +234,9 @@ class ScimDestination:
             body = there.data
             if there.status != 200 or not isinstance(body, dict) or resources.NAME[kind] not in body:
                 return Unknown("whether it is disabled cannot be seen (%s)" % self._client.said(there))
+            shows = self._shows_active or resources.shows_active(body)
+            if shows and resources.state_of(body) is State.UNTOLD:
+                return Rejected("the service answers %d, and does not say that the account is disabled" % answer.status)
         elif not is_shown and kind not in self._about.service.lists:
             body = self._client.send("GET", path_of(kind, number)).data
         if not isinstance(body, dict) or resources.NAME[kind] not in body:

@@ -73,7 +73,9 @@ def merged(kind: Kind, resource: Resource, before: Record, after: Record) -> Res
     made: Resource = json.loads(json.dumps(resource))
     for attribute, text in _differences(kind, before, after):
         _put(made, attribute, text)
-    if kind is Kind.ACCOUNT and before.state is not after.state:
+    # Some services take whom they are not told of for active.
+    is_told = before.state is after.state and state_of(resource) is not State.UNTOLD
+    if kind is Kind.ACCOUNT and not is_told and after.state is not State.UNTOLD:
         made["active"] = after.state is not State.DISABLED
     return made
 
@@ -130,6 +132,11 @@ def state_of(resource: Resource) -> State:
     """Return whether a user can log in. Some services write a boolean as a text."""
     said = str(resource.get("active", "")).lower()
     return {"true": State.ENABLED, "false": State.DISABLED}.get(said, State.UNTOLD)
+
+
+def shows_active(resource: Resource) -> bool:
+    """Tell whether anything is said of it, understood or not (RFC 7643, 2.5: null is as left out)."""
+    return resource.get("active") is not None
 
 
 def _get(resource: Resource, attribute: str) -> str:
