@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from support import provisioned
+from support import plans, provisioned
 from support.company import Company
 from support.scim_service import Answer
 
@@ -116,3 +116,102 @@ def test_a_disabled_account_stays_disabled_where_put_has_a_default(run, company,
     company.becomes(groups, {"bob": {"enabled": False, "attributes": {"email": "new@x.example"}}})
     assert run()["accounts"]["updated"] == ["bob"]
     assert user(service, "bob")["active"] is False
+
+
+# --- what a PUT of a group would end ---------------------------------------------------------------------------------
+
+
+def group(service, name):
+    number = group_id(service, name)
+    return {service.users[each]["userName"] for each in service.members(number) if each in service.users}
+
+
+def group_id(service, name):
+    return next(number for number, each in service.groups.items() if each["displayName"] == name)
+
+
+def renamed(company):
+    groups = {"key-Staff": plans.group_record("Nurses"), "key-Night": plans.group_record("Night")}
+    before = {**groups, "key-Staff": plans.group_record("Staff")}
+    plans.apply(company.store, plans.make_plan(plans.group_changes(before, groups)))
+
+
+def shows_at_most(count):
+    """A group shows so many members."""
+
+    def cuts(request, answer):
+        if request.method == "GET" and request.path.startswith("/Groups") and answer.status == 200:
+            for each in answer.body.get("Resources", [answer.body]):
+                each["members"] = each.get("members", [])[:count]
+        return answer
+
+    return cuts
+
+
+RENAMED = {"user_groups": ["All/Company/Nurses", "All/Company/Night"]}
+
+
+@pytest.mark.parametrize("shows", [0, 1])
+@pytest.mark.parametrize("parameters", [{}, {"members": "never"}], ids=["unknown", "never"])
+def test_a_group_that_is_renamed_by_put_keeps_members_that_are_not_shown(run, company, service, shows, parameters):
+    run()
+    service.config = NO_PATCH
+    service.fault = shows_at_most(shows)
+    renamed(company)
+    for _number in range(2):
+        done = run(service_parameters=parameters, drift="report", **RENAMED)
+        assert is_reported(done, "Nurses"), done["msg"]
+    assert group(service, "Staff") == {"ann", "bob"}
+
+
+def test_a_group_that_is_renamed_by_put_keeps_all_its_members(run, company, service):
+    run()
+    service.config = NO_PATCH
+    service.groups[group_id(service, "Staff")]["members"].append({"value": service.user("guest")})
+    renamed(company)
+    assert run(**RENAMED)["summary"]["groups"]["renamed"] == 1
+    assert group(service, "Nurses") == {"ann", "bob", "guest"}
+
+
+def test_a_group_of_which_a_part_is_shown_loses_nobody_by_put(run, company, service):
+    """It shows the first 100 members of 122, and ours are the last ones."""
+    run()
+    service.config = NO_PATCH
+    guests = {f"guest{number:03d}" for number in range(120)}
+    staff = service.groups[group_id(service, "Staff")]
+    staff["members"] = [*({"value": service.user(each)} for each in sorted(guests)), *staff["members"]]
+    service.fault = shows_at_most(100)
+    company.becomes({"Staff": ["ann", "bob", "cyd"], "Night": ["bob"]})
+    done = run()
+    assert done["failed"] and group(service, "Staff") == {"ann", "bob", *guests}, done["msg"]
+
+
+@pytest.mark.parametrize("drift", ["restore", "report"])
+@pytest.mark.parametrize("by", ["membership", "account"])
+def test_who_leaves_a_group_that_lost_somebody_else_there_by_put(run, company, service, by, drift):
+    """Somebody took cyd out of the group there, or deleted him; bob leaves the group."""
+    company.becomes({"Staff": ["ann", "bob", "cyd"], "Night": ["bob", "ann"]})
+    service.config = NO_PATCH
+    run()
+    number = user(service, "cyd")["id"]
+    for each in service.groups.values():
+        each["members"] = [one for one in each["members"] if one["value"] != number]
+    if by == "account":
+        del service.users[number]
+    company.becomes({"Staff": ["ann", "cyd"], "Night": ["bob", "ann"]})
+    done = run(drift=drift)
+    assert not done.get("failed") and group(service, "Staff") - {"cyd"} == {"ann"}, done["msg"]
+    assert drift == "report" or "cyd" in group(service, "Staff")
+
+
+def test_who_leaves_a_group_by_put_where_lists_are_not_read(run, company, service):
+    """A run that was killed has taken bob out already, and has not kept it."""
+    service.config = NO_PATCH
+    unlisted = {"service_parameters": {"lists": []}}
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["ann", "bob"]})
+    run(**unlisted)
+    company.becomes({"Staff": ["ann"], "Night": ["ann", "bob"]})
+    staff = service.groups[group_id(service, "Staff")]
+    staff["members"] = [each for each in staff["members"] if each["value"] != user(service, "bob")["id"]]
+    done = run(**unlisted)
+    assert not done.get("failed") and group(service, "Staff") == {"ann"}, done["msg"]

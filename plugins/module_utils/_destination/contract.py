@@ -124,6 +124,7 @@ class Update(NamedTuple):
     id: str
     before: Record
     after: Record
+    known: frozenset[str] = frozenset()  # of a group: ids that we put into it
 
 
 class Delete(NamedTuple):
@@ -139,7 +140,7 @@ class ChangeMembers(NamedTuple):
     group: str
     added: tuple[str, ...]
     removed: tuple[str, ...]
-    known: int = 0  # members that we know to be in it: one that shows fewer hides some
+    known: frozenset[str] = frozenset()  # ids that we put into it: one that does not show them may hide some
 
 
 Change = Union[Create, Update, Delete, ChangeMembers]

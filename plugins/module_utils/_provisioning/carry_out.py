@@ -236,7 +236,8 @@ class _Work:
             if isinstance(step, TakeOverStep):
                 self._done.append(step)
             return
-        done = self._tried(step, contract.Update(step.ref.kind, step.id, step.before, step.after), written.name)
+        known = self._known_in(before)
+        done = self._tried(step, contract.Update(step.ref.kind, step.id, step.before, step.after, known), written.name)
         if done:
             changed = {
                 name
@@ -308,7 +309,12 @@ class _Work:
     def _change_of(self, part: _Part, link: Link) -> contract.ChangeMembers:
         going = [self._links[each].id for each in part.removed if each in self._links]
         coming = [self._links[each].id for each in part.added]
-        return contract.ChangeMembers(link.id, tuple(coming), (*going, *part.foreign), len(link.members))
+        return contract.ChangeMembers(link.id, tuple(coming), (*going, *part.foreign), self._known_in(link))
+
+    def _known_in(self, link: Link) -> frozenset[str]:
+        """Return the ids of those whom we put into a group."""
+        there = (self._links[each] for each in link.members if each in self._links)
+        return frozenset(each.id for each in there if not each.gone)
 
     def _about(self, part: _Part) -> str:
         """Return what a refused change of members was to do, as a beginning of a sentence."""

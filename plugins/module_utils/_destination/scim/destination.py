@@ -51,6 +51,7 @@ class ScimDestination:
         self._client, self._attributes = client, attributes
         self._about = discovered(client, service)
         self._shows_active = False  # of anybody
+        self._members_seen: dict[str, frozenset[str]] = {}  # id of a group -> who was believed to be in it
 
     def capabilities(self) -> Capabilities:
         """Return what it can do."""
@@ -133,7 +134,10 @@ class ScimDestination:
         if isinstance(groups, CannotBeRead):
             return dict.fromkeys(linked, groups)
         there = {number: groups[number] for number in linked if number in groups and (Kind.GROUP, number) not in gone}
-        return members_of(there, linked, self._about.service.members, self._one_group)
+        members = members_of(there, linked, self._about.service.members, self._one_group)
+        if not self._about.patches:
+            self._members_seen = {number: each for number, each in members.items() if isinstance(each, frozenset)}
+        return members
 
     def _one_group(self, number: str) -> Resource | None:
         """Return a group that is asked for by itself; None if there is no answer that can be used."""
@@ -202,7 +206,7 @@ class ScimDestination:
         return Rejected("the service answers %d, and it is there as before" % answer.status)
 
     def _update(self, change: Update) -> Outcome:
-        kind, number, before, after = change
+        kind, number, before, after, known = change
         operations = resources.operations(kind, before, after)
         if not operations:
             return Done(number)
@@ -212,8 +216,10 @@ class ScimDestination:
             there = self._client.send("GET", path_of(kind, number))
             if there.status != 200 or not isinstance(there.data, dict):
                 return self._not_done(there, kind, number)
-            if kind is Kind.GROUP and not isinstance(there.data.get("members"), list):
-                return Rejected("the service has no PATCH, and does not show the members that a PUT would end")
+            if kind is Kind.GROUP:
+                members = self._members_to_put(there, number, known)
+                if members is None or known - members.keys():  # a name can wait until all are seen
+                    return Rejected(_WOULD_END)
             answer = self._put(kind, number, there, resources.merged(kind, there.data, before, after))
         if not 200 <= answer.status < 300:
             return self._not_done(answer, kind, number)
@@ -225,7 +231,7 @@ class ScimDestination:
         If the answer does not show it, it is looked at: that somebody cannot log in, and what no list will show. Where
         nobody's state is ever shown, the answer alone has to do.
         """
-        kind, number, before, after = change
+        kind, number, before, after, _known = change
         body = answer.data
         is_shown = isinstance(body, dict) and resources.NAME[kind] in body
         ends = before.state is not after.state and after.state is State.DISABLED
@@ -262,16 +268,36 @@ class ScimDestination:
             there = self._client.send("GET", path)
             if there.status != 200 or not isinstance(there.data, dict):
                 return self._not_done(there, Kind.GROUP, change.group)
-            members = there.data.get("members") or []
-            hides = self._about.service.members is Members.NEVER or not _are_members(members)
-            if hides or len(members) < change.known or not self._about.service.puts:
-                return Rejected("the service has no PATCH, and does not show the members that a PUT would end")
-            stay = [each for each in members if each.get("value") not in {*change.added, *change.removed}]
+            members = self._members_to_put(there, change.group, change.known, change.removed)
+            if members is None:
+                return Rejected(_WOULD_END)
+            stay = [each for number, each in members.items() if number not in {*change.added, *change.removed}]
             wanted = [*stay, *({"value": each} for each in change.added)]
             answer = self._put(Kind.GROUP, change.group, there, {**there.data, "members": wanted})
         if not 200 <= answer.status < 300:
             return self._not_done(answer, Kind.GROUP, change.group)
-        return _members_checked(change, answer)
+        outcome = _members_checked(change, answer)
+        if isinstance(outcome, Done) and change.group in self._members_seen:
+            seen = self._members_seen[change.group]
+            self._members_seen[change.group] = seen.difference(change.removed).union(change.added)
+        return outcome
+
+    def _members_to_put(
+        self, there: Answer, number: str, known: frozenset[str], removed: Collection[str] = ()
+    ) -> dict[str, Resource] | None:
+        """Return the members that a PUT of a group would replace, by id; None if there may be others.
+
+        If this run has read who is in it, these are to be shown still; else those that we put into it. So whoever was
+        taken out by others, as the reading has seen, is in the way of nobody.
+        """
+        members = there.data.get("members")
+        members = [] if members is None else members
+        if self._about.service.members is Members.NEVER or not self._about.service.puts or not _are_members(members):
+            return None
+        shown = {each["value"]: each for each in members}
+        expected = self._members_seen.get(number, known)
+        shows_none = not shown and number not in self._members_seen and bool(known)
+        return None if shows_none or expected.difference(shown, removed) else shown
 
     def _put(self, kind: Kind, number: str, there: Answer, body: Resource) -> Answer:
         """Replace a resource, if it is still as it was read, where the service can tell."""
@@ -291,6 +317,9 @@ class ScimDestination:
         if answer.status >= 500 and answer.status != 501:
             return Unknown(said)
         return Rejected(said)
+
+
+_WOULD_END = "the service has no PATCH, and does not show the members that a PUT would end"
 
 
 def _are_members(said: object) -> bool:
