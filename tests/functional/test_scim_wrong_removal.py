@@ -215,3 +215,34 @@ def test_who_leaves_a_group_by_put_where_lists_are_not_read(run, company, servic
     staff["members"] = [each for each in staff["members"] if each["value"] != user(service, "bob")["id"]]
     done = run(**unlisted)
     assert not done.get("failed") and group(service, "Staff") == {"ann"}, done["msg"]
+
+
+# --- members whom somebody else put in or took out -------------------------------------------------------------------
+
+
+def joins(service, name, who):
+    service.groups[group_id(service, name)]["members"].append({"value": user(service, who)["id"]})
+
+
+@pytest.mark.parametrize("what", ["added", "removed"])
+def test_members_that_somebody_changed_there_stay_under_report(run, company, service, what):
+    run(drift="report")
+    if what == "added":
+        joins(service, "Night", "ann")
+    else:
+        service.groups[group_id(service, "Night")]["members"] = []
+    is_there = group(service, "Night")
+    for _number in range(2):
+        done = run(drift="report")
+        assert [each["what"] for each in done["drift"]] == ["members"]
+        assert group(service, "Night") == is_there, done["msg"]
+    assert run()["drift"] and group(service, "Night") == {"bob"}
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_who_leaves_is_in_no_group_whoever_put_him_there(run, company, service, state):
+    run(drift="report")
+    joins(service, "Night", "ann")
+    company.becomes({"Staff": ["bob"], "Night": ["bob"]}, {"ann": {}})
+    done = run(drift="report", departure="keep", state=state)
+    assert not {"ann"} & (group(service, "Night") | group(service, "Staff")), done["msg"]

@@ -29,6 +29,7 @@ class Compared(NamedTuple):
     fresh: Set[Ref]  # who is created by this plan, in place of one that is gone or not
     taken_over: Mapping[tuple[Kind, str], Ref]
     names: Mapping[str, str]  # id -> name, of those who are seen
+    staying: Set[Ref]  # who is wanted at all, in whatever group
 
 
 class Members(NamedTuple):
@@ -63,10 +64,11 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
         group = _group(ref, compared, by_id)
         wanted = compared.wanted.get(ref, frozenset()) & compared.available
         added, removed = wanted - group.ours, group.ours - wanted
-        changed = _drift(ref, group, wanted, compared) if group.is_seen else []
+        changed = list(_drift(ref, group, wanted, compared)) if group.is_seen else []
         drift += [each for each, _member in changed]
         if not policies.restores_drift:
-            elsewhere = {member for _drift, member in changed}
+            # Who leaves altogether leaves each group, whoever put him into it.
+            elsewhere = {member for _drift, member in changed} & compared.staying
             added, removed = added - elsewhere, removed - elsewhere
         name = compared.links[ref].written.name if ref in compared.links else ""
         foreign += [Foreign(Kind.ACCOUNT, each, compared.names.get(each, ""), name) for each in group.foreign]

@@ -108,6 +108,7 @@ class _Planning:
             fresh,
             taken_over,
             {number: each.name for kind in Kind for number, each in self.matching.unlinked(kind).items()},
+            self.wanted.records.keys(),
         )
         members = changes_of_members(compared, self.policies)
         return Plan(
