@@ -246,3 +246,16 @@ def test_who_leaves_is_in_no_group_whoever_put_him_there(run, company, service, 
     company.becomes({"Staff": ["bob"], "Night": ["bob"]}, {"ann": {}})
     done = run(drift="report", departure="keep", state=state)
     assert not {"ann"} & (group(service, "Night") | group(service, "Staff")), done["msg"]
+
+
+def test_foreign_members_remove_takes_out_nobody_who_is_wanted(run, company, service):
+    """Bob is there by the same name, and not linked: whoever he is, he is wanted in Staff."""
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["ann"]})
+    service.user("bob", displayName="Bob")
+    assert [each["name"] for each in run()["collisions"]] == ["bob"]
+    service.user("guest")
+    for name in ("Staff", "Night"):
+        joins(service, name, "bob")
+        joins(service, name, "guest")
+    run(foreign_members="remove")
+    assert group(service, "Staff") == {"ann", "bob"} and group(service, "Night") == {"ann"}

@@ -33,6 +33,7 @@ class Taken(NamedTuple):
 
     why: str
     may_be_ours: bool = False  # nothing that is there tells that somebody else made it
+    ids: frozenset[str] = frozenset()  # of those who are there
 
 
 class Undecided(NamedTuple):
@@ -88,9 +89,10 @@ class Matching:
         if not there:
             return NOBODY
         judged = self._judged(record, there)
-        if intent is not None and isinstance(judged, Taken):
-            return judged._replace(may_be_ours=any(not _is_of_others(intent, each) for each in there.values()))
-        return judged
+        if not isinstance(judged, Taken):
+            return judged
+        may_be_ours = intent is not None and any(not _is_of_others(intent, each) for each in there.values())
+        return judged._replace(may_be_ours=may_be_ours, ids=frozenset(there))
 
     def _found(self, kind: Kind, record: Record) -> Read[dict[str, Record]]:
         records = self.records(kind)

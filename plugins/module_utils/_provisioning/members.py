@@ -30,6 +30,7 @@ class Compared(NamedTuple):
     taken_over: Mapping[tuple[Kind, str], Ref]
     names: Mapping[str, str]  # id -> name, of those who are seen
     staying: Set[Ref]  # who is wanted at all, in whatever group
+    collided: Mapping[Ref, frozenset[str]]  # who is wanted -> ids of those who are there and may not be linked
 
 
 class Members(NamedTuple):
@@ -72,7 +73,11 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
             added, removed = added - elsewhere, removed - elsewhere
         name = compared.links[ref].written.name if ref in compared.links else ""
         foreign += [Foreign(Kind.ACCOUNT, each, compared.names.get(each, ""), name) for each in group.foreign]
-        ended = group.dangling + (group.foreign if policies.removes_foreign_members else ())
+        ended = group.dangling
+        if policies.removes_foreign_members:
+            # Whoever is there in place of somebody who is to be in it may be him.
+            kept = {each for member in compared.wanted.get(ref, ()) for each in compared.collided.get(member, ())}
+            ended += tuple(each for each in group.foreign if each not in kept)
         # Who is taken over by this plan is not linked yet when members are removed.
         unlinked = {member: number for (_kind, number), member in compared.taken_over.items() if member in removed}
         ended += tuple(sorted(unlinked.values()))

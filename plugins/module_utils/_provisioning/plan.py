@@ -86,6 +86,7 @@ class _Planning:
         self.policies, self.can = policies, can
         self.matching = Matching(actual, wanted, links, intents, policies.collision)
         self.collisions: list[LeftOut] = []
+        self.collided: dict[Ref, frozenset[str]] = {}  # who is a collision -> ids of those who are there
         self.left_out: list[LeftOut] = list(wanted.left_out)
         self.drift: list[Drift] = []
 
@@ -109,6 +110,7 @@ class _Planning:
             taken_over,
             {number: each.name for kind in Kind for number, each in self.matching.unlinked(kind).items()},
             self.wanted.records.keys(),
+            self.collided,
         )
         members = changes_of_members(compared, self.policies)
         return Plan(
@@ -181,6 +183,7 @@ class _Planning:
                 taken_over.add(match.id)
             elif isinstance(match, Taken):
                 self.collisions.append(LeftOut(ref, record.name, match.why))
+                self.collided[ref] = match.ids
             elif isinstance(match, Undecided):
                 self.left_out.append(LeftOut(ref, record.name, _MAY_BE_THERE % match.why))
         return found
