@@ -259,3 +259,52 @@ def test_foreign_members_remove_takes_out_nobody_who_is_wanted(run, company, ser
         joins(service, name, "guest")
     run(foreign_members="remove")
     assert group(service, "Staff") == {"ann", "bob"} and group(service, "Night") == {"ann"}
+
+
+def counts_each_kind(service):
+    """Let it give ids that are told apart by the kind only: user 1 and group 1."""
+
+    def add(there, resource):
+        number = str(len(there) + 1)
+        there[number] = {**resource, "id": number}
+        return number
+
+    service._add = add
+
+
+GUEST_IS_SAID_TO_BE = {
+    "nothing": {},
+    "a user": {"type": "User"},
+    "by its address": {"$ref": "https://wiki.example/scim/Users/3"},
+}
+
+
+@pytest.mark.parametrize("said", GUEST_IS_SAID_TO_BE.values(), ids=GUEST_IS_SAID_TO_BE)
+def test_a_foreign_member_whose_id_is_that_of_a_group_stays(run, company, service, said):
+    counts_each_kind(service)
+    groups = {"Staff": ["ann", "bob"], "Night": ["bob"], "Day": ["ann"]}
+    company.becomes(groups)
+    chosen = {"user_groups": ["All/Company/" + each for each in groups]}
+    run(**chosen)
+    assert service.user("guest") == "3" and "3" in service.groups
+    service.groups[group_id(service, "Staff")]["members"].append({"value": "3", **said})
+    done = run(**chosen)
+    assert group(service, "Staff") == {"ann", "bob", "guest"}, done["msg"]
+    told = {"kind": "account", "id": "3", "name": "guest", "member_of": "Staff"}
+    assert not done["changed"] and told in done["foreign"]
+
+
+@pytest.mark.parametrize("said", [{"type": "Group"}, {"$ref": "../Groups/3"}], ids=str)
+def test_a_foreign_group_whose_id_is_that_of_an_account_stays(run, company, service, said):
+    counts_each_kind(service)
+    company.becomes({"Staff": ["ann"], "Night": ["bob", "cyd"]})
+    run()
+    guests, cyd = service.group("guests"), user(service, "cyd")["id"]
+    assert guests == cyd == "3"
+    service.groups[group_id(service, "Staff")]["members"].append({"value": guests, **said})
+    done = run()
+    assert service.members(group_id(service, "Staff")) == {"1", guests}, done["msg"]
+    assert (
+        not done["changed"]
+        and {"kind": "group", "id": guests, "name": "guests", "member_of": "Staff"} in done["foreign"]
+    )

@@ -90,6 +90,7 @@ class Actual(NamedTuple):
     members: Mapping[str, Read[frozenset[str]]]  # id of a linked group -> ids of all its members
     gone: frozenset[tuple[Kind, str]]  # linked ids of which it was asked, and which are not there
     found: Mapping[Sought, Read[Mapping[str, Record]]]  # what was sought, where there is no list: by key or by name
+    nested: Mapping[str, frozenset[str]] = {}  # id of a linked group -> those of its members that it says are groups
 
 
 class Capabilities(NamedTuple):

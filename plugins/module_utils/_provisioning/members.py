@@ -12,7 +12,7 @@ foreign members. What cannot be read is as it was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from .._destination.contract import CannotBeRead, Kind, Read
@@ -25,10 +25,11 @@ class Compared(NamedTuple):
     wanted: Mapping[Ref, frozenset[Ref]]
     links: Links
     actual: Mapping[str, Read[frozenset[str]]]
+    nested: Mapping[str, frozenset[str]]  # id of a group -> those of its members that it says are groups
     available: Set[Ref]  # who is there afterwards: accounts, and the groups that are looked at
     fresh: Set[Ref]  # who is created by this plan, in place of one that is gone or not
     taken_over: Mapping[tuple[Kind, str], Ref]
-    names: Mapping[str, str]  # id -> name, of those who are seen
+    names: Mapping[tuple[Kind, str], str]  # of those who are seen
     staying: Set[Ref]  # who is wanted at all, in whatever group
     collided: Mapping[Ref, frozenset[str]]  # who is wanted -> ids of those who are there and may not be linked
 
@@ -72,7 +73,7 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
             elsewhere = {member for _drift, member in changed} & compared.staying
             added, removed = added - elsewhere, removed - elsewhere
         name = compared.links[ref].written.name if ref in compared.links else ""
-        foreign += [Foreign(Kind.ACCOUNT, each, compared.names.get(each, ""), name) for each in group.foreign]
+        foreign += [_foreign(each, ref, name, compared) for each in group.foreign]
         ended = group.dangling
         if policies.removes_foreign_members:
             # Whoever is there in place of somebody who is to be in it may be him.
@@ -91,6 +92,12 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
     return Members(tuple(removals), tuple(additions), tuple(drift), tuple(foreign))
 
 
+def _foreign(number: str, ref: Ref, name: str, compared: Compared) -> Foreign:
+    nested = compared.nested.get(compared.links[ref].id, frozenset())
+    kind = Kind.GROUP if number in nested else Kind.ACCOUNT
+    return Foreign(kind, number, compared.names.get((kind, number), ""), name)
+
+
 def _group(ref: Ref, compared: Compared, by_id: Mapping[str, list[Ref]]) -> _Group:
     link = compared.links.get(ref)
     if link is None or ref in compared.fresh:
@@ -99,17 +106,29 @@ def _group(ref: Ref, compared: Compared, by_id: Mapping[str, list[Ref]]) -> _Gro
     there = compared.actual.get(link.id, CannotBeRead("it was not read"))
     if isinstance(there, CannotBeRead):
         return _Group(written, written, (), (), False)
-    # Some services count accounts and groups each from one: of two with one id it is who is or was to be in it.
     likely = written | compared.wanted.get(ref, frozenset())
-    found = {
-        number: next((each for each in by_id[number] if each in likely), by_id[number][0])
-        for number in there
-        if number in by_id
-    }
+    nested = compared.nested.get(link.id, frozenset())
+    found = {}
+    for number in there:
+        one_of_us = _one_of_us(by_id.get(number, ()), likely, number in nested)
+        if one_of_us is not None:
+            found[number] = one_of_us
     ours = frozenset(found.values())
     dangling = sorted(number for number, each in found.items() if each in compared.fresh)
-    foreign = sorted(number for number in there if number not in by_id)
+    foreign = sorted(there - found.keys())
     return _Group(written, ours - compared.fresh, tuple(foreign), tuple(dangling), True)
+
+
+def _one_of_us(refs: Sequence[Ref], likely: Set[Ref], is_group: bool) -> Ref | None:
+    """Return who of those with its id a member is; None if it is none of us.
+
+    Some services count accounts and groups each from one. So what is not said to be a group is an account, but for a
+    group who is or was to be in it.
+    """
+    if is_group:
+        return next((each for each in refs if each.kind is Kind.GROUP), None)
+    accounts = (each for each in refs if each.kind is Kind.ACCOUNT)
+    return next((each for each in refs if each in likely), next(accounts, None))
 
 
 def _drift(ref: Ref, group: _Group, wanted: frozenset[Ref], compared: Compared) -> Iterator[tuple[Drift, Ref]]:

@@ -105,10 +105,11 @@ class _Planning:
             self.wanted.members,
             self.links,
             self.actual.members,
+            self.actual.nested,
             there.union(fresh, taken_over.values()) - ended,
             fresh,
             taken_over,
-            {number: each.name for kind in Kind for number, each in self.matching.unlinked(kind).items()},
+            {(kind, number): each.name for kind in Kind for number, each in self.matching.unlinked(kind).items()},
             self.wanted.records.keys(),
             self.collided,
         )

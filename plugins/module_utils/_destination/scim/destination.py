@@ -83,12 +83,14 @@ class ScimDestination:
         found: dict[object, Read[dict[str, Resource]]] = {
             sought: look_up.found(sought) for sought in linked.sought if unread[sought.kind]
         }
+        nested: dict[str, frozenset[str]] = {}
         return Actual(
             accounts,
             self._records(Kind.GROUP, groups),
-            self._members(groups, linked.groups, gone),
+            self._members(groups, linked.groups, gone, nested),
             frozenset(gone),
             {sought: self._records(sought.kind, found[sought]) for sought in linked.sought if unread[sought.kind]},
+            nested,
         )
 
     def _listed(self, kind: Kind, linked: Collection[str], gone: set[tuple[Kind, str]]) -> Read[dict[str, Resource]]:
@@ -130,11 +132,12 @@ class ScimDestination:
         groups: Read[dict[str, Resource]],
         linked: Mapping[str, frozenset[str]],
         gone: Collection[tuple[Kind, str]],
+        nested: dict[str, frozenset[str]],
     ) -> dict[str, Read[frozenset[str]]]:
         if isinstance(groups, CannotBeRead):
             return dict.fromkeys(linked, groups)
         there = {number: groups[number] for number in linked if number in groups and (Kind.GROUP, number) not in gone}
-        members = members_of(there, linked, self._about.service.members, self._one_group)
+        members = members_of(there, linked, self._about.service.members, self._one_group, nested)
         if not self._about.patches:
             self._members_seen = {number: each for number, each in members.items() if isinstance(each, frozenset)}
         return members

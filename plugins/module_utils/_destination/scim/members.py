@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Optional
 
-from ..contract import CannotBeRead, Read
-from .resources import Resource
+from ..contract import CannotBeRead, Kind, Read
+from .resources import PATHS, Resource
 from .services import Members
 
 _ROUND = (20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10000)  # at which services cut
@@ -26,9 +26,16 @@ One = Callable[[str], Optional[Resource]]  # a group by its id, asked for by its
 
 
 def members_of(
-    groups: Mapping[str, Resource], written: Mapping[str, frozenset[str]], where: Members, one: One
+    groups: Mapping[str, Resource],
+    written: Mapping[str, frozenset[str]],
+    where: Members,
+    one: One,
+    nested: dict[str, frozenset[str]],
 ) -> dict[str, Read[frozenset[str]]]:
-    """Return the members of each of the groups. ``written`` are those that we wrote."""
+    """Return the members of each of the groups.
+
+    ``written`` are those that we wrote. ``nested`` gets those that are said to be groups.
+    """
     if where is Members.NEVER:
         return dict.fromkeys(groups, CannotBeRead("the service does not show who is in a group"))
     found: dict[str, frozenset[str] | None] = {}
@@ -37,7 +44,10 @@ def members_of(
         if shown is None or not shown >= written[number]:
             alone = one(number)
             shown = None if alone is None else _shown(alone)
+            resource = alone or {}
         found[number] = shown
+        if shown:
+            nested[number] = _said_to_be_groups(resource)
     shows_some = any(found.values())
     return {number: _believed(shown, written[number], shows_some) for number, shown in found.items()}
 
@@ -52,6 +62,16 @@ def _shown(resource: Resource) -> frozenset[str] | None:
     numbers = [each.get("value") if isinstance(each, dict) else None for each in members]
     texts = frozenset(number for number in numbers if isinstance(number, str) and number)
     return texts if len(texts) == len(numbers) else None
+
+
+def _said_to_be_groups(resource: Resource) -> frozenset[str]:
+    """Return the ids of members that are groups, and not accounts as well (RFC 7643, 4.2)."""
+    kinds: dict[bool, set[str]] = {True: set(), False: set()}
+    for each in resource["members"]:
+        where = each.get("$ref")
+        is_one = each.get("type") == "Group" or isinstance(where, str) and PATHS[Kind.GROUP] + "/" in where
+        kinds[is_one].add(each["value"])
+    return frozenset(kinds[True] - kinds[False])
 
 
 def _believed(shown: frozenset[str] | None, written: frozenset[str], shows_some: bool) -> Read[frozenset[str]]:
