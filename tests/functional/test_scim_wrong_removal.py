@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from support import plans, provisioned
 from support.company import Company
-from support.scim_service import Answer
+from support.scim_service import Answer, at, says
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
 
@@ -308,3 +308,56 @@ def test_a_foreign_group_whose_id_is_that_of_an_account_stays(run, company, serv
         not done["changed"]
         and {"kind": "group", "id": guests, "name": "guests", "member_of": "Staff"} in done["foreign"]
     )
+
+
+# --- whether somebody is deleted -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [404, 410, 204])
+@pytest.mark.parametrize("enabled", [False, True])
+def test_who_was_not_deleted_and_comes_back_has_the_account_again(run, company, service, status, enabled):
+    """It deletes nobody, and answers so. That a disabled account is disabled afterwards tells nothing."""
+    there = {"Staff": ["ann", "bob"], "Night": ["bob"]}
+    company.becomes(there, {"bob": {"enabled": enabled}})
+    run(departure="delete")
+    leaves(company)
+    service.fault = at("deletion", says(status))
+    assert is_reported(run(departure="delete"), "bob")
+    company.becomes(there)
+    done = run(departure="delete")
+    assert user(service, "bob")["active"] and "bob" in group(service, "Staff"), done["collisions"]
+
+
+def test_an_account_that_is_kept_disabled_when_it_is_deleted_is_deleted(run, company, service):
+    run()
+    leaves(company)
+
+    def keeps(request, answer):
+        if request.stage == "deletion":
+            service.users["u000002"] = {"userName": "bob", "active": False, "id": "u000002"}
+        return answer
+
+    service.fault = keeps
+    done = run(departure="delete")
+    assert not done.get("failed") and done["accounts"]["deleted"] == ["bob"], done["msg"]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_who_was_deleted_there_is_created_again(run, service, status):
+    run()
+    del service.users[user(service, "bob")["id"]]
+    service.fault = lambda request, answer: answer._replace(status=status) if answer.status == 404 else answer
+    run()
+    assert user(service, "bob")["active"] and group(service, "Staff") == {"ann", "bob"}
+
+
+def test_who_is_gone_where_he_is_to_be_changed_is_told(run, company, service):
+    """Between the list and the change somebody deleted him, which the service says as 410."""
+    unlisted = {"service_parameters": {"lists": []}}
+    run(**unlisted)
+    service.fault = lambda request, answer: answer._replace(status=410) if answer.status == 404 else answer
+    del service.users[user(service, "bob")["id"]]
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, {"bob": {"attributes": {"email": "new@x.example"}}})
+    run(**unlisted)
+    run(**unlisted)
+    assert user(service, "bob")["active"]

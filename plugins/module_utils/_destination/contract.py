@@ -133,6 +133,7 @@ class Delete(NamedTuple):
 
     kind: Kind
     id: str
+    was_disabled: bool = False  # then that it is disabled afterwards tells nothing
 
 
 class ChangeMembers(NamedTuple):

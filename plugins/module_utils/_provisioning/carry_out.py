@@ -189,7 +189,8 @@ class _Work:
         elif isinstance(step, MembersStep):
             self._change_members(step)
         elif isinstance(step, DeleteStep):
-            if self._tried(step, contract.Delete(step.ref.kind, step.id), step.before.name):
+            was_disabled = step.before.state is contract.State.DISABLED
+            if self._tried(step, contract.Delete(step.ref.kind, step.id, was_disabled), step.before.name):
                 self._forget(step.ref)
         elif isinstance(step, ForgetStep):
             if step.ref in self._links:  # the history is to have that it was gone, and did not end by us

@@ -107,7 +107,7 @@ class ScimDestination:
             self._shows_active = True
         for number in sorted(set(linked) - found.keys()):
             answer = self._client.send("GET", path_of(kind, number))
-            if answer.status == 404:
+            if answer.status in _GONE:
                 gone.add((kind, number))
             else:  # it is there, or nobody knows
                 return CannotBeRead(
@@ -196,15 +196,16 @@ class ScimDestination:
         if not self._about.service.deletes:
             return Rejected("this service deletes for ever, or not at all (option deletes of service)")
         answer = self._client.send("DELETE", path_of(change.kind, change.id))
-        if answer.status != 404 and not 200 <= answer.status < 300:
+        if answer.status not in _GONE and not 200 <= answer.status < 300:
             return self._not_done(answer, change.kind, change.id)
         # A service that deletes nobody has no such path, either, and answers 404.
         there = self._client.send("GET", path_of(change.kind, change.id))
-        if there.status in (404, 410):
+        if there.status in _GONE:
             return Done(change.id)
         if there.status != 200 or not isinstance(there.data, dict):
             return Unknown("whether it is deleted cannot be seen (%s)" % self._client.said(there))
-        if change.kind is Kind.ACCOUNT and resources.state_of(there.data) is State.DISABLED:
+        is_disabled = change.kind is Kind.ACCOUNT and resources.state_of(there.data) is State.DISABLED
+        if is_disabled and not change.was_disabled:
             return Done(change.id)  # some keep it so
         return Rejected("the service answers %d, and it is there as before" % answer.status)
 
@@ -315,13 +316,14 @@ class ScimDestination:
         kind = answer.data.get("scimType") if isinstance(answer.data, dict) else None
         if answer.status == 409 or answer.status == 400 and kind == "uniqueness":
             return Conflict(said)
-        if answer.status == 404 and number and self._client.send("GET", path_of(of, number)).status == 404:
+        if answer.status in _GONE and number and self._client.send("GET", path_of(of, number)).status in _GONE:
             return Gone()
         if answer.status >= 500 and answer.status != 501:
             return Unknown(said)
         return Rejected(said)
 
 
+_GONE = (404, 410)  # RFC 9110, 15.5.5 and 15.5.11
 _WOULD_END = "the service has no PATCH, and does not show the members that a PUT would end"
 
 
