@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import json
+from urllib.parse import quote, quote_plus
+
 import pytest
 from support import plans, provisioned
 from support.company import Company
@@ -361,3 +364,44 @@ def test_who_is_gone_where_he_is_to_be_changed_is_told(run, company, service):
     run(**unlisted)
     run(**unlisted)
     assert user(service, "bob")["active"]
+
+
+# --- what is given, and what is told ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://%s.example/scim" % ("a" * 64),
+        "https://a..b/scim",
+        "https://.example/scim",
+        "https://exa mple/scim",
+        "https://wiki.example/a b",
+        "https://127.0.0.1:1/\u00fc",
+    ],
+)
+def test_an_address_that_is_none_is_one_sentence(run, url):
+    done = run(url=url)
+    assert done["failed"] and done["msg"].startswith("url: ") and " is none: write" in done["msg"], done["msg"]
+
+
+@pytest.mark.parametrize("url", ["https://[::1]:1/scim/v2/", "https://127.0.0.1:1/a%20b/~x;y=1"])
+def test_an_address_that_leads_nowhere_may_be_one(run, url):
+    done = run(url=url)
+    assert done["failed"] and "cannot be reached" in done["msg"], done["msg"]
+
+
+@pytest.mark.parametrize("written", [lambda text: quote(text, safe=""), quote, quote_plus], ids=["all", "path", "form"])
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("end", ["redirect", "detail"])
+def test_a_token_that_is_written_for_an_address_is_hidden(run, service, end, lower, written):
+    service.token = "a+secret/of=ours&for-this test"
+    text = written(service.token)
+    text = text.replace("%2B", "%2b").replace("%2F", "%2f").replace("%3D", "%3d") if lower else text
+    where = "/login?token=" + text
+    service.fault = says(302, None, Location=where) if end == "redirect" else says(400, {"detail": where})
+    if end == "detail":
+        service.fault = at("creation of a user", service.fault)
+    done = run(token=service.token)
+    assert done["failed"] and "/login?token=" in done["msg"] + str(done.get("not_provisioned"))
+    assert text not in json.dumps(done), done["msg"]

@@ -18,6 +18,7 @@ import http.client
 import io
 import json
 import random
+import re
 import select
 import socket
 import ssl
@@ -27,7 +28,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, quote_plus, unquote, urlencode, urlsplit
 
 from .. import _tls
 from .._errors import quoted
@@ -41,6 +42,7 @@ _FIRST_WAIT = 1.0  # seconds, where the service does not say how long; twice as 
 OURS = "(a secret of ours)"  # in place of what a service has from us
 _MINUTE = 60.0  # seconds
 _HIDDEN = "********"
+_ESCAPED = re.compile("%[0-9A-F]{2}")
 _SHORTEST_TOLD = 8  # characters: a secret that is shorter is found in anything
 
 Json = Any  # what json.loads makes of an answer
@@ -470,6 +472,7 @@ def _was_closed(connection: http.client.HTTPConnection) -> bool:
 
 # --- settings --------------------------------------------------------------------------------------------------------
 
+_SENDABLE = re.compile(r"[^\s\x00-\x20\x7f/]*(/[!-~]*)?")  # a host in letters of its own, a path in those of an address
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -478,6 +481,9 @@ def _checked(settings: Settings) -> SplitResult:
     try:
         url = urlsplit(settings.url)
         _port = url.port
+        (url.hostname or "").encode("idna")  # as a connection does it: no label is empty, or has more than 63 letters
+        if not _SENDABLE.fullmatch(url.netloc + url.path):
+            raise ValueError(url)
     except ValueError:
         raise DestinationError("url: '%s' is none: write https://HOST/PATH" % _without_login(settings.url)) from None
     if url.scheme not in ("https", "http") or not url.hostname or url.query or url.fragment:
@@ -510,6 +516,7 @@ def _proxy_for(url: SplitResult) -> SplitResult | None:
     try:
         proxy = urlsplit(named if "://" in named else "http://" + named)
         _port = proxy.port
+        (proxy.hostname or "").encode("idna")
         if proxy.scheme == "http" and proxy.hostname:
             return proxy
     except ValueError:  # whose text has a part of what is written, perhaps of a password
@@ -541,7 +548,13 @@ def _secrets(settings: Settings, proxy: SplitResult | None) -> list[str]:
         found |= {login.partition(" ")[2] for login in _proxy_login(proxy).values()}
     if settings.username and settings.password:
         found.add(_basic(settings.username, settings.password).partition(" ")[2])
-    return sorted(found, key=len, reverse=True)
+    return sorted(found.union(*map(_in_addresses, found)), key=len, reverse=True)
+
+
+def _in_addresses(secret: str) -> set[str]:
+    """Return how a secret is written in an address, such as that of a redirect (RFC 3986, 2.1)."""
+    escaped = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    return escaped | {_ESCAPED.sub(lambda found: found[0].lower(), each) for each in escaped}
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
