@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ._destination import client
 from ._destination.contract import Kind
 from ._destination.scim import services
+from ._destination.scim.resources import USER
 from ._destination.scim.services import Members, Paging, Service
 from ._errors import SynchronizationError
 from ._judge import TIMEOUT_MAX, ca_file, number_of, readable_file, store_address
@@ -30,7 +31,7 @@ _NAME = "userName"
 
 # A name, one part of it, or the value of a type; with a schema before it.
 _ATTRIBUTE = re.compile(r"(urn:[A-Za-z0-9:._-]+:)?[A-Za-z][\w$-]*(\.[A-Za-z][\w$-]*)*(\[[^\]\"\\]+\])?")
-_OURS = ("active", "externalId", "groups", "id", "members", "meta", "password", "schemas")
+_OURS = ("active", "externalid", "groups", "id", "members", "meta", "password", "schemas")
 
 
 class ProvisioningSettings(NamedTuple):
@@ -127,13 +128,22 @@ def check_field(attribute: str, field: object) -> None:
 def _attributes(given: Mapping[str, Any] | None) -> dict[str, str]:
     attributes = {_NAME: "name", **USER_ATTRIBUTES} if given is None else {_NAME: "name", **given}
     for attribute, field in attributes.items():
-        if not isinstance(attribute, str) or not _ATTRIBUTE.fullmatch(attribute) or attribute in _OURS:
+        if not isinstance(attribute, str) or not _ATTRIBUTE.fullmatch(attribute) or _is_ours(attribute):
             raise SynchronizationError(
                 "user_attributes: %r is no attribute that can be set: write one such as title, name.givenName or "
                 "emails[work]" % (attribute,)
             )
         check_field(attribute, field)
     return attributes
+
+
+def _is_ours(attribute: str) -> bool:
+    """Tell whether an attribute is written by us, or by nobody. It is the same in any case (RFC 7643, 2.1)."""
+    name = attribute.lower()
+    if name.startswith(USER.lower() + ":"):
+        name = name[len(USER) + 1 :]
+    first = re.split(r"[.\[]", name)[0]
+    return first in _OURS or first == _NAME.lower() and attribute != _NAME
 
 
 def _service(name: str, parameters: Mapping[str, Any]) -> Service:

@@ -405,3 +405,12 @@ def test_a_token_that_is_written_for_an_address_is_hidden(run, service, end, low
     done = run(token=service.token)
     assert done["failed"] and "/login?token=" in done["msg"] + str(done.get("not_provisioned"))
     assert text not in json.dumps(done), done["msg"]
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    ["Active", "ACTIVE", "ExternalId", "Password", "urn:ietf:params:scim:schemas:core:2.0:User:active", "username"],
+)
+def test_what_is_ours_cannot_be_given_in_another_case(run, attribute):
+    done = run(True, user_attributes={attribute: "title"})
+    assert done["failed"] and done["msg"].startswith("user_attributes: "), done["msg"]
