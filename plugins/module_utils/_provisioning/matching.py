@@ -89,7 +89,7 @@ class Matching:
             return NOBODY
         judged = self._judged(record, there)
         if intent is not None and isinstance(judged, Taken):
-            return judged._replace(may_be_ours=any(not _is_of_others(intent, each) for each in there.values()))
+            return judged._replace(may_be_ours=any(not is_of_others(intent, each) for each in there.values()))
         return judged
 
     def _found(self, kind: Kind, record: Record) -> Read[dict[str, Record]]:
@@ -121,7 +121,7 @@ class Matching:
         return Taken("'%s' has its %s, and is not linked" % (there[number].name, what))
 
 
-def _is_of_others(intent: Record, there: Record) -> bool:
+def is_of_others(intent: Record, there: Record) -> bool:
     """Tell whether somebody who is there cannot be what we were creating: it has the key of another one."""
     return bool(there.external_id and intent.external_id) and there.external_id != intent.external_id
 
