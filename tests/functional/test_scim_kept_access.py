@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._destination import client
@@ -18,9 +19,9 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
 )
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning_settings import provisioning_settings
 from ansible_collections.usersync.directory.plugins.module_utils._scim_provisioning import provision_to_scim
-from support import provisioned, scim_service, stores
+from support import provisioned, scim_service, stored, stores
 from support.company import Company
-from support.scim_service import at, hangs_up, says
+from support.scim_service import Answer, at, hangs_up, says
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
 
@@ -202,3 +203,172 @@ def test_names_that_are_swapped_by_taking_over_and_refused(run, company, service
     service.fault = at("change of a user", says(403))
     done = run(collision="link_by_external_id")
     assert done["msg"].startswith("url: "), done["msg"]
+
+
+def test_absent_where_the_result_is_cut(run, company, service):
+    """The service says that it has no accounts: nobody is to be forgotten, however little the result may list."""
+    run()
+
+    def groups_only(request, answer):
+        return Answer(200, {"Resources": [{"name": "Group"}]}) if request.path == "/ResourceTypes" else answer
+
+    service.fault = groups_only
+    run(state="absent", report_bytes=20)
+    service.fault = scim_service.behave
+    run(state="absent")
+    assert not any(each["active"] for each in service.users.values())
+
+
+def test_the_rest_of_an_approved_plan_after_a_refusal_of_the_service(run, company, service):
+    people = ["p%02d" % number for number in range(6)]
+    company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})
+    none = {"removal_limits": "0"}
+    run(**none)
+    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {each: {} for each in people})
+    digest = run(True, **none)["plan_digest"]
+    service.fault = at("change of a user", says(403), first=6)
+    done = run(approved_plan=digest, **none)
+    assert len(done["accounts"]["disabled"]) == 5 and done["failed"]
+    service.fault = scim_service.behave
+    done = run(approved_plan=digest, **none)
+    assert not done.get("failed"), done["msg"]
+    assert not user(service, "p05")["active"]
+
+
+def test_what_was_allowed_and_returned_counts_when_it_leaves_again(run, company, service):
+    people = [chr(97 + number) + "x" for number in range(8)]
+    everybody = {"Staff": people, "Night": ["gx", "hx"]}
+    company.becomes(everybody)
+    limits = {"removal_limits": {"users": "2", "memberships": "100%"}}
+    run(**limits)
+    reading = len(service.requests)
+    service.requests.clear()
+    run(**limits)
+    reading = len(service.requests)
+    for gone in (["ax", "bx"], ["cx", "dx"], ["ex", "fx"]):
+        company.becomes(
+            {"Staff": [each for each in people if each not in gone], "Night": ["gx", "hx"]}, {each: {} for each in gone}
+        )
+        assert run(request_limit=reading, **limits)["left"] > 0
+        company.becomes(everybody)
+    company.becomes({"Staff": people[6:], "Night": ["gx", "hx"]}, {each: {} for each in people[:6]})
+    refused = run(**limits)["refused"]
+    assert [(each["limit"], each["would_remove"]) for each in refused] == [("users", 4)], "two are of the plan before"
+
+
+def test_memberships_that_end_with_a_group_are_counted(run, company, service):
+    people = ["p%02d" % number for number in range(12)]
+    company.becomes({"Staff": people, "Night": people})
+    run()
+    limits = {"removal_limits": {"users": "0", "memberships": "0", "user_groups": "1"}}
+    kept = run(True, user_groups=["All/Company/Staff"], departure="disable", **limits)
+    assert [each["limit"] for each in kept["refused"]] == ["memberships"]
+    done = run(True, user_groups=["All/Company/Staff"], departure="delete", **limits)
+    assert [each["limit"] for each in done["refused"]] == ["memberships"], done["msg"]
+
+
+def test_a_run_that_stood_still_does_nothing_after_another_one(run, company, service):
+    """A run that reads slowly, of a plan that was allowed before: another run comes between."""
+    run()
+    service.requests.clear()
+    run()
+    reading = len(service.requests)
+    leaves(company)
+    assert run(request_limit=reading)["left"] > 0
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slow(request, answer):
+        if request.stage != "list of groups" or begun.is_set():
+            return answer
+        begun.set()
+
+        def does(connection):
+            goes_on.wait(60)
+            data = json.dumps(answer.body).encode()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+
+        return scim_service.Wire(does)
+
+    service.fault = slow
+    errors = []
+
+    def stands_still():
+        done = run()
+        if done.get("failed"):
+            errors.append(done["msg"])
+
+    thread = threading.Thread(target=stands_still)
+    thread.start()
+    assert begun.wait(60)
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
+    run()
+    assert group(service, "Night") == {"bob"}
+    goes_on.set()
+    thread.join()
+    assert user(service, "bob")["active"] and group(service, "Staff") == {"ann", "bob"}, errors
+    assert group(service, "Night") == {"bob"}, errors
+
+
+@pytest.mark.parametrize("departure", ["disable", "delete"])
+def test_recreated_with_the_same_name_while_the_creation_is_open(
+    run_module, run, company, service, tmp_path, departure
+):
+    service.fault = at("creation of a user", hangs_up)
+    run()
+    service.fault = scim_service.behave
+    company.becomes({"Staff": ["ann", "bob2"], "Night": ["bob2"]}, {"bob2": {"name": "bob"}})
+    results = [run(collision="link_by_name", departure=departure) for _number in range(4)]
+    assert not results[-1]["changed"], [each["msg"] for each in results]
+    links = stored.rows(
+        company.store,
+        "SELECT destination_id, count(*) FROM links WHERE kind = 'account' GROUP BY 1 HAVING count(*) > 1",
+    )
+    assert links == []
+
+
+@pytest.mark.parametrize("departure", ["disable", "delete"])
+def test_somebody_elses_account_where_our_creation_was_never_made(run, company, service, departure):
+    """The creation of bob failed; another bob came by other means; ours left before he was ever linked."""
+    service.fault = at("creation of a user", says(500), first=2)
+    run()
+    service.fault = scim_service.behave
+    service.user("bob", externalId="of-another-directory", displayName="Another Bob")
+    leaves(company)
+    done = run(collision="link_by_name", departure=departure)
+    there = [each for each in service.users.values() if each["userName"] == "bob"]
+    assert [each["active"] for each in there] == [True], done["msg"]
+
+
+@pytest.mark.parametrize("departure", ["disable", "delete"])
+def test_absent_where_the_service_shows_nothing_at_all(run, company, service, departure):
+    """A token of another tenant: its lists are empty, and it answers 404 for each."""
+    run()
+    there = service.users, service.groups
+    service.users, service.groups = {}, {}
+    done = run(state="absent", departure=departure)
+    service.users, service.groups = there
+    run(state="absent", departure=departure)
+    assert not any(each["active"] for each in service.users.values()), done["msg"]
+
+
+@pytest.mark.parametrize("drift", ["restore", "report"])
+def test_leaver_where_the_service_shows_nothing_at_all(run, company, service, drift):
+    limits = {"removal_limits": {}, "drift": drift}
+    run(**limits)
+    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {"bob": {}})
+    there = service.users, service.groups
+    service.users, service.groups = {}, {}
+    done = run(**limits)
+    service.users, service.groups = there
+    run(drift=drift)
+    assert not user(service, "bob")["active"], done["msg"]
+
+
+def test_leaver_who_was_disabled_in_the_store_and_enabled_there_under_report(run, company, service):
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, {"bob": {"enabled": False}})
+    run(drift="report")
+    assert not user(service, "bob")["active"]
+    user(service, "bob")["active"] = True
+    leaves(company)
+    done = run(drift="report")
+    assert not user(service, "bob")["active"], done["drift"]
