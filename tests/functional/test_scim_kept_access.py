@@ -372,3 +372,60 @@ def test_leaver_who_was_disabled_in_the_store_and_enabled_there_under_report(run
     leaves(company)
     done = run(drift="report")
     assert not user(service, "bob")["active"], done["drift"]
+
+
+def test_one_member_who_fails_by_500_keeps_nobody_else_in_a_group(run, company, service):
+    people = ["p%02d" % number for number in range(4)]
+    company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})
+    run()
+    broken = user(service, "p01")["id"]
+    fails = says(500)
+    service.fault = lambda request, answer: (
+        fails(request, answer) if request.stage == "members" and broken in json.dumps(request.body) else answer
+    )
+    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {each: {} for each in people})
+    for _number in range(2):
+        run(departure="keep")
+    assert group(service, "Staff") == {"ann", "p01"}
+
+
+def test_seven_protected_members_keep_no_eighth(run, company, service):
+    people = ["p%02d" % number for number in range(8)]
+    company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})
+    run()
+    owned = [user(service, each)["id"] for each in people[:7]]
+    refuses = says(403)
+    service.fault = lambda request, answer: (
+        refuses(request, answer)
+        if request.stage == "members" and any(each in json.dumps(request.body) for each in owned)
+        else answer
+    )
+    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {each: {} for each in people})
+    for _number in range(2):
+        run(departure="keep")
+    assert "p07" not in group(service, "Staff")
+
+
+def test_three_groups_that_fail_keep_nobody_in_a_fourth(run, company, service):
+    groups = {"A": ["bob"], "B": ["bob"], "C": ["bob"], "D": ["ann", "bob"]}
+    company.becomes(groups)
+    paths = ["All/Company/" + each for each in groups]
+    run(user_groups=paths, allow_empty=True)
+    company.becomes({**{each: [] for each in "ABC"}, "D": ["ann"]}, {"bob": {}})
+    fourth = next(number for number, each in service.groups.items() if each["displayName"] == "D")
+    fails = says(500)
+    service.fault = lambda request, answer: (
+        fails(request, answer) if request.stage == "members" and not request.path.endswith(fourth) else answer
+    )
+    for _number in range(2):
+        done = run(user_groups=paths, allow_empty=True, departure="keep")
+    assert group(service, "D") == {"ann"}, done["msg"]
+
+
+@pytest.mark.parametrize("status", [403, 501, 204])
+def test_a_group_that_is_no_longer_chosen_and_cannot_be_deleted_keeps_no_members(run, company, service, status):
+    run()
+    service.fault = at("deletion", says(status))
+    for _number in range(2):
+        done = run(user_groups=["All/Company/Staff"], departure="delete")
+    assert group(service, "Night") == set(), done["msg"]

@@ -42,6 +42,7 @@ from .model import (
 _CREATED_AT_ONCE = 20  # of what was read; all else one by one
 _UNKNOWN_AT_MOST = 3  # one after the other: then the destination is left alone
 _REFUSED_AT_MOST = 5  # members of one change, one after the other: then it is not about single ones
+_STAYING_AT_MOST = 50  # members of one group that are tried alone and not removed
 _NAMED_AT_MOST = 3
 
 NotDone = Union[Conflict, Gone, Rejected, contract.Unknown]
@@ -192,6 +193,9 @@ class _Work:
         elif isinstance(step, DeleteStep):
             if self._tried(step, contract.Delete(step.ref.kind, step.id), step.before.name):
                 self._forget(step.ref)
+            elif step.ref in self._links and self._links[step.ref].members:
+                members = tuple(sorted(self._links[step.ref].members))
+                self._change_members(MembersStep(step.ref, (), members, (), frozenset()))
         elif isinstance(step, ForgetStep):
             if step.ref in self._links:  # the history is to have that it was gone, and did not end by us
                 self._link(step.ref, self._links[step.ref]._replace(gone=True))
@@ -200,7 +204,7 @@ class _Work:
             self._update(step)
 
     def end_access(self, steps: Sequence[Step]) -> list[Step]:
-        """Do only what disables or deletes accounts; return what is left.
+        """Do only what disables or deletes accounts, and then what removes members; return what is left.
 
         Whoever left is not to keep an account because other changes have no answer. Example: bob left, and the service
         fails where his group is changed. His account is disabled all the same.
@@ -211,7 +215,7 @@ class _Work:
         self._unknown, self._only_ends_access = 0, True
         tried = steps[0]
         left = [tried, *(step for step in steps[1:] if not _ends_access(step))]
-        ending = [step for step in steps[1:] if _ends_access(step)]
+        ending = sorted(filter(_ends_access, steps[1:]), key=lambda step: isinstance(step, MembersStep))
         tries = [(tried, self._only_disable), *((step, self.do) for step in ending)]
         for at, (step, do) in enumerate(tries):
             try:
@@ -311,12 +315,20 @@ class _Work:
                 refused = 0
                 done.append(part)
                 self._link(step.ref, link._replace(members=(link.members - set(part.removed)).union(part.added)))
-            elif isinstance(outcome, (Conflict, Rejected)) and part.size > 1 and refused < _REFUSED_AT_MOST:
+            elif self._may_be_of_one(step, part, outcome, refused):
                 waiting += part.halves()
             else:
                 refused += 1
                 self._not_removed.setdefault(step.ref, set()).update(part.removed)
-                self._note(step, link.written.name, outcome, self._about(part))
+                # That all of one group is answered by errors is one error: other groups may not be.
+                self._note(step, link.written.name, outcome, self._about(part), refused == 1)
+
+    def _may_be_of_one(self, step: MembersStep, part: _Part, outcome: NotDone, refused: int) -> bool:
+        """Tell whether a change of members is to be tried in halves. Whoever is to be removed is tried for longer."""
+        is_answered = not isinstance(outcome, contract.Unknown) or not outcome.is_lost and not self._only_ends_access
+        staying = len(self._not_removed.get(step.ref, ()))
+        goes_on = refused < _REFUSED_AT_MOST or bool(part.removed) and staying < _STAYING_AT_MOST
+        return part.size > 1 and not isinstance(outcome, Gone) and is_answered and goes_on
 
     def _change_of(self, part: _Part, link: Link) -> contract.ChangeMembers:
         going = [self._links[each].id for each in part.removed if each in self._links]
@@ -356,12 +368,12 @@ class _Work:
             self._unknown = 0
         return outcome
 
-    def _note(self, step: Step, name: str, outcome: NotDone, about: str = "") -> None:
+    def _note(self, step: Step, name: str, outcome: NotDone, about: str = "", counts: bool = True) -> None:
         """Keep that a change was not made, and why. Raises _Troubled if nobody knows it of several."""
         is_lost = isinstance(step, CreateStep) and isinstance(outcome, contract.Unknown) and outcome.is_lost
         (self._unanswered if is_lost else self._failed).append(LeftOut(step.ref, name, about + _why(outcome)))
         if isinstance(outcome, contract.Unknown):
-            self._unknown += outcome.is_lost or not self._only_ends_access
+            self._unknown += outcome.is_lost or counts and not self._only_ends_access
             if self._unknown >= _UNKNOWN_AT_MOST:
                 raise _Troubled(outcome.why)
         # Of a change of members, somebody who is none may be meant. Whether a group is there, its own changes tell.
@@ -383,7 +395,9 @@ class _Work:
 
 
 def _ends_access(step: Step) -> bool:
-    """Tell whether somebody cannot use an account any more after this step."""
+    """Tell whether somebody cannot use an account any more after this step, or is in a group no longer."""
+    if isinstance(step, MembersStep):
+        return bool(step.removed)
     if isinstance(step, DeleteStep):
         return step.ref.kind is contract.Kind.ACCOUNT
     if not isinstance(step, (UpdateStep, TakeOverStep)):
