@@ -429,3 +429,14 @@ def test_a_group_that_is_no_longer_chosen_and_cannot_be_deleted_keeps_no_members
     for _number in range(2):
         done = run(user_groups=["All/Company/Staff"], departure="delete")
     assert group(service, "Night") == set(), done["msg"]
+
+
+def test_leaver_where_the_limit_of_requests_goes_to_refused_members(run, company, service):
+    people = ["p%02d" % number for number in range(30)]
+    company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})
+    run()
+    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {each: {} for each in people})
+    service.fault = at("members", says(403))
+    for _number in range(6):
+        done = run(request_limit=18)
+    assert not any(user(service, each)["active"] for each in people), done["msg"]

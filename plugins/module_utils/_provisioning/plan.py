@@ -13,8 +13,8 @@
   wanted as Nurse, and is Boss there. It is restored, or only reported (`fields.py`).
 - What is foreign stays: accounts, groups, and members unless the policy removes them (`members.py`).
 
-The order: members are removed; accounts are deleted, then renamed, changed and disabled, then created; the same for
-groups; members are added. A name is free before it is given (`names.py`).
+The order: accounts of who left are disabled; members are removed; accounts are deleted, then renamed, changed and
+disabled, then created; the same for groups; members are added. A name is free before it is given (`names.py`).
 """
 
 from __future__ import annotations
@@ -110,8 +110,10 @@ class _Planning:
             {number: each.name for kind in Kind for number, each in self.matching.unlinked(kind).items()},
         )
         members = changes_of_members(compared, self.policies)
+        departing = [step for step in steps if _only_departs(step)]
+        others = [step for step in steps if not _only_departs(step)]
         return Plan(
-            (*members.removals, *steps, *members.additions),
+            (*departing, *members.removals, *others, *members.additions),
             tuple(self.collisions),
             tuple(self.left_out),
             (*self.drift, *members.drift),
@@ -300,6 +302,13 @@ class _Planning:
     def _name(self, ref: Ref, link: Link) -> str:
         there = self._there(ref, link)
         return link.written.name if there is None else there.name
+
+
+def _only_departs(step: Step) -> bool:
+    """Tell whether it disables somebody who left, and gives nobody a name: it waits for nothing."""
+    if not isinstance(step, UpdateStep) or step.ref.kind is not Kind.ACCOUNT:
+        return False
+    return step.departed and step.before.name == step.after.name
 
 
 _MAY_BE_OURS = "it was being created when a run ended, is no longer wanted, and may be who is there: %s"
