@@ -17,13 +17,18 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._destination.contract import CannotBeRead, Destination, Kind
+from ._destination.contract import CannotBeRead, Destination, DestinationError, Kind
 from ._limits import Refusal
 from ._provisioning import digests, limits
 from ._provisioning.carry_out import CarriedOut, carry_out
 from ._provisioning.ledger import Ledger
 from ._provisioning.model import Plan, Policies, Wanted
 from ._provisioning.plan import make_plan, to_read
+
+_SHOWS_NOBODY = (
+    "url: the service shows nothing of all that is linked: check url and token, or end the provisioning by state: "
+    "released if all of it was removed there"
+)
 
 
 class Task(NamedTuple):
@@ -34,6 +39,7 @@ class Task(NamedTuple):
     wanted: Wanted
     policies: Policies
     limits: Any  # settings as `limits.refusals` takes them
+    may_be_elsewhere: bool = False  # a destination that shows nothing of ours may be another one
 
 
 class Provisioned(NamedTuple):
@@ -58,14 +64,16 @@ def provision(task: Task, destination: Destination, ledger: Ledger, check_mode: 
         digests.plan_digest(plan, task.name, task.destination),
         digests.removals_digest(plan, task.name, task.destination),
     )
+    if task.may_be_elsewhere and limits.is_of_nobody(plan, links, task.wanted, task.policies):
+        raise DestinationError(_SHOWS_NOBODY)
     refused = limits.refusals(plan, links, task.limits, both, ledger.allowed())
     if refused or check_mode:
         return Provisioned(plan, *both, refused, None)
     if plan.steps:
-        ledger.allow(ledger.allowed() | limits.allowed_by(plan, links, both))
+        ledger.allow(limits.still_allowed(ledger.allowed(), plan, links, both))
     lists = {Kind.ACCOUNT: actual.accounts, Kind.GROUP: actual.groups}
     read = {kind for kind, there in lists.items() if not isinstance(there, CannotBeRead)}
     done = carry_out(plan, destination, ledger, read)
-    if not done.left:
+    if not done.left and not done.failed and ledger.allowed():
         ledger.allow(frozenset())
     return Provisioned(plan, *both, refused, done)

@@ -65,7 +65,7 @@ def provision_to_scim(
     run = _Run(settings, wants, kept, destination, journal, check_mode, diff_mode, warn)
     try:
         with contextlib.closing(journal):
-            return {**(_provision if settings.state == "present" else _end)(run), **told}
+            return {**(_provision(run)[0] if settings.state == "present" else _end(run)), **told}
     except Failed as failure:
         failure.result.update(told)
         raise
@@ -81,9 +81,10 @@ def _read(store: Store, settings: ProvisioningSettings) -> tuple[Wanted | Refusa
         return error.refusal, kept
 
 
-def _provision(run: _Run) -> dict[str, Any]:
+def _provision(run: _Run) -> tuple[dict[str, Any], bool]:
+    """Return the result, and whether nothing is left of what was to be done."""
     settings, before = run.settings, run.journal.links()
-    task = Task(settings.name, run.destination, run.wanted, settings.policies, settings)
+    task = Task(settings.name, run.destination, run.wanted, settings.policies, settings, True)
     with _client(settings) as client:
         service = ScimDestination(client, settings.service, _attributes(settings, before))
         done = provision(task, service, run.journal, run.check_mode)
@@ -94,7 +95,8 @@ def _provision(run: _Run) -> dict[str, Any]:
         _warn_of(done.carried_out, run.warn)
         if done.carried_out.failed:
             raise Failed({**result, "msg": sentence(not_made(done.carried_out.failed, result["msg"]))})
-    return result
+    unanswered = done.carried_out.unanswered if done.carried_out else ()
+    return result, not (result["left"] or done.plan.left_out or unanswered)
 
 
 def _end(run: _Run) -> dict[str, Any]:
@@ -104,12 +106,12 @@ def _end(run: _Run) -> dict[str, Any]:
         return _nothing(settings, journal, "there is no provisioning of this name")
     if settings.state == "released":
         result = _nothing(settings, journal, "")
+        done_with = True
         released = "%d accounts and groups are released, and stay as they are" % len(journal.links())
         result.update(changed=True, msg=released)
     else:
-        result = _provision(run)
+        result, done_with = _provision(run)
         result["changed"] = True
-    done_with = not result["left"] and not (settings.state == "absent" and result["not_provisioned"])
     if done_with and not run.check_mode:
         journal.release()
     return result

@@ -321,13 +321,13 @@ def test_the_name_of_somebody_who_departed_is_not_given():
     assert record_of(content, ledger, ANN).state is State.DISABLED
 
 
-def test_members_are_removed_before_accounts_are_disabled_and_added_at_the_end():
+def test_who_left_is_disabled_before_members_are_removed_and_others_added_at_the_end():
     content, ledger = started(ann(), staff(), g0=[ANN])
     made = destination(content)
     run(of(bob(), staff(), g0=[BOB]), made, ledger)
     assert [change.__class__.__name__ for change in made.applied] == [
-        "ChangeMembers",
         "Update",
+        "ChangeMembers",
         "Create",
         "ChangeMembers",
     ]

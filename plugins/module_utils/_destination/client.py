@@ -174,11 +174,7 @@ class Client:
                 if seconds is None:
                     return self._usable(answer)
                 if last or seconds > _LONGEST_WAIT or not self._has_time_for(seconds):
-                    raise PutOff(
-                        "url: %s wants to be asked later (%s): run again in %d seconds"
-                        % (self._host, self.said(answer), seconds + 1),
-                        seconds,
-                    )
+                    raise self._gives_up(answer, seconds)
             self._retried += 1
             self._wait(seconds or _FIRST_WAIT * 2 ** (attempt - 1))
         raise AssertionError("the last try returns or raises")
@@ -379,6 +375,15 @@ class Client:
             if answer.status != 500:  # a proxy lost the answer, or never sent the request
                 raise AnswerLost("url: %s gave no answer (%s)" % (self._host, self.said(answer)))
         return None
+
+    def _gives_up(self, answer: Answer, seconds: float) -> DestinationError:
+        if answer.status in (502, 504):  # a proxy waited for this answer; others may come
+            return AnswerLost("url: %s gave no answer (%s)" % (self._host, self.said(answer)))
+        return PutOff(
+            "url: %s wants to be asked later (%s): run again in %d seconds"
+            % (self._host, self.said(answer), seconds + 1),
+            seconds,
+        )
 
     def _seconds(self, said: str) -> float:
         """Return what Retry-After says: seconds, or a date. 0 if it is neither."""

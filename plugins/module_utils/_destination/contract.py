@@ -169,10 +169,11 @@ class Gone(NamedTuple):
 
 
 class Later(NamedTuple):
-    """Not now: nothing changed. What comes after it is not to be tried in this run."""
+    """Not now: nothing changed. After it only what ends access is to be tried in this run."""
 
     seconds: float  # how long the destination asks to wait; 0 if it does not say
     why: str
+    is_said: bool = False  # the destination says so; else it is not asked any more, or cannot be reached
 
 
 class Rejected(NamedTuple):

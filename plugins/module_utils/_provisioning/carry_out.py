@@ -36,11 +36,13 @@ from .model import (
     TakeOverStep,
     UpdateStep,
     does_something,
+    ours_of,
 )
 
 _CREATED_AT_ONCE = 20  # of what was read; all else one by one
 _UNKNOWN_AT_MOST = 3  # one after the other: then the destination is left alone
 _REFUSED_AT_MOST = 5  # members of one change, one after the other: then it is not about single ones
+_STAYING_AT_MOST = 50  # members of one group that are tried alone and not removed
 _NAMED_AT_MOST = 3
 
 NotDone = Union[Conflict, Gone, Rejected, contract.Unknown]
@@ -81,8 +83,8 @@ class _Ends(Exception):
     """The run ends before its plan does. Its text says why."""
 
 
-class _Unanswered(_Ends):
-    """Nobody knows what came of several changes in a row."""
+class _Troubled(_Ends):
+    """Several changes in a row have no answer, or one is put off. Others may be made: access is ended first of all."""
 
 
 def carry_out(
@@ -100,8 +102,8 @@ def carry_out(
             work.do_all(waiting)
         except _Ends as end:
             left = [*waiting, *plan.steps[done + len(steps) :]]
-            if isinstance(end, _Unanswered):
-                left = [left[0], *work.end_access(left[1:])]
+            if isinstance(end, _Troubled):
+                left = work.end_access(left)
             return work.carried_out(left, str(end))
         done += len(steps)
     return work.carried_out((), "")
@@ -192,6 +194,9 @@ class _Work:
             was_disabled = step.before.state is contract.State.DISABLED
             if self._tried(step, contract.Delete(step.ref.kind, step.id, was_disabled), step.before.name):
                 self._forget(step.ref)
+            elif step.ref in self._links and self._links[step.ref].members:
+                members = tuple(sorted(self._links[step.ref].members))
+                self._change_members(MembersStep(step.ref, (), members, (), frozenset()))
         elif isinstance(step, ForgetStep):
             if step.ref in self._links:  # the history is to have that it was gone, and did not end by us
                 self._link(step.ref, self._links[step.ref]._replace(gone=True))
@@ -200,21 +205,26 @@ class _Work:
             self._update(step)
 
     def end_access(self, steps: Sequence[Step]) -> list[Step]:
-        """Do only what disables or deletes accounts; return what is left.
+        """Do only what disables or deletes accounts, and then what removes members; return what is left.
 
         Whoever left is not to keep an account because other changes have no answer. Example: bob left, and the service
         fails where his group is changed. His account is disabled all the same.
 
-        A service that answers, though by an error, is asked of each of them.
+        A service that answers, though by an error, is asked of each of them. The first of ``steps`` is the one that
+        was tried last: of it only that is tried which it has not failed with.
         """
         self._unknown, self._only_ends_access = 0, True
-        left = [step for step in steps if not _ends_access(step)]
-        ending = [step for step in steps if _ends_access(step)]
-        for at, step in enumerate(ending):
+        tried = steps[0]
+        left = [tried, *(step for step in steps[1:] if not _ends_access(step))]
+        ending = sorted(filter(_ends_access, steps[1:]), key=lambda step: isinstance(step, MembersStep))
+        tries = [(tried, self._only_disable), *((step, self.do) for step in ending)]
+        for at, (step, do) in enumerate(tries):
             try:
-                self.do(step)
-            except _Ends:
-                return [*left, *ending[at:]]
+                do(step)
+            except _Ends as end:
+                left += [step] if at else []
+                if not isinstance(end, _Troubled) or self._unknown >= _UNKNOWN_AT_MOST:
+                    return [*left, *ending[at:]]
         return left
 
     # --- steps ---
@@ -231,6 +241,8 @@ class _Work:
     def _update(self, step: UpdateStep | TakeOverStep) -> None:
         written, before = step.written, Link(step.id, step.written)
         if isinstance(step, UpdateStep):
+            if step.ref not in self._links:
+                return  # it could not be taken over
             before = self._links[step.ref]
         if step.before == step.after:
             self._link(step.ref, before._replace(written=written, departed=step.departed))
@@ -248,13 +260,18 @@ class _Work:
             kept = {name: text for name, text in before.shown.items() if name not in changed}
             shown = {**kept, **{name: text for name, text in done.shown.items() if name in written.attributes}}
             self._link(step.ref, before._replace(written=written, shown=shown, departed=step.departed))
-        elif isinstance(step, UpdateStep) and _ends_access(step) and not self._links[step.ref].gone:
-            self._only_disable(step, before)
+        else:
+            self._only_disable(step)
 
-    def _only_disable(self, step: UpdateStep, before: Link) -> None:
+    def _only_disable(self, step: Step) -> None:
         """Disable an account of which not all could be changed. Example: bob's new mail address is refused."""
+        if not isinstance(step, (UpdateStep, TakeOverStep)) or not _ends_access(step):
+            return
         disabled = step.before._replace(state=step.after.state)
-        if disabled == step.after:
+        before = self._links.get(step.ref)
+        if isinstance(step, TakeOverStep):
+            before = Link(step.id, ours_of(step.before, step.written))
+        if disabled == step.after or before is None or before.gone:
             return
         written = before.written._replace(state=step.after.state)
         part = step._replace(after=disabled, written=written, departed=before.departed)
@@ -300,12 +317,20 @@ class _Work:
                 refused = 0
                 done.append(part)
                 self._link(step.ref, link._replace(members=(link.members - set(part.removed)).union(part.added)))
-            elif isinstance(outcome, (Conflict, Rejected)) and part.size > 1 and refused < _REFUSED_AT_MOST:
+            elif self._may_be_of_one(step, part, outcome, refused):
                 waiting += part.halves()
             else:
                 refused += 1
                 self._not_removed.setdefault(step.ref, set()).update(part.removed)
-                self._note(step, link.written.name, outcome, self._about(part))
+                # That all of one group is answered by errors is one error: other groups may not be.
+                self._note(step, link.written.name, outcome, self._about(part), refused == 1)
+
+    def _may_be_of_one(self, step: MembersStep, part: _Part, outcome: NotDone, refused: int) -> bool:
+        """Tell whether a change of members is to be tried in halves. Whoever is to be removed is tried for longer."""
+        is_answered = not isinstance(outcome, contract.Unknown) or not outcome.is_lost and not self._only_ends_access
+        staying = len(self._not_removed.get(step.ref, ()))
+        goes_on = refused < _REFUSED_AT_MOST or bool(part.removed) and staying < _STAYING_AT_MOST
+        return part.size > 1 and not isinstance(outcome, Gone) and is_answered and goes_on
 
     def _change_of(self, part: _Part, link: Link) -> contract.ChangeMembers:
         going = [self._links[each].id for each in part.removed if each in self._links]
@@ -344,19 +369,20 @@ class _Work:
         if isinstance(outcome, Later):
             if isinstance(step, CreateStep):
                 self._kept.not_created(step.ref)
-            raise _Ends(outcome.why)
+            self._unknown += self._only_ends_access
+            raise (_Troubled if outcome.is_said else _Ends)(outcome.why)
         if not isinstance(outcome, contract.Unknown):
             self._unknown = 0
         return outcome
 
-    def _note(self, step: Step, name: str, outcome: NotDone, about: str = "") -> None:
-        """Keep that a change was not made, and why. Raises _Unanswered if that is so of several in a row."""
+    def _note(self, step: Step, name: str, outcome: NotDone, about: str = "", counts: bool = True) -> None:
+        """Keep that a change was not made, and why. Raises _Troubled if nobody knows it of several."""
         is_lost = isinstance(step, CreateStep) and isinstance(outcome, contract.Unknown) and outcome.is_lost
         (self._unanswered if is_lost else self._failed).append(LeftOut(step.ref, name, about + _why(outcome)))
         if isinstance(outcome, contract.Unknown):
-            self._unknown += outcome.is_lost or not self._only_ends_access
+            self._unknown += outcome.is_lost or counts and not self._only_ends_access
             if self._unknown >= _UNKNOWN_AT_MOST:
-                raise _Unanswered(outcome.why)
+                raise _Troubled(outcome.why)
         # Of a change of members, somebody who is none may be meant. Whether a group is there, its own changes tell.
         elif isinstance(outcome, Gone) and step.ref in self._links and not isinstance(step, MembersStep):
             self._link(step.ref, self._links[step.ref]._replace(gone=True))
@@ -376,7 +402,9 @@ class _Work:
 
 
 def _ends_access(step: Step) -> bool:
-    """Tell whether somebody cannot use an account any more after this step."""
+    """Tell whether somebody cannot use an account any more after this step, or is in a group no longer."""
+    if isinstance(step, MembersStep):
+        return bool(step.removed)
     if isinstance(step, DeleteStep):
         return step.ref.kind is contract.Kind.ACCOUNT
     if not isinstance(step, (UpdateStep, TakeOverStep)):

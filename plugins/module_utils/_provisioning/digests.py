@@ -19,6 +19,7 @@ from .._destination.contract import Kind, Record, State
 from .model import (
     CreateStep,
     DeleteStep,
+    ForgetStep,
     MembersStep,
     Plan,
     Ref,
@@ -48,7 +49,7 @@ def plan_digest(plan: Plan, provisioning: str, destination: str) -> str:
 
 def removals_digest(plan: Plan, provisioning: str, destination: str) -> str:
     """Return the digest of what a plan takes away: accounts, groups, memberships, and values of those who stay."""
-    removing = [step for step in plan.steps if removes(step)]
+    removing = [step for step in plan.steps if removes(step) or isinstance(step, ForgetStep)]
     lists = [step for step in plan.steps if isinstance(step, MembersStep) and _removed(step)]
     lost = [(step.ref, name) for step in plan.steps for name in values_lost(step)]
     said: list[Said] = [_said(step) for step in removing]
@@ -123,3 +124,8 @@ def _record(record: Record | None) -> object:
 def token(ref: Ref, *more: str) -> str:
     """Return a removal as a text: by it the rest of a plan that was allowed is told from what came later."""
     return json.dumps([*ref, *more])
+
+
+def is_token(text: str) -> bool:
+    """Tell a removal from a digest."""
+    return text.startswith("[")

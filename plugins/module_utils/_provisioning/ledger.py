@@ -46,4 +46,4 @@ class Ledger(Protocol):
         """Return what the last plan that was judged may do (`limits.allowed_by`); empty if nothing of it is left."""
 
     def allow(self, what: frozenset[str]) -> None:
-        """Keep what a plan may do, in place of what there was."""
+        """Keep what a plan may do, in place of what there was, and that this run does it: no other one."""

@@ -18,8 +18,8 @@ from typing import Any
 from .. import _limits
 from .._destination.contract import Kind
 from .._limits import Count, Refusal
-from .digests import removes, token, values_lost
-from .model import CreateStep, Links, MembersStep, Plan, Ref, UpdateStep
+from .digests import is_token, removes, token, values_lost
+from .model import CreateStep, DeleteStep, ForgetStep, Links, MembersStep, Plan, Policies, Ref, Step, UpdateStep, Wanted
 
 
 def refusals(
@@ -36,9 +36,9 @@ def refusals(
         found.append(
             Refusal("collisions", number, number, "fail_on", None, "fail_on: there are %d collisions" % number)
         )
-    if plan.is_empty:
-        return found
     exceeded = _limits.over(_counts(plan, links, allowed), settings.removal_limits)
+    if plan.is_empty and not exceeded:
+        return found
     if {settings.approved_plan, settings.approved_removals}.intersection(allowed):
         return found + exceeded  # what was approved is being carried out, and only what came later is counted
     wrong = _limits.not_approved(settings, digests)
@@ -54,6 +54,25 @@ def allowed_by(plan: Plan, links: Links, digests: tuple[str, str]) -> frozenset[
     return frozenset(digests).union(*_taken(plan, links).values())
 
 
+def still_allowed(allowed: Collection[str], plan: Plan, links: Links, digests: tuple[str, str]) -> frozenset[str]:
+    """Return what is allowed once this plan is, which may be the rest of an earlier one.
+
+    The digests of the earlier ones stay. What they took away and is not in this plan is done, or no longer to be done:
+    if it is to be taken away again, that counts.
+    """
+    return allowed_by(plan, links, digests).union(text for text in allowed if not is_token(text))
+
+
+def is_of_nobody(plan: Plan, links: Links, wanted: Wanted, policies: Policies) -> bool:
+    """Tell whether accounts would be forgotten since nothing is there of all that is linked: so answers a wrong tenant.
+
+    If it is created again, that counts for the limits.
+    """
+    gone = {each.ref for each in plan.drift if each.what == "gone"}
+    forgets = any(isinstance(step, ForgetStep) and step.ref in links for step in plan.steps)
+    return forgets and links.keys() <= gone and not (wanted.records and policies.restores_drift)
+
+
 def _taken(plan: Plan, links: Links) -> dict[str, list[str]]:
     """Return {kind of limit: what is taken away, each as a text}."""
     found: dict[str, list[str]] = {kind: [] for kind in _limits.KINDS}
@@ -61,7 +80,9 @@ def _taken(plan: Plan, links: Links) -> dict[str, list[str]]:
         if isinstance(step, MembersStep):
             found["memberships"] += [text for _member, text in _members_that_end(step)]
             continue
-        if removes(step) or isinstance(step, CreateStep) and step.ref in links:  # somebody removed it there
+        if isinstance(step, DeleteStep) and step.ref in links:
+            found["memberships"] += [token(step.ref, "member", *each) for each in sorted(links[step.ref].members)]
+        if removes(step) or _was_removed_there(step, links):
             kind = "users" if step.ref.kind is Kind.ACCOUNT else "user_groups"
             found[kind].append(token(step.ref, step.__class__.__name__))
         found["attributes"] += [token(step.ref, "value", name) for name in values_lost(step)]
@@ -71,6 +92,14 @@ def _taken(plan: Plan, links: Links) -> dict[str, list[str]]:
             if step.before.state is not step.after.state:
                 found["states"].append(token(step.ref, "state", step.after.state.value))
     return found
+
+
+def _was_removed_there(step: Step, links: Links) -> bool:
+    """Tell whether somebody else ended what is created again or, if it is an account that was in use, forgotten."""
+    link = links.get(step.ref)
+    if link is None or isinstance(step, CreateStep):
+        return link is not None
+    return isinstance(step, ForgetStep) and step.ref.kind is Kind.ACCOUNT and not link.departed
 
 
 def _members_that_end(step: MembersStep) -> Iterator[tuple[str, str]]:
@@ -83,9 +112,9 @@ def _members_that_end(step: MembersStep) -> Iterator[tuple[str, str]]:
 def _counts(plan: Plan, links: Links, allowed: Collection[str]) -> Iterator[Count]:
     there = {ref: link for ref, link in links.items() if not link.departed}
     accounts = sum(ref.kind is Kind.ACCOUNT for ref in there)
-    taken = {kind: [text for text in texts if text not in allowed] for kind, texts in _taken(plan, links).items()}
+    taken = {kind: set(texts).difference(allowed) for kind, texts in _taken(plan, links).items()}
     for kind, of, what in (
-        ("users", accounts, "disable, delete or create again %d of %d accounts"),
+        ("users", accounts, "disable, delete, forget or create again %d of %d accounts"),
         ("user_groups", len(there) - accounts, "delete or create again %d of %d groups"),
         ("memberships", sum(len(link.members) for link in there.values()), "end %d of %d memberships"),
         ("attributes", sum(len(link.written.attributes) for link in there.values()), "empty %d of %d values"),

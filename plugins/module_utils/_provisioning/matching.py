@@ -91,7 +91,7 @@ class Matching:
         judged = self._judged(record, there)
         if not isinstance(judged, Taken):
             return judged
-        may_be_ours = intent is not None and any(not _is_of_others(intent, each) for each in there.values())
+        may_be_ours = intent is not None and any(not is_of_others(intent, each) for each in there.values())
         return judged._replace(may_be_ours=may_be_ours, ids=frozenset(there))
 
     def _found(self, kind: Kind, record: Record) -> Read[dict[str, Record]]:
@@ -123,7 +123,7 @@ class Matching:
         return Taken("'%s' has its %s, and is not linked" % (there[number].name, what))
 
 
-def _is_of_others(intent: Record, there: Record) -> bool:
+def is_of_others(intent: Record, there: Record) -> bool:
     """Tell whether somebody who is there cannot be what we were creating: it has the key of another one."""
     return bool(there.external_id and intent.external_id) and there.external_id != intent.external_id
 

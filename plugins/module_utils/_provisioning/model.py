@@ -114,6 +114,13 @@ class TakeOverStep(NamedTuple):
     departed: bool = False  # it was being created when a run ended, and is no longer wanted
 
 
+def ours_of(there: Record, written: Record) -> Record:
+    """Return what a link says of somebody who is there and is taken over, before all of ``written`` is written."""
+    return there._replace(
+        attributes={name: text for name, text in there.attributes.items() if name in written.attributes}
+    )
+
+
 class UpdateStep(NamedTuple):
     """Change what differs between `before` and `after`. If nothing does, only remember what is written."""
 

@@ -17,7 +17,7 @@ from collections.abc import Container, Mapping
 from typing import NamedTuple, Union
 
 from .._names import name_key
-from .model import Links, Ref, TakeOverStep, UpdateStep
+from .model import Links, Ref, TakeOverStep, UpdateStep, ours_of
 
 Renaming = Union[UpdateStep, TakeOverStep]
 
@@ -103,7 +103,6 @@ def _aside(step: Renaming, links: Links) -> tuple[Renaming, UpdateStep]:
     if isinstance(step, UpdateStep):
         written = links[step.ref].written._replace(name=name)
     else:
-        ours = {key: text for key, text in before.attributes.items() if key in step.written.attributes}
-        written = before._replace(attributes=ours)
+        written = ours_of(before, step.written)
     aside = step._replace(after=before, written=written)
     return aside, UpdateStep(step.ref, step.id, before, step.after, step.written, step.departed)

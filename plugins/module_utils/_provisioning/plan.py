@@ -13,18 +13,18 @@
   wanted as Nurse, and is Boss there. It is restored, or only reported (`fields.py`).
 - What is foreign stays: accounts, groups, and members unless the policy removes them (`members.py`).
 
-The order: members are removed; accounts are deleted, then renamed, changed and disabled, then created; the same for
-groups; members are added. A name is free before it is given (`names.py`).
+The order: accounts of who left are disabled; members are removed; accounts are deleted, then renamed, changed and
+disabled, then created; the same for groups; members are added. A name is free before it is given (`names.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from .._destination.contract import Actual, CannotBeRead, Capabilities, Kind, Linked, Record, Sought, State
 from .._names import name_key
 from . import fields
-from .matching import Match, Matching, Taken, Undecided
+from .matching import Match, Matching, Taken, Undecided, is_of_others
 from .members import Compared, changes_of_members
 from .model import (
     CreateStep,
@@ -114,8 +114,10 @@ class _Planning:
             self.collided,
         )
         members = changes_of_members(compared, self.policies)
+        departing = [step for step in steps if _only_departs(step)]
+        others = [step for step in steps if not _only_departs(step)]
         return Plan(
-            (*members.removals, *steps, *members.additions),
+            (*departing, *members.removals, *others, *members.additions),
             tuple(self.collisions),
             tuple(self.left_out),
             (*self.drift, *members.drift),
@@ -151,7 +153,8 @@ class _Planning:
             else:
                 ends.append(step)
         creations: list[Step] = []
-        matches = self._matches(kind)
+        ending = {step.id for step in (*ends, *updates) if isinstance(step, (DeleteStep, TakeOverStep))}
+        matches = self._matches(kind, ending)
         for ref, record in self._named(kind, matches, updates, {step.ref for step in ends}).items():
             if ref in matches:
                 there = matches[ref].there
@@ -166,22 +169,22 @@ class _Planning:
             updates += [] if update is None else [update]
         return [*ends, *in_order(updates, self.links), *creations]
 
-    def _matches(self, kind: Kind) -> dict[Ref, Match]:
-        """Return who is taken over."""
+    def _matches(self, kind: Kind, ending: Set[str]) -> dict[Ref, Match]:
+        """Return who is taken over, and none of those who end."""
         found: dict[Ref, Match] = {}
         unlinked = [
             (ref, record) for ref, record in by_ref(self.wanted.records) if ref.kind is kind and self._is_unlinked(ref)
         ]
         for ref, record in unlinked:  # whoever has its key comes before who has its name
-            match = self.matching.match(ref, record)
+            match = self.matching.match(ref, record, ending)
             if isinstance(match, Match) and not match.by_name:
                 found[ref] = match
-        taken_over = {match.id for match in found.values()}
+        taken_over = ending | {match.id for match in found.values()}
         for ref, record in unlinked:
             match = found.get(ref) or self.matching.match(ref, record, taken_over)
             if isinstance(match, Match):
                 found[ref] = match
-                taken_over.add(match.id)
+                taken_over |= {match.id}
             elif isinstance(match, Taken):
                 self.collisions.append(LeftOut(ref, record.name, match.why))
                 self.collided[ref] = match.ids
@@ -254,7 +257,7 @@ class _Planning:
             else:
                 after = self._departed(ref, link.written)
                 # What ends altogether departs as it is to: nobody looks at its drift afterwards.
-                restores = self.policies.restores_drift or not self.wanted.records
+                restores = self.policies.restores_drift or not self.wanted.records or not link.departed
                 found = fields.compared(after, link, self._there(ref, link), restores)
                 state = found.before.state, found.after.state
                 self.drift += [Drift(ref, link.written.name, *each) for each in found.drift if each[0] == "state"]
@@ -274,7 +277,7 @@ class _Planning:
                 self.left_out.append(LeftOut(ref, intent.name, _MAY_BE_THERE % match.why))
             elif isinstance(match, Taken) and match.may_be_ours:
                 self.left_out.append(LeftOut(ref, intent.name, _MAY_BE_OURS % match.why))
-            elif not isinstance(match, Match):
+            elif not isinstance(match, Match) or match.by_name and is_of_others(intent, match.there):
                 yield ForgetStep(ref, intent)
             elif self.policies.departure is Departure.DELETE and self.can.deletes:
                 yield DeleteStep(ref, match.id, match.there)
@@ -304,6 +307,13 @@ class _Planning:
     def _name(self, ref: Ref, link: Link) -> str:
         there = self._there(ref, link)
         return link.written.name if there is None else there.name
+
+
+def _only_departs(step: Step) -> bool:
+    """Tell whether it disables somebody who left, and gives nobody a name: it waits for nothing."""
+    if not isinstance(step, UpdateStep) or step.ref.kind is not Kind.ACCOUNT:
+        return False
+    return step.departed and step.before.name == step.after.name
 
 
 _MAY_BE_OURS = "it was being created when a run ended, is no longer wanted, and may be who is there: %s"

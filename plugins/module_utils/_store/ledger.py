@@ -162,7 +162,7 @@ class StoreLedger:
         self._intents.pop(ref, None)
 
     def allow(self, what: frozenset[str]) -> None:
-        if what == self._allowed:
+        if what == self._allowed and self._holds:
             return
         with self._writing() as store:
             store.run("DELETE FROM allowed WHERE provisioning_id = ?", (self._number,))

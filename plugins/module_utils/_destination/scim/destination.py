@@ -167,7 +167,7 @@ class ScimDestination:
         except NoAnswer as error:
             return Unknown(str(error))
         except PutOff as error:
-            return Later(error.seconds, str(error))
+            return Later(error.seconds, str(error), True)
         except (NotSent, LimitReached) as error:
             return Later(0, str(error))
 
