@@ -344,7 +344,12 @@ def test_a_login_in_an_address_is_refused_and_not_printed(host):
         said, output = host.refusal({**job(), "provisioning": [{"name": "wiki", "url": url}]})
         assert said.startswith("provisioning: a url of job staff has a login in it: take it out")
         assert "Moss-4" not in output
-    for uri in ("postgresql://ann:?Moss-4@db.example.org/x", "postgres://ann@db/x?sslmode=require&p%61ssword=Moss-4"):
+    for uri in (
+        "postgresql://ann:Moss-4@db.example.org/x",
+        "postgresql://ann:?Moss-4@db.example.org/x",
+        "postgresql://ann@corp:4Moss-4@db.example.org/x",
+        "postgres://ann@db/x?sslmode=require&p%61ssword=Moss-4",
+    ):
         said, output = host.refusal(job(store=uri))
         assert said.startswith("options.store: the URI of job staff has a password in it: take it out")
         assert "Moss-4" not in output

@@ -60,6 +60,8 @@ def test_a_uri_is_a_database(store, uri, schema, shown):
         f"postgresql://ann:{SECRET}@db/users",
         f"postgresql://:{SECRET}@db/users",
         f"postgresql://ann:?{SECRET}@db/users",
+        f"postgresql://ann@corp:{SECRET}@db/users",
+        f"postgresql://ann@corp:4{SECRET}@db/users",
         f"postgresql://db/users?oauth_client_secret={SECRET}",
         f"postgresql://ann@db/users?password={SECRET}",
         f"postgresql://ann@db/users?%70assword={SECRET}",

@@ -77,11 +77,12 @@ def address_of(store: str, password: str | None = None) -> Address:
     if not is_database(store):
         return File(os.path.expanduser(os.path.expandvars(store)))
     rest = _SCHEME.sub("", store, count=1)
-    if _WITH_PASSWORD.match(rest):
-        raise StoreError("store: the URI has a password in it: %s" % _PASSWORD)
+    is_with_password = _WITH_PASSWORD.match(rest)
     rest, _mark, query = rest.partition("?")
     authority, slash, database = rest.partition("/")
     user, at, hosts = authority.rpartition("@")
+    if is_with_password or ":" in user:  # the latter, too, where the user's name has an @ in it
+        raise StoreError("store: the URI has a password in it: %s" % _PASSWORD)
     if "#" in store or "/" in database or at and not user:
         raise StoreError(
             "store: it is no URI of a database: write postgresql://user@host/database, and %23 for a # and %2F for a"
