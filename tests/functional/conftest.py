@@ -18,10 +18,13 @@ from typing import Any, NamedTuple
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from support import playbooks as support_playbooks
+from support import provisioned
+from support.company import Company
 from support.dirsrv import DirectoryServer
 from support.forks import Forks
 from support.modules import Modules
 from support.samba import SambaDC
+from support.scim_service import ScimService
 from support.slapd import Slapd
 from support.tls import CertificateAuthority, usual_authority
 from support.two_stores import Clock
@@ -101,6 +104,27 @@ def run_module() -> Iterator[Modules]:
     """``run_module("user", options, check_mode=True)`` runs a module in a process of its own; its result."""
     with Modules() as modules:
         yield modules
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Company:
+    """A store to provision from: ann and bob are in Staff, and bob is in Night."""
+    company = Company(tmp_path / "store" / "users.db")
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
+    return company
+
+
+@pytest.fixture
+def service() -> Iterator[ScimService]:
+    """A SCIM service that does what it is told, until a test has it do otherwise."""
+    with provisioned.served() as service:
+        yield service
+
+
+@pytest.fixture
+def run(run_module: Modules, company: Company, service: ScimService) -> Callable[..., dict[str, Any]]:
+    """Provisions the company to the service, with no limits; its result."""
+    return provisioned.asking(run_module, company, service, removal_limits="100%", timeout=60)
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,7 @@ from ansible_collections.usersync.directory.plugins.module_utils._options import
 )
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning_settings import provisioning_settings
 from ansible_collections.usersync.directory.plugins.module_utils._scim_provisioning import provision_to_scim
-from support import provisioned, scim_service, stored, stores
-from support.company import Company
+from support import provisioned, scim_service, stored
 from support.scim_service import Answer, at, hangs_up, says
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
@@ -32,34 +31,12 @@ DEFAULTS = {
 
 
 @pytest.fixture
-def company(tmp_path):
-    company = Company(tmp_path / "store" / "users.db")
-    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
-    return company
-
-
-@pytest.fixture
-def service():
-    with provisioned.served() as service:
-        yield service
-
-
-@pytest.fixture
 def run(company, service, monkeypatch):
     """Runs it in this process, without the waiting for a service that has nobody to wait for."""
     monkeypatch.setattr(client, "_FIRST_WAIT", 0.0)
 
     def run(check_mode=False, **options):
-        given = {
-            "name": "wiki",
-            "user_groups": ["All/Company/Staff", "All/Company/Night"],
-            "url": service.url,
-            "token": scim_service.TOKEN,
-            "store": stores.of(company.store),
-            "removal_limits": "100%",
-            "timeout": 60,
-            **options,
-        }
+        given = provisioned.options(company, service, {"removal_limits": "100%", "timeout": 60, **options})
         try:
             return provision_to_scim(
                 provisioning_settings({**DEFAULTS, **given}), check_mode, False, lambda _text: None
@@ -72,17 +49,9 @@ def run(company, service, monkeypatch):
     return run
 
 
-def user(service, name):
-    return next(each for each in service.users.values() if each["userName"] == name)
-
-
 def group(service, name):
     number = next(number for number, each in service.groups.items() if each["displayName"] == name)
     return {service.users[each]["userName"] for each in service.members(number) if each in service.users}
-
-
-def leaves(company):
-    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {"bob": {}})
 
 
 def is_reported(result, name):
@@ -105,11 +74,11 @@ def is_reported(result, name):
 )
 def test_leaver_where_members_are_answered_so(run, company, service, fault):
     run()
-    leaves(company)
+    provisioned.bob_leaves(company)
     service.fault = at("members", fault)
     for _number in range(2):
         done = run()
-    assert not user(service, "bob")["active"], done["msg"]
+    assert not provisioned.user(service, "bob")["active"], done["msg"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +103,7 @@ def test_leaver_where_changes_of_others_are_answered_so(run, company, service, f
     service.fault = of_ann
     for _number in range(2):
         done = run()
-    assert not user(service, "bob")["active"], done["msg"]
+    assert not provisioned.user(service, "bob")["active"], done["msg"]
 
 
 @pytest.mark.parametrize("fault", [says(429, None, Retry_After="3600"), says(504)], ids=["429", "504"])
@@ -147,7 +116,7 @@ def test_disabled_user_where_the_change_of_another_is_answered_so(run, company, 
     )
     for _number in range(2):
         done = run()
-    assert not user(service, "bob")["active"], done["msg"]
+    assert not provisioned.user(service, "bob")["active"], done["msg"]
 
 
 @pytest.mark.parametrize("what", ["429", "504"])
@@ -178,7 +147,7 @@ def test_disabled_user_who_is_third_of_those_whose_change_has_no_answer(run, com
     )
     for _number in range(2):
         done = run()
-    assert not user(service, "bob")["active"], done["msg"]
+    assert not provisioned.user(service, "bob")["active"], done["msg"]
 
 
 def test_disabled_in_the_store_while_the_creation_is_open_and_another_change_is_refused(run, company, service):
@@ -194,7 +163,7 @@ def test_disabled_in_the_store_while_the_creation_is_open_and_another_change_is_
     )
     for _number in range(2):
         done = run()
-    assert not user(service, "bob")["active"], done["msg"]
+    assert not provisioned.user(service, "bob")["active"], done["msg"]
 
 
 def test_names_that_are_swapped_by_taking_over_and_refused(run, company, service):
@@ -232,7 +201,7 @@ def test_the_rest_of_an_approved_plan_after_a_refusal_of_the_service(run, compan
     service.fault = scim_service.behave
     done = run(approved_plan=digest, **none)
     assert not done.get("failed"), done["msg"]
-    assert not user(service, "p05")["active"]
+    assert not provisioned.user(service, "p05")["active"]
 
 
 def test_what_was_allowed_and_returned_counts_when_it_leaves_again(run, company, service):
@@ -273,7 +242,7 @@ def test_a_run_that_stood_still_does_nothing_after_another_one(run, company, ser
     service.requests.clear()
     run()
     reading = len(service.requests)
-    leaves(company)
+    provisioned.bob_leaves(company)
     assert run(request_limit=reading)["left"] > 0
     begun, goes_on = threading.Event(), threading.Event()
 
@@ -305,7 +274,7 @@ def test_a_run_that_stood_still_does_nothing_after_another_one(run, company, ser
     assert group(service, "Night") == {"bob"}
     goes_on.set()
     thread.join()
-    assert user(service, "bob")["active"] and group(service, "Staff") == {"ann", "bob"}, errors
+    assert provisioned.user(service, "bob")["active"] and group(service, "Staff") == {"ann", "bob"}, errors
     assert group(service, "Night") == {"bob"}, errors
 
 
@@ -333,7 +302,7 @@ def test_somebody_elses_account_where_our_creation_was_never_made(run, company, 
     run()
     service.fault = scim_service.behave
     service.user("bob", externalId="of-another-directory", displayName="Another Bob")
-    leaves(company)
+    provisioned.bob_leaves(company)
     done = run(collision="link_by_name", departure=departure)
     there = [each for each in service.users.values() if each["userName"] == "bob"]
     assert [each["active"] for each in there] == [True], done["msg"]
@@ -361,24 +330,24 @@ def test_leaver_where_the_service_shows_nothing_at_all(run, company, service, dr
     done = run(**limits)
     service.users, service.groups = there
     run(drift=drift)
-    assert not user(service, "bob")["active"], done["msg"]
+    assert not provisioned.user(service, "bob")["active"], done["msg"]
 
 
 def test_leaver_who_was_disabled_in_the_store_and_enabled_there_under_report(run, company, service):
     company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, {"bob": {"enabled": False}})
     run(drift="report")
-    assert not user(service, "bob")["active"]
-    user(service, "bob")["active"] = True
-    leaves(company)
+    assert not provisioned.user(service, "bob")["active"]
+    provisioned.user(service, "bob")["active"] = True
+    provisioned.bob_leaves(company)
     done = run(drift="report")
-    assert not user(service, "bob")["active"], done["drift"]
+    assert not provisioned.user(service, "bob")["active"], done["drift"]
 
 
 def test_one_member_who_fails_by_500_keeps_nobody_else_in_a_group(run, company, service):
     people = ["p%02d" % number for number in range(4)]
     company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})
     run()
-    broken = user(service, "p01")["id"]
+    broken = provisioned.user(service, "p01")["id"]
     fails = says(500)
     service.fault = lambda request, answer: (
         fails(request, answer) if request.stage == "members" and broken in json.dumps(request.body) else answer
@@ -393,7 +362,7 @@ def test_seven_protected_members_keep_no_eighth(run, company, service):
     people = ["p%02d" % number for number in range(8)]
     company.becomes({"Staff": [*people, "ann"], "Night": ["ann"]})
     run()
-    owned = [user(service, each)["id"] for each in people[:7]]
+    owned = [provisioned.user(service, each)["id"] for each in people[:7]]
     refuses = says(403)
     service.fault = lambda request, answer: (
         refuses(request, answer)
@@ -439,4 +408,4 @@ def test_leaver_where_the_limit_of_requests_goes_to_refused_members(run, company
     service.fault = at("members", says(403))
     for _number in range(6):
         done = run(request_limit=18)
-    assert not any(user(service, each)["active"] for each in people), done["msg"]
+    assert not any(provisioned.user(service, each)["active"] for each in people), done["msg"]

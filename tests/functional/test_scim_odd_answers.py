@@ -10,29 +10,10 @@ import socket
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._destination import client as http
-from support import provisioned, scim_service, stored
-from support.company import Company
+from support import scim_service, stored
 from support.scim_service import TOKEN, Answer, at, says, sends
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
-
-
-@pytest.fixture
-def company(tmp_path):
-    company = Company(tmp_path / "store" / "users.db")
-    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
-    return company
-
-
-@pytest.fixture
-def service():
-    with provisioned.served() as service:
-        yield service
-
-
-@pytest.fixture
-def run(run_module, company, service):
-    return provisioned.asking(run_module, company, service, removal_limits="100%", timeout=60)
 
 
 PUT = {"patch": {"supported": False}}

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from support import provisioned, scim2_server, scim_service, stored, stores
-from support.company import Company
 from support.scim_service import TOKEN, ScimService, at, hangs_up, says, serving
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
@@ -39,19 +38,6 @@ KEYS = {
     "summary",
     "unchanged_groups",
 }
-
-
-@pytest.fixture
-def company(tmp_path):
-    company = Company(tmp_path / "store" / "users.db")
-    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
-    return company
-
-
-@pytest.fixture
-def service():
-    with provisioned.served() as service:
-        yield service
 
 
 @pytest.fixture

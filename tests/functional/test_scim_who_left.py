@@ -9,40 +9,17 @@ import json
 
 import pytest
 from support import provisioned, scim_service, stored
-from support.company import Company
 from support.scim_service import Answer, at, hangs_up, says
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
 
 
-@pytest.fixture
-def company(tmp_path):
-    company = Company(tmp_path / "store" / "users.db")
-    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
-    return company
-
-
-@pytest.fixture
-def service():
-    with provisioned.served() as service:
-        yield service
-
-
-@pytest.fixture
-def run(run_module, company, service):
-    return provisioned.asking(run_module, company, service, removal_limits="100%", timeout=60)
-
-
 def bob(service):
-    return next(each for each in service.users.values() if each["userName"] == "bob")
+    return provisioned.user(service, "bob")
 
 
 def is_reported(result, name):
     return bool(result.get("failed")) or name in [each["name"] for each in result["not_provisioned"]]
-
-
-def leaves(company):
-    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {"bob": {}})
 
 
 def test_who_left_while_being_created_again(run, company, service):
@@ -52,7 +29,7 @@ def test_who_left_while_being_created_again(run, company, service):
     run()
     assert bob(service)["active"]
     service.fault = scim_service.behave
-    leaves(company)
+    provisioned.bob_leaves(company)
     done = run()
     assert not bob(service)["active"] or is_reported(done, "bob")
 
@@ -67,14 +44,14 @@ def test_who_left_while_being_created_where_the_service_writes_in_its_own_way(ru
     service.fault = own_way
     run()
     service.fault = scim_service.behave
-    leaves(company)
+    provisioned.bob_leaves(company)
     done = run()
     assert not bob(service)["active"] or is_reported(done, "bob")
 
 
 def test_who_left_where_the_service_says_it_has_no_accounts(run, company, service):
     run()
-    leaves(company)
+    provisioned.bob_leaves(company)
 
     def groups_only(request, answer):
         return Answer(200, {"Resources": [{"name": "Group"}]}) if request.path == "/ResourceTypes" else answer
@@ -92,7 +69,7 @@ def test_who_left_where_the_service_says_it_has_no_accounts(run, company, servic
 @pytest.mark.parametrize("status", [204, 404])
 def test_who_left_where_the_service_deletes_nobody(run, company, service, status):
     run()
-    leaves(company)
+    provisioned.bob_leaves(company)
     service.fault = at("deletion", says(status))
     done = run(departure="delete")
     assert bob(service)["active"] and is_reported(done, "bob")
@@ -103,7 +80,7 @@ def test_who_left_where_the_service_deletes_nobody(run, company, service, status
 )
 def test_who_left_where_nobody_can_see_whether_it_is_disabled(run, company, service, look):
     run()
-    leaves(company)
+    provisioned.bob_leaves(company)
 
     def lies(request, answer):
         if request.stage == "change of a user":
@@ -117,7 +94,7 @@ def test_who_left_where_nobody_can_see_whether_it_is_disabled(run, company, serv
 
 def test_who_left_where_the_answer_says_nothing_of_the_state(run, company, service):
     run()
-    leaves(company)
+    provisioned.bob_leaves(company)
 
     def lies(request, answer):
         if request.stage == "change of a user":
@@ -146,14 +123,14 @@ def test_who_left_where_accounts_and_groups_have_the_same_ids(run, company, serv
     assert set(service.users) == set(service.groups) == {"1", "2"}
     assert not run()["changed"]
     del service.groups["2"]
-    leaves(company)
+    provisioned.bob_leaves(company)
     run()
     assert not bob(service)["active"]
 
 
 def test_who_left_and_was_enabled_there_is_disabled_before_all_is_forgotten(run, company, service):
     run(drift="report")
-    leaves(company)
+    provisioned.bob_leaves(company)
     run(drift="report")
     bob(service)["active"] = True
     assert not run(drift="report")["changed"], "it is reported, and stays"
@@ -299,7 +276,7 @@ def test_who_could_not_be_created_joins_with_the_next_run(run, company, service)
 def test_who_left_and_is_gone_there_is_told(run, company, service, departure):
     run()
     del service.users[bob(service)["id"]]
-    leaves(company)
+    provisioned.bob_leaves(company)
     for check_mode in (True, False):
         done = run(check_mode, departure=departure)
         told = [(each["kind"], each["name"], each["what"]) for each in done["drift"]]
@@ -317,7 +294,7 @@ def test_who_is_gone_and_was_a_member_where_members_are_not_shown(run, company, 
     run(**known)
     number = bob(service)["id"]
     del service.users[number]
-    leaves(company)
+    provisioned.bob_leaves(company)
     refuses = says(400, {"detail": "no such member"})
     service.fault = lambda request, answer: (
         refuses(request, answer) if request.stage == "members" and number in json.dumps(request.body) else answer

@@ -10,7 +10,6 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from support import plans, provisioned
-from support.company import Company
 from support.scim_service import Answer, at, says
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
@@ -18,32 +17,6 @@ pytestmark = pytest.mark.usefixtures("no_proxy")
 UNDONE = {"X-Undone": "1"}
 NO_PATCH = {"patch": {"supported": False}, "filter": {"supported": True, "maxResults": 200}}
 BOB_IS_DISABLED = {"bob": {"enabled": False}}
-
-
-@pytest.fixture
-def company(tmp_path):
-    company = Company(tmp_path / "store" / "users.db")
-    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
-    return company
-
-
-@pytest.fixture
-def service():
-    with provisioned.served() as service:
-        yield service
-
-
-@pytest.fixture
-def run(run_module, company, service):
-    return provisioned.asking(run_module, company, service, removal_limits="100%", timeout=60)
-
-
-def user(service, name):
-    return next(each for each in service.users.values() if each["userName"] == name)
-
-
-def leaves(company):
-    company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {"bob": {}})
 
 
 def is_reported(result, name):
@@ -56,7 +29,7 @@ def is_reported(result, name):
 def test_who_left_is_not_believed_disabled_if_nobody_says_so(run, company, service):
     """It answers 204, does nothing, and shows no `active` where one account is asked for, though it does in lists."""
     run()
-    leaves(company)
+    provisioned.bob_leaves(company)
 
     def lies(request, answer):
         if request.stage == "change of a user":
@@ -67,13 +40,13 @@ def test_who_left_is_not_believed_disabled_if_nobody_says_so(run, company, servi
 
     service.fault = lies
     done = run()
-    assert user(service, "bob")["active"] and is_reported(done, "bob"), done["msg"]
+    assert provisioned.user(service, "bob")["active"] and is_reported(done, "bob"), done["msg"]
 
 
 @pytest.mark.parametrize("active", [1, "yes", None, "1", {"value": True}], ids=str)
 def test_who_left_is_not_believed_disabled_if_the_state_is_said_in_an_odd_way(run, company, service, active):
     run()
-    leaves(company)
+    provisioned.bob_leaves(company)
 
     def lies(request, answer):
         if request.stage == "change of a user":
@@ -84,7 +57,7 @@ def test_who_left_is_not_believed_disabled_if_the_state_is_said_in_an_odd_way(ru
 
     service.fault = lies
     done = run()
-    assert user(service, "bob")["active"] and is_reported(done, "bob"), done["msg"]
+    assert provisioned.user(service, "bob")["active"] and is_reported(done, "bob"), done["msg"]
 
 
 def without_active(_request, answer):
@@ -97,9 +70,9 @@ def without_active(_request, answer):
 def test_who_left_is_disabled_where_no_state_is_ever_shown(run, company, service):
     service.fault = without_active
     run()
-    leaves(company)
+    provisioned.bob_leaves(company)
     assert not run().get("failed")
-    assert user(service, "bob")["active"] is False
+    assert provisioned.user(service, "bob")["active"] is False
 
 
 def test_a_disabled_account_stays_disabled_where_put_has_a_default(run, company, service):
@@ -118,7 +91,7 @@ def test_a_disabled_account_stays_disabled_where_put_has_a_default(run, company,
     service.fault = has_a_default
     company.becomes(groups, {"bob": {"enabled": False, "attributes": {"email": "new@x.example"}}})
     assert run()["accounts"]["updated"] == ["bob"]
-    assert user(service, "bob")["active"] is False
+    assert provisioned.user(service, "bob")["active"] is False
 
 
 # --- what a PUT of a group would end ---------------------------------------------------------------------------------
@@ -196,7 +169,7 @@ def test_who_leaves_a_group_that_lost_somebody_else_there_by_put(run, company, s
     company.becomes({"Staff": ["ann", "bob", "cyd"], "Night": ["bob", "ann"]})
     service.config = NO_PATCH
     run()
-    number = user(service, "cyd")["id"]
+    number = provisioned.user(service, "cyd")["id"]
     for each in service.groups.values():
         each["members"] = [one for one in each["members"] if one["value"] != number]
     if by == "account":
@@ -215,7 +188,7 @@ def test_who_leaves_a_group_by_put_where_lists_are_not_read(run, company, servic
     run(**unlisted)
     company.becomes({"Staff": ["ann"], "Night": ["ann", "bob"]})
     staff = service.groups[group_id(service, "Staff")]
-    staff["members"] = [each for each in staff["members"] if each["value"] != user(service, "bob")["id"]]
+    staff["members"] = [each for each in staff["members"] if each["value"] != provisioned.user(service, "bob")["id"]]
     done = run(**unlisted)
     assert not done.get("failed") and group(service, "Staff") == {"ann"}, done["msg"]
 
@@ -224,7 +197,7 @@ def test_who_leaves_a_group_by_put_where_lists_are_not_read(run, company, servic
 
 
 def joins(service, name, who):
-    service.groups[group_id(service, name)]["members"].append({"value": user(service, who)["id"]})
+    service.groups[group_id(service, name)]["members"].append({"value": provisioned.user(service, who)["id"]})
 
 
 @pytest.mark.parametrize("what", ["added", "removed"])
@@ -302,7 +275,7 @@ def test_a_foreign_group_whose_id_is_that_of_an_account_stays(run, company, serv
     counts_each_kind(service)
     company.becomes({"Staff": ["ann"], "Night": ["bob", "cyd"]})
     run()
-    guests, cyd = service.group("guests"), user(service, "cyd")["id"]
+    guests, cyd = service.group("guests"), provisioned.user(service, "cyd")["id"]
     assert guests == cyd == "3"
     service.groups[group_id(service, "Staff")]["members"].append({"value": guests, **said})
     done = run()
@@ -323,17 +296,17 @@ def test_who_was_not_deleted_and_comes_back_has_the_account_again(run, company, 
     there = {"Staff": ["ann", "bob"], "Night": ["bob"]}
     company.becomes(there, {"bob": {"enabled": enabled}})
     run(departure="delete")
-    leaves(company)
+    provisioned.bob_leaves(company)
     service.fault = at("deletion", says(status))
     assert is_reported(run(departure="delete"), "bob")
     company.becomes(there)
     done = run(departure="delete")
-    assert user(service, "bob")["active"] and "bob" in group(service, "Staff"), done["collisions"]
+    assert provisioned.user(service, "bob")["active"] and "bob" in group(service, "Staff"), done["collisions"]
 
 
 def test_an_account_that_is_kept_disabled_when_it_is_deleted_is_deleted(run, company, service):
     run()
-    leaves(company)
+    provisioned.bob_leaves(company)
 
     def keeps(request, answer):
         if request.stage == "deletion":
@@ -348,10 +321,10 @@ def test_an_account_that_is_kept_disabled_when_it_is_deleted_is_deleted(run, com
 @pytest.mark.parametrize("status", [404, 410])
 def test_who_was_deleted_there_is_created_again(run, service, status):
     run()
-    del service.users[user(service, "bob")["id"]]
+    del service.users[provisioned.user(service, "bob")["id"]]
     service.fault = lambda request, answer: answer._replace(status=status) if answer.status == 404 else answer
     run()
-    assert user(service, "bob")["active"] and group(service, "Staff") == {"ann", "bob"}
+    assert provisioned.user(service, "bob")["active"] and group(service, "Staff") == {"ann", "bob"}
 
 
 def test_who_is_gone_where_he_is_to_be_changed_is_told(run, company, service):
@@ -359,11 +332,11 @@ def test_who_is_gone_where_he_is_to_be_changed_is_told(run, company, service):
     unlisted = {"service_parameters": {"lists": []}}
     run(**unlisted)
     service.fault = lambda request, answer: answer._replace(status=410) if answer.status == 404 else answer
-    del service.users[user(service, "bob")["id"]]
+    del service.users[provisioned.user(service, "bob")["id"]]
     company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, {"bob": {"attributes": {"email": "new@x.example"}}})
     run(**unlisted)
     run(**unlisted)
-    assert user(service, "bob")["active"]
+    assert provisioned.user(service, "bob")["active"]
 
 
 # --- what is given, and what is told ---------------------------------------------------------------------------------
