@@ -111,18 +111,13 @@ def carry_out(
 
 def _together(steps: Sequence[Step], read: Container[contract.Kind]) -> Iterator[list[Step]]:
     """Yield the steps: what is created and would be found again, several at a time."""
-    found: list[Step] = []
-    for step in steps:
-        if isinstance(step, CreateStep) and step.ref.kind in read and len(found) < _CREATED_AT_ONCE:
-            found.append(step)
-            continue
-        if found:
-            yield found
-        found = [step] if isinstance(step, CreateStep) and step.ref.kind in read else []
-        if not found:
-            yield [step]
-    if found:
-        yield found
+
+    def is_found_again(step: Step) -> bool:
+        return isinstance(step, CreateStep) and step.ref.kind in read
+
+    for found_again, several in itertools.groupby(steps, is_found_again):
+        while part := list(itertools.islice(several, _CREATED_AT_ONCE if found_again else 1)):
+            yield part
 
 
 class _Work:
