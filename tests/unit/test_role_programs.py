@@ -86,7 +86,7 @@ UNREACHABLE = {"failed": True, "msg": "url: nobody\nanswers: see to the service.
 
 def record(rc=0, result=None, said="", before=None, provisioned=()):
     result = RESULT if result is None else result
-    return program.make_record("staff", rc, result, said, 1000.0, 1002.5, 60, before or {}, provisioned)
+    return program.make_record("staff", program.Ended(rc, said, 1000.0, 1002.5, 60), result, before or {}, provisioned)
 
 
 # --- What is told of a run

@@ -37,7 +37,7 @@ PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # for USER: th
 program = load("user_synchronization")
 
 RESULT = {"msg": "users: 1 created", "summary": {"users": {"created": 1, "total": 1}}, "plan_digest": "aa"}
-GOOD = program.make_record("staff", 0, RESULT, "", 1e9, 1e9 + 2, 60, {})
+GOOD = program.make_record("staff", program.Ended(0, "", 1e9, 1e9 + 2, 60), RESULT, {})
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_status_is_shown_in_printable_form(settings, capsys):
     """As a run writes it, and as whoever has the rights of the runs writes it."""
     refused = [{"limit": "users", "about": HOSTILE, "would_remove": 1, "of": 1, "option": "x"}]
     result = {"failed": True, "msg": HOSTILE, "refused": refused, "warnings": [HOSTILE], "read": {"server": HOSTILE}}
-    record = program.make_record("staff", 2, result, "", 1e9, 1e9 + 2, 60, {})
+    record = program.make_record("staff", program.Ended(2, "", 1e9, 1e9 + 2, 60), result, {})
     assert json.dumps(record, ensure_ascii=False).isprintable()
     assert program.sentence(record).isprintable()
     assert record["refused"][0]["about"] == SHOWN

@@ -20,6 +20,7 @@ import contextlib
 import datetime
 import fcntl
 import grp
+import itertools
 import json
 import math
 import os
@@ -360,7 +361,7 @@ def run(settings: Settings, job: str, given: dict[str, Any], wait: bool, aloud: 
         said = _end_of(settings.log_file(job))
         result, provisioned = read_results(result_file, given.get("provisioning", []))
         result_file.unlink(missing_ok=True)
-        record = make_record(job, rc, result, said, start, time.time(), time_limit, before, provisioned)
+        record = make_record(job, Ended(rc, said, start, time.time(), time_limit), result, before, provisioned)
         write_atomically(settings.status_file(job), json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n")
         write_atomically(settings.metrics_file(job), metrics(record))
     failed, left = record["outcome"] != "succeeded", any(each["left"] for each in record["provisioning"])
@@ -565,24 +566,30 @@ def _pass_on(process: subprocess.Popen, lines: Lines) -> bool:
 # --- What comes of a run
 
 
+class Ended(NamedTuple):
+    """How ansible-playbook ended."""
+
+    rc: int  # its exit status, or TIME_IS_UP, or TOLD_TO_END
+    said: str  # the end of what it printed
+    start: float  # in seconds since 1970
+    end: float
+    time_limit: int  # seconds
+
+
 def make_record(
     job: str,
-    rc: int,
+    ended: Ended,
     result: Result,
-    said: str,
-    start: float,
-    end: float,
-    time_limit: int,
     before: dict[str, Any],
     provisioned: Sequence[tuple[str, Result]] = (),
 ) -> dict[str, Any]:
     """Return what is known of a run, in plain data: counts and reasons, no names of users.
 
-    ``result`` is that of the synchronization; ``said`` is the end of what was printed. ``before`` is the record of the
-    run before: the counters go on from it.
+    ``result`` is that of the synchronization. ``before`` is the record of the run before: the counters go on from it.
     """
+    start, end = ended.start, ended.end
     provisionings = [_of_provisioning(name, each, end, before) for name, each in provisioned]
-    outcome, message = _ending(rc, result, provisionings, said, time_limit)
+    outcome, message = _ending(ended, result, provisionings)
     record = {
         "job": job,
         "outcome": outcome,
@@ -608,15 +615,14 @@ def make_record(
     return printable_data(record)
 
 
-def _ending(
-    rc: int, result: Result, provisionings: Sequence[dict[str, Any]], said: str, time_limit: int
-) -> tuple[str, str | None]:
+def _ending(ended: Ended, result: Result, provisionings: Sequence[dict[str, Any]]) -> tuple[str, str | None]:
     """Return how a run ended, and why, or what it did."""
+    rc = ended.rc
     if rc == TIME_IS_UP:
-        return "failed", f"time_limit: the run was ended after {time_limit} seconds: raise it"
+        return "failed", f"time_limit: the run was ended after {ended.time_limit} seconds: raise it"
     if rc == TOLD_TO_END:
         return "failed", "the run was told to end before it was done: run it again"
-    why = _error_in(said) or f"ansible-playbook ended with {rc}"
+    why = _error_in(ended.said) or f"ansible-playbook ended with {rc}"
     if result.get("failed"):
         return "refused" if result.get("refused") else "failed", _sentences(("", result.get("msg") or why))
     bad = [each for each in provisionings if each["outcome"] in ("failed", "refused")]
@@ -681,27 +687,37 @@ def sentence(record: dict[str, Any]) -> str:
 
 def metrics(record: dict[str, Any]) -> str:
     """Return the record as the textfile collector of Prometheus's node exporter reads it."""
-    name = record["job"]
     lines = []
-
-    def family(metric: str, kind: str, description: str, samples: list[tuple[str, Any]]) -> None:
+    for metric, kind, description, samples in itertools.chain(_of_run(record), _of_provisionings(record)):
         lines.append(f"# HELP user_synchronization_{metric} {description}")
         lines.append(f"# TYPE user_synchronization_{metric} {kind}")
-        lines.extend(f'user_synchronization_{metric}{{name="{name}"{labels}}} {value}' for labels, value in samples)
+        lines.extend(
+            f'user_synchronization_{metric}{{name="{record["job"]}"{labels}}} {value}' for labels, value in samples
+        )
+    return "\n".join(lines) + "\n"
 
-    family("last_run_timestamp_seconds", "gauge", "When the last run ended.", [("", _epoch(record["finished"]))])
+
+# Name, type, description, and samples: further labels and the value.
+Family = tuple[str, str, str, list[tuple[str, Any]]]
+
+
+def _of_run(record: dict[str, Any]) -> Iterator[Family]:
+    yield ("last_run_timestamp_seconds", "gauge", "When the last run ended.", [("", _epoch(record["finished"]))])
     if record["last_success"]:
-        family(
+        yield (
             "last_success_timestamp_seconds",
             "gauge",
             "When the last run that succeeded ended.",
             [("", _epoch(record["last_success"]))],
         )
-    family(
-        "last_run_success", "gauge", "Whether the last run succeeded.", [("", int(record["outcome"] == "succeeded"))]
+    yield (
+        "last_run_success",
+        "gauge",
+        "Whether the last run succeeded.",
+        [("", int(record["outcome"] == "succeeded"))],
     )
-    family("last_run_duration_seconds", "gauge", "How long the last run took.", [("", record["seconds"])])
-    family(
+    yield ("last_run_duration_seconds", "gauge", "How long the last run took.", [("", record["seconds"])])
+    yield (
         "last_run_objects",
         "gauge",
         "What the last run counted, by kind and by what became of it.",
@@ -711,34 +727,37 @@ def metrics(record: dict[str, Any]) -> str:
             for count, number in sorted(counts.items())
         ],
     )
-    family(
+    yield (
         "runs_total",
         "counter",
         "Runs, by how they ended; a limit that was exceeded makes a refused run.",
         [(f',outcome="{outcome}"', record["runs"][outcome]) for outcome in OUTCOMES],
     )
+
+
+def _of_provisionings(record: dict[str, Any]) -> Iterator[Family]:
     provisionings = [(f',provisioning="{_label(each["name"])}"', each) for each in record["provisioning"]]
     if not provisionings:
-        return "\n".join(lines) + "\n"
-    family(
+        return
+    yield (
         "provisioning_last_success_timestamp_seconds",
         "gauge",
         "When the last run ended in which the provisioning succeeded.",
         [(label, _epoch(each["last_success"])) for label, each in provisionings if each["last_success"]],
     )
-    family(
+    yield (
         "provisioning_last_run_success",
         "gauge",
         "Whether the provisioning succeeded in the last run.",
         [(label, int(each["outcome"] == "succeeded")) for label, each in provisionings],
     )
-    family(
+    yield (
         "provisioning_left",
         "gauge",
         "How many steps the last run has left to the next one.",
         [(label, each["left"]) for label, each in provisionings],
     )
-    family(
+    yield (
         "provisioning_last_run_objects",
         "gauge",
         "What the last run counted in the service, by kind and by what became of it.",
@@ -749,7 +768,6 @@ def metrics(record: dict[str, Any]) -> str:
             for count, number in sorted(counts.items())
         ],
     )
-    return "\n".join(lines) + "\n"
 
 
 def _label(text: str) -> str:
