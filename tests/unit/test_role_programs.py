@@ -215,12 +215,22 @@ def test_a_run_that_ends_within_a_provisioning_says_which_ones_are_not_done():
     assert told["summary"] == RESULT["summary"]
 
 
-def test_results_are_told_apart_by_their_order(tmp_path):
+@pytest.mark.parametrize(
+    "lines, synchronized, wiki, chat",
+    [
+        ("", {}, {}, {}),
+        ('[0, {"msg": "a"}]\n[1, {"msg": "b"}]\n', {"msg": "a"}, {"msg": "b"}, {}),
+        ('[0, {"msg": "a"}]\n[2, {"msg": "c"}]\n', {"msg": "a"}, {}, {"msg": "c"}),
+        ('[0, {"msg": "a"}]\n[1, {"ms[2, {"msg": "c"}]\n', {"msg": "a"}, {}, {}),
+        ('[0, {"msg": "a"}]\n[1, {"msg": "b"', {"msg": "a"}, {}, {}),
+    ],
+)
+def test_a_result_that_could_not_be_written_is_taken_for_no_other(tmp_path, lines, synchronized, wiki, chat):
     path = tmp_path / "result.json"
     assert program.read_results(path, ["wiki"]) == ({}, [("wiki", {})])
-    path.write_text('{"msg": "a"}\n{"msg": "b"}\n', encoding="utf-8")
-    assert program.read_results(path, ["wiki", "chat"]) == ({"msg": "a"}, [("wiki", {"msg": "b"}), ("chat", {})])
-    assert program.read_results(path, []) == ({"msg": "a"}, [])
+    path.write_text(lines, encoding="utf-8")
+    assert program.read_results(path, ["wiki", "chat"]) == (synchronized, [("wiki", wiki), ("chat", chat)])
+    assert program.read_results(path, []) == (synchronized, [])
 
 
 @pytest.mark.parametrize("result", [RESULT, REFUSED])

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Callback that leaves the results of a run in a file, for the program that started the run.
 
-They are that of the synchronization and those of the provisionings, a line of JSON each, in the order of the tasks.
+They are that of the synchronization and those of the provisionings, a line of JSON each: the number of the task among
+these, from 0, and its result. So a line that could not be written is missed, and none is taken for another's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "record"
     CALLBACK_NEEDS_ENABLED = True
 
+    _number = -1
+
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        self._number += task.action in ACTIONS
+
     def v2_runner_on_ok(self, result):
         self._leave(result)
 
@@ -37,4 +43,4 @@ class CallbackModule(CallbackBase):
         task, values = (result.task, result.result) if is_new else (result._task, result._result)
         if path and task.action in ACTIONS:
             with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({**values, "failed": failed}, default=str) + "\n")
+                file.write(json.dumps([self._number, {**values, "failed": failed}], default=str) + "\n")

@@ -372,9 +372,12 @@ def run(settings: Settings, job: str, given: dict[str, Any], wait: bool, aloud: 
 
 def read_results(path: Path, names: Sequence[str]) -> tuple[Result, list[tuple[str, Result]]]:
     """Return what the callback left: the result of the synchronization, and that of each provisioning by its name."""
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []  # one without an end was cut off
-    first, *others = [json.loads(line) for line in lines] or [{}]
-    return first, list(zip(names, [*others, *({} for dummy in names)]))
+    found: dict[int, Result] = {}
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []:
+        with contextlib.suppress(ValueError):  # one that was cut off, with the next one behind it
+            number, result = json.loads(line)
+            found[number] = result
+    return found.get(0, {}), [(name, found.get(number, {})) for number, name in enumerate(names, 1)]
 
 
 def call_ansible(
