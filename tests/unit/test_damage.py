@@ -194,6 +194,7 @@ def goes_well(work: Callable[[Path], None], content: bytes, members: set[Any] | 
 TOLD = ("store: ", "user_group: ", "name: ", "synchronization: ", "sid: ")
 
 
+@pytest.mark.on_one_python
 @pytest.mark.parametrize("_part", range(times(8)))
 def test_bits_that_turned(content: bytes, chance: random.Random, _part: int) -> None:
     """In many stores: what looks at them, and what writes them, goes well, or says what is wrong. A run that has looked

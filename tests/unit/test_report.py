@@ -59,6 +59,7 @@ def of_many(joining: int, leaving: int) -> tuple[_changes.Plan, _model.StoredSta
     return plan, stored(old, {"everybody": everybody})
 
 
+@pytest.mark.on_one_python
 @pytest.mark.parametrize(("joining", "leaving", "with_diff"), [(100_000, 0, True), (50_000, 50_000, False)])
 def test_a_result_of_a_hundred_thousand_users_is_less_than_awx_drops(joining, leaving, with_diff):
     plan, state = of_many(joining, leaving)
@@ -70,6 +71,7 @@ def test_a_result_of_a_hundred_thousand_users_is_less_than_awx_drops(joining, le
         assert len(said["users"]["created"]) + said["report_left_out"].get("users.created", 0) == joining
 
 
+@pytest.mark.on_one_python
 def test_bytes_are_counted_in_less_time_than_they_take_to_write():
     plan, state = of_many(10_000, 0)
 
@@ -105,6 +107,7 @@ def test_a_user_group_that_loses_members_is_listed_before_new_ones():
     assert [group["path"] for group in said["changed_groups"]] == ["All/Company/Whole staff"]
 
 
+@pytest.mark.on_one_python
 def test_no_list_takes_all_bytes():
     plan, state = of_many(0, 30_000)
     said = report(plan, state, 1_000_000, 300_000)

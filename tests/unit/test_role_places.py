@@ -352,6 +352,7 @@ def try_all(host, command, **options):
     assert seen(host.etc) == host.before
 
 
+@pytest.mark.on_one_python
 @pytest.mark.parametrize("command", ["make", "make-for-job", "remove"])
 @pytest.mark.parametrize("name", ["metrics", "status"])
 def test_a_directory_that_is_exchanged_for_a_link_all_the_time(made, command, name):
@@ -363,6 +364,7 @@ def test_a_directory_that_is_exchanged_for_a_link_all_the_time(made, command, na
         try_all(made, command)
 
 
+@pytest.mark.on_one_python
 def test_a_store_that_is_exchanged_for_a_link_all_the_time(made):
     (made.state / "x.db").touch()
     (made.state / "link").symlink_to(made.etc / "shadow")
@@ -374,6 +376,7 @@ def test_a_store_that_is_exchanged_for_a_link_all_the_time(made):
     assert seen(made.etc) == made.before
 
 
+@pytest.mark.on_one_python
 @pytest.mark.parametrize("command", ["make-for-job", "remove"])
 def test_a_collector_that_is_exchanged_for_a_link_all_the_time(made, command):
     above = made.base / "prometheus"
@@ -387,6 +390,7 @@ def test_a_collector_that_is_exchanged_for_a_link_all_the_time(made, command):
         try_all(made, command)
 
 
+@pytest.mark.on_one_python
 def test_a_directory_of_a_store_that_is_exchanged_for_a_link_all_the_time(made):
     (made.state / "a").mkdir()
     own(made.state / "a", made)

@@ -344,6 +344,7 @@ LARGE = {
 }
 
 
+@pytest.mark.on_one_python
 @pytest.mark.parametrize("more", LARGE.values(), ids=LARGE)
 def test_a_comment_on_a_merge_request_has_room_for_any_result(more):
     began = time.process_time()
