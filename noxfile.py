@@ -232,18 +232,31 @@ def unit_oldest_python(session: nox.Session) -> None:
 @nox.session
 @cores(OLDEST, NEWEST)
 def unit(session: nox.Session, core: str) -> None:
-    """Unit tests, laws in full on the oldest release."""
+    """Unit tests; on the oldest release with more examples of laws, and those that are the same on each Python."""
     install(session, "unit", f"ansible-core=={core}.*")
-    pytest(session, "tests/unit", *(() if core == OLDEST else _FEWER))
+    pytest(session, "tests/unit", *(("--hypothesis-profile=some",) if core == OLDEST else _FEWER))
+
+
+@nox.session(python=PYTHON_OF_CORE[OLDEST], default=False)
+def thorough(session: nox.Session) -> None:
+    """Laws with all examples, every fault at every stage, and every malformed value."""
+    install(session, "functional", f"ansible-core=={OLDEST}.*")
+    pytest(session, "tests/unit")
+    if not session.posargs:
+        with in_memory(session):
+            pytest(session, "tests/functional", "--samba=none", "--every-fault", *_THREE_AT_A_TIME)
+
+
+# Most of a functional test is waiting.
+_THREE_AT_A_TIME = ("-m", "not apart", "--numprocesses=3", "--dist=worksteal")
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])
 def functional(session: nox.Session) -> None:
-    """Tests against real servers, but for those of session "samba"; three at a time, since most of them wait."""
+    """Tests against real servers, but for those of session "samba"."""
     install(session, "functional", f"ansible-core=={OLDEST}.*")
     with in_memory(session):
-        few = ("-m", "not apart", "--numprocesses=3", "--dist=worksteal")
-        pytest(session, "tests/functional", "--samba=none", *few)
+        pytest(session, "tests/functional", "--samba=none", *_THREE_AT_A_TIME)
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST], default=False)
