@@ -160,12 +160,15 @@ def lint(session: nox.Session) -> None:
 @nox.session
 @cores(NEWEST)
 def sanity(session: nox.Session, core: str) -> None:
-    """ansible-test's checks of what people get, by the newest release, with imports on all Pythons of managed nodes.
+    """ansible-test's checks of what people get, by the newest release, with imports on the oldest and the newest Python.
 
-    Session "lint" looks at tests, and so do these checks in the stage "matrix": pylint alone takes as long for them as
-    for all else.
+    Session "lint" looks at tests. The stage "matrix" does, too, with pylint, and imports on the Pythons between.
     """
-    ansible_test_sanity(session, core, "--skip-test", "pslint", "--exclude", "tests/")
+    people_get = ("--exclude", "tests/")
+    skipped = ("pslint", "pylint", "import")
+    ansible_test_sanity(session, core, *(word for test in skipped for word in ("--skip-test", test)), *people_get)
+    for python in () if session.posargs else (NODE_PYTHONS[0], "3.13"):
+        ansible_test_sanity(session, core, "--test", "import", "--python", python, *people_get)
 
 
 @nox.session(name="sanity-documentation")
@@ -179,9 +182,10 @@ def sanity_documentation(session: nox.Session, core: str) -> None:
 @nox.session(name="sanity-matrix", default=False)
 @cores(*(release for release in PYTHON_OF_CORE if release != NEWEST))
 def sanity_matrix(session: nox.Session, core: str) -> None:
-    """All of ansible-test's checks, by the other releases. What an import needs does not depend on the release."""
+    """All of ansible-test's checks, by the other releases, on all Pythons by the oldest one."""
     version = session.run("python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])", silent=True)
-    ansible_test_sanity(session, core, "--skip-test", "pslint", "--python", str(version).strip())
+    python = () if core == OLDEST else ("--python", str(version).strip())
+    ansible_test_sanity(session, core, "--skip-test", "pslint", *python)
 
 
 def ansible_test_sanity(session: nox.Session, core: str, *selection: str) -> None:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 DEADLINE = 300  # seconds
@@ -25,18 +25,19 @@ DEADLINE = 300  # seconds
 
 def main(state: Path, store: Path, job: str = "", outcome: str = "", count: str = "0") -> None:
     if job:
-        wait_until(lambda: runs(state, job).get(outcome, 0) >= int(count), f"{count} runs of {job}: {outcome}")
+        wait_until(lambda: runs(state, job).get(outcome, 0) >= int(count), f"{count} runs of {job}: {outcome}", state)
     ended = {each: sum(runs(state, each).values()) for each in results(state)}
     # A run leaves its result before it tells of it, and the journal is written by a process of its own.
     wait_until(lambda: not collections.Counter(ended) - told(), f"the journal of {ended} runs")
     print(json.dumps({"results": results(state), "journal": journal(), **stored(store)}))
 
 
-def wait_until(state, what: str) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, state: Path | None = None) -> None:
     end = time.monotonic() + DEADLINE
-    while not state():
+    while not is_so():
         if time.monotonic() > end:
-            sys.exit(f"Not seen within {DEADLINE} seconds: {what}")
+            seen = json.dumps({"results": results(state), "journal": journal()}, indent=1) if state else ""
+            sys.exit(f"Not seen within {DEADLINE} seconds: {what}\n{seen}")
         time.sleep(0.2)
 
 
