@@ -248,7 +248,7 @@ def thorough(session: nox.Session) -> None:
     pytest(session, "tests/unit")
     if not session.posargs:
         with in_memory(session):
-            pytest(session, "tests/functional", "--samba=none", "--every-fault", *_THREE_AT_A_TIME)
+            pytest(session, "tests/functional", "--samba=none", "--thorough", *_THREE_AT_A_TIME)
 
 
 # Most of a functional test is waiting.

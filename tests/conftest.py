@@ -52,9 +52,10 @@ def pytest_addoption(parser):
         "the others, so that both can run side by side (default: %(default)s)",
     )
     parser.addoption(
-        "--every-fault",
+        "--thorough",
         action="store_true",
-        help="try every fault at every stage of an incremental read, and every malformed value, not a third of them",
+        help="try what takes long, too: every fault at every stage of an incremental read, every malformed value, not a"
+        " third of them, and what is marked so",
     )
     parser.addoption(
         "--no-skips",
@@ -89,8 +90,8 @@ def pytest_collection_modifyitems(config, items):
         _choose(config, items, [item for item in items if ("samba" in item.fixturenames) == (part == "only")])
     if config.getoption("--store") != "sqlite":
         _choose(config, items, [item for item in items if not item.get_closest_marker("only_sqlite")])
-    if not config.getoption("--every-fault"):
-        _choose(config, items, list(_a_third(items, config.args)))
+    if not config.getoption("--thorough"):
+        _choose(config, items, list(_quick(items, config.args)))
 
 
 def _choose(config, items, chosen):
@@ -98,14 +99,19 @@ def _choose(config, items, chosen):
     items[:] = chosen
 
 
-def _a_third(items, asked_for):
-    """Of each test that is marked so, the first case, a third of the others, and all that were asked for by name."""
+def _quick(items, asked_for):
+    """All that is not marked as thorough; of each test that is marked as a third, the first case and a third of the
+    others; and all that were asked for by name.
+    """
     named = tuple(each.rpartition("::")[2] for each in asked_for if "::" in each)
     seen: dict[str, int] = {}
     for item in items:
         is_new = item.originalname not in seen
         number = seen.setdefault(item.originalname, len(seen))  # so that tests go on with different cases
         seen[item.originalname] += 1
-        marked = item.get_closest_marker("a_third") is not None
-        if not marked or is_new or number % 3 == 0 or item.name.startswith(named or ("[",)):
+        if item.get_closest_marker("thorough"):
+            wanted = False
+        else:
+            wanted = is_new or number % 3 == 0 or not item.get_closest_marker("a_third")
+        if wanted or item.name.startswith(named or ("[",)):
             yield item

@@ -263,4 +263,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line("")
     terminalreporter.line("right: the run came out right. Another word: the run failed, with one sentence that begins")
     terminalreporter.line("with this option; the store stayed as it was, in a dry run and in a real one; and the next")
-    terminalreporter.line("run came out right. A dash: there is no such request, or it is left to --every-fault.")
+    terminalreporter.line("run came out right. A dash: there is no such request, or it is left to --thorough.")

@@ -460,6 +460,7 @@ def refreshed(server, cookie):
     return names, len(gone), end
 
 
+@pytest.mark.thorough
 def test_why_its_content_synchronization_is_not_used():
     """It leaves changes out and says that it succeeded. Where this fails, the server has learned to tell."""
     changelog = "cn=Retro Changelog Plugin,cn=plugins,cn=config"

@@ -407,6 +407,7 @@ LIST_NAMES = ["%s %s %s" % (each[0], each[1], each[-1]["read_mode"]) for each in
 STAFF = "cn=staff," + PEOPLE
 
 
+@pytest.mark.a_third
 @pytest.mark.parametrize(("preset", "attribute", "group", "values", "nobody", "mode"), LIST_MODES, ids=LIST_NAMES)
 @pytest.mark.parametrize("rule", ["", "list-of-staff"], ids=["everywhere", "of one entry"])
 def test_a_list_that_is_hidden_ends_no_membership(place, preset, attribute, group, values, nobody, mode, rule):

@@ -537,9 +537,9 @@ def test_an_incremental_read_comes_out_right(marked, way):
 
 
 def pytest_generate_tests(metafunc):
-    """Without --every-fault a third of the cells, so that each fault and each stage is met some times."""
+    """Without --thorough a third of the cells, so that each fault and each stage is met some times."""
     if "marked" in metafunc.fixturenames and "stage" in metafunc.fixturenames:
-        every = metafunc.config.getoption("--every-fault")
+        every = metafunc.config.getoption("--thorough")
         metafunc.parametrize(
             ("name", "stage"),
             [

@@ -108,6 +108,7 @@ OPENLDAP = scopes(STAFF, OTHERS)
 OVERLAYS = {"sweep": (), "syncrepl": ("syncprov",), "sessionlog": ("syncprov\nsyncprov-sessionlog 1000",)}
 
 
+@pytest.mark.a_third
 def test_random_changes_of_openldap(tmp_path, clock, overlays, scope, steps, chance):
     with Slapd(ldif=ROOT + small_company(expirable), overlays=("ppolicy", *overlays)) as server:
         go_through(OpenLDAP(server, chance, clock), Pair(server, tmp_path, *OPENLDAP[scope]), steps)
@@ -140,6 +141,7 @@ def test_random_changes_of_a_server_that_tells_only_times(
 PLUGINS = {"plain": (), "referint": ("referential integrity postoperation",)}
 
 
+@pytest.mark.a_third
 def test_random_changes_of_389_directory_server(tmp_path, clock, little_is_fresh, plugins, scope, steps, chance):
     with DirectoryServer(ldif=small_company(person), plugins=plugins) as server:
         company = DirectoryServer389(server, chance, clock)

@@ -41,7 +41,7 @@ def place() -> Iterator[Path]:
 
 
 def test_the_quickstart_shows_what_happened_and_leaves_nothing(place: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(place), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "TMPDIR": str(place), "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         [sys.executable, str(CHECKOUT / "docs" / "quickstart" / "demo.py")],
         env=environment,

@@ -75,7 +75,7 @@ def seen(service):
 
 
 def test_killed_at_any_instant(tmp_path, chance, request):
-    kills = 100 if request.config.getoption("--every-fault") else 8
+    kills = 100 if request.config.getoption("--thorough") else 8
     undisturbed, disturbed = ScimService(), ScimService()
     one, other = Company(tmp_path / "one" / "users.db"), Company(tmp_path / "other" / "users.db")
     with serving(undisturbed) as straight, serving(disturbed) as url:
