@@ -160,7 +160,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 @cores(NEWEST)
 def sanity(session: nox.Session, core: str) -> None:
-    """ansible-test's checks of what people get, by the newest release, with imports on the oldest and the newest Python.
+    """ansible-test's checks of what people get, by the newest release; imports on the oldest and the newest Python.
 
     Session "lint" looks at tests. The stage "matrix" does, too, with pylint, and imports on the Pythons between.
     """

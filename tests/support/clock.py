@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -47,3 +49,25 @@ class WatchedTime:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
+
+
+@contextmanager
+def one_second(module: Any) -> Iterator[None]:
+    """All that `module` does meanwhile happens in one second, so that what it says of times is the same each time."""
+    clock = module.time
+    module.time = _OneSecond(clock)
+    try:
+        yield
+    finally:
+        module.time = clock
+
+
+class _OneSecond:
+    def __init__(self, clock: Any) -> None:
+        self._clock, self._now = clock, clock.time()
+
+    def time(self) -> float:
+        return self._now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)

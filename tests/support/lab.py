@@ -9,6 +9,7 @@ from ansible_collections.usersync.directory.plugins.module_utils import _options
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Refused
 
 from . import stored, stores
+from .clock import one_second
 
 BASE = "dc=example,dc=org"
 PEOPLE = "ou=people,%s" % BASE
@@ -139,7 +140,8 @@ class Lab:
 
     def run(self, **more):
         """A dry run, a real run and another dry run: the first two say the same, the third nothing. The result."""
-        dry, real = self.once(True, **more), self.once(**more)
+        with one_second(_synchronize):
+            dry, real = self.once(True, **more), self.once(**more)
         for key in set(dry) - {"read", "dry_run", "began"}:
             assert dry[key] == real[key], key
         again = self.once(True, **more)
@@ -149,14 +151,15 @@ class Lab:
     def refused(self, **more):
         """A dry run and a real one that are refused, say the same and change nothing; the message and the result."""
         before, results, messages = self.contents(), [], []
-        for check_mode in (True, False):
-            try:
-                changed = self.once(check_mode, **more)
-            except Refused as refusal:
-                results.append(refusal.result)
-                messages.append(str(refusal))
-            else:
-                raise AssertionError(f"not refused: {changed}")
+        with one_second(_synchronize):
+            for check_mode in (True, False):
+                try:
+                    changed = self.once(check_mode, **more)
+                except Refused as refusal:
+                    results.append(refusal.result)
+                    messages.append(str(refusal))
+                else:
+                    raise AssertionError(f"not refused: {changed}")
         for key in set(results[0]) - {"read", "dry_run", "began"}:
             assert results[0][key] == results[1][key], key
         assert messages[0] == messages[1]

@@ -8,10 +8,7 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import HealthCheck, settings
-
-pytest.register_assert_rewrite("support")  # so that a failed assertion in there says what differs
 
 # Nothing depends on how fast the machine is, or on where it runs.
 ALL = settings(
