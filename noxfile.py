@@ -460,7 +460,7 @@ def benchmark(session: nox.Session) -> None:
     arguments = [word for word in session.posargs if word not in ("--publish", "--stores")]
     of_readers = of_stores = arguments
     if not session.posargs:
-        of_readers = ["--users", "100", "200", "--rounds", "2", "--samba", "20"]
+        of_readers = ["--users", "50", "--rounds", "1", "--samba", "20"]
         of_stores = ["--users", "100", "--rounds", "1", "--fleet", "2", "50", "2"]
     result = Path(session.create_tmp()).absolute() / "benchmarks.json"
     if "--stores" not in session.posargs:

@@ -154,6 +154,7 @@ ACTIVE_DIRECTORY = scopes(AD_STAFF, AD_OTHERS)
 WAYS = {"usn": "usn", "sweep": "sweep"}
 
 
+@pytest.mark.a_third
 def test_random_changes_of_active_directory(tmp_path, clock, samba, ordinary_account, way, scope, steps, chance):
     account = ForLab(samba, *((samba.login, samba.password) if way == "usn" else ordinary_account))
     remove_company(samba)
