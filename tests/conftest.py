@@ -12,11 +12,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 CHECKOUT = Path(__file__).resolve().parent.parent
 
-pytest.register_assert_rewrite("support")  # so that a failed assertion in there says what differs
 pytest_plugins = ["seeds", "place_of_stores"]
 
 parent = None

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+pytest.register_assert_rewrite("support")  # an assertion in there that fails says what differs, too
+
 _OF_CI, _HOW_MANY = 0, 10**6
 # What else decides how much is drawn, and what it usually is.
 _OPTIONS = {"--hypothesis-profile": None, "--changes": None, "--kills": 25}
