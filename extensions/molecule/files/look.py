@@ -29,15 +29,15 @@ def main(state: Path, store: Path, job: str = "", outcome: str = "", count: str 
     ended = {each: sum(runs(state, each).values()) for each in results(state)}
     # A run leaves its result before it tells of it, and the journal is written by a process of its own.
     wait_until(lambda: not collections.Counter(ended) - told(), f"the journal of {ended} runs")
-    print(json.dumps({"results": results(state), "journal": journal(), **stored(store)}))
+    print(json.dumps({"results": results(state), "journal": told_by_runs(), **stored(store)}))
 
 
 def wait_until(is_so: Callable[[], bool], what: str, state: Path | None = None) -> None:
     end = time.monotonic() + DEADLINE
     while not is_so():
         if time.monotonic() > end:
-            seen = json.dumps({"results": results(state), "journal": journal()}, indent=1) if state else ""
-            sys.exit(f"Not seen within {DEADLINE} seconds: {what}\n{seen}")
+            seen = json.dumps(results(state), indent=1) if state else ""
+            sys.exit(f"Not seen within {DEADLINE} seconds: {what}\n{seen}\n" + "\n".join(journal("--lines=300")))
         time.sleep(0.2)
 
 
@@ -49,14 +49,18 @@ def runs(state: Path, job: str) -> dict[str, int]:
     return results(state).get(job, {}).get("runs", {})
 
 
-def journal() -> list[str]:
-    command = ["journalctl", "--no-pager", "--output=cat", "--identifier=user_synchronization"]
+def journal(*which: str) -> list[str]:
+    command = ["journalctl", "--no-pager", *which]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def told_by_runs() -> list[str]:
+    return journal("--output=cat", "--identifier=user_synchronization")
 
 
 def told() -> collections.Counter[str]:
     """How many runs of each job have told the journal how they ended."""
-    return collections.Counter(json.loads(line)["job"] for line in journal() if line.startswith("{"))
+    return collections.Counter(json.loads(line)["job"] for line in told_by_runs() if line.startswith("{"))
 
 
 def stored(path: Path) -> dict[str, list[str]]:
