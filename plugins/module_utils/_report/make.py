@@ -23,7 +23,6 @@ from .affected import affected_groups
 from .changes import changed_groups, groups_after, verbs_of
 from .counts import OF_USERS, count_memberships, count_user_groups, count_users
 from .cut import Bounds, Cut
-from .diff import diff
 
 
 class Looked(NamedTuple):
@@ -82,5 +81,7 @@ def make_report(
         report_truncated=bool(cut.left_out),
     )
     if bounds.with_diff:
+        from .diff import diff  # nobody else needs it
+
         report["diff"] = diff(plan, listed, state, groups, bounds.entries, cut.bytes_for_diff)
     return report

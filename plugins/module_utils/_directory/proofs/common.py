@@ -40,6 +40,11 @@ ByKey = dict[str, tuple[str, Entry]]  # stable key -> DN, entry
 Dns = Callable[[Iterable[str]], Mapping[str, str]]  # stable keys of users -> DNs
 
 
+def no_dns(_keys: Iterable[str]) -> dict[str, str]:
+    """Tell of nobody where it is stored."""
+    return {}
+
+
 class Proofs(Protocol):
     """How a server proves absence."""
 

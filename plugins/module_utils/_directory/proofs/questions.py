@@ -20,16 +20,11 @@ from ..presets import Entry
 from ..search import MISSING_OK, batches, finds_any, search
 from ..source import Source
 from ..stable_keys import any_of, keys_of
-from .common import GROUP, USER, ByKey, Dns, normal_stored
+from .common import GROUP, USER, ByKey, Dns, no_dns, normal_stored
 
 _MANY = 1000  # entries, of which all are searched at once if they are a large part of the directory
 _AT_ONCE = 1000  # entries that came, in memory: all of them may be a million
 _SINGLY = 1000  # searches for one entry each: who is left then is asked for in the next run
-
-
-def no_dns(_keys: Iterable[str]) -> dict[str, str]:
-    """Tell of nobody where it is stored."""
-    return {}
 
 
 class Questions:
