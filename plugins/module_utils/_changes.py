@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple
 
 from ._attributes import Attributes, fields_of
 from ._model import Directory, KeptName, Removal, Unresolved, UserGroupRecord, UserRecord
+from ._named_tuple import NamedTuple
 
 
 class Fate(str, Enum):

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import NamedTuple
+
+from ._named_tuple import NamedTuple
 
 _DAY = 86400
 _LONG = 7 * _DAY  # between two runs: longer ones are doubted, unless they are usual

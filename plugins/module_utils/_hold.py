@@ -20,10 +20,11 @@ second run is to confirm is remembered from one to the next. So a second look at
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _limits
 from ._model import Doubt, LastRun, Removal, Standing, StoredState
+from ._named_tuple import NamedTuple
 
 
 class Unheld(NamedTuple):

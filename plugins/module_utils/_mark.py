@@ -14,7 +14,9 @@ is made and understood here, and nowhere else: ``as_data`` and ``from_data``.
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import Any, NamedTuple, Union
+from typing import Any, Union
+
+from ._named_tuple import NamedTuple
 
 # The ways of telling changes: `_directory/changes/` has a file for each.
 SYNCREPL, USN, SWEEP = "syncrepl", "usn", "sweep"

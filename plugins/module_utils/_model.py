@@ -19,10 +19,11 @@ a plan means the same on every host and for every store file.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Set
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 from ._attributes import Attributes
 from ._mark import NONE_LEFT, Mark, Reached, Unmarked
+from ._named_tuple import NamedTuple
 from ._names import join_path
 
 GONE = "gone"  # nowhere in the directory

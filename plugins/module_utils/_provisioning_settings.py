@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ._destination import client
 from ._destination.contract import Kind
@@ -19,6 +19,7 @@ from ._destination.scim.resources import USER
 from ._destination.scim.services import Members, Paging, Service
 from ._errors import SynchronizationError
 from ._judge import TIMEOUT_MAX, ca_file, number_of, readable_file, store_address
+from ._named_tuple import NamedTuple
 from ._names import split_path
 from ._options import PROVISIONING, SCIM, STORE, with_defaults
 from ._provisioning.model import Collision, Departure, Policies

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _clock
 from ._clock import Clock
@@ -29,6 +29,7 @@ from ._directory.standing import standing
 from ._errors import SynchronizationError
 from ._mark import Circumstances, Mark, Reached, Unmarked
 from ._model import Directory, LastRun, Snapshot, Standing
+from ._named_tuple import NamedTuple
 from ._settings import Settings
 from ._store import for_reader, runs
 from ._store.contract import Store

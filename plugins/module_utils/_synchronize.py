@@ -15,7 +15,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _changes, _clock, _hold, _limits, _model, _names, _warnings
 from ._changes import Plan
@@ -26,6 +26,7 @@ from ._directory.presets import Preset
 from ._errors import Refused, SynchronizationError, sentence
 from ._mark import NONE_LEFT, Mark, Unmarked
 from ._model import Keeping, LastRun, Leaves, Removal, RunRecord, Snapshot, StoredState
+from ._named_tuple import NamedTuple
 from ._plan.digests import plan_digest, removals_digest
 from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
 from ._plan.removals import removals

@@ -106,7 +106,7 @@ def section(path: Path, variable: str) -> str:
 
 
 # What everybody may import.
-PLAIN_DATA = ("_names", "_attributes", "_graph", "_model", "_changes", "_mark")
+PLAIN_DATA = ("_named_tuple", "_names", "_attributes", "_graph", "_model", "_changes", "_mark")
 
 
 def test_modules_know_neither_ldap_nor_sql():

@@ -15,8 +15,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._plan.digests i
 from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change
 from ansible_collections.usersync.directory.plugins.module_utils._store import (
     by_hand,
-    for_report,
     events,
+    for_report,
     references,
     runs,
     write_user_groups,

@@ -24,9 +24,9 @@ What is not proven raises ReadError, and then there is no snapshot.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import NamedTuple
 
 from .._model import GONE, OUT_OF_SCOPE, Place
+from .._named_tuple import NamedTuple
 from .distinguished_names import dn_is_within, dn_text, normal_dn, url_dn, url_server
 from .filters import attributes_that_select
 from .owners import Owners

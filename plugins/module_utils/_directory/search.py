@@ -25,9 +25,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence, Sized
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from .._errors import quoted
+from .._named_tuple import NamedTuple
 from .ber import ProtocolError, ReadError, ServerLost
 from .distinguished_names import dn_is_within, is_dn, normal_dn
 from .requests import PAGED_RESULTS, paged_control, paged_cookie, search_operation

@@ -14,9 +14,9 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from .._errors import quoted
+from .._named_tuple import NamedTuple
 from .ber import (
     ENUMERATED,
     INTEGER,

@@ -13,10 +13,11 @@ was. That bob is gone is held, since nothing proves it: he is as stored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import NamedTuple, TypeVar, Union
+from typing import TypeVar, Union
 
 from .. import _attributes, _model, _names
 from .._model import NO_DIGEST, NO_UNIT, Removal, Snapshot, StoredState, User, UserGroup, UserGroupRecord, UserRecord
+from .._named_tuple import NamedTuple
 from .places import Wait
 
 Entry = Union[User, UserGroup]

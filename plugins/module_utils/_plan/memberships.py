@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
-from typing import NamedTuple
 
 from .. import _model
 from .._changes import MembershipChange
 from .._model import NO_DIGEST, Members, Unresolved, UserGroup, UserGroupRecord
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .basis import Basis
 from .users import Users

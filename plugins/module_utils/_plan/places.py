@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 from .. import _model, _names
 from .._model import NO_UNIT, KeptName
+from .._named_tuple import NamedTuple
 from .._names import name_key
 
 Place = tuple[str, str]  # reference of the user group, name_key: where no two may sit

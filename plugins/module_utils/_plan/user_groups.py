@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
 
 from .. import _changes, _model
 from .._model import KeptName, UserGroup, UserGroupRecord
+from .._named_tuple import NamedTuple
 from .basis import Basis
 from .fates import user_group_change
 from .places import (

@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from .. import _changes, _names
 from .._model import NO_DIGEST, KeptName, StoredState, StoredUser, User, UserRecord
+from .._named_tuple import NamedTuple
 from .basis import Basis
 from .fates import user_change
 from .places import DAY, NOWHERE, KeptNames, Place, place_of

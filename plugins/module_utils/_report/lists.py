@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import filterfalse
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._changes import Plan
 from .._model import Removal, Snapshot, StoredState, path_of
+from .._named_tuple import NamedTuple
 from .changes import ChangedGroup, UserGroups, UserVerbs, record_of
 from .cut import Cut
 

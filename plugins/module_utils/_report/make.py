@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._changes import Plan
 from .._model import Removal, Snapshot, StoredState
+from .._named_tuple import NamedTuple
 from . import lists
 from .affected import affected_groups
 from .changes import changed_groups, groups_after, verbs_of

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import _names
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .contract import Store
 from .lookups import Wanted, by_path, texts, time_text

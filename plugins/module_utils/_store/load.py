@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from .. import _model, _names
+from .._named_tuple import NamedTuple
 from . import counts, kept_names, load_members, load_users
 from .contract import Store
 from .for_report import groups_of_wanted_ids

@@ -14,9 +14,10 @@ and one who was made by hand is ``#All/Staff/ann``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from .. import _attributes, _model, _names
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .contract import Row, Store
 

@@ -21,9 +21,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._errors import SynchronizationError
+from .._named_tuple import NamedTuple
 from . import sqlite_file, sqlite_schema
 from .contract import Parameters, Row, StoreError
 from .references import Tree

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..._named_tuple import NamedTuple
 from ..client import Client
 from ..contract import Kind
 from .resources import GROUP

@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..._named_tuple import NamedTuple
 from ..ber import ProtocolError, ServerLost
 from ..distinguished_names import dn_text, normal_dn
 from ..presets import Preset

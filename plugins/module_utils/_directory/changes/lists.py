@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..._named_tuple import NamedTuple
 from ..ber import ProtocolError
 from ..presets import Entry, Preset
 from ..requests import DIR_SYNC, dir_sync_answer, dir_sync_control, search_operation
