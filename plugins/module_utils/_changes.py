@@ -166,6 +166,11 @@ class Plan(NamedTuple):
         return not (self.target_missing or self.user_groups or self.users or self.memberships or self.leaving)
 
     @property
+    def is_blank(self) -> bool:
+        """Whether it has nothing for the records of the store, not even a note."""
+        return self.is_empty and not any(self.notes._replace(state_by=""))
+
+    @property
     def users_there(self) -> list[UserChange]:
         """The changes of users who are stored: of all others nothing can be taken, and a first run has only such."""
         return [change for change in self.users if change.fate is not _CREATED]

@@ -14,7 +14,6 @@ from typing import Any
 
 from . import _clock
 from ._clock import Clock
-from ._directory import lost
 from ._directory.changes import clock as clock_there
 from ._directory.changes.common import ReadFully
 from ._directory.changes.ways import why_never
@@ -60,6 +59,11 @@ class Read(NamedTuple):
     def about(self, seconds: float) -> dict[str, Any]:
         """Return `read` of the result."""
         session, snapshot = self.source.session, self.snapshot
+        not_read: list[str] = []
+        if session.not_read:
+            from ._directory.lost import not_followed  # few directories have parts elsewhere
+
+            not_read = not_followed(session.not_read, snapshot.place, self.source.context_normal)
         return {
             "server": session.server,
             "directory_type": self.source.directory.directory_type,
@@ -68,7 +72,7 @@ class Read(NamedTuple):
             "entries": session.entries,
             "pages": session.pages,
             "seconds": round(seconds, 3),
-            "not_read": lost.not_followed(session.not_read, snapshot.place, self.source.context_normal),
+            "not_read": not_read,
         }
 
 

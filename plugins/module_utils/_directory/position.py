@@ -13,13 +13,16 @@ is told that ann changed, and finds nothing new.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._mark import NONE_LEFT, SWEEP, Mark, Point, Reached, Synchronized, Unmarked
-from .changes import lists, sweep, ways
+from .changes import sweep, ways
 from .changes.common import MANY, Changes, ReadFully, Where, attempt
 from .scope import Scope
 from .source import Source
+
+if TYPE_CHECKING:
+    from .changes.lists import ListChange
 
 # Seconds that a mark is good for. Directories forget what was deleted: Active Directory after tombstoneLifetime, which
 # is two days at least (MS-ADTS 6.1.1.2.4.1.1).
@@ -42,7 +45,7 @@ class Position:
         self.point: Point | Unmarked = NONE_LEFT  # as long as it was not asked for
         self.lists = b""  # see Reached
         self.versions = b""
-        self.list_changes: dict[str, lists.ListChange] = {}  # key of a group -> what is told of its list
+        self.list_changes: dict[str, ListChange] = {}  # key of a group -> what is told of its list
 
     def ask(self) -> None:
         """Ask where the server stands. Raises ReadFully if changes from here on cannot be told."""
@@ -64,12 +67,12 @@ class Position:
 
     def _ask_for_lists(self) -> bytes:
         """Return the cookie for the next read, and note what came to lists and left them since the last one."""
-        session, before = self.source.session, self.last
-        if isinstance(before, Unmarked):
-            return lists.lists_since(session, self.where(()), b"")[0]
-        if not before.lists:
+        since = self.last.lists if isinstance(self.last, Reached) else b""
+        if not (since or isinstance(self.last, Unmarked)):
             return b""
-        cookie, self.list_changes = lists.lists_since(session, self.where(()), before.lists)
+        from .changes.lists import lists_since  # Active Directory tells that
+
+        cookie, self.list_changes = lists_since(self.source.session, self.where(()), since)
         return cookie
 
     def since_last(self, last: Reached, known: Any) -> Changes:
