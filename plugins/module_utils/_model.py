@@ -233,6 +233,16 @@ class KeptName(NamedTuple):
 Members = dict[str, tuple[str, ...]]
 
 
+class Times(NamedTuple):
+    """The time of a run, in seconds since 1970. There are two of it if the clock is in doubt: see `_clock`."""
+
+    earlier: int  # by this it is judged whether something has lasted long enough
+    later: int  # since then, what ends in this run is gone
+
+
+NO_TIME = Times(0, 0)  # where nothing has to last
+
+
 class StoredState(NamedTuple):
     """What the planner needs to know of the store: all owned groups, and the users that may be concerned.
 

@@ -36,7 +36,7 @@ from ._report.affected import members_to_load, users_to_load
 from ._report.counts import in_one_line
 from ._report.cut import Bounds
 from ._report.lists import names_to_load
-from ._report.make import Looked, make_report
+from ._report.make import Looked, Objections, make_report
 from ._settings import Settings, public_settings
 from ._store import counts, for_reader, for_report, history, opening, runs
 from ._store.apply import apply
@@ -299,7 +299,7 @@ def _make_plan(
     settings: Settings, snapshot: Snapshot, state: StoredState, clock: Clock, held: frozenset[Removal] = frozenset()
 ) -> Plan:
     try:
-        return make_plan(settings, snapshot, state, _same_value, clock.earlier, held, clock.later)
+        return make_plan(settings, snapshot, state, _same_value, clock.times, held)
     except WrongTarget as error:  # another one is for the store to explain: a value in it may be damaged
         raise SynchronizationError(str(error)) from None
 
@@ -411,8 +411,7 @@ def _result(run: _Run, planned: _Planned, diff_mode: bool) -> dict[str, Any]:
         state,
         _look_up(run, plan, state),
         Bounds(settings.report_limit, settings.report_bytes, diff_mode),
-        planned.holds.reasons,
-        [refusal.entry for refusal in planned.refusals],
+        Objections(planned.holds.reasons, [refusal.entry for refusal in planned.refusals]),
     )
     report["held"].update(everything=planned.holds.everything, plan_digest=planned.holds.plan_digest)
     return dict(

@@ -31,8 +31,8 @@ def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), 
     chosen = policies(**chosen)
     state = store.state()
     state = state._replace(membership_count=sum(map(len, state.members.values())))
-    unheld = make_plan(chosen, snapshot, state, str.casefold, store.now)
-    plan = make_plan(chosen, snapshot, state, str.casefold, store.now, held)
+    unheld = make_plan(chosen, snapshot, state, str.casefold, store.times)
+    plan = make_plan(chosen, snapshot, state, str.casefold, store.times, held)
     values = {}
     for kind, records in (
         ("user", [stored.record for stored in state.users.values()]),
@@ -306,7 +306,7 @@ def test_members_who_are_left_out_are_unresolved_in_each_run():
         store.run(read, lists, ignore_disabled_users=True)
     assert judge(store, read[:1], [group("g", members=["a"])]).plan.unresolved == []
     of_some = store.snapshot(read, [])._replace(complete=False, user_groups={}, joined={"h": ["b", "c"]})
-    plan = make_plan(policies(), of_some, store.state(), str.casefold, store.now)
+    plan = make_plan(policies(), of_some, store.state(), str.casefold, store.times)
     assert [each.value for _key, each in plan.unresolved] == ["CN=b", "CN=c"]
 
 

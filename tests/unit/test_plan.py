@@ -459,7 +459,7 @@ def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcome
     shuffler.shuffle(order)
     given_places = {key: (record.home, record.name) for key, record in wanted.items()}
     wanting = Wanting(state, bodies, {key: wanted[key] for key in order}, {})
-    given_places.update(settle_places(wanting, {}, set(), KeptNames("user", state, Wait(0, 0, 30))).given)
+    given_places.update(settle_places(wanting, {}, set(), KeptNames("user", state, Wait(_model.NO_TIME, 30))).given)
     taken = {place_of(record) for record in store.users.values()}
     expected = assign_places(
         [Claimant(key, [(record.home, record.name)], NOWHERE, wanting.rank(key)) for key, record in wanted.items()],

@@ -654,7 +654,7 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
                     if record.claimed and not record.extinct
                 }
                 state = load_state(store, "staff", ["All"], found)
-                plan = make.make_plan(snapshots.policies(**chosen), found, state, str.casefold, dictionaries.now)
+                plan = make.make_plan(snapshots.policies(**chosen), found, state, str.casefold, dictionaries.times)
                 assert plan_digest(plan) == plan_digest(dictionaries.plan(*arguments, **chosen))
                 apply_plan(store, plan, run_record())
                 store.commit()

@@ -88,7 +88,7 @@ def _claims_of_read(basis: Basis) -> _Claims:
             continue  # in snapshot.not_stored already
         parent, unit = basis.node(group.parent), basis.unit(group, stored)
         if stored is not None and _displaced(key, stored, name):  # it leaves a name that is not its own
-            claims.left.append((place_of(stored), KeptName(key, stored.unit, basis.wait.begins)))
+            claims.left.append((place_of(stored), KeptName(key, stored.unit, basis.wait.times.later)))
         claims.records[key] = UserGroupRecord(name, parent, None, group.attributes, group.dn, unit, name)
         claims.claimants.append(
             Claimant(
