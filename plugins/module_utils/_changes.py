@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from ._attributes import Attributes, fields_of
-from ._model import Directory, KeptName, Removal, Unresolved, UserGroupRecord, UserRecord
+from ._model import Conclusion, Directory, KeptName, Unresolved, UserGroupRecord, UserRecord
 from ._named_tuple import NamedTuple
 
 
@@ -139,8 +139,8 @@ class Notes(NamedTuple):
 class Plan(NamedTuple):
     """The ordered list of changes that makes the store equal to the snapshot, under the policies.
 
-    ``held`` are removals that the plan leaves out: nothing proves them, or only a server that may lag has shown them so
-    far. ``leaving`` tells that the synchronization itself ends, and what becomes of its records: 'released' or
+    ``held`` are conclusions that the plan leaves out: nothing proves them, or only a server that may lag has shown them
+    so far. ``leaving`` tells that the synchronization itself ends, and what becomes of its records: 'released' or
     'absent'.
     """
 
@@ -154,7 +154,7 @@ class Plan(NamedTuple):
     collisions: list[Collision]
     notes: Notes
     ignored: int = 0  # disabled newcomers that ignore_disabled_users keeps out
-    held: frozenset[Removal] = frozenset()
+    held: frozenset[Conclusion] = frozenset()
     leaving: str = ""
     again: frozenset[str] = frozenset()  # whom the next read must look at, since somebody else has what they want
     # Stable key of the group, and what it lists that is no member: what could not be resolved, and who is left out.

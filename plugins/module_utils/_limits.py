@@ -397,7 +397,7 @@ def refusals(run: Judged, settings: Any) -> list[Refusal]:
 
 
 def _empty_read(run: Judged, settings: Any) -> list[Refusal]:
-    why = _why_empty(run.snapshot, run.state) if run.snapshot.complete and not settings.allow_empty else ""
+    why = _why_empty(run.snapshot, run.state) if run.snapshot.is_full and not settings.allow_empty else ""
     if not why:
         return []
     removed = sum(change.removes for change in run.plan.users)

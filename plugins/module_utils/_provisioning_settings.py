@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._destination import client
+from ._destination import http_client
 from ._destination.contract import Kind
 from ._destination.scim import services
 from ._destination.scim.resources import USER
@@ -50,7 +50,7 @@ class ProvisioningSettings(NamedTuple):
     store_timeout: int  # seconds
     report_limit: int
     report_bytes: int
-    client: client.Settings
+    client: http_client.Settings
     service: Service
 
     def __repr__(self) -> str:
@@ -166,7 +166,7 @@ def _service(name: str, parameters: Mapping[str, Any]) -> Service:
         raise SynchronizationError(str(error)) from None
 
 
-def _client(options: Mapping[str, Any], service: Service) -> client.Settings:
+def _client(options: Mapping[str, Any], service: Service) -> http_client.Settings:
     if options["token"] and options["username"]:
         raise SynchronizationError("token: there is username, too: give the one or the other")
     if options["username"] and not options["password"]:
@@ -179,7 +179,7 @@ def _client(options: Mapping[str, Any], service: Service) -> client.Settings:
         limit: None if options[limit] is None else number_of(limit, options[limit])
         for limit in ("time_limit", "request_limit")
     }
-    return client.Settings(
+    return http_client.Settings(
         url="" if options["state"] == "released" else options["url"] or "",
         token=options["token"] or None,
         username=options["username"] or None,

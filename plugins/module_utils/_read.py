@@ -67,7 +67,7 @@ class Read(NamedTuple):
         return {
             "server": session.server,
             "directory_type": self.source.directory.directory_type,
-            "mode": "full" if snapshot.complete else "incremental",
+            "mode": "full" if snapshot.is_full else "incremental",
             "reason": self.reason,
             "entries": session.entries,
             "pages": session.pages,

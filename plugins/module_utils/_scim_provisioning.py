@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import _clock, _limits
-from ._destination.client import Client, Requests
+from ._destination.http_client import Client, Requests
 from ._destination.scim.destination import ScimDestination
 from ._errors import Failed, Refused, sentence
 from ._limits import Refusal

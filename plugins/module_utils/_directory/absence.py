@@ -52,7 +52,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .._model import Removal, Snapshot, StoredState
+from .._model import Conclusion, Snapshot, StoredState
 from .proofs.common import Dns, is_container, no_dns
 from .source import Source
 
@@ -60,16 +60,16 @@ from .source import Source
 
 
 def unproven(
-    source: Source, snapshot: Snapshot, state: StoredState, removals: Iterable[Removal], dns: Dns = no_dns
-) -> dict[Removal, str]:
-    """Return which of these removals the directory does not prove, and why.
+    source: Source, snapshot: Snapshot, state: StoredState, conclusions: Iterable[Conclusion], dns: Dns = no_dns
+) -> dict[Conclusion, str]:
+    """Return which of these conclusions the directory does not prove, and why.
 
     ``dns`` tells of stable keys of users the DNs that this synchronization has stored. Raises ReadError if a search
     fails.
     """
-    asked: dict[str, list[Removal]] = {}
-    for removal in sorted(removals):
-        asked.setdefault(removal[0], []).append(removal)
+    asked: dict[str, list[Conclusion]] = {}
+    for conclusion in sorted(conclusions):
+        asked.setdefault(conclusion[0], []).append(conclusion)
     if not asked:
         return {}
     from .proofs import asking
@@ -101,7 +101,7 @@ def with_unread_states(source: Source, snapshot: Snapshot) -> Snapshot:
     Nobody is enabled by that, but nobody is disabled either, and no plan asks for it. A full read asks if there is a
     user of whom the server tells whether it has the attribute.
     """
-    if not snapshot.complete or not snapshot.users:
+    if not snapshot.is_full or not snapshot.users:
         return snapshot
     from .proofs import asking
 

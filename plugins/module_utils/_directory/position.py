@@ -4,7 +4,7 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""Where the server stands: asked before anything else is read, and left for the next read as a mark.
+"""The position of the server: asked before anything else is read, and left for the next read as a mark.
 
 What changes from then on is read twice. Example: the position is asked for, ann is renamed, ann is read. The next read
 is told that ann changed, and finds nothing new.
@@ -48,7 +48,7 @@ class Position:
         self.list_changes: dict[str, ListChange] = {}  # key of a group -> what is told of its list
 
     def ask(self) -> None:
-        """Ask where the server stands. Raises ReadFully if changes from here on cannot be told."""
+        """Ask for the position of the server. Raises ReadFully if changes from here on cannot be told."""
         session, before = self.source.session, self.last
         point = ways.position(session, self.where(()), before.point if isinstance(before, Reached) else None)
         if point.way == SWEEP:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from .. import _model, _names
 from .._changes import Collision, Fate, Notes, Plan, UserChange
-from .._model import NO_TIME, Directory, Removal, Snapshot, StoredState, Times, path_of
+from .._model import NO_TIME, Conclusion, Directory, Snapshot, StoredState, Times, path_of
 from .basis import Basis, basis_of
 from .fates import user_change
 from .memberships import MembershipNotes, SameValue, plan_memberships
@@ -39,12 +39,12 @@ def make_plan(
     state: StoredState,
     same_value: SameValue,
     times: Times = NO_TIME,
-    held: frozenset[Removal] = frozenset(),
+    held: frozenset[Conclusion] = frozenset(),
 ) -> Plan:
     """Return the plan that makes the store equal to the snapshot, under the policies.
 
     ``same_value`` returns the form in which two values of a member list are compared (a DN has many spellings).
-    ``held`` are removals to leave out, whatever the snapshot says.
+    ``held`` are conclusions to leave out, whatever the snapshot says.
 
     Raises WrongTarget, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
@@ -151,7 +151,7 @@ def without_notes(plan: Plan) -> Plan:
     return plan._replace(notes=_NO_NOTES)
 
 
-def without_changes(plan: Plan, held: frozenset[Removal]) -> Plan:
+def without_changes(plan: Plan, held: frozenset[Conclusion]) -> Plan:
     """Return the plan that does nothing of it, since everything is held."""
     return _plan_of(plan.directory, plan.synchronization, plan.target, [])._replace(held=held)
 

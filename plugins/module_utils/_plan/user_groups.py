@@ -107,7 +107,7 @@ def _claims_of_missing(basis: Basis) -> _Claims:
     for key, stored in state.user_groups.items():
         if key in snapshot.user_groups:
             continue
-        as_stored = not (snapshot.complete or stored.extinct or key in snapshot.lost_user_groups)
+        as_stored = not (snapshot.is_full or stored.extinct or key in snapshot.lost_user_groups)
         if as_stored and (stored.parent in state.user_groups or stored.parent == target):
             claims.records[key] = stored
             claims.sitting.add(place_of(stored))

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .._changes import Plan
-from .._model import Removal, Snapshot, StoredState
+from .._model import Conclusion, Snapshot, StoredState
 from .._named_tuple import NamedTuple
 from . import lists
 from .affected import affected_groups
@@ -36,7 +36,7 @@ class Looked(NamedTuple):
 class Objections(NamedTuple):
     """What speaks against the plan."""
 
-    reasons: Mapping[Removal, str] = MappingProxyType({})  # why what it holds is held
+    reasons: Mapping[Conclusion, str] = MappingProxyType({})  # why what it holds is held
     refused: Sequence[lists.Entry] = ()  # the limits that it exceeds
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..._named_tuple import NamedTuple
-from ..client import Client
 from ..contract import Kind
+from ..http_client import Client
 from .resources import GROUP
 from .services import Members, Paging, Service
 

@@ -119,10 +119,10 @@ def _follow_others(session: Any, preset: Preset) -> set[str]:
 
 
 def position(session: Any, place: Where, before: Point | None = None) -> Point:
-    """Return where the server stands now, which also says how changes from here on are told. To be called before
+    """Return the position of the server, which also says how changes from here on are told. To be called before
     anything else is read.
 
-    ``before`` is where it stood when a read began that this one goes on from; None before a read of everything.
+    ``before`` is its position when a read began that this one goes on from; None before a read of everything.
     """
     if place.preset.directory_type == "active_directory":
         from . import usn

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..._model import Removal, Snapshot, StoredState
+from ..._model import Conclusion, Snapshot, StoredState
 from ..presets import Preset
 from ..search import ReadError, batches
 from ..source import Source
@@ -33,14 +33,14 @@ def proofs_of(questions: Questions) -> Proofs:
 
 
 def unproven(
-    source: Source, snapshot: Snapshot, state: StoredState, asked: Mapping[str, Sequence[Removal]], dns: Dns
-) -> dict[Removal, str]:
-    """Return which of these removals, by what they remove, the server does not prove, and why."""
+    source: Source, snapshot: Snapshot, state: StoredState, asked: Mapping[str, Sequence[Conclusion]], dns: Dns
+) -> dict[Conclusion, str]:
+    """Return which of these conclusions, by their kind, the server does not prove, and why."""
     preset, questions = source.preset, Questions(source, snapshot, dns)
     proofs = proofs_of(questions)
     enabled = [key for _kind, key in asked.get("enabled", ())]
     without_sid = [key for _kind, key in asked.get("sid", ())]
-    held: dict[Removal, str] = {}
+    held: dict[Conclusion, str] = {}
     held.update((("enabled", key), why) for key, why in proofs.stateless(enabled, snapshot).items())
     held.update((("sid", key), why) for key, why in proofs.lacking(USER, without_sid, (preset.sid or "",)).items())
     held.update((("sid", key), why) for key, why in _still_with_sid(questions, preset, without_sid, state).items())

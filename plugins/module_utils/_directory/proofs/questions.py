@@ -37,7 +37,7 @@ class Questions:
         # Who is found by the DN, and not by the key.
         self.at = {key: dn_text(dn) for dn, key in snapshot.named.items() if key}
         # From so many keys on it is faster to search everything. How much that is, only a full read knows.
-        self.many = max(_MANY, len(snapshot.users) // 4) if snapshot.complete else sys.maxsize
+        self.many = max(_MANY, len(snapshot.users) // 4) if snapshot.is_full else sys.maxsize
         kinds = _group_kinds(source)
         keys = tuple(dict.fromkeys(attribute for attribute, _filter in kinds)) or (self.preset.group_key,)
         filters = [filter for _attribute, filter in kinds]
