@@ -13,16 +13,13 @@ is told that ann changed, and finds nothing new.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._mark import NONE_LEFT, SWEEP, Mark, Point, Reached, Synchronized, Unmarked
 from .changes import sweep, ways
-from .changes.common import MANY, Changes, ReadFully, Where, attempt
+from .changes.common import MANY, Changes, ListChange, ReadFully, Where, attempt
 from .scope import Scope
 from .source import Source
-
-if TYPE_CHECKING:
-    from .changes.lists import ListChange
 
 # Seconds that a mark is good for. Directories forget what was deleted: Active Directory after tombstoneLifetime, which
 # is two days at least (MS-ADTS 6.1.1.2.4.1.1).

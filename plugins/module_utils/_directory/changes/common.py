@@ -42,6 +42,14 @@ def attempt(session: Any, ask: Callable[[], Any]) -> Any:
         raise ReadFully("what changed cannot be told (%s)" % error) from None
 
 
+class ListChange(NamedTuple):
+    """What came to a member list, and what left it: values as the server sends them."""
+
+    added: set[bytes]
+    removed: set[bytes]
+    whole: set[bytes]  # values that came as the list itself does: then nothing tells what left it
+
+
 class Changes(NamedTuple):
     """What changed. Either may say too much.
 
