@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple
 
 from ._attributes import Attributes, fields_of
-from ._model import Directory, KeptName, Removal, Unresolved, UserGroupRecord, UserRecord
+from ._model import Conclusion, Directory, KeptName, Unresolved, UserGroupRecord, UserRecord
+from ._named_tuple import NamedTuple
 
 
 class Fate(str, Enum):
@@ -139,8 +139,8 @@ class Notes(NamedTuple):
 class Plan(NamedTuple):
     """The ordered list of changes that makes the store equal to the snapshot, under the policies.
 
-    ``held`` are removals that the plan leaves out: nothing proves them, or only a server that may lag has shown them so
-    far. ``leaving`` tells that the synchronization itself ends, and what becomes of its records: 'released' or
+    ``held`` are conclusions that the plan leaves out: nothing proves them, or only a server that may lag has shown them
+    so far. ``leaving`` tells that the synchronization itself ends, and what becomes of its records: 'released' or
     'absent'.
     """
 
@@ -154,7 +154,7 @@ class Plan(NamedTuple):
     collisions: list[Collision]
     notes: Notes
     ignored: int = 0  # disabled newcomers that ignore_disabled_users keeps out
-    held: frozenset[Removal] = frozenset()
+    held: frozenset[Conclusion] = frozenset()
     leaving: str = ""
     again: frozenset[str] = frozenset()  # whom the next read must look at, since somebody else has what they want
     # Stable key of the group, and what it lists that is no member: what could not be resolved, and who is left out.
@@ -164,6 +164,11 @@ class Plan(NamedTuple):
     def is_empty(self) -> bool:
         """Whether the plan changes nothing that anybody could see in the store."""
         return not (self.target_missing or self.user_groups or self.users or self.memberships or self.leaving)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it has nothing for the records of the store, not even a note."""
+        return self.is_empty and not any(self.notes._replace(state_by=""))
 
     @property
     def users_there(self) -> list[UserChange]:

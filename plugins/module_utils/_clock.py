@@ -17,7 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import NamedTuple
+
+from ._model import Times
+from ._named_tuple import NamedTuple
 
 _DAY = 86400
 _LONG = 7 * _DAY  # between two runs: longer ones are doubted, unless they are usual
@@ -29,6 +31,11 @@ class Clock(NamedTuple):
     now: int
     last: int  # when the last run was; now, if there was none
     doubt: str = ""  # why the clock is not believed, for the reader; empty if it is
+
+    @property
+    def times(self) -> Times:
+        """By which a plan is made."""
+        return Times(self.earlier, self.later)
 
     @property
     def earlier(self) -> int:

@@ -20,17 +20,18 @@ second run is to confirm is remembered from one to the next. So a second look at
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _limits
-from ._model import Doubt, LastRun, Removal, Standing, StoredState
+from ._model import Conclusion, Doubt, LastRun, Standing, StoredState
+from ._named_tuple import NamedTuple
 
 
 class Unheld(NamedTuple):
     """What a plan would take away or enable, before anything of it is held."""
 
-    removals: Collection[Removal]
-    unproven: Mapping[Removal, str]  # those of the removals that nothing proves, and why
+    conclusions: Collection[Conclusion]
+    unproven: Mapping[Conclusion, str]  # those of the conclusions that nothing proves, and why
     plan_digest: str
     removals_digest: str
     is_empty: bool  # the plan does nothing
@@ -51,9 +52,9 @@ class Doubts(NamedTuple):
 class Holds(NamedTuple):
     """What a run holds, and what the next one must know of that."""
 
-    reasons: dict[Removal, str]
-    doubted: frozenset[Removal]  # what is held because of the server
-    for_one_run: frozenset[Removal]  # what the next run believes if it sees it again
+    reasons: dict[Conclusion, str]
+    doubted: frozenset[Conclusion]  # what is held because of the server
+    for_one_run: frozenset[Conclusion]  # what the next run believes if it sees it again
     plan_digest: str  # of the plan that does what is held as well; empty if nothing is held
     standing: Standing  # what the next run compares its server with
     believed: int | None = None  # see LastRun
@@ -69,37 +70,41 @@ def decide(settings: Any, unheld: Unheld, doubts: Doubts, last: LastRun, state: 
     doubt = doubts.by_this
     if doubt is not None and not doubt.passes and not unheld.is_empty and not plan_is_approved:
         return _everything(unheld, doubt.why)
-    about = {removal: _doubts_about(removal, doubts, state) for removal in unheld.removals} if doubts.are_any else {}
-    passing = {removal for removal, found in about.items() if all(each.passes for each in found)}
+    about = (
+        {conclusion: _doubts_about(conclusion, doubts, state) for conclusion in unheld.conclusions}
+        if doubts.are_any
+        else {}
+    )
+    passing = {conclusion for conclusion, found in about.items() if all(each.passes for each in found)}
     by_server = {
-        removal: min(found, key=_passes).why
-        for removal, found in about.items()
-        if found and not (removal in passing and removal in last.held)
+        conclusion: min(found, key=_passes).why
+        for conclusion, found in about.items()
+        if found and not (conclusion in passing and conclusion in last.held)
     }
     reasons = {**by_server, **unheld.unproven}
     if plan_is_approved:
-        reasons = {removal: why for removal, why in reasons.items() if _is_taken_back(removal, state)}
+        reasons = {conclusion: why for conclusion, why in reasons.items() if _is_taken_back(conclusion, state)}
     elif settings.approved_removals == unheld.removals_digest:
-        reasons = {removal: why for removal, why in reasons.items() if removal[0] == "enabled"}
+        reasons = {conclusion: why for conclusion, why in reasons.items() if conclusion[0] == "enabled"}
     doubted = frozenset(reasons.keys() - unheld.unproven.keys())
     return Holds(reasons, doubted, doubted & passing, unheld.plan_digest if reasons else "", Standing())
 
 
 def _everything(unheld: Unheld, why: str) -> Holds:
-    reasons = {**dict.fromkeys(unheld.removals, why), **unheld.unproven}
+    reasons = {**dict.fromkeys(unheld.conclusions, why), **unheld.unproven}
     return Holds(reasons, frozenset(reasons), frozenset(), unheld.plan_digest, Standing(), everything=why)
 
 
-def _doubts_about(removal: Removal, doubts: Doubts, state: StoredState) -> list[Doubt]:
+def _doubts_about(conclusion: Conclusion, doubts: Doubts, state: StoredState) -> list[Doubt]:
     """Return why the server may not know better.
 
     What the last run of this synchronization read counts, but not for a newcomer, of whom it has read nothing. Somebody
     who would be enabled is not if another synchronization saw that he is disabled, gone or out of scope, and the server
     may be behind what that one read.
     """
-    if removal[0] != "enabled":
+    if conclusion[0] != "enabled":
         return [] if doubts.by_this is None else [doubts.by_this]
-    key = removal[1]
+    key = conclusion[1]
     stored = state.users.get(key)
     seen_out_by = {*(stored.seen_out_by if stored is not None else ()), *doubts.seen_out_by.get(key, ())}
     by_this = None if stored is None else doubts.by_this
@@ -111,11 +116,13 @@ def _passes(doubt: Doubt) -> bool:
     return doubt.passes
 
 
-def _is_taken_back(removal: Removal, state: StoredState) -> bool:
+def _is_taken_back(conclusion: Conclusion, state: StoredState) -> bool:
     """Return whether it is only taken back that a user of another synchronization is disabled: no digest covers that,
     so nobody can have approved it.
     """
-    return removal[0] == "enabled" and removal[1] in state.users and not state.users[removal[1]].is_written_here
+    return (
+        conclusion[0] == "enabled" and conclusion[1] in state.users and not state.users[conclusion[1]].is_written_here
+    )
 
 
 def warning(holds: Holds) -> list[str]:
@@ -143,15 +150,15 @@ _TOLD = 3  # reasons in the warning: the result has all
 
 
 def refusals(
-    settings: Any, holds: Holds, removals: Iterable[Removal], last: LastRun, option: str, plan_digest: str
+    settings: Any, holds: Holds, conclusions: Iterable[Conclusion], last: LastRun, option: str, plan_digest: str
 ) -> list[_limits.Refusal]:
     """Return a refusal of a first run in which nothing proves of anybody that he is enabled: there, nothing is stored
     that could stay as it is. ``option``: the one that says who reads.
     """
-    enabled = [removal for removal in removals if removal[0] == "enabled"]
+    enabled = [conclusion for conclusion in conclusions if conclusion[0] == "enabled"]
     if last.server or not enabled or settings.approved_plan == plan_digest:
         return []
-    if not all(removal in holds.reasons and removal not in holds.doubted for removal in enabled):
+    if not all(conclusion in holds.reasons and conclusion not in holds.doubted for conclusion in enabled):
         return []
     why = "%s: nothing proves of any of %d users that he is enabled (of the first, %s)" % (
         option,

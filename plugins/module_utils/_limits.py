@@ -15,11 +15,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _changes, _model
 from ._changes import Effect, Fate, Plan, UserChange, UserGroupChange
 from ._model import Snapshot, StoredState, path_of
+from ._named_tuple import NamedTuple
 
 KINDS = ("users", "user_groups", "memberships", "attributes", "renames", "states")
 NO_REMOVALS = ("renames", "states")  # what approved_removals does not cover
@@ -396,7 +397,7 @@ def refusals(run: Judged, settings: Any) -> list[Refusal]:
 
 
 def _empty_read(run: Judged, settings: Any) -> list[Refusal]:
-    why = _why_empty(run.snapshot, run.state) if run.snapshot.complete and not settings.allow_empty else ""
+    why = _why_empty(run.snapshot, run.state) if run.snapshot.is_full and not settings.allow_empty else ""
     if not why:
         return []
     removed = sum(change.removes for change in run.plan.users)

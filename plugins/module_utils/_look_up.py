@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ._errors import SynchronizationError
 from ._names import ROOT, split_path
 from ._options import LOOKING_UP, STORE, with_defaults
-from ._store import history, lookups, opening
+from ._store import events, lookups, opening
 from ._store.address import Address, address_of
 from ._store.contract import NoStore, Store, StoreChanged
 from ._store.references import has_user_group
@@ -56,9 +56,9 @@ def look_up(params: dict[str, Any], warn: Callable[[str], None]) -> dict[str, li
     return found
 
 
-def _read(store: Store, wanted: lookups.Wanted, runs: int, events: int) -> tuple[dict[str, list[dict[str, Any]]], int]:
+def _read(store: Store, wanted: lookups.Wanted, runs: int, most: int) -> tuple[dict[str, list[dict[str, Any]]], int]:
     """Return the answer, and how many users have their home where it has nobody since a home is no membership."""
-    happened = history.events(store, wanted, events) if events else []
+    happened = events.events(store, wanted, most) if most else []
     if wanted.include_extinct and happened and not has_user_group(store, split_path(wanted.user_group or ROOT)):
         found: dict[str, list[dict[str, Any]]] = {"user_groups": [], "users": []}  # it is removed, and has a history
     else:

@@ -6,21 +6,23 @@
 
 """Up to where a run has read a directory, so that the next one may read only what changed.
 
-A `Mark` is taken before anything is read. It says where the server stood (`Point`), what the next read must know beside
-(`Reached`), and under what it is worth anything (`Circumstances`). Where there is none, `Unmarked` says why. Its JSON
-is made and understood here, and nowhere else: ``as_data`` and ``from_data``.
+A `Mark` is taken before anything is read. It says what the position of the server was (`Point`), what the next read
+must know beside (`Reached`), and under what it is worth anything (`Circumstances`). Where there is none, `Unmarked`
+says why. Its JSON is made and understood here, and nowhere else: ``as_data`` and ``from_data``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import Any, NamedTuple, Union
+from typing import Any, Union
+
+from ._named_tuple import NamedTuple
 
 # The ways of telling changes: `_directory/changes/` has a file for each.
 SYNCREPL, USN, SWEEP = "syncrepl", "usn", "sweep"
 
 
-# --- where a server stood --------------------------------------------------------------------------------------------
+# --- the position of a server ----------------------------------------------------------------------------------------
 
 
 class Synchronized(NamedTuple):

@@ -19,10 +19,11 @@ a plan means the same on every host and for every store file.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Set
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 from ._attributes import Attributes
 from ._mark import NONE_LEFT, Mark, Reached, Unmarked
+from ._named_tuple import NamedTuple
 from ._names import join_path
 
 GONE = "gone"  # nowhere in the directory
@@ -105,9 +106,9 @@ NO_PLACE = Place((), (), frozenset(), "", False)  # nothing was selected, since 
 
 
 class Snapshot(NamedTuple):
-    """What the directory said in one complete read: of everything, or of all that may have changed.
+    """What the directory said in one read: of everything, or of all that may have changed.
 
-    In the latter case (``complete`` is false) whoever is not in it, and is not lost either, is as stored.
+    In the latter case (``is_full`` is false) whoever is not in it, and is not lost either, is as stored.
     """
 
     directory: Directory
@@ -126,7 +127,7 @@ class Snapshot(NamedTuple):
     listed_as: dict[tuple[str, str], list[str]] = {}
     dangling: dict[str, list[str]] = {}  # group that users list and that does not exist -> keys of these users
     whole_tree: bool = False  # everything was selected that the directory has
-    complete: bool = True
+    is_full: bool = True
     foreign_sids: Set[str] = frozenset()  # users who have a SID of another domain, which does not count
     # Stable key -> what of the record stays as it is stored, since the directory has a malformed value: 'enabled',
     # 'sid', 'members' (none is removed), 'attributes.' and a field; 'all' of it, memberships too, where nothing tells
@@ -232,6 +233,16 @@ class KeptName(NamedTuple):
 Members = dict[str, tuple[str, ...]]
 
 
+class Times(NamedTuple):
+    """The time of a run, in seconds since 1970. There are two of it if the clock is in doubt: see `_clock`."""
+
+    earlier: int  # by this it is judged whether something has lasted long enough
+    later: int  # since then, what ends in this run is gone
+
+
+NO_TIME = Times(0, 0)  # where nothing has to last
+
+
 class StoredState(NamedTuple):
     """What the planner needs to know of the store: all owned groups, and the users that may be concerned.
 
@@ -254,17 +265,17 @@ class StoredState(NamedTuple):
     sizes: dict[str, int] = {}  # how many users there are in the groups of whose users ``members`` may not have all
     membership_count: int = 0  # own members of owned groups, users and user groups
     extinct_membership_count: int = 0  # those among them whose group is extinct
-    user_count: int = 0  # users that it claims and that are not extinct; only where the snapshot is not complete
+    user_count: int = 0  # users that it claims and that are not extinct; only where the snapshot is not full
     groups_extinct_since: dict[str, int] = {}  # extinct owned groups: stable key -> seconds since 1970
     # ('user' or 'user_group', reference of a user group, name_key) -> who had the name there: where the snapshot has
     # users who want it, and for all user groups directly below the target and in owned groups.
     kept_names: dict[tuple[str, str, str], KeptName] = {}
 
 
-# What takes somebody away, or lets somebody in again, because something is not there (any more): ('user', key),
+# What a run concludes from something that is not there (any more), and the directory is asked to prove: ('user', key),
 # ('user_group', key), ('member', key of the group, reference of the user), ('nested', key of the group, key of the one
 # in it), ('enabled', key of the user) or ('sid', key of the user). It is known by this from one run to the next.
-Removal = tuple[str, ...]
+Conclusion = tuple[str, ...]
 
 
 class Standing(NamedTuple):
@@ -286,7 +297,7 @@ class LastRun(NamedTuple):
 
     server: str  # as it was addressed
     scope: dict[str, Any] | None  # the settings that decided who was in scope; None: not known
-    held: frozenset[Removal]  # removals that it saw and held back for one run, since its server may lag
+    held: frozenset[Conclusion]  # conclusions that it saw and held back for one run, since its server may lag
     standing: Standing = Standing()
     believed: int | None = None  # if its clock was not believed: the time of the last run before whose clock was
 
@@ -298,8 +309,8 @@ class Leaves(NamedTuple):
     selected: dict[str, str]  # see Snapshot
     scope: dict[str, Any] | None  # see LastRun
     mark: Mark | Unmarked  # NONE_LEFT is not kept
-    held: frozenset[Removal]  # see LastRun
-    reasons: Mapping[Removal, str]  # why the run held what it held, for whoever looks
+    held: frozenset[Conclusion]  # see LastRun
+    reasons: Mapping[Conclusion, str]  # why the run held what it held, for whoever looks
     standing: Standing
     believed: int | None  # see LastRun
 

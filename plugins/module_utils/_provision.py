@@ -15,10 +15,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ._destination.contract import CannotBeRead, Destination, DestinationError, Kind
 from ._limits import Refusal
+from ._named_tuple import NamedTuple
 from ._provisioning import digests, limits
 from ._provisioning.carry_out import CarriedOut, carry_out
 from ._provisioning.ledger import Ledger

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from ._destination import client
+from ._destination import http_client
 from ._destination.contract import Kind
 from ._destination.scim import services
 from ._destination.scim.resources import USER
 from ._destination.scim.services import Members, Paging, Service
 from ._errors import SynchronizationError
 from ._judge import TIMEOUT_MAX, ca_file, number_of, readable_file, store_address
+from ._named_tuple import NamedTuple
 from ._names import split_path
 from ._options import PROVISIONING, SCIM, STORE, with_defaults
 from ._provisioning.model import Collision, Departure, Policies
@@ -49,7 +50,7 @@ class ProvisioningSettings(NamedTuple):
     store_timeout: int  # seconds
     report_limit: int
     report_bytes: int
-    client: client.Settings
+    client: http_client.Settings
     service: Service
 
     def __repr__(self) -> str:
@@ -165,7 +166,7 @@ def _service(name: str, parameters: Mapping[str, Any]) -> Service:
         raise SynchronizationError(str(error)) from None
 
 
-def _client(options: Mapping[str, Any], service: Service) -> client.Settings:
+def _client(options: Mapping[str, Any], service: Service) -> http_client.Settings:
     if options["token"] and options["username"]:
         raise SynchronizationError("token: there is username, too: give the one or the other")
     if options["username"] and not options["password"]:
@@ -178,7 +179,7 @@ def _client(options: Mapping[str, Any], service: Service) -> client.Settings:
         limit: None if options[limit] is None else number_of(limit, options[limit])
         for limit in ("time_limit", "request_limit")
     }
-    return client.Settings(
+    return http_client.Settings(
         url="" if options["state"] == "released" else options["url"] or "",
         token=options["token"] or None,
         username=options["username"] or None,

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _clock
 from ._clock import Clock
-from ._directory import lost
 from ._directory.changes import clock as clock_there
 from ._directory.changes.common import ReadFully
 from ._directory.changes.ways import why_never
@@ -29,6 +28,7 @@ from ._directory.standing import standing
 from ._errors import SynchronizationError
 from ._mark import Circumstances, Mark, Reached, Unmarked
 from ._model import Directory, LastRun, Snapshot, Standing
+from ._named_tuple import NamedTuple
 from ._settings import Settings
 from ._store import for_reader, runs
 from ._store.contract import Store
@@ -59,15 +59,20 @@ class Read(NamedTuple):
     def about(self, seconds: float) -> dict[str, Any]:
         """Return `read` of the result."""
         session, snapshot = self.source.session, self.snapshot
+        not_read: list[str] = []
+        if session.not_read:
+            from ._directory.lost import not_followed  # few directories have parts elsewhere
+
+            not_read = not_followed(session.not_read, snapshot.place, self.source.context_normal)
         return {
             "server": session.server,
             "directory_type": self.source.directory.directory_type,
-            "mode": "full" if snapshot.complete else "incremental",
+            "mode": "full" if snapshot.is_full else "incremental",
             "reason": self.reason,
             "entries": session.entries,
             "pages": session.pages,
             "seconds": round(seconds, 3),
-            "not_read": lost.not_followed(session.not_read, snapshot.place, self.source.context_normal),
+            "not_read": not_read,
         }
 
 

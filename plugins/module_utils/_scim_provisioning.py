@@ -11,14 +11,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _clock, _limits
-from ._destination.client import Client, Requests
+from ._destination.http_client import Client, Requests
 from ._destination.scim.destination import ScimDestination
 from ._errors import Failed, Refused, sentence
 from ._limits import Refusal
 from ._look_up import looking
+from ._named_tuple import NamedTuple
 from ._provision import Provisioned, Task, provision
 from ._provisioning.carry_out import CarriedOut
 from ._provisioning.model import Links, Plan, Wanted, does_something

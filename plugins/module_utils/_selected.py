@@ -20,7 +20,7 @@ _FIRST_OF_OTHERS = 1000
 
 def warnings(snapshot: Snapshot, group_structure: str) -> list[str]:
     """Return the warnings about what was read in full. ``group_structure`` is the option."""
-    if not snapshot.complete:
+    if not snapshot.is_full:
         return []
     return [*_no_user_group(snapshot, group_structure), *_whole_domain(snapshot)]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _judge
 from ._credentials import check_login
@@ -21,6 +21,7 @@ from ._directory.connect.addresses import parse_server, refuse_global_catalog
 from ._directory.distinguished_names import normal_dn
 from ._directory.overrides import check_parameters
 from ._errors import SynchronizationError
+from ._named_tuple import NamedTuple
 from ._names import join_path, split_path
 from ._options import BROWSING, CONNECTION, ENVIRONMENT, STORE, SYNCHRONIZATION, with_defaults
 from ._store.address import Address

@@ -15,7 +15,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _changes, _clock, _hold, _limits, _model, _names, _warnings
 from ._changes import Plan
@@ -25,17 +25,18 @@ from ._directory.distinguished_names import normal_dn
 from ._directory.presets import Preset
 from ._errors import Refused, SynchronizationError, sentence
 from ._mark import NONE_LEFT, Mark, Unmarked
-from ._model import Keeping, LastRun, Leaves, Removal, RunRecord, Snapshot, StoredState
+from ._model import Conclusion, Keeping, LastRun, Leaves, RunRecord, Snapshot, StoredState
+from ._named_tuple import NamedTuple
+from ._plan.conclusions import conclusions
 from ._plan.digests import plan_digest, removals_digest
 from ._plan.make import WrongTarget, make_plan, plan_absence, plan_release, without_changes, without_notes
-from ._plan.removals import removals
 from ._progress import PROGRESS
 from ._read import Read, fingerprint, read_from
 from ._report.affected import members_to_load, users_to_load
 from ._report.counts import in_one_line
 from ._report.cut import Bounds
 from ._report.lists import names_to_load
-from ._report.make import Looked, make_report
+from ._report.make import Looked, Objections, make_report
 from ._settings import Settings, public_settings
 from ._store import counts, for_reader, for_report, history, opening, runs
 from ._store.apply import apply
@@ -239,13 +240,13 @@ def _read_and_plan(run: _Run, session: connection.Session, last: LastRun) -> tup
     if read.source.session is not session:
         read = read.again(session, store)
     whole = _is_older(runs.last_whole_check(store), _A_WEEK, run.now)
-    if whole or read.snapshot.complete:
+    if whole or read.snapshot.is_full:
         store.checks.begin(whole)  # it is waited for before anything is committed
     state = load_state(store, settings.name, settings.target, read.snapshot)
     snapshot = absence.with_unread_lists(read.source, read.snapshot, state)
     snapshot = absence.with_unread_states(read.source, snapshot)
     unheld = plan = _make_plan(settings, snapshot, state, read.clock)
-    found = removals(plan, snapshot, state)
+    found = conclusions(plan, snapshot, state)
     unproven = absence.unproven(read.source, snapshot, state, found, read.known.own_dns)
     digests = plan_digest(plan), removals_digest(plan)
     doubts = _standing_doubts(read, store, last, found)
@@ -275,7 +276,7 @@ def _time_believed(clock: Clock, last: LastRun) -> int | None:
     return clock.last if last.believed is None else last.believed
 
 
-def _standing_doubts(read: Read, store: Store, last: LastRun, found: Collection[Removal]) -> _hold.Doubts:
+def _standing_doubts(read: Read, store: Store, last: LastRun, found: Collection[Conclusion]) -> _hold.Doubts:
     """Return why the server may be behind. ``found``: what would be taken away or enabled."""
     identity, name = read.source.directory.identity, read.source.session.server
     by_each = {
@@ -295,10 +296,10 @@ def _is_older(then: int | None, seconds: int, now: int) -> bool:
 
 
 def _make_plan(
-    settings: Settings, snapshot: Snapshot, state: StoredState, clock: Clock, held: frozenset[Removal] = frozenset()
+    settings: Settings, snapshot: Snapshot, state: StoredState, clock: Clock, held: frozenset[Conclusion] = frozenset()
 ) -> Plan:
     try:
-        return make_plan(settings, snapshot, state, _same_value, clock.earlier, held, clock.later)
+        return make_plan(settings, snapshot, state, _same_value, clock.times, held)
     except WrongTarget as error:  # another one is for the store to explain: a value in it may be damaged
         raise SynchronizationError(str(error)) from None
 
@@ -325,7 +326,7 @@ def _owned(
     settings: Settings, store: Store, preset: Preset, snapshot: Snapshot, state: StoredState, plan: Plan
 ) -> _limits.Owned:
     """Return how much is owned; counted only where it is asked for, for that takes a look at each record."""
-    if plan.is_empty and not (snapshot.complete and not snapshot.users):
+    if plan.is_empty and not (snapshot.is_full and not snapshot.users):
         return _limits.Owned(0, 0, 0, {})
     users, claimed_users, user_groups = counts.count_owned(store, settings.name)
     mapped = {
@@ -410,8 +411,7 @@ def _result(run: _Run, planned: _Planned, diff_mode: bool) -> dict[str, Any]:
         state,
         _look_up(run, plan, state),
         Bounds(settings.report_limit, settings.report_bytes, diff_mode),
-        planned.holds.reasons,
-        [refusal.entry for refusal in planned.refusals],
+        Objections(planned.holds.reasons, [refusal.entry for refusal in planned.refusals]),
     )
     report["held"].update(everything=planned.holds.everything, plan_digest=planned.holds.plan_digest)
     return dict(
@@ -485,4 +485,4 @@ def _mark_to_leave(planned: _Planned) -> Mark | Unmarked:
         return NONE_LEFT
     if isinstance(mark, Unmarked):
         return mark
-    return mark.with_again(planned.plan.again.union(removal[1] for removal in planned.holds.reasons))
+    return mark.with_again(planned.plan.again.union(conclusion[1] for conclusion in planned.holds.reasons))

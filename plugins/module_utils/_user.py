@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from ._errors import SynchronizationError
+from ._named_tuple import NamedTuple
 from ._names import join_path, split_path
 from ._store import by_hand, opening
 from ._store.address import Address, address_of

@@ -21,13 +21,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _clock, _limits
 from ._errors import Refused, SynchronizationError, sentence
 from ._judge import TIMEOUT_MAX, number_of, store_address
 from ._limits import Refusal
 from ._look_up import looking
+from ._named_tuple import NamedTuple
 from ._options import CHANGES, STORE, with_defaults
 from ._provisioning import digests, limits
 from ._provisioning.changes import (

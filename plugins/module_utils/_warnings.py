@@ -25,7 +25,7 @@ def warnings(settings: Settings, store: Store, read: Read, holds: _hold.Holds, l
     """Return the warnings of a run that read a directory. ``last`` is what the last run left; ``now`` is the time."""
     snapshot = read.snapshot
     found = []
-    if settings.read_mode == "incremental" and snapshot.complete and read.reason != FIRST:
+    if settings.read_mode == "incremental" and snapshot.is_full and read.reason != FIRST:
         found.append("read_mode: everything was read, since %s" % read.reason)
     if read.clock.doubt:
         found.append(
@@ -51,7 +51,7 @@ def _doubts(settings: Settings, store: Store, snapshot: Snapshot) -> list[str]:
         ("user_attributes", settings.user_attributes, "user", snapshot.users),
         ("group_attributes", settings.group_attributes, "user_group", snapshot.user_groups),
     ):
-        if snapshot.complete and records:
+        if snapshot.is_full and records:
             doubts += [
                 "%s: no %s has a value for '%s' (%s): correct the attribute, or give the account the right to read it"
                 % (option, kind.replace("_", " "), field, mapping[field])

@@ -22,17 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # The checkout becomes importable as a collection by the first, and the other is imported late: see `engine_seconds`.
+# What a run imports only if it needs it is imported below only where it is needed.
 import conftest  # noqa: F401 # pylint: disable=unused-import
 import ldap3  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.usersync.directory.plugins.module_utils import _read
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize as way
-from ansible_collections.usersync.directory.plugins.module_utils._directory import (
-    connection,
-    filters,
-    full,
-    groups,
-    search,
-)
+from ansible_collections.usersync.directory.plugins.module_utils._directory import connection, search
 from ansible_collections.usersync.directory.plugins.module_utils._directory.detect import directory_type
 from ansible_collections.usersync.directory.plugins.module_utils._directory.identity import identify, naming_context
 from ansible_collections.usersync.directory.plugins.module_utils._directory.overrides import resolve
@@ -54,6 +49,8 @@ def _warn(text: str) -> None:
 
 def read(settings):
     """What `synchronize` does until it has its snapshot."""
+    from ansible_collections.usersync.directory.plugins.module_utils._directory import full
+
     with opening.look(settings.store) as store, connection.connect(settings, _warn) as session:
         preset = resolve(settings, directory_type(settings, session.root_dse))
         directory = identify(settings, session, preset)
@@ -63,6 +60,8 @@ def read(settings):
 
 def decode(settings) -> None:
     """Read what `read` reads as one who has never read it, entry by entry."""
+    from ansible_collections.usersync.directory.plugins.module_utils._directory import filters, groups
+
     with connection.connect(settings, _warn) as session:
         preset = resolve(settings, directory_type(settings, session.root_dse))
         context = naming_context(settings, session, preset)
@@ -76,6 +75,8 @@ def decode(settings) -> None:
 
 def requests(settings) -> list[dict]:
     """The searches that `read` sends and that find more than one entry, as the others are to send them."""
+    from ansible_collections.usersync.directory.plugins.module_utils._directory import full
+
     found = []
     searching = full.encoded_entries
 

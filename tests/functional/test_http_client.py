@@ -12,7 +12,7 @@ import threading
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._destination import client as http
+from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client as http
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import (
     DestinationError,
     LimitReached,

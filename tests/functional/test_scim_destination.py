@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._destination import client as http
+from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client as http
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import (
     CannotBeRead,
     ChangeMembers,

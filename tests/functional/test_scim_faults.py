@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _limits
-from ansible_collections.usersync.directory.plugins.module_utils._destination import client as http
+from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client as http
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import (
     DestinationError,
     Kind,

@@ -9,7 +9,7 @@ import json
 import threading
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._destination import client
+from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Failed, SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
     PROVISIONING,
@@ -33,7 +33,7 @@ DEFAULTS = {
 @pytest.fixture
 def run(company, service, monkeypatch):
     """Runs it in this process, without the waiting for a service that has nobody to wait for."""
-    monkeypatch.setattr(client, "_FIRST_WAIT", 0.0)
+    monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.0)
 
     def run(check_mode=False, **options):
         given = provisioned.options(company, service, {"removal_limits": "100%", "timeout": 60, **options})

@@ -9,7 +9,7 @@ import json
 import socket
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._destination import client as http
+from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client as http
 from support import scim_service, stored
 from support.scim_service import TOKEN, Answer, at, says, sends
 

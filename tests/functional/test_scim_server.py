@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _limits
-from ansible_collections.usersync.directory.plugins.module_utils._destination import client as http
+from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client as http
 from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Kind, Record, State
 from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.destination import ScimDestination
 from ansible_collections.usersync.directory.plugins.module_utils._destination.scim.services import Paging, service

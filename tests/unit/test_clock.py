@@ -72,7 +72,7 @@ def test_what_ends_in_a_run_that_is_in_doubt_is_gone_since_the_later_time() -> N
     store = ModelStore()
     store.run([user("u1", "ann")])
     chosen = policies(user_extinction="delete")
-    plan = make.make_plan(chosen, store.snapshot([], []), store.state(), str.casefold, 5 * DAY, begins=70 * DAY)
+    plan = make.make_plan(chosen, store.snapshot([], []), store.state(), str.casefold, _model.Times(5 * DAY, 70 * DAY))
     assert [who.since for who in plan.notes.kept_names.values() if who] == [70 * DAY]
     store.apply(plan)
     other = user("u2", "ann", unit_dn="OU=sales,DC=x")

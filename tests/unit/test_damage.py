@@ -110,7 +110,7 @@ def run(path: Path, number: int, name: str = "staff", whole: bool = False) -> No
         store.checks.begin(whole)
         state = load_state(store, name, ["All", "Company", name], found)
         chosen = policies(name=name, user_extinction="delete" if number else "disable", user_group_extinction="delete")
-        plan = make.make_plan(chosen, found, state, str.casefold, 1000 + number)
+        plan = make.make_plan(chosen, found, state, str.casefold, _model.Times(1000 + number, 1000 + number))
         nested = for_report.direct_members(store, members_to_load(plan, state), name)
         direct = for_report.direct_groups(store, users_to_load(plan, state, nested), name)
         names = for_report.names(store, names_to_load(plan, state), name)

@@ -106,7 +106,7 @@ def section(path: Path, variable: str) -> str:
 
 
 # What everybody may import.
-PLAIN_DATA = ("_names", "_attributes", "_graph", "_model", "_changes", "_mark")
+PLAIN_DATA = ("_named_tuple", "_names", "_attributes", "_graph", "_model", "_changes", "_mark")
 
 
 def test_modules_know_neither_ldap_nor_sql():
@@ -355,8 +355,75 @@ def test_what_is_in_the_rooms_is_small():
     ]
     assert len(functions) > 400
     assert [(path.name, each.name) for path, each in functions if _lines(each) > 45] == []
-    assert [(path.name, each.name) for path, each in functions if _parameters(each) > 6] == []
     assert [path.name for path in below("_directory") if path.read_text(encoding="utf-8").count("\n") > 500] == []
+
+
+def test_no_function_takes_many_values():
+    functions = [
+        (path, node)
+        for path in ALL_MODULE_UTILS
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert len(functions) > 1500
+    assert [(path.name, each.name) for path, each in functions if _parameters(each) > 6] == []
+
+
+# What few runs need is imported in the function that needs it: a module is compiled anew in each run, from an archive.
+LATE = {
+    *("_directory.full", "_directory.by_users", "_directory.lost", "_directory.proofs.asking", "_report.diff"),
+    *(
+        "_directory.changes.usn",
+        "_directory.changes.lists",
+        "_directory.connect.kerberos",
+        "_directory.connect.dns_srv",
+    ),
+    *("_store.write_plan", "_store.lookups", "_store.events", "_store.postgresql"),
+    *("_store.sqlite_backups", "_store.sqlite_damage"),
+}
+
+
+def _first_imports(path: Path) -> set[Path]:
+    """The files under module_utils that a file imports as soon as it is imported itself."""
+    late = {
+        id(node)
+        for function in ast.walk(parsed(path))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+    }
+    checking = {
+        id(node)
+        for test in ast.walk(parsed(path))
+        if isinstance(test, ast.If) and "TYPE_CHECKING" in ast.unparse(test.test)
+        for statement in test.body
+        for node in ast.walk(statement)
+    }
+    found: set[Path] = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.ImportFrom) and node.level and id(node) not in late | checking:
+            base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            found.update(base / f"{alias.name}.py" for alias in node.names)
+            found.add(base.with_suffix(".py"))
+    return {each for each in found if each.exists()}
+
+
+def test_a_run_that_has_nothing_to_do_imports_nothing_more():
+    files = {name: MODULE_UTILS.joinpath(*name.split(".")).with_suffix(".py") for name in LATE}
+    assert [name for name, path in files.items() if not path.exists()] == []
+    # `_read` imports the second: it is the script of a read of what changed.
+    left, reached = [MODULE_UTILS / "_synchronize.py", MODULE_UTILS / "_directory" / "changed.py"], set()
+    while left:
+        path = left.pop()
+        if path not in reached:
+            reached.add(path)
+            left.extend(_first_imports(path))
+    assert len(reached) > 100
+    assert {name for name, path in files.items() if path in reached} == set()
+
+
+def test_named_tuples_are_made_the_fast_way():
+    others = [path for path in ALL_MODULE_UTILS if path.name != "_named_tuple.py"]
+    assert breaking(others, lambda name: name in ("typing.NamedTuple", "collections.namedtuple", "dataclasses")) == []
 
 
 def test_module_utils_are_marked_private():

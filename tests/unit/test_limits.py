@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _limits
 from ansible_collections.usersync.directory.plugins.module_utils._model import GONE, OUT_OF_SCOPE
+from ansible_collections.usersync.directory.plugins.module_utils._plan.conclusions import conclusions
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest, removals_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
-from ansible_collections.usersync.directory.plugins.module_utils._plan.removals import removals
 from hypothesis import given
 from hypothesis import strategies as st
 from support.model_store import ModelStore
@@ -31,8 +31,8 @@ def judge(store, people, groups=(), reason=GONE, scopes=None, held=frozenset(), 
     chosen = policies(**chosen)
     state = store.state()
     state = state._replace(membership_count=sum(map(len, state.members.values())))
-    unheld = make_plan(chosen, snapshot, state, str.casefold, store.now)
-    plan = make_plan(chosen, snapshot, state, str.casefold, store.now, held)
+    unheld = make_plan(chosen, snapshot, state, str.casefold, store.times)
+    plan = make_plan(chosen, snapshot, state, str.casefold, store.times, held)
     values = {}
     for kind, records in (
         ("user", [stored.record for stored in state.users.values()]),
@@ -305,8 +305,8 @@ def test_members_who_are_left_out_are_unresolved_in_each_run():
         assert [(each.limit, each.would_remove) for each in found.refusals] == [("unresolved_members", 4)]
         store.run(read, lists, ignore_disabled_users=True)
     assert judge(store, read[:1], [group("g", members=["a"])]).plan.unresolved == []
-    of_some = store.snapshot(read, [])._replace(complete=False, user_groups={}, joined={"h": ["b", "c"]})
-    plan = make_plan(policies(), of_some, store.state(), str.casefold, store.now)
+    of_some = store.snapshot(read, [])._replace(is_full=False, user_groups={}, joined={"h": ["b", "c"]})
+    plan = make_plan(policies(), of_some, store.state(), str.casefold, store.times)
     assert [each.value for _key, each in plan.unresolved] == ["CN=b", "CN=c"]
 
 
@@ -360,7 +360,7 @@ def test_widening_to_the_whole_tree():
 def test_a_change_of_scope_does_not_slip_through_while_its_removals_are_held():
     store = stored(100)
     snapshot = store.snapshot(people(99), (), OUT_OF_SCOPE)
-    held = removals(make_plan(policies(), snapshot, store.state(), str.casefold), snapshot)
+    held = conclusions(make_plan(policies(), snapshot, store.state(), str.casefold), snapshot)
     other = {**SCOPE, "user_filter": "(title=nurse)"}
     found = judge(store, people(99), reason=OUT_OF_SCOPE, scopes=(SCOPE, other), held=held)
     assert found.plan.is_empty and found.limits == ["scope_change"]
@@ -434,7 +434,7 @@ def test_what_is_held_stays_as_it_is():
         chosen = policies(user_extinction=policy, user_group_extinction="delete")
         snapshot = store.snapshot(*shrunk)
         plan = make_plan(chosen, snapshot, store.state(), str.casefold)
-        held = removals(plan, snapshot)
+        held = conclusions(plan, snapshot)
         assert held >= {("user", "u001"), ("user", "u002"), ("user_group", "g2")}
         assert not plan.is_empty
         plan = make_plan(chosen, snapshot, store.state(), str.casefold, held=held)

@@ -147,7 +147,7 @@ class _Stores:
             lost_user_groups={key: reason for key in known.user_groups if key not in found.user_groups},
         )
         state = load_state(store, name, self.targets[name], found)
-        return make_plan(policies(name=name, **chosen), found, state, str.casefold, self.now)
+        return make_plan(policies(name=name, **chosen), found, state, str.casefold, _model.Times(self.now, self.now))
 
     def holders(self) -> dict[tuple[str, str], tuple[str, bool]]:
         found = {}

@@ -12,6 +12,7 @@ import json
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _attributes, _changes, _model
+from ansible_collections.usersync.directory.plugins.module_utils._plan.conclusions import conclusions
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest, removals_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
 from ansible_collections.usersync.directory.plugins.module_utils._plan.places import (
@@ -22,7 +23,6 @@ from ansible_collections.usersync.directory.plugins.module_utils._plan.places im
     assign_places,
     place_of,
 )
-from ansible_collections.usersync.directory.plugins.module_utils._plan.removals import removals
 from ansible_collections.usersync.directory.plugins.module_utils._plan.rivals import Wanting, settle_places
 from hypothesis import given
 from hypothesis import strategies as st
@@ -345,7 +345,7 @@ def test_who_takes_over_a_record_is_enabled_by_that():
     store.add_by_hand("ann")
     snapshot = store.snapshot([user("u1", "ann"), user("u2", "bob", enabled=False)], [])
     plan = make_plan(policies(user_collision="merge"), snapshot, store.state(), str.casefold)
-    assert removals(plan, snapshot) == {("enabled", "u1")}
+    assert conclusions(plan, snapshot) == {("enabled", "u1")}
 
 
 def test_what_is_taken_back_of_anothers_user_is_held():
@@ -368,7 +368,7 @@ def test_a_malformed_list_ends_no_membership():
 
 def of_changes(store, users=(), groups=(), **more):
     """The plan of a read of what changed: whoever is not in it is as stored."""
-    snapshot = store.snapshot(users, groups)._replace(complete=False, lost_users={}, lost_user_groups={}, **more)
+    snapshot = store.snapshot(users, groups)._replace(is_full=False, lost_users={}, lost_user_groups={}, **more)
     return make_plan(policies(), snapshot, store.state(), str.casefold)
 
 
@@ -459,7 +459,7 @@ def test_who_is_alone_in_wanting_a_place_has_it_and_the_others_settle_it(newcome
     shuffler.shuffle(order)
     given_places = {key: (record.home, record.name) for key, record in wanted.items()}
     wanting = Wanting(state, bodies, {key: wanted[key] for key in order}, {})
-    given_places.update(settle_places(wanting, {}, set(), KeptNames("user", state, Wait(0, 0, 30))).given)
+    given_places.update(settle_places(wanting, {}, set(), KeptNames("user", state, Wait(_model.NO_TIME, 30))).given)
     taken = {place_of(record) for record in store.users.values()}
     expected = assign_places(
         [Claimant(key, [(record.home, record.name)], NOWHERE, wanting.rank(key)) for key, record in wanted.items()],

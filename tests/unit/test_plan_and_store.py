@@ -14,9 +14,9 @@ from ansible_collections.usersync.directory.plugins.module_utils import (
     _synchronize,
 )
 from ansible_collections.usersync.directory.plugins.module_utils._directory import presets
+from ansible_collections.usersync.directory.plugins.module_utils._plan.conclusions import conclusions
 from ansible_collections.usersync.directory.plugins.module_utils._plan.digests import plan_digest
 from ansible_collections.usersync.directory.plugins.module_utils._plan.make import make_plan
-from ansible_collections.usersync.directory.plugins.module_utils._plan.removals import removals
 from ansible_collections.usersync.directory.plugins.module_utils._report.affected import members_to_load, users_to_load
 from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds
 from ansible_collections.usersync.directory.plugins.module_utils._report.lists import names_to_load
@@ -267,7 +267,7 @@ def test_what_is_held_and_what_others_have_survives(steps):
             with open_store(path) as store:
                 snapshot, state, plan = plan_in(store, name, users, groups, False, chosen)
                 if how == "hold":
-                    held = removals(plan, snapshot)
+                    held = conclusions(plan, snapshot)
                     plan = make_plan(policies(name=name, **chosen), snapshot, state, str.casefold, held=held)
                     extinct = {key for key, stored in state.users.items() if stored.record.extinct}
                     # An applied run has seen that they are gone: the policy of today may delete them, members included.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _changes, _model
 from ansible_collections.usersync.directory.plugins.module_utils._report.cut import Bounds, size_of
-from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, make_report
+from ansible_collections.usersync.directory.plugins.module_utils._report.make import Looked, Objections, make_report
 from hypothesis import given
 from hypothesis import strategies as st
 from support import plans
@@ -25,7 +25,7 @@ AWX_DROPS = 700_000  # characters of str() of a result: MAX_EVENT_RES, ansible-r
 
 def report(plan: _changes.Plan, state: _model.StoredState, *bounds: Any, **more: Any) -> dict[str, Any]:
     snapshot = _model.Snapshot(DIRECTORY, {}, {}, {}, {}, [], [], {}, {}, [])
-    return make_report(plan, snapshot, state, Looked({}, {}), Bounds(*bounds), **more)
+    return make_report(plan, snapshot, state, Looked({}, {}), Bounds(*bounds), Objections(**more))
 
 
 def stored(users: dict[str, _model.UserRecord], groups: dict[str, _model.UserGroupRecord]) -> _model.StoredState:

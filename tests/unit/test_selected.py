@@ -30,7 +30,7 @@ def test_users_without_a_user_group():
 def test_what_is_selected_on_purpose_is_no_matter():
     assert warnings(snapshot(PEOPLE, NURSES), GROUPS) == warnings(snapshot(), GROUPS) == []
     assert warnings(snapshot(PEOPLE), "organizational_units") == []
-    assert warnings(snapshot(PEOPLE, complete=False, whole_tree=True), GROUPS) == []
+    assert warnings(snapshot(PEOPLE, is_full=False, whole_tree=True), GROUPS) == []
 
 
 def test_a_whole_domain_with_its_built_in_accounts():

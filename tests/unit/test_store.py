@@ -15,8 +15,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._plan.digests i
 from ansible_collections.usersync.directory.plugins.module_utils._plan.fates import user_change
 from ansible_collections.usersync.directory.plugins.module_utils._store import (
     by_hand,
+    events,
     for_report,
-    history,
     references,
     runs,
     write_user_groups,
@@ -654,7 +654,7 @@ def test_planning_on_this_store_is_planning_on_the_dictionaries_of_the_plan_test
                     if record.claimed and not record.extinct
                 }
                 state = load_state(store, "staff", ["All"], found)
-                plan = make.make_plan(snapshots.policies(**chosen), found, state, str.casefold, dictionaries.now)
+                plan = make.make_plan(snapshots.policies(**chosen), found, state, str.casefold, dictionaries.times)
                 assert plan_digest(plan) == plan_digest(dictionaries.plan(*arguments, **chosen))
                 apply_plan(store, plan, run_record())
                 store.commit()
@@ -813,30 +813,30 @@ def test_the_history_names_who_is_gone_and_forgets_with_the_runs(path):
         time=2000,
     )
     with look(str(path)) as store:
-        zoe = history.events(store, wanted(user="ZO\u00cb"), 9)
+        zoe = events.events(store, wanted(user="ZO\u00cb"), 9)
         assert [(each["event"], each["time"]) for each in zoe] == [
             ("deleted", "1970-01-01T00:33:20Z"),
             ("member_removed", "1970-01-01T00:33:20Z"),
             ("member_added", "1970-01-01T00:16:40Z"),
         ]
-        anna = history.events(store, wanted(user="anna"), 9)
+        anna = events.events(store, wanted(user="anna"), 9)
         assert [(each["event"], each["path"], each["before"], each["after"]) for each in anna] == [
             ("changed", "All/Company/anna", {"path": "All/Company/ann"}, {"path": "All/Company/anna"}),
             ("member_added", "All/Company/staff", None, None),
             ("created", "All/Company/anna", None, None),
         ]
-        assert history.events(store, wanted(user="ann"), 9) == anna, "by the name before, too"
-        group_history = history.events(store, wanted(user_group="All/Company/STAFF"), 9)
+        assert events.events(store, wanted(user="ann"), 9) == anna, "by the name before, too"
+        group_history = events.events(store, wanted(user_group="All/Company/STAFF"), 9)
         assert [(each["event"], each["member"]) for each in group_history] == [
             ("member_removed", "Zoë"),
             ("member_added", "anna"),
             ("member_added", "Zoë"),
             ("created", None),
         ]
-        assert history.events(store, wanted(user_group="All/Company/staff"), 1) == group_history[:1]
+        assert events.events(store, wanted(user_group="All/Company/staff"), 1) == group_history[:1]
     apply(path, time=2000 + 400 * 86400)
     with look(str(path)) as store:
-        assert history.events(store, wanted(user="zoë"), 9) == []
+        assert events.events(store, wanted(user="zoë"), 9) == []
         assert look_up(store, user="anna")["users"][0]["user_groups"] == ["All/Company/staff"]
 
 

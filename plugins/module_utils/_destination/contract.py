@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol, TypeVar, Union
+from typing import Protocol, TypeVar, Union
 
 from .._errors import SynchronizationError
+from .._named_tuple import NamedTuple
 
 T = TypeVar("T")
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._errors import SynchronizationError
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .connection import Session, read_from_first
 from .detect import directory_type

@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 from .._model import AS_STORED, UserGroup
-from .._names import name_key, significant
+from .._names import significant
 from .distinguished_names import dn_is_within, dn_text, normal_dn
 from .fields import name_problem
 from .filters import below_parents
 from .forms import value_text
-from .groups import Group
+from .groups import Group, key_of_name
 from .members import Seen
 from .naming import Naming
 from .notes import Notes
@@ -22,13 +22,6 @@ from .outsiders import add_users_with, anybody
 from .presets import Entry
 from .scope import AT_TOP, Outside
 from .search import LONGEST_ASKED_FOR, MISSING_OK, search
-
-_BY_NAME = "name:"  # begins the key of a group that is a name and has no entry
-
-
-def key_of_name(name: str) -> str:
-    """Return the key of a group that is nothing but a name."""
-    return _BY_NAME + name_key(name)
 
 
 class ByUsers:

@@ -82,7 +82,7 @@ class _WhatChanged:
         self.concerned = ConcernedLists(self.scope, as_stored, self.by_key, self.told)
 
     def read(self) -> Snapshot:
-        self.ask_where_the_server_stands()
+        self.ask_for_the_position()
         users, groups = self.candidates.look_at(self.reading.position)
         lists = self.concerned.find(users, groups, self.candidates.read_as_users)
         self.take_users(users)
@@ -96,12 +96,12 @@ class _WhatChanged:
             lost_users,
             lost_user_groups,
             self.reading.reached(),
-            complete=False,
+            is_full=False,
             joined=joined,
             left=self.told.left,
         )
 
-    def ask_where_the_server_stands(self) -> None:
+    def ask_for_the_position(self) -> None:
         self.reading.position.ask()
         if self.scope.as_selection() != self.last.selection:
             raise ReadFully("what is selected or excluded lies elsewhere than at the last run")

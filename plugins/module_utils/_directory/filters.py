@@ -23,6 +23,7 @@ from .presets import Preset
 from .search import batches
 
 ANYTHING = "(objectClass=*)"
+NOT_READ = ""  # in place of a filter: entries of that kind are not read
 NO_ATTRIBUTES = ("1.1",)  # RFC 4511, 4.5.1.8
 
 

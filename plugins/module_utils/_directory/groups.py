@@ -18,6 +18,7 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 from .._model import Digests, UserGroup
+from .._names import name_key
 from .accounts import Accounts
 from .digests import HASH, NO_HASH, ranged_hash
 from .distinguished_names import dn_text, fast_parent, is_dn, normal_dn
@@ -35,10 +36,16 @@ A_PAGE = 100  # of groups: their member lists make them long
 _MANY_CONCERNED = 5000  # users who are gone or others, beyond which it is faster to go through all lists
 
 # What may name a group as somebody's primary one: a number, or a SID. Who has its malformed value is no member.
+_BY_NAME = "name:"  # begins the key of a group that is a name and has no entry
 _PRIMARY_GROUP = re.compile(rb"-?[0-9]+|S-[0-9-]+")
 _NOBODYS = None  # the value by which users name a group as their primary one, if it has none
 
 _Range = tuple[str, str, "list[bytes]", str]  # key of the group, attribute, first values, their range
+
+
+def key_of_name(name: str) -> str:
+    """Return the key of a group that is nothing but a name."""
+    return _BY_NAME + name_key(name)
 
 
 class Group:

@@ -23,10 +23,10 @@ What is not proven raises ReadError, and then there is no snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 from .._model import GONE, OUT_OF_SCOPE, Place
+from .._named_tuple import NamedTuple
 from .distinguished_names import dn_is_within, dn_text, normal_dn, url_dn, url_server
 from .filters import attributes_that_select
 from .owners import Owners
@@ -39,25 +39,22 @@ from .stable_keys import any_of, keys_of
 
 There = tuple[bytes, Entry]  # DN, values
 
-NOT_READ = ""  # in place of a filter: entries of that kind were not read
-
 
 def look_up(
     scope: Scope,
     owners: Owners,
-    stored: Iterable[str],
-    seen: Container[str],
+    missing: Sequence[str],
     kinds: Sequence[tuple[str, str]],
     is_selected: Callable[[str, bytes, Entry], bool],
 ) -> dict[str, str]:
-    """Return {stable key: GONE or OUT_OF_SCOPE} of who is stored and was not seen.
+    """Return {stable key: GONE or OUT_OF_SCOPE} of who is stored and did not come.
 
     ``kinds`` are the attribute of the key, and the filter by which entries of that kind were read, or NOT_READ;
     ``is_selected`` tells of a key, a DN and an entry whether it should have come, if the filter matches it. Raises
     ReadError if nothing proves the answer.
     """
-    lost = sorted(key for key in stored if key not in seen and not key.startswith("name:"))
-    reasons = {key: GONE for key in stored if key not in seen and key.startswith("name:")}
+    reasons = {key: GONE for key in missing if key.startswith("name:")}
+    lost = sorted(key for key in missing if key not in reasons)
     if not lost:
         return reasons
     search_for = _Search(scope.source, owners, list(dict.fromkeys(attribute for attribute, _filter in kinds)))

@@ -112,11 +112,11 @@ class Seen:
     """Tells of an entry that is found by a listed value whether it was read before."""
 
     def __init__(
-        self, owners: Owners, accounts: Accounts, groups: Groups, tokens: Tokens, is_elsewhere: Surprise
+        self, owners: Owners, accounts: Accounts, groups: Groups, tokens: Tokens, on_surprise: Surprise
     ) -> None:
         self.source, self.owners = owners.source, owners
         self.accounts, self.groups, self.tokens = accounts, groups, tokens
-        self.is_elsewhere = is_elsewhere
+        self.on_surprise = on_surprise
 
     def by_key(self, attribute: str, among: Container[str], entry: Entry) -> str:
         """Return the entry's key if it is among these and only this entry has it; else NOBODY."""
@@ -133,7 +133,7 @@ class Seen:
         else:
             read = key if self.source.members_by == "key" else known_by.by_name.get(token)
         if key and read != key:
-            self.is_elsewhere(self.tokens, found[0], token)
+            self.on_surprise(self.tokens, found[0], token)
         return key
 
     def who_else(self, found: Found, token: str) -> Outcome:

@@ -13,13 +13,13 @@ into a group in scope.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from .._names import significant
-from . import lost
-from .by_users import key_of_name
 from .distinguished_names import dn_text, normal_dn
+from .filters import NOT_READ
 from .forms import value_text
+from .groups import key_of_name
 from .members import Seen, Values
 from .presets import Entry
 from .scope import Scope
@@ -40,16 +40,31 @@ class Missing:
         """Return the lost users of these: stable key -> GONE or OUT_OF_SCOPE."""
         preset = self.source.preset
         kinds = [(preset.user_key, preset.user_filter)]
-        return lost.look_up(self.scope, self.owners, stored, self.accounts.users, kinds, self._user_is_selected)
+        return self._look_up(stored, self.accounts.users, kinds, self._user_is_selected)
 
     def user_groups(self, stored: Iterable[str], seen: Container[str]) -> dict[str, str]:
         """Return the lost user groups of these: stable key -> GONE or OUT_OF_SCOPE."""
         source, preset = self.source, self.source.preset
         kinds = [
-            (preset.group_key, preset.group_filter if source.groups_are_groups else lost.NOT_READ),
-            (preset.container_key, preset.is_container if source.containers_are_groups else lost.NOT_READ),
+            (preset.group_key, preset.group_filter if source.groups_are_groups else NOT_READ),
+            (preset.container_key, preset.is_container if source.containers_are_groups else NOT_READ),
         ]
-        return lost.look_up(self.scope, self.owners, stored, seen, kinds, self._user_group_is_selected)
+        return self._look_up(stored, seen, kinds, self._user_group_is_selected)
+
+    def _look_up(
+        self,
+        stored: Iterable[str],
+        seen: Container[str],
+        kinds: Sequence[tuple[str, str]],
+        is_selected: Callable[[str, bytes, Entry], bool],
+    ) -> dict[str, str]:
+        """See `lost.look_up`."""
+        lost = [key for key in stored if key not in seen]
+        if not lost:
+            return {}
+        from .lost import look_up  # in most runs nobody is missing
+
+        return look_up(self.scope, self.owners, lost, kinds, is_selected)
 
     def _user_is_selected(self, key: str, dn: bytes, entry: Entry) -> bool:
         """Return whether a user who did not come was asked for: by where it lies, by a list, or by its own values."""

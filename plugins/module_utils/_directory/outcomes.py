@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import Union
 
+from .._named_tuple import NamedTuple
 from .presets import Entry
 
 UNKNOWN_WHO = "unknown"  # the kind of a miss that is reported, since nobody knows who it is

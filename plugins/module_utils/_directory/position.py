@@ -4,7 +4,7 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""Where the server stands: asked before anything else is read, and left for the next read as a mark.
+"""The position of the server: asked before anything else is read, and left for the next read as a mark.
 
 What changes from then on is read twice. Example: the position is asked for, ann is renamed, ann is read. The next read
 is told that ann changed, and finds nothing new.
@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._mark import NONE_LEFT, SWEEP, Mark, Point, Reached, Synchronized, Unmarked
-from .changes import lists, sweep, ways
-from .changes.common import MANY, Changes, ReadFully, Where, attempt
+from .changes import sweep, ways
+from .changes.common import MANY, Changes, ListChange, ReadFully, Where, attempt
 from .scope import Scope
 from .source import Source
 
@@ -42,10 +42,10 @@ class Position:
         self.point: Point | Unmarked = NONE_LEFT  # as long as it was not asked for
         self.lists = b""  # see Reached
         self.versions = b""
-        self.list_changes: dict[str, lists.ListChange] = {}  # key of a group -> what is told of its list
+        self.list_changes: dict[str, ListChange] = {}  # key of a group -> what is told of its list
 
     def ask(self) -> None:
-        """Ask where the server stands. Raises ReadFully if changes from here on cannot be told."""
+        """Ask for the position of the server. Raises ReadFully if changes from here on cannot be told."""
         session, before = self.source.session, self.last
         point = ways.position(session, self.where(()), before.point if isinstance(before, Reached) else None)
         if point.way == SWEEP:
@@ -64,12 +64,12 @@ class Position:
 
     def _ask_for_lists(self) -> bytes:
         """Return the cookie for the next read, and note what came to lists and left them since the last one."""
-        session, before = self.source.session, self.last
-        if isinstance(before, Unmarked):
-            return lists.lists_since(session, self.where(()), b"")[0]
-        if not before.lists:
+        since = self.last.lists if isinstance(self.last, Reached) else b""
+        if not (since or isinstance(self.last, Unmarked)):
             return b""
-        cookie, self.list_changes = lists.lists_since(session, self.where(()), before.lists)
+        from .changes.lists import lists_since  # Active Directory tells that
+
+        cookie, self.list_changes = lists_since(self.source.session, self.where(()), since)
         return cookie
 
     def since_last(self, last: Reached, known: Any) -> Changes:

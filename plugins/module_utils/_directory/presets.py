@@ -14,7 +14,9 @@ disables users, that is said in `state.py`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from .._named_tuple import NamedTuple
 
 Entry = dict[str, list[bytes]]  # attribute name in lower case -> raw values
 

@@ -46,7 +46,7 @@ class Reading:
         source: Source,
         stored: Digests,
         unread: Unread,
-        is_elsewhere: Surprise,
+        on_surprise: Surprise,
         last: Reached | Unmarked = NONE_LEFT,
         shared: Set[str] = frozenset(),
     ) -> None:
@@ -64,7 +64,7 @@ class Reading:
         self.tokens = Tokens(source)
         self.groups = Groups(self.accounts, self.tokens)
         self.lookups = LookUps(source)
-        self.seen = Seen(self.owners, self.accounts, self.groups, self.tokens, is_elsewhere)
+        self.seen = Seen(self.owners, self.accounts, self.groups, self.tokens, on_surprise)
         self.values = Values(self.scope, self.accounts, self.groups, self.tokens, self.lookups, self.seen)
         self.lists = Lists(stored, self.notes, self.values, unread)
         self.missing = Missing(self.scope, self.seen, self.values, unread.is_listed)

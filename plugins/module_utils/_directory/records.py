@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from .._attributes import EncodedAttributes
 from .._model import AS_STORED, User, UserGroup
+from .._named_tuple import NamedTuple
 from .digests import ENABLED_NOW, HASH
 from .distinguished_names import dn_parent, rdn_value
 from .fields import field_reader, name_problem, name_reader

@@ -25,9 +25,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence, Sized
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from .._errors import quoted
+from .._named_tuple import NamedTuple
 from .ber import ProtocolError, ReadError, ServerLost
 from .distinguished_names import dn_is_within, is_dn, normal_dn
 from .requests import PAGED_RESULTS, paged_control, paged_cookie, search_operation
@@ -292,9 +293,22 @@ class _Answer:
             _note_elsewhere(self.session, base, result)
             return True
         if result.code:
-            unpaged = not self.size and not self.request.is_of_one
-            raise _unpaged_failure(self.session, base, self.came, result, unpaged, self.failure)
+            raise self._failure(result)
         return False
+
+    def _failure(self, result: Result) -> ReadError:
+        """Return how the search failed; one that was asked without pages may have, since the server gives none."""
+        session, base, came = self.session, self.request.base, self.came
+        if self.failure is not None and result.code not in (*_NOT_THERE, 51, 52):
+            return ReadError("%s; without pages it ended after %d entries (%s)" % (self.failure, came, result))
+        if result.code == 4 and not self.size and not self.request.is_of_one:
+            return ReadError(
+                "%s: the read of '%s' is not complete, it ended after %d entries (%s), and the server gives no pages, "
+                "since %s: ask the administrator of the directory for no limit on the number of entries for this "
+                "account, or for paged results (RFC 2696)"
+                % (session.account_option, base, came, result, session.unpaged or "it did not give one of this search")
+            )
+        return _failure(session.account_option, base, came, result)
 
 
 def _first_page(session: Session, base: str, came: int, result: Result) -> Result:
@@ -309,22 +323,6 @@ def _first_page(session: Session, base: str, came: int, result: Result) -> Resul
     elif result.code in _REFUSALS and not came:
         raise _NotPaged("it refused them (%s)" % result, _failure(session.account_option, base, came, result))
     return result
-
-
-def _unpaged_failure(
-    session: Session, base: str, came: int, result: Result, unpaged: bool, failure: ReadError | None
-) -> ReadError:
-    """How a search failed, which was asked without pages for want of these if ``unpaged``."""
-    if failure is not None and result.code not in (*_NOT_THERE, 51, 52):
-        return ReadError("%s; without pages it ended after %d entries (%s)" % (failure, came, result))
-    if unpaged and result.code == 4:
-        return ReadError(
-            "%s: the read of '%s' is not complete, it ended after %d entries (%s), and the server gives no pages, "
-            "since %s: ask the administrator of the directory for no limit on the number of entries for this account, "
-            "or for paged results (RFC 2696)"
-            % (session.account_option, base, came, result, session.unpaged or "it did not give one of this search")
-        )
-    return _failure(session.account_option, base, came, result)
 
 
 def _note_elsewhere(session: Session, base: str, result: Result) -> None:

@@ -15,9 +15,9 @@ error, and both are excluded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from .._errors import SynchronizationError
+from .._named_tuple import NamedTuple
 from .distinguished_names import dn_is_within, dn_text, normal_dn
 from .filters import ANYTHING, each_once, key_attributes, one_of
 from .identity import if_cut, if_several

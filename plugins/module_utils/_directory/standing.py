@@ -8,7 +8,7 @@
 
 One name may lead to several servers: an address that is shared, several A records, a server that was replaced or
 restored from a backup. Replicas lag, and a restored server has lost what came after its backup. Neither may remove or
-enable anybody (see `_plan/removals.py`).
+enable anybody (see `_plan/conclusions.py`).
 
 Active Directory      who: dsServiceName. How far: highestCommittedUSN, by invocationId: a restore gives another one
 OpenLDAP, replicated  who and how far: contextCSN of the suffix, for each server that writes the last change; and that

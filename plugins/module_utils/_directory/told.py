@@ -21,8 +21,7 @@ from collections.abc import Mapping
 from .._model import UserGroup
 from .as_stored import AsStored
 from .by_key import ByKey
-from .changes.common import ReadFully
-from .changes.lists import ListChange
+from .changes.common import ListChange, ReadFully
 from .distinguished_names import dn_text, normal_dn
 from .filters import all_of, below_parents, tests_of
 from .groups import Groups

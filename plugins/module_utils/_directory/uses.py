@@ -9,8 +9,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from .._named_tuple import NamedTuple
 from .presets import Preset
 
 # A value that only helps never ends a read, and nobody is told of it. A value that decides does, or what it would

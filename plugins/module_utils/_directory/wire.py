@@ -14,10 +14,9 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from .._errors import quoted
+from .._named_tuple import NamedTuple
 from .ber import (
     ENUMERATED,
     INTEGER,
@@ -79,15 +78,14 @@ _RESULT_NAMES = {
 }
 
 
-@dataclass(frozen=True)
 class Result:
     """An LDAPResult (RFC 4511, 4.1.9) with the controls of its message."""
 
-    code: int
-    matched_dn: str
-    message: str
-    referrals: list[str]
-    controls: dict[str, bytes]
+    def __init__(
+        self, code: int, matched_dn: str, message: str, referrals: list[str], controls: dict[str, bytes]
+    ) -> None:
+        self.code, self.matched_dn, self.message = code, matched_dn, message
+        self.referrals, self.controls = referrals, controls
 
     def __str__(self) -> str:
         name = _RESULT_NAMES.get(self.code, "result")

@@ -13,10 +13,11 @@ was. That bob is gone is held, since nothing proves it: he is as stored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import NamedTuple, TypeVar, Union
+from typing import TypeVar, Union
 
 from .. import _attributes, _model, _names
-from .._model import NO_DIGEST, NO_UNIT, Removal, Snapshot, StoredState, User, UserGroup, UserGroupRecord, UserRecord
+from .._model import NO_DIGEST, NO_UNIT, Conclusion, Snapshot, StoredState, User, UserGroup, UserGroupRecord, UserRecord
+from .._named_tuple import NamedTuple
 from .places import Wait
 
 Entry = Union[User, UserGroup]
@@ -57,12 +58,12 @@ class Basis(NamedTuple):
         return stored.unit if stored is not None and not entry.unit_dn else NO_UNIT
 
 
-def basis_of(snapshot: Snapshot, state: StoredState, wait: Wait, held: frozenset[Removal]) -> Basis:
-    """Return what to go by. ``held``: removals to leave out, and users not to enable."""
+def basis_of(snapshot: Snapshot, state: StoredState, wait: Wait, held: frozenset[Conclusion]) -> Basis:
+    """Return what to go by. ``held``: conclusions to leave out."""
     snapshot = _with_what_is_held(_with_what_is_clear(snapshot, state), state, held)
     bodies = {key: user for key, user in snapshot.users.items() if user is not None}
     lists = {key: group.members for key, group in snapshot.user_groups.items() if group.members is not None}
-    staying = _staying(held.union(_unclear_removals(snapshot, state)))
+    staying = _staying(held.union(_unclear_conclusions(snapshot, state)))
     return Basis(snapshot, state, _names.path_reference(state.target), wait, bodies, lists, staying)
 
 
@@ -106,7 +107,7 @@ def _fields_as_clear(body: Body, names: Set[str], record: UserRecord | UserGroup
     return body._replace(attributes=attributes)
 
 
-def _unclear_removals(snapshot: Snapshot, state: StoredState) -> Iterable[Removal]:
+def _unclear_conclusions(snapshot: Snapshot, state: StoredState) -> Iterable[Conclusion]:
     """Yield what does not end, since the directory has a malformed value: see Snapshot.unclear."""
     for key, names in snapshot.unclear.items():
         if "all" in names:
@@ -119,7 +120,7 @@ def _unclear_removals(snapshot: Snapshot, state: StoredState) -> Iterable[Remova
 # --- what is held ----------------------------------------------------------------------------------------------------
 
 
-def _with_what_is_held(snapshot: Snapshot, state: StoredState, held: frozenset[Removal]) -> Snapshot:
+def _with_what_is_held(snapshot: Snapshot, state: StoredState, held: frozenset[Conclusion]) -> Snapshot:
     """Return the snapshot with what is held of users as if it had been read: who is lost is as stored, who would be
     enabled is disabled, and who would lose a SID has the stored one.
     """
@@ -139,10 +140,10 @@ def _with_what_is_held(snapshot: Snapshot, state: StoredState, held: frozenset[R
     return snapshot._replace(users=users, lost_users=lost)
 
 
-def _staying(removals: Iterable[Removal]) -> Staying:
+def _staying(conclusions: Iterable[Conclusion]) -> Staying:
     lost: dict[str, set[str]] = {"user": set(), "user_group": set()}
     lists: dict[str, dict[str, set[str]]] = {"member": {}, "nested": {}}
-    for kind, key, *member in removals:
+    for kind, key, *member in conclusions:
         if kind in lost:
             lost[kind].add(key)
         elif kind in lists:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from .. import _model, _names
 from .._changes import Collision, Fate, Notes, Plan, UserChange
-from .._model import Directory, Removal, Snapshot, StoredState, path_of
+from .._model import NO_TIME, Conclusion, Directory, Snapshot, StoredState, Times, path_of
 from .basis import Basis, basis_of
 from .fates import user_change
 from .memberships import MembershipNotes, SameValue, plan_memberships
@@ -38,20 +38,18 @@ def make_plan(
     snapshot: Snapshot,
     state: StoredState,
     same_value: SameValue,
-    now: int = 0,
-    held: frozenset[Removal] = frozenset(),
-    begins: int | None = None,
+    times: Times = NO_TIME,
+    held: frozenset[Conclusion] = frozenset(),
 ) -> Plan:
     """Return the plan that makes the store equal to the snapshot, under the policies.
 
-    ``same_value`` returns the form in which two values of a member list are compared (a DN has many spellings); ``now``
-    is in seconds since 1970. ``held`` are removals to leave out, whatever the snapshot says. ``begins`` is since when
-    what ends now is gone, if the clock is in doubt: see `_clock`.
+    ``same_value`` returns the form in which two values of a member list are compared (a DN has many spellings).
+    ``held`` are conclusions to leave out, whatever the snapshot says.
 
     Raises WrongTarget, with a sentence for the reader, if the target lies in a group that is to land in it.
     """
     _check_target(state)
-    wait = Wait(now, now if begins is None else begins, policies.name_reuse_days)
+    wait = Wait(times, policies.name_reuse_days)
     basis = basis_of(snapshot, state, wait, held)
     user_groups = plan_user_groups(basis)
     users = plan_users(policies, basis)
@@ -153,7 +151,7 @@ def without_notes(plan: Plan) -> Plan:
     return plan._replace(notes=_NO_NOTES)
 
 
-def without_changes(plan: Plan, held: frozenset[Removal]) -> Plan:
+def without_changes(plan: Plan, held: frozenset[Conclusion]) -> Plan:
     """Return the plan that does nothing of it, since everything is held."""
     return _plan_of(plan.directory, plan.synchronization, plan.target, [])._replace(held=held)
 

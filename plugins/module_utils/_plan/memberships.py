@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
-from typing import NamedTuple
 
 from .. import _model
 from .._changes import MembershipChange
 from .._model import NO_DIGEST, Members, Unresolved, UserGroup, UserGroupRecord
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .basis import Basis
 from .users import Users
@@ -167,9 +167,8 @@ def _users_of(known: _Known, key: str, group: UserGroup | None) -> _Comparison:
         return _compare_changes(known, key)
     still = _still_listing(known, known.basis.state.user_groups.get(key), stored)
     staying = known.kept.union(known.basis.staying.members.get(key, ()))
-    return _compare_lists(
-        known.present(key), stored, group.kept_values, known.same_value, known.users.ended, staying, still
-    )
+    listed = _Listed(known.present(key), group.kept_values)
+    return _compare_lists(listed, stored, known.same_value, known.users.ended, staying, still)
 
 
 def _user_groups_of(known: _Known, key: str, group: UserGroup | None) -> _Comparison:
@@ -181,21 +180,21 @@ def _user_groups_of(known: _Known, key: str, group: UserGroup | None) -> _Compar
     if group is None:
         return _Comparison([], sorted(ended), {})
     staying = known.basis.staying
-    return _compare_lists(
-        [child for child in group.user_groups if child in groups and not groups[child].extinct],
-        stored,
-        group.kept_values,
-        known.same_value,
-        ended,
-        staying.user_groups.union(staying.nested.get(key, ())),
-        {},
-    )
+    children = [child for child in group.user_groups if child in groups and not groups[child].extinct]
+    kept = staying.user_groups.union(staying.nested.get(key, ()))
+    return _compare_lists(_Listed(children, group.kept_values), stored, known.same_value, ended, kept, {})
+
+
+class _Listed(NamedTuple):
+    """What a member list says that was read."""
+
+    members: Iterable[str]  # references
+    kept_values: Iterable[str]  # that lead to no one
 
 
 def _compare_lists(
-    listed: Iterable[str],
+    listed: _Listed,
     stored: Members,
-    kept_values: Iterable[str],
     same_value: SameValue,
     ended: Set[str],
     kept: Container[str],
@@ -208,19 +207,19 @@ def _compare_lists(
     themselves, still list the group by a value that leads to no group.
     """
     if not stored:
-        return _Comparison(sorted(listed), [], {})
-    listed = set(listed)
-    values = {same_value(value): value for value in kept_values}
+        return _Comparison(sorted(listed.members), [], {})
+    members = set(listed.members)
+    values = {same_value(value): value for value in listed.kept_values}
     values.pop("", None)  # an empty value means nobody, and not everybody of whom nothing is known
     removed, still_listed = list(stored.keys() & ended), {}
-    for reference in itertools.filterfalse(listed.__contains__, stored):  # of tens of thousands, few are not listed
+    for reference in itertools.filterfalse(members.__contains__, stored):  # of tens of thousands, few are not listed
         if reference not in ended and reference not in kept:
             known = dict.fromkeys(values[form] for form in map(same_value, stored[reference]) if form in values)
             if known or reference in still:
                 still_listed[reference] = tuple(known) or (still[reference],)
             else:
                 removed.append(reference)
-    return _Comparison(sorted(listed.difference(stored)), sorted(removed), still_listed)
+    return _Comparison(sorted(members.difference(stored)), sorted(removed), still_listed)
 
 
 def _compare_changes(known: _Known, key: str) -> _Comparison:

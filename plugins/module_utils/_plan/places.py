@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 from .. import _model, _names
-from .._model import NO_UNIT, KeptName
+from .._model import NO_UNIT, KeptName, Times
+from .._named_tuple import NamedTuple
 from .._names import name_key
 
 Place = tuple[str, str]  # reference of the user group, name_key: where no two may sit
@@ -105,15 +106,14 @@ def _claim(claimant: Claimant, place: Place) -> tuple[bool, tuple[int, int, str]
 
 
 class Wait(NamedTuple):
-    """How long a name is kept, and by what time that is judged: in seconds since 1970."""
+    """How long a name is kept, and by what time that is judged."""
 
-    now: int
-    begins: int  # since when what ends now is gone: later than now, if the clock is in doubt
+    times: Times
     days: int
 
     def since(self, known: int | None) -> int:
         """Return since when something is gone: ``known``, or None if it ends now."""
-        return self.begins if known is None else known
+        return self.times.later if known is None else known
 
 
 NamesToNote = dict[tuple[str, str, str], Optional[KeptName]]  # see Notes.kept_names
@@ -141,7 +141,7 @@ class KeptNames:
         if who is None or who.reference == reference or (unit != NO_UNIT and who.unit == unit):
             return 0
         until = who.since + self._wait.days * DAY
-        return until if until > self._wait.now else 0
+        return until if until > self._wait.times.earlier else 0
 
     def why(self, record: Record, reference: str, taken: Container[Place]) -> str:
         """Return why the record did not get the place that it wants, for the reader."""

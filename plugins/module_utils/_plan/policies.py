@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from .._named_tuple import NamedTuple
 
 
 class Policies(Protocol):

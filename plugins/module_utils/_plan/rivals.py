@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Set
-from typing import NamedTuple
 
 from .. import _model
 from .._model import Directory, StoredState, User, UserRecord
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .places import (
     NEWCOMER,

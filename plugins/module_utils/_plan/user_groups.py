@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
 
 from .. import _changes, _model
 from .._model import KeptName, UserGroup, UserGroupRecord
+from .._named_tuple import NamedTuple
 from .basis import Basis
 from .fates import user_group_change
 from .places import (
@@ -88,7 +88,7 @@ def _claims_of_read(basis: Basis) -> _Claims:
             continue  # in snapshot.not_stored already
         parent, unit = basis.node(group.parent), basis.unit(group, stored)
         if stored is not None and _displaced(key, stored, name):  # it leaves a name that is not its own
-            claims.left.append((place_of(stored), KeptName(key, stored.unit, basis.wait.begins)))
+            claims.left.append((place_of(stored), KeptName(key, stored.unit, basis.wait.times.later)))
         claims.records[key] = UserGroupRecord(name, parent, None, group.attributes, group.dn, unit, name)
         claims.claimants.append(
             Claimant(
@@ -107,7 +107,7 @@ def _claims_of_missing(basis: Basis) -> _Claims:
     for key, stored in state.user_groups.items():
         if key in snapshot.user_groups:
             continue
-        as_stored = not (snapshot.complete or stored.extinct or key in snapshot.lost_user_groups)
+        as_stored = not (snapshot.is_full or stored.extinct or key in snapshot.lost_user_groups)
         if as_stored and (stored.parent in state.user_groups or stored.parent == target):
             claims.records[key] = stored
             claims.sitting.add(place_of(stored))

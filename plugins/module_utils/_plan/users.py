@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from .. import _changes, _names
 from .._model import NO_DIGEST, KeptName, StoredState, StoredUser, User, UserRecord
+from .._named_tuple import NamedTuple
 from .basis import Basis
 from .fates import user_change
 from .places import DAY, NOWHERE, KeptNames, Place, place_of
@@ -80,7 +80,9 @@ def _lost(policies: Policies, basis: Basis) -> _Lost:
             lost.after[key] = record._replace(claimed=False, extinct=None)
             lost.released.add(key)
             lost.ended.add(key)
-        elif policy == "delete" and _grace_is_over(policies.user_extinction_grace_days, stored, basis.wait.now):
+        elif policy == "delete" and _grace_is_over(
+            policies.user_extinction_grace_days, stored, basis.wait.times.earlier
+        ):
             lost.after[key] = None
             lost.ended.add(key)
         elif policy in ("disable", "delete"):
@@ -157,7 +159,7 @@ def _names_left(basis: Basis, wanting: Wanting, released: set[str]) -> Iterator[
             name = wanting.records[reference].name
             # Another synchronization gives it another home, and maybe calls it by another attribute.
             if stored.taken_over or before.name in _names.extinct_names(name, reference)[1:]:
-                yield place_of(before), KeptName(reference, before.unit, wait.begins)
+                yield place_of(before), KeptName(reference, before.unit, wait.times.later)
         elif now is None or now.extinct or reference in released:
             since = wait.since(stored.extinct_since if before.extinct else None)
             yield place_of(before), KeptName(reference, before.unit, since)

@@ -18,10 +18,11 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import NamedTuple, Union
+from typing import Union
 
 from .._destination import contract
 from .._destination.contract import Conflict, Destination, Done, Gone, Later, Outcome, Rejected
+from .._named_tuple import NamedTuple
 from .ledger import Ledger
 from .model import (
     CreateStep,

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from .._destination.contract import Kind, Record, State
+from .._named_tuple import NamedTuple
 from .digests import plan_digest
 from .model import CreateStep, DeleteStep, Link, Links, MembersStep, Plan, Ref, Step, UpdateStep, Wanted, by_ref
 

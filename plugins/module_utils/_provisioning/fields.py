@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from .._destination.contract import Record, State
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .model import Link
 

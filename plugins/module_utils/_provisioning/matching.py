@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import NamedTuple, Union
+from typing import Union
 
 from .._destination.contract import Actual, CannotBeRead, Kind, Read, Record, Sought
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .model import Collision, Intents, Links, Ref, Wanted
 

@@ -13,9 +13,9 @@ foreign members. What cannot be read is as it was written.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import NamedTuple
 
 from .._destination.contract import CannotBeRead, Kind, Read
+from .._named_tuple import NamedTuple
 from .model import Drift, Foreign, Links, MembersStep, Policies, Ref
 
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple, TypeVar, Union
+from typing import TypeVar, Union
 
 from .._destination.contract import Kind, Record
+from .._named_tuple import NamedTuple
 
 T = TypeVar("T")
 

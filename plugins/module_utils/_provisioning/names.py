@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Mapping
-from typing import NamedTuple, Union
+from typing import Union
 
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .model import Links, Ref, TakeOverStep, UpdateStep, ours_of
 

@@ -12,9 +12,10 @@ A dry run tells of the steps of the plan, and a run of those that it did: they a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._destination.contract import Kind, Record, State
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .._printable import printable
 from .._report.cut import Bounds, Cut, and_more, size_of

@@ -14,12 +14,13 @@ destination nests itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from .. import _graph
 from .._destination.contract import Kind, Record, State
 from .._errors import SynchronizationError
 from .._limits import Refusal
+from .._named_tuple import NamedTuple
 from .._names import path_reference
 from .model import LeftOut, Ref, Wanted
 

@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from .. import _changes
 from .._changes import Effect, Fate, MembershipChange, Plan, UserChange
 from .._model import StoredState, UserGroupRecord, UserRecord, path_of
+from .._named_tuple import NamedTuple
 
 UserGroups = dict[str, UserGroupRecord]  # by reference
 

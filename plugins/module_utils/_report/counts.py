@@ -37,7 +37,7 @@ def count_user_groups(changed: Collection[ChangedGroup], affected: int, unchange
 def count_users(plan: Plan, snapshot: Snapshot, state: StoredState, verbs: UserVerbs) -> dict[str, int]:
     counts = Counter(chain.from_iterable(changes for _change, changes in verbs))
     effects = Counter(chain.from_iterable(change.effects for change in plan.users_there))
-    held = sum(1 for removal in plan.held if removal[0] == "user")
+    held = sum(1 for conclusion in plan.held if conclusion[0] == "user")
     total = _users_in_scope(snapshot, state, {change.reference for change in plan.users}) + held
     touched = sum(1 for change in plan.users if change.reference in snapshot.users)
     return {
@@ -65,7 +65,7 @@ def count_memberships(plan: Plan, snapshot: Snapshot, state: StoredState) -> dic
 
 def _users_in_scope(snapshot: Snapshot, state: StoredState, created: Collection[str]) -> int:
     """Return how many users there are in scope now, by what was read."""
-    if snapshot.complete:
+    if snapshot.is_full:
         return sum(1 for key, user in snapshot.users.items() if user is None or key in state.users or key in created)
     new = [
         key

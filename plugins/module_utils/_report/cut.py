@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from json.encoder import encode_basestring_ascii
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+from .._named_tuple import NamedTuple
 
 T = TypeVar("T")
 Made = TypeVar("Made")

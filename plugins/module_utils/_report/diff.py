@@ -12,11 +12,12 @@ It is written from the plan: comparing two whole trees as text takes minutes whe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from .. import _attributes
 from .._changes import Plan, UserChange
 from .._model import StoredState, UserGroupRecord, UserRecord, path_of
+from .._named_tuple import NamedTuple
 from .._printable import printable
 from .changes import UserGroups, is_removal, record_of
 from .cut import and_more, size_of

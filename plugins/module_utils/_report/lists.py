@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import filterfalse
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._changes import Plan
-from .._model import Removal, Snapshot, StoredState, path_of
+from .._model import Conclusion, Snapshot, StoredState, path_of
+from .._named_tuple import NamedTuple
 from .changes import ChangedGroup, UserGroups, UserVerbs, record_of
 from .cut import Cut
 
@@ -139,13 +140,13 @@ _WOULD_BE = {"user": "extinct", "enabled": "enabled", "sid": "without_sid"}
 
 
 def list_held(
-    plan: Plan, groups: UserGroups, names: Mapping[str, str], reasons: Mapping[Removal, str], cut: Cut
+    plan: Plan, groups: UserGroups, names: Mapping[str, str], reasons: Mapping[Conclusion, str], cut: Cut
 ) -> dict[str, list[Entry]]:
     """Return what is held, and why."""
     held: dict[str, list[Entry]] = {"users": [], "user_groups": [], "memberships": []}
-    for removal in plan.held:
-        kind, key, *member = removal
-        why = reasons.get(removal, "")
+    for conclusion in plan.held:
+        kind, key, *member = conclusion
+        why = reasons.get(conclusion, "")
         if kind == "user_group":
             held["user_groups"].append({"path": path_of(key, groups), "reason": why})
         elif member:

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._changes import Plan
-from .._model import Removal, Snapshot, StoredState
+from .._model import Conclusion, Snapshot, StoredState
+from .._named_tuple import NamedTuple
 from . import lists
 from .affected import affected_groups
 from .changes import changed_groups, groups_after, verbs_of
 from .counts import OF_USERS, count_memberships, count_user_groups, count_users
 from .cut import Bounds, Cut
-from .diff import diff
 
 
 class Looked(NamedTuple):
@@ -33,19 +33,27 @@ class Looked(NamedTuple):
     names: dict[str, str]  # user reference -> name, of members that the plan does not touch
 
 
+class Objections(NamedTuple):
+    """What speaks against the plan."""
+
+    reasons: Mapping[Conclusion, str] = MappingProxyType({})  # why what it holds is held
+    refused: Sequence[lists.Entry] = ()  # the limits that it exceeds
+
+
+NO_OBJECTIONS = Objections()
+
+
 def make_report(
     plan: Plan,
     snapshot: Snapshot,
     state: StoredState,
     looked: Looked,
     bounds: Bounds,
-    reasons: Mapping[Removal, str] = MappingProxyType({}),
-    refused: Sequence[lists.Entry] = (),
+    objections: Objections = NO_OBJECTIONS,
 ) -> dict[str, Any]:
     """Return the part of the result that speaks of the plan, with ``diff`` if the bounds have room for it.
 
-    ``reasons``: why what the plan holds is held. ``refused``: the limits that it exceeds. Lists are cut at the bounds,
-    counts never are.
+    Lists are cut at the bounds, counts never are.
     """
     groups = groups_after(plan, state)
     changed = changed_groups(plan, state, groups)
@@ -62,8 +70,8 @@ def make_report(
             "users": count_users(plan, snapshot, state, verbs),
             "memberships": count_memberships(plan, snapshot, state),
         },
-        "refused": cut.items("refused", refused),
-        "held": lists.list_held(plan, groups, names, reasons, cut),
+        "refused": cut.items("refused", objections.refused),
+        "held": lists.list_held(plan, groups, names, objections.reasons, cut),
     }
     users = lists.list_users(by_verb, lists.USERS_REMOVED, cut)
     listed = lists.list_changed_groups(changed, cut)
@@ -82,5 +90,7 @@ def make_report(
         report_truncated=bool(cut.left_out),
     )
     if bounds.with_diff:
+        from .diff import diff  # nobody else needs it
+
         report["diff"] = diff(plan, listed, state, groups, bounds.entries, cut.bytes_for_diff)
     return report

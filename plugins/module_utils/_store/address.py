@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple, Union
+from typing import Union
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from .._named_tuple import NamedTuple
 from .contract import StoreError
 
 SCHEMA = "usersync"  # unless the URI names another one

@@ -6,14 +6,13 @@
 
 """Applying a plan: writing it, its history and the record of the run inside the open transaction.
 
-The order matters. Places are freed before any is taken, members leave before others come, and what ends is written down
-before it does: so no order of changes meets a name twice, and history costs what changes.
+What the plan changes, and in which order, is in `write_plan.py`.
 """
 
 from __future__ import annotations
 
 from .. import _changes, _model, _names
-from . import history, kept_names, runs, write_memberships, write_user_groups, write_users
+from . import history, kept_names, runs, write_user_groups
 from .contract import Store
 from .ends import end_synchronization
 from .references import tree_before, user_ids
@@ -28,19 +27,10 @@ def apply(store: Store, plan: _changes.Plan, run: _model.RunRecord) -> None:
     """
     store.begin_writing()
     work = _begin(store, plan, run)
-    before = history.records(plan, work.tree, "before")
-    history.keep_memberships(work)
-    write_memberships.tell_others(work)
-    write_user_groups.put_aside(work)
-    write_users.put_aside(work)
-    kept_names.write(work)
-    write_user_groups.write(work)
-    write_users.write(work)
-    write_user_groups.delete(work)
-    write_memberships.write(work)
-    write_users.note_names(work)
-    write_user_groups.note_names(work)
-    history.keep_records(work, before)
+    if not plan.is_blank or work.target != work.target_before:
+        from .write_plan import write_plan  # most runs find all as it is
+
+        write_plan(work)
     _end_what_is_over(work)
     if run.keeping.forgets:
         _forget(work, run.keeping)

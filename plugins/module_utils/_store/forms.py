@@ -45,14 +45,14 @@ def held_to_text(leaves: _model.Leaves) -> str:
     return to_json(
         {
             "for_one_run": sorted(leaves.held),
-            "reasons": [[*removal, why] for removal, why in sorted(leaves.reasons.items())],
+            "reasons": [[*conclusion, why] for conclusion, why in sorted(leaves.reasons.items())],
             "standing": leaves.standing,
             "believed": leaves.believed,
         }
     )
 
 
-def held_from_text(text: str) -> tuple[frozenset[_model.Removal], _model.Standing, int | None]:
+def held_from_text(text: str) -> tuple[frozenset[_model.Conclusion], _model.Standing, int | None]:
     """Return LastRun.held, .standing and .believed."""
     held = from_json(text)
     if isinstance(held, list):  # as earlier versions left it

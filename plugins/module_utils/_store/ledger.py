@@ -18,9 +18,9 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from .._destination.contract import Kind, Record
+from .._named_tuple import NamedTuple
 from .._provisioning.model import Link, Ref
 from . import opening
 from .address import Address, Database

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from .. import _model, _names
+from .._named_tuple import NamedTuple
 from . import counts, kept_names, load_members, load_users
 from .contract import Store
 from .for_report import groups_of_wanted_ids
@@ -59,7 +59,7 @@ def load_state(store: Store, synchronization: str, target: list[str], snapshot: 
         sizes=counts.sizes(store, {*itertools.chain(*memberships.values()), *snapshot.joined, *snapshot.left}, tree),
         membership_count=counts.count_members(store, me),
         extinct_membership_count=counts.count_extinct_members(store, me),
-        user_count=0 if snapshot.complete else counts.count_users(store, me),
+        user_count=0 if snapshot.is_full else counts.count_users(store, me),
         groups_extinct_since={
             key: group.extinct_since
             for key, group in tree.owned_groups().items()
@@ -85,7 +85,7 @@ def _ends(key: str, group: _model.UserGroupRecord, snapshot: _model.Snapshot) ->
     """Tell whether a stored user group is extinct already, or is not in the snapshot and so will be."""
     if key in snapshot.user_groups:
         return False
-    return snapshot.complete or group.extinct is not None or key in snapshot.lost_user_groups
+    return snapshot.is_full or group.extinct is not None or key in snapshot.lost_user_groups
 
 
 def _memberships_of_lost(

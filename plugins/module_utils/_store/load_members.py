@@ -60,7 +60,7 @@ def members(loading: Loading, ended: Iterable[str]) -> dict[str, _model.Members]
         if text
     }
     references = of_users(
-        store, set(itertools.chain.from_iterable(lists.values())), loading.directory, tree, snapshot.complete
+        store, set(itertools.chain.from_iterable(lists.values())), loading.directory, tree, snapshot.is_full
     )
     for number, users in lists.items():
         found[owned[number]] = dict.fromkeys(map(references.__getitem__, users), _NOT_ASKED_FOR)

@@ -11,9 +11,10 @@ the way of these.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .. import _attributes, _model, _names
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from . import kept_names
 from .references import of_wanted_ids

@@ -14,9 +14,10 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import _graph, _names
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .contract import Parameters, Row, Store, StoreError
 from .references import Tree, tree_now

@@ -14,9 +14,10 @@ and one who was made by hand is ``#All/Staff/ann``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from .. import _attributes, _model, _names
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .contract import Row, Store
 
@@ -211,23 +212,19 @@ def user_ids(store: Store, references: Iterable[str], directory: int, tree: Tree
 
 def of_wanted_ids(store: Store, directory: int, tree: Tree) -> dict[int, str]:
     """Return {id: reference} of the users in wanted_ids."""
+
+    def reference(of_directory: int | None, identity: str, key: str, home: int, name: str) -> str:
+        if of_directory is None:
+            return "#" + _names.join_path(tree.path(home), name)
+        return key if of_directory == directory else foreign_reference(identity, key)
+
     return {
-        number: _of_user(directory, tree, *row)
+        number: reference(*row)
         for number, *row in store.rows(
             "SELECT u.id, u.directory_id, d.identity, u.key, u.home_id, u.name FROM wanted_ids w CROSS JOIN users u"
             " LEFT JOIN directories d ON d.id = u.directory_id WHERE u.id = w.id"
         )
     }
-
-
-def _of_user(
-    directory: int, tree: Tree, of_directory: int | None, identity: str, key: str, home: int, name: str
-) -> str:
-    if of_directory is None:
-        return "#" + _names.join_path(tree.path(home), name)
-    if of_directory != directory:
-        return foreign_reference(identity, key)
-    return key
 
 
 def of_users(store: Store, users: set[int], directory: int, tree: Tree, many: bool) -> dict[int, str]:

@@ -21,10 +21,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._errors import SynchronizationError
-from . import sqlite_backups, sqlite_file, sqlite_schema
+from .._named_tuple import NamedTuple
+from . import sqlite_file, sqlite_schema
 from .contract import Parameters, Row, StoreError
 from .references import Tree
 from .sqlite_checks import Checks
@@ -325,6 +326,8 @@ class SqliteStore:
     def backing_up(self, keep: int) -> contextlib.AbstractContextManager[Callable[[], None]]:
         if not keep:
             return contextlib.nullcontext(self.checks.end)
+        from . import sqlite_backups  # most runs remove nothing, and make none
+
         return sqlite_backups.backing_up(
             self._file.descriptor, self._file.path, keep, self.checks.end if self.checks.begun else None
         )

@@ -17,7 +17,7 @@ import functools
 import sqlite3
 from collections.abc import Callable
 
-from . import sqlite_backups, sqlite_file
+from . import sqlite_file
 
 
 class Checks:
@@ -41,6 +41,8 @@ class Checks:
             return
         self.whole = self.whole or whole
         if self._is_held:
+            from . import sqlite_backups  # most runs that read what changed look through nothing
+
             self._waiting[whole] = sqlite_backups.meanwhile(functools.partial(_check_as_committed, self._path, whole))
         else:
             self._waiting[whole] = functools.partial(sqlite_file.check, self._connection, self._path, whole)

@@ -28,9 +28,10 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 from urllib.parse import quote
 
+from .._named_tuple import NamedTuple
 from .contract import StoreChanged, StoreError
 
 # What Python raises if SQLite fails. Its words may quote what is no text, and then Python cannot read them.

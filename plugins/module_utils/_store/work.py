@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from .. import _changes, _model
+from .._named_tuple import NamedTuple
 from .contract import Store
 from .references import Tree
 from .statements import scalar

@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
 
 from .. import _attributes, _changes, _model
+from .._named_tuple import NamedTuple
 from .._names import name_key
 from .contract import Row
 from .ends import end_claims, end_users

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 
-from ..client import OURS, Answer, AnswerLost, Client, NoAnswer, NotSent, PutOff
 from ..contract import (
     Actual,
     CannotBeRead,
@@ -36,6 +35,7 @@ from ..contract import (
     Unknown,
     Update,
 )
+from ..http_client import OURS, Answer, AnswerLost, Client, NoAnswer, NotSent, PutOff
 from . import listing, resources
 from .discovery import discovered
 from .lookups import LookUps

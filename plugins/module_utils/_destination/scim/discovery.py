@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..client import Client
+from ..._named_tuple import NamedTuple
 from ..contract import Kind
+from ..http_client import Client
 from .resources import GROUP
 from .services import Members, Paging, Service
 

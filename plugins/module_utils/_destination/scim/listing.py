@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..client import Answer, Client
 from ..contract import CannotBeRead, DestinationError, Read
+from ..http_client import Answer, Client
 from .resources import Resource, id_of
 from .services import Paging
 

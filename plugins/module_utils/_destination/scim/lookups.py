@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ..client import Client
 from ..contract import CannotBeRead, Kind, Read, Sought
+from ..http_client import Client
 from .listing import matching
 from .resources import NAME, PATHS, Resource, equals, id_of, is_named, path_of
 from .services import Service

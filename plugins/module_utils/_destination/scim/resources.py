@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..._names import name_key
-from ..client import OURS
 from ..contract import Kind, Record, State
+from ..http_client import OURS
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"

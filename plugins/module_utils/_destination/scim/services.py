@@ -13,8 +13,8 @@ than both.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
 
+from ..._named_tuple import NamedTuple
 from ..contract import Kind
 
 

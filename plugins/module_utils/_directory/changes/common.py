@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..._named_tuple import NamedTuple
 from ..ber import ProtocolError, ServerLost
 from ..distinguished_names import dn_text, normal_dn
 from ..presets import Preset
@@ -39,6 +40,14 @@ def attempt(session: Any, ask: Callable[[], Any]) -> Any:
         if session.unusable:
             raise
         raise ReadFully("what changed cannot be told (%s)" % error) from None
+
+
+class ListChange(NamedTuple):
+    """What came to a member list, and what left it: values as the server sends them."""
+
+    added: set[bytes]
+    removed: set[bytes]
+    whole: set[bytes]  # values that came as the list itself does: then nothing tells what left it
 
 
 class Changes(NamedTuple):

@@ -8,24 +8,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..ber import ProtocolError
 from ..presets import Entry, Preset
 from ..requests import DIR_SYNC, dir_sync_answer, dir_sync_control, search_operation
 from ..stable_keys import keys_of
 from ..wire import DONE, ENTRY, decode_done, decode_entry
-from .common import ENDLESS, NO_END, Where, answers
+from .common import ENDLESS, NO_END, ListChange, Where, answers
 
 _NOBODY = "(!(objectClass=*))"
-
-
-class ListChange(NamedTuple):
-    """What came to a member list, and what left it: values as the server sends them."""
-
-    added: set[bytes]
-    removed: set[bytes]
-    whole: set[bytes]  # values that came as the list itself does: then nothing tells what left it
 
 
 def lists_since(session: Any, place: Where, cookie: bytes) -> tuple[bytes, dict[str, ListChange]]:

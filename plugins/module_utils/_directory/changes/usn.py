@@ -22,7 +22,7 @@ _LEAVES = {b"user", b"group", b"contact", b"foreignsecurityprincipal", b"dnsnode
 
 
 def position_of(session: Any, place: Where) -> Numbered:
-    """Return where the controller stands.
+    """Return the position of the controller.
 
     Microsoft, "Polling for Changes Using USNChanged": a number means something on one controller only, and only
     until its database is restored, which gives it another invocationId.

@@ -33,7 +33,7 @@ from ..distinguished_names import dn_text
 from ..filter_text import escape_filter, filter_attributes
 from ..presets import Preset
 from ..search import search
-from . import sweep, syncrepl, usn
+from . import sweep, syncrepl
 from .common import Changes, ReadFully, Where, attempt
 
 # The stable keys, by type of directory, that are sixteen bytes as text.
@@ -119,12 +119,14 @@ def _follow_others(session: Any, preset: Preset) -> set[str]:
 
 
 def position(session: Any, place: Where, before: Point | None = None) -> Point:
-    """Return where the server stands now, which also says how changes from here on are told. To be called before
+    """Return the position of the server, which also says how changes from here on are told. To be called before
     anything else is read.
 
-    ``before`` is where it stood when a read began that this one goes on from; None before a read of everything.
+    ``before`` is its position when a read began that this one goes on from; None before a read of everything.
     """
     if place.preset.directory_type == "active_directory":
+        from . import usn
+
         return usn.position_of(session, place)
     if sweep.version_attributes(session, place)[0] == sweep.TIME:
         if not sweep.shows_times(session, place):
@@ -160,6 +162,8 @@ def since(session: Any, place: Where, before: Reached, now: Point, versions: byt
     if isinstance(now, Synchronized) and isinstance(then, Synchronized):
         return syncrepl.changed_since(session, place, then.csn, now.csn, known)
     if isinstance(now, Numbered):
+        from . import usn
+
         usn.check_same(then, now)
         if now.shows_deleted and isinstance(then, Numbered):
             return usn.changed_since(session, place, then.usn, now.usn)

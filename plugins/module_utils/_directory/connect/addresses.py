@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 _PORTS = {"ldap": 389, "ldaps": 636}
 
 
-@dataclass(frozen=True)
 class ServerAddress:
     """One server, or with scheme 'srv' a domain whose DNS names servers."""
 
-    scheme: str  # 'ldap', 'ldaps', 'ldapi' or 'srv'
-    host: str  # for 'ldapi' the path of the socket, for 'srv' the domain
-    port: int  # 0 for 'ldapi' and 'srv'
+    def __init__(self, scheme: str, host: str, port: int) -> None:
+        self.scheme = scheme  # 'ldap', 'ldaps', 'ldapi' or 'srv'
+        self.host = host  # for 'ldapi' the path of the socket, for 'srv' the domain
+        self.port = port  # 0 for 'ldapi' and 'srv'
 
     def __str__(self) -> str:
         if not self.port:

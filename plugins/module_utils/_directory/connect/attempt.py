@@ -15,9 +15,10 @@ import os
 import ssl
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..._errors import SynchronizationError
+from ..._named_tuple import NamedTuple
 from .addresses import ServerAddress
 
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..._model import Snapshot
 from ..fields import NOT_READ, only_with_options
@@ -37,17 +37,18 @@ class ByFilter:
     def lacking(self, kind: str, keys: Sequence[str], attributes: Sequence[str]) -> dict[str, str]:
         if not attributes:
             return {}
-        left, asked_for = set(keys), tuple(attributes)
+        left: Collection[str] = keys
+        asked_for = tuple(attributes)
         few = len(keys) <= self.ask.many  # then it is likely that the schema need not be read
         if few:
-            left -= self.ask.keys_among(kind, keys, _none_of(asked_for))
+            left = self.ask.keys_not_among(kind, keys, _none_of(asked_for))
         attributes = self.in_schema(asked_for) if left else ()
         if not attributes:
             return {}
         if not few or attributes != asked_for:
-            left -= self.ask.keys_among(kind, left, _none_of(attributes))
+            left = self.ask.keys_not_among(kind, left, _none_of(attributes))
         entries = self.ask.found(kind, left, "", attributes)
-        reasons = dict.fromkeys(left - entries.keys(), NOT_FOUND)
+        reasons = dict.fromkeys(set(left) - entries.keys(), NOT_FOUND)
         alike: dict[tuple[str, ...], list[str]] = {}
         for key, (_dn, entry) in entries.items():
             lacked = tuple(each for each in attributes if each.lower() not in entry)

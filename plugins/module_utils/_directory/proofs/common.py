@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from ..._model import Removal, Snapshot, StoredState
+from ..._model import Conclusion, Snapshot, StoredState
 from ..distinguished_names import normal_dn
 from ..presets import Entry, Preset
 
@@ -35,9 +35,14 @@ NOT_FOUND = "nobody is found by its key any more"
 TOO_MANY = "too much had to be asked for one by one: the next run goes on"
 HIDDEN = "its %s cannot be read"
 
-Pair = Removal  # ('member' or 'nested', key of the user group, reference of the member)
+Pair = Conclusion  # ('member' or 'nested', key of the user group, reference of the member)
 ByKey = dict[str, tuple[str, Entry]]  # stable key -> DN, entry
 Dns = Callable[[Iterable[str]], Mapping[str, str]]  # stable keys of users -> DNs
+
+
+def no_dns(_keys: Iterable[str]) -> dict[str, str]:
+    """Tell of nobody where it is stored."""
+    return {}
 
 
 class Proofs(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..._model import OUT_OF_SCOPE, Removal, Snapshot, StoredState
+from ..._model import OUT_OF_SCOPE, Conclusion, Snapshot, StoredState
 from ..distinguished_names import dn_is_within, normal_dn
 from .common import GROUP, NOT_FOUND, USER, Pair, Proofs, is_container, is_read, normal_stored
 
@@ -20,8 +20,8 @@ class LostEntries:
 
     def __init__(self, proofs: Proofs, snapshot: Snapshot, state: StoredState) -> None:
         self.proofs, self.snapshot, self.state = proofs, snapshot, state
-        self.reasons: dict[Removal, str] = {}
-        self.members: dict[Removal, list[Pair]] = {}  # who is in scope by any of these memberships
+        self.reasons: dict[Conclusion, str] = {}
+        self.members: dict[Conclusion, list[Pair]] = {}  # who is in scope by any of these memberships
 
     def look(self, kind: str, keys: Sequence[str]) -> None:
         """Look at what is lost of one kind."""
@@ -74,16 +74,16 @@ class LostEntries:
     def _ends_with_its_group(self, pair: Pair) -> bool:
         return pair[1] in self.snapshot.lost_user_groups and not pair[1].startswith("name:")
 
-    def held(self, unlisted: dict[Pair, str]) -> dict[Removal, str]:
+    def held(self, unlisted: dict[Pair, str]) -> dict[Conclusion, str]:
         """Return what nothing proves to be lost, and why. ``unlisted`` has the memberships that nothing proves to have
         ended; those in a user group that is held go on, too.
         """
         held, before = dict(self.reasons), -1
         while len(held) > before:
             before = len(held)
-            for removal, pairs in self.members.items():
+            for conclusion, pairs in self.members.items():
                 for pair in pairs:
                     why = unlisted.get(pair) or held.get((GROUP, pair[1]))
                     if why:
-                        held.setdefault(removal, why)
+                        held.setdefault(conclusion, why)
         return held

@@ -20,16 +20,11 @@ from ..presets import Entry
 from ..search import MISSING_OK, batches, finds_any, search
 from ..source import Source
 from ..stable_keys import any_of, keys_of
-from .common import GROUP, USER, ByKey, Dns, normal_stored
+from .common import GROUP, USER, ByKey, Dns, no_dns, normal_stored
 
 _MANY = 1000  # entries, of which all are searched at once if they are a large part of the directory
 _AT_ONCE = 1000  # entries that came, in memory: all of them may be a million
 _SINGLY = 1000  # searches for one entry each: who is left then is asked for in the next run
-
-
-def no_dns(_keys: Iterable[str]) -> dict[str, str]:
-    """Tell of nobody where it is stored."""
-    return {}
 
 
 class Questions:
@@ -42,7 +37,7 @@ class Questions:
         # Who is found by the DN, and not by the key.
         self.at = {key: dn_text(dn) for dn, key in snapshot.named.items() if key}
         # From so many keys on it is faster to search everything. How much that is, only a full read knows.
-        self.many = max(_MANY, len(snapshot.users) // 4) if snapshot.complete else sys.maxsize
+        self.many = max(_MANY, len(snapshot.users) // 4) if snapshot.is_full else sys.maxsize
         kinds = _group_kinds(source)
         keys = tuple(dict.fromkeys(attribute for attribute, _filter in kinds)) or (self.preset.group_key,)
         filters = [filter for _attribute, filter in kinds]
@@ -85,26 +80,27 @@ class Questions:
                 if its_dn in ("", dn) or normal_stored(its_dn) == normal_dn(dn):
                     yield key, dn, entry
 
-    def keys_among(self, kind: str, keys: Collection[str], tests: str) -> set[str]:
-        """Return the keys of those of these entries for which the tests are True. If many are asked for, all that the
-        preset reads are searched at once; who is not among those is asked for by its key.
+    def keys_not_among(self, kind: str, keys: Collection[str], tests: str) -> set[str]:
+        """Return the keys of those of these entries for which the tests are not True. If many are asked for, all that
+        the preset reads are searched at once; who is not among those is asked for by its key.
         """
-        found: set[str] = set()
-        if len(keys) > self.many:
-            found = self.all_keys(kind, "(&%s%s)" % (self.filters[kind], tests)).intersection(keys)
-        if len(found) < len(keys):
-            found.update(self.found(kind, set(keys) - found, tests))
-        return found
+        left = set(keys)
+        if len(left) > self.many:
+            for key in self.all_keys(kind, "(&%s%s)" % (self.filters[kind], tests)):
+                left.discard(key)
+        if left:
+            left.difference_update(self.found(kind, left, tests))
+        return left
 
     def by_key(self, kind: str, keys: Iterable[str]) -> str:
         """Return the filter that matches the entries with these keys."""
         tests = [any_of(name, keys) for name in self.keys[kind]]
         return tests[0] if len(tests) == 1 else "(|%s)" % "".join(tests)
 
-    def all_keys(self, kind: str, filter: str) -> set[str]:
-        """Return the keys of all entries that match."""
+    def all_keys(self, kind: str, filter: str) -> Iterator[str]:
+        """Yield the keys of all entries that match: they may be a million."""
         found = search(self.session, self.context, "sub", filter, self.keys[kind])
-        return {key for key, _dn, _entry in self._theirs(kind, found)}
+        return (key for key, _dn, _entry in self._theirs(kind, found))
 
     def finds_any(self, filter: str) -> bool:
         """Return whether there is an entry that matches."""

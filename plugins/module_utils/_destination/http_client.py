@@ -27,11 +27,12 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import SplitResult, quote, quote_plus, unquote, urlencode, urlsplit
 
 from .. import _tls
 from .._errors import quoted
+from .._named_tuple import NamedTuple
 from . import chunks
 from .contract import DestinationError, LimitReached
 
