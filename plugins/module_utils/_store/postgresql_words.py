@@ -226,14 +226,25 @@ _WRITTEN: dict[type, Callable[[Any], str]] = {
 
 
 def lines(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield rows as lines for COPY, many at once."""
+    """Yield rows as lines for COPY, many at once: where not all are whole numbers, by columns, most of which are of one
+    type.
+    """
     rows = iter(rows)
     for block in iter(lambda: list(itertools.islice(rows, _LINES)), []):
-        try:
+        if set(map(type, itertools.chain.from_iterable(block))) == {int}:
             numbers = "%d\t" * (len(block[0]) - 1) + "%d\n"
             yield "".join([numbers % row for row in block])
-        except TypeError:
-            yield "".join(["\t".join([_WRITTEN[value.__class__](value) for value in row]) + "\n" for row in block])
+        else:
+            yield "\n".join(map("\t".join, zip(*map(_column, zip(*block))))) + "\n"
+
+
+def _column(values: Sequence[Any]) -> Iterable[str]:
+    kinds = set(map(type, values))
+    if kinds == {str} and not _TO_ESCAPE("".join(values)):
+        return values
+    if len(kinds) == 1:
+        return map(_WRITTEN[kinds.pop()], values)
+    return [_WRITTEN[value.__class__](value) for value in values]
 
 
 _LINES = 2000
