@@ -156,6 +156,49 @@ def arguments(said: Words, parameters: Parameters, wanted: dict[str, list[Row]])
     return found
 
 
+# --- what the server need not be asked -------------------------------------------------------------------------------
+
+_IN_PARENTHESES = re.compile(r"\([^()]*\)")
+_ARM = re.compile(r"\s*SELECT\b.*? FROM (%s)\b.*" % "|".join(WANTED), re.DOTALL)
+_OF_ALL_ROWS = re.compile(r"\b(?:count|max|min|sum|group_concat)\b")
+
+
+@functools.cache
+def begins_with(statement: str) -> tuple[str, ...]:
+    """Return the tables of WANTED that the query goes through first, one for each of its parts (UNION): if they are
+    empty, it finds nothing. Empty if it may find something even so.
+    """
+    text, before = statement, ""
+    while text != before:
+        text, before = _IN_PARENTHESES.sub("", text), text
+    arms = [_ARM.fullmatch(arm) for arm in re.split(r"\bUNION(?: ALL)?\b", text)]
+    if not all(arms) or _OF_ALL_ROWS.search(text) and "GROUP BY" not in text:
+        return ()
+    return tuple(arm.group(1) for arm in arms if arm)
+
+
+# --- what a statement writes -----------------------------------------------------------------------------------------
+
+_WRITES = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM) (\w+)")
+
+
+@functools.cache
+def written_by(statement: str) -> tuple[str, str]:
+    """Return by what verb the statement writes, and into which table; empty if it does not write."""
+    found = _WRITES.match(statement)
+    return (found[1].partition(" ")[0], found[2]) if found else ("", "")
+
+
+def is_for_others(statement: str) -> bool:
+    """Tell whether what the statement writes may change what others plan. What a run leaves does not, if nothing else
+    has changed: its record, its mark, and what its next run goes by, but for the user group of its synchronization.
+    """
+    verb, table = written_by(statement)
+    return table not in ("runs", "marks") and not (
+        (verb, table) == ("UPDATE", "synchronizations") and "target_id" not in statement
+    )
+
+
 # --- many rows with one statement ------------------------------------------------------------------------------------
 
 _INSERT = re.compile(r"INSERT INTO (\w+) \(([\w, ]+)\) VALUES \([?, ]+\)")
