@@ -71,6 +71,7 @@ def synchronize(settings: Settings, check_mode: bool, diff_mode: bool, warn: Cal
 
 _TRIES = 10  # where others write to the same store all the time
 _OVERTAKEN = 3  # tries with the same read, after which nobody else writes while it is planned from once more
+_BY_SAME_DIRECTORY = "store: it changed, by another run of the same directory: run it again"
 
 
 class _LastRead:
@@ -100,7 +101,7 @@ class _LastRead:
         if self._found is None or self._of != of or _lists_others(self._found.snapshot):
             if self.is_overtaken:
                 self.forget()
-                raise WrittenMeanwhile("store: it changed, by another run of the same directory: run it again")
+                raise WrittenMeanwhile(_BY_SAME_DIRECTORY)
             self._found, self._of, self._tries = read(), of, 0
         self._tries += 1
         return self._found
@@ -120,7 +121,7 @@ def _try_to_synchronize(
     with _open_store(settings, check_mode) as store:
         if last_read.is_overtaken and not check_mode:
             store.begin_writing()
-        run = _Run(settings, store, warn, now, started, last_read)
+        run = _Run(settings, store, warn, now, started, last_read, runs.of_same_directory(store, settings.name))
         planned = _plan_synchronization(run) if settings.state == "present" else _plan_leaving(run)
         applies = not (check_mode or planned.refusals or planned.is_nothing or planned.holds.everything)
         removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
@@ -134,6 +135,7 @@ def _try_to_synchronize(
             if applies:
                 plan, record = planned.plan, _record(run, planned, result)
                 store.begin_writing()
+                _compare(run)
                 changes = len(plan.users) + len(plan.user_groups) + len(plan.memberships)
                 PROGRESS.step("write", lambda: changes)
                 del planned  # what was read makes room for what is written
@@ -143,6 +145,14 @@ def _try_to_synchronize(
             if applies:
                 store.commit()
     return result
+
+
+def _compare(run: _Run) -> None:
+    """Raise WrittenMeanwhile if another run of the same directory has ended since this one began: what it has left is
+    what this one judges by, even if it changed nothing (`Store.commit`).
+    """
+    if runs.of_same_directory(run.store, run.settings.name) != run.runs_before:
+        raise WrittenMeanwhile(_BY_SAME_DIRECTORY)
 
 
 def _open_store(settings: Settings, check_mode: bool) -> Store:
@@ -182,6 +192,7 @@ class _Run(NamedTuple):
     now: int  # seconds since 1970
     started: float  # by `time.monotonic`
     last_read: _LastRead
+    runs_before: tuple[int | None, int]  # see `runs.of_same_directory`
 
 
 class _Planned(NamedTuple):
@@ -232,7 +243,7 @@ def _read_and_plan(run: _Run, session: connection.Session, last: LastRun) -> tup
     settings, store = run.settings, run.store
     PROGRESS.step("read", lambda: session.entries)
     read = run.last_read.or_else(
-        (session.server, runs.of_same_directory(store, settings.name)),
+        (session.server, run.runs_before),
         lambda: read_from(session, settings, store, last, run.now),
     )
     PROGRESS.step("compare", lambda: session.entries)

@@ -200,7 +200,8 @@ def stores_targets(stores: dict[str, Any]) -> str:
 
 
 def _target(what: str, noun: str, limit: float, measured: float) -> str:
-    return f"| {what}, {noun} | {limit:g} | {measured:.2f} | {'met' if measured <= limit else '**missed**'} |"
+    shown = round(measured, 2) + 0.0  # which is never "-0.00"
+    return f"| {what}, {noun} | {limit:g} | {shown:.2f} | {'met' if measured <= limit else '**missed**'} |"
 
 
 def fleet_table(fleet: dict[str, Any]) -> str:

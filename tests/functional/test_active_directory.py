@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _synchronize
 from support import lab
+from support.postgresql import PostgreSQL
+from support.process import run
 from support.stored import members, rows
 from support.two_stores import Clock
 
@@ -228,6 +231,30 @@ def test_kerberos_with_a_keytab_and_with_a_password(domain, run_module, tmp_path
     wrong = run_module.run("user_synchronization", {**kerberos, "password": "Wrong-Moss-5-kettle"}, env=environment)
     assert wrong.result["failed"] and "login" in wrong.result["msg"] and "Wrong-Moss" not in wrong.output
     assert not list(tmp_path.rglob("krb5cc*"))
+
+
+def test_a_store_in_postgresql_by_a_ticket(domain, ca, run_module, tmp_path):
+    """The ticket is the password, and encrypts the connection in the place of TLS."""
+    for name, service in (("SVC-STORE", "postgres/localhost"), ("SVC-RUN", "")):
+        dn = domain.create_user(name, SERVICE_PASSWORD)
+        if service:
+            domain.modify(lab.modified(dn, "add", "servicePrincipalName", service))
+    of_server, of_run = tmp_path / "server.keytab", tmp_path / "run.keytab"
+    domain.export_keytab("postgres/localhost", of_server)
+    principal = domain.export_keytab("SVC-RUN", of_run)
+    environment = {"KRB5_CONFIG": str(domain.krb5_config), "KRB5CCNAME": f"FILE:{tmp_path}/ticket"}
+    with PostgreSQL(ca.issue("postgresql")) as server:
+        server.run('CREATE ROLE "SVC-RUN" LOGIN', 'GRANT CREATE ON DATABASE postgres TO "SVC-RUN"')
+        line = "hostgssenc all all 127.0.0.1/32 gss include_realm=0"
+        server.admit(line, "krb_server_keyfile", of_server)
+        store = f"postgresql://SVC-RUN@localhost:{server.port}/postgres"
+        asked = options(domain, store)
+        refused = run_module.fails("user_synchronization", asked, env=environment)["msg"]
+        assert refused.startswith("store: ") and "cannot be reached" in refused
+        run(["kinit", "-k", "-t", str(of_run), principal], env={**os.environ, **environment})
+        assert run_module("user_synchronization", asked, env=environment)["changed"]
+        assert not run_module("user_synchronization", asked, env=environment, check_mode=True)["changed"]
+        assert server.rows("SELECT count(*) FROM usersync.runs") == [["1"]]
 
 
 OLD_PASSWORD = "Bramble-3-sluice-Pk18"

@@ -18,8 +18,10 @@ from ansible_collections.usersync.directory.plugins.module_utils._errors import 
 from ansible_collections.usersync.directory.plugins.module_utils._store import (
     address,
     opening,
+    postgresql,
     postgresql_schema,
     postgresql_server,
+    postgresql_words,
     transfer,
 )
 from support import plans, stored
@@ -346,13 +348,20 @@ def test_a_store_of_a_newer_version_is_refused_and_of_an_older_one_brought_up(la
         with pytest.raises(SynchronizationError, match="schema version 99"):
             lab.once(check_mode)
     tables = "provisionings, links, link_members, intents, allowed, past_links"
-    for statement in ("DROP VIEW view_provisioning_history", f"DROP TABLE {tables}", "UPDATE store SET version = 5"):
+    for statement in (
+        "DROP VIEW view_provisioning_history",
+        f"DROP TABLE {tables}",
+        "ALTER TABLE store DROP COLUMN last_change",
+        *(f"ALTER TABLE store DROP COLUMN {table}" for table in ("claims", "memberships", "nestings")),
+        "UPDATE store SET version = 5",
+    ):
         lab.change(statement)
     monkeypatch.setitem(postgresql_schema.UPGRADES, 5, ("ALTER TABLE {0}.runs ADD COLUMN remark {1}",))
-    with pytest.raises(SynchronizationError, match="the next run brings it to 7"):
+    with pytest.raises(SynchronizationError, match="the next run brings it to 8"):
         lab.once(True)
     assert lab.once()["changed"] is False
-    assert lab.rows("SELECT version FROM store") == [(7,)]
+    assert lab.rows("SELECT version, memberships IS NULL FROM store") == [(8, False)]
+    assert stored.problems(lab.store) == []
     assert lab.rows("SELECT * FROM view_provisioning_history") == []
     assert lab.rows("SELECT remark FROM runs WHERE id = 1") == [(None,)]
 
@@ -429,9 +438,41 @@ def test_who_wrote_meanwhile_about_another_directory_does_not_make_a_run_read_ag
     assert stored.problems(lab.store) == []
 
 
-def test_who_wrote_meanwhile_about_the_same_directory_does(lab, reads):
+def test_who_changed_nothing_meanwhile_does_not_make_others_plan_again(lab, reads, monkeypatch):
+    plans_made: list = []
+    make_plan = _synchronize.make_plan
+    monkeypatch.setattr(_synchronize, "make_plan", lambda *all: plans_made.append(all[0].name) or make_plan(*all))
+    with Slapd(ldif=COMPANY) as another:
+        other = Lab(another, lab.store)
+        other.once(name="other", user_group="All/Other")
+        lab.once()
+        happening, _seen = reads
+        plans_made.clear()
+        happening[:] = [lambda: other.once(name="other", user_group="All/Other")]
+        lab.once()
+        assert plans_made == ["other", "staff"]
+        assert lab.rows("SELECT count(*) FROM runs") == [(4,)]
+
+
+def test_who_moved_its_user_group_meanwhile_does(lab, reads):
+    with Slapd(ldif=COMPANY) as another:
+        other = Lab(another, lab.store)
+        other.once(name="other", user_group="All/Other")
+        lab.once()
+        happening, seen = reads
+        seen.clear()
+        before = lab.rows("SELECT last_change FROM store")
+        happening[:] = [lambda: other.once(name="other", user_group="All")]
+        lab.once()
+        assert lab.rows("SELECT last_change FROM store") != before
+
+
+@pytest.mark.parametrize("changes_something", [True, False])
+def test_who_wrote_meanwhile_about_the_same_directory_does(lab, reads, changes_something):
     happening, seen = reads
     lab.once()
+    if not changes_something:
+        lab.once(name="other", user_group="All/Other")
     seen.clear()
     happening[:] = [lambda: lab.once(name="other", user_group="All/Other")]
     assert lab.once(read_mode="full")["changed"] is False
@@ -448,7 +489,8 @@ def test_who_is_overtaken_again_and_again_plans_while_nobody_writes(lab, reads, 
         def overtaken(store, name, *more):
             if name == "staff":
                 try:
-                    came_to.append(other.once(name="other", user_group="All/Other", read_mode="full", store_timeout=1))
+                    where = "All/Other%d" % len(came_to)
+                    came_to.append(other.once(name="other", user_group=where, read_mode="full", store_timeout=1))
                 except SynchronizationError as error:
                     came_to.append(error)
             return load(store, name, *more)
@@ -498,6 +540,29 @@ def test_no_transaction_is_open_while_a_directory_is_read(lab, server, reads, ch
     ]
     lab.once(check_mode)
     assert open_now == [["idle"]]
+
+
+def test_what_the_server_is_not_asked_it_would_answer_so(lab, directory, monkeypatch):
+    begins_with, rows, not_asked = postgresql_words.begins_with, postgresql.PostgresStore.rows, set()
+
+    def asked_all_the_same(store, statement, parameters=()):
+        first, found = begins_with(statement), rows(store, statement, parameters)
+        if first and not any(store._wanted[table] for table in first):
+            assert found == [], statement
+            not_asked.add(statement)
+        return found
+
+    monkeypatch.setattr(postgresql_words, "begins_with", lambda statement: ())
+    monkeypatch.setattr(postgresql.PostgresStore, "rows", asked_all_the_same)
+    lab.once()
+    lab.once()
+    directory.modify(deleted(dn_of("bob")))
+    try:
+        lab.once(removal_limits="100%")
+    finally:
+        directory.modify(person("bob", "mail: bob@example.org"))
+    lab.once(state="absent")
+    assert len(not_asked) > 10
 
 
 # --- from one place to another ---------------------------------------------------------------------------------------

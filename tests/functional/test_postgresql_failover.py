@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._errors import SynchronizationError
-from ansible_collections.usersync.directory.plugins.module_utils._store import postgresql
+from ansible_collections.usersync.directory.plugins.module_utils._store import postgresql, postgresql_commit
 from support import stored
 from support.lab import PEOPLE, ROOT, Lab, dn_of, group, person, unit
 from support.postgresql_cluster import Cluster
@@ -155,7 +155,7 @@ class Hosts:
     # --- in the process of a host ---
 
     def _work(self, host, directory, store, is_held):
-        committing, finding_out = postgresql.PostgresStore.commit, postgresql.PostgresStore._find_out
+        committing, finding_out = postgresql.PostgresStore.commit, postgresql_commit.find_out
         lab = Lab(directory, store)
         told = Event(host, "", "", "")
 
@@ -171,7 +171,7 @@ class Hosts:
             self._events.put(told._replace(kind="asked"))
             finding_out(*arguments)
 
-        postgresql.PostgresStore.commit, postgresql.PostgresStore._find_out = commit, find_out
+        postgresql.PostgresStore.commit, postgresql_commit.find_out = commit, find_out
         try:
             for turn in itertools.count():
                 told = told._replace(name=f"job{host}-{turn}")

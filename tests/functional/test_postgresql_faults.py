@@ -231,12 +231,55 @@ def test_another_run_that_writes_meanwhile_is_noticed(uri):
     assert contents(uri) == before
     with pytest.raises(WrittenMeanwhile), opening.look(where) as store:
         load_state(store, "staff", ["All", "Company"], snapshots.snapshot())
+        run(uri, make_plan(memberships=[membership_change("g1", added=["u5"])]))
+
+
+def test_another_run_that_changes_nothing_makes_nobody_begin_again(uri):
+    where = address.address_of(uri)
+    with opening.look(where) as looked, opening.open_store(where) as store:
+        for each in (looked, store):
+            assert load_state(each, "staff", ["All", "Company"], snapshots.snapshot()).user_groups
         run(uri, make_plan())
+        apply_plan(store, make_plan(), run_record())
+        store.commit()
+    assert stored.values(uri, "SELECT count(*) FROM runs") == [3]
+
+
+def test_whether_a_run_that_changes_nothing_was_committed_is_found_out(server, uri):
+    with Proxy(server, lambda *at: False) as proxy:
+        run(through(proxy, uri), make_plan())
+    seen = set()
+    for moment in moments(proxy.pieces, proxy.pieces, 4)[2:]:
+        runs = stored.values(uri, "SELECT count(*) FROM runs")[0]
+        with Proxy(server, lambda *at: at == moment) as proxy:  # noqa: B023
+            try:
+                run(through(proxy, uri), make_plan())
+                said = "done"
+            except StoreError as error:
+                said = str(error)
+        added = stored.values(uri, "SELECT count(*) FROM runs")[0] - runs
+        assert (added, said == "done") in ((1, True), (0, False)), (moment, said)
+        seen.add((moment[1], said == "done"))
+    assert seen >= {(BEFORE, False), (AFTER, False), (AFTER, True)}
+
+
+def test_members_are_counted_as_they_come_and_go(uri):
+    kept = "SELECT claims, memberships, nestings FROM store"
+    counted = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("claims", "memberships", "nestings"))
+    run(uri, SECOND)
+    assert stored.rows(uri, kept) == stored.rows(uri, "SELECT " + counted) == [(29, 57, 0)]
+    stored.change(uri, "UPDATE store SET claims = NULL, memberships = NULL, nestings = NULL")
+    with opening.open_store(address.address_of(uri)) as store:
+        assert store.count("memberships") == 57
+        apply_plan(store, make_plan(memberships=[membership_change("g1", added=["u5", "u6"])]), run_record())
+        assert store.count("memberships") == 59
+        store.commit()
+    assert stored.rows(uri, kept) == [(None, 59, None)]
 
 
 def test_a_server_that_has_lost_runs_and_counts_them_anew_is_noticed(server, uri):
     """As after a failover without synchronous replication: the generation is the same, and another run came to it."""
-    another = "UPDATE %s.writes SET token = token || 'another'" % uri.rpartition("=")[2]
+    another = "UPDATE %s.store SET last_change = last_change || 'another'" % uri.rpartition("=")[2]
     where = address.address_of(uri)
     for opened in (opening.open_store, opening.look):
         with pytest.raises(WrittenMeanwhile), opened(where) as store:

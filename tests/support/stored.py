@@ -159,7 +159,7 @@ def members_by_key(store: Path | str) -> set[tuple[str | None, str | None]]:
 
 def problems(store: Path | str) -> list[Row]:
     """What is wrong with the store itself, whatever was synchronized: nothing, after each run."""
-    of_sqlite = () if address.is_database(stores.of(store)) else ("PRAGMA integrity_check", "PRAGMA foreign_key_check")
+    own = _MISCOUNTED if address.is_database(stores.of(store)) else _OF_SQLITE
     references = [
         f"SELECT '{table}.{column}', {column} FROM {table} WHERE {column} IS NOT NULL"
         f" AND {column} NOT IN (SELECT id FROM {to})"
@@ -169,7 +169,7 @@ def problems(store: Path | str) -> list[Row]:
         return [
             row
             for statement in (
-                *of_sqlite,
+                *own,
                 *references,
                 "SELECT 'user without name_key', id, name FROM users WHERE name_key IS NULL",
                 "SELECT 'user group without name_key', id, name FROM user_groups WHERE name_key IS NULL",
@@ -179,6 +179,11 @@ def problems(store: Path | str) -> list[Row]:
         ]
 
 
+_OF_SQLITE = ("PRAGMA integrity_check", "PRAGMA foreign_key_check")
+_MISCOUNTED = tuple(
+    f"SELECT '{table}', {table} FROM store WHERE {table} <> (SELECT count(*) FROM {table})"
+    for table in ("claims", "memberships", "nestings")
+)
 # Where no foreign key says that what is referred to exists, in one of the stores.
 _REFERENCES = [
     *((table, "user_id", "users") for table in ("memberships", "claims")),

@@ -42,9 +42,9 @@ def _begin(store: Store, plan: _changes.Plan, run: _model.RunRecord) -> Work:
     me, directory, target_before = runs.bind(store, plan, run, target)
     tree = tree_before(store, me)
     number = runs.note(store, me, plan, run)
-    groups, users = group_ids(plan, tree), {}
-    if has(store, "SELECT 1 FROM users LIMIT 1"):
-        users = user_ids(store, user_references(plan), directory, tree)
+    groups, users, references = group_ids(plan, tree), {}, user_references(plan)
+    if references and has(store, "SELECT 1 FROM users LIMIT 1"):
+        users = user_ids(store, references, directory, tree)
     return Work(store, plan, tree, me, directory, target, target_before, number, run.keeping.now, groups, users)
 
 

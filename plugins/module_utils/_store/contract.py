@@ -113,6 +113,9 @@ class Store(Protocol):
     def want(self, table: str, rows: Iterable[Row]) -> None:
         """Fill one of the tables that say what the next queries are about, and nothing else."""
 
+    def count(self, table: str) -> int:
+        """Return how many rows ``claims``, ``memberships`` or ``nestings`` has."""
+
     # --- a run that writes ---
 
     def begin_writing(self) -> None:
@@ -131,7 +134,11 @@ class Store(Protocol):
         """
 
     def commit(self) -> None:
-        """End the transaction, and keep what it wrote."""
+        """End the transaction, and keep what it wrote.
+
+        Where other runs go on meanwhile, none has to begin again for what one leaves that changed nothing: its record,
+        its mark, and what its next run goes by.
+        """
 
     # --- what no synchronization looks at ---
 

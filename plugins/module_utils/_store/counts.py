@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from .contract import Store
 from .references import Tree
@@ -21,14 +21,15 @@ def count_owned(store: Store, synchronization: str) -> tuple[int, int, int]:
     """Return how many users the synchronization writes, how many it claims, and how many user groups it has: those
     that are not extinct.
     """
-    me = synchronization_id(store, synchronization)
-    of_others = scalar(
-        store,
-        "SELECT count(*) FROM synchronizations s CROSS JOIN claims o CROSS JOIN users u CROSS JOIN claims c"
-        " WHERE s.id <> :me AND o.synchronization_id = s.id AND u.id = o.user_id AND u.synchronization_id = s.id"
-        " AND u.extinct IS NULL AND c.synchronization_id = :me AND c.user_id = u.id",
-        {"me": me},
-    )
+    me, of_others = synchronization_id(store, synchronization), 0
+    if _has_others(store, me):
+        of_others = scalar(
+            store,
+            "SELECT count(*) FROM synchronizations s CROSS JOIN claims o CROSS JOIN users u CROSS JOIN claims c"
+            " WHERE s.id <> :me AND o.synchronization_id = s.id AND u.id = o.user_id AND u.synchronization_id = s.id"
+            " AND u.extinct IS NULL AND c.synchronization_id = :me AND c.user_id = u.id",
+            {"me": me},
+        )
     users = count_users(store, me)
     groups = scalar(store, "SELECT count(*) FROM user_groups WHERE synchronization_id = ? AND extinct IS NULL", (me,))
     return users - of_others, users, groups
@@ -36,13 +37,21 @@ def count_owned(store: Store, synchronization: str) -> tuple[int, int, int]:
 
 def count_users(store: Store, me: int) -> int:
     """Return how many users the synchronization claims that are not extinct."""
-    return scalar(
+    if _has_others(store, me):
+        claimed = scalar(store, "SELECT count(*) FROM claims WHERE synchronization_id = ?", (me,))
+    else:
+        claimed = store.count("claims")
+    return claimed - scalar(
         store,
-        "SELECT (SELECT count(*) FROM claims WHERE synchronization_id = :me)"
-        " - (SELECT count(*) FROM users u CROSS JOIN claims c WHERE u.extinct IS NOT NULL AND c.user_id = u.id"
-        "    AND c.synchronization_id = :me)",
-        {"me": me},
+        "SELECT count(*) FROM users u CROSS JOIN claims c WHERE u.extinct IS NOT NULL AND c.user_id = u.id"
+        " AND c.synchronization_id = ?",
+        (me,),
     )
+
+
+def _has_others(store: Store, me: int) -> bool:
+    """Tell whether there are other synchronizations."""
+    return has(store, "SELECT 1 FROM synchronizations WHERE id <> ?", (me,))
 
 
 def count_values(store: Store, synchronization: str, kind: str, fields: Iterable[str]) -> dict[tuple[str, str], int]:
@@ -93,29 +102,31 @@ def _in_json(field: str) -> str:
 # --- members ---------------------------------------------------------------------------------------------------------
 
 
-def count_members(store: Store, me: int) -> int:
-    """Return how many own members the owned user groups have: all, which SQLite counts without a look at each, less
-    those of others, which are few in most stores.
+def count_members(store: Store, tree: Tree) -> int:
+    """Return how many own members the owned user groups have. Where most are owned: all, which a store knows without a
+    look at each, less those of others.
     """
-    everybody = scalar(store, "SELECT (SELECT count(*) FROM memberships) + (SELECT count(*) FROM nestings)")
-    of_others = _count_members(store, me, "(g.synchronization_id IS NULL OR g.synchronization_id <> :me)")
-    return everybody - of_others
+    owned = set(tree.owned.values())
+    others = tree.groups.keys() - owned
+    if len(others) > len(owned):
+        return _count_members(store, owned)
+    return store.count("memberships") + store.count("nestings") - _count_members(store, others)
 
 
-def count_extinct_members(store: Store, me: int) -> int:
+def count_extinct_members(store: Store, tree: Tree) -> int:
     """Return how many of these are members of extinct user groups."""
-    return _count_members(store, me, "g.synchronization_id = :me AND g.extinct IS NOT NULL")
+    return _count_members(store, {group.id for group in tree.owned_groups().values() if group.extinct is not None})
 
 
-def _count_members(store: Store, me: int, which: str) -> int:
-    """Return how many own members these user groups ``g`` have, users and user groups."""
+def _count_members(store: Store, groups: Collection[int]) -> int:
+    """Return how many own members these user groups have, users and user groups."""
+    if not groups:
+        return 0
+    store.want("wanted_groups", ((number,) for number in groups))
     return scalar(
         store,
-        "SELECT (SELECT count(*) FROM user_groups g CROSS JOIN memberships m"
-        "        WHERE {0} AND m.user_group_id = g.id)"
-        " + (SELECT count(*) FROM user_groups g CROSS JOIN nestings n"
-        "    WHERE {0} AND n.user_group_id = g.id)".format(which),
-        {"me": me},
+        "SELECT (SELECT count(*) FROM wanted_groups w CROSS JOIN memberships m WHERE m.user_group_id = w.id)"
+        " + (SELECT count(*) FROM wanted_groups w CROSS JOIN nestings n WHERE n.user_group_id = w.id)",
     )
 
 

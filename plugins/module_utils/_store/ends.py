@@ -43,7 +43,10 @@ def end_claims(store: Store, synchronization: int, users: Iterable[int]) -> None
     """End the claims of a synchronization (id) on users (ids). Who writes a user that one of them saw disabled looks
     again.
     """
-    store.want("wanted_ids", {(user,) for user in users})
+    ended = {(user,) for user in users}
+    if not ended:
+        return
+    store.want("wanted_ids", ended)
     store.run(
         _SEEN_DISABLED % "wanted_ids w CROSS JOIN claims c WHERE c.user_id = w.id AND c.synchronization_id = ?",
         (synchronization,),

@@ -17,6 +17,9 @@ from .statements import ids
 
 def names(store: Store, references: Iterable[str], synchronization: str) -> dict[str, str]:
     """Return the names of those of the users that are stored."""
+    references = list(references)
+    if not references:
+        return {}
     me, directory = ids(store, synchronization)
     stored = user_ids(store, references, directory, tree_before(store, me))
     store.want("wanted_ids", ((number,) for number in set(stored.values())))
@@ -28,8 +31,10 @@ def names(store: Store, references: Iterable[str], synchronization: str) -> dict
 
 def direct_groups(store: Store, references: Iterable[str], synchronization: str) -> dict[str, list[str]]:
     """Return, for each of the users, the keys of the groups owned by the synchronization that list it directly."""
-    me, directory = ids(store, synchronization)
     references = list(references)
+    if not references:
+        return {}
+    me, directory = ids(store, synchronization)
     stored = user_ids(store, references, directory, tree_before(store, me))
     store.want("wanted_ids", ((number,) for number in set(stored.values())))
     listing = groups_of_wanted_ids(store, me)
@@ -38,6 +43,9 @@ def direct_groups(store: Store, references: Iterable[str], synchronization: str)
 
 def direct_members(store: Store, keys: Iterable[str], synchronization: str) -> set[str]:
     """Return the users that at least one of the groups owned by the synchronization lists directly."""
+    keys = list(keys)
+    if not keys:
+        return set()
     me, directory = ids(store, synchronization)
     tree = tree_before(store, me)
     store.want("wanted_groups", ((tree.owned[key],) for key in keys if key in tree.owned))

@@ -57,8 +57,8 @@ def load_state(store: Store, synchronization: str, target: list[str], snapshot: 
         memberships=memberships,
         members=load_members.members(loading, ended),
         sizes=counts.sizes(store, {*itertools.chain(*memberships.values()), *snapshot.joined, *snapshot.left}, tree),
-        membership_count=counts.count_members(store, me),
-        extinct_membership_count=counts.count_extinct_members(store, me),
+        membership_count=counts.count_members(store, tree),
+        extinct_membership_count=counts.count_extinct_members(store, tree),
         user_count=0 if snapshot.is_full else counts.count_users(store, me),
         groups_extinct_since={
             key: group.extinct_since

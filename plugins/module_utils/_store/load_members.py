@@ -26,17 +26,14 @@ def nestings(loading: Loading) -> dict[str, _model.Members]:
     tree, snapshot = loading.tree, loading.snapshot
     found: dict[str, _model.Members] = {key: {} for key in tree.owned}
     key_of = {number: key for key, number in tree.owned.items()}
-    for number, nested, listed_as, dn in loading.store.rows(
-        "SELECT n.user_group_id, n.nested_id, n.listed_as, c.dn FROM user_groups g CROSS JOIN nestings n"
-        " JOIN user_groups c ON c.id = n.nested_id"
-        " WHERE g.synchronization_id = ? AND n.user_group_id = g.id",
-        (loading.me,),
-    ):
+    for number, nested, listed_as in loading.store.rows("SELECT user_group_id, nested_id, listed_as FROM nestings"):
+        if number not in key_of:
+            continue
         key, child = key_of[number], tree.groups[nested]
         group = snapshot.user_groups.get(key)
         known_by = _NOT_ASKED_FOR
         if group is not None and group.kept_values:
-            known_by = _known_by(listed_as, dn, child.name, child.key)
+            known_by = _known_by(listed_as, child.dn, child.name, child.key)
         found[key][tree.reference(nested)] = known_by
     return found
 

@@ -7,35 +7,31 @@
 """The store for many hosts: a database in PostgreSQL.
 
 No transaction is open while a run reads a directory. Until it writes, each look-up is a transaction of its own, and the
-first remembers which run wrote last: the store's generation, and the token of the transaction that came to it. Who
-writes locks the row with the generation, and compares both: where they are others, another run wrote meanwhile, and all
-that was concluded is worth nothing (`WrittenMeanwhile`). So all look-ups of a run are of one moment, or the run begins
-again. A generation alone would not tell: a server that takes another one's place may have lost some, and count them
-anew.
+first remembers the token of the last change. Who writes locks the row with that token, and compares: where it is
+another one, another run changed something meanwhile, and all that was concluded is worth nothing (`WrittenMeanwhile`).
+So all look-ups of a run are of one moment, or the run begins again. A number that is counted up would not tell: a
+server that takes another one's place may have lost some changes, and count them anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from . import postgresql_schema, postgresql_server, postgresql_words
+from . import postgresql_commit, postgresql_schema, postgresql_server, postgresql_words
 from .address import Database
 from .contract import Parameters, Row, StoreError, WrittenMeanwhile
 from .postgresql_server import Connection
 from .references import Tree
 
-_UNREAD = (-1, "")  # in place of the last write: nothing was looked up
-# A lock that was waited for comes with the new generation and without its token: it is another one all the same.
-_LAST_WRITE = (
-    "SELECT s.generation, (SELECT w.token FROM {0}.writes w WHERE w.generation = s.generation) FROM {0}.store s"
-)
-_WRITES_KEPT = 1000
-_LARGE = 1000  # rows that come into a table at once: what is known of it is another then
+_UNREAD = "-"  # in place of the token of the last change: nothing was looked up
+_LAST_CHANGE = "SELECT last_change, %s FROM {0}.store" % ", ".join(postgresql_commit.COUNTED)
+_LOCK = "BEGIN; SET LOCAL lock_timeout = %d; " + _LAST_CHANGE + " FOR UPDATE; SET LOCAL lock_timeout = 0"
 
 
 def open_store(address: Database, wait: int = 60, may_make: bool = True) -> PostgresStore | None:
@@ -85,13 +81,10 @@ _NO_TABLES = 0  # in place of a version
 def _version(connection: Connection, address: Database) -> int:
     """Return the version of the store's tables."""
     try:
-        if not connection.execute(
-            "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = 'store'",
-            (address.schema,),
-        ).fetchone():
-            return _NO_TABLES
         row = connection.execute("SELECT version FROM %s.store" % _schema(address)).fetchone()
     except postgresql_server.driver().Error as error:
+        if error.sqlstate in postgresql_server.NOT_THERE:
+            return _NO_TABLES
         raise postgresql_server.failed(address, error, False) from error
     return int(row[0]) if row else _NO_TABLES
 
@@ -187,12 +180,13 @@ class PostgresStore:
         self._connection = connection
         self._address = address
         self._wait = wait
-        self._last_write: Row = _UNREAD
+        self._last_change = _UNREAD
+        self._counts: dict[str, int | None] = {}  # by that: how many rows a table has; None: nobody knows
         self._is_writing = False
         self._is_open = True
         self._errors = postgresql_server.driver().Error
         self._wanted: dict[str, list[Row]] = {table: [] for table in postgresql_words.WANTED}
-        self._filled: dict[str, int] = {}  # table -> how many rows came into it
+        self._written = postgresql_commit.Written()
         self.checks = _NoChecks()
         self.trees: dict[int, Tree] = {}
 
@@ -217,16 +211,18 @@ class PostgresStore:
             return
         self._is_open = False
         try:
-            if not self._is_writing and self._last_write != _UNREAD:
-                self._compare(_LAST_WRITE)
+            if not self._is_writing and self._last_change != _UNREAD:
+                self._compare(self._ask(_LAST_CHANGE))
         finally:
             self._connection.close()  # rolls back
 
     # --- statements ---
 
     def rows(self, statement: str, parameters: Parameters = ()) -> list[Row]:
-        if self._last_write == _UNREAD:
-            self._last_write = self._ask(_LAST_WRITE)
+        self._remember()
+        first = postgresql_words.begins_with(statement)
+        if first and not any(self._wanted[table] for table in first):
+            return []
         found: list[Row] = self._execute(statement, parameters).fetchall()
         return found
 
@@ -234,7 +230,7 @@ class PostgresStore:
         into = postgresql_words.into_wanted(statement)
         if into is None:
             self.begin_writing()
-            return int(self._execute(statement, parameters).rowcount)
+            return self._written.note(statement, self._execute(statement, parameters).rowcount)
         rows = self._wanted[into.table]
         if into.query:
             rows = list(dict.fromkeys([*rows, *self.rows(into.query, parameters)]))
@@ -246,6 +242,7 @@ class PostgresStore:
     def add(self, statement: str, parameters: Parameters = ()) -> int:
         self.begin_writing()
         (number,) = self._execute(statement + " RETURNING id", parameters).fetchone()
+        self._written.note(statement, 1)
         return int(number)
 
     def many(self, statement: str, rows: Iterable[Parameters]) -> None:
@@ -260,28 +257,41 @@ class PostgresStore:
         at_once = postgresql_words.for_many(statement, rows, self._address.schema) if len(rows) > 1 else None
         try:
             if at_once is not None:
-                self._connection.execute(*at_once)
+                self._written.note(statement, self._connection.execute(*at_once).rowcount)
                 return
             said = postgresql_words.words(statement, self._address.schema)
             with self._connection.cursor() as cursor:
                 cursor.executemany(said.text, [postgresql_words.arguments(said, row, self._wanted) for row in rows])
+                self._written.note(statement, cursor.rowcount)
         except self._errors as error:
             raise postgresql_server.failed(self._address, error, True) from error
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        rows = iter(rows)
+        first = next(rows, None)
+        if first is None:
+            return
         self.begin_writing()
         copy = "COPY %s.%s (%s) FROM STDIN" % (_schema(self._address), table, ", ".join(columns))
         try:
             with self._connection.cursor() as cursor:
                 with cursor.copy(copy) as lines:
-                    for block in postgresql_words.lines(rows):
+                    for block in postgresql_words.lines(itertools.chain([first], rows)):
                         lines.write(block)
-                self._filled[table] = self._filled.get(table, 0) + cursor.rowcount
+                self._written.note("INSERT INTO " + table, cursor.rowcount)
         except self._errors as error:
             raise postgresql_server.failed(self._address, error, True) from error
 
     def want(self, table: str, rows: Iterable[Row]) -> None:
         self._wanted[table] = list(rows)
+
+    def count(self, table: str) -> int:
+        self._remember()
+        before, added = self._counts[table], self._written.added[table]
+        if before is None:
+            (found,) = self._ask("SELECT count(*) FROM {0}.%s" % table)
+            before = self._counts[table] = int(found) - added
+        return before + added
 
     def _execute(self, statement: str, parameters: Parameters) -> Any:
         said = postgresql_words.words(statement, self._address.schema)
@@ -292,11 +302,15 @@ class PostgresStore:
         except self._errors as error:
             raise postgresql_server.failed(self._address, error, self._is_writing) from error
 
-    def _ask(self, statement: str, parameters: Sequence[Any] = ()) -> Row:
-        """Return the first row of a statement about the store itself; empty if there is none."""
+    def _ask(self, statement: str) -> Row:
+        """Return the row of a statement about the store itself, or of several; empty if there is none."""
         try:
-            cursor = self._connection.execute(statement.format(_schema(self._address)), parameters)
-            return (cursor.fetchone() if cursor.description else None) or ()
+            cursor = self._connection.execute(statement.format(_schema(self._address)))
+            found: Row = ()
+            while True:
+                found = (cursor.fetchone() if cursor.description else None) or found
+                if not cursor.nextset():
+                    return found
         except self._errors as error:
             raise postgresql_server.failed(self._address, error, self._is_writing) from error
 
@@ -321,15 +335,13 @@ class PostgresStore:
                 self._ask("ROLLBACK")
             raise
         finally:
-            self._is_writing, self._last_write = False, _UNREAD
+            self._is_writing, self._last_change = False, _UNREAD
+            self._written = postgresql_commit.Written()
 
     def _lock(self) -> None:
         """Begin the transaction, and wait until no other one writes."""
         try:
-            self._ask("BEGIN")
-            self._ask("SET LOCAL lock_timeout = %d" % max(1, 1000 * self._wait))
-            self._compare(_LAST_WRITE + " FOR UPDATE")
-            self._ask("SET LOCAL lock_timeout = 0")
+            self._compare(self._ask(_LOCK % max(1, 1000 * self._wait)))
         except StoreError as error:
             if not postgresql_server.is_lost(self._connection):
                 self._ask("ROLLBACK")
@@ -338,12 +350,18 @@ class PostgresStore:
             who = postgresql_server.holder(self._connection, self._address)
             raise postgresql_server.held(self._address, who) from None
 
-    def _compare(self, statement: str) -> None:
-        """Raise WrittenMeanwhile if another run wrote last than was remembered."""
-        now = self._ask(statement)
-        if self._last_write not in (_UNREAD, now):
+    def _remember(self) -> None:
+        if self._last_change == _UNREAD:
+            self._compare(self._ask(_LAST_CHANGE))
+
+    def _compare(self, now: Row) -> None:
+        """Raise WrittenMeanwhile if the last change is another one than was remembered."""
+        last_change, *counts = now
+        if self._last_change not in (_UNREAD, last_change):
             raise WrittenMeanwhile("store: %s changed, by another run: run it again" % self._address.shown)
-        self._last_write = now
+        if self._last_change == _UNREAD or None not in counts:  # else they may have been counted meanwhile
+            self._counts = dict(zip(postgresql_commit.COUNTED, counts))
+        self._last_change = last_change
 
     @contextlib.contextmanager
     def filling(self, table: str) -> Iterator[None]:
@@ -366,52 +384,14 @@ class PostgresStore:
     def commit(self) -> None:
         """End the transaction. Where the answer is lost, ask the server, until it is known what came of it."""
         self.begin_writing()
-        token, now = uuid.uuid4().hex, self._last_write[0] + 1
-        self._ask("UPDATE {0}.store SET generation = %s", (now,))
-        self._ask("INSERT INTO {0}.writes (generation, token) VALUES (%s, %s)", (now, token))
-        self._ask("DELETE FROM {0}.writes WHERE generation <= %s", (now - _WRITES_KEPT,))
+        token = uuid.uuid4().hex
         try:
-            self._connection.execute("COMMIT")
+            self._connection.execute(self._written.commit(_schema(self._address), token, self._counts))
         except self._errors as error:
             if not postgresql_server.is_lost(self._connection):
                 raise postgresql_server.failed(self._address, error, True) from error
-            self._find_out(token, error)
-        self._is_writing, self._last_write = False, _UNREAD
-        self._learn()
-
-    def _learn(self) -> None:
-        """Have the server look at tables that are others now. It does so by itself, but a minute later."""
-        if max(self._filled.values(), default=0) >= _LARGE:
-            tables = ", ".join("%s.%s" % (_schema(self._address), table) for table in self._filled)
-            with contextlib.suppress(self._errors):
-                self._connection.execute("ANALYZE " + tables)
-
-    def _find_out(self, token: str, lost: Exception) -> None:
-        """Return if the transaction with this token was committed, and raise StoreError if it was not.
-
-        Whoever has the lock of the row knows: the old connection's transaction has ended by then. Its own COMMIT waits
-        until standbys have what it has seen, where replication is synchronous.
-        """
-        deadline = time.monotonic() + max(self._wait, 60)
-        while True:
-            try:
-                with contextlib.closing(postgresql_server.connect(self._address, False, within=10)) as connection:
-                    connection.execute("BEGIN")
-                    connection.execute("SET LOCAL lock_timeout = '10s'")
-                    connection.execute("SELECT 1 FROM %s.store FOR UPDATE" % _schema(self._address))
-                    found = connection.execute(
-                        "SELECT 1 FROM %s.writes WHERE token = %%s" % _schema(self._address), (token,)
-                    ).fetchone()
-                    connection.execute("COMMIT")
-                if found:
-                    return
-                raise postgresql_server.failed(self._address, lost, True) from lost
-            except (StoreError, self._errors) as error:
-                if isinstance(error, StoreError) and error.__cause__ is lost:
-                    raise
-                if time.monotonic() >= deadline:
-                    raise StoreError(
-                        "store: the connection to %s was lost while the run was committed, and the server cannot be"
-                        " asked since: all that it wrote is there, or nothing; run it again" % self._address.shown
-                    ) from lost
-            time.sleep(0.5)
+            postgresql_commit.find_out(self._address, token, error, max(self._wait, 60))
+        written, self._written = self._written, postgresql_commit.Written()
+        self._is_writing, self._last_change = False, _UNREAD
+        with contextlib.suppress(self._errors):
+            written.learn(self._connection, _schema(self._address))

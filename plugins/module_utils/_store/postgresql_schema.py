@@ -6,9 +6,15 @@
 
 """The tables of a store in PostgreSQL, and how older versions of them become the present one.
 
-They hold what those of `sqlite_schema.py` hold, under the same version. Beside them, ``store`` has one row: the
-version, and a generation that each transaction which writes counts up. Whoever writes locks that row. ``writes`` says
-by which token the last transactions can be known: by one whose answer to COMMIT was lost, and by who compares.
+They hold what those of `sqlite_schema.py` hold in its version 7. Beside them, ``store`` has one row, which whoever
+writes locks:
+
+- ``version``: of the tables;
+- ``generation``: how many transactions have written;
+- ``last_change``: by which token the last one can be known that wrote what plans go by: who compares goes by that;
+- ``claims``, ``memberships``, ``nestings``: how many rows these tables have. NULL: nobody knows, and they are counted.
+
+``writes`` says by which token each of the last transactions can be known, for who has lost the answer to COMMIT.
 
 Large tables have no foreign keys: each of hundreds of thousands of rows would take a look at another table. What is
 written is written by one program, which removes what refers to a record before the record itself.
@@ -20,7 +26,7 @@ from .._names import ROOT, name_key
 from .postgresql_words import BEGINNING, quoted, words
 from .views import VIEWS
 
-VERSION = 7  # that of `sqlite_schema.py`
+VERSION = 8
 
 # "C" compares texts by their bytes. {0} is the name of the schema.
 _TEXT = 'text COLLATE "C"'
@@ -91,7 +97,11 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS {0}.store (
         one bigint PRIMARY KEY CHECK (one = 1),
         version bigint NOT NULL,
-        generation bigint NOT NULL)""",
+        generation bigint NOT NULL,
+        last_change {1} NOT NULL DEFAULT '',
+        claims bigint,
+        memberships bigint,
+        nestings bigint)""",
     """CREATE TABLE IF NOT EXISTS {0}.writes (
         generation bigint PRIMARY KEY,
         token {1} NOT NULL)""",
@@ -229,10 +239,22 @@ TABLES = (
 )
 
 # The last of all: where this row is, the tables are.
-_READY = "INSERT INTO {0}.store (one, version, generation) VALUES (1, %d, 0) ON CONFLICT DO NOTHING" % VERSION
+_READY = (
+    "INSERT INTO {0}.store (one, version, generation, claims, memberships, nestings) VALUES (1, %d, 0, 0, 0, 0)"
+    " ON CONFLICT DO NOTHING" % VERSION
+)
 
 # From each version to the next; the version is written with them.
-UPGRADES: dict[int, tuple[str, ...]] = {6: _PROVISIONINGS}
+UPGRADES: dict[int, tuple[str, ...]] = {
+    6: _PROVISIONINGS,
+    7: (
+        "ALTER TABLE {0}.store ADD COLUMN IF NOT EXISTS last_change {1} NOT NULL DEFAULT ''",
+        *(
+            "ALTER TABLE {0}.store ADD COLUMN IF NOT EXISTS %s bigint" % table
+            for table in ("claims", "memberships", "nestings")
+        ),
+    ),
+}
 
 
 def creation(schema: str) -> list[tuple[str, tuple[str, ...]]]:

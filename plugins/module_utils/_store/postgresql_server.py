@@ -26,6 +26,7 @@ _IDLE = 300  # seconds in which a run says nothing in its transaction: its host 
 _AGAIN = ("40001", "40P01")  # serialization failure, deadlock
 LOCKED = "55P03"
 NO_RIGHT = "42501"
+NOT_THERE = ("3F000", "42P01")  # a schema, a table
 # Somebody else makes the same tables: "IF NOT EXISTS" does not wait for him.
 MADE_BY_ANOTHER = ("23505", "42P06", "42P07", "42710", "XX000")
 

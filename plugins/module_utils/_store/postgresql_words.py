@@ -156,6 +156,49 @@ def arguments(said: Words, parameters: Parameters, wanted: dict[str, list[Row]])
     return found
 
 
+# --- what the server need not be asked -------------------------------------------------------------------------------
+
+_IN_PARENTHESES = re.compile(r"\([^()]*\)")
+_ARM = re.compile(r"\s*SELECT\b.*? FROM (%s)\b.*" % "|".join(WANTED), re.DOTALL)
+_OF_ALL_ROWS = re.compile(r"\b(?:count|max|min|sum|group_concat)\b")
+
+
+@functools.cache
+def begins_with(statement: str) -> tuple[str, ...]:
+    """Return the tables of WANTED that the query goes through first, one for each of its parts (UNION): if they are
+    empty, it finds nothing. Empty if it may find something even so.
+    """
+    text, before = statement, ""
+    while text != before:
+        text, before = _IN_PARENTHESES.sub("", text), text
+    arms = [_ARM.fullmatch(arm) for arm in re.split(r"\bUNION(?: ALL)?\b", text)]
+    if not all(arms) or _OF_ALL_ROWS.search(text) and "GROUP BY" not in text:
+        return ()
+    return tuple(arm.group(1) for arm in arms if arm)
+
+
+# --- what a statement writes -----------------------------------------------------------------------------------------
+
+_WRITES = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM) (\w+)")
+
+
+@functools.cache
+def written_by(statement: str) -> tuple[str, str]:
+    """Return by what verb the statement writes, and into which table; empty if it does not write."""
+    found = _WRITES.match(statement)
+    return (found[1].partition(" ")[0], found[2]) if found else ("", "")
+
+
+def is_for_others(statement: str) -> bool:
+    """Tell whether what the statement writes may change what others plan. What a run leaves does not, if nothing else
+    has changed: its record, its mark, and what its next run goes by, but for the user group of its synchronization.
+    """
+    verb, table = written_by(statement)
+    return table not in ("runs", "marks") and not (
+        (verb, table) == ("UPDATE", "synchronizations") and "target_id" not in statement
+    )
+
+
 # --- many rows with one statement ------------------------------------------------------------------------------------
 
 _INSERT = re.compile(r"INSERT INTO (\w+) \(([\w, ]+)\) VALUES \([?, ]+\)")
@@ -226,14 +269,25 @@ _WRITTEN: dict[type, Callable[[Any], str]] = {
 
 
 def lines(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield rows as lines for COPY, many at once."""
+    """Yield rows as lines for COPY, many at once: where not all are whole numbers, by columns, most of which are of one
+    type.
+    """
     rows = iter(rows)
     for block in iter(lambda: list(itertools.islice(rows, _LINES)), []):
-        try:
+        if set(map(type, itertools.chain.from_iterable(block))) == {int}:
             numbers = "%d\t" * (len(block[0]) - 1) + "%d\n"
             yield "".join([numbers % row for row in block])
-        except TypeError:
-            yield "".join(["\t".join([_WRITTEN[value.__class__](value) for value in row]) + "\n" for row in block])
+        else:
+            yield "\n".join(map("\t".join, zip(*map(_column, zip(*block))))) + "\n"
+
+
+def _column(values: Sequence[Any]) -> Iterable[str]:
+    kinds = set(map(type, values))
+    if kinds == {str} and not _TO_ESCAPE("".join(values)):
+        return values
+    if len(kinds) == 1:
+        return map(_WRITTEN[kinds.pop()], values)
+    return [_WRITTEN[value.__class__](value) for value in values]
 
 
 _LINES = 2000

@@ -14,7 +14,7 @@ from .._names import split_path
 from .contract import Row, Store, StoreError
 from .forms import from_json, held_from_text, held_to_text, mark_from_row, mark_to_row, to_json
 from .references import tree_now
-from .statements import directory_id, first, one, synchronization_id
+from .statements import UNKNOWN, directory_id, first, one, synchronization_id
 from .work import Work
 
 _IDLE_RUNS_KEPT = 1000
@@ -119,11 +119,11 @@ def bind(store: Store, plan: _changes.Plan, run: _model.RunRecord, target: int) 
     Raises StoreError if it is bound to another directory.
     """
     name, leaves = plan.synchronization, run.leaves
-    store.run("INSERT INTO directories (identity) VALUES (?) ON CONFLICT DO NOTHING", (plan.directory.identity,))
     directory = directory_id(store, plan.directory.identity)
+    if directory == UNKNOWN:
+        directory = store.add("INSERT INTO directories (identity) VALUES (?)", (plan.directory.identity,))
     row = first(store, "SELECT id, directory_id, target_id, salt FROM synchronizations WHERE name = ?", (name,))
     kept = (
-        target,
         leaves.salt,
         to_json(leaves.selected),
         to_json(run.settings),
@@ -134,7 +134,7 @@ def bind(store: Store, plan: _changes.Plan, run: _model.RunRecord, target: int) 
         store.run(
             "INSERT INTO synchronizations (name, directory_id, target_id, salt, selected, settings, scope, held)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (name, directory, *kept),
+            (name, directory, target, *kept),
         )
         me = synchronization_id(store, name)
         _write_mark(store, me, leaves.mark)
@@ -142,9 +142,10 @@ def bind(store: Store, plan: _changes.Plan, run: _model.RunRecord, target: int) 
     me, bound_to, target_before, salt = row
     if bound_to != directory:
         raise StoreError("name: the synchronization '%s' belongs to another directory: write another name" % name)
+    if target != target_before:
+        store.run("UPDATE synchronizations SET target_id = ? WHERE id = ?", (target, me))
     store.run(
-        "UPDATE synchronizations SET target_id = ?, salt = ?, selected = ?, settings = ?, scope = ?, held = ?"
-        " WHERE id = ?",
+        "UPDATE synchronizations SET salt = ?, selected = ?, settings = ?, scope = ?, held = ? WHERE id = ?",
         (*kept, me),
     )
     _write_mark(store, me, leaves.mark)

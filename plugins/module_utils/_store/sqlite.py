@@ -258,6 +258,10 @@ class SqliteStore:
         except sqlite_file.SIGNS_OF_DAMAGE as error:
             raise sqlite_file.not_read(self._file.path, error) from error
 
+    def count(self, table: str) -> int:
+        ((found,),) = self.rows("SELECT count(*) FROM " + table)
+        return int(found)
+
     def run(self, statement: str, parameters: Parameters = ()) -> int:
         return self._execute(statement, parameters).rowcount
 

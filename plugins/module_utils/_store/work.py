@@ -9,13 +9,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 
 from .. import _changes, _model
 from .._named_tuple import NamedTuple
 from .contract import Store
 from .references import Tree
-from .statements import scalar
+from .statements import has
 
 
 class Work(NamedTuple):
@@ -54,7 +53,7 @@ USER_GROUPS = Kind("user_group", "nestings", "nested_id", "user_groups_added", "
 
 def filling(store: Store, table: str, new: int) -> contextlib.AbstractContextManager[None]:
     """Meanwhile, so many rows come into the table."""
-    if new and new > scalar(store, "SELECT count(*) FROM %s" % table):
+    if new and not has(store, "SELECT 1 FROM %s LIMIT 1 OFFSET ?" % table, (new - 1,)):
         return store.filling(table)
     return contextlib.nullcontext()
 
@@ -82,7 +81,7 @@ def group_ids(plan: _changes.Plan, tree: Tree) -> dict[str, int]:
     return ids
 
 
-def user_references(plan: _changes.Plan) -> Iterable[str]:
+def user_references(plan: _changes.Plan) -> set[str]:
     """Return the users that the plan refers to."""
     references = {change.reference for change in plan.users}
     references.update(change.adopts for change in plan.users if change.adopts)

@@ -36,7 +36,8 @@ def write(work: Work) -> None:
     """Write those that are new and those that change; their ids are in ``Work.groups`` from then on."""
     digests = work.plan.notes.group_digests
     created = [change.key for change in work.plan.user_groups if change.before is None]
-    work.groups.update(zip(created, count(next_id(work.store, "user_groups"))))
+    if created:
+        work.groups.update(zip(created, count(next_id(work.store, "user_groups"))))
     new, changed = [], []
     for change in work.plan.user_groups:
         if change.after is None:
