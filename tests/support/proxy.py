@@ -11,7 +11,7 @@ import socket
 import struct
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .postgresql import PostgreSQL
@@ -23,9 +23,9 @@ BEFORE, AFTER = "before", "after"  # it reaches the server
 class Proxy(ClosedAtExit):
     """Hands on what is sent to a server, and what it answers, as a context manager.
 
-    The first connection is watched: what is sent is counted in pieces, as they come. ``happens`` is called with the
-    number of the piece and BEFORE or AFTER it is handed on; if it returns true, both ends are closed. All later
-    connections are left in peace.
+    The first connection is watched: what is sent is counted in pieces, each of which ends with a message that the
+    server acts on. ``happens`` is called with the number of the piece and BEFORE or AFTER it is handed on; if it
+    returns true, both ends are closed. All later connections are left in peace.
     """
 
     def __init__(self, server: PostgreSQL, happens: Callable[[int, str], bool]) -> None:
@@ -70,10 +70,7 @@ class Proxy(ClosedAtExit):
 
     def _watch(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while True:
-                piece = client.recv(65536)
-                if not piece:
-                    break
+            for piece in _pieces(client):
                 self.pieces += 1
                 if self._happens(self.pieces, BEFORE):
                     break
@@ -81,6 +78,27 @@ class Proxy(ClosedAtExit):
                 if self._happens(self.pieces, AFTER):
                     break
         _cut(client, server)
+
+
+# Query, Sync, CopyDone and Terminate: https://www.postgresql.org/docs/current/protocol-message-formats.html
+_ACTED_ON = b"QScX"
+
+
+def _pieces(client: socket.socket) -> Iterator[bytes]:
+    """What is sent, in the same pieces however it comes in: what is sent at once may come as one or as two."""
+    with client.makefile("rb") as sent:
+        kind, piece = b"", b""  # the first message has no type
+        while True:
+            length = sent.read(4)
+            if len(length) < 4:
+                return
+            piece += kind + length + sent.read(int.from_bytes(length, "big") - 4)
+            if not kind or kind in _ACTED_ON:
+                yield piece
+                piece = b""
+            kind = sent.read(1)
+            if not kind:
+                return
 
 
 def _hand_on(source: socket.socket, target: socket.socket) -> None:
