@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._destination.contract import CannotBeRead, Destination, DestinationError, Kind
+from ._destination.contract import Destination, DestinationError
 from ._limits import Refusal
 from ._named_tuple import NamedTuple
 from ._provisioning import digests, limits
@@ -72,9 +72,7 @@ def provision(task: Task, destination: Destination, ledger: Ledger, check_mode: 
         return Provisioned(plan, *both, refused, None)
     if plan.steps:
         ledger.allow(limits.still_allowed(ledger.allowed(), plan, links, both))
-    lists = {Kind.ACCOUNT: actual.accounts, Kind.GROUP: actual.groups}
-    read = {kind for kind, there in lists.items() if not isinstance(there, CannotBeRead)}
-    done = carry_out(plan, destination, ledger, read)
+    done = carry_out(plan, destination, ledger)
     if not done.left and not done.failed and ledger.allowed():
         ledger.allow(frozenset())
     return Provisioned(plan, *both, refused, done)

@@ -357,13 +357,22 @@ def test_a_store_of_a_newer_version_is_refused_and_of_an_older_one_brought_up(la
     ):
         lab.change(statement)
     monkeypatch.setitem(postgresql_schema.UPGRADES, 5, ("ALTER TABLE {0}.runs ADD COLUMN remark {1}",))
-    with pytest.raises(SynchronizationError, match="the next run brings it to 8"):
+    with pytest.raises(SynchronizationError, match="the next run brings it to %d" % postgresql_schema.VERSION):
         lab.once(True)
     assert lab.once()["changed"] is False
-    assert lab.rows("SELECT version, memberships IS NULL FROM store") == [(8, False)]
+    assert lab.rows("SELECT version, memberships IS NULL FROM store") == [(postgresql_schema.VERSION, False)]
     assert stored.problems(lab.store) == []
     assert lab.rows("SELECT * FROM view_provisioning_history") == []
     assert lab.rows("SELECT remark FROM runs WHERE id = 1") == [(None,)]
+
+
+def test_members_of_a_store_of_version_8_are_in_no_doubt(lab):
+    lab.once()
+    lab.change("ALTER TABLE link_members DROP COLUMN in_doubt")
+    lab.change("INSERT INTO link_members (link_id, kind, key) VALUES (2, 'account', 'u1')")
+    lab.change("UPDATE store SET version = 8")
+    lab.once()
+    assert lab.rows("SELECT link_id, kind, key, in_doubt FROM link_members") == [(2, "account", "u1", 0)]
 
 
 # --- many hosts ------------------------------------------------------------------------------------------------------

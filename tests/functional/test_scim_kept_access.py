@@ -10,52 +10,17 @@ import threading
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client
-from ansible_collections.usersync.directory.plugins.module_utils._errors import Failed, SynchronizationError
-from ansible_collections.usersync.directory.plugins.module_utils._options import (
-    PROVISIONING,
-    SCIM,
-    STORE,
-    module_arguments,
-)
-from ansible_collections.usersync.directory.plugins.module_utils._provisioning_settings import provisioning_settings
-from ansible_collections.usersync.directory.plugins.module_utils._scim_provisioning import provision_to_scim
 from support import provisioned, scim_service, stored
 from support.scim_service import Answer, at, hangs_up, says
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
-
-DEFAULTS = {
-    option: described.get("default")
-    for option, described in module_arguments(PROVISIONING, SCIM, STORE)["argument_spec"].items()
-}
 
 
 @pytest.fixture
 def run(company, service, monkeypatch):
     """Runs it in this process, without the waiting for a service that has nobody to wait for."""
     monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.0)
-
-    def run(check_mode=False, **options):
-        given = provisioned.options(company, service, {"removal_limits": "100%", "timeout": 60, **options})
-        try:
-            return provision_to_scim(
-                provisioning_settings({**DEFAULTS, **given}), check_mode, False, lambda _text: None
-            )
-        except Failed as failure:
-            return {**failure.result, "failed": True}
-        except SynchronizationError as error:
-            return {"failed": True, "msg": str(error)}
-
-    return run
-
-
-def group(service, name):
-    number = next(number for number, each in service.groups.items() if each["displayName"] == name)
-    return {service.users[each]["userName"] for each in service.members(number) if each in service.users}
-
-
-def is_reported(result, name):
-    return bool(result.get("failed")) or name in [each["name"] for each in result["not_provisioned"]]
+    return provisioned.directly(company, service, removal_limits="100%", timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -271,11 +236,13 @@ def test_a_run_that_stood_still_does_nothing_after_another_one(run, company, ser
     assert begun.wait(60)
     company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]})
     run()
-    assert group(service, "Night") == {"bob"}
+    assert provisioned.members(service, "Night") == {"bob"}
     goes_on.set()
     thread.join()
-    assert provisioned.user(service, "bob")["active"] and group(service, "Staff") == {"ann", "bob"}, errors
-    assert group(service, "Night") == {"bob"}, errors
+    assert provisioned.user(service, "bob")["active"] and provisioned.members(service, "Staff") == {"ann", "bob"}, (
+        errors
+    )
+    assert provisioned.members(service, "Night") == {"bob"}, errors
 
 
 @pytest.mark.parametrize("departure", ["disable", "delete"])
@@ -355,7 +322,7 @@ def test_one_member_who_fails_by_500_keeps_nobody_else_in_a_group(run, company, 
     company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {each: {} for each in people})
     for _number in range(2):
         run(departure="keep")
-    assert group(service, "Staff") == {"ann", "p01"}
+    assert provisioned.members(service, "Staff") == {"ann", "p01"}
 
 
 def test_seven_protected_members_keep_no_eighth(run, company, service):
@@ -372,7 +339,7 @@ def test_seven_protected_members_keep_no_eighth(run, company, service):
     company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {each: {} for each in people})
     for _number in range(2):
         run(departure="keep")
-    assert "p07" not in group(service, "Staff")
+    assert "p07" not in provisioned.members(service, "Staff")
 
 
 def test_three_groups_that_fail_keep_nobody_in_a_fourth(run, company, service):
@@ -388,7 +355,7 @@ def test_three_groups_that_fail_keep_nobody_in_a_fourth(run, company, service):
     )
     for _number in range(2):
         done = run(user_groups=paths, allow_empty=True, departure="keep")
-    assert group(service, "D") == {"ann"}, done["msg"]
+    assert provisioned.members(service, "D") == {"ann"}, done["msg"]
 
 
 @pytest.mark.parametrize("status", [403, 501, 204])
@@ -397,7 +364,7 @@ def test_a_group_that_is_no_longer_chosen_and_cannot_be_deleted_keeps_no_members
     service.fault = at("deletion", says(status))
     for _number in range(2):
         done = run(user_groups=["All/Company/Staff"], departure="delete")
-    assert group(service, "Night") == set(), done["msg"]
+    assert provisioned.members(service, "Night") == set(), done["msg"]
 
 
 def test_leaver_where_the_limit_of_requests_goes_to_refused_members(run, company, service):

@@ -9,10 +9,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from ansible_collections.usersync.directory.plugins.module_utils._errors import Failed, SynchronizationError
+from ansible_collections.usersync.directory.plugins.module_utils._options import (
+    PROVISIONING,
+    SCIM,
+    STORE,
+    module_arguments,
+)
+from ansible_collections.usersync.directory.plugins.module_utils._provisioning_settings import provisioning_settings
+from ansible_collections.usersync.directory.plugins.module_utils._scim_provisioning import provision_to_scim
+
 from . import stores
 from .company import Company
 from .modules import Modules
 from .scim_service import TOKEN, ScimService, serving
+
+_DEFAULTS = {
+    option: described.get("default")
+    for option, described in module_arguments(PROVISIONING, SCIM, STORE)["argument_spec"].items()
+}
 
 
 @contextmanager
@@ -41,6 +56,17 @@ def user(service: ScimService, name: str) -> dict[str, Any]:
     return next(each for each in service.users.values() if each["userName"] == name)
 
 
+def members(service: ScimService, name: str) -> set[str]:
+    """Return the names of the accounts in the group of this name."""
+    number = next(number for number, each in service.groups.items() if each["displayName"] == name)
+    return {service.users[each]["userName"] for each in service.members(number) if each in service.users}
+
+
+def is_reported(result: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a run failed, or says that somebody is not provisioned."""
+    return bool(result.get("failed")) or name in [each["name"] for each in result["not_provisioned"]]
+
+
 def bob_leaves(company: Company) -> None:
     """Bob is in no user group any more; ann is in both."""
     company.becomes({"Staff": ["ann"], "Night": ["ann"]}, {"bob": {}})
@@ -54,5 +80,20 @@ def asking(modules: Modules, company: Company, service: ScimService, **always: A
         result = modules.run("scim_provisioning", given, check_mode=check_mode, diff=diff).result
         assert "\n" not in result["msg"]
         return {key: value for key, value in result.items() if key not in ("invocation", "warnings")}
+
+    return run
+
+
+def directly(company: Company, service: ScimService, **always: Any) -> Callable[..., dict[str, Any]]:
+    """Return what runs it in this process, and gives its result."""
+
+    def run(check_mode: bool = False, **more: Any) -> dict[str, Any]:
+        given = {**_DEFAULTS, **options(company, service, {**always, **more})}
+        try:
+            return provision_to_scim(provisioning_settings(given), check_mode, False, lambda _text: None)
+        except Failed as failure:
+            return {**failure.result, "failed": True}
+        except SynchronizationError as error:
+            return {"failed": True, "msg": str(error)}
 
     return run

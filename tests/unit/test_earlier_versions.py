@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _names
-from ansible_collections.usersync.directory.plugins.module_utils._store import runs, sqlite_damage, sqlite_schema
+from ansible_collections.usersync.directory.plugins.module_utils._destination.contract import Kind
+from ansible_collections.usersync.directory.plugins.module_utils._provisioning.model import Ref
+from ansible_collections.usersync.directory.plugins.module_utils._store import (
+    ledger,
+    runs,
+    sqlite_damage,
+    sqlite_schema,
+)
 from ansible_collections.usersync.directory.plugins.module_utils._store.apply import apply as apply_plan
 from ansible_collections.usersync.directory.plugins.module_utils._store.sqlite import look, open_store
 from hypothesis import given
@@ -69,6 +76,17 @@ def test_an_older_store_is_brought_up_to_date_by_the_next_run(old, tmp_path):
     assert rows(old, "SELECT name, attributes, local_attributes FROM users") == [
         ("ann", '{"email":"a@x"}', '{"desk":"4"}')
     ]
+
+
+def test_members_of_a_store_of_version_7_are_in_no_doubt(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSIONS[6].read_text(encoding="ascii"))
+    with open_store(str(path)) as store:
+        store.commit()
+    with look(str(path)) as store:
+        links = ledger.kept(store, "wiki").links
+    ann, nurses = Ref(Kind.ACCOUNT, "u1"), Ref(Kind.GROUP, "g1")
+    assert (links[nurses].members, links[nurses].in_doubt) == ({ann}, frozenset())
 
 
 def test_looking_at_an_older_store_leaves_it_as_it_is(old):

@@ -70,6 +70,7 @@ links = st.builds(
     st.frozensets(refs),
     st.booleans(),
     st.booleans(),
+    st.frozensets(refs),
 )
 calls = st.one_of(
     st.tuples(st.just("intend"), refs, records),

@@ -79,7 +79,7 @@ class Linked(NamedTuple):
     """What is to be read: ids that we are linked to, and what is to be found."""
 
     accounts: frozenset[str] = frozenset()
-    groups: Mapping[str, frozenset[str]] = {}  # id -> ids of the members that we wrote
+    groups: Mapping[str, frozenset[str]] = {}  # id -> ids of the members that we wrote, or may have
     sought: Sequence[Sought] = ()
 
 
@@ -134,7 +134,7 @@ class Delete(NamedTuple):
 
     kind: Kind
     id: str
-    was_disabled: bool = False  # then that it is disabled afterwards tells nothing
+    was_disabled: bool = False  # or may have been: then that it is disabled afterwards tells nothing
 
 
 class ChangeMembers(NamedTuple):
@@ -175,6 +175,7 @@ class Later(NamedTuple):
     seconds: float  # how long the destination asks to wait; 0 if it does not say
     why: str
     is_said: bool = False  # the destination says so; else it is not asked any more, or cannot be reached
+    may_be_done: bool = False  # an earlier try of the same change had no answer
 
 
 class Rejected(NamedTuple):
@@ -203,7 +204,7 @@ class Destination(Protocol):
         """Return what it has. Nothing is changed."""
 
     def apply(self, change: Change) -> Outcome:
-        """Make a change, and say what came of it."""
+        """Make a change, and say what came of it. If it raises DestinationError, nothing was created."""
 
     def commit(self) -> None:
         """Keep what was applied."""

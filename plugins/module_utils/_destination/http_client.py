@@ -132,6 +132,7 @@ class Client:
         self._began = self._time.now()
         self._was_connected = False
         self._count = self._retried = 0
+        self.writes_unanswered = 0  # tries that may have been carried out
         self._writes: deque[float] = deque(maxlen=settings.writes_per_minute)  # when the last ones were sent
         self._waited = 0.0
 
@@ -166,7 +167,9 @@ class Client:
             try:
                 answer = self._send(method, path, query, body, headers or {}, repeatable)
                 seconds = self._put_off(answer, repeatable)
+                self.writes_unanswered += method != "GET" and answer.status in (502, 504)
             except (AnswerLost, NotSent) as error:
+                self.writes_unanswered += method != "GET" and isinstance(error, AnswerLost)
                 once = not repeatable if isinstance(error, AnswerLost) else not self._was_connected
                 if last or once:
                     raise

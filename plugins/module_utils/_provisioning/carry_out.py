@@ -4,12 +4,14 @@
 
 # PRIVATE: for this collection only; may change in any release.
 
-"""A plan, step by step: what is about to be created is kept before, and what came of each step after it.
+"""A plan, step by step: what is about to change is kept before, and what came of each step after it.
 
-A run may end anywhere. What it did is linked, what it was creating is an intent, and the next plan is made of both.
+A run may end anywhere. What it did is linked, and what it was creating is an intent. Of an account that was being
+enabled or disabled, and of a member who was coming or leaving, the link says that nobody knows (`in_doubt.py`). Of all
+this the next plan is made, whatever is wanted by then.
 
-To keep something takes a disk longer than a creation takes a service. So several creations are intended at once, and
-what came of them is kept at once, if the destination was read: then the next run sees which of them are there.
+To keep something takes a disk longer than a change takes a service. So several are kept at once, before and after: of
+creations those that the next run would see.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Union
 
 from .._destination import contract
 from .._destination.contract import Conflict, Destination, Done, Gone, Later, Outcome, Rejected
 from .._named_tuple import NamedTuple
+from .in_doubt import changes_access, link_before, while_sent
 from .ledger import Ledger
 from .model import (
     CreateStep,
@@ -40,7 +43,7 @@ from .model import (
     ours_of,
 )
 
-_CREATED_AT_ONCE = 20  # of what was read; all else one by one
+_KEPT_AT_ONCE = 20  # steps
 _UNKNOWN_AT_MOST = 3  # one after the other: then the destination is left alone
 _REFUSED_AT_MOST = 5  # members of one change, one after the other: then it is not about single ones
 _STAYING_AT_MOST = 50  # members of one group that are tried alone and not removed
@@ -71,6 +74,11 @@ class _Part(NamedTuple):
         """How many members it is about."""
         return sum(map(len, self))
 
+    @property
+    def ours(self) -> tuple[Ref, ...]:
+        """Whom it is about, but for foreign ones."""
+        return (*self.removed, *self.added)
+
     def halves(self) -> list[_Part]:
         """Return two changes that make the same, the later one first."""
         middle = self.size // 2
@@ -83,21 +91,20 @@ class _Part(NamedTuple):
 class _Ends(Exception):
     """The run ends before its plan does. Its text says why."""
 
+    def __init__(self, why: str, may_be_done: bool = False) -> None:
+        super().__init__(why)
+        self.may_be_done = may_be_done  # the change that was tried last
+
 
 class _Troubled(_Ends):
     """Several changes in a row have no answer, or one is put off. Others may be made: access is ended first of all."""
 
 
-def carry_out(
-    plan: Plan, destination: Destination, ledger: Ledger, read: Container[contract.Kind] = frozenset()
-) -> CarriedOut:
-    """Do what the plan says. ``read``: of which kinds the destination said all that there are.
-
-    Raises DestinationError if the destination cannot be used any more.
-    """
+def carry_out(plan: Plan, destination: Destination, ledger: Ledger) -> CarriedOut:
+    """Do what the plan says. Raises DestinationError if the destination cannot be used any more."""
     work = _Work(destination, ledger)
     done = 0
-    for steps in _together(plan.steps, read):
+    for steps in _together(plan.steps, destination.capabilities().largest_change):
         waiting = deque(steps)
         try:
             work.do_all(waiting)
@@ -110,14 +117,16 @@ def carry_out(
     return work.carried_out((), "")
 
 
-def _together(steps: Sequence[Step], read: Container[contract.Kind]) -> Iterator[list[Step]]:
-    """Yield the steps: what is created and would be found again, several at a time."""
+def _together(steps: Sequence[Step], at_once: int) -> Iterator[list[Step]]:
+    """Yield the steps: those of one change each, that can be made twice or are found again, several at a time."""
 
-    def is_found_again(step: Step) -> bool:
-        return isinstance(step, CreateStep) and step.ref.kind in read
+    def is_one_of_several(step: Step) -> bool:
+        if isinstance(step, MembersStep):
+            return 0 < len(step.added) + len(step.removed) <= at_once and not step.foreign
+        return step.is_found_again if isinstance(step, CreateStep) else changes_access(step)
 
-    for found_again, several in itertools.groupby(steps, is_found_again):
-        while part := list(itertools.islice(several, _CREATED_AT_ONCE if found_again else 1)):
+    for (_class, several), alike in itertools.groupby(steps, lambda step: (step.__class__, is_one_of_several(step))):
+        while part := list(itertools.islice(alike, _KEPT_AT_ONCE if several else 1)):
             yield part
 
 
@@ -134,6 +143,7 @@ class _Work:
         self._failed: list[LeftOut] = []
         self._unanswered: list[LeftOut] = []
         self._not_removed: dict[Ref, set[Ref]] = {}  # of a group: who is still in it, against the plan
+        self._before: dict[Ref, Link] = {}  # of those that are in doubt while a change is sent
         self._unknown, self._only_ends_access = 0, False
 
     def carried_out(self, left: Sequence[Step], why: str) -> CarriedOut:
@@ -146,22 +156,46 @@ class _Work:
 
     def do_all(self, steps: deque[Step]) -> None:
         """Do these steps, and take out those that were done. Raises _Ends if nothing more can be done now."""
-        new = [step for step in steps if isinstance(step, CreateStep)]
         # Before a write of an atomic destination, too: between its commit and ours a run may be killed.
-        with self._kept.at_once() if new else contextlib.nullcontext():
-            for step in new:
-                self._kept.intend(step.ref, step.record)
-        later = _Later(self._kept) if len(new) > 1 and self._ledger is self._kept else None
+        with self._kept.at_once() if any(map(changes_access, steps)) else contextlib.nullcontext():
+            for step in filter(changes_access, steps):
+                self._intend(step)
+        later = _Later(self._kept) if len(steps) > 1 and self._ledger is self._kept else None
         try:
             with self._keeping(later):
                 while steps:
                     self.do(steps[0])
                     steps.popleft()
-        except (_Ends, contract.DestinationError):
-            with self._kept.at_once() if len(steps) > 1 else contextlib.nullcontext():
-                for unsent in list(steps)[1:]:
-                    self._kept.not_created(unsent.ref)
+        except (_Ends, contract.DestinationError) as end:
+            unsent = list(steps)[isinstance(end, _Ends) :]
+            with self._kept.at_once() if unsent else contextlib.nullcontext():
+                for step in unsent:
+                    self._not_sent(step)
             raise
+
+    def _intend(self, step: Step) -> None:
+        """Keep that a change may be made from now on."""
+        if isinstance(step, CreateStep):
+            self._kept.intend(step.ref, step.record)
+            return
+        before = link_before(step, self._links)
+        if before is not None:
+            self._before[step.ref] = before
+            self._known(step.ref, while_sent(step, before, self._links))
+            is_new = isinstance(self._ledger, _Later) and self._ledger.has(step.ref)  # what is not committed is no link
+            (self._ledger if is_new else self._kept).link(step.ref, self._links[step.ref])
+
+    def _not_sent(self, step: Step) -> None:
+        """Keep that it was not tried."""
+        if isinstance(step, CreateStep):
+            self._kept.not_created(step.ref)
+        else:
+            self._not_done(step.ref)
+
+    def _not_done(self, ref: Ref) -> None:
+        """Keep that nothing came of a change of somebody who is linked."""
+        if ref in self._before:
+            self._link(ref, self._before.pop(ref))
 
     @contextlib.contextmanager
     def _keeping(self, later: _Later | None) -> Iterator[None]:
@@ -187,12 +221,12 @@ class _Work:
         elif isinstance(step, MembersStep):
             self._change_members(step)
         elif isinstance(step, DeleteStep):
-            was_disabled = step.before.state is contract.State.DISABLED
+            was_disabled = step.before.state is not contract.State.ENABLED  # perhaps
             if self._tried(step, contract.Delete(step.ref.kind, step.id, was_disabled), step.before.name):
                 self._forget(step.ref)
-            elif step.ref in self._links and self._links[step.ref].members:
-                members = tuple(sorted(self._links[step.ref].members))
-                self._change_members(MembersStep(step.ref, (), members, (), frozenset()))
+            elif step.ref in self._links and (self._links[step.ref].members or self._links[step.ref].in_doubt):
+                members = tuple(sorted(self._links[step.ref].members | self._links[step.ref].in_doubt))
+                self._do_alone(MembersStep(step.ref, (), members, (), frozenset()))
         elif isinstance(step, ForgetStep):
             if step.ref in self._links:  # the history is to have that it was gone, and did not end by us
                 self._link(step.ref, self._links[step.ref]._replace(gone=True))
@@ -213,7 +247,7 @@ class _Work:
         tried = steps[0]
         left = [tried, *(step for step in steps[1:] if not _ends_access(step))]
         ending = sorted(filter(_ends_access, steps[1:]), key=lambda step: isinstance(step, MembersStep))
-        tries = [(tried, self._only_disable), *((step, self.do) for step in ending)]
+        tries = [(tried, self._only_disable), *((step, self._do_alone) for step in ending)]
         for at, (step, do) in enumerate(tries):
             try:
                 do(step)
@@ -222,6 +256,9 @@ class _Work:
                 if not isinstance(end, _Troubled) or self._unknown >= _UNKNOWN_AT_MOST:
                     return [*left, *ending[at:]]
         return left
+
+    def _do_alone(self, step: Step) -> None:
+        self.do_all(deque([step]))
 
     # --- steps ---
 
@@ -256,6 +293,7 @@ class _Work:
             kept = {name: text for name, text in before.shown.items() if name not in changed}
             shown = {**kept, **{name: text for name, text in done.shown.items() if name in written.attributes}}
             self._link(step.ref, before._replace(written=written, shown=shown, departed=step.departed))
+            self._before.pop(step.ref, None)
         else:
             self._only_disable(step)
 
@@ -271,25 +309,40 @@ class _Work:
             return
         written = before.written._replace(state=step.after.state)
         part = step._replace(after=disabled, written=written, departed=before.departed)
+        self._intend(part)
         if self._tried(part, contract.Update(step.ref.kind, step.id, step.before, disabled), written.name):
             self._link(step.ref, before._replace(written=written))
+            self._before.pop(step.ref, None)
 
     def _change_members(self, step: MembersStep) -> None:
         """Change members so many at a time. What was done of it is kept after each change, and told."""
         if step.ref not in self._links:
             return  # it could not be created
-        failed, done = len(self._failed), list[_Part]()
+        failed, done, open_ = len(self._failed), list[_Part](), set[Ref]()
+        before = self._before.pop(step.ref, self._links[step.ref])
         try:
             for part in self._parts(step):
-                self._change_part(step, part, done)
+                self._change_part(step, part, done, open_)
+        except (_Ends, contract.DestinationError):
+            self._keep_in_doubt(step.ref, before.in_doubt | open_)
+            raise
         finally:
             if done:
                 removed, foreign, added = (tuple(itertools.chain(*each)) for each in zip(*done))
                 self._done.append(step._replace(removed=removed, foreign=foreign, added=added))
+        if len(self._failed) > failed:
+            self._keep_in_doubt(step.ref, before.in_doubt | open_)
+            return
         link, missing = self._links[step.ref], [each for each in step.added if each not in self._links]
         members = step.members.difference(missing) | self._not_removed.get(step.ref, set())
-        if link.members != members and len(self._failed) == failed:
-            self._link(step.ref, link._replace(members=members))
+        if (link.members, link.in_doubt) != (members, step.in_doubt):
+            self._link(step.ref, link._replace(members=members, in_doubt=step.in_doubt))
+
+    def _keep_in_doubt(self, ref: Ref, these: Set[Ref]) -> None:
+        """Keep that of all others what the link says is so."""
+        link = self._links[ref]
+        if link.in_doubt - these:
+            self._link(ref, link._replace(in_doubt=link.in_doubt & these))
 
     def _parts(self, step: MembersStep) -> Iterator[_Part]:
         added = tuple(each for each in step.added if each in self._links)
@@ -300,26 +353,40 @@ class _Work:
         for at in range(0, len(added), self._at_once):
             yield _Part(added=added[at : at + self._at_once])
 
-    def _change_part(self, step: MembersStep, part: _Part, done: list[_Part]) -> None:
-        """Make one change of members. If it is refused, make each half of it: one member may be in the way of all."""
+    def _change_part(self, step: MembersStep, part: _Part, done: list[_Part], open_: set[Ref]) -> None:
+        """Make one change of members. If it is refused, make each half of it: one member may be in the way of all.
+
+        ``done`` gets what was done, and ``open_`` whom it was about if there was no answer.
+        """
         waiting, refused = [part], 0
         while waiting:
             part = waiting.pop()
             link = self._links[step.ref]
             change = self._change_of(part, link)
             # Who is no longer linked has no id: the group only forgets that he was a member.
-            outcome = self._asked(step, change) if change.added or change.removed else Done(link.id)
+            try:
+                outcome = self._asked(step, change) if change.added or change.removed else Done(link.id)
+            except (_Ends, contract.DestinationError) as end:
+                open_.update(part.ours if not isinstance(end, _Ends) or end.may_be_done else ())
+                raise
             if isinstance(outcome, Done):
                 refused = 0
                 done.append(part)
-                self._link(step.ref, link._replace(members=(link.members - set(part.removed)).union(part.added)))
+                self._keep_members(step.ref, part)
             elif self._may_be_of_one(step, part, outcome, refused):
                 waiting += part.halves()
             else:
                 refused += 1
+                open_.update(part.ours if isinstance(outcome, contract.Unknown) else ())
                 self._not_removed.setdefault(step.ref, set()).update(part.removed)
                 # That all of one group is answered by errors is one error: other groups may not be.
                 self._note(step, link.written.name, outcome, self._about(part), refused == 1)
+
+    def _keep_members(self, ref: Ref, part: _Part) -> None:
+        """Keep that a change of members is made."""
+        link = self._links[ref]
+        members = link.members.difference(part.removed).union(part.added)
+        self._link(ref, link._replace(members=members, in_doubt=link.in_doubt.difference(part.ours)))
 
     def _may_be_of_one(self, step: MembersStep, part: _Part, outcome: NotDone, refused: int) -> bool:
         """Tell whether a change of members is to be tried in halves. Whoever is to be removed is tried for longer."""
@@ -363,13 +430,22 @@ class _Work:
         if isinstance(outcome, Gone) and isinstance(step, DeleteStep):
             outcome = Done(step.id)  # a run that was killed has deleted it, or somebody else
         if isinstance(outcome, Later):
-            if isinstance(step, CreateStep):
-                self._kept.not_created(step.ref)
+            if not outcome.may_be_done:
+                self._refused(step, outcome.is_said)
             self._unknown += self._only_ends_access
-            raise (_Troubled if outcome.is_said else _Ends)(outcome.why)
+            raise (_Troubled if outcome.is_said else _Ends)(outcome.why, outcome.may_be_done)
         if not isinstance(outcome, contract.Unknown):
             self._unknown = 0
+        if isinstance(outcome, (Conflict, Gone, Rejected)):
+            self._refused(step)
         return outcome
+
+    def _refused(self, step: Step, is_said: bool = True) -> None:
+        """Keep that a change is not made. A creation may be, whatever is said: it is looked for, if it can be found."""
+        if isinstance(step, CreateStep) and not (is_said and step.is_found_again):
+            self._kept.not_created(step.ref)
+        elif isinstance(step, (UpdateStep, TakeOverStep)):
+            self._not_done(step.ref)
 
     def _note(self, step: Step, name: str, outcome: NotDone, about: str = "", counts: bool = True) -> None:
         """Keep that a change was not made, and why. Raises _Troubled if nobody knows it of several."""
@@ -382,13 +458,14 @@ class _Work:
         # Of a change of members, somebody who is none may be meant. Whether a group is there, its own changes tell.
         elif isinstance(outcome, Gone) and step.ref in self._links and not isinstance(step, MembersStep):
             self._link(step.ref, self._links[step.ref]._replace(gone=True))
-        elif isinstance(step, CreateStep):
-            self._kept.not_created(step.ref)
 
     def _link(self, ref: Ref, link: Link) -> None:
+        self._known(ref, link)
+        self._ledger.link(ref, link)
+
+    def _known(self, ref: Ref, link: Link) -> None:
         self._links[ref] = link
         self._holders[ref.kind, link.id] = ref
-        self._ledger.link(ref, link)
 
     def _forget(self, ref: Ref) -> None:
         link = self._links.pop(ref, None)
@@ -420,8 +497,14 @@ class _Later:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._calls: list[Callable[[], None]] = []
+        self._about: set[Ref] = set()
+
+    def has(self, ref: Ref) -> bool:
+        """Tell whether something of it is to be kept."""
+        return ref in self._about
 
     def link(self, ref: Ref, link: Link) -> None:
+        self._about.add(ref)
         self._calls.append(lambda: self._ledger.link(ref, link))
 
     def forget(self, ref: Ref) -> None:

@@ -34,7 +34,7 @@ def compared(wanted: Record, link: Link, there: Record | None, restores: bool) -
     before, after, drift = {}, {}, []
     for field in sorted(want.keys() | wrote.keys()):
         target, written, current = (each.get(field, "") for each in (want, wrote, found))
-        if current not in (written, target):
+        if current not in (written, target) and written != State.UNTOLD.value:
             drift.append((field, written, current))
         if current != written and target == written and not restores:
             target = current

@@ -16,9 +16,9 @@ from .model import Link, Ref
 
 
 class Ledger(Protocol):
-    """Links, and a journal: what was being done when a run ended.
+    """Links, and a journal: what was being created when a run ended.
 
-    Only a creation needs a journal. All else is the same if it is done twice, and the link tells that it was not done.
+    All else is the same if it is done twice, and the link tells that it was not done, or may have been (`in_doubt.py`).
     """
 
     def at_once(self) -> AbstractContextManager[None]:

@@ -73,6 +73,10 @@ class Matching:
             return {}
         return {number: each for number, each in records.items() if (kind, number) not in self._linked}
 
+    def can_find(self, kind: Kind, record: Record) -> bool:
+        """Tell whether it would be seen if it were there."""
+        return not isinstance(self._found(kind, record), CannotBeRead)
+
     def match(self, ref: Ref, record: Record, taken_over: Set[str] = frozenset()) -> Matched:
         """Return who is there, but for those who are taken over by others."""
         intent = self._intents.get(ref)

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 
-from .._destination.contract import CannotBeRead, Kind, Read
+from .._destination.contract import CannotBeRead, Kind, Read, Record
 from .._named_tuple import NamedTuple
-from .model import Drift, Foreign, Links, MembersStep, Policies, Ref
+from .model import Drift, Foreign, Link, Links, MembersStep, Policies, Ref
 
 
 class Compared(NamedTuple):
@@ -47,10 +47,11 @@ class _Group(NamedTuple):
     """One group: who is in it as far as we know."""
 
     written: frozenset[Ref]  # who we put into it and may still be in it
-    ours: frozenset[Ref]  # who of us is in it
+    ours: frozenset[Ref]  # who of us is in it, without doubt
     foreign: tuple[str, ...]
     dangling: tuple[str, ...]  # ids of accounts of ours that are gone, and are still in its list
     is_seen: bool
+    in_doubt: frozenset[Ref] = frozenset()  # who is in it or not, as far as nobody sees who is
 
 
 def changes_of_members(compared: Compared, policies: Policies) -> Members:
@@ -65,7 +66,7 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
     for ref in sorted(each for each in compared.available if each.kind is Kind.GROUP):
         group = _group(ref, compared, by_id)
         wanted = compared.wanted.get(ref, frozenset()) & compared.available
-        added, removed = wanted - group.ours, group.ours - wanted
+        added, removed = wanted - group.ours, (group.ours | group.in_doubt) - wanted
         changed = list(_drift(ref, group, wanted, compared)) if group.is_seen else []
         drift += [each for each, _member in changed]
         if not policies.restores_drift:
@@ -83,13 +84,16 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
         unlinked = {member: number for (_kind, number), member in compared.taken_over.items() if member in removed}
         ended += tuple(sorted(unlinked.values()))
         removed -= unlinked.keys()
-        stay = group.written - removed
-        before = compared.links[ref].members if ref in compared.links and ref not in compared.fresh else frozenset()
-        if removed or ended or stay != before:
-            removals.append(MembersStep(ref, (), tuple(sorted(removed)), ended, stay))
+        stay, doubt = group.written - removed, group.in_doubt - removed
+        before = compared.links[ref] if ref in compared.links and ref not in compared.fresh else _NOBODY
+        if removed or ended or (stay, doubt) != (before.members, before.in_doubt):
+            removals.append(MembersStep(ref, (), tuple(sorted(removed)), ended, stay, doubt))
         if added or wanted != stay:
             additions.append(MembersStep(ref, tuple(sorted(added)), (), (), wanted))
     return Members(tuple(removals), tuple(additions), tuple(drift), tuple(foreign))
+
+
+_NOBODY = Link("", Record(""))
 
 
 def _foreign(number: str, ref: Ref, name: str, compared: Compared) -> Foreign:
@@ -105,8 +109,8 @@ def _group(ref: Ref, compared: Compared, by_id: Mapping[str, list[Ref]]) -> _Gro
     written = link.members - compared.fresh
     there = compared.actual.get(link.id, CannotBeRead("it was not read"))
     if isinstance(there, CannotBeRead):
-        return _Group(written, written, (), (), False)
-    likely = written | compared.wanted.get(ref, frozenset())
+        return _Group(written, written - link.in_doubt, (), (), False, link.in_doubt - compared.fresh)
+    likely = written | link.in_doubt | compared.wanted.get(ref, frozenset())
     nested = compared.nested.get(link.id, frozenset())
     found = {}
     for number in there:
@@ -133,8 +137,8 @@ def _one_of_us(refs: Sequence[Ref], likely: Set[Ref], is_group: bool) -> Ref | N
 
 def _drift(ref: Ref, group: _Group, wanted: frozenset[Ref], compared: Compared) -> Iterator[tuple[Drift, Ref]]:
     """Yield what somebody changed, and whom it is about: who left though we want him, who came though we do not."""
-    name = compared.links[ref].written.name
-    for member in sorted((group.written - group.ours) & wanted):
+    name, in_doubt = compared.links[ref].written.name, compared.links[ref].in_doubt
+    for member in sorted((group.written - group.ours - in_doubt) & wanted):
         yield Drift(ref, name, "members", member.key, ""), member
-    for member in sorted(group.ours - group.written - wanted):
+    for member in sorted(group.ours - group.written - wanted - in_doubt):
         yield Drift(ref, name, "members", "", member.key), member

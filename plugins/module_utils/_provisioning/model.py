@@ -38,6 +38,7 @@ class Link(NamedTuple):
     members: frozenset[Ref] = frozenset()  # of a group: who we put into it
     departed: bool = False  # it is no longer wanted
     gone: bool = False  # the destination said that the id leads to nothing
+    in_doubt: frozenset[Ref] = frozenset()  # of a group: who is in it or not, since nobody knows what came of a change
 
 
 def by_ref(of: Mapping[Ref, T]) -> list[tuple[Ref, T]]:
@@ -46,7 +47,7 @@ def by_ref(of: Mapping[Ref, T]) -> list[tuple[Ref, T]]:
 
 
 Links = Mapping[Ref, Link]
-Intents = Mapping[Ref, Record]  # what was being created when a run ended: it may be there
+Intents = Mapping[Ref, Record]  # what was to be created, and may be there: a run ended, or it was refused
 
 
 class LeftOut(NamedTuple):
@@ -102,6 +103,7 @@ class CreateStep(NamedTuple):
 
     ref: Ref
     record: Record
+    is_found_again: bool = False  # if it is there, the next run will see it
 
 
 class TakeOverStep(NamedTuple):
@@ -156,6 +158,7 @@ class MembersStep(NamedTuple):
     removed: tuple[Ref, ...]
     foreign: tuple[str, ...]  # ids that are removed although we are not linked to them
     members: frozenset[Ref]  # what the link says afterwards
+    in_doubt: frozenset[Ref] = frozenset()  # so it does
 
 
 Step = Union[CreateStep, TakeOverStep, UpdateStep, DeleteStep, ForgetStep, MembersStep]

@@ -61,7 +61,7 @@ def to_read(wanted: Wanted, links: Links, intents: Intents) -> Linked:
     return Linked(
         frozenset(link.id for ref, link in there.items() if ref.kind is Kind.ACCOUNT),
         {
-            link.id: frozenset(there[each].id for each in link.members if each in there)
+            link.id: frozenset(there[each].id for each in link.members | link.in_doubt if each in there)
             for ref, link in there.items()
             if ref.kind is Kind.GROUP
         },
@@ -163,7 +163,7 @@ class _Planning:
                 continue
             link = self.links.get(ref)
             if link is None or self._is_gone(ref, link):
-                creations.append(CreateStep(ref, record))
+                creations.append(CreateStep(ref, record, self.matching.can_find(ref.kind, record)))
                 continue
             update = self._update(ref, link, record)
             updates += [] if update is None else [update]

@@ -58,21 +58,23 @@ def kept(store: Store, name: str) -> Kept:
     if row is None:
         return NOTHING
     number, destination, run, told = row
-    members: dict[int, set[Ref]] = {}
-    for link, kind, key in store.rows(
-        "SELECT m.link_id, m.kind, m.key FROM links l CROSS JOIN link_members m"
+    members: dict[tuple[int, int], set[Ref]] = {}
+    for link, kind, key, in_doubt in store.rows(
+        "SELECT m.link_id, m.kind, m.key, m.in_doubt FROM links l CROSS JOIN link_members m"
         " WHERE l.provisioning_id = ? AND m.link_id = l.id",
         (number,),
     ):
-        members.setdefault(link, set()).add(Ref(Kind(kind), key))
+        members.setdefault((link, in_doubt), set()).add(Ref(Kind(kind), key))
     links, numbers = {}, {}
     for link, kind, key, there, written, shown, departed, gone in store.rows(
         "SELECT id, kind, key, destination_id, written, shown, departed, gone FROM links WHERE provisioning_id = ?",
         (number,),
     ):
         ref = Ref(Kind(kind), key)
-        inside = frozenset(members.get(link, ()))
-        links[ref] = Link(there, record_from_text(written), shown_from_text(shown), inside, bool(departed), bool(gone))
+        record, own_way = record_from_text(written), shown_from_text(shown)
+        sure, coming, leaving = (frozenset(members.get((link, each), ())) for each in (_SURE, _COMING, _LEAVING))
+        inside = sure | leaving
+        links[ref] = Link(there, record, own_way, inside, bool(departed), bool(gone), coming | leaving)
         numbers[ref] = link
     intents = {
         Ref(Kind(kind), key): record_from_text(record)
@@ -144,7 +146,7 @@ class StoreLedger:
             if ref in self._intents:
                 self._end_intent(store, ref)
             self._write_link(store, ref, link)
-            self._write_members(store, ref, link, before.members if before else frozenset())
+            self._write_members(store, ref, link, before or _NO_LINK)
             if before and _is_in(before) and not _is_in(link):
                 self._note(store, "disabled" if link.departed else "gone", ref, before)
         self._links[ref] = link
@@ -285,19 +287,21 @@ class StoreLedger:
             (self._number, ref.kind.value, ref.key, *values),
         )
 
-    def _write_members(self, store: Store, ref: Ref, link: Link, before: frozenset[Ref]) -> None:
+    def _write_members(self, store: Store, ref: Ref, link: Link, before: Link) -> None:
         """Write what differs: a group of 10,000 members costs its changes."""
         number = self._numbers[ref]
-        removed = sorted(before - link.members)
+        changed = sorted((before.members ^ link.members) | (before.in_doubt ^ link.in_doubt))
         store.many(
             "DELETE FROM link_members WHERE link_id = ? AND kind = ? AND key = ?",
-            [(number, each.kind.value, each.key) for each in removed],
+            [(number, each.kind.value, each.key) for each in changed if _is_inside(before, each)],
         )
-        added = [(number, each.kind.value, each.key) for each in sorted(link.members - before)]
+        added = [
+            (number, each.kind.value, each.key, _doubt_of(link, each)) for each in changed if _is_inside(link, each)
+        ]
         if added:
-            store.insert("link_members", ("link_id", "kind", "key"), added)
-        for each in removed:
-            if each in self._links:
+            store.insert("link_members", ("link_id", "kind", "key", "in_doubt"), added)
+        for each in changed:
+            if each in before.members and not _is_inside(link, each) and each in self._links:
                 self._note(store, "member_removed", each, self._links[each], link.written.name)
 
     def _note(self, store: Store, event: str, ref: Ref, link: Link, group: str = "") -> None:
@@ -306,6 +310,25 @@ class StoreLedger:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (self._name, int(time.time()), event, ref.kind.value, ref.key, link.written.name, link.id, group),
         )
+
+
+# --- who is in which group: link_members.in_doubt ---------------------------------------------------------------------
+
+_SURE = 0  # a member
+_COMING = 1  # who was being added when a run ended
+_LEAVING = 2  # who was being removed, or has been added again since
+_NO_LINK = Link("", Record(""))
+
+
+def _is_inside(link: Link, ref: Ref) -> bool:
+    """Tell whether it is a member, or may be one."""
+    return ref in link.members or ref in link.in_doubt
+
+
+def _doubt_of(link: Link, ref: Ref) -> int:
+    if ref not in link.in_doubt:
+        return _SURE
+    return _LEAVING if ref in link.members else _COMING
 
 
 def _is_in(link: Link) -> bool:

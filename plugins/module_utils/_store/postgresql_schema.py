@@ -6,7 +6,7 @@
 
 """The tables of a store in PostgreSQL, and how older versions of them become the present one.
 
-They hold what those of `sqlite_schema.py` hold in its version 7. Beside them, ``store`` has one row, which whoever
+They hold what those of `sqlite_schema.py` hold in its version 8. Beside them, ``store`` has one row, which whoever
 writes locks:
 
 - ``version``: of the tables;
@@ -26,7 +26,7 @@ from .._names import ROOT, name_key
 from .postgresql_words import BEGINNING, quoted, words
 from .views import VIEWS
 
-VERSION = 8
+VERSION = 9
 
 # "C" compares texts by their bytes. {0} is the name of the schema.
 _TEXT = 'text COLLATE "C"'
@@ -71,7 +71,8 @@ _PROVISIONINGS = (
     """CREATE TABLE IF NOT EXISTS {0}.link_members (
         link_id bigint NOT NULL,
         kind {1} NOT NULL,
-        key {1} NOT NULL)""",
+        key {1} NOT NULL,
+        in_doubt bigint NOT NULL DEFAULT 0)""",
     _unique("link_members", "key", "link_id", "kind"),
     """CREATE TABLE IF NOT EXISTS {0}.intents (
         provisioning_id bigint NOT NULL,
@@ -254,6 +255,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
             for table in ("claims", "memberships", "nestings")
         ),
     ),
+    8: ("ALTER TABLE {0}.link_members ADD COLUMN IF NOT EXISTS in_doubt bigint NOT NULL DEFAULT 0",),
 }
 
 

@@ -24,7 +24,7 @@ from .._names import ROOT, name_key, significant, split_path
 from .views import VIEWS
 
 APPLICATION_ID = 0x75736772  # 'usgr', in the header of the file: https://www.sqlite.org/fileformat2.html, 1.3.14
-VERSION = 7
+VERSION = 8
 
 # What a query is about: see `contract.py`. Joined to from there by CROSS JOIN, which keeps the order.
 WANTED = (
@@ -135,8 +135,8 @@ _HISTORY = (
 
 # What a provisioning keeps (see ledger.py): what it is linked to, whom it put into which group, what was being created,
 # and what of a plan may still be done. ``run`` is who writes now, ``holder`` the process while it does, ``told`` what
-# user_group_changes returned and nobody acknowledged. past_links has what ended, with names and keys as they were.
-# Nothing of it refers to users: a link outlives its user.
+# user_group_changes returned and nobody acknowledged. Of a member who is in_doubt nobody knows. past_links has what
+# ended, with names and keys as they were. Nothing of it refers to users: a link outlives its user.
 _PROVISIONINGS = (
     """CREATE TABLE provisionings (
         id INTEGER PRIMARY KEY,
@@ -161,6 +161,7 @@ _PROVISIONINGS = (
         link_id INTEGER NOT NULL,
         kind TEXT NOT NULL,
         key TEXT NOT NULL,
+        in_doubt INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (link_id, kind, key)) WITHOUT ROWID""",
     """CREATE TABLE intents (
         provisioning_id INTEGER NOT NULL,
@@ -340,6 +341,12 @@ def _call_groups_without_entries_anew(connection: sqlite3.Connection) -> None:
                 connection.execute("UPDATE %s SET key = ? WHERE kind = 'user_group' AND key = ?" % table, (now, key))
 
 
+def _doubt_members(connection: sqlite3.Connection) -> None:
+    """Nobody is in doubt. Where the step before made the table, the column is there."""
+    if not connection.execute("SELECT 1 FROM pragma_table_info('link_members') WHERE name = 'in_doubt'").fetchone():
+        connection.execute("ALTER TABLE link_members ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0")
+
+
 # From each version to the next.
 _UPGRADES: dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]] = {
     1: (
@@ -383,6 +390,10 @@ _UPGRADES: dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]] = {
         *("DROP VIEW IF EXISTS %s" % name for name in VIEWS),
         *_VIEWS,
         "PRAGMA user_version = 7",
+    ),
+    7: (
+        _doubt_members,
+        "PRAGMA user_version = 8",
     ),
 }
 

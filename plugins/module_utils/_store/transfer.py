@@ -42,7 +42,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     "provisionings": ("id", "name", "destination", "run", "holder", "seen", "told"),
     "links": (*("id", "provisioning_id", "kind", "key", "destination_id", "written", "shown", "departed", "gone"),),
-    "link_members": ("link_id", "kind", "key"),
+    "link_members": ("link_id", "kind", "key", "in_doubt"),
     "intents": ("provisioning_id", "kind", "key", "record"),
     "allowed": ("provisioning_id", "removal"),
     "past_links": ("provisioning", "time", "event", "kind", "key", "name", "destination_id", "group_name"),

@@ -154,6 +154,15 @@ class ScimDestination:
 
         What a service says of one account ends no run: others may have left, and are to lose theirs.
         """
+        before = self._client.writes_unanswered
+        outcome = self._applied(change)
+        if self._client.writes_unanswered == before:
+            return outcome
+        if isinstance(outcome, Later):
+            return outcome._replace(may_be_done=True)
+        return Unknown(outcome.why) if isinstance(outcome, (Conflict, Rejected)) else outcome
+
+    def _applied(self, change: Change) -> Outcome:
         try:
             if isinstance(change, Create):
                 return self._create(change)

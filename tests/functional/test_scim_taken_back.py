@@ -1,0 +1,175 @@
+# Copyright (c) 2026 usersync.directory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Somebody is let in or out, nobody hears of it, and the store wants it no longer: the next run takes it back."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client
+from ansible_collections.usersync.directory.plugins.module_utils._provisioning import carry_out
+from support import provisioned, scim_service
+from support.scim_service import Answer, at, hangs_up, says
+
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
+UNLISTED = {"service_parameters": {"lists": []}}
+UNSEEN = {"service_parameters": {"members": "never"}}
+LOST = {"lost": hangs_up, "500": says(500, done=True), "HTML": says(200, b"<html>", done=True)}
+BOTH = {"Staff": ["ann", "bob"], "Night": ["bob"]}
+
+
+@pytest.fixture
+def run(company, service, monkeypatch):
+    """Runs it in this process, without the waiting for a service that has nobody to wait for."""
+    monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.0)
+    return provisioned.directly(company, service, removal_limits="100%", timeout=60)
+
+
+@pytest.mark.parametrize("options", [UNLISTED, {"drift": "report"}, {}], ids=["unlisted", "report", "listed"])
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+@pytest.mark.parametrize("then", ["disabled", "left"])
+def test_who_was_enabled_without_an_answer(run, company, service, options, fault, then):
+    company.becomes(BOTH, {"bob": {"enabled": False}})
+    run(**options)
+    company.becomes(BOTH)
+    service.fault = at("change of a user", fault)
+    run(**options)
+    assert provisioned.user(service, "bob")["active"]
+    service.fault = scim_service.behave
+    if then == "left":
+        provisioned.bob_leaves(company)
+    else:
+        company.becomes(BOTH, {"bob": {"enabled": False}})
+    done = run(**options)
+    assert not provisioned.user(service, "bob")["active"] and done["drift"] == [], done["msg"]
+    assert not run(**options)["changed"]
+
+
+@pytest.mark.parametrize("end", [says(403), says(409), says(429, None, Retry_After="3600")], ids=["403", "409", "429"])
+def test_who_was_enabled_by_a_try_of_which_only_the_last_has_an_answer(run, company, service, end):
+    company.becomes(BOTH, {"bob": {"enabled": False}})
+    run(**UNLISTED)
+    company.becomes(BOTH)
+    tries = iter([hangs_up, end])
+    service.fault = at("change of a user", lambda request, answer: next(tries)(request, answer))
+    run(**UNLISTED)
+    assert provisioned.user(service, "bob")["active"]
+    service.fault = scim_service.behave
+    company.becomes(BOTH, {"bob": {"enabled": False}})
+    run(**UNLISTED)
+    assert not provisioned.user(service, "bob")["active"]
+
+
+@pytest.mark.parametrize("options", [UNSEEN, UNLISTED, {}], ids=["never", "unlisted", "shown"])
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+def test_who_joined_a_group_without_an_answer(run, company, service, options, fault):
+    run(**options)
+    company.becomes({**BOTH, "Night": ["bob", "ann"]})
+    service.fault = at("members", fault)
+    run(**options)
+    assert provisioned.members(service, "Night") == {"ann", "bob"}
+    service.fault = scim_service.behave
+    company.becomes(BOTH)
+    done = run(**options)
+    assert provisioned.members(service, "Night") == {"bob"} and done["drift"] == [], done["msg"]
+    assert not run(**options)["changed"]
+
+
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+def test_who_was_disabled_and_taken_out_without_an_answer(run, company, service, fault):
+    run(**UNLISTED)
+    provisioned.bob_leaves(company)
+    service.fault = lambda request, answer: (
+        fault(request, answer) if request.stage in ("change of a user", "members") else answer
+    )
+    run(**UNLISTED)
+    assert not provisioned.user(service, "bob")["active"]
+    service.fault = scim_service.behave
+    company.becomes(BOTH)
+    done = run(**UNLISTED)
+    assert provisioned.user(service, "bob")["active"], done["msg"]
+    assert provisioned.members(service, "Night") == {"bob"} and not run(**UNLISTED)["changed"]
+
+
+def test_who_did_not_join_a_group_and_still_is_to_joins_with_the_next_run(run, company, service):
+    run(**UNSEEN)
+    company.becomes({**BOTH, "Night": ["bob", "ann"]})
+    service.fault = at("members", says(500))
+    run(**UNSEEN)
+    assert provisioned.members(service, "Night") == {"bob"}
+    service.fault = scim_service.behave
+    run(**UNSEEN)
+    assert provisioned.members(service, "Night") == {"ann", "bob"}
+
+
+def test_whose_joining_was_refused_needs_no_removal(run, company, service):
+    """What the service said it did not do is not taken back: it might refuse that as well, in each run."""
+    run(**UNSEEN)
+    company.becomes({**BOTH, "Night": ["bob", "ann"]})
+    service.fault = at("members", says(403))
+    assert run(**UNSEEN)["failed"]
+    company.becomes(BOTH)
+    service.requests.clear()
+    assert not run(**UNSEEN).get("failed") and not service.asked("members")
+
+
+def test_who_joined_a_group_as_the_run_was_killed(run, company, service):
+    """After the change, and before what came of it is kept."""
+    run(**UNSEEN)
+    company.becomes({**BOTH, "Night": ["bob", "ann"]})
+    child = os.fork()
+    if not child:
+        carry_out._Work._link = lambda *_arguments: os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            run(**UNSEEN)
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert provisioned.members(service, "Night") == {"ann", "bob"}
+    company.becomes(BOTH)
+    run(**UNSEEN)
+    assert provisioned.members(service, "Night") == {"bob"}
+
+
+@pytest.mark.parametrize("options", [UNLISTED, {}], ids=["unlisted", "listed"])
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+def test_whose_account_was_taken_over_and_enabled_without_an_answer(run, company, service, options, fault):
+    service.user("bob", active=False)
+    service.fault = at("change of a user", fault)
+    run(collision="link_by_name", **options)
+    assert provisioned.user(service, "bob")["active"]
+    service.fault = scim_service.behave
+    provisioned.bob_leaves(company)
+    run(**options)
+    assert not provisioned.user(service, "bob")["active"]
+
+
+@pytest.mark.parametrize("options", [UNLISTED, {}], ids=["unlisted", "listed"])
+@pytest.mark.parametrize("status", [400, 403, 409, 429])
+def test_whose_creation_was_refused_and_made(run, company, service, options, status):
+    def odd(request, answer):
+        return Answer(status, {"detail": "no license"}, {"Retry-After": "3600"}) if answer.status == 201 else answer
+
+    run(**options)
+    company.becomes({**BOTH, "Staff": ["ann", "bob", "cyd"]})
+    service.fault = at("creation of a user", odd)
+    run(**options)
+    service.fault = scim_service.behave
+    company.becomes(BOTH, {"cyd": {}})
+    done = run(**options)
+    assert not provisioned.user(service, "cyd")["active"], done["msg"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 429])
+def test_whose_creation_was_refused_is_created_once_it_is_not(run, company, service, status):
+    """Nobody can tell whether it is there, so that it was refused has to do."""
+    blind = {"service_parameters": {"lists": [], "filters": []}}
+    service.fault = at("creation of a user", says(status, None, Retry_After="3600"))
+    run(**blind)
+    service.fault = scim_service.behave
+    done = run(**blind)
+    assert {each["userName"] for each in service.users.values()} == {"ann", "bob"}, done["not_provisioned"]
