@@ -168,7 +168,7 @@ def _look(
     if refused:
         raise Refused({**result, "msg": sentence(_limits.message(refused))})
     if changes and not check_mode:
-        may, says = allowed | limits.allowed_by(plan, there, both), told_to_text(told_of(changes, both[0], told))
+        may, says = limits.still_allowed(allowed, plan, there, both), told_to_text(told_of(changes, both[0], told))
         if (may, says) != (allowed, journal.told()):
             with journal.at_once():
                 journal.allow(may)

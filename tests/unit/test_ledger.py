@@ -139,6 +139,14 @@ def test_the_history_has_every_removal(path):
     assert read(path) == ledger.NOTHING
 
 
+def test_the_history_says_disabled_only_of_who_is(path):
+    run = opened(path)
+    run.link(ANN, link("ann")._replace(written=Record("ann", "key ann")))
+    run.link(ANN, link("ann", departed=True)._replace(written=Record("ann", "key ann")))
+    run.close()
+    assert history(path) == [("departed", "account", "u1", "ann", "")]
+
+
 def test_other_programs_see_who_is_linked_and_what_ended(path):
     run = opened(path)
     run.link(ANN, link("ann"))

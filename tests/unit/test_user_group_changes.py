@@ -138,6 +138,24 @@ def test_limits_and_approval(ask, company):
     assert names(ask(removal_limits="0"))["left"] == [("bob", "Night"), ("bob", "Staff")], "and stays allowed"
 
 
+def test_what_was_allowed_and_came_back_counts_when_it_leaves_again(ask, company):
+    people = ["%sx" % each for each in "abcdefgh"]
+    everybody = {"Staff": people, "Night": people[6:]}
+    company.becomes(everybody)
+    ask(acknowledge=ask()["plan_digest"])
+    limits = {"users": "2", "memberships": "100%"}
+    for gone in (people[:2], people[2:4]):
+        company.becomes(
+            {**everybody, "Staff": [each for each in people if each not in gone]}, {each: {} for each in gone}
+        )
+        ask(removal_limits=limits)
+        company.becomes(everybody)
+        ask(removal_limits=limits)
+    company.becomes({**everybody, "Staff": people[4:]}, {each: {} for each in people[:4]})
+    with pytest.raises(Refused):
+        ask(removal_limits=limits)
+
+
 def test_a_group_that_is_missing_is_an_error_and_one_that_is_taken_out_loses_its_members(ask, company):
     ask(acknowledge=ask()["plan_digest"])
     with pytest.raises(SynchronizationError, match="^user_groups: the store has no user group"):

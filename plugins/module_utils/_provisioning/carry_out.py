@@ -42,6 +42,7 @@ from .model import (
     does_something,
     ours_of,
 )
+from .names import name_before
 
 _KEPT_AT_ONCE = 20  # steps
 _UNKNOWN_AT_MOST = 3  # one after the other: then the destination is left alone
@@ -118,15 +119,21 @@ def carry_out(plan: Plan, destination: Destination, ledger: Ledger) -> CarriedOu
 
 
 def _together(steps: Sequence[Step], at_once: int) -> Iterator[list[Step]]:
-    """Yield the steps: those of one change each, that can be made twice or are found again, several at a time."""
+    """Yield the steps: those of one change each, that can be made twice or are found again, several at a time.
+
+    No two of them are about the same one: who leaves a group is apart from who joins it.
+    """
 
     def is_one_of_several(step: Step) -> bool:
         if isinstance(step, MembersStep):
             return 0 < len(step.added) + len(step.removed) <= at_once and not step.foreign
         return step.is_found_again if isinstance(step, CreateStep) else changes_access(step)
 
-    for (_class, several), alike in itertools.groupby(steps, lambda step: (step.__class__, is_one_of_several(step))):
-        while part := list(itertools.islice(alike, _KEPT_AT_ONCE if several else 1)):
+    def alike(step: Step) -> tuple[object, ...]:
+        return is_one_of_several(step), step.__class__, isinstance(step, MembersStep) and bool(step.added)
+
+    for (several, *_kind), those in itertools.groupby(steps, alike):
+        while part := list(itertools.islice(those, _KEPT_AT_ONCE if several else 1)):
             yield part
 
 
@@ -296,6 +303,20 @@ class _Work:
             self._before.pop(step.ref, None)
         else:
             self._only_disable(step)
+            self._back(step)
+
+    def _back(self, step: UpdateStep | TakeOverStep) -> None:
+        """Give somebody who is out of the way of another one, and does not get his name, the one that he had."""
+        link = self._links.get(step.ref)
+        if link is None or link.gone or step.after.name == link.written.name:
+            return
+        name = name_before(step.ref.key, link.written.name)
+        if name == link.written.name:
+            return
+        here, written = step.before._replace(name=link.written.name), link.written._replace(name=name)
+        part = UpdateStep(step.ref, step.id, here, here._replace(name=name), written, link.departed)
+        if self._tried(part, contract.Update(step.ref.kind, step.id, here, part.after, self._known_in(link)), name):
+            self._link(step.ref, self._links[step.ref]._replace(written=written))
 
     def _only_disable(self, step: Step) -> None:
         """Disable an account of which not all could be changed. Example: bob's new mail address is refused."""

@@ -107,7 +107,8 @@ def _said(step: Step) -> Said:
     """Return what a digest covers of a step, as JSON has it."""
     if isinstance(step, MembersStep):
         return ["members", *step.ref, sorted(step.added), sorted(step.removed), sorted(step.foreign)]
-    return [step.__class__.__name__, *step.ref, *map(_record, _before_and_after(step))]
+    taken_over = [step.id] if isinstance(step, TakeOverStep) else []
+    return [step.__class__.__name__, *step.ref, *taken_over, *map(_record, _before_and_after(step))]
 
 
 def _before_and_after(step: Step) -> Iterator[Record | None]:

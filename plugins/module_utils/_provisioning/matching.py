@@ -77,6 +77,13 @@ class Matching:
         """Tell whether it would be seen if it were there."""
         return not isinstance(self._found(kind, record), CannotBeRead)
 
+    def same_key(self, kind: Kind, record: Record) -> Match | Nobody:
+        """Return the one who is there with the external id of somebody whose own id leads to nothing."""
+        found = self._found(kind, record)
+        found = {} if isinstance(found, CannotBeRead) or not record.external_id else found
+        those = [Match(number, each, False) for number, each in found.items() if each.external_id == record.external_id]
+        return those[0] if len(those) == 1 else NOBODY
+
     def match(self, ref: Ref, record: Record, taken_over: Set[str] = frozenset()) -> Matched:
         """Return who is there, but for those who are taken over by others."""
         intent = self._intents.get(ref)

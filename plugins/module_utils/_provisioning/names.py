@@ -94,12 +94,26 @@ def _holder(step: Renaming, holders: Mapping[str, Renaming]) -> Renaming | None:
     return None if holder is None or holder.ref == step.ref else holder
 
 
+def name_aside(key: str, name: str) -> str:
+    """Return the name that somebody has while he is out of the way of another one."""
+    return _mark(key) + name
+
+
+def name_before(key: str, name: str) -> str:
+    """Return the name that he had before he went out of the way; the same name if he did not."""
+    return name[len(_mark(key)) :] if name.startswith(_mark(key)) else name
+
+
+def _mark(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8")).hexdigest()[:8] + "-"
+
+
 def _aside(step: Renaming, links: Links) -> tuple[Renaming, UpdateStep]:
     """Return two steps in place of one: out of the way, and then to the name that is wanted.
 
     A run may end between the two: the link says of all else what was written before.
     """
-    name = "%s-%s" % (hashlib.sha256(step.ref.key.encode("utf-8")).hexdigest()[:8], step.before.name)
+    name = name_aside(step.ref.key, name_before(step.ref.key, step.before.name))
     before = step.before._replace(name=name)
     if isinstance(step, UpdateStep):
         written = links[step.ref].written._replace(name=name)

@@ -13,8 +13,9 @@
   wanted as Nurse, and is Boss there. It is restored, or only reported (`fields.py`).
 - What is foreign stays: accounts, groups, and members unless the policy removes them (`members.py`).
 
-The order: accounts of who left are disabled; members are removed; accounts are deleted, then renamed, changed and
-disabled, then created; the same for groups; members are added. A name is free before it is given (`names.py`).
+The order: accounts are disabled; members are removed; accounts are deleted, then renamed, changed and enabled, then
+created; the same for groups; members are added. A name is free before it is given (`names.py`). Accounts are deleted
+after members are removed, since some services keep a deleted account, and would keep it in its groups.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def to_read(wanted: Wanted, links: Links, intents: Intents) -> Linked:
     there = {ref: link for ref, link in links.items() if not link.gone}
     sought = {
         Sought(ref.kind, record.external_id, record.name): None
-        for records in (wanted.records, intents)
+        for records in (wanted.records, intents, {ref: link.written for ref, link in links.items() if link.gone})
         for ref, record in by_ref(records)
         if ref not in there
     }
@@ -114,8 +115,8 @@ class _Planning:
             self.collided,
         )
         members = changes_of_members(compared, self.policies)
-        departing = [step for step in steps if _only_departs(step)]
-        others = [step for step in steps if not _only_departs(step)]
+        departing = [step for step in steps if _only_disables(step)]
+        others = [step for step in steps if not _only_disables(step)]
         return Plan(
             (*departing, *members.removals, *others, *members.additions),
             tuple(self.collisions),
@@ -251,7 +252,8 @@ class _Planning:
             if self._is_gone(ref, link):
                 if ref not in self.intents:  # else it was being created again
                     self.drift.append(Drift(ref, link.written.name, "gone", link.id, ""))
-                    yield ForgetStep(ref, link.written)
+                    moved = self.matching.same_key(kind, link.written)
+                    yield self._ended(ref, moved) if isinstance(moved, Match) else ForgetStep(ref, link.written)
             elif self.policies.departure is Departure.DELETE and self.can.deletes:
                 yield DeleteStep(ref, link.id, link.written)
             else:
@@ -279,11 +281,15 @@ class _Planning:
                 self.left_out.append(LeftOut(ref, intent.name, _MAY_BE_OURS % match.why))
             elif not isinstance(match, Match) or match.by_name and is_of_others(intent, match.there):
                 yield ForgetStep(ref, intent)
-            elif self.policies.departure is Departure.DELETE and self.can.deletes:
-                yield DeleteStep(ref, match.id, match.there)
             else:
-                after = self._departed(ref, match.there)
-                yield TakeOverStep(ref, match.id, match.there, after, after, departed=True)
+                yield self._ended(ref, match)
+
+    def _ended(self, ref: Ref, match: Match) -> DeleteStep | TakeOverStep:
+        """Return what becomes of somebody who is there, ours and not linked, and no longer wanted."""
+        if self.policies.departure is Departure.DELETE and self.can.deletes:
+            return DeleteStep(ref, match.id, match.there)
+        after = self._departed(ref, match.there)
+        return TakeOverStep(ref, match.id, match.there, after, after, departed=True)
 
     def _departed(self, ref: Ref, record: Record) -> Record:
         """Return what becomes of somebody who is no longer wanted and stays."""
@@ -309,11 +315,12 @@ class _Planning:
         return link.written.name if there is None else there.name
 
 
-def _only_departs(step: Step) -> bool:
-    """Tell whether it disables somebody who left, and gives nobody a name: it waits for nothing."""
+def _only_disables(step: Step) -> bool:
+    """Tell whether it disables somebody, and gives nobody a name: it waits for nothing."""
     if not isinstance(step, UpdateStep) or step.ref.kind is not Kind.ACCOUNT:
         return False
-    return step.departed and step.before.name == step.after.name
+    disables = step.after.state is State.DISABLED is not step.before.state
+    return (step.departed or disables) and step.before.name == step.after.name
 
 
 _MAY_BE_OURS = "it was being created when a run ended, is no longer wanted, and may be who is there: %s"

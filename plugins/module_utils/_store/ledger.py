@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Iterator
 
-from .._destination.contract import Kind, Record
+from .._destination.contract import Kind, Record, State
 from .._named_tuple import NamedTuple
 from .._provisioning.model import Link, Ref
 from . import opening
@@ -148,7 +148,7 @@ class StoreLedger:
             self._write_link(store, ref, link)
             self._write_members(store, ref, link, before or _NO_LINK)
             if before and _is_in(before) and not _is_in(link):
-                self._note(store, "disabled" if link.departed else "gone", ref, before)
+                self._note(store, _end_of(link), ref, before)
         self._links[ref] = link
         self._intents.pop(ref, None)
 
@@ -329,6 +329,13 @@ def _doubt_of(link: Link, ref: Ref) -> int:
     if ref not in link.in_doubt:
         return _SURE
     return _LEAVING if ref in link.members else _COMING
+
+
+def _end_of(link: Link) -> str:
+    """Return what the history says of somebody who is not in any more."""
+    if not link.departed:
+        return "gone"
+    return "disabled" if link.written.state is State.DISABLED else "departed"
 
 
 def _is_in(link: Link) -> bool:
