@@ -342,6 +342,60 @@ def test_changes_for_a_loop_that_fails(example, directory, wiki):
     assert nothing_changed(play()) and wiki.requests == 0
 
 
+@pytest.fixture
+def keycloak(tmp_path, ansible_settings):
+    """A collection in which the module for Keycloak is the one of the tests, and the file that it changes."""
+    modules = tmp_path / "more" / "ansible_collections" / "community" / "general" / "plugins" / "modules"
+    modules.mkdir(parents=True)
+    shutil.copy(CHECKOUT / "tests" / "support" / "keycloak_user.py", modules)
+    realm = tmp_path / "realm.json"
+    realm.write_text(json.dumps({"users": {}, "calls": 0, "fails_at": 0, "does_it_anyway": False}), encoding="utf-8")
+    return realm, "%s:%s" % (tmp_path / "more", ansible_settings["ANSIBLE_COLLECTIONS_PATH"])
+
+
+def test_users_of_keycloak(directory, example, run_playbook, keycloak, tmp_path):
+    """Wherever a loop fails, nothing is lost, and nothing is skipped."""
+    realm, collections = keycloak
+    more = {"keycloak": "file://%s" % realm, "vault_keycloak_password": STORE, "store": str(tmp_path / "users.db")}
+
+    def play(fails_at=0, does_it_anyway=False):
+        said = {**json.loads(realm.read_text()), "calls": 0, "fails_at": fails_at, "does_it_anyway": does_it_anyway}
+        realm.write_text(json.dumps(said))
+        done = run_playbook(
+            str(EXAMPLES / "keycloak_users.yml"),
+            "-e",
+            json.dumps(more),
+            env={"ANSIBLE_COLLECTIONS_PATH": collections},
+            as_program=True,
+        )
+        assert STORE not in done.output and READER not in done.output
+        said = json.loads(realm.read_text())
+        return done, said["calls"], sorted((each["last_name"], each["groups"]) for each in said["users"].values())
+
+    assert example("two_groups.yml").rc == 0
+    done, calls, there = play(fails_at=2)
+    assert done.rc != 0 and calls == 3 and len(there) == 2, "the loop goes to its end, and the play does not"
+    done, calls, there = play()
+    everybody = [("Ann Ártemis", ["Nurses"]), ("Bob: Builder", ["Doctors"]), ("Cleo", ["Nurses"])]
+    assert done.rc == 0 and calls == 3 and there == everybody, "all of it comes again"
+    assert play()[1] == 0, "and then nothing does"
+
+    zoe = hire(directory, "zoe", "Nurses", cn="zoe")
+    leave(directory, "Nurses", "ann")
+    directory.modify(
+        "dn: cn=Doctors,ou=Groups,dc=example,dc=org\nchangetype: modify\nadd: member\n"
+        "member: uid=ann,ou=People,dc=example,dc=org\n"
+    )
+    assert example("two_groups.yml", "-e", json.dumps({"removal_limits": "100%"})).rc == 0
+    done, _calls, there = play(fails_at=3, does_it_anyway=True)
+    assert done.rc != 0 and any("zoe" in name for name, _groups in there), "zoe is let in, and nobody is told"
+    directory.modify(f"dn: cn=Nurses,ou=Groups,dc=example,dc=org\nchangetype: modify\ndelete: member\nmember: {zoe}\n")
+    assert example("two_groups.yml").rc == 0
+    done, _calls, there = play()
+    assert done.rc == 0 and there == [("Ann Ártemis", ["Doctors"]), *everybody[1:]]
+    assert play()[1] == 0
+
+
 def test_several_domains(directory, example, tmp_path):
     with Slapd("dc=south,dc=example", company("dc=south,dc=example", "-s"), ca=directory.ca) as south:
         domains = [

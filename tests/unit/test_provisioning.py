@@ -535,6 +535,19 @@ def test_who_has_the_key_of_another_one_is_not_taken_over_by_name():
     assert [each.ref for each in done.plan.collisions] == [ANN, BOB] and done.plan.is_empty
 
 
+def test_a_removal_that_was_not_kept_is_known_before_the_account_is_deleted():
+    """So the history has both."""
+    content, ledger = started(ann(), bob(), staff(), g0=[ANN, BOB])
+    gone = of(bob(), staff(), g0=[BOB])
+    deleting = Policies(departure=Departure.DELETE)
+    with contextlib.suppress(Killed):
+        run(gone, destination(content, **killing(0, before=False)), ledger, deleting)
+    assert len(content.members[ledger.links()[STAFF].id]) == 1 and ANN in ledger.links()[STAFF].members
+    with contextlib.suppress(Killed):
+        run(gone, destination(content, **killing(0, before=True)), ledger, deleting)
+    assert ledger.links()[STAFF].members == {BOB} and ANN in ledger.links()
+
+
 def test_a_foreign_member_who_is_taken_over_and_not_wanted_there_is_removed_at_once():
     content, ledger = started(staff(), g0=[])
     content.members[ledger.links()[STAFF].id].add(content.add(Kind.ACCOUNT, Record("ann")))

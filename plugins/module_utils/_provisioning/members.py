@@ -84,7 +84,9 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
         unlinked = {member: number for (_kind, number), member in compared.taken_over.items() if member in removed}
         ended += tuple(sorted(unlinked.values()))
         removed -= unlinked.keys()
-        stay, doubt = group.written - removed, group.in_doubt - removed
+        # Who is neither there nor wanted has left: that is kept before his account may end.
+        stay = group.written & (group.ours | group.in_doubt | wanted) - removed
+        doubt = group.in_doubt - removed
         before = compared.links[ref] if ref in compared.links and ref not in compared.fresh else _NOBODY
         if removed or ended or (stay, doubt) != (before.members, before.in_doubt):
             removals.append(MembersStep(ref, (), tuple(sorted(removed)), ended, stay, doubt))
