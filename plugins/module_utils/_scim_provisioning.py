@@ -73,13 +73,13 @@ def provision_to_scim(
 
 
 def _read(store: Store, settings: ProvisioningSettings) -> tuple[Wanted | Refusal, Kept]:
-    kept = ledger.kept(store, settings.name)
-    if settings.state != "present":
-        return _NOTHING, kept
-    try:
-        return wanted(lookups.look_up(store, lookups.EVERYTHING), settings.choice), kept
-    except NoSuchUserGroup as error:
-        return error.refusal, kept
+    wants: Wanted | Refusal = _NOTHING
+    if settings.state == "present":
+        try:  # first: what is looked up takes much memory, which is free again for what is kept
+            wants = wanted(lookups.look_up(store, lookups.EVERYTHING), settings.choice)
+        except NoSuchUserGroup as error:
+            wants = error.refusal
+    return wants, ledger.kept(store, settings.name)
 
 
 def _provision(run: _Run) -> tuple[dict[str, Any], bool]:

@@ -17,7 +17,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .._destination.contract import Kind, Record, State
 from .._named_tuple import NamedTuple
@@ -58,13 +58,6 @@ def kept(store: Store, name: str) -> Kept:
     if row is None:
         return NOTHING
     number, destination, run, told = row
-    members: dict[tuple[int, int], set[Ref]] = {}
-    for link, kind, key, in_doubt in store.rows(
-        "SELECT m.link_id, m.kind, m.key, m.in_doubt FROM links l CROSS JOIN link_members m"
-        " WHERE l.provisioning_id = ? AND m.link_id = l.id",
-        (number,),
-    ):
-        members.setdefault((link, in_doubt), set()).add(Ref(Kind(kind), key))
     links, numbers = {}, {}
     for link, kind, key, there, written, shown, departed, gone in store.rows(
         "SELECT id, kind, key, destination_id, written, shown, departed, gone FROM links WHERE provisioning_id = ?",
@@ -72,10 +65,13 @@ def kept(store: Store, name: str) -> Kept:
     ):
         ref = Ref(Kind(kind), key)
         record, own_way = record_from_text(written), shown_from_text(shown)
-        sure, coming, leaving = (frozenset(members.get((link, each), ())) for each in (_SURE, _COMING, _LEAVING))
-        inside = sure | leaving
-        links[ref] = Link(there, record, own_way, inside, bool(departed), bool(gone), coming | leaving)
+        links[ref] = Link(there, record, own_way, departed=bool(departed), gone=bool(gone))
         numbers[ref] = link
+    members = _members_of(store, number, links)
+    for ref, link in numbers.items():
+        sure, coming, leaving = (frozenset(members.get((link, each), ())) for each in (_SURE, _COMING, _LEAVING))
+        if sure or coming or leaving:
+            links[ref] = links[ref]._replace(members=sure | leaving, in_doubt=coming | leaving)
     intents = {
         Ref(Kind(kind), key): record_from_text(record)
         for kind, key, record in store.rows(
@@ -84,6 +80,19 @@ def kept(store: Store, name: str) -> Kept:
     }
     allowed = store.rows("SELECT removal FROM allowed WHERE provisioning_id = ?", (number,))
     return Kept(number, destination, run, links, numbers, intents, frozenset(text for (text,) in allowed), told)
+
+
+def _members_of(store: Store, number: int, links: Iterable[Ref]) -> dict[tuple[int, int], list[Ref]]:
+    """Return {(link, doubt): members}, the same objects as in ``links``: there are more memberships than users."""
+    refs = {(ref.kind.value, ref.key): ref for ref in links}
+    members: dict[tuple[int, int], list[Ref]] = {}
+    for link, kind, key, in_doubt in store.rows(
+        "SELECT m.link_id, m.kind, m.key, m.in_doubt FROM links l CROSS JOIN link_members m"
+        " WHERE l.provisioning_id = ? AND m.link_id = l.id",
+        (number,),
+    ):
+        members.setdefault((link, in_doubt), []).append(refs.get((kind, key)) or Ref(Kind(kind), key))
+    return members
 
 
 # --- written ---------------------------------------------------------------------------------------------------------

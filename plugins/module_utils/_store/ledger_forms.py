@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from .._destination.contract import Kind, Record, State
@@ -49,7 +50,7 @@ def is_shown(text: str) -> bool:
 def _texts(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         raise ValueError("it is no object of texts")
-    return value
+    return {sys.intern(name): text for name, text in value.items()}  # of all records the same few
 
 
 def is_kind(text: str) -> bool:
