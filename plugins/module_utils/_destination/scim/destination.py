@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
 
 from ..contract import (
     Actual,
@@ -43,6 +44,8 @@ from .members import members_of
 from .resources import PATHS, Resource, path_of
 from .services import Members, Service
 
+T = TypeVar("T")
+
 
 class ScimDestination:
     """One service. ``attributes`` are those that accounts are written with: no others are read."""
@@ -74,9 +77,9 @@ class ScimDestination:
     def read(self, linked: Linked) -> Actual:
         """Return what the service has."""
         gone: set[tuple[Kind, str]] = set()
-        # At once, so that what came of many accounts is not kept in memory until the groups are there.
-        accounts = self._records(Kind.ACCOUNT, self._listed(Kind.ACCOUNT, linked.accounts, gone))
-        groups = self._listed(Kind.GROUP, linked.groups.keys(), gone)
+        # Of each account only the record is kept, which takes a fraction of the memory.
+        accounts = _named(Kind.ACCOUNT, self._listed(Kind.ACCOUNT, linked.accounts, gone, self._account))
+        groups = self._listed(Kind.GROUP, linked.groups.keys(), gone, _whole)
         known = {Kind.ACCOUNT: linked.accounts, Kind.GROUP: linked.groups.keys()}
         look_up = LookUps(self._client, self._about.service, known)
         unread = {Kind.ACCOUNT: isinstance(accounts, CannotBeRead), Kind.GROUP: isinstance(groups, CannotBeRead)}
@@ -93,18 +96,21 @@ class ScimDestination:
             nested,
         )
 
-    def _listed(self, kind: Kind, linked: Collection[str], gone: set[tuple[Kind, str]]) -> Read[dict[str, Resource]]:
-        """Return all that there are. Who is linked and not among them is asked for; ``gone`` gets those that are."""
+    def _listed(
+        self, kind: Kind, linked: Collection[str], gone: set[tuple[Kind, str]], kept: Callable[[Resource], T]
+    ) -> Read[dict[str, T]]:
+        """Return what is ``kept`` of all that there are.
+
+        Who is linked and not among them is asked for; ``gone`` gets those that are.
+        """
         about = self._about
         if kind not in about.service.kinds:
             return CannotBeRead("the service has no %ss" % kind.value)
         if kind not in about.service.lists:
             return CannotBeRead("the service does not list its %ss" % kind.value)
-        found = listing.whole(self._client, PATHS[kind], about.paging, about.page_size)
+        found = listing.whole(self._client, PATHS[kind], about.paging, about.page_size, kept)
         if isinstance(found, CannotBeRead):
             return found
-        if any(map(resources.shows_active, found.values())):
-            self._shows_active = True
         for number in sorted(set(linked) - found.keys()):
             answer = self._client.send("GET", path_of(kind, number))
             if answer.status in _GONE:
@@ -119,13 +125,12 @@ class ScimDestination:
     def _records(self, kind: Kind, found: Read[dict[str, Resource]]) -> Read[Mapping[str, Record]]:
         if isinstance(found, CannotBeRead):
             return found
-        records = {}
-        for number, resource in found.items():
-            record = resources.record_of(kind, resource, self._attributes)
-            if record is None:
-                return CannotBeRead("'%s' in %s has no %s" % (number, PATHS[kind], resources.NAME[kind]))
-            records[number] = record
-        return records
+        records = {number: resources.record_of(kind, each, self._attributes) for number, each in found.items()}
+        return _named(kind, records)
+
+    def _account(self, resource: Resource) -> Record | None:
+        self._shows_active = self._shows_active or resources.shows_active(resource)
+        return resources.record_of(Kind.ACCOUNT, resource, self._attributes)
 
     def _members(
         self,
@@ -334,6 +339,21 @@ class ScimDestination:
 
 _GONE = (404, 410)  # RFC 9110, 15.5.5 and 15.5.11
 _WOULD_END = "the service has no PATCH, and does not show the members that a PUT would end"
+
+
+def _whole(resource: Resource) -> Resource:
+    return resource
+
+
+def _named(kind: Kind, records: Read[dict[str, Record | None]]) -> Read[Mapping[str, Record]]:
+    """Return the records, if all have a name."""
+    if isinstance(records, CannotBeRead):
+        return records
+    found = {number: record for number, record in records.items() if record is not None}
+    if len(found) < len(records):
+        nameless = min(records.keys() - found.keys())
+        return CannotBeRead("'%s' in %s has no %s" % (nameless, PATHS[kind], resources.NAME[kind]))
+    return found
 
 
 def _are_members(said: object) -> bool:

@@ -14,13 +14,15 @@ end, as scimmy-routers does, is believed if it gives the last one alone where it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from ..contract import CannotBeRead, DestinationError, Read
 from ..http_client import Answer, Client
 from .resources import Resource, id_of
 from .services import Paging
+
+T = TypeVar("T")
 
 _NO_LIST = (400, 405, 501)  # how services answer that do not list
 _EMPTY_PAGES = 3  # with a cursor, one after the other
@@ -31,9 +33,11 @@ class _Doubt(Exception):
     """The list is not believed. Its text says why."""
 
 
-def whole(client: Client, path: str, paging: Paging, page_size: int) -> Read[dict[str, Resource]]:
-    """Return all resources by their ids. Raises DestinationError if the service fails."""
-    found: dict[str, Resource] = {}
+def whole(
+    client: Client, path: str, paging: Paging, page_size: int, kept: Callable[[Resource], T]
+) -> Read[dict[str, T]]:
+    """Return what is ``kept`` of all resources, by their ids. Raises DestinationError if the service fails."""
+    found: dict[str, T] = {}
     pages = {Paging.INDEX: _by_index, Paging.CURSOR: _by_cursor, Paging.WHOLE: _at_once}[paging]
     try:
         for resource in pages(client, path, page_size):
@@ -44,7 +48,7 @@ def whole(client: Client, path: str, paging: Paging, page_size: int) -> Read[dic
                 raise _Doubt("it has more than %d" % LARGEST_LIST)
             if number in found:
                 raise _Doubt("'%s' is in it twice" % number)
-            found[number] = resource
+            found[number] = kept(resource)
     except _Doubt as doubt:
         return CannotBeRead("the list %s is not believed: %s" % (path, doubt))
     return found
