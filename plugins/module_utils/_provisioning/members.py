@@ -83,10 +83,10 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
         # Who is taken over by this plan is not linked yet when members are removed.
         unlinked = {member: number for (_kind, number), member in compared.taken_over.items() if member in removed}
         ended += tuple(sorted(unlinked.values()))
-        removed -= unlinked.keys()
         # Who is neither there nor wanted has left: that is kept before his account may end.
         stay = group.written & (group.ours | group.in_doubt | wanted) - removed
         doubt = group.in_doubt - removed
+        removed -= unlinked.keys()
         before = compared.links[ref] if ref in compared.links and ref not in compared.fresh else _NOBODY
         if removed or ended or (stay, doubt) != (before.members, before.in_doubt):
             removals.append(MembersStep(ref, (), tuple(sorted(removed)), ended, stay, doubt))
