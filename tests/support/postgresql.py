@@ -90,6 +90,8 @@ class PostgreSQL(ClosedAtExit):
                 str(self.port),
             ],
             self.socket.with_suffix(".log"),
+            # Kerberos would keep a list of what it has seen in TMPDIR, where it may not write.
+            {**os.environ, "KRB5RCACHENAME": "none:"},
         )
         self._server.wait_until(self._answers, 30)
 
