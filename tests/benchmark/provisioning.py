@@ -28,7 +28,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import conftest  # noqa: F401  # the checkout is the collection
+import conftest  # noqa: F401 # pylint: disable=unused-import
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
     PROVISIONING,
     SCIM,

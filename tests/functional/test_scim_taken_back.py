@@ -55,7 +55,11 @@ def test_who_was_enabled_by_a_try_of_which_only_the_last_has_an_answer(run, comp
     run(**UNLISTED)
     company.becomes(BOTH)
     tries = iter([hangs_up, end])
-    service.fault = at("change of a user", lambda request, answer: next(tries)(request, answer))
+
+    def in_turn(request, answer):
+        return next(tries)(request, answer)
+
+    service.fault = at("change of a user", in_turn)
     run(**UNLISTED)
     assert provisioned.user(service, "bob")["active"]
     service.fault = scim_service.behave

@@ -62,8 +62,8 @@ def _running(packages: str, program: str, *arguments: str) -> Iterator[str]:
     ):
         assert running.stdout is not None
         try:
-            ready, _, _ = select.select([running.stdout], [], [], _STARTS_WITHIN)
-            line = running.stdout.readline().decode().strip() if ready else ""
+            is_ready = bool(select.select([running.stdout], [], [], _STARTS_WITHIN)[0])
+            line = running.stdout.readline().decode().strip() if is_ready else ""
             assert line, f"{packages} did not start: what it says of that stands above"
             yield line
         finally:

@@ -120,7 +120,7 @@ class Cluster(ClosedAtExit):
     @contextlib.contextmanager
     def _stopped_receiver(self) -> Iterator[None]:
         """Meanwhile the server that follows reads nothing of what the other one sends."""
-        follows = next(name for name, state in self.states().items() if state == "secondary")
+        (follows,) = (name for name, state in self.states().items() if state == "secondary")
         [(receiver,)] = self._ask(follows, "SELECT pid FROM pg_stat_wal_receiver")
         os.kill(receiver, signal.SIGSTOP)
         try:
