@@ -72,6 +72,8 @@ def serving(token: str, certificate: KeyPair | None = None) -> Iterator[Wiki]:
     with Wiki(token, certificate) as wiki:
         thread = threading.Thread(target=wiki.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
-        yield wiki
-        wiki.shutdown()
-        thread.join()
+        try:
+            yield wiki
+        finally:
+            wiki.shutdown()
+            thread.join()
