@@ -174,7 +174,9 @@ class _Work:
                     self.do(steps[0])
                     steps.popleft()
         except (_Ends, contract.DestinationError) as end:
-            unsent = list(steps)[isinstance(end, _Ends) :]
+            # A change that ended it may have been made by an earlier try. What cannot be sent again creates nobody.
+            was_sent = isinstance(end, _Ends) or not isinstance(steps[0], CreateStep)
+            unsent = list(steps)[was_sent:]
             with self._kept.at_once() if unsent else contextlib.nullcontext():
                 for step in unsent:
                     self._not_sent(step)
@@ -395,6 +397,7 @@ class _Work:
                 done.append(part)
                 self._keep_members(step.ref, part)
             elif self._may_be_of_one(step, part, outcome, refused):
+                open_.update(part.ours if isinstance(outcome, contract.Unknown) else ())
                 waiting += part.halves()
             else:
                 refused += 1

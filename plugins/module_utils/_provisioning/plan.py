@@ -262,6 +262,9 @@ class _Planning:
                 restores = self.policies.restores_drift or not self.wanted.records or not link.departed
                 found = fields.compared(after, link, self._there(ref, link), restores)
                 state = found.before.state, found.after.state
+                if after.state is State.UNTOLD:  # it stays as it is
+                    state = found.before.state, found.before.state
+                    after = after._replace(state=found.before.state)
                 self.drift += [Drift(ref, link.written.name, *each) for each in found.drift if each[0] == "state"]
                 before = link.written._replace(state=state[0])
                 if state[0] is not state[1] or link.written != after or not link.departed:

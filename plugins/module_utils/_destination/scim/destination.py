@@ -241,7 +241,12 @@ class ScimDestination:
             answer = self._put(kind, number, there, resources.merged(kind, there.data, before, after))
         if not 200 <= answer.status < 300:
             return self._not_done(answer, kind, number)
-        return self._checked(change, answer)
+        try:
+            return self._checked(change, answer)  # the look at what was sent; the change may be there without it
+        except PutOff as error:
+            return Later(error.seconds, str(error), True, may_be_done=True)
+        except (NotSent, LimitReached) as error:
+            return Later(0, str(error), may_be_done=True)
 
     def _checked(self, change: Update, answer: Answer) -> Outcome:
         """Return what came of an update that the service says it made.
