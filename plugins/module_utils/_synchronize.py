@@ -89,9 +89,18 @@ class _LastRead:
         self._tries = 0
 
     @property
+    def directory(self) -> str | None:
+        """The identity of the directory; None before it was read."""
+        return self._found.snapshot.directory.identity if self._found else None
+
+    @property
     def is_overtaken(self) -> bool:
         """Whether it was planned from often enough, and others have written each time."""
         return self._tries >= _OVERTAKEN
+
+    def none_is_needed(self) -> None:
+        """Count a try of a run that reads nothing."""
+        self._tries += 1
 
     def or_else(self, of: Any, read: Callable[[], Read]) -> Read:
         """Return the same as before, if it is ``of`` the same; else what ``read`` returns.
@@ -121,7 +130,9 @@ def _try_to_synchronize(
     with _open_store(settings, check_mode) as store:
         if last_read.is_overtaken and not check_mode:
             store.begin_writing()
-        run = _Run(settings, store, warn, now, started, last_read, runs.of_same_directory(store, settings.name))
+        directory = last_read.directory
+        before = runs.of_same_directory(store, settings.name, directory)
+        run = _Run(settings, store, warn, now, started, last_read, directory, before)
         planned = _plan_synchronization(run) if settings.state == "present" else _plan_leaving(run)
         applies = not (check_mode or planned.refusals or planned.is_nothing or planned.holds.everything)
         removes = planned.plan.leaving or not _limits.removes_nothing(planned.digests[1])
@@ -151,7 +162,7 @@ def _compare(run: _Run) -> None:
     """Raise WrittenMeanwhile if another run of the same directory has ended since this one began: what it has left is
     what this one judges by, even if it changed nothing (`Store.commit`).
     """
-    if runs.of_same_directory(run.store, run.settings.name) != run.runs_before:
+    if runs.of_same_directory(run.store, run.settings.name, run.directory_before) != run.runs_before:
         raise WrittenMeanwhile(_BY_SAME_DIRECTORY)
 
 
@@ -192,6 +203,7 @@ class _Run(NamedTuple):
     now: int  # seconds since 1970
     started: float  # by `time.monotonic`
     last_read: _LastRead
+    directory_before: str | None  # which one was read, if a try before this one has read
     runs_before: tuple[int | None, int]  # see `runs.of_same_directory`
 
 
@@ -373,6 +385,7 @@ def _same_value(value: str) -> str:
 def _plan_leaving(run: _Run) -> _Planned:
     """Plan the end of the synchronization, without the directory: to leave is the permission, so no limit applies."""
     settings, store = run.settings, run.store
+    run.last_read.none_is_needed()
     identity = runs.directory_of(store, settings.name)
     digests = for_reader.digests(for_reader.Known(store, settings.name, b""))
     snapshot = _model.Snapshot(

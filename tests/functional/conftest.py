@@ -57,6 +57,24 @@ def ca() -> CertificateAuthority:
 
 
 @pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list[Any]]:
+    """What happens when a directory was read, by each read, and what was read."""
+    happening: list[Any] = []
+    read = _synchronize.read_from
+
+    def counted(*arguments: Any) -> Any:
+        found = read(*arguments)
+        if happening:
+            happening.pop(0)()
+        seen.append(found)
+        return found
+
+    seen: list[Any] = []
+    monkeypatch.setattr(_synchronize, "read_from", counted)
+    return happening, seen
+
+
+@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of runs: it stands still until a test moves it."""
     clock = Clock()

@@ -416,24 +416,6 @@ def _run(barrier, queue, number, directory, store, more):
         os._exit(1)
 
 
-@pytest.fixture
-def reads(monkeypatch):
-    """What happens when a directory is read, by each read."""
-    happening: list = []
-    read = _synchronize.read_from
-
-    def counted(*arguments):
-        found = read(*arguments)
-        if happening:
-            happening.pop(0)()
-        seen.append(found)
-        return found
-
-    seen: list = []
-    monkeypatch.setattr(_synchronize, "read_from", counted)
-    return happening, seen
-
-
 def test_who_wrote_meanwhile_about_another_directory_does_not_make_a_run_read_again(lab, reads):
     with Slapd(ldif=COMPANY) as another:
         other = Lab(another, lab.store)

@@ -237,7 +237,7 @@ def leaving(path, name, state):
     settings = _settings.settings_from({**options, "name": name, "state": state, "store": path}, None)
     with open_store(path) as store:
         planned = _synchronize._plan_leaving(
-            _synchronize._Run(settings, store, print, 0, 0.0, _synchronize._LastRead(), (None, 0))
+            _synchronize._Run(settings, store, print, 0, 0.0, _synchronize._LastRead(), None, (None, 0))
         )
         if not planned.is_nothing:
             apply(store, planned.plan)

@@ -46,7 +46,7 @@ def open_store(address: Database, wait: int = 60, may_make: bool = True) -> Post
     try:
         version = _version(connection, address)
         if version != _NO_TABLES or may_make:
-            _make_ready(connection, address, version)
+            _make_ready(connection, address, version, wait)
             return PostgresStore(connection, address, wait)
     except BaseException:
         connection.close()
@@ -102,23 +102,45 @@ def _check_version(version: int, address: Database) -> None:
         )
 
 
-def _make_ready(connection: Connection, address: Database, version: int) -> None:
-    """Make the tables, or bring those of an older version to the present one."""
+def _make_ready(connection: Connection, address: Database, version: int, wait: int) -> None:
+    """Make the tables, or bring those of an older version to the present one. Who writes is waited for, for so many
+    seconds.
+    """
     psycopg = postgresql_server.driver()
     try:
         if version == _NO_TABLES:
             _make(connection, address)
         elif version < postgresql_schema.VERSION:
-            with connection.transaction():
-                (version,) = _row(connection, "SELECT version FROM %s.store FOR UPDATE" % _schema(address))
-                for statement in postgresql_schema.upgrade(address.schema, version):
-                    connection.execute(statement)
+            _upgrade(connection, address, wait)
         else:
             _check_version(version, address)
     except psycopg.Error as error:
+        if error.sqlstate == postgresql_server.LOCKED:
+            raise postgresql_server.held(address, postgresql_server.holder(connection, address)) from None
         if error.sqlstate == postgresql_server.NO_RIGHT:
-            raise _may_not_make(connection, address) from error
+            raise _may_not_make(connection, address, version) from error
         raise postgresql_server.failed(address, error, False) from error
+
+
+def _upgrade(connection: Connection, address: Database, wait: int) -> None:
+    """Bring the tables of an older version to the present one, unless somebody else has just done so.
+
+    Of two who do it at once one may end in a deadlock: `ALTER TABLE` wants for itself what both have locked a row of.
+    """
+    for tries_left in range(9, -1, -1):
+        try:
+            with connection.transaction():
+                connection.execute("SET LOCAL lock_timeout = %d" % max(1, 1000 * wait))
+                (version,) = _row(connection, "SELECT version FROM %s.store FOR UPDATE" % _schema(address))
+                if version >= postgresql_schema.VERSION:
+                    _check_version(version, address)
+                    return
+                for statement in postgresql_schema.upgrade(address.schema, version):
+                    connection.execute(statement)
+            return
+        except postgresql_server.driver().Error as error:
+            if error.sqlstate != postgresql_server.DEADLOCK or not tries_left:
+                raise
 
 
 def _make(connection: Connection, address: Database) -> None:
@@ -139,8 +161,14 @@ def _make(connection: Connection, address: Database) -> None:
         time.sleep(0.1)
 
 
-def _may_not_make(connection: Connection, address: Database) -> StoreError:
+def _may_not_make(connection: Connection, address: Database, version: int) -> StoreError:
     (role,) = _row(connection, "SELECT current_user")
+    if version != _NO_TABLES:
+        return StoreError(
+            "store: %s has schema version %d, and only who owns its tables brings it to %d: run once as their owner, or"
+            " have an administrator make %s their owner"
+            % (address.shown, version, postgresql_schema.VERSION, postgresql_words.quoted(role))
+        )
     return StoreError(
         "store: the role may not make the tables in %s: have an administrator run CREATE SCHEMA IF NOT EXISTS %s;"
         " GRANT USAGE, CREATE ON SCHEMA %s TO %s; there"
@@ -329,7 +357,7 @@ class PostgresStore:
         self._is_writing = True
         try:
             yield
-            self._ask("COMMIT")
+            self._end_aside()
         except BaseException:
             if not postgresql_server.is_lost(self._connection):
                 self._ask("ROLLBACK")
@@ -337,6 +365,14 @@ class PostgresStore:
         finally:
             self._is_writing, self._last_change = False, _UNREAD
             self._written = postgresql_commit.Written()
+
+    def _end_aside(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except self._errors as error:
+            if postgresql_server.is_lost(self._connection):
+                raise postgresql_commit.nobody_knows(self._address) from error
+            raise postgresql_server.failed(self._address, error, True) from error
 
     def _lock(self) -> None:
         """Begin the transaction, and wait until no other one writes."""

@@ -92,8 +92,13 @@ def find_out(address: Database, token: str, lost: Exception, seconds: float) -> 
             if isinstance(error, StoreError) and error.__cause__ is lost:
                 raise
             if time.monotonic() >= deadline:
-                raise StoreError(
-                    "store: the connection to %s was lost while the run was committed, and the server cannot be"
-                    " asked since: all that it wrote is there, or nothing; run it again" % address.shown
-                ) from lost
+                raise nobody_knows(address) from lost
         time.sleep(0.5)
+
+
+def nobody_knows(address: Database) -> StoreError:
+    """Return what to raise if nothing tells what came of a transaction."""
+    return StoreError(
+        "store: the connection to %s was lost while the run was committed, and the server cannot be asked since: all"
+        " that it wrote is there, or nothing; run it again" % address.shown
+    )

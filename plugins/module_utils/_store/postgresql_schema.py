@@ -249,6 +249,8 @@ _READY = (
 UPGRADES: dict[int, tuple[str, ...]] = {
     6: _PROVISIONINGS,
     7: (
+        # An older collection that has begun compares this, and begins again: it knows nothing of the rest.
+        "UPDATE {0}.store SET generation = generation + 1",
         "ALTER TABLE {0}.store ADD COLUMN IF NOT EXISTS last_change {1} NOT NULL DEFAULT ''",
         *(
             "ALTER TABLE {0}.store ADD COLUMN IF NOT EXISTS %s bigint" % table

@@ -23,7 +23,8 @@ _CONNECT_WITHIN = 30  # seconds for each host, unless the URI says another numbe
 _IDLE = 300  # seconds in which a run says nothing in its transaction: its host is gone, and the server ends it
 
 # SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_AGAIN = ("40001", "40P01")  # serialization failure, deadlock
+DEADLOCK = "40P01"
+_AGAIN = ("40001", DEADLOCK)  # serialization failure, deadlock
 LOCKED = "55P03"
 NO_RIGHT = "42501"
 NOT_THERE = ("3F000", "42P01")  # a schema, a table
@@ -32,6 +33,7 @@ MADE_BY_ANOTHER = ("23505", "42P06", "42P07", "42710", "XX000")
 
 _SETTINGS = {
     "search_path": "",
+    "default_transaction_isolation": "read committed",  # a role may have another default
     "join_collapse_limit": "1",  # tables are joined as they are written: see `contract.py`
     "idle_in_transaction_session_timeout": "%ds" % _IDLE,
     "bytea_output": "hex",
@@ -70,7 +72,12 @@ def connect(address: Database, reads_only: bool, within: int = _CONNECT_WITHIN) 
     secret = {} if address.password is None else {"password": address.password}
     try:
         connection: Connection = psycopg.connect(
-            address.uri, autocommit=True, prepare_threshold=None, application_name=_who(address), **secret
+            address.uri,
+            autocommit=True,
+            prepare_threshold=None,
+            application_name=_who(address),
+            client_encoding="UTF8",
+            **secret,
         )
     except psycopg.Error as error:
         raise _not_connected(address, error) from None

@@ -66,15 +66,19 @@ def last_times(store: Store, synchronization: str) -> list[int]:
     return [time for (time,) in rows]
 
 
-def of_same_directory(store: Store, synchronization: str) -> tuple[int | None, int]:
+def of_same_directory(store: Store, synchronization: str, identity: str | None) -> tuple[int | None, int]:
     """Return the id of the last run of any synchronization of the same directory, and how many of these there are: what
     a reader is told of who is stored changes with them only.
+
+    :param identity: of the directory, which the store knows of a synchronization from its first run on; None: before
+        the first read nobody knows.
     """
     last, count = one(
         store,
-        "SELECT max((SELECT max(r.id) FROM runs r WHERE r.synchronization_id = s.id)), count(*) FROM synchronizations m"
-        " JOIN synchronizations s ON s.directory_id = m.directory_id WHERE m.name = ?",
-        (synchronization,),
+        "SELECT max((SELECT max(r.id) FROM runs r WHERE r.synchronization_id = s.id)), count(*) FROM synchronizations s"
+        " WHERE s.directory_id = coalesce((SELECT m.directory_id FROM synchronizations m WHERE m.name = ?),"
+        " (SELECT d.id FROM directories d WHERE d.identity = ?))",
+        (synchronization, identity),
     )
     return last, count
 
