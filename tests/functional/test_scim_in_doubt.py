@@ -62,7 +62,9 @@ LATER = {"Retry_After": "3600"}
 
 @STATES
 @pytest.mark.parametrize(
-    "fault", [None, says(401), says(429, None, **LATER), says(503, None, **LATER), hangs_up], ids=str
+    "fault",
+    [None, says(401), says(429, None, **LATER), says(503, None, **LATER), hangs_up],
+    ids=["limit", "401", "429", "503", "lost"],
 )
 def test_a_change_that_could_not_be_looked_at(run, company, service, first, then, fault):
     """Without a fault it is the limit of requests that falls between both."""

@@ -357,7 +357,10 @@ class PostgresStore:
         self._is_writing = True
         try:
             yield
-            self._end_aside()
+            try:
+                self._connection.execute("COMMIT")
+            except self._errors as error:
+                raise postgresql_commit.failed(self._address, self._connection, error) from error
         except BaseException:
             if not postgresql_server.is_lost(self._connection):
                 self._ask("ROLLBACK")
@@ -365,14 +368,6 @@ class PostgresStore:
         finally:
             self._is_writing, self._last_change = False, _UNREAD
             self._written = postgresql_commit.Written()
-
-    def _end_aside(self) -> None:
-        try:
-            self._connection.execute("COMMIT")
-        except self._errors as error:
-            if postgresql_server.is_lost(self._connection):
-                raise postgresql_commit.nobody_knows(self._address) from error
-            raise postgresql_server.failed(self._address, error, True) from error
 
     def _lock(self) -> None:
         """Begin the transaction, and wait until no other one writes."""

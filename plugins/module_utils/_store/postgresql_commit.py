@@ -92,12 +92,18 @@ def find_out(address: Database, token: str, lost: Exception, seconds: float) -> 
             if isinstance(error, StoreError) and error.__cause__ is lost:
                 raise
             if time.monotonic() >= deadline:
-                raise nobody_knows(address) from lost
+                raise _nobody_knows(address) from lost
         time.sleep(0.5)
 
 
-def nobody_knows(address: Database) -> StoreError:
-    """Return what to raise if nothing tells what came of a transaction."""
+def failed(address: Database, connection: Connection, error: Exception) -> StoreError:
+    """Return what to raise where a COMMIT failed that nobody asks the server about."""
+    if postgresql_server.is_lost(connection):
+        return _nobody_knows(address)
+    return postgresql_server.failed(address, error, True)
+
+
+def _nobody_knows(address: Database) -> StoreError:
     return StoreError(
         "store: the connection to %s was lost while the run was committed, and the server cannot be asked since: all"
         " that it wrote is there, or nothing; run it again" % address.shown
