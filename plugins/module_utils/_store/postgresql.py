@@ -19,7 +19,7 @@ import contextlib
 import itertools
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -31,7 +31,8 @@ from .references import Tree
 
 _UNREAD = "-"  # in place of the token of the last change: nothing was looked up
 _LAST_CHANGE = "SELECT last_change, %s FROM {0}.store" % ", ".join(postgresql_commit.COUNTED)
-_LOCK = "BEGIN; SET LOCAL lock_timeout = %d; " + _LAST_CHANGE + " FOR UPDATE; SET LOCAL lock_timeout = 0"
+_AT_MOST = "SET LOCAL lock_timeout = %d"
+_LOCK = "BEGIN; " + _AT_MOST + "; " + _LAST_CHANGE + " FOR UPDATE; SET LOCAL lock_timeout = 0"
 
 
 def open_store(address: Database, wait: int = 60, may_make: bool = True) -> PostgresStore | None:
@@ -109,54 +110,49 @@ def _make_ready(connection: Connection, address: Database, version: int, wait: i
     psycopg = postgresql_server.driver()
     try:
         if version == _NO_TABLES:
-            _make(connection, address)
+            _again(lambda: _make(connection, address), postgresql_server.MADE_BY_ANOTHER)
         elif version < postgresql_schema.VERSION:
-            _upgrade(connection, address, wait)
+            # `ALTER TABLE` wants for itself what others who upgrade have locked a row of.
+            _again(lambda: _upgrade(connection, address, wait), (postgresql_server.DEADLOCK,))
         else:
             _check_version(version, address)
     except psycopg.Error as error:
         if error.sqlstate == postgresql_server.LOCKED:
-            raise postgresql_server.held(address, postgresql_server.holder(connection, address)) from None
+            raise postgresql_server.held(connection, address) from None
         if error.sqlstate == postgresql_server.NO_RIGHT:
             raise _may_not_make(connection, address, version) from error
         raise postgresql_server.failed(address, error, False) from error
 
 
 def _upgrade(connection: Connection, address: Database, wait: int) -> None:
-    """Bring the tables of an older version to the present one, unless somebody else has just done so.
-
-    Of two who do it at once one may end in a deadlock: `ALTER TABLE` wants for itself what both have locked a row of.
-    """
-    for tries_left in range(9, -1, -1):
-        try:
-            with connection.transaction():
-                connection.execute("SET LOCAL lock_timeout = %d" % max(1, 1000 * wait))
-                (version,) = _row(connection, "SELECT version FROM %s.store FOR UPDATE" % _schema(address))
-                if version >= postgresql_schema.VERSION:
-                    _check_version(version, address)
-                    return
-                for statement in postgresql_schema.upgrade(address.schema, version):
-                    connection.execute(statement)
+    """Bring the tables of an older version to the present one, unless somebody else has just done so."""
+    with connection.transaction():
+        connection.execute(_AT_MOST % _milliseconds(wait))
+        (version,) = _row(connection, "SELECT version FROM %s.store FOR UPDATE" % _schema(address))
+        if version >= postgresql_schema.VERSION:
+            _check_version(version, address)
             return
-        except postgresql_server.driver().Error as error:
-            if error.sqlstate != postgresql_server.DEADLOCK or not tries_left:
-                raise
+        for statement in postgresql_schema.upgrade(address.schema, version):
+            connection.execute(statement)
 
 
 def _make(connection: Connection, address: Database) -> None:
-    psycopg = postgresql_server.driver()
+    there = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s"
+    if not connection.execute(there, (address.schema,)).fetchone():
+        connection.execute("CREATE SCHEMA IF NOT EXISTS %s" % _schema(address))
+    with connection.transaction():
+        for statement, parameters in postgresql_schema.creation(address.schema):
+            connection.execute(statement, parameters)
+
+
+def _again(do: Callable[[], None], states: Collection[str]) -> None:
+    """Do it, and do it again where another one does the same: where it fails with one of these states of SQL."""
     for tries_left in range(9, -1, -1):
         try:
-            if not connection.execute(
-                "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (address.schema,)
-            ).fetchone():
-                connection.execute("CREATE SCHEMA IF NOT EXISTS %s" % _schema(address))
-            with connection.transaction():
-                for statement, parameters in postgresql_schema.creation(address.schema):
-                    connection.execute(statement, parameters)
+            do()
             return
-        except psycopg.Error as error:
-            if error.sqlstate not in postgresql_server.MADE_BY_ANOTHER or not tries_left:
+        except postgresql_server.driver().Error as error:
+            if error.sqlstate not in states or not tries_left:
                 raise
         time.sleep(0.1)
 
@@ -174,6 +170,11 @@ def _may_not_make(connection: Connection, address: Database, version: int) -> St
         " GRANT USAGE, CREATE ON SCHEMA %s TO %s; there"
         % (address.shown, _schema(address), _schema(address), postgresql_words.quoted(role))
     )
+
+
+def _milliseconds(wait: int) -> int:
+    """Return for how long a lock is waited for; 0 would mean for ever."""
+    return max(1, 1000 * wait)
 
 
 def _row(connection: Connection, statement: str) -> Row:
@@ -372,14 +373,13 @@ class PostgresStore:
     def _lock(self) -> None:
         """Begin the transaction, and wait until no other one writes."""
         try:
-            self._compare(self._ask(_LOCK % max(1, 1000 * self._wait)))
+            self._compare(self._ask(_LOCK % _milliseconds(self._wait)))
         except StoreError as error:
             if not postgresql_server.is_lost(self._connection):
                 self._ask("ROLLBACK")
             if getattr(error.__cause__, "sqlstate", None) != postgresql_server.LOCKED:
                 raise
-            who = postgresql_server.holder(self._connection, self._address)
-            raise postgresql_server.held(self._address, who) from None
+            raise postgresql_server.held(self._connection, self._address) from None
 
     def _remember(self) -> None:
         if self._last_change == _UNREAD:

@@ -145,7 +145,7 @@ def is_lost(connection: Connection) -> bool:
     return bool(connection.closed or connection.broken)
 
 
-def holder(connection: Connection, address: Database) -> str:
+def _holder(connection: Connection, address: Database) -> str:
     """Return who has written for the longest time without an end, and since when; empty where nothing tells."""
     try:
         row = connection.execute(
@@ -160,8 +160,9 @@ def holder(connection: Connection, address: Database) -> str:
     return "process %s, since %s UTC" % (row[0].rpartition(" ")[2], row[1]) if row else ""
 
 
-def held(address: Database, who: str) -> StoreError:
+def held(connection: Connection, address: Database) -> StoreError:
     """Return what to raise where another run has the store, and kept it for longer than it is waited for."""
+    who = _holder(connection, address)
     return StoreError(
         "store_timeout: the store %s is held by another run%s: wait for its end, or raise store_timeout"
         % (address.shown, " (%s)" % who if who else "")

@@ -180,10 +180,8 @@ class ScimDestination:
             return Unknown(str(error), is_lost=True)
         except NoAnswer as error:
             return Unknown(str(error))
-        except PutOff as error:
-            return Later(error.seconds, str(error), True)
-        except (NotSent, LimitReached) as error:
-            return Later(0, str(error))
+        except _PUT_OFF as error:
+            return _later(error)
 
     def _create(self, change: Create) -> Outcome:
         kind, record = change
@@ -243,10 +241,8 @@ class ScimDestination:
             return self._not_done(answer, kind, number)
         try:
             return self._checked(change, answer)  # the look at what was sent; the change may be there without it
-        except PutOff as error:
-            return Later(error.seconds, str(error), True, may_be_done=True)
-        except (NotSent, LimitReached) as error:
-            return Later(0, str(error), may_be_done=True)
+        except _PUT_OFF as error:
+            return _later(error, may_be_done=True)
 
     def _checked(self, change: Update, answer: Answer) -> Outcome:
         """Return what came of an update that the service says it made.
@@ -344,6 +340,16 @@ class ScimDestination:
 
 _GONE = (404, 410)  # RFC 9110, 15.5.5 and 15.5.11
 _WOULD_END = "the service has no PATCH, and does not show the members that a PUT would end"
+
+
+_PUT_OFF = (PutOff, NotSent, LimitReached)
+
+
+def _later(error: PutOff | NotSent | LimitReached, may_be_done: bool = False) -> Later:
+    """Return what comes of a change if no more can be asked now."""
+    if isinstance(error, PutOff):
+        return Later(error.seconds, str(error), True, may_be_done)
+    return Later(0, str(error), may_be_done=may_be_done)
 
 
 def _whole(resource: Resource) -> Resource:
