@@ -9,7 +9,6 @@ import json
 import threading
 
 import pytest
-from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client
 from support import provisioned, scim_service, stored
 from support.scim_service import Answer, at, hangs_up, says
 
@@ -18,9 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_proxy")
 
 @pytest.fixture
 def run(company, service, monkeypatch):
-    """Runs it in this process, without the waiting for a service that has nobody to wait for."""
-    monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.0)
-    return provisioned.directly(company, service, removal_limits="100%", timeout=60)
+    return provisioned.without_waiting(company, service, monkeypatch)
 
 
 @pytest.mark.parametrize(

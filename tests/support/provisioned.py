@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+from ansible_collections.usersync.directory.plugins.module_utils._destination import http_client
 from ansible_collections.usersync.directory.plugins.module_utils._errors import Failed, SynchronizationError
 from ansible_collections.usersync.directory.plugins.module_utils._options import (
     PROVISIONING,
@@ -97,3 +99,11 @@ def directly(company: Company, service: ScimService, **always: Any) -> Callable[
             return {"failed": True, "msg": str(error)}
 
     return run
+
+
+def without_waiting(
+    company: Company, service: ScimService, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """As `directly`, without the waiting for a service that has nobody to wait for."""
+    monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.0)
+    return directly(company, service, removal_limits="100%", timeout=60)

@@ -309,6 +309,16 @@ def at(stage: str, fault: Fault, first: int = 1, times: int = 1_000_000) -> Faul
     return choose
 
 
+def in_turn(*faults: Fault) -> Fault:
+    """The first request meets the first fault, and so on."""
+    left = iter(faults)
+
+    def choose(request: Request, answer: Answer) -> Answer | Wire:
+        return next(left)(request, answer)
+
+    return choose
+
+
 def says(status: int, body: Any = None, done: bool = False, **headers: str) -> Fault:
     """It answers so. What was asked for is done only if `done`."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
