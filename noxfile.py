@@ -62,6 +62,8 @@ nox.options.error_on_missing_interpreters = True
 nox.options.error_on_external_run = True
 
 os.environ["ANSIBLE_NOCOLOR"] = "true"
+# Seconds that uv waits for another session which builds the same package: on a busy machine gssapi takes minutes.
+os.environ.setdefault("UV_LOCK_TIMEOUT", "1800")
 # Compiled files lie here, and not all over the checkout. Containers often forbid Python to keep any: then each start of
 # Ansible compiles all that it loads, which doubles its time.
 os.environ["PYTHONPYCACHEPREFIX"] = str(CHECKOUT / ".nox" / "pycache")
