@@ -288,7 +288,7 @@ def test_an_execution_environment(collections_path, tmp_path):
     found = subprocess.run(
         [str(program), "introspect", str(collections_path)], capture_output=True, text=True, check=True
     ).stdout
-    for package in ("ldap3>=2.9.1", "gssapi", "krb5-devel"):
+    for package in ("ldap3>=2.9.1", "gssapi", "psycopg[binary]>=3.1", "krb5-devel"):
         assert package in found, found
 
 

@@ -271,6 +271,24 @@ def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch, 
 
 
 @pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        ("import ldap3.nothing_else", "ldap3: it does not work with what is beside it"),
+        ("from sys import tagMap", "(cannot import name 'tagMap' from 'sys' (unknown location)): install a pyasn1 that"),
+        ("raise ModuleNotFoundError('none', name='ldap3')", "needs the Python library ldap3: install it"),
+    ],
+)
+def test_a_library_that_is_there_and_does_not_work_is_not_called_missing(monkeypatch, tmp_path, breaks, said):
+    (tmp_path / "ldap3.py").write_text(breaks, encoding="ascii")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ldap3"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(attempt.ConnectError) as raised:
+        attempt.import_ldap3()
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
     ("blocked", "more", "said"),
     [
         ("dns", {}, "server: srv:corp.example needs the Python library dnspython"),

@@ -55,6 +55,31 @@ def test_the_links_of_the_readme_are_absolute():
     assert [link for link in links(README) if not link.startswith("https://")] == []
 
 
+def test_the_readme_has_nobody_install_ansible_by_pip():
+    """Certification forbids it: on Automation Platform an execution environment brings ansible-core."""
+    assert re.findall(r"pip install [^`\n]*\bansible.*", README.read_text(encoding="utf-8")) == []
+
+
+def required(name: str) -> list[str]:
+    """The packages that a file of requirements names."""
+    lines = (CHECKOUT / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "meta/ee-requirements.txt"])
+def test_requirements_have_no_upper_bounds(name):
+    """Certification forbids them: collections share an execution environment. Nor is ansible-core a requirement."""
+    assert required(name)
+    assert [line for line in required(name) if not re.fullmatch(r"[a-z0-9]+(\[[a-z]+\])?>=[0-9.]+", line)] == []
+    assert [line for line in required(name) if line.startswith("ansible")] == []
+
+
+def test_an_execution_environment_has_all_that_any_option_needs():
+    """Nobody adds a package there while a job runs. In requirements.txt what only some need is a comment."""
+    text = (CHECKOUT / "requirements.txt").read_text(encoding="utf-8")
+    assert required("meta/ee-requirements.txt") == re.findall(r"^(?:# )?([a-z0-9]+\S*>=\S+)$", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
 def test_links_lead_to_something(page):
     broken = []

@@ -73,7 +73,12 @@ def import_ldap3() -> Any:
     try:
         import ldap3
         import ldap3.utils.log
-    except ImportError:
+    except ImportError as error:
+        if error.name != "ldap3":
+            raise ConnectError(
+                "ldap3: it does not work with what is beside it on the node where this task runs (%s): install a pyasn1"
+                " that it can use, by '%s -m pip install \"pyasn1>=0.6.4,<0.7\"'" % (error, sys.executable)
+            ) from None
         raise missing_library("ldap3", "reading a directory", "ldap3") from None
     ldap3.utils.log.set_library_log_hide_sensitive_data(True)  # else a connection's repr shows its password
     return ldap3
