@@ -381,8 +381,8 @@ def build(session: nox.Session) -> None:
         artifact = next(work.glob("usersync-directory-*.tar.gz"))
         _check_contents(session, artifact, copy)
     with session.chdir(work):
-        # Session "lint" runs ansible-lint with the importer's profile.
-        settings = {"GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "false"}
+        # With ansible-lint, too: session "lint" has .ansible-lint, and the artifact does not.
+        settings = {"GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "true", "GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true"}
         said = session.run("python", "-m", "galaxy_importer.main", artifact.name, silent=True, env=settings) or ""
     # It ends well with these, too.
     if complaints := re.findall(r"^(?:WARNING|ERROR).*", said, re.MULTILINE):
