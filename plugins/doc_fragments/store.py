@@ -9,6 +9,8 @@ from __future__ import annotations
 
 class ModuleDocFragment:
     DOCUMENTATION = r"""
+requirements:
+  - psycopg >= 3.1, for a store in PostgreSQL
 options:
   store:
     description:

@@ -18,6 +18,8 @@ description:
   - A path that does not exist is an error, so is an extinct user group, unless it is asked for, and so is no path at
     all. So a loop that removes whoever is not listed meets no empty list by mistake.
   - What came from the directory is never a template. A name such as V({{ password }}) stays what it is.
+requirements:
+  - psycopg >= 3.1, for a store in PostgreSQL
 options:
   _terms:
     description:

@@ -23,7 +23,6 @@ description:
   - It writes to the service and to the store. Run a synchronization before it, so that the store is up to date.
 requirements:
   - python >= 3.9
-  - psycopg >= 3.1, for a store in PostgreSQL
 extends_documentation_fragment:
   - usersync.directory.store
   - usersync.directory.attributes

@@ -19,7 +19,6 @@ description:
     while the store is read makes it fail.
 requirements:
   - python >= 3.9
-  - psycopg >= 3.1, for a store in PostgreSQL
 extends_documentation_fragment:
   - usersync.directory.store
   - usersync.directory.attributes

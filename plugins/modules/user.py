@@ -101,12 +101,44 @@ EXAMPLES = r"""
 RETURN = r"""
 user:
   description:
-    - The user, as in RV(usersync.directory.user_group_info#module:users), but without its user groups. Null, where
+    - The user, as in RV(usersync.directory.user_group_info#module:users), but C(user_groups) is always empty. Null, if
       there is none.
   returned: always
   type: dict
-  sample: {name: agnes, home: All/Staff, user_groups: [All/Staff/Nurses], enabled: true, extinct: null,
-           attributes: {email: agnes@corp.example}, local_attributes: {badge: "1001"}}
+  sample:
+    attributes: {display_name: Night watch, email: watch@example.org}
+    dn: null
+    enabled: true
+    extinct: null
+    extinct_since: null
+    home: All/Staff
+    key: null
+    local_attributes: {badge: "1001"}
+    name: night.watch
+    sid: null
+    synchronizations: []
+    user_groups: []
+diff:
+  description: What of the user is kept by hand.
+  returned: in diff mode
+  type: dict
+  contains:
+    before:
+      description: What it was before. Empty, if the user was not there.
+      type: dict
+      sample: {attributes: {display_name: Night watch}, local_attributes: {}, sid: null}
+    after:
+      description: What it is afterwards. Empty, if the user is not there any more.
+      type: dict
+      sample: {attributes: {display_name: Night watch}, local_attributes: {badge: "1001"}, sid: null}
+    before_header:
+      description: Path of the user.
+      type: str
+      sample: All/Staff/night.watch
+    after_header:
+      description: Path of the user.
+      type: str
+      sample: All/Staff/night.watch
 """
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback

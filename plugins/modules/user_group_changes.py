@@ -21,7 +21,6 @@ description:
   - It writes to the store only, and nowhere else. Let one play at a time work with one O(name).
 requirements:
   - python >= 3.9
-  - psycopg >= 3.1, for a store in PostgreSQL
 extends_documentation_fragment:
   - usersync.directory.store
   - usersync.directory.attributes

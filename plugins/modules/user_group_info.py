@@ -251,7 +251,7 @@ runs:
     server:
       description: The server that it read.
       type: str
-      sample: ldaps://dc1.corp.example:636
+      sample: dc1.corp.example:636
     mode:
       description: How the directory was read.
       type: str
@@ -259,7 +259,7 @@ runs:
     reason:
       description: Why it was read so.
       type: str
-      sample: the first run
+      sample: it is the first run
     changed:
       description: Whether it changed anything.
       type: bool
@@ -271,7 +271,7 @@ runs:
     plan_digest:
       description: The digest of what it changed.
       type: str
-      sample: "users+3,user_groups+2,memberships+4:9d2c…"
+      sample: "users+3-0~0,user_groups+2-0~0,memberships+4-0:9d2c7a1e5b3f8c6d0e4a..."
 history:
   description:
     - What runs did to the user group or the user, the newest first. How far it goes back is the matter of

@@ -274,7 +274,10 @@ def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch, 
     ("breaks", "said"),
     [
         ("import ldap3.nothing_else", "ldap3: it does not work with what is beside it"),
-        ("from sys import tagMap", "(cannot import name 'tagMap' from 'sys' (unknown location)): install a pyasn1 that"),
+        (
+            "from sys import tagMap",
+            "(cannot import name 'tagMap' from 'sys' (unknown location)): install a pyasn1 that",
+        ),
         ("raise ModuleNotFoundError('none', name='ldap3')", "needs the Python library ldap3: install it"),
     ],
 )

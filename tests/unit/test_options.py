@@ -337,6 +337,38 @@ def test_every_result_has_a_sample_of_its_type(path):
         ), names
 
 
+def test_what_two_modules_return_of_the_same_is_shown_in_the_same_form():
+    """A sample is what a reader goes by: who writes a test or a filter for it must not meet another form."""
+    of_run, looked_up = (
+        yaml_in(MODULE.with_name(name + ".py"), "RETURN") for name in ("user_synchronization", "user_group_info")
+    )
+    of_past, of_users = looked_up["runs"]["contains"], looked_up["users"]["contains"]
+    for past, now in (
+        (of_past["server"], of_run["read"]["contains"]["server"]),
+        (of_past["reason"], of_run["read"]["contains"]["reason"]),
+        (of_past["mode"], of_run["read"]["contains"]["mode"]),
+    ):
+        assert past["sample"] == now["sample"]
+    for digest in (of_past["plan_digest"], of_run["plan_digest"]):
+        form = r"users\+\d+-\d+~\d+,user_groups\+\d+-\d+~\d+,memberships\+\d+-\d+:[0-9a-f]+\.\.\."
+        assert re.fullmatch(form, digest["sample"])
+    by_hand = yaml_in(MODULE.with_name("user.py"), "RETURN")["user"]["sample"]
+    assert set(by_hand) == set(of_users) and by_hand["user_groups"] == []
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS), ids=lambda path: path.stem)
+def test_what_takes_a_store_says_what_a_database_takes(path):
+    """The library of PostgreSQL stands beside the options of the store, where all who have them get it."""
+    documentation = yaml_in(path, "DOCUMENTATION")
+    inherits = "usersync.directory.store" in documentation.get("extends_documentation_fragment", [])
+    required = documentation.get("requirements", [])
+    if inherits:
+        required = required + yaml_in(FRAGMENTS / "store.py", "DOCUMENTATION")["requirements"]
+    assert len([each for each in required if each.startswith("psycopg ")]) == (
+        inherits or "store" in documentation["options"]
+    )
+
+
 def tasks_for_readers():
     """All tasks that somebody may copy: from the module's documentation and from the pages."""
     yield from yaml_in(MODULE, "EXAMPLES")
