@@ -13,6 +13,7 @@ docs/testing.md says what each one proves. antsibull-nox.toml has the sessions t
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -182,11 +183,11 @@ def sanity_documentation(session: nox.Session, core: str) -> None:
 
 
 @nox.session(name="sanity-matrix", default=False)
-@cores(*(release for release in PYTHON_OF_CORE if release != NEWEST))
+@cores(*PYTHON_OF_CORE)
 def sanity_matrix(session: nox.Session, core: str) -> None:
-    """All of ansible-test's checks, by the other releases, on all Pythons by the oldest one."""
+    """All of ansible-test's checks, by each release, on all Pythons by the oldest and the newest one."""
     version = session.run("python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])", silent=True)
-    python = () if core == OLDEST else ("--python", str(version).strip())
+    python = ("--python", str(version).strip()) if core in BETWEEN else ()
     ansible_test_sanity(session, core, "--skip-test", "pslint", *python)
 
 
@@ -195,12 +196,29 @@ def ansible_test_sanity(session: nox.Session, core: str, *selection: str) -> Non
     session.install(f"ansible-core=={core}.*")
     home = Path(session.cache_dir, "home").absolute()
     _provide_get_pip(session, home)
-    # Interpreters that stand first in PATH: ansible-test imports with each python3.x that it finds there.
-    found = filter(None, (shutil.which(f"python{version}") for version in NODE_PYTHONS))
+    # ansible-test imports with each python3.x that it finds in PATH, and skips those that it does not find.
+    found = filter(None, map(_interpreter, NODE_PYTHONS))
     path = os.pathsep.join([session.bin, *(os.path.dirname(python) for python in found), os.environ["PATH"]])
     arguments = session.posargs or selection or ("--skip-test", "pslint")
     with collection(session):
         session.run("ansible-test", "sanity", "--color", "no", *arguments, env={"HOME": str(home), "PATH": path})
+
+
+@functools.cache
+def _interpreter(version: str) -> str | None:
+    """Where this Python is: in PATH, or where uv keeps what it fetches, which it puts into no PATH. None without it."""
+    if found := shutil.which(f"python{version}"):
+        return found
+    settings = {"UV_PYTHON_PREFERENCE": "only-managed", "UV_PYTHON_INSTALL_BIN": "0", "UV_HTTP_RETRIES": "1"}
+    for command in ("install", "find"):
+        done = subprocess.run(
+            ["uv", "python", command, version],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return done.stdout.strip() or None
 
 
 def _provide_get_pip(session: nox.Session, home: Path) -> None:
