@@ -210,17 +210,20 @@ def test_browse(play, company, tmp_path):
         {"browse_depth": 1},
         {"browse_distinguished_name": lab.BASE, "browse_depth": 2},
         {"browse_search": "nurs*"},
+        {"browse_search": "nobody has this name"},
     )
     plays = [{"ansible.builtin.import_playbook": full_name("browse"), "vars": more} for more in wanted]
     playbook.write_text(json.dumps(plays))
     run = play(str(playbook))
     assert run.rc == 0, run.output
-    top, tree, found = run.output.split("PLAY [Browse a directory]")[1:]
+    top, tree, found, nothing = run.output.split("PLAY [Browse a directory]")[1:]
     assert r"turned \\u202e around (organizational_unit)" in top and "\u202e" not in run.output
     assert '"people (organizational_unit, more below)  ou=people,dc=example,dc=org"' in top
     assert '"    Nurses (group)  cn=Nurses,ou=people,dc=example,dc=org"' in tree, tree
     assert '"Nurses (group)  cn=Nurses,ou=people,dc=example,dc=org"' in found
     assert "people (organizational_unit" not in found
+    assert '"Nothing is there that can be selected: no user, group or container. ' in nothing
+    assert run.output.count("Nothing is there") == 1
     assert "[WARNING]" not in run.output and company.password not in run.output
 
 

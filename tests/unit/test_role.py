@@ -251,5 +251,27 @@ def test_a_job_of_any_name_has_room_for_the_sockets_of_ansible():
     assert len(directory + "/pymp-12345678/listener-12345678") <= 107
 
 
+LACKING = "python3-apt must be installed to use check mode. If run normally this module can auto-install it."
+
+
+@pytest.mark.parametrize(
+    ("check_mode", "result", "fails"),
+    [
+        (True, {"failed": True, "msg": LACKING}, False),
+        (False, {"failed": True, "msg": LACKING}, True),
+        (True, {"failed": True, "msg": "No package matching 'python3-venv' is available"}, True),
+        (True, {"failed": False}, False),
+    ],
+    ids=["a bare host, dry", "a bare host", "dry, with another error", "all is well"],
+)
+def test_a_dry_run_goes_on_on_a_host_that_ansible_cannot_ask_for_packages_yet(check_mode, result, fails):
+    core = pytest.importorskip("ansible.plugins.test.core", reason="comes with ansible-core")
+    environment = pytest.importorskip("jinja2").Environment()
+    environment.tests.update(failed=core.failed)
+    task = next(task for task in read("tasks/install.yml") if "ansible.builtin.apt" in task)
+    facts = {"ansible_check_mode": check_mode, task["register"]: result}
+    assert all(environment.compile_expression(condition)(**facts) for condition in task["failed_when"]) == fails
+
+
 def test_a_service_leaves_no_core_dump():
     assert "\nLimitCORE=0\n" in (ROLE / "templates" / "job.service.j2").read_text(encoding="utf-8")
