@@ -28,13 +28,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="quickstart-") as directory:
         tempfile.tempdir = directory
         demonstrate(Path(directory))
-    heading("The server is stopped and everything removed. Now your own directory: save this as staff.yml")
+    heading("The server is stopped and everything removed. Now your own directory: save this as synchronize.yml")
     print((HERE / "active_directory.yml").read_text(encoding="utf-8"))
     heading("Install the collection, and start with a dry run:")
-    print("   .venv/bin/ansible-galaxy collection install .\n   .venv/bin/ansible-playbook --check --diff staff.yml")
+    print(
+        "   .venv/bin/ansible-galaxy collection install .\n   .venv/bin/ansible-playbook --check --diff synchronize.yml"
+    )
     heading("Then for real, and look into the store: as a page, and one user group as data.")
     print(
-        "   .venv/bin/ansible-playbook staff.yml\n"
+        "   .venv/bin/ansible-playbook synchronize.yml\n"
         "   .venv/bin/ansible-playbook usersync.directory.report -e report_store=$PWD/users.db"
         " -e report_dest=$PWD/users.html\n"
         "   .venv/bin/ansible localhost -m usersync.directory.user_group_info"

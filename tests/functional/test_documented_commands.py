@@ -215,6 +215,18 @@ def test_getting_started(world):
     world.anna.types("rm -r group_vars users.db")
 
 
+@pytest.mark.usefixtures("readme")
+def test_active_directory(world):
+    printed = do(world, "docs/active-directory.md")
+    browsed, dry, real = (
+        printed["ansible-playbook usersync.directory.%s -e @staff.yml -e @vault.yml --ask-vault-pass" % name][0]
+        for name in ("browse", "dry_run", "synchronize")
+    )
+    assert "Nurses (group)  CN=Nurses,OU=Groups,DC=corp,DC=example" in browsed
+    assert "Users: 2 created" in dry and "Users: 2 created" in real and "User groups: 2 created" in real
+    world.anna.types("rm staff.yml vault.yml ~/users.db")
+
+
 @pytest.mark.apart
 @pytest.mark.usefixtures("readme")
 def test_dry_runs(world):

@@ -251,23 +251,32 @@ def test_nothing_needs_ldap3_until_a_server_is_asked():
 
 
 def how_to_install(library):
-    is_debians = sys.prefix == "/usr" and Path("/etc/debian_version").exists()
-    return f"apt-get install python3-{library}" if is_debians else f"{sys.executable} -m pip install {library}"
+    is_debian = Path("/etc/debian_version").exists()
+    if is_debian and sys.prefix == "/usr":
+        return f"apt-get install python3-{library}"
+    compiled = is_debian and library == "gssapi"
+    return COMPILER * compiled + f"{sys.executable} -m pip install {library}"
+
+
+COMPILER = "apt-get install gcc libkrb5-dev python3-dev && "
 
 
 @pytest.mark.parametrize(
-    ("prefix", "is_debian", "command"),
+    ("library", "prefix", "is_debian", "command"),
     [
-        ("/usr", True, "apt-get install python3-ldap3"),
-        ("/usr", False, "/usr/bin/python3 -m pip install ldap3"),
-        ("/opt/venv", True, "/usr/bin/python3 -m pip install ldap3"),
+        ("ldap3", "/usr", True, "apt-get install python3-ldap3"),
+        ("ldap3", "/usr", False, "/usr/bin/python3 -m pip install ldap3"),
+        ("ldap3", "/opt/venv", True, "/usr/bin/python3 -m pip install ldap3"),
+        ("gssapi", "/usr", True, "apt-get install python3-gssapi"),
+        ("gssapi", "/opt/venv", True, COMPILER + "/usr/bin/python3 -m pip install gssapi"),
+        ("gssapi", "/opt/venv", False, "/usr/bin/python3 -m pip install gssapi"),
     ],
 )
-def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch, prefix, is_debian, command):
+def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch, library, prefix, is_debian, command):
     monkeypatch.setattr(sys, "prefix", prefix)
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
     monkeypatch.setattr(os.path, "exists", lambda path: is_debian)
-    assert str(attempt.missing_library("ldap3", "it", "ldap3")).endswith(", by '%s'" % command)
+    assert str(attempt.missing_library("it", "it", library)).endswith(", by '%s'" % command)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +331,8 @@ def test_a_port_nobody_listens_on(monkeypatch):
     assert refusal("127.0.0.1:%d" % port) == nobody
     assert refusal("127.0.0.1:%d" % port, "nowhere.invalid") == (
         "server: none of 2 servers can be used: %s; "
-        "server: the host name 'nowhere.invalid' is not known: correct it" % nobody
+        "server: the host name 'nowhere.invalid' is not known on the node where this task runs: correct it, or have "
+        "the node ask a name server that knows it" % nobody
     )
 
 

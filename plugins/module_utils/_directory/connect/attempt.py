@@ -36,8 +36,11 @@ class TimedOut(NextServer):
 
 def missing_library(option: str, purpose: str, library: str) -> ConnectError:
     command = "%s -m pip install %s" % (sys.executable, library)
-    if os.path.exists("/etc/debian_version") and sys.prefix == "/usr":  # pip refuses to install there (PEP 668)
-        command = "apt-get install python3-%s" % library
+    if os.path.exists("/etc/debian_version"):
+        if sys.prefix == "/usr":  # pip refuses to install there (PEP 668)
+            command = "apt-get install python3-%s" % library
+        elif library == "gssapi":  # PyPI has its source only
+            command = "apt-get install gcc libkrb5-dev python3-dev && " + command
     return ConnectError(
         "%s: %s needs the Python library %s: install it on the node where this task runs, by '%s'"
         % (option, purpose, library, command)

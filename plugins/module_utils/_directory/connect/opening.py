@@ -221,7 +221,10 @@ def _open_failure(attempt: Attempt, error: Exception) -> NextServer:
     if "timed out" in text or "temporarily unavailable" in text:
         return timed_out(attempt)
     if "invalid server address" in text:
-        return NextServer("server: the host name '%s' is not known: correct it" % address.host)
+        return NextServer(
+            "server: the host name '%s' is not known on the node where this task runs: correct it, or have the node "
+            "ask a name server that knows it" % address.host
+        )
     return NextServer(
         "server: %s cannot be used (%s): check host and port, or that the server runs"
         % (address, text or type(error).__name__)
