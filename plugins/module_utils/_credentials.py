@@ -76,6 +76,8 @@ def _paired(login: str | None, password: str | None, authentication: str, keytab
             "login: it is missing with authentication: %s, and so is a %s: give both"
             % (authentication, "password or keytab" if authentication == "kerberos" else "password")
         )
+    if login == "" and not password and keytab is None:
+        raise LoginError("login: it is empty, and so is the password: give both")
     if not login:
         raise LoginError(
             "login: it is %s, but a %s is given: give both"

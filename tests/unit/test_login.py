@@ -160,6 +160,8 @@ def test_a_backslash_that_yaml_swallowed(login, number, letter):
         ),
         (dict(login=None), "login: it is missing, but a password is given: give both"),
         (dict(login=""), "login: it is empty, but a password is given: give both"),
+        (dict(login="", password=""), "login: it is empty, and so is the password: give both"),
+        (dict(login="", password=None), "login: it is empty, and so is the password: give both"),
         (
             dict(login=None, password=None, keytab="/k", authentication="kerberos"),
             "login: it is missing, but a keytab is given: give both",
