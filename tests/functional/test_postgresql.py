@@ -277,6 +277,28 @@ def test_a_server_that_is_not_there(directory, check_mode):
         Lab(directory, "postgresql://ann@/people?host=/nowhere").once(check_mode)
 
 
+@pytest.mark.parametrize(
+    ("database", "password", "remedy"),
+    [
+        ("people?sslrootcert={ca}", None, "give store_password"),
+        ("people?sslrootcert={ca}", "another", "correct store_password, or the URI"),
+        ("peolpe?sslrootcert={ca}", PASSWORD, "correct store_password, or the URI"),
+        ("people", PASSWORD, "name the authority of its certificate in the URI"),
+        ("people?sslrootcert={other}", PASSWORD, "name the authority of its certificate in the URI"),
+        ("people?sslmode=disable", PASSWORD, "correct the URI, or start it"),
+    ],
+    ids=["no-password", "another-password", "no-such-database", "no-authority", "another-authority", "no-tls"],
+)
+def test_a_server_that_lets_nobody_in_says_what_to_correct(
+    server, ca, directory, tmp_path, run_module, database, password, remedy
+):
+    other = CertificateAuthority(tmp_path / "other")
+    store = f"postgresql://writer@localhost:{server.port}/" + database.format(ca=ca.cert, other=other.cert)
+    given = options(directory, store, store_password=password)
+    message = run_module.fails("user_synchronization", given, env={"HOME": str(tmp_path)})["msg"]
+    assert re.fullmatch(r"store: \S+ cannot be reached \(.*\): " + remedy + ".*", message), message
+
+
 def test_a_store_that_must_be_there_is_opened_by_one_connection(lab, monkeypatch):
     connections = []
     connect = postgresql_server.connect

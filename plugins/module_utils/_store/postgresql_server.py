@@ -115,7 +115,23 @@ def _who(address: Database) -> str:
 
 
 def _not_connected(address: Database, error: Exception) -> StoreError:
-    return StoreError("store: %s cannot be reached (%s): correct the URI, or start it" % (address.shown, _said(error)))
+    return StoreError("store: %s cannot be reached (%s): %s" % (address.shown, _said(error), _remedy(error)))
+
+
+# What libpq and OpenSSL say in all languages.
+_NO_AUTHORITY = ("/root.crt", "certificate verify failed")
+
+
+def _remedy(error: Exception) -> str:
+    """Return what to do. What was not connected has no SQLSTATE, but it knows whether a password was asked for."""
+    attempt = getattr(error, "pgconn", None)
+    if attempt is not None and attempt.needs_password:
+        return "give store_password"
+    if attempt is not None and attempt.used_password:
+        return "correct store_password, or the URI"
+    if any(text in str(error) for text in _NO_AUTHORITY):
+        return "name the authority of its certificate in the URI, such as ?sslrootcert=/etc/ssl/certs/corp-ca.pem"
+    return "correct the URI, or start it"
 
 
 def _said(error: Exception) -> str:
