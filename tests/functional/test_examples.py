@@ -236,17 +236,21 @@ def test_a_pipeline_in_two_stages(example, directory, tmp_path):
     ]
 
 
-def test_a_workflow_of_awx(example, directory, tmp_path):
+@pytest.fixture
+def node(example):
+    """A job of AWX: what its credentials put into the environment, and what a survey or the node before it says."""
+    both = {"USERSYNC_LOGIN": "cn=reader,dc=example,dc=org", "USERSYNC_PASSWORD": READER}
+    return lambda credentials=both, **answers: example("awx.yml", env=credentials, **answers)
+
+
+def handed_on(run):
+    """What AWX gives the nodes behind that of this run."""
+    assert run.rc == 0, run.output
+    return run.results[-1]["ansible_stats"]["data"]
+
+
+def test_a_workflow_of_awx(node, directory, tmp_path):
     """Its nodes: a dry run, which hands on a digest, and after the approval the run itself."""
-    credential = {"USERSYNC_LOGIN": "cn=reader,dc=example,dc=org", "USERSYNC_PASSWORD": READER}
-
-    def node(**answers):
-        return example("awx.yml", env=credential, **answers)
-
-    def handed_on(run):
-        assert run.rc == 0, run.output
-        return run.results[-1]["ansible_stats"]["data"]["approved_plan"]
-
     store = tmp_path / "users.db"
     first = handed_on(node(dry_run="true"))
     assert not store.exists()
@@ -254,14 +258,36 @@ def test_a_workflow_of_awx(example, directory, tmp_path):
     hire(directory, "dora", "Nurses")
     plan = handed_on(node(dry_run="true", store_must_exist=True))
     hire(directory, "emil", "Nurses")
-    late = node(dry_run="false", approved_plan=plan, store_must_exist=True)
-    assert late.rc != 0 and "approved_plan" in late.output, "the plan is another one by now"
+    late = node(dry_run="false", **plan, store_must_exist=True)
+    assert late.rc != 0 and "> `approved_plan: the run would do something else" in late.output, late.output
     plan = handed_on(node(dry_run="true", store_must_exist=True))
-    applied = node(dry_run="false", approved_plan=plan, store_must_exist=True)
-    assert applied.rc == 0 and applied.results[0]["plan_digest"] == plan != first, applied.output
+    lost = node(dry_run="false", **{**plan, "approved_plan": ""}, store_must_exist=True)
+    assert lost.rc != 0 and "approved_plan: it is empty" in lost.output, "a survey of the workflow has overridden it"
+    applied = node(dry_run="false", **plan, store_must_exist=True)
+    assert applied.rc == 0 and plan != first, applied.output
+    (digest,) = (run["plan_digest"] for run in applied.results if "plan_digest" in run)
+    assert digest == plan["approved_plan"]
     store.unlink()
     lost = node(dry_run="false", store_must_exist=True)
     assert lost.rc != 0 and "create_store: there is no file" in lost.output and not store.exists()
+
+
+@pytest.mark.parametrize("answer", ["", "maybe", "True"])
+def test_nobody_changes_anything_by_another_answer_than_no(node, answer, tmp_path):
+    assert "approved_plan" in handed_on(node(dry_run=answer))
+    assert not (tmp_path / "users.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("credentials", "message"),
+    [
+        ({}, "login: it is missing with authentication: simple, and so is a password"),
+        ({"USERSYNC_LOGIN": "", "USERSYNC_PASSWORD": ""}, "login: it is empty, and so is the password"),
+    ],
+)
+def test_a_job_without_its_credential_says_so(node, credentials, message):
+    run = node(credentials=credentials)
+    assert run.rc != 0 and message in run.output, run.output
 
 
 def test_an_execution_environment(collections_path, tmp_path):
