@@ -304,3 +304,72 @@ def test_who_is_gone_and_was_a_member_where_members_are_not_shown(run, company, 
     assert not done.get("failed") and not run(**known)["changed"]
     assert stored.rows(company.store, "SELECT key FROM link_members WHERE key = 'key-bob'") == []
     assert all(each.body["Operations"] for each in service.requests if each.method == "PATCH")
+
+
+DISABLED = {"bob": {"enabled": False}}
+REPORT, RESTORE = {"drift": "report"}, {"drift": "restore"}
+OPTIONS = pytest.mark.parametrize(
+    "options",
+    [RESTORE, REPORT, {"departure": "delete"}, {"collision": "link_by_name", **REPORT}],
+    ids=["restore", "report", "delete", "by name"],
+)
+
+
+def gets_another_id(service, **changes):
+    """The account of bob is the same, and has another id."""
+    account = service.users.pop(bob(service)["id"])
+    number = service.user(**{"name": "bob", **{key: account[key] for key in account if key not in ("id", "userName")}})
+    for group in service.groups.values():
+        group["members"] = [{"value": number} if each["value"] == account["id"] else each for each in group["members"]]
+    service.users[number].update(changes)
+
+
+@OPTIONS
+@pytest.mark.parametrize("name", ["bob", "bobby"])
+def test_who_is_disabled_in_the_store_and_is_there_under_another_id(run, company, service, options, name):
+    run(**options)
+    gets_another_id(service, userName=name)
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, DISABLED)
+    checked, done = run(True, **options), run(**options)
+    assert checked["plan_digest"] == done["plan_digest"] and done["accounts"]["disabled"] == ["bob"], done["msg"]
+    assert done["changed_groups"] == [], "he is in them by the other id"
+    assert [each["active"] for each in service.users.values()] == [True, False]
+    assert [each["what"] for each in done["drift"] if each["kind"] == "account"][:1] == ["gone"]
+    again = run(**options)
+    assert not again["changed"] and not again["collisions"] and not again["drift"], again["msg"]
+
+
+@OPTIONS
+def test_who_was_disabled_and_is_enabled_there_under_another_id(run, company, service, options):
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, DISABLED)
+    run(**options)
+    gets_another_id(service, active=True)
+    run(**options)
+    assert not bob(service)["active"] and not run(**options)["changed"]
+
+
+def test_who_is_disabled_under_another_id_where_nothing_is_listed(run, company, service):
+    unlisted = {"service_parameters": {"lists": []}, **REPORT}
+    run(**unlisted)
+    gets_another_id(service)
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, DISABLED)
+    assert run(**unlisted)["failed"], "his id leads to nothing: so the run finds out"
+    done = run(**unlisted)
+    assert not bob(service)["active"] and not run(**unlisted)["changed"], done["msg"]
+
+
+def test_who_is_enabled_and_is_there_under_another_id_is_a_collision(run, company, service):
+    run()
+    gets_another_id(service)
+    before = dict(bob(service))
+    for _number in range(2):
+        assert [each["name"] for each in run()["collisions"]] == ["bob"]
+    assert bob(service) == before
+
+
+def test_accounts_that_are_disabled_under_other_ids_count_for_the_limits(run, company, service):
+    run()
+    gets_another_id(service)
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, DISABLED)
+    assert [each["limit"] for each in run(removal_limits={"states": "0"})["refused"]] == ["states"]
+    assert bob(service)["active"]

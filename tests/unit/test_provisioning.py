@@ -181,6 +181,9 @@ def test_laws_where_all_can_be_read(history, atomic):
             if place not in {(ref.kind, link.id) for ref, link in links.items()} and record.external_id not in of_ours:
                 assert content.records[place[0]][place[1]] == record, "what is foreign stays as it is"
         for ref, record in wanted.records.items():
+            of_key = [each for each in content.records[ref.kind].values() if each.external_id == ref.key]
+            if ref.key in of_ours and record.state is State.DISABLED and len(of_key) == 1:
+                assert of_key[0].state is State.DISABLED, "whatever is said of collisions"
             if ref in left_out:
                 continue
             there = content.records[ref.kind][links[ref].id]

@@ -19,7 +19,20 @@ from .. import _limits
 from .._destination.contract import Kind
 from .._limits import Count, Refusal
 from .digests import is_token, removes, token, values_lost
-from .model import CreateStep, DeleteStep, ForgetStep, Links, MembersStep, Plan, Policies, Ref, Step, UpdateStep, Wanted
+from .model import (
+    CreateStep,
+    DeleteStep,
+    ForgetStep,
+    Links,
+    MembersStep,
+    Plan,
+    Policies,
+    Ref,
+    Step,
+    TakeOverStep,
+    UpdateStep,
+    Wanted,
+)
 
 
 def refusals(
@@ -86,12 +99,17 @@ def _taken(plan: Plan, links: Links) -> dict[str, list[str]]:
             kind = "users" if step.ref.kind is Kind.ACCOUNT else "user_groups"
             found[kind].append(token(step.ref, step.__class__.__name__))
         found["attributes"] += [token(step.ref, "value", name) for name in values_lost(step)]
-        if isinstance(step, UpdateStep) and not step.departed:
+        if isinstance(step, (UpdateStep, TakeOverStep)) and not step.departed and _was_linked(step, links):
             if step.before.name != step.after.name:
                 found["renames"].append(token(step.ref, "name", step.written.name))
             if step.before.state is not step.after.state:
                 found["states"].append(token(step.ref, "state", step.after.state.value))
     return found
+
+
+def _was_linked(step: UpdateStep | TakeOverStep, links: Links) -> bool:
+    """Tell whether it is about one of us, perhaps under another id than before, and not about who gets linked first."""
+    return isinstance(step, UpdateStep) or step.ref in links
 
 
 def _was_removed_there(step: Step, links: Links) -> bool:

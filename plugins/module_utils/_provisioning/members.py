@@ -119,10 +119,15 @@ def _group(ref: Ref, compared: Compared, by_id: Mapping[str, list[Ref]]) -> _Gro
         one_of_us = _one_of_us(by_id.get(number, ()), likely, number in nested)
         if one_of_us is not None:
             found[number] = one_of_us
-    ours = frozenset(found.values())
-    dangling = sorted(number for number, each in found.items() if each in compared.fresh)
-    foreign = sorted(there - found.keys())
-    return _Group(written, ours - compared.fresh, tuple(foreign), tuple(dangling), True)
+    # Somebody who has another id now is in it by that one; what else has led to somebody who is fresh leads to nothing.
+    ids = {number for number, each in found.items() if _leads_to(number, each, compared)}
+    ours = frozenset(found[number] for number in ids)
+    foreign, dangling = sorted(there - found.keys()), sorted(found.keys() - ids)
+    return _Group(written | link.members & ours, ours, tuple(foreign), tuple(dangling), True)
+
+
+def _leads_to(number: str, ref: Ref, compared: Compared) -> bool:
+    return ref not in compared.fresh or compared.taken_over.get((ref.kind, number)) == ref
 
 
 def _one_of_us(refs: Sequence[Ref], likely: Set[Ref], is_group: bool) -> Ref | None:

@@ -172,10 +172,10 @@ class _Planning:
 
     def _matches(self, kind: Kind, ending: Set[str]) -> dict[Ref, Match]:
         """Return who is taken over, and none of those who end."""
-        found: dict[Ref, Match] = {}
-        unlinked = [
-            (ref, record) for ref, record in by_ref(self.wanted.records) if ref.kind is kind and self._is_unlinked(ref)
-        ]
+        of_kind = [(ref, record) for ref, record in by_ref(self.wanted.records) if ref.kind is kind]
+        found = self._still_enabled(of_kind, ending)
+        unlinked = [(ref, record) for ref, record in of_kind if ref not in found and self._is_unlinked(ref)]
+        ending = ending | {match.id for match in found.values()}
         for ref, record in unlinked:  # whoever has its key comes before who has its name
             match = self.matching.match(ref, record, ending)
             if isinstance(match, Match) and not match.by_name:
@@ -193,6 +193,21 @@ class _Planning:
                 self.left_out.append(LeftOut(ref, record.name, _MAY_BE_THERE % match.why))
         return found
 
+    def _still_enabled(self, those: Sequence[tuple[Ref, Record]], ending: Set[str]) -> dict[Ref, Match]:
+        """Return the accounts of those who may not use them, and whose ids lead to nothing: by their keys.
+
+        They are disabled whatever the policies say of collisions and drift, as those of people who left are.
+        """
+        found: dict[Ref, Match] = {}
+        for ref, record in those:
+            link = self.links.get(ref)
+            if record.state is not State.DISABLED or link is None or not self._is_gone(ref, link):
+                continue
+            moved = self.matching.same_key(ref.kind, link.written)
+            if isinstance(moved, Match) and moved.id not in ending and moved.there.state is not State.DISABLED:
+                found[ref] = moved
+        return found
+
     def _is_unlinked(self, ref: Ref) -> bool:
         """Tell whether it is to be linked with somebody who is there, or created."""
         link = self.links.get(ref)
@@ -205,7 +220,7 @@ class _Planning:
         left_out = {each.ref for each in (*self.collisions, *self.left_out)}
         wanted: dict[Ref, Record] = {}
         for ref, record in by_ref(self.wanted.records):
-            if ref.kind is kind and ref not in left_out and self._is_to_be_there(ref, record):
+            if ref.kind is kind and ref not in left_out and (self._is_to_be_there(ref, record) or ref in matches):
                 wanted[ref] = record
         linked = {ref: link for ref, link in self.links.items() if ref.kind is kind and ref not in ended}
         current = {
