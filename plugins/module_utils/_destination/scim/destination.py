@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..contract import (
     Actual,
@@ -54,6 +54,7 @@ class ScimDestination:
         self._client, self._attributes = client, attributes
         self._about = discovered(client, service)
         self._shows_active = False  # of anybody
+        self._is_taken = False  # something that was sent for the change that is made now
         self._members_seen: dict[str, frozenset[str]] = {}  # id of a group -> who was believed to be in it
 
     def capabilities(self) -> Capabilities:
@@ -159,13 +160,12 @@ class ScimDestination:
 
         What a service says of one account ends no run: others may have left, and are to lose theirs.
         """
-        before = self._client.writes_unanswered
+        before, self._is_taken = self._client.writes_unanswered, False
         outcome = self._applied(change)
-        if self._client.writes_unanswered == before:
-            return outcome
+        is_unanswered = self._client.writes_unanswered > before
         if isinstance(outcome, Later):
-            return outcome._replace(may_be_done=True)
-        return Unknown(outcome.why) if isinstance(outcome, (Conflict, Rejected)) else outcome
+            return outcome._replace(may_be_done=is_unanswered or self._is_taken)
+        return Unknown(outcome.why) if is_unanswered and isinstance(outcome, (Conflict, Rejected)) else outcome
 
     def _applied(self, change: Change) -> Outcome:
         try:
@@ -180,13 +180,21 @@ class ScimDestination:
             return Unknown(str(error), is_lost=True)
         except NoAnswer as error:
             return Unknown(str(error))
-        except _PUT_OFF as error:
-            return _later(error)
+        except PutOff as error:
+            return Later(error.seconds, str(error), True)
+        except (NotSent, LimitReached) as error:
+            return Later(0, str(error))
+
+    def _send(self, method: str, path: str, body: Resource | None = None, **more: Any) -> Answer:
+        """Send what changes something. What is taken may be done, whatever comes of the looks at it afterwards."""
+        answer = self._client.send(method, path, body=body, **more)
+        self._is_taken = self._is_taken or _is_taken(answer)
+        return answer
 
     def _create(self, change: Create) -> Outcome:
         kind, record = change
-        answer = self._client.send("POST", PATHS[kind], body=resources.resource_of(kind, record), repeatable=False)
-        if not 200 <= answer.status < 300:
+        answer = self._send("POST", PATHS[kind], resources.resource_of(kind, record), repeatable=False)
+        if not _is_taken(answer):
             return self._not_done(answer, kind)
         body = answer.data if isinstance(answer.data, dict) else {}
         where = answer.headers.get("location", "").rstrip("/").rpartition("/")[2]
@@ -207,8 +215,8 @@ class ScimDestination:
     def _delete(self, change: Delete) -> Outcome:
         if not self._about.service.deletes:
             return Rejected("this service deletes for ever, or not at all (option deletes of service)")
-        answer = self._client.send("DELETE", path_of(change.kind, change.id))
-        if answer.status not in _GONE and not 200 <= answer.status < 300:
+        answer = self._send("DELETE", path_of(change.kind, change.id))
+        if answer.status not in _GONE and not _is_taken(answer):
             return self._not_done(answer, change.kind, change.id)
         # A service that deletes nobody has no such path, either, and answers 404.
         there = self._client.send("GET", path_of(change.kind, change.id))
@@ -227,7 +235,7 @@ class ScimDestination:
         if not operations:
             return Done(number)
         if self._about.patches:
-            answer = self._client.send("PATCH", path_of(kind, number), body=resources.patch(operations))
+            answer = self._send("PATCH", path_of(kind, number), resources.patch(operations))
         else:
             there = self._client.send("GET", path_of(kind, number))
             if there.status != 200 or not isinstance(there.data, dict):
@@ -237,12 +245,7 @@ class ScimDestination:
                 if members is None or known - members.keys():  # a name can wait until all are seen
                     return Rejected(_WOULD_END)
             answer = self._put(kind, number, there, resources.merged(kind, there.data, before, after))
-        if not 200 <= answer.status < 300:
-            return self._not_done(answer, kind, number)
-        try:
-            return self._checked(change, answer)  # the look at what was sent; the change may be there without it
-        except _PUT_OFF as error:
-            return _later(error, may_be_done=True)
+        return self._checked(change, answer) if _is_taken(answer) else self._not_done(answer, kind, number)
 
     def _checked(self, change: Update, answer: Answer) -> Outcome:
         """Return what came of an update that the service says it made.
@@ -282,7 +285,7 @@ class ScimDestination:
         if self._about.patches:
             by_value = self._about.service.removes_by_value
             operations = resources.member_operations(change.added, change.removed, by_value)
-            answer = self._client.send("PATCH", path, body=resources.patch(operations))
+            answer = self._send("PATCH", path, resources.patch(operations))
         else:
             there = self._client.send("GET", path)
             if there.status != 200 or not isinstance(there.data, dict):
@@ -293,7 +296,7 @@ class ScimDestination:
             stay = [each for number, each in members.items() if number not in {*change.added, *change.removed}]
             wanted = [*stay, *({"value": each} for each in change.added)]
             answer = self._put(Kind.GROUP, change.group, there, {**there.data, "members": wanted})
-        if not 200 <= answer.status < 300:
+        if not _is_taken(answer):
             return self._not_done(answer, Kind.GROUP, change.group)
         outcome = _members_checked(change, answer)
         if isinstance(outcome, Done) and change.group in self._members_seen:
@@ -324,7 +327,7 @@ class ScimDestination:
             raise NoAnswer("url: the service shows a secret of ours in what it has, which a PUT would replace")
         tag = there.headers.get("etag")
         headers = {"If-Match": tag} if tag and not tag.startswith("W/") else {}
-        return self._client.send("PUT", path_of(kind, number), body=body, headers=headers)
+        return self._send("PUT", path_of(kind, number), body, headers=headers)
 
     def _not_done(self, answer: Answer, of: Kind, number: str = "") -> Outcome:
         said = self._client.said(answer)
@@ -342,14 +345,8 @@ _GONE = (404, 410)  # RFC 9110, 15.5.5 and 15.5.11
 _WOULD_END = "the service has no PATCH, and does not show the members that a PUT would end"
 
 
-_PUT_OFF = (PutOff, NotSent, LimitReached)
-
-
-def _later(error: PutOff | NotSent | LimitReached, may_be_done: bool = False) -> Later:
-    """Return what comes of a change if no more can be asked now."""
-    if isinstance(error, PutOff):
-        return Later(error.seconds, str(error), True, may_be_done)
-    return Later(0, str(error), may_be_done=may_be_done)
+def _is_taken(answer: Answer) -> bool:
+    return 200 <= answer.status < 300
 
 
 def _whole(resource: Resource) -> Resource:
