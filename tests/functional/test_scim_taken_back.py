@@ -10,7 +10,7 @@ import signal
 
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils._provisioning import carry_out
-from support import provisioned, scim_service
+from support import provisioned, scim_service, stored
 from support.scim_service import Answer, at, hangs_up, in_turn, says
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
@@ -307,3 +307,122 @@ def test_a_change_of_two_members_without_an_answer_and_then_each_alone(run, comp
     for _time in range(2):
         run(**UNSEEN)
     assert provisioned.members(service, "Night") == set(first)
+
+
+DELETES = {"departure": "delete", **UNLISTED}
+KEEPS = {"keeps": True, "forgets": False}
+
+
+def deletion(fault, keeps):
+    """A service whose deletion meets a fault. Some only disable the account."""
+
+    def choose(request, answer):
+        return fault(request, answer) if request.stage == "deletion" else answer
+
+    def kept(service):
+        right = service._right
+
+        def disables(request):
+            there = service.users.get(request.path.rpartition("/")[2])
+            if request.method != "DELETE" or there is None:
+                return right(request)
+            there["active"] = False
+            return Answer(204)
+
+        service._right = disables
+
+    return choose, kept if keeps else lambda _service: None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [DELETES, {"drift": "report", **DELETES}, {"drift": "report", "departure": "delete"}],
+    ids=["unlisted", "unlisted, report", "listed, report"],
+)
+@pytest.mark.parametrize("keeps", KEEPS.values(), ids=KEEPS)
+@pytest.mark.parametrize("fault", [*LOST.values(), says(500)], ids=[*LOST, "not done"])
+def test_who_was_deleted_without_an_answer_and_comes_back(run, company, service, fault, keeps, options):
+    run(**options)
+    number = provisioned.user(service, "bob")["id"]
+    provisioned.bob_leaves(company)
+    service.fault, become = deletion(fault, keeps)
+    become(service)
+    run(**options)
+    is_left = keeps or number in service.users
+    service.fault = scim_service.behave
+    company.becomes(BOTH)
+    done = run(**{**options, "removal_limits": {"users": "0", "memberships": "100%"}})
+    assert not done.get("failed") and done["drift"] == [], done["msg"]
+    assert is_active(service) and (provisioned.user(service, "bob")["id"] == number) == is_left
+    assert provisioned.members(service, "Staff") == {"ann", "bob"} and provisioned.members(service, "Night") == {"bob"}
+    assert len(service.users) == 2 and not run(**options)["changed"]
+
+
+def test_who_was_deleted_without_an_answer_and_stays_away(run, company, service):
+    run(**DELETES)
+    provisioned.bob_leaves(company)
+    service.fault = at("deletion", hangs_up)
+    run(**DELETES)
+    service.fault = scim_service.behave
+    done = run(**DELETES)
+    assert not done.get("failed") and done["drift"] == [] and not run(**DELETES)["changed"]
+    events = "SELECT event FROM view_provisioning_history WHERE key = 'key-bob' AND event <> 'member_removed'"
+    assert stored.values(company.store, events) == ["ended"]
+
+
+def test_who_comes_back_while_nobody_can_look(run, company, service):
+    run(**DELETES)
+    provisioned.bob_leaves(company)
+    service.fault = at("deletion", hangs_up)
+    run(**DELETES)
+    company.becomes(BOTH)
+    service.fault = lambda request, answer: says(500)(request, answer) if request.path.endswith("u000002") else answer
+    done = run(**DELETES)
+    assert len(service.users) == 1 and provisioned.is_reported(done, "bob")
+    service.fault = scim_service.behave
+    run(**DELETES)
+    assert is_active(service) and not run(**DELETES)["changed"]
+
+
+@pytest.mark.parametrize("fault", [says(429, None, **LATER), says(401)], ids=["429", "401"])
+def test_who_was_deleted_and_could_not_be_looked_at_comes_back(run, company, service, fault):
+    run(**DELETES)
+    provisioned.bob_leaves(company)
+    service.fault = lambda request, answer: (
+        fault(request, answer) if request.path.endswith("u000002") and request.method == "GET" else answer
+    )
+    run(**DELETES)
+    assert len(service.users) == 1
+    service.fault = scim_service.behave
+    company.becomes(BOTH)
+    done = run(**DELETES)
+    assert is_active(service) and done["drift"] == []
+
+
+@pytest.mark.parametrize("fault", [*LOST.values(), says(500)], ids=[*LOST, "not done"])
+def test_a_group_that_was_deleted_without_an_answer_and_is_chosen_again(run, company, service, fault):
+    run(**DELETES)
+    service.fault = at("deletion", fault)
+    run(user_groups=["All/Company/Staff"], **DELETES)
+    service.fault = scim_service.behave
+    done = run(**DELETES)
+    assert not done.get("failed") and done["drift"] == [], done["msg"]
+    assert provisioned.members(service, "Night") == {"bob"} and len(service.groups) == 2
+    assert not run(**DELETES)["changed"]
+
+
+def test_a_tenant_that_shows_nothing_while_somebody_may_be_deleted(run, company, service):
+    """A deletion has no answer; then the service shows nothing of all that is linked. That is no deletion of ours."""
+    listed = {"departure": "delete", "removal_limits": {}}
+    run(**listed)
+    provisioned.bob_leaves(company)
+    service.fault = at("deletion", hangs_up)
+    run(**{**listed, "removal_limits": "100%"})
+    service.fault = scim_service.behave
+    there = service.users, service.groups
+    service.users, service.groups = {}, {}
+    done = run(state="absent", departure="delete")
+    assert done["failed"] and done["msg"].startswith("url: the service shows nothing"), done["msg"]
+    service.users, service.groups = there
+    run(state="absent", departure="delete")
+    assert service.users == {} and service.groups == {}

@@ -89,6 +89,7 @@ class DictionaryDestination:
         # Of what it does not list, it is not asked whether it is still there.
         asked = {Kind.ACCOUNT: linked.accounts, Kind.GROUP: linked.groups.keys()}
         gone = frozenset((kind, each) for kind in lists for each in asked[kind] - there)
+        gone |= {place for place in linked.doubted if place[0] not in lists and place[1] not in there}
         return Actual(
             self._listed(Kind.ACCOUNT),
             self._listed(Kind.GROUP),
@@ -99,6 +100,7 @@ class DictionaryDestination:
             },
             gone,
             {sought: self._found(sought) for sought in linked.sought if sought.kind not in lists},
+            there=frozenset(place for place in linked.doubted - gone if place[0] not in lists),
         )
 
     def _listed(self, kind: Kind) -> Read[Mapping[str, Record]]:

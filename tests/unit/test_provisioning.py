@@ -253,9 +253,10 @@ def comings_and_goings(draw):
     st.lists(st.tuples(comings_and_goings(), st.integers(0, 8), st.sampled_from(["lost", "killed"])), max_size=4),
     comings_and_goings(),
     st.sampled_from([ALL_LISTED, NOTHING_LISTED]),
+    st.builds(Policies, departure=st.sampled_from([Departure.DISABLE, Departure.DELETE]), restores_drift=st.booleans()),
     st.booleans(),
 )
-def test_what_nobody_knows_of_is_set_right(history, last, lists, atomic):
+def test_what_nobody_knows_of_is_set_right(history, last, lists, policies, atomic):
     """Runs are killed, or have no answers, and the store wants something else by then: nobody stays in or out by it."""
     content, ledger = Content(), MemoryLedger()
     for wanted, at, how in history:
@@ -263,9 +264,12 @@ def test_what_nobody_knows_of_is_set_right(history, last, lists, atomic):
         if how == "lost":
             losing(made, at)
         with contextlib.suppress(Killed):
-            run(wanted, made, ledger)
-    done = run(last, destination(content, lists, atomic=atomic), ledger)
-    assert not done.carried_out.failed and not done.plan.left_out
+            run(wanted, made, ledger, policies)
+    done = run(last, destination(content, lists, atomic=atomic), ledger, policies)
+    assert not done.carried_out.failed and not done.plan.left_out and not done.plan.drift
+    assert {each.key for each in last.records} <= {
+        each.name for kind in Kind for each in content.records[kind].values()
+    }
     for number, record in content.records[Kind.ACCOUNT].items():
         wanted = last.records.get(Ref(Kind.ACCOUNT, record.name))
         assert record.state is (wanted.state if wanted else State.DISABLED), (number, record.name)

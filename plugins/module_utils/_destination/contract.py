@@ -81,6 +81,7 @@ class Linked(NamedTuple):
     accounts: frozenset[str] = frozenset()
     groups: Mapping[str, frozenset[str]] = {}  # id -> ids of the members that we wrote, or may have
     sought: Sequence[Sought] = ()
+    doubted: frozenset[tuple[Kind, str]] = frozenset()  # ids that may lead to nothing: is it so?
 
 
 class Actual(NamedTuple):
@@ -89,9 +90,10 @@ class Actual(NamedTuple):
     accounts: Read[Mapping[str, Record]]  # id -> account: all that there are
     groups: Read[Mapping[str, Record]]
     members: Mapping[str, Read[frozenset[str]]]  # id of a linked group -> ids of all its members
-    gone: frozenset[tuple[Kind, str]]  # linked ids of which it was asked, and which are not there
+    gone: frozenset[tuple[Kind, str]]  # linked or doubted ids of which it was asked, and which are not there
     found: Mapping[Sought, Read[Mapping[str, Record]]]  # what was sought, where there is no list: by key or by name
     nested: Mapping[str, frozenset[str]] = {}  # id of a linked group -> those of its members that it says are groups
+    there: frozenset[tuple[Kind, str]] = frozenset()  # doubted ids that lead to something, where there is no list
 
 
 class Capabilities(NamedTuple):

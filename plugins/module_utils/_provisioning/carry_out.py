@@ -25,7 +25,7 @@ from typing import Union
 from .._destination import contract
 from .._destination.contract import Conflict, Destination, Done, Gone, Later, Outcome, Rejected
 from .._named_tuple import NamedTuple
-from .in_doubt import changes_access, link_before, while_sent
+from .in_doubt import as_seen, changes_access, link_before, may_be_deleted, while_sent
 from .ledger import Ledger
 from .model import (
     CreateStep,
@@ -127,6 +127,8 @@ def _together(steps: Sequence[Step], at_once: int) -> Iterator[list[Step]]:
     def is_one_of_several(step: Step) -> bool:
         if isinstance(step, MembersStep):
             return 0 < len(step.added) + len(step.removed) <= at_once and not step.foreign
+        if isinstance(step, DeleteStep):  # of a group that is not deleted, the members are removed
+            return step.ref.kind is contract.Kind.ACCOUNT
         return step.is_found_again if isinstance(step, CreateStep) else changes_access(step)
 
     def alike(step: Step) -> tuple[object, ...]:
@@ -233,12 +235,12 @@ class _Work:
             was_disabled = step.before.state is not contract.State.ENABLED  # perhaps
             if self._tried(step, contract.Delete(step.ref.kind, step.id, was_disabled), step.before.name):
                 self._forget(step.ref)
-            elif step.ref in self._links and (self._links[step.ref].members or self._links[step.ref].in_doubt):
-                members = tuple(sorted(self._links[step.ref].members | self._links[step.ref].in_doubt))
-                self._do_alone(MembersStep(step.ref, (), members, (), frozenset()))
+            else:
+                self._empty(step.ref)
         elif isinstance(step, ForgetStep):
-            if step.ref in self._links:  # the history is to have that it was gone, and did not end by us
-                self._link(step.ref, self._links[step.ref]._replace(gone=True))
+            link = self._links.get(step.ref)
+            if link and not may_be_deleted(step.ref, link):  # the history is to have that it did not end by us
+                self._link(step.ref, link._replace(gone=True))
             self._forget(step.ref)
         else:
             self._update(step)
@@ -266,6 +268,13 @@ class _Work:
                     return [*left, *ending[at:]]
         return left
 
+    def _empty(self, ref: Ref) -> None:
+        """Take out all whom we put into a group that is not deleted."""
+        link = self._links.get(ref)
+        members = () if link is None else tuple(sorted((link.members | link.in_doubt) - {ref}))
+        if members:
+            self._do_alone(MembersStep(ref, (), members, (), frozenset()))
+
     def _do_alone(self, step: Step) -> None:
         self.do_all(deque([step]))
 
@@ -287,7 +296,7 @@ class _Work:
                 return  # it could not be taken over
             before = self._links[step.ref]
         if step.before == step.after:
-            self._link(step.ref, before._replace(written=written, departed=step.departed))
+            self._link(step.ref, as_seen(step.ref, before)._replace(written=written, departed=step.departed))
             if isinstance(step, TakeOverStep):
                 self._done.append(step)
             return
@@ -301,7 +310,8 @@ class _Work:
             }
             kept = {name: text for name, text in before.shown.items() if name not in changed}
             shown = {**kept, **{name: text for name, text in done.shown.items() if name in written.attributes}}
-            self._link(step.ref, before._replace(written=written, shown=shown, departed=step.departed))
+            after = as_seen(step.ref, before)._replace(written=written, shown=shown, departed=step.departed)
+            self._link(step.ref, after)
             self._before.pop(step.ref, None)
         else:
             self._only_disable(step)
@@ -358,8 +368,9 @@ class _Work:
             return
         link, missing = self._links[step.ref], [each for each in step.added if each not in self._links]
         members = step.members.difference(missing) | self._not_removed.get(step.ref, set())
-        if (link.members, link.in_doubt) != (members, step.in_doubt):
-            self._link(step.ref, link._replace(members=members, in_doubt=step.in_doubt))
+        in_doubt = step.in_doubt | link.in_doubt & {step.ref}
+        if (link.members, link.in_doubt) != (members, in_doubt):
+            self._link(step.ref, link._replace(members=members, in_doubt=in_doubt))
 
     def _keep_in_doubt(self, ref: Ref, these: Set[Ref]) -> None:
         """Keep that of all others what the link says is so."""
@@ -468,7 +479,7 @@ class _Work:
         """Keep that a change is not made. A creation may be, whatever is said: it is looked for, if it can be found."""
         if isinstance(step, CreateStep) and not (is_said and step.is_found_again):
             self._kept.not_created(step.ref)
-        elif isinstance(step, (UpdateStep, TakeOverStep)):
+        elif isinstance(step, (UpdateStep, TakeOverStep, DeleteStep)):
             self._not_done(step.ref)
 
     def _note(self, step: Step, name: str, outcome: NotDone, about: str = "", counts: bool = True) -> None:

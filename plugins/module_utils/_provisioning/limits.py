@@ -19,6 +19,7 @@ from .. import _limits
 from .._destination.contract import Kind
 from .._limits import Count, Refusal
 from .digests import is_token, removes, token, values_lost
+from .in_doubt import may_be_deleted
 from .model import (
     CreateStep,
     DeleteStep,
@@ -82,8 +83,9 @@ def is_of_nobody(plan: Plan, links: Links, wanted: Wanted, policies: Policies) -
     If it is created again, that counts for the limits.
     """
     gone = {each.ref for each in plan.drift if each.what == "gone"}
-    forgets = any(isinstance(step, ForgetStep) and step.ref in links for step in plan.steps)
-    return forgets and links.keys() <= gone and not (wanted.records and policies.restores_drift)
+    deleted = {ref for ref, link in links.items() if may_be_deleted(ref, link)}  # by us, and so no sign of it
+    forgets = any(isinstance(step, ForgetStep) and step.ref in links.keys() - deleted for step in plan.steps)
+    return forgets and links.keys() <= gone | deleted and not (wanted.records and policies.restores_drift)
 
 
 def _taken(plan: Plan, links: Links) -> dict[str, list[str]]:
@@ -115,8 +117,10 @@ def _was_linked(step: UpdateStep | TakeOverStep, links: Links) -> bool:
 def _was_removed_there(step: Step, links: Links) -> bool:
     """Tell whether somebody else ended what is created again or, if it is an account that was in use, forgotten."""
     link = links.get(step.ref)
-    if link is None or isinstance(step, CreateStep):
-        return link is not None
+    if link is None or may_be_deleted(step.ref, link):
+        return False
+    if isinstance(step, CreateStep):
+        return True
     return isinstance(step, ForgetStep) and step.ref.kind is Kind.ACCOUNT and not link.departed
 
 

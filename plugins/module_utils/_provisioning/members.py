@@ -88,7 +88,7 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
         doubt = group.in_doubt - removed
         removed -= unlinked.keys()
         before = compared.links[ref] if ref in compared.links and ref not in compared.fresh else _NOBODY
-        if removed or ended or (stay, doubt) != (before.members, before.in_doubt):
+        if removed or ended or (stay, doubt) != (before.members, before.in_doubt - {ref}):
             removals.append(MembersStep(ref, (), tuple(sorted(removed)), ended, stay, doubt))
         if added or wanted != stay:
             additions.append(MembersStep(ref, tuple(sorted(added)), (), (), wanted))
@@ -111,7 +111,7 @@ def _group(ref: Ref, compared: Compared, by_id: Mapping[str, list[Ref]]) -> _Gro
     written = link.members - compared.fresh
     there = compared.actual.get(link.id, CannotBeRead("it was not read"))
     if isinstance(there, CannotBeRead):
-        return _Group(written, written - link.in_doubt, (), (), False, link.in_doubt - compared.fresh)
+        return _Group(written, written - link.in_doubt, (), (), False, link.in_doubt - compared.fresh - {ref})
     likely = written | link.in_doubt | compared.wanted.get(ref, frozenset())
     nested = compared.nested.get(link.id, frozenset())
     found = {}

@@ -38,7 +38,8 @@ class Link(NamedTuple):
     members: frozenset[Ref] = frozenset()  # of a group: who we put into it
     departed: bool = False  # it is no longer wanted
     gone: bool = False  # the destination said that the id leads to nothing
-    in_doubt: frozenset[Ref] = frozenset()  # of a group: who is in it or not, since nobody knows what came of a change
+    # Of a group: who is in it or not, as nobody knows. Of anybody: itself, if it may be deleted.
+    in_doubt: frozenset[Ref] = frozenset()
 
 
 def by_ref(of: Mapping[Ref, T]) -> list[tuple[Ref, T]]:

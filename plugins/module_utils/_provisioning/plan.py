@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from .._destination.contract import Actual, CannotBeRead, Capabilities, Kind, Linked, Record, Sought, State
 from .._names import name_key
 from . import fields
+from .in_doubt import may_be_deleted
 from .matching import Match, Matching, Taken, Undecided, is_of_others
 from .members import Compared, changes_of_members
 from .model import (
@@ -53,20 +54,22 @@ from .names import Renaming, in_order, settled
 def to_read(wanted: Wanted, links: Links, intents: Intents) -> Linked:
     """Return what a destination is to be asked for."""
     there = {ref: link for ref, link in links.items() if not link.gone}
+    doubted = {ref: link for ref, link in links.items() if link.gone or may_be_deleted(ref, link)}
     sought = {
         Sought(ref.kind, record.external_id, record.name): None
-        for records in (wanted.records, intents, {ref: link.written for ref, link in links.items() if link.gone})
+        for records in (wanted.records, intents, {ref: link.written for ref, link in doubted.items()})
         for ref, record in by_ref(records)
-        if ref not in there
+        if ref not in there or ref in doubted
     }
     return Linked(
         frozenset(link.id for ref, link in there.items() if ref.kind is Kind.ACCOUNT),
         {
-            link.id: frozenset(there[each].id for each in link.members | link.in_doubt if each in there)
+            link.id: frozenset(there[each].id for each in (link.members | link.in_doubt) - {ref} if each in there)
             for ref, link in there.items()
             if ref.kind is Kind.GROUP
         },
         list(sought),
+        frozenset((ref.kind, link.id) for ref, link in doubted.items()),
     )
 
 
@@ -211,7 +214,9 @@ class _Planning:
     def _is_unlinked(self, ref: Ref) -> bool:
         """Tell whether it is to be linked with somebody who is there, or created."""
         link = self.links.get(ref)
-        return link is None or self._is_gone(ref, link) and self.policies.restores_drift
+        if link is None or not self._is_gone(ref, link):
+            return link is None
+        return self.policies.restores_drift or may_be_deleted(ref, link)
 
     def _named(
         self, kind: Kind, matches: Mapping[Ref, Match], departing: Sequence[Renaming], ended: set[Ref]
@@ -242,7 +247,7 @@ class _Planning:
     def _is_to_be_there(self, ref: Ref, record: Record) -> bool:
         """Tell whether it is to be there; note it if it is gone."""
         link = self.links.get(ref)
-        if link is None or not self._is_gone(ref, link):
+        if link is None or not self._is_gone(ref, link) or may_be_deleted(ref, link):
             return True
         self.drift.append(Drift(ref, record.name, "gone", link.id, ""))
         return self.policies.restores_drift
@@ -250,12 +255,18 @@ class _Planning:
     def _update(self, ref: Ref, link: Link, record: Record) -> UpdateStep | None:
         """Return what makes a linked one as it is wanted; None if it is."""
         there = self._there(ref, link)
-        if record == link.written and there in (None, record) and not link.departed:
+        is_doubted = link.gone or may_be_deleted(ref, link)
+        if record == link.written and there in (None, record) and not link.departed and not is_doubted:
             return None  # so it is with nearly all of them, and this is known sooner
+        if may_be_deleted(ref, link) and ref.kind is Kind.ACCOUNT:  # some services disable whom they delete
+            link = link._replace(written=link.written._replace(state=State.UNTOLD))
         found = fields.compared(record, link, there, self.policies.restores_drift)
         self.drift += [Drift(ref, link.written.name, *each) for each in found.drift]
-        if found.before == found.after and link.written == record and not link.departed:
-            return None
+        if found.before == found.after:
+            is_seen = there is not None or (ref.kind, link.id) in self.actual.there
+            is_known = link.written == record and not link.departed
+            if is_doubted and not is_seen or is_known and not is_doubted:
+                return None
         return UpdateStep(ref, link.id, found.before, found.after, record)
 
     # --- who is no longer wanted ---
@@ -266,7 +277,8 @@ class _Planning:
                 continue
             if self._is_gone(ref, link):
                 if ref not in self.intents:  # else it was being created again
-                    self.drift.append(Drift(ref, link.written.name, "gone", link.id, ""))
+                    if not may_be_deleted(ref, link):
+                        self.drift.append(Drift(ref, link.written.name, "gone", link.id, ""))
                     moved = self.matching.same_key(kind, link.written)
                     yield self._ended(ref, moved) if isinstance(moved, Match) else ForgetStep(ref, link.written)
             elif self.policies.departure is Departure.DELETE and self.can.deletes:
@@ -322,7 +334,10 @@ class _Planning:
 
     def _is_gone(self, ref: Ref, link: Link) -> bool:
         """Tell whether nothing is behind a link: as the destination says now, or said when it was to be changed."""
-        return (ref.kind, link.id) in self.actual.gone or link.gone and self._there(ref, link) is None
+        place = ref.kind, link.id
+        if place in self.actual.gone or place in self.actual.there:
+            return place in self.actual.gone
+        return link.gone and self._there(ref, link) is None
 
     def _there(self, ref: Ref, link: Link) -> Record | None:
         records = self.matching.records(ref.kind)

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from ..contract import (
@@ -32,6 +32,7 @@ from ..contract import (
     Read,
     Record,
     Rejected,
+    Sought,
     State,
     Unknown,
     Update,
@@ -84,10 +85,11 @@ class ScimDestination:
         known = {Kind.ACCOUNT: linked.accounts, Kind.GROUP: linked.groups.keys()}
         look_up = LookUps(self._client, self._about.service, known)
         unread = {Kind.ACCOUNT: isinstance(accounts, CannotBeRead), Kind.GROUP: isinstance(groups, CannotBeRead)}
-        found: dict[object, Read[dict[str, Resource]]] = {
+        found: dict[Sought, Read[dict[str, Resource]]] = {
             sought: look_up.found(sought) for sought in linked.sought if unread[sought.kind]
         }
         nested: dict[str, frozenset[str]] = {}
+        there = self._looked_at((place for place in sorted(linked.doubted) if unread[place[0]]), found, gone)
         return Actual(
             accounts,
             self._records(Kind.GROUP, groups),
@@ -95,7 +97,25 @@ class ScimDestination:
             frozenset(gone),
             {sought: self._records(sought.kind, found[sought]) for sought in linked.sought if unread[sought.kind]},
             nested,
+            there,
         )
+
+    def _looked_at(
+        self,
+        doubted: Iterable[tuple[Kind, str]],
+        found: Mapping[Sought, Read[dict[str, Resource]]],
+        gone: set[tuple[Kind, str]],
+    ) -> frozenset[tuple[Kind, str]]:
+        """Return which ids lead to something: asked for, or found by a filter; ``gone`` gets those that do not."""
+        seen = {(sought.kind, number) for sought, each in found.items() if isinstance(each, dict) for number in each}
+        there: set[tuple[Kind, str]] = set()
+        for kind, number in doubted:
+            status = self._client.send("GET", path_of(kind, number)).status
+            if status == 200 or (kind, number) in seen:
+                there.add((kind, number))
+            elif status in _GONE:
+                gone.add((kind, number))
+        return frozenset(there)
 
     def _listed(
         self, kind: Kind, linked: Collection[str], gone: set[tuple[Kind, str]], kept: Callable[[Resource], T]
