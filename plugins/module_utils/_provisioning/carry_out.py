@@ -153,6 +153,7 @@ class _Work:
         self._unanswered: list[LeftOut] = []
         self._not_removed: dict[Ref, set[Ref]] = {}  # of a group: who is still in it, against the plan
         self._before: dict[Ref, Link] = {}  # of those that are in doubt while a change is sent
+        self._gone: set[Ref] = set()  # whose links lead to nothing: this run found out, or is to create them again
         self._unknown, self._only_ends_access = 0, False
 
     def carried_out(self, left: Sequence[Step], why: str) -> CarriedOut:
@@ -189,12 +190,17 @@ class _Work:
         if isinstance(step, CreateStep):
             self._kept.intend(step.ref, step.record)
             return
-        before = link_before(step, self._links)
+        if isinstance(step, MembersStep):
+            step = step._replace(added=tuple(filter(self._is_there, step.added)))
+        before = None if step.ref in self._gone else link_before(step, self._links)
         if before is not None:
             self._before[step.ref] = before
             self._known(step.ref, while_sent(step, before, self._links))
             is_new = isinstance(self._ledger, _Later) and self._ledger.has(step.ref)  # what is not committed is no link
             (self._ledger if is_new else self._kept).link(step.ref, self._links[step.ref])
+
+    def _is_there(self, ref: Ref) -> bool:
+        return ref in self._links and ref not in self._gone
 
     def _not_sent(self, step: Step) -> None:
         """Keep that it was not tried."""
@@ -281,12 +287,14 @@ class _Work:
     # --- steps ---
 
     def _create(self, step: CreateStep) -> None:
+        self._gone.add(step.ref)
         done = self._tried(step, contract.Create(step.ref.kind, step.record), step.record.name)
         if done and self._holders.get((step.ref.kind, done.id), step.ref) != step.ref:
             self._done.remove(step)
             why = "the destination answers with the id '%s', which is that of another one" % done.id
             self._failed.append(LeftOut(step.ref, step.record.name, why))
         elif done:
+            self._gone.discard(step.ref)
             self._link(step.ref, Link(done.id, step.record, done.shown))
 
     def _update(self, step: UpdateStep | TakeOverStep) -> None:
@@ -320,7 +328,7 @@ class _Work:
     def _back(self, step: UpdateStep | TakeOverStep) -> None:
         """Give somebody who is out of the way of another one, and does not get his name, the one that he had."""
         link = self._links.get(step.ref)
-        if link is None or link.gone or step.after.name == link.written.name:
+        if link is None or step.ref in self._gone or step.after.name == link.written.name:
             return
         name = name_before(step.ref.key, link.written.name)
         if name == link.written.name:
@@ -338,7 +346,7 @@ class _Work:
         before = self._links.get(step.ref)
         if isinstance(step, TakeOverStep):
             before = Link(step.id, ours_of(step.before, step.written))
-        if disabled == step.after or before is None or before.gone:
+        if disabled == step.after or before is None or step.ref in self._gone:
             return
         written = before.written._replace(state=step.after.state)
         part = step._replace(after=disabled, written=written, departed=before.departed)
@@ -349,8 +357,8 @@ class _Work:
 
     def _change_members(self, step: MembersStep) -> None:
         """Change members so many at a time. What was done of it is kept after each change, and told."""
-        if step.ref not in self._links:
-            return  # it could not be created
+        if not self._is_there(step.ref):
+            return  # it could not be created, or is not there any more: that is told
         failed, done, open_ = len(self._failed), list[_Part](), set[Ref]()
         before = self._before.pop(step.ref, self._links[step.ref])
         try:
@@ -366,7 +374,7 @@ class _Work:
         if len(self._failed) > failed:
             self._keep_in_doubt(step.ref, before.in_doubt | open_)
             return
-        link, missing = self._links[step.ref], [each for each in step.added if each not in self._links]
+        link, missing = self._links[step.ref], [each for each in step.added if not self._is_there(each)]
         members = step.members.difference(missing) | self._not_removed.get(step.ref, set())
         in_doubt = step.in_doubt | link.in_doubt & {step.ref}
         if (link.members, link.in_doubt) != (members, in_doubt):
@@ -379,7 +387,7 @@ class _Work:
             self._link(ref, link._replace(in_doubt=link.in_doubt & these))
 
     def _parts(self, step: MembersStep) -> Iterator[_Part]:
-        added = tuple(each for each in step.added if each in self._links)
+        added = tuple(filter(self._is_there, step.added))
         for at in range(0, len(step.removed), self._at_once):
             yield _Part(removed=step.removed[at : at + self._at_once])
         for at in range(0, len(step.foreign), self._at_once):
@@ -393,7 +401,7 @@ class _Work:
         ``done`` gets what was done, and ``open_`` whom it was about if there was no answer.
         """
         waiting, refused = [part], 0
-        while waiting:
+        while waiting and step.ref not in self._gone:
             part = waiting.pop()
             link = self._links[step.ref]
             change = self._change_of(part, link)
@@ -490,8 +498,8 @@ class _Work:
             self._unknown += outcome.is_lost or counts and not self._only_ends_access
             if self._unknown >= _UNKNOWN_AT_MOST:
                 raise _Troubled(outcome.why)
-        # Of a change of members, somebody who is none may be meant. Whether a group is there, its own changes tell.
-        elif isinstance(outcome, Gone) and step.ref in self._links and not isinstance(step, MembersStep):
+        elif isinstance(outcome, Gone) and step.ref in self._links:
+            self._gone.add(step.ref)
             self._link(step.ref, self._links[step.ref]._replace(gone=True))
 
     def _link(self, ref: Ref, link: Link) -> None:
