@@ -9,8 +9,8 @@ import json
 from urllib.parse import quote, quote_plus
 
 import pytest
-from support import plans, provisioned
-from support.scim_service import Answer, at, says
+from support import plans, provisioned, scim_service
+from support.scim_service import Answer, at, hangs_up, says
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
 
@@ -387,3 +387,93 @@ def test_a_token_that_is_written_for_an_address_is_hidden(run, service, end, low
 def test_what_is_ours_cannot_be_given_in_another_case(run, attribute):
     done = run(True, user_attributes={attribute: "title"})
     assert done["failed"] and done["msg"].startswith("user_attributes: "), done["msg"]
+
+
+# --- somebody else makes an account as ours would be ------------------------------------------------------------------
+
+LISTS = pytest.mark.parametrize("options", [{}, {"service_parameters": {"lists": []}}], ids=["listed", "unlisted"])
+ENDS = pytest.mark.parametrize("departure", ["disable", "delete"])
+
+
+def others_bob(service, options, run, company):
+    """It stays as it is, whoever is wanted: it is a collision, and of nobody once bob has left."""
+    before = dict(provisioned.user(service, "bob"))
+    done = [run(**options) for _time in range(2)]
+    assert [[each["name"] for each in one["collisions"]] for one in done] == [["bob"], ["bob"]], done[0]["msg"]
+    provisioned.bob_leaves(company)
+    done = run(**options)
+    assert provisioned.user(service, "bob") == before and not done.get("failed"), done["msg"]
+    assert not done["not_provisioned"] and not run(**options)["changed"]
+
+
+@LISTS
+@ENDS
+@pytest.mark.parametrize("collision", ["refuse", "link_by_external_id"])
+def test_an_account_that_came_before_ours_is_not_ours(run, company, service, options, departure, collision):
+    def comes_first(_request, answer):
+        service.users[answer.body["id"]].pop("externalId")
+        return Answer(409, {"scimType": "uniqueness"})
+
+    service.fault = at("creation of a user", comes_first, first=2)
+    options = {"departure": departure, "collision": collision, **options}
+    assert run(**options)["failed"]
+    service.fault = scim_service.behave
+    others_bob(service, options, run, company)
+
+
+@ENDS
+def test_an_account_without_our_key_is_not_ours_where_keys_are_kept(run, company, service, departure):
+    """The creation of bob is never made, and nobody knows. Somebody else makes the same."""
+    asked = []
+
+    def lost(request, answer):
+        asked.append(request.body)
+        return says(502)(request, answer)
+
+    service.fault = at("creation of a user", lost, first=2)
+    run(departure=departure)
+    service.fault = scim_service.behave
+    body = {key: value for key, value in asked[0].items() if key not in ("externalId", "userName")}
+    service.user("bob", **body)
+    others_bob(service, {"departure": departure}, run, company)
+
+
+def test_an_account_that_is_made_and_refused_is_ours_by_its_key(run, company, service):
+    service.fault = at("creation of a user", says(409, {"scimType": "uniqueness"}, done=True), first=2)
+    assert run()["failed"]
+    service.fault = scim_service.behave
+    done = run()
+    assert not done["collisions"] and provisioned.members(service, "Night") == {"bob"} and not run()["changed"]
+
+
+@LISTS
+def test_whoever_is_refused_is_created_once_the_name_is_free(run, company, service, options):
+    service.fault = at("creation of a user", says(409, {"scimType": "uniqueness"}), first=2)
+    assert run(**options)["failed"]
+    service.fault = scim_service.behave
+    done = run(**options)
+    assert done["accounts"]["created"] == ["bob"] and provisioned.members(service, "Night") == {"bob"}
+
+
+def test_whoever_may_be_there_since_an_earlier_run_is_ours_though_he_is_refused(run, company, service):
+    """His creation had no answer, and the next run does not see him. The service keeps no external ids."""
+
+    def keeps_none(fault):
+        def choose(request, answer):
+            for each in service.users.values():
+                each.pop("externalId", None)
+            return fault(request, answer)
+
+        return choose
+
+    def hides(request, answer):
+        if request.stage != "list of users":
+            return answer
+        shown = [each for each in answer.body["Resources"] if each["userName"] != "bob"]
+        return answer.with_body(Resources=shown, totalResults=answer.body["totalResults"] - 1)
+
+    for fault in (at("creation of a user", hangs_up, first=2), hides, scim_service.behave):
+        service.fault = keeps_none(fault)
+        done = run()
+    assert not done["collisions"] and provisioned.members(service, "Night") == {"bob"}, done["msg"]
+    assert len(service.users) == 2 and not run()["changed"]

@@ -147,6 +147,7 @@ class _Work:
         self._destination, self._kept, self._at_once = destination, ledger, can.largest_change
         self._ledger: Ledger | _Later = _Later(ledger) if can.atomic else ledger
         self._links = ledger.links()
+        self._tried_before = {ref for ref, each in ledger.intents().items() if each.state is not contract.State.UNTOLD}
         self._holders = {(ref.kind, link.id): ref for ref, link in self._links.items()}
         self._done: list[Step] = []
         self._failed: list[LeftOut] = []
@@ -479,6 +480,9 @@ class _Work:
             raise (_Troubled if outcome.is_said else _Ends)(outcome.why, outcome.may_be_done)
         if not isinstance(outcome, contract.Unknown):
             self._unknown = 0
+        is_taken = isinstance(outcome, Conflict) and step.ref not in self._tried_before
+        if is_taken and isinstance(step, CreateStep):  # so whoever has the name is not the one whom we tried to create
+            self._kept.intend(step.ref, step.record._replace(state=contract.State.UNTOLD))
         if isinstance(outcome, (Conflict, Gone, Rejected)):
             self._refused(step)
         return outcome

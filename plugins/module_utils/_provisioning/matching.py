@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from typing import Union
 
-from .._destination.contract import Actual, CannotBeRead, Kind, Read, Record, Sought
+from .._destination.contract import Actual, CannotBeRead, Kind, Read, Record, Sought, State
 from .._named_tuple import NamedTuple
 from .._names import name_key
 from .model import Collision, Intents, Links, Ref, Wanted
@@ -54,6 +54,7 @@ class Matching:
         self._actual, self._intents, self._collision = actual, intents, collision
         self._keys = {each.external_id for each in wanted.records.values() if each.external_id}
         self._linked = {(ref.kind, link.id) for ref, link in links.items()}
+        self._keeps_keys = {kind for kind in Kind if self._shows_key(kind, links)}
         self._by_key: dict[tuple[Kind, str], set[str]] = {}
         self._by_name: dict[tuple[Kind, str], set[str]] = {}
         for kind in Kind:
@@ -95,7 +96,7 @@ class Matching:
                 return NOBODY if intent is None else Undecided(found.why)
             there.update((number, each) for number, each in found.items() if number not in taken_over)
         if intent is not None:
-            ours = [Match(number, each, False) for number, each in there.items() if _is_made_of(intent, each)]
+            ours = [Match(number, each, False) for number, each in there.items() if self._is_made_of(intent, each, ref)]
             if len(ours) == 1:
                 return ours[0]
         if not there:
@@ -103,8 +104,36 @@ class Matching:
         judged = self._judged(record, there)
         if not isinstance(judged, Taken):
             return judged
-        may_be_ours = intent is not None and any(not is_of_others(intent, each) for each in there.values())
+        may_be_ours = intent is not None and not all(self.is_of_others(intent, each, ref) for each in there.values())
         return judged._replace(may_be_ours=may_be_ours, ids=frozenset(there))
+
+    def is_of_others(self, intent: Record, there: Record, ref: Ref) -> bool:
+        """Tell whether somebody who is there cannot be what we were creating.
+
+        It has the key of another one; or none, though what we create has it, or our creation was refused as it was.
+        """
+        if there.external_id and intent.external_id:
+            return there.external_id != intent.external_id
+        return intent.state is State.UNTOLD or bool(intent.external_id) and ref.kind in self._keeps_keys
+
+    def _is_made_of(self, intent: Record, there: Record, ref: Ref) -> bool:
+        """Tell whether it is what we were creating. A destination that does not say the external id says all else."""
+        if self.is_of_others(intent, there, ref):
+            return False
+        if there.external_id and intent.external_id:
+            return True
+        return name_key(there.name) == name_key(intent.name) and there.attributes == intent.attributes
+
+    def _shows_key(self, kind: Kind, links: Links) -> bool:
+        """Tell whether the destination keeps external ids: it shows one that was written."""
+        records = self.records(kind)
+        if isinstance(records, CannotBeRead):
+            looked_up = {each: found for each, found in self._actual.found.items() if each.kind is kind}
+            shown = {(each.external_id, one.external_id) for each in looked_up for one in _records(looked_up[each])}
+        else:
+            ours = ((records.get(link.id), link.written) for ref, link in links.items() if ref.kind is kind)
+            shown = {(there.external_id, written.external_id) for there, written in ours if there is not None}
+        return any(key and key == written for key, written in shown)
 
     def _found(self, kind: Kind, record: Record) -> Read[dict[str, Record]]:
         records = self.records(kind)
@@ -135,13 +164,5 @@ class Matching:
         return Taken("'%s' has its %s, and is not linked" % (there[number].name, what))
 
 
-def is_of_others(intent: Record, there: Record) -> bool:
-    """Tell whether somebody who is there cannot be what we were creating: it has the key of another one."""
-    return bool(there.external_id and intent.external_id) and there.external_id != intent.external_id
-
-
-def _is_made_of(intent: Record, there: Record) -> bool:
-    """Tell whether it is what we were creating. A destination that does not say the external id says all else."""
-    if there.external_id and intent.external_id:
-        return there.external_id == intent.external_id
-    return name_key(there.name) == name_key(intent.name) and there.attributes == intent.attributes
+def _records(found: Read[Mapping[str, Record]]) -> Collection[Record]:
+    return () if isinstance(found, CannotBeRead) else found.values()

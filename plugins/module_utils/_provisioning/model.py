@@ -48,7 +48,9 @@ def by_ref(of: Mapping[Ref, T]) -> list[tuple[Ref, T]]:
 
 
 Links = Mapping[Ref, Link]
-Intents = Mapping[Ref, Record]  # what was to be created, and may be there: a run ended, or it was refused
+# What was to be created, and may be there. Its state is UNTOLD if it was refused since the
+# name is taken: only who has its key can be it.
+Intents = Mapping[Ref, Record]
 
 
 class LeftOut(NamedTuple):

@@ -26,7 +26,7 @@ from .._destination.contract import Actual, CannotBeRead, Capabilities, Kind, Li
 from .._names import name_key
 from . import fields
 from .in_doubt import may_be_deleted
-from .matching import Match, Matching, Taken, Undecided, is_of_others
+from .matching import Match, Matching, Taken, Undecided
 from .members import Compared, changes_of_members
 from .model import (
     CreateStep,
@@ -309,7 +309,7 @@ class _Planning:
                 self.left_out.append(LeftOut(ref, intent.name, _MAY_BE_THERE % match.why))
             elif isinstance(match, Taken) and match.may_be_ours:
                 self.left_out.append(LeftOut(ref, intent.name, _MAY_BE_OURS % match.why))
-            elif not isinstance(match, Match) or match.by_name and is_of_others(intent, match.there):
+            elif not isinstance(match, Match) or match.by_name and self.matching.is_of_others(intent, match.there, ref):
                 yield ForgetStep(ref, intent)
             else:
                 yield self._ended(ref, match)
