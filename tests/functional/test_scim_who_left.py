@@ -373,3 +373,14 @@ def test_accounts_that_are_disabled_under_other_ids_count_for_the_limits(run, co
     company.becomes({"Staff": ["ann", "bob"], "Night": ["bob"]}, DISABLED)
     assert [each["limit"] for each in run(removal_limits={"states": "0"})["refused"]] == ["states"]
     assert bob(service)["active"]
+
+
+def test_who_is_to_be_deleted_under_another_id_where_nothing_is_listed(run, company, service):
+    unlisted = {"service_parameters": {"lists": []}, "departure": "delete"}
+    run(**unlisted)
+    gets_another_id(service)
+    provisioned.bob_leaves(company)
+    assert run(**unlisted)["failed"], "his id leads to nothing: so the run finds out"
+    done = run(**unlisted)
+    assert [each["userName"] for each in service.users.values()] == ["ann"], done["msg"]
+    assert not done.get("failed") and not run(**unlisted)["changed"]

@@ -145,6 +145,7 @@ class _Work:
     def __init__(self, destination: Destination, ledger: Ledger) -> None:
         can = destination.capabilities()
         self._destination, self._kept, self._at_once = destination, ledger, can.largest_change
+        self._lists, self._filters = can.lists, can.filters
         self._ledger: Ledger | _Later = _Later(ledger) if can.atomic else ledger
         self._links = ledger.links()
         self._tried_before = {ref for ref, each in ledger.intents().items() if each.state is not contract.State.UNTOLD}
@@ -471,8 +472,8 @@ class _Work:
     def _asked(self, step: Step, change: contract.Change) -> Done | NotDone:
         """Make a change, and return what came of it. Raises _Ends if it is not the time for it."""
         outcome: Outcome = self._destination.apply(change)
-        if isinstance(outcome, Gone) and isinstance(step, DeleteStep):
-            outcome = Done(step.id)  # a run that was killed has deleted it, or somebody else
+        if isinstance(outcome, Gone) and isinstance(step, DeleteStep) and not self._may_have_another_id(step):
+            outcome = Done(step.id)
         if isinstance(outcome, Later):
             if not outcome.may_be_done:
                 self._refused(step, outcome.is_said)
@@ -486,6 +487,12 @@ class _Work:
         if isinstance(outcome, (Conflict, Gone, Rejected)):
             self._refused(step)
         return outcome
+
+    def _may_have_another_id(self, step: DeleteStep) -> bool:
+        """Tell whether the next run is to look for somebody whose id leads to nothing, though nobody deleted him."""
+        before = self._before.get(step.ref)
+        is_looked_for = step.ref.kind not in self._lists and self._filters
+        return is_looked_for and before is not None and not may_be_deleted(step.ref, before)
 
     def _refused(self, step: Step, is_said: bool = True) -> None:
         """Keep that a change is not made. A creation may be, whatever is said: it is looked for, if it can be found."""

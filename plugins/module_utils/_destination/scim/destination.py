@@ -183,6 +183,8 @@ class ScimDestination:
         before, self._is_taken = self._client.writes_unanswered, False
         outcome = self._applied(change)
         is_unanswered = self._client.writes_unanswered > before
+        if isinstance(outcome, Gone) and isinstance(change, Delete) and is_unanswered:
+            return Done(change.id)  # an earlier try did it
         if isinstance(outcome, Later):
             return outcome._replace(may_be_done=is_unanswered or self._is_taken)
         return Unknown(outcome.why) if is_unanswered and isinstance(outcome, (Conflict, Rejected)) else outcome
@@ -241,7 +243,7 @@ class ScimDestination:
         # A service that deletes nobody has no such path, either, and answers 404.
         there = self._client.send("GET", path_of(change.kind, change.id))
         if there.status in _GONE:
-            return Done(change.id)
+            return Done(change.id) if _is_taken(answer) else Gone()
         if there.status != 200 or not isinstance(there.data, dict):
             return Unknown("whether it is deleted cannot be seen (%s)" % self._client.said(there))
         is_disabled = change.kind is Kind.ACCOUNT and resources.state_of(there.data) is State.DISABLED
