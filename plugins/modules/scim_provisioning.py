@@ -97,6 +97,8 @@ options:
       - V(link_by_external_id) - Whoever has the same C(externalId) is taken over. Attributes that are not written stay.
       - V(link_by_name) - Whoever has the same C(externalId), or else the same name, is taken over. Who can choose a
         name in the service so gets the rights of somebody else, so look at a dry run first.
+      - Whatever is chosen, if the id of an account leads to nothing, its user is disabled in the store, and one other
+        account has the same C(externalId), that one is linked and disabled.
     type: str
     choices: [refuse, link_by_external_id, link_by_name]
     default: refuse

@@ -89,7 +89,9 @@ class ScimDestination:
             sought: look_up.found(sought) for sought in linked.sought if unread[sought.kind]
         }
         nested: dict[str, frozenset[str]] = {}
-        there = self._looked_at((place for place in sorted(linked.doubted) if unread[place[0]]), found, gone)
+        unlisted = {kind for kind in self._about.service.kinds if unread[kind]}
+        doubted = sorted(place for place in linked.doubted if place[0] in unlisted)
+        there = self._looked_at(doubted, found, gone)
         return Actual(
             accounts,
             self._records(Kind.GROUP, groups),
