@@ -115,17 +115,19 @@ def pytest(session: nox.Session, directory: str, *selection: str) -> None:
         arguments = [*session.posargs, *([] if named else [directory])]
     else:
         arguments = ["-q", "--no-skips", *selection, directory]
+    faster(session)
     session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
+
+
+def faster(session: nox.Session) -> None:
+    """Have the session's Python do less: tests/support/faster says what."""
+    session.env["PYTHONPATH"] = str(CHECKOUT / "tests" / "support" / "faster")
+    session.env["USERSYNC_TESTS_KEEP_COMPILED"] = str(Path(session.create_tmp()).absolute() / "compiled")
 
 
 @contextmanager
 def in_memory(session: nox.Session) -> Iterator[None]:
-    """Have temporary files in memory, if there is room: on a disk, stores and servers wait at each commit.
-
-    Modules that playbooks run are compiled once.
-    """
-    session.env["PYTHONPATH"] = str(CHECKOUT / "tests" / "support" / "zips")
-    session.env["USERSYNC_TESTS_KEEP_COMPILED"] = str(Path(session.create_tmp()).absolute() / "compiled")
+    """Have temporary files in memory, if there is room: on a disk, stores and servers wait at each commit."""
     memory = Path("/dev/shm")
     if not memory.is_dir() or shutil.disk_usage(memory).free < 2 << 30 or os.statvfs(memory).f_flag & os.ST_NOEXEC:
         yield
@@ -369,6 +371,7 @@ def role_matrix(session: nox.Session, core: str) -> None:
 def scenarios(session: nox.Session, core: str) -> None:
     """Run the role's scenarios; the hosts have releases of their own."""
     install(session, "role", f"ansible-core=={core}.*")
+    faster(session)
     with collection(session), session.chdir("tests"):
         session.run("python", "-m", "support.scenarios", *session.posargs)
 

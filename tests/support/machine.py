@@ -273,7 +273,7 @@ def _prepare(root: Path, directory: Path, port: int) -> Path:
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)])
     (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
     shutil.copyfile(f"{key}.pub", root / "root/.ssh/authorized_keys")
-    shutil.copyfile(Path(__file__).parent / "zips/sitecustomize.py", root / "etc/python3.11/sitecustomize.py")
+    shutil.copyfile(Path(__file__).parent / "faster/sitecustomize.py", root / "etc/python3.11/sitecustomize.py")
     settings = f"ListenAddress 127.0.0.1\nPort {port}\n"
     (root / "etc/ssh/sshd_config.d/machine.conf").write_text(settings, encoding="ascii")
     run(["ssh-keygen", "-A", "-f", str(root)])

@@ -84,7 +84,7 @@ def test_nothing_is_proven_without_a_task_with_a_secret():
 @pytest.mark.parametrize(("user", "compilations"), [(0, 2), (1000, 4)], ids=["root", "another user"])
 def test_source_in_zip_files_is_compiled_once_and_kept_by_root_only(tmp_path, monkeypatch, user, compilations):
     monkeypatch.setattr(zipimport, "_compile_source", zipimport._compile_source)  # afterwards it is what it was
-    sitecustomize = importlib.import_module("support.zips.sitecustomize")
+    sitecustomize = importlib.import_module("support.faster.sitecustomize")
     compiled, compile_source = [], sitecustomize._compile
     monkeypatch.setattr(sitecustomize, "_compile", lambda *what: compiled.append(what) or compile_source(*what))
     monkeypatch.setattr(sitecustomize, "KEPT", str(tmp_path / "kept"))
