@@ -267,6 +267,8 @@ def test_certificates_are_verified(service):
     "url, why",
     [
         ("http://scim.example/v2", "everybody on the way can read"),
+        ("http://127.0.0.1.example", "everybody on the way can read"),
+        ("http://[::2]", "everybody on the way can read"),
         ("ftp://scim.example", "is not the address of a service"),
         ("scim.example", "is not the address of a service"),
         ("https://scim.example:port", "is none"),
@@ -278,6 +280,11 @@ def test_addresses_that_are_refused(url, why):
     with pytest.raises(DestinationError, match="^url: .*" + why) as error:
         http.Client(http.Settings(url, token=TOKEN))
     assert "s3cr3t" not in str(error.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.77", "[::1]"])
+def test_no_secret_leaves_this_computer_by_http(host):
+    http.Client(http.Settings("http://%s/v2" % host, token=TOKEN)).close()
 
 
 @pytest.mark.parametrize("name, value", [("token", "a\r\nX-Other: b"), ("token", "ä"), ("password", "a\nb")])

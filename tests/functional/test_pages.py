@@ -227,6 +227,14 @@ def test_browse(play, company, tmp_path):
     assert "[WARNING]" not in run.output and company.password not in run.output
 
 
+@pytest.mark.versions
+@pytest.mark.parametrize("name", ["browse", "dry_run", "synchronize", "report"])
+def test_a_playbook_without_its_file_of_variables_says_so(run_playbook, name):
+    run = run_playbook(full_name(name))
+    missing = "report_dest: it is" if name == "report" else "user_synchronization_options: they are"
+    assert run.rc != 0 and missing + " missing: " in run.output, run.output
+
+
 def digest_in(output):
     return re.search(r"Digest of the plan: `([^`]+)`", output).group(1)
 

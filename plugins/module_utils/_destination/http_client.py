@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import http.client
 import io
+import ipaddress
 import json
 import random
 import re
@@ -482,7 +483,6 @@ def _was_closed(connection: http.client.HTTPConnection) -> bool:
 # --- settings --------------------------------------------------------------------------------------------------------
 
 _SENDABLE = re.compile(r"[^\s\x00-\x20\x7f/]*(/[!-~]*)?")  # a host in letters of its own, a path in those of an address
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _checked(settings: Settings) -> SplitResult:
@@ -501,7 +501,7 @@ def _checked(settings: Settings) -> SplitResult:
         )
     if url.username is not None or url.password is not None:
         raise DestinationError("url: no login may stand in it: give token, or username and password")
-    if url.scheme == "http" and url.hostname not in _LOOPBACK:
+    if url.scheme == "http" and not _is_loopback(url.hostname):
         raise DestinationError(
             "url: with http:// everybody on the way can read the secrets: write https://%s" % url.netloc
         )
@@ -509,6 +509,16 @@ def _checked(settings: Settings) -> SplitResult:
         if value and not (value.isprintable() and (option != "token" or value.isascii())):
             raise DestinationError("%s: it has a character that cannot be sent, such as the end of a line" % option)
     return url
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether this is this computer itself: localhost (RFC 6761, 6.3), or an address such as 127.0.0.1 or ::1."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def _without_login(url: str) -> str:
