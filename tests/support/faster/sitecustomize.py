@@ -7,8 +7,8 @@ It is for the machines of `support.machine`, and for sessions.
 
 - What is compiled of zip files is kept. Each task comes with the same source of Ansible in a zip file, and compiling it
   takes more than a quarter of the time that the task needs on its host.
-- Garbage is collected seldom, and in a fork only its own. Ansible forks for each task, and a fork that looks through all
-  that Ansible has loaded copies it: that is a sixth of the time of a playbook, and a tenth of that of unit tests.
+- Garbage is collected seldom, and in a fork only its own. Ansible forks for each task, and a fork that looks through
+  all that Ansible has loaded copies it: that is a sixth of the time of a playbook, and a tenth of that of unit tests.
 """
 
 from __future__ import annotations
