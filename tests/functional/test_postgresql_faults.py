@@ -302,7 +302,7 @@ def test_who_holds_the_store_is_waited_for_and_said(uri):
         threading.Timer(0.5, holder.close).start()
         with opening.open_store(where, 20) as store:
             store.begin_writing()
-        assert 0.3 < time.monotonic() - started < 10
+        assert time.monotonic() - started > 0.3
 
 
 def test_a_dry_run_writes_nothing(uri):

@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -374,16 +375,24 @@ def test_the_report_is_cut_and_the_counts_are_not(lasting_company, synchronize, 
     assert result["summary"]["users"]["created"] == 4 and result["summary"]["user_groups"]["created"] == 3
 
 
+def wake_once_it_is_shown(server, printed):
+    """Wake the server once the run says that it connects; at the latest after four minutes."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and not (printed.exists() and "connects to" in printed.read_text("utf-8")):
+        time.sleep(0.2)
+    server.wake()
+
+
 @pytest.mark.versions
 def test_a_long_run_shows_how_far_it_is_and_every_run_what_it_did(run_playbook, tmp_path):
-    """The server sleeps while it is asked. In check mode only the outcome is told."""
+    """The server sleeps until it is shown that the run waits for it. In check mode only the outcome is told."""
     with Slapd(ldif=COMPANY) as server:
-        task = {"usersync.directory.user_synchronization": options(server, tmp_path / "users.db")}
+        task = {"usersync.directory.user_synchronization": options(server, tmp_path / "users.db", timeout=300)}
         server.sleep()
-        alarm = threading.Timer(15, server.wake)
-        alarm.start()
+        waking = threading.Thread(target=wake_once_it_is_shown, args=(server, tmp_path / "printed"))
+        waking.start()
         run = run_playbook([task])
-        alarm.join()
+        waking.join()
         assert run.rc == 0, run.output
         shown = re.findall("^user_synchronization: (.*)$", run.output, re.MULTILINE)
         assert "... connects to the directory" in shown and shown[-1] == "staff: " + run.results[0]["msg"]
