@@ -122,7 +122,7 @@ def pytest(session: nox.Session, directory: str, *selection: str) -> None:
 def faster(session: nox.Session) -> None:
     """Have the session's Python do less: tests/support/faster says what."""
     session.env["PYTHONPATH"] = str(CHECKOUT / "tests" / "support" / "faster")
-    session.env["USERSYNC_TESTS_KEEP_COMPILED"] = str(Path(session.create_tmp()).absolute() / "compiled")
+    session.env["USERSYNC_TESTS_KEEP_COMPILED"] = str(Path(session.cache_dir, "compiled").absolute())
 
 
 @contextmanager
