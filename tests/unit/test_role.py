@@ -271,3 +271,8 @@ def test_a_dry_run_goes_on_on_a_host_that_ansible_cannot_ask_for_packages_yet(ch
 
 def test_a_service_leaves_no_core_dump():
     assert "\nLimitCORE=0\n" in (ROLE / "templates" / "job.service.j2").read_text(encoding="utf-8")
+
+
+def test_the_end_of_a_job_takes_nothing_from_others_of_the_same_user():
+    """With RemoveIPC, Ansible came upon a semaphore that was gone in the moment in which it was made."""
+    assert "\nRemoveIPC=" not in (ROLE / "templates" / "job.service.j2").read_text(encoding="utf-8")
