@@ -426,3 +426,17 @@ def test_a_tenant_that_shows_nothing_while_somebody_may_be_deleted(run, company,
     service.users, service.groups = there
     run(state="absent", departure="delete")
     assert service.users == {} and service.groups == {}
+
+
+@pytest.mark.parametrize("options", [UNLISTED, UNSEEN], ids=["unlisted", "unseen"])
+def test_who_was_taken_out_without_an_answer_as_another_one_joined_and_comes_back(run, company, service, options):
+    """The addition of ann to Night says of bob, too, that he is in it without doubt."""
+    run(**options)
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["ann"]})
+    service.fault = at("members", says(500, done=True), times=1)
+    assert run(**options)["failed"]
+    assert provisioned.members(service, "Night") == {"ann"}
+    service.fault = scim_service.behave
+    company.becomes({"Staff": ["ann", "bob"], "Night": ["ann", "bob"]})
+    run(**options)
+    assert provisioned.members(service, "Night") == {"ann", "bob"}

@@ -377,8 +377,9 @@ class _Work:
             self._keep_in_doubt(step.ref, before.in_doubt | open_)
             return
         link, missing = self._links[step.ref], [each for each in step.added if not self._is_there(each)]
-        members = step.members.difference(missing) | self._not_removed.get(step.ref, set())
-        in_doubt = step.in_doubt | link.in_doubt & {step.ref}
+        staying = self._not_removed.get(step.ref, set())  # or nobody knows
+        members = step.members.difference(missing) | staying
+        in_doubt = step.in_doubt | link.in_doubt & {step.ref, *staying}
         if (link.members, link.in_doubt) != (members, in_doubt):
             self._link(step.ref, link._replace(members=members, in_doubt=in_doubt))
 
