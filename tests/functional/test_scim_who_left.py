@@ -384,3 +384,19 @@ def test_who_is_to_be_deleted_under_another_id_where_nothing_is_listed(run, comp
     done = run(**unlisted)
     assert [each["userName"] for each in service.users.values()] == ["ann"], done["msg"]
     assert not done.get("failed") and not run(**unlisted)["changed"]
+
+
+@pytest.mark.parametrize("options", [{}, {"service_parameters": {"filters": []}}], ids=["filters", "lists only"])
+def test_who_is_to_be_deleted_under_another_id_where_the_list_cannot_be_read_once(run, company, service, options):
+    """The deletion is answered by 404, and nobody is responsible for the account any more."""
+    options = {"departure": "delete", **options}
+    run(**options)
+    gets_another_id(service)
+    provisioned.bob_leaves(company)
+    service.fault = at("list of users", says(501))
+    run(**options)
+    service.fault = scim_service.behave
+    done = run(**options)
+    assert [each["userName"] for each in service.users.values()] == ["ann"], done["msg"]
+    assert not done.get("failed") and [each["what"] for each in done["drift"]] == ["gone"]
+    assert not run(**options)["changed"]

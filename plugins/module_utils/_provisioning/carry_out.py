@@ -492,7 +492,7 @@ class _Work:
     def _may_have_another_id(self, step: DeleteStep) -> bool:
         """Tell whether the next run is to look for somebody whose id leads to nothing, though nobody deleted him."""
         before = self._before.get(step.ref)
-        is_looked_for = step.ref.kind not in self._lists and self._filters
+        is_looked_for = step.ref.kind in self._lists or self._filters
         return is_looked_for and before is not None and not may_be_deleted(step.ref, before)
 
     def _refused(self, step: Step, is_said: bool = True) -> None:
