@@ -440,3 +440,27 @@ def test_who_was_taken_out_without_an_answer_as_another_one_joined_and_comes_bac
     company.becomes({"Staff": ["ann", "bob"], "Night": ["ann", "bob"]})
     run(**options)
     assert provisioned.members(service, "Night") == {"ann", "bob"}
+
+
+def puts(service):
+    service.config = {"patch": {"supported": False}, "filter": {"supported": True}}
+
+
+@pytest.mark.parametrize("leaver", [(), ("ann",)], ids=["", "another leaves"])
+def test_who_was_taken_out_by_put_without_an_answer_comes_back(run, company, service, leaver):
+    """The group shows all that are in it, and no run changes it again."""
+    puts(service)
+    company.becomes({"Staff": ["ann", "bob", "zoe"], "Night": ["ann"]})
+    run(**UNLISTED)
+    company.becomes({"Staff": ["ann", "zoe"], "Night": ["ann", "bob"]})
+    service.fault = lambda request, answer: (
+        hangs_up(request, answer) if request.method == "PUT" and request.stage != "one" else answer
+    )
+    run(**UNLISTED)
+    assert provisioned.members(service, "Staff") == {"ann", "zoe"}
+    service.fault = scim_service.behave
+    staff = {"ann", "bob", "zoe"} - set(leaver)
+    company.becomes({"Staff": staff, "Night": ["ann", "bob"]})
+    run(**UNLISTED)
+    done = run(**UNLISTED)
+    assert provisioned.members(service, "Staff") == staff and not done.get("failed"), done["msg"]

@@ -150,6 +150,9 @@ class _Work:
         self._links = ledger.links()
         self._tried_before = {ref for ref, each in ledger.intents().items() if each.state is not contract.State.UNTOLD}
         self._holders = {(ref.kind, link.id): ref for ref, link in self._links.items()}
+        # Id of a group -> who is in it or not, as nobody knew before this run.
+        groups = (link for ref, link in self._links.items() if ref.kind is contract.Kind.GROUP)
+        self._in_doubt = {link.id: link.in_doubt for link in groups}
         self._done: list[Step] = []
         self._failed: list[LeftOut] = []
         self._unanswered: list[LeftOut] = []
@@ -448,7 +451,8 @@ class _Work:
 
     def _known_in(self, link: Link) -> frozenset[str]:
         """Return the ids of those whom we put into a group."""
-        there = (self._links[each] for each in link.members if each in self._links)
+        sure = link.members - (link.in_doubt & self._in_doubt.get(link.id, frozenset()))
+        there = (self._links[each] for each in sure or link.members if each in self._links)
         return frozenset(each.id for each in there if not each.gone)
 
     def _about(self, part: _Part) -> str:
