@@ -168,3 +168,21 @@ def test_what_is_created_again_without_an_answer_is_linked_by_the_next_run(run, 
     assert not done["collisions"] and not done.get("failed"), done["msg"]
     assert provisioned.members(service, "Night") == {"bob"} and provisioned.members(service, "Staff") == {"ann", "bob"}
     assert not run()["changed"]
+
+
+@pytest.mark.parametrize("who_is_left", [{"Night": ["ann"]}, {"Night": ["ann"], "Staff": ["ann"]}], ids=["in", "out"])
+@pytest.mark.parametrize("changes", [{}, {"patches": False}], ids=["PATCH", "PUT"])
+@pytest.mark.parametrize("lists", [{}, {"lists": []}, {"lists": ["accounts"]}], ids=["lists", "unlisted", "accounts"])
+def test_under_another_id_it_keeps_nobody_who_left_it(run, company, service, lists, changes, who_is_left):
+    """It is gone, and then taken over by its external id. Bob is still in it, and is taken out by the next run."""
+    options = {"collision": "link_by_external_id", "service_parameters": {**lists, **changes}}
+    company.becomes(MORE)
+    run(**options)
+    (number,) = night(service)
+    group = service.groups.pop(number)
+    service._add(service.groups, {key: value for key, value in group.items() if key != "id"})
+    company.becomes({**MORE, **who_is_left})
+    for _time in range(4):
+        done = run(**options)
+    assert not done["changed"] and not done.get("failed"), done["msg"]
+    assert provisioned.members(service, "Night") == {"ann"}

@@ -90,12 +90,21 @@ def changes_of_members(compared: Compared, policies: Policies) -> Members:
         before = compared.links[ref] if ref in compared.links and ref not in compared.fresh else _NOBODY
         if removed or ended or (stay, doubt) != (before.members, before.in_doubt - {ref}):
             removals.append(MembersStep(ref, (), tuple(sorted(removed)), ended, stay, doubt))
-        if added or wanted != stay:
-            additions.append(MembersStep(ref, tuple(sorted(added)), (), (), wanted))
+        former = _by_another_id(ref, compared) - wanted
+        if added or wanted != stay or former:
+            additions.append(MembersStep(ref, tuple(sorted(added)), (), (), wanted, former))
     return Members(tuple(removals), tuple(additions), tuple(drift), tuple(foreign))
 
 
 _NOBODY = Link("", Record(""))
+
+
+def _by_another_id(ref: Ref, compared: Compared) -> frozenset[Ref]:
+    """Return who was put into a group under the id that it had before, and may be in it by the one that it has now."""
+    if ref not in compared.links or ref not in compared.taken_over.values():
+        return frozenset()
+    link = compared.links[ref]
+    return (link.members | link.in_doubt) & compared.links.keys() - {ref}
 
 
 def _foreign(number: str, ref: Ref, name: str, compared: Compared) -> Foreign:
