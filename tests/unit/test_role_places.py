@@ -20,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.examples import times
 from support.exchange import exchanging
 from support.role_programs import load
 
@@ -27,7 +28,7 @@ places = load("places")
 
 USER = "nobody"
 THIRD = 12345  # somebody else
-ROUNDS = 20
+ROUNDS = times(20)
 
 
 @pytest.fixture
