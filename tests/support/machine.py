@@ -206,7 +206,11 @@ def keep(directory: Path) -> None:
     run(["cp", "-a", "--reflink=auto", str(make_root()), str(root)])
     port = free_port()
     key = _prepare(root, directory, port)
-    with Slapd(ldif=COMPANY, anonymous_read=True) as slapd, _services(slapd.ca) as services:
+    with (
+        _cgroup_of_its_own(f"usersync-{port}"),
+        Slapd(ldif=COMPANY, anonymous_read=True) as slapd,
+        _services(slapd.ca) as services,
+    ):
         (root / "etc/ssl/directory-ca.pem").write_bytes(slapd.ca.cert.read_bytes())
         client = slapd.ca.issue("synchronizer", client=True)
         machine = _boot(root, directory, port)
@@ -263,6 +267,39 @@ def _services(ca: CertificateAuthority) -> Iterator[dict[str, str]]:
             "database_socket": str(database.socket),
             "database_port": str(database.port),
         }
+
+
+@contextlib.contextmanager
+def _cgroup_of_its_own(name: str) -> Iterator[None]:
+    """Be in a cgroup of this name: systemd-nspawn makes the machine's below that of whoever starts it.
+
+    If there were one for all machines, each systemd would find the services of the others in the cgroups of its own,
+    and remove a cgroup that another one has made in the moment before a service is put into it. So a start failed now
+    and then (status 219, systemd.exec(5)).
+    """
+    places = [place / name for place in _cgroups()]
+    for place in places:
+        place.mkdir()
+        (place / "cgroup.procs").write_text("0", encoding="ascii")  # this process: cgroups(7)
+    try:
+        yield
+    finally:
+        for place in places:
+            (place.parent / "cgroup.procs").write_text("0", encoding="ascii")
+            for directory, _directories, _files in os.walk(place, topdown=False):
+                with contextlib.suppress(OSError):  # of a process that has not ended yet
+                    os.rmdir(directory)
+
+
+def _cgroups() -> Iterator[Path]:
+    """The cgroups of this process in the hierarchies that systemd uses: one of its own, cgroup v2, or both."""
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _number, controllers, path = line.split(":", 2)
+        for top in {"name=systemd": ["systemd"], "": ["unified", "."]}.get(controllers, []):
+            place = Path("/sys/fs/cgroup", top, path.lstrip("/"))
+            if (place / "cgroup.procs").exists():
+                yield place
+                break
 
 
 def _prepare(root: Path, directory: Path, port: int) -> Path:

@@ -12,8 +12,10 @@ import importlib
 import os
 import zipfile
 import zipimport
+from pathlib import Path
 
 import pytest
+from support import machine
 from support.scenarios import SECRET_END, Outcome, complaints
 
 PUT = "<127.0.0.1> PUT /root/.ansible/tmp/x TO /root/.ansible/tmp/AnsiballZ_command.py\n"
@@ -97,3 +99,22 @@ def test_source_in_zip_files_is_compiled_once_and_kept_by_root_only(tmp_path, mo
         code = zipimport.zipimporter(str(path)).get_code("example")
         assert code.co_consts[0] == 1 + number % 2
     assert len(compiled) == compilations
+
+
+def cgroups():
+    return Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+
+
+@pytest.mark.on_one_python
+def test_each_machine_has_a_cgroup_of_its_own():
+    if os.geteuid() != 0:
+        pytest.skip("is run as root")
+    before, name = cgroups(), "usersync-test-%d" % os.getpid()
+    with machine._cgroup_of_its_own(name):
+        within = set(cgroups()) - set(before)
+        assert within and all(each.endswith("/" + name) for each in within)
+        places = list(machine._cgroups())
+        assert places and all(place.name == name for place in places)
+        (places[0] / "payload").mkdir()  # as systemd-nspawn does
+    assert cgroups() == before
+    assert not [place for place in places if place.exists()]
