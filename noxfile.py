@@ -270,11 +270,11 @@ def thorough(session: nox.Session) -> None:
     pytest(session, "tests/unit")
     if not session.posargs:
         with in_memory(session):
-            pytest(session, "tests/functional", "--samba=none", "--thorough", *_THREE_AT_A_TIME)
+            pytest(session, "tests/functional", "--samba=none", "--thorough", *_SEVERAL_AT_A_TIME)
 
 
 # Most of a functional test is waiting.
-_THREE_AT_A_TIME = ("-m", "not apart", "--numprocesses=3", "--dist=worksteal")
+_SEVERAL_AT_A_TIME = ("-m", "not apart", "--numprocesses=4", "--dist=worksteal")
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])
@@ -282,7 +282,7 @@ def functional(session: nox.Session) -> None:
     """Tests against real servers, but for those of session "samba"."""
     install(session, "functional", f"ansible-core=={OLDEST}.*")
     with in_memory(session):
-        pytest(session, "tests/functional", "--samba=none", *_THREE_AT_A_TIME)
+        pytest(session, "tests/functional", "--samba=none", *_SEVERAL_AT_A_TIME)
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST], default=False)
