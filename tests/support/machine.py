@@ -273,9 +273,9 @@ def _services(ca: CertificateAuthority) -> Iterator[dict[str, str]]:
 def _cgroup_of_its_own(name: str) -> Iterator[None]:
     """Be in a cgroup of this name: systemd-nspawn makes the machine's below that of whoever starts it.
 
-    If there were one for all machines, each systemd would find the services of the others in the cgroups of its own,
-    and remove a cgroup that another one has made in the moment before a service is put into it. So a start failed now
-    and then (status 219, systemd.exec(5)).
+    If there were one for all machines, each systemd would find processes of the others in the cgroups of its own
+    services. They have the number 0 there: signals to a service failed with "Input/output error". It may also remove a
+    cgroup that another one has made in the moment before a service is put into it: starts failed now and then.
     """
     places = [place / name for place in _cgroups()]
     for place in places:
