@@ -279,7 +279,7 @@ def _cgroup_of_its_own(name: str) -> Iterator[None]:
     """
     places = [place / name for place in _cgroups()]
     for place in places:
-        place.mkdir()
+        place.mkdir(exist_ok=True)  # one that was killed leaves it
         (place / "cgroup.procs").write_text("0", encoding="ascii")  # this process: cgroups(7)
     try:
         yield
