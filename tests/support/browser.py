@@ -57,14 +57,18 @@ class Browser(ClosedAtExit):
 
     def open(self, page: Path | str, *, width: int, dark: bool = False) -> None:
         """Open a page, a local file or a URL, in a window that wide (CSS pixels), in light or dark colours."""
-        self._devtools(
-            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
-        )
+        self.resize(width)
         self._devtools(
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
         )
         self._call(f"session/{self._session}/url", {"url": page if isinstance(page, str) else page.as_uri()})
+
+    def resize(self, width: int) -> None:
+        """Make the window that wide (CSS pixels), with the page that is open in it."""
+        self._devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
 
     def run(self, script: str) -> Any:
         """What a script returns that is run in the page."""
