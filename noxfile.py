@@ -224,7 +224,7 @@ def _interpreter(version: str) -> str | None:
 
 
 def _provide_get_pip(session: nox.Session, home: Path) -> None:
-    """Put a get-pip.py where ansible-test looks for the one that it would download.
+    """Put a get-pip.py where ansible-test looks for the one that it would download, and settings where pip does.
 
     Its host cannot be reached from everywhere (ansible/ansible#77304). uv does in a moment what takes pip five seconds
     in each of ten environments. It gets pip here, since ansible-test hides how packages are reached.
@@ -233,6 +233,10 @@ def _provide_get_pip(session: nox.Session, home: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     uv = str(shutil.which("uv"))
     packages = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+    # ansible-test makes an environment for each check, of which it needs a few files: none is compiled beforehand.
+    settings = home / ".config" / "pip" / "pip.conf"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("[install]\nno-compile = true\n")
     for version in ("23.1.2", "24.2", "25.2"):
         wanted = f"pip=={version}"
         session.run_install(uv, "pip", "install", "--quiet", "--target", str(home / wanted), wanted, external=True)
