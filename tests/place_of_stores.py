@@ -32,3 +32,13 @@ def _place_of_stores(request: pytest.FixtureRequest) -> Iterator[None]:
         stores.use(server)
         yield
         stores.leave()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    yield
+    folder = getattr(item, "funcargs", {}).get("tmp_path")
+    if folder and item.config.getoption("--store") != "sqlite":
+        from support import stores
+
+        stores.forget(folder)

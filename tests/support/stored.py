@@ -84,11 +84,9 @@ class _Postgresql:
 
 @contextmanager
 def _in_postgresql(store: Path | str) -> Iterator[Any]:
-    import psycopg
-
     database = address.address_of(stores.of(store))
     assert isinstance(database, address.Database)
-    with closing(psycopg.connect(database.uri, autocommit=True)) as connection:
+    with stores.connected(database.uri) as connection:
         connection.execute(f"SET search_path = {database.schema}")
         yield _Postgresql(connection)
 
