@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="where the stores of tests are that are about any store (default: %(default)s)",
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Load no file that has none of the tests that are asked for: most have none."""
+    if config.getoption("markexpr") != _MARK or collection_path.suffix != ".py":
+        return None
+    return _MARK not in collection_path.read_text(encoding="utf-8") or None
+
+
+_MARK = "any_store"
 
 
 @pytest.fixture(scope="session", autouse=True)
