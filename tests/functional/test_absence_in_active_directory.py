@@ -61,10 +61,10 @@ class Domain(Lab):
     def hide(self, name, *attributes):
         """Take the right to read these away from the account; of an organizational unit, to see it at all."""
         dn = name if "=" in name else self.dn(name)
-        before = self._rights(dn)
+        before = self.samba.rights(dn)
         self.before.setdefault(dn, before)
         rules = ["(OD;;RP;%s;;%s)" % (SCHEMA[attribute], self.reader) for attribute in attributes]
-        # What forbids comes first. samba-tool would do the same, one rule at a time and each in a third of a second.
+        # What forbids comes first.
         flags, bracket, others = before.partition("(")
         rights = [flags, *(rules or ["(D;CI;LCRPLO;;;%s)" % self.reader]), bracket, others]
         self.samba.modify(modified(dn, "replace", "nTSecurityDescriptor", "".join(rights)))
@@ -74,9 +74,6 @@ class Domain(Lab):
         for dn, rights in self.before.items():
             self.samba.modify(modified(dn, "replace", "nTSecurityDescriptor", rights))
         self.before.clear()
-
-    def _rights(self, dn):
-        return re.search(r"O:.*", self.samba.samba_tool("dsacl", "get", "--objectdn=" + dn)).group()
 
     def once(self, check_mode=False, **more):
         options = {"use_ldap": False, "authentication": "simple", "distinguished_name": [self.unit], **ANYTHING}
@@ -227,8 +224,8 @@ def test_who_is_in_scope_by_a_list_that_is_hidden(domain):
 def test_a_primary_group_that_is_hidden(domain, hidden_of, attribute):
     domain.users("dina", "anke")
     domain.group("Pupils", "dina")
-    sid = domain.samba.samba_tool("group", "show", "Pupils", "--attributes=objectSid")
-    rid = re.search(r"S-1-5-21-\S+-(\d+)", sid).group(1)
+    pupils = domain.dn("Pupils")
+    (rid,) = domain.samba.search("(cn=Pupils)", "primaryGroupToken", base=pupils)[pupils]["primaryGroupToken"]
     domain.samba.modify(modified(domain.dn("dina"), "replace", "primaryGroupID", rid))
     domain.run()
     assert domain.members() == [("Pupils", "dina")]

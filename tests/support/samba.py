@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import os
+import json
 import shutil
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
 from .process import LOCKS, ClosedAtExit, Entry, Server, find_program, parse_ldif, run
@@ -25,6 +26,8 @@ HOST_NAME = "dc1.corp.example"
 # Long and odd on purpose: Ansible masks a password wherever it appears in a result.
 ADMIN_PASSWORD = "Plinth-4-osprey-Xz86"
 
+# The system's: the only one that has Samba's bindings.
+_PYTHON = "/usr/bin/python3"
 # Samba takes no other ports for these: LDAP, LDAPS and Kerberos.
 _PORTS = (389, 636, 88)
 _LOCK = LOCKS / "usersync-samba.lock"
@@ -128,7 +131,10 @@ class SambaDC(ClosedAtExit):
         self.krb5_config = self.directory / "krb5.conf"
         self._smb_conf = self.directory / "smb.conf"
         self.ca, self._certificate = ca or usual_authority(), certificate
+        # A socket that is root's. Who says there who he is has his own rights, and who does not those of the system.
+        self._ldapi_url = "ldapi://" + quote(f"{self.directory}/private/ldap_priv/ldapi", safe="")
         self._server: Server | None = None
+        self._session: _Session | None = None
         self._lock: IO[str] | None = None
 
     def start(self) -> None:
@@ -148,6 +154,8 @@ class SambaDC(ClosedAtExit):
 
     def close(self) -> None:
         """Stop the server and remove everything."""
+        if self._session:
+            self._session.close()
         if self._server:
             self._server.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -155,15 +163,20 @@ class SambaDC(ClosedAtExit):
             self._lock.close()
 
     def modify(self, ldif: str) -> None:
-        """Change the directory with the rights of the system, by ldbmodify; a record without changetype is added.
+        """Change the directory with the rights of the system; a record without changetype is added.
 
-        By the server, at a socket that is root's: ldbmodify by itself loads all that Samba knows of directories, which
-        takes thrice the time.
+        :raises RuntimeError: if one is refused; those before it are changed.
         """
-        database = f"{self.directory}/private/sam.ldb"
-        if self._server:
-            database = "ldapi://" + quote(f"{self.directory}/private/ldap_priv/ldapi", safe="")
-        run(["ldbmodify", "-H", database, f"--configfile={self._smb_conf}"], text=ldif)
+        self._ask("modify", ldif)
+
+    def rights(self, dn: str) -> str:
+        """The security descriptor of an entry, as SDDL (MS-DTYP 2.5.1)."""
+        return str(self._ask("rights", dn))
+
+    def _ask(self, what: str, argument: str) -> Any:
+        if not self._session:
+            self._session = _Session(self._ldapi_url, self._smb_conf)
+        return self._session.ask(what, argument)
 
     def add(self, ldif: Path) -> None:
         """Add many entries with the rights of the system, by ldbadd: all in one transaction."""
@@ -176,11 +189,8 @@ class SambaDC(ClosedAtExit):
 
         :return: attributes by DN; each attribute is a list of values, bytes where they are not UTF-8.
         """
-        command = ["ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-x", "-H", self.ldaps_url, "-s", scope, "-b", base]
-        login = ["-D", self.login, "-w", self.password]
-        # Whatever certificate a test gave the server, this is the server on loopback that it started.
-        env = {**os.environ, "LDAPTLS_REQCERT": "never"}
-        return parse_ldif(run([*command, *login, search_filter, *attributes], env=env))
+        command = ["ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-x", "-H", self._ldapi_url, "-s", scope, "-b", base]
+        return parse_ldif(run([*command, "-D", self.login, "-w", self.password, search_filter, *attributes]))
 
     def samba_tool(self, *arguments: str) -> str:
         """Run samba-tool(8) on this domain; return what it printed."""
@@ -249,7 +259,9 @@ class SambaDC(ClosedAtExit):
         )
         self._smb_conf.write_text(settings, encoding="utf-8")
         self.krb5_config.write_text(_KRB5_CONF.format(realm=REALM), encoding="utf-8")
-        self.modify(_NO_RULES_FOR_PASSWORDS + _SERVICE)
+        # By itself: the server does not run yet.
+        database = f"{self.directory}/private/sam.ldb"
+        run(["ldbmodify", "-H", database, f"--configfile={self._smb_conf}"], text=_NO_RULES_FOR_PASSWORDS + _SERVICE)
 
     def _answers(self) -> bool:
         try:
@@ -259,6 +271,34 @@ class SambaDC(ClosedAtExit):
         except (RuntimeError, OSError):
             return False
         return True
+
+
+class _Session:
+    """A program that stays connected to the server: see `samba_session.py`."""
+
+    def __init__(self, url: str, smb_conf: Path) -> None:
+        program = Path(__file__).with_name("samba_session.py")
+        self._process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", _PYTHON, "-I", str(program), url, str(smb_conf)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def ask(self, what: str, argument: str) -> Any:
+        assert self._process.stdin and self._process.stdout
+        print(json.dumps([what, argument]), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"samba_session.py ended with {self._process.wait()}, and said why on standard error")
+        result, wrong = json.loads(answer)
+        if wrong:
+            raise RuntimeError(f"Samba refused it: {wrong}")
+        return result
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 def _refuse_taken(port: int) -> None:
