@@ -111,15 +111,20 @@ def scim():
         yield url
 
 
+@pytest.fixture(scope="module")
+def keytab(domain, tmp_path_factory):
+    """A keytab of the account that pages name, and the principal it is for."""
+    path = tmp_path_factory.mktemp("keytab") / "svc-sync.keytab"
+    return path, domain.export_keytab("SVC-SYNC", path)
+
+
 @pytest.fixture
-def stand_in(request, openldap, domain, tmp_path):
+def stand_in(request, openldap, domain, keytab, tmp_path):
     """Put the test's servers and files in the place of those that a text names."""
-    keytab = tmp_path / "svc-sync.keytab"
+    keytab, principal = keytab
 
     def replace(text):
-        if "keytab" in text:
-            principal = domain.export_keytab("SVC-SYNC", keytab)
-            text = text.replace("svc-sync@CORP.EXAMPLE", principal)
+        text = text.replace("svc-sync@CORP.EXAMPLE", principal)
         if "postgresql://usersync@" in text:
             database = request.getfixturevalue("database")  # and what names another one is in another schema
             text = re.sub(r"postgresql://usersync@db[\w.,]+/(\w+)", lambda named: database + named[1], text)
