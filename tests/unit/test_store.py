@@ -50,7 +50,7 @@ from support.plans import (
 )
 from support.snapshots import DIRECTORY, OTHER_DIRECTORY, snapshot
 from support.stored import members_by_key, problems, rows, user_groups_by_path, users_by_path
-from support.stores import look, open_store
+from support.stores import exists, look, open_store
 
 pytestmark = pytest.mark.any_store
 
@@ -858,6 +858,18 @@ def test_as_many_members_are_stored_as_are_listed(tmp_path, count):
     )
     assert [key for (key,) in rows(path, listed % "g")] == sorted(people)
     assert [key for (key,) in rows(path, listed % "h")] == ["u000"]
+
+
+def test_a_store_has_nothing_of_one_that_is_gone():
+    """A server's tables may be those of another test: see `support.stores`."""
+    contents = []
+    for name in ("ann", "bob", "ann"):
+        with scratch_folder() as folder:
+            path = folder / "users.db"
+            assert not exists(path)
+            apply(path, make_plan({}, user_changes({}, {name: user_record(name)})))
+            contents.append(stored.dump(path))
+    assert contents[0] == contents[2] != contents[1]
 
 
 @pytest.mark.only_sqlite
