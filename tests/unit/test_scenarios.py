@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
 import zipfile
 import zipimport
 from pathlib import Path
 
 import pytest
-from support import machine
+from support import machine, scenarios
 from support.scenarios import SECRET_END, Outcome, complaints
 
+FASTER = Path(scenarios.__file__).parent / "faster"
 PUT = "<127.0.0.1> PUT /root/.ansible/tmp/x TO /root/.ansible/tmp/AnsiballZ_command.py\n"
 KEY = "TASK [usersync.directory.user_synchronization : Keep the vault key, sealed to the host] ***\n"
 PASSWORD = (
@@ -99,6 +102,68 @@ def test_source_in_zip_files_is_compiled_once_and_kept_by_root_only(tmp_path, mo
         code = zipimport.zipimporter(str(path)).get_code("example")
         assert code.co_consts[0] == 1 + number % 2
     assert len(compiled) == compilations
+
+
+# --- What Ansible does once for a scenario
+
+
+@pytest.fixture
+def ansible_once(monkeypatch):
+    pytest.importorskip("ansible", reason="comes with ansible-core")
+    monkeypatch.syspath_prepend(str(FASTER))
+    return importlib.import_module("ansible_once")
+
+
+@pytest.mark.on_one_python
+def test_a_template_is_compiled_once_for_each_setting(ansible_once, monkeypatch, tmp_path):
+    import jinja2
+
+    compiled, compile_it = [], ansible_once._compile
+    monkeypatch.setattr(
+        ansible_once, "_compile", lambda *what, **how: compiled.append(what) or compile_it(*what, **how)
+    )
+    ordinary, trimming = jinja2.Environment(), jinja2.Environment(trim_blocks=True)
+    for _process in range(2):  # another one has nothing in memory, and finds the file
+        compile_once = ansible_once.keeping(tmp_path)
+        for _time in range(2):
+            for environment, expected in ((ordinary, "\na"), (trimming, "a")):
+                code = compile_once(environment, "{% if 1 %}\n{{ x }}{% endif %}")
+                assert jinja2.Template.from_code(environment, code, {}).render(x="a") == expected
+    assert len(compiled) == 2
+    with pytest.raises(jinja2.TemplateSyntaxError):
+        compile_once(ordinary, "{{")
+    assert compile_once(ordinary, "{{ x }}", raw=True).startswith("from jinja2"), "source, and nothing to keep"
+
+
+@pytest.mark.on_one_python
+def test_a_playbook_leaves_to_the_next_what_it_compiled_and_packed(ansible_once, tmp_path):
+    (tmp_path / "playbook.yml").write_text(PLAYBOOK, encoding="ascii")
+    program = scenarios.with_version(tmp_path / "bin", str(Path(sys.executable).parent))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(FASTER),
+        "USERSYNC_TESTS_KEEP_COMPILED": str(tmp_path / "zip"),
+        "USERSYNC_TESTS_KEEP_FOR_ANSIBLE": str(tmp_path / "once"),
+    }
+    said = subprocess.run(
+        [program, "playbook.yml"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0 and "ok=2" in said.stdout, said
+    assert [path.name for path in (tmp_path / "once/packed").iterdir()] == ["ansible.modules.stat-ZIP_DEFLATED"]
+    assert list((tmp_path / "once/compiled").iterdir())
+    assert subprocess.check_output([program, "--version"], env={}) == b"ansible-playbook\n"
+
+
+PLAYBOOK = """\
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - stat: {path: "{{ playbook_dir | upper | lower }}"}
+    - assert: {that: playbook_dir is search('/')}
+"""
+
+
+# --- The machines
 
 
 def cgroups():

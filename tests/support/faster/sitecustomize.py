@@ -9,6 +9,7 @@ It is for the machines of `support.machine`, and for sessions.
   takes more than a quarter of the time that the task needs on its host.
 - Garbage is collected seldom, and in a fork only its own. Ansible forks for each task, and a fork that looks through
   all that Ansible has loaded copies it: that is a sixth of the time of a playbook, and a tenth of that of unit tests.
+- Ansible keeps more for its forks and for the next playbook, if it is to: `ansible_once` says what.
 """
 
 from __future__ import annotations
@@ -50,5 +51,15 @@ def _keep(kept: str, code: CodeType) -> None:
 
 zipimport._compile_source = compiled  # type: ignore[attr-defined]
 
+
+def before_fork() -> None:
+    """Leave to a fork what it need not do itself."""
+    if "USERSYNC_TESTS_KEEP_FOR_ANSIBLE" in os.environ and "ansible.executor.process.worker" in sys.modules:
+        import ansible_once
+
+        ansible_once.prepare(os.environ["USERSYNC_TESTS_KEEP_FOR_ANSIBLE"])
+    gc.freeze()
+
+
 gc.set_threshold(50_000, 20, 20)
-os.register_at_fork(before=gc.freeze)
+os.register_at_fork(before=before_fork)
