@@ -20,6 +20,8 @@ from ansible_collections.usersync.directory.plugins.module_utils import _core_du
 from ansible_collections.usersync.directory.plugins.module_utils._printable import printable
 from ansible_collections.usersync.directory.plugins.module_utils._report import diff
 
+pytestmark = pytest.mark.versions
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 OBEYED = [

@@ -16,6 +16,8 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _progress
 
+pytestmark = pytest.mark.versions
+
 NAME = "0123456789abcdef" * 2
 
 

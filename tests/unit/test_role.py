@@ -14,6 +14,8 @@ yaml = pytest.importorskip("yaml", reason="comes with ansible-core")
 
 import generate_argument_specs as generator  # noqa: E402
 
+pytestmark = pytest.mark.versions
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROLE = CHECKOUT / "roles" / "user_synchronization"
 

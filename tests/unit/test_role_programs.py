@@ -19,6 +19,8 @@ from datetime import datetime, timedelta
 import pytest
 from support.role_programs import CHECKOUT, load
 
+pytestmark = pytest.mark.versions
+
 program = load("user_synchronization")
 packer = load("pack")
 

@@ -19,6 +19,8 @@ from ansible_collections.usersync.directory.plugins.filter import printable, sum
 from ansible_collections.usersync.directory.plugins.module_utils import _page
 from ansible_collections.usersync.directory.plugins.plugin_utils import as_html, as_markdown, summary
 
+pytestmark = pytest.mark.versions
+
 NASTY = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
