@@ -132,6 +132,11 @@ def test_a_template_is_compiled_once_for_each_setting(ansible_once, monkeypatch,
     assert len(compiled) == 2
     with pytest.raises(jinja2.TemplateSyntaxError):
         compile_once(ordinary, "{{")
+    for computed in ("{{ 3 | number }}", "{% if 1 is odd_today %}{{ x }}{% endif %}"):
+        for found in (1, 2):
+            ordinary.filters["number"] = ordinary.tests["odd_today"] = lambda _value, found=found: found
+            code = ansible_once.keeping(tmp_path)(ordinary, computed)
+            assert str(found) == jinja2.Template.from_code(ordinary, code, {}).render(x=found), "no result is kept"
     assert compile_once(ordinary, "{{ x }}", raw=True).startswith("from jinja2"), "source, and nothing to keep"
 
 
@@ -149,8 +154,11 @@ def test_a_playbook_leaves_to_the_next_what_it_compiled_and_packed(ansible_once,
         [program, "playbook.yml"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert said.returncode == 0 and "ok=2" in said.stdout, said
-    assert [path.name for path in (tmp_path / "once/packed").iterdir()] == ["ansible.modules.stat-ZIP_DEFLATED"]
-    assert list((tmp_path / "once/compiled").iterdir())
+    if ansible_once.__version__.split(".")[:2] >= ["2", "19"]:
+        assert not (tmp_path / "once").exists()
+    else:
+        assert [path.name for path in (tmp_path / "once/packed").iterdir()] == ["ansible.modules.stat-ZIP_DEFLATED"]
+        assert list((tmp_path / "once/compiled").iterdir())
     assert subprocess.check_output([program, "--version"], env={}) == b"ansible-playbook\n"
 
 

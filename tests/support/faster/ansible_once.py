@@ -8,7 +8,9 @@ such as those of the inventory: that is half of its time. And each playbook pack
 
 - Filters and tests are loaded before the first fork.
 - What Jinja compiles of templates is kept while a scenario lasts, by the template and the settings of its environment.
-- What is packed of modules is kept for the next playbook.
+  Jinja calls a filter or a test when it compiles, if it is given constants: ``'/path' is exists``. Such a template is
+  compiled anew each time.
+- What is packed of modules is kept for the next playbook, by the name of the module: its source must stay as it is.
 
 From 2.19 on, where templates are another matter, Ansible is left alone.
 """
@@ -25,7 +27,7 @@ from typing import Any
 from ansible import constants
 from ansible.plugins import loader
 from ansible.release import __version__
-from jinja2 import Environment
+from jinja2 import Environment, nodes
 
 # What the code of a template depends on beside its source.
 SETTINGS = (
@@ -64,19 +66,36 @@ def prepare(directory: str) -> None:
 
 def keeping(directory: Path) -> Any:
     """What Jinja is to do to compile a template: look for what any process has kept there, else compile and keep it."""
-    known: dict[tuple[str, ...], CodeType] = {}
+    known: dict[tuple[str, ...], CodeType | None] = {}
 
     def compile_once(environment: Environment, source: Any, *arguments: Any, **others: Any) -> Any:
         if arguments or others or not isinstance(source, str):
             return _compile(environment, source, *arguments, **others)
         settings = [str(getattr(environment, name)) for name in SETTINGS]
-        key = (str.__str__(source), type(environment).__qualname__, *environment.extensions, *settings)
+        kind = f"{type(environment).__module__}.{type(environment).__qualname__}"
+        key = (str.__str__(source), kind, str(environment.finalize), *environment.extensions, *settings)
+        path = directory / hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()
         if key not in known:
-            digest = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()
-            known[key] = _kept(directory / digest) or _keep(directory / digest, _compile(environment, source))
-        return known[key]
+            known[key] = _kept(path)
+        code = known[key]
+        if code is None:
+            code = _compile(environment, source)
+            if not computes(environment, source):
+                known[key] = _keep(path, code)
+        return code
 
     return compile_once
+
+
+def computes(environment: Environment, source: str) -> bool:
+    """Whether the code of a template has the result of a filter or a test in it."""
+    for node in environment.parse(source).find_all((nodes.Filter, nodes.Test)):
+        try:
+            node.as_const(nodes.EvalContext(environment))
+        except nodes.Impossible:
+            continue
+        return True
+    return False
 
 
 def _kept(path: Path) -> CodeType | None:
