@@ -87,7 +87,9 @@ def _in_postgresql(store: Path | str) -> Iterator[Any]:
     database = address.address_of(stores.of(store))
     assert isinstance(database, address.Database)
     with stores.connected(database.uri) as connection:
-        connection.execute(f"SET search_path = {database.schema}")
+        # A schema may have the tables of a store that is gone: a store is one if it has this row.
+        where = "SELECT set_config('search_path', %s, false) FROM {}.store".format(database.schema)
+        assert connection.execute(where, [database.schema]).fetchall(), f"{store}: nobody has made this store"
         yield _Postgresql(connection)
 
 
