@@ -83,6 +83,19 @@ def test_samba_takes_a_simple_bind_over_tls_only(samba):
     assert "Transport encryption required" in ldap("ldapsearch", "-H", samba.ldap_url, *search, ca=samba.ca)
 
 
+def test_samba_says_what_it_refuses(samba):
+    dn = "CN=refused,CN=Users,%s" % samba.base_dn
+    with pytest.raises(RuntimeError, match="Samba refused it: .*No such"):
+        samba.modify("dn: %s\nchangetype: modify\nreplace: description\ndescription: x\n" % dn)
+    with pytest.raises(RuntimeError, match="Samba refused it: modrdn"):
+        samba.modify("dn: %s\nchangetype: modrdn\nnewrdn: CN=x\ndeleteoldrdn: 0\n" % dn)
+    samba.modify("dn: %s\nobjectClass: container\n" % dn)
+    samba.modify("dn: %s\nchangetype: modrdn\nnewrdn: CN=renamed\ndeleteoldrdn: 1\n" % dn)
+    (found,) = samba.search("(cn=renamed)")
+    samba.modify("dn: %s\nchangetype: delete\n" % found)
+    assert not samba.search("(cn=renamed)")
+
+
 def test_samba_gives_tickets_for_its_ldap_service(samba, tmp_path):
     samba.create_user("ticket-holder", "Brisk-2-walnut-Kj19")
     principal = samba.export_keytab("ticket-holder", tmp_path / "keytab")

@@ -33,6 +33,8 @@ def modify(domain: Any, ldif: str) -> None:
         elif change == ldb.CHANGETYPE_MODIFY:
             domain.modify(message)
         elif change == _MODRDN:
+            if message.get("deleteoldrdn", idx=0) != b"1":
+                raise ValueError("modrdn: only with deleteoldrdn: 1")
             above = message.get("newsuperior", idx=0)
             new = ldb.Dn(domain, message.get("newrdn", idx=0).decode())
             new.add_base(ldb.Dn(domain, above.decode()) if above else message.dn.parent())
@@ -60,8 +62,10 @@ def _serve(url: str, smb_conf: str) -> None:
                 domain = SamDB(url, lp=settings)
                 domain.set_domain_sid(domain.get_domain_sid())  # SDDL names what belongs to the domain
             result = {"modify": modify, "rights": rights}[name](domain, argument)
-        except (ldb.LdbError, ValueError) as error:
+        except ValueError as error:
             wrong = str(error)
+        except ldb.LdbError as error:
+            domain, wrong = None, str(error)  # the connection may be what is wrong
         used = time.monotonic()
         print(json.dumps([result, wrong]), flush=True)
 
