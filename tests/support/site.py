@@ -37,12 +37,13 @@ _LOOK = r"""
             wrong.push('an error box of the theme: ' + each.tagName + ' ' + each.className);
     for (const image of document.images)
         if (!image.complete || !image.naturalWidth) wrong.push('a broken image: ' + image.getAttribute('src'));
+    if (document.documentElement.scrollWidth > WIDTH)
+        wrong.push('it sticks out: ' + document.documentElement.scrollWidth + ' of ' + WIDTH);
     if (!document.title.trim() || document.title.startsWith('<')) wrong.push('no title');
     const isMade = /(search|genindex)\.html/.test(location.pathname);
     if (document.querySelectorAll('h1').length != 1 && !isMade) wrong.push('not one heading at the top');
     return wrong;
 """
-_WIDTH = "return document.documentElement.scrollWidth"
 
 
 def complaints(site: Path, browser: Browser, url: str) -> Iterator[str]:
@@ -51,12 +52,12 @@ def complaints(site: Path, browser: Browser, url: str) -> Iterator[str]:
     if "index.html" not in pages:
         yield "index.html: there is none at the top"
     for page in pages:
-        browser.open(url + page, width=WIDTHS[0])
-        yield from (f"{page}: {wrong}" for wrong in browser.run(_LOOK))
-        for width in WIDTHS:
+        browser.open(url + page, width=min(WIDTHS))
+        for width in sorted(WIDTHS):
             browser.resize(width)
-            if (taken := browser.run(_WIDTH)) > width:
-                yield f"{page} at {width} pixels: it sticks out: {taken}"
+            yield from (
+                f"{page} at {width} pixels: {wrong}" for wrong in browser.run(_LOOK.replace("WIDTH", str(width)))
+            )
     browser.open(url + "index.html", width=WIDTHS[0])
     text = browser.run("return document.body.innerText")
     yield from (f"index.html: no '{lead}'" for lead in LEADS if lead not in text)
