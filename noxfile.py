@@ -136,6 +136,7 @@ def in_memory(session: nox.Session) -> Iterator[None]:
         os.chmod(directory, 0o755)  # some tests are another user
         session.env["TMPDIR"] = directory
         yield
+        del session.env["TMPDIR"]
 
 
 # --- Looking at the code

@@ -405,7 +405,7 @@ def test_a_long_run_shows_how_far_it_is_and_every_run_what_it_did(run_playbook, 
 @pytest.mark.versions
 def test_the_secret_is_nowhere(lasting_company, run_playbook, tmp_path):
     task = {"usersync.directory.user_synchronization": options(lasting_company, tmp_path / "users.db")}
-    run = run_playbook([task], "-vvvv", "--diff")
+    run = run_playbook([task], "-vvvv", "--diff", as_program=True)
     assert run.rc == 0, run.output
     assert lasting_company.password not in run.output
     for path in Path(tmp_path).rglob("*"):

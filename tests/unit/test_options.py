@@ -36,6 +36,8 @@ from ansible_collections.usersync.directory.plugins.module_utils._report.make im
 
 yaml = pytest.importorskip("yaml", reason="comes with ansible-core")
 
+pytestmark = pytest.mark.versions
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODULE = CHECKOUT / "plugins" / "modules" / "user_synchronization.py"
 PLUGINS = [path for kind in ("modules", "lookup", "filter") for path in (CHECKOUT / "plugins" / kind).glob("*.py")]
