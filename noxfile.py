@@ -159,8 +159,16 @@ def lint(session: nox.Session) -> None:
                 "-p",
                 "ansible_collections.usersync.directory.plugins",
             )
-        session.run("ansible-lint", "--offline", "--profile", "production")
+        session.run("ansible-lint", "--offline", "--profile", "production", env=home_for_ansible_lint(session))
         session.run("antsibull-changelog", "lint")
+
+
+def home_for_ansible_lint(session: nox.Session) -> dict[str, str]:
+    """A directory of the session's own for what it makes in the place of collections that are not there, and removes.
+
+    In the user's, ansible-lint takes that away from another one that is at work.
+    """
+    return {"ANSIBLE_HOME": str(Path(session.create_tmp(), "ansible").absolute())}
 
 
 @nox.session
@@ -424,6 +432,7 @@ def try_the_artifact(session: nox.Session, ansible_lint: bool) -> None:
         settings = {
             "GALAXY_IMPORTER_RUN_ANSIBLE_LINT": str(ansible_lint).lower(),
             "GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true",
+            **home_for_ansible_lint(session),
         }
         said = session.run("python", "-m", "galaxy_importer.main", artifact.name, silent=True, env=settings) or ""
     # It ends well with these, too.
