@@ -8,8 +8,6 @@ It is looked at with plain SQL, never through the store itself.
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 from ansible_collections.usersync.directory.plugins.module_utils import _model, _names
 from ansible_collections.usersync.directory.plugins.module_utils._plan import make
@@ -872,8 +870,8 @@ def test_a_store_has_nothing_of_one_that_is_gone():
             apply(path, make_plan({}, user_changes({}, {name: user_record(name)})))
             contents.append(stored.dump(path))
     assert contents[0] == contents[2] != contents[1]
-    with scratch_folder() as folder, pytest.raises((AssertionError, sqlite3.OperationalError)):
-        stored.members(folder / "users.db")  # nobody has made it
+    with scratch_folder() as folder, pytest.raises(Exception, match="nobody has made|unable to open|no such"):
+        stored.members(folder / "users.db")
 
 
 @pytest.mark.only_sqlite
