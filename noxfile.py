@@ -168,7 +168,7 @@ def home_for_ansible_lint(session: nox.Session) -> dict[str, str]:
 
     In the user's, ansible-lint takes that away from another one that is at work.
     """
-    return {"ANSIBLE_HOME": str(Path(session.create_tmp(), "ansible").absolute())}
+    return {"ANSIBLE_HOME": str(CHECKOUT / ".nox" / ".cache" / f"ansible-{session.name}")}
 
 
 @nox.session
