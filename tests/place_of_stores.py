@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+_MARK = "any_store"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -25,9 +27,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.getoption("markexpr") != _MARK or collection_path.suffix != ".py":
         return None
     return _MARK not in collection_path.read_text(encoding="utf-8") or None
-
-
-_MARK = "any_store"
 
 
 @pytest.fixture(scope="session", autouse=True)

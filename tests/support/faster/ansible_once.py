@@ -48,12 +48,13 @@ SETTINGS = (
     "is_async",
     "autoescape",
 )
+LEFT_ALONE = __version__.split(".")[:2] >= ["2", "19"]
 _compile = Environment.compile
 
 
 def prepare(directory: str) -> None:
     """Load and keep all this, in this directory. No two playbooks may use it at the same time."""
-    if Environment.compile is not _compile or __version__.split(".")[:2] >= ["2", "19"]:
+    if LEFT_ALONE or Environment.compile is not _compile:
         return
     packed, compiled = Path(directory, "packed"), Path(directory, "compiled")
     for place in (packed, compiled):
@@ -66,7 +67,7 @@ def prepare(directory: str) -> None:
 
 def keeping(directory: Path) -> Any:
     """What Jinja is to do to compile a template: look for what any process has kept there, else compile and keep it."""
-    known: dict[tuple[str, ...], CodeType | None] = {}
+    known: dict[tuple[str, ...], CodeType] = {}
 
     def compile_once(environment: Environment, source: Any, *arguments: Any, **others: Any) -> Any:
         if arguments or others or not isinstance(source, str):
@@ -74,15 +75,16 @@ def keeping(directory: Path) -> Any:
         settings = [str(getattr(environment, name)) for name in SETTINGS]
         kind = f"{type(environment).__module__}.{type(environment).__qualname__}"
         key = (str.__str__(source), kind, str(environment.finalize), *environment.extensions, *settings)
-        path = directory / hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()
         if key not in known:
-            known[key] = _kept(path)
-        code = known[key]
-        if code is None:
-            code = _compile(environment, source)
-            if not computes(environment, source):
-                known[key] = _keep(path, code)
-        return code
+            path = directory / hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()
+            code = _kept(path)
+            if code is None:
+                code = _compile(environment, source)
+                if computes(environment, source):
+                    return code
+                _keep(path, code)
+            known[key] = code
+        return known[key]
 
     return compile_once
 
@@ -106,9 +108,8 @@ def _kept(path: Path) -> CodeType | None:
         return None
 
 
-def _keep(path: Path, code: CodeType) -> CodeType:
+def _keep(path: Path, code: CodeType) -> None:
     new = path.with_name(f"{path.name}.{os.getpid()}")
     with open(new, "wb") as file:
         marshal.dump(code, file)
     new.rename(path)
-    return code
