@@ -171,6 +171,18 @@ def home_for_ansible_lint(session: nox.Session) -> dict[str, str]:
     return {"ANSIBLE_HOME": str(CHECKOUT / ".nox" / ".cache" / f"ansible-{session.name}")}
 
 
+@nox.session(python=TOOLS_PYTHON, name="license-check")
+def license_check(session: nox.Session) -> None:
+    """Every file says its licence.
+
+    reuse looks into each directory, ignored ones too, and gives up if one goes meanwhile. Other sessions have
+    temporary directories in the checkout: it looks at a copy.
+    """
+    session.install("reuse[charset-normalizer]")
+    with collection(session):
+        session.run("reuse", "lint")
+
+
 @nox.session
 @cores(NEWEST)
 def sanity(session: nox.Session, core: str) -> None:
