@@ -13,6 +13,7 @@ docs/testing.md says what each one proves. antsibull-nox.toml has the sessions t
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import re
@@ -63,7 +64,7 @@ nox.options.error_on_missing_interpreters = True
 nox.options.error_on_external_run = True
 
 os.environ["ANSIBLE_NOCOLOR"] = "true"
-# Seconds that uv waits for another session which builds the same package: on a busy machine gssapi takes minutes.
+# Seconds that uv waits for another checkout which compiles the same package: on a busy machine gssapi takes minutes.
 os.environ.setdefault("UV_LOCK_TIMEOUT", "1800")
 # Compiled files lie here, and not all over the checkout. Containers often forbid Python to keep any: then each start of
 # Ansible compiles all that it loads, which doubles its time.
@@ -81,8 +82,13 @@ def cores(*releases: str) -> nox._decorators.Func:
 
 
 def install(session: nox.Session, requirements: str, *packages: str) -> None:
-    """Install tests/requirements-NAME.txt and these packages."""
-    session.install("-r", f"tests/requirements-{requirements}.txt", *packages)
+    """Install tests/requirements-NAME.txt and these packages, in one session at a time.
+
+    Each uv that asks for gssapi before another one has compiled it compiles it again, which takes a minute.
+    """
+    with open(CHECKOUT / ".nox" / f"{requirements}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        session.install("-r", f"tests/requirements-{requirements}.txt", *packages)
 
 
 @contextmanager
