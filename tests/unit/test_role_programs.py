@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-import subprocess
 import tarfile
 import threading
 from datetime import datetime, timedelta
@@ -495,20 +494,6 @@ def test_a_key_that_cannot_be_opened_is_replaced_and_so_is_what_it_protected(vau
     assert vault.keep_key(tmp_path, "", renew=False, check=False) is True
     assert vault.keep_secrets(tmp_path, "staff", {"password": "Sedge-3-wicket"}, GROUP, check=False) is True
     assert "Sedge-3-wicket" in passwords(vault, tmp_path, vault.read_key(tmp_path))["staff"]
-
-
-def test_the_key_moves_when_systemd_learns_to_encrypt(vault, tmp_path, monkeypatch):
-    vault.keep_key(tmp_path, "Fen-2-wicket", renew=False, check=False)
-    monkeypatch.setattr(vault, "encrypting", lambda: True)
-    try:
-        subprocess.run(["systemd-creds", "encrypt", "--name=x", "-", "-"], input=b"x", capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("systemd-creds does not work here")
-    assert vault.keep_key(tmp_path, "", renew=False, check=False) is True
-    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["vault-key.cred"]
-    assert b"Fen-2" not in (tmp_path / "vault-key.cred").read_bytes()
-    assert vault.read_key(tmp_path) == "Fen-2-wicket"
-    assert vault.keep_key(tmp_path, "", renew=False, check=False) is False
 
 
 # --- The copy of the collection
