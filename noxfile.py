@@ -305,7 +305,7 @@ def thorough(session: nox.Session) -> None:
 
 
 # Most of a functional test is waiting.
-_SEVERAL_AT_A_TIME = ("-m", "not apart", "--numprocesses=3", "--dist=worksteal")
+_SEVERAL_AT_A_TIME = ("-m", "not apart", "--numprocesses=4", "--dist=worksteal")
 
 
 @nox.session(python=PYTHON_OF_CORE[OLDEST])
