@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ from pathlib import Path
 import pytest
 from support import misbehaving, stored, tree
 from support.misbehaving import LOGIN, MisbehavingDirectory
+from support.process import LOCKS
 
 CORE = "zq81-wimple-vd52"
 CANARY = 'Kanari"7\\ä%%-%s-Ω' % CORE  # quotes, escapes and letters beyond ASCII, as in a password that people have
@@ -107,15 +109,47 @@ def watch(tmp_path):
         yield watch
 
 
-@pytest.fixture(scope="module")
-def system_log():
+@pytest.fixture(autouse=True)
+def one_at_a_time():
+    """On the whole machine. A test looks at all processes, and may be the system's log: another one would see that."""
+    with open(LOCKS / "usersync-secrets.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+LOG = "/dev/log"
+
+
+@pytest.fixture
+def system_log(one_at_a_time):
     """What was sent to the system's log: by a socket of our own where there is none, else as the journal has it."""
-    if os.path.exists("/dev/log"):
+    if _is_left_over():
+        os.unlink(LOG)
+    if os.path.exists(LOG):
         yield _journal_since(time.strftime("%Y-%m-%d %H:%M:%S"))
-        return
+    else:
+        with _collected() as messages:
+            yield messages
+
+
+def _is_left_over():
+    """Whether a test that was killed has left its socket: nobody listens to it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(LOG)
+        except ConnectionRefusedError:
+            return not os.path.islink(LOG)
+        except OSError:
+            return False
+    return False
+
+
+@contextlib.contextmanager
+def _collected():
+    """A function that gives what has been sent so far."""
     messages, end = [], b"the end"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
-        log.bind("/dev/log")
+        log.bind(LOG)
 
         def collect():
             while True:
@@ -133,7 +167,7 @@ def system_log():
         finally:
             _asked(end)
             thread.join()
-            os.unlink("/dev/log")
+            os.unlink(LOG)
 
 
 def _asked(message):
@@ -141,7 +175,7 @@ def _asked(message):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
         asking.bind("")  # a name that nobody else has, unix(7)
         asking.settimeout(60)
-        asking.sendto(message, "/dev/log")
+        asking.sendto(message, LOG)
         return asking.recv(65536)
 
 
