@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -135,13 +136,7 @@ def system_log(one_at_a_time):
 def _is_left_over():
     """Whether a test that was killed has left its socket: nobody listens to it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(LOG)
-        except ConnectionRefusedError:
-            return not os.path.islink(LOG)
-        except OSError:
-            return False
-    return False
+        return probe.connect_ex(LOG) == errno.ECONNREFUSED and not os.path.islink(LOG)
 
 
 @contextlib.contextmanager

